@@ -1,0 +1,91 @@
+# Everything the project can do, by name. `make` alone prints this list.
+# The first target that needs Python sets up .venv, from requirements in pyproject.toml pinned by constraints.txt.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 2
+NAMES  ?=
+RECIPE ?= recipes/small.yaml
+RUN    ?= runs/$(basename $(notdir $(RECIPE)))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types format check env data train evaluate bench premise statistics evidence clean distclean
+
+help: ## this list
+	@printf 'Usage: make TARGET [NAME=value]\n\n'
+	@awk 'BEGIN {FS = ":.*## "} \
+	     /^##@ / {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+	     /^[a-z-]+:.*## / {printf "  \033[36m%-11s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nPYTHON=python3.12 picks the interpreter (>= 3.11), JOBS=4 the number of test processes.\n'
+
+##@ Use
+demo: $(BIN)/.run-stamp ## the main job on the carried rooms, or on yours: make demo IMAGE=photo.jpg
+	$(BIN)/atdc demo $(if $(IMAGE),"$(IMAGE)",) -o demo
+
+##@ Check
+test: $(BIN)/.dev-stamp ## all tests (one file: make test NAMES=tests/test_cli.py)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) $(NAMES)
+
+lint: $(BIN)/.dev-stamp ## style: ruff, rules in pyproject.toml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --diff src tests || \
+	    { echo 'cure: make format'; exit 1; }
+
+types: $(BIN)/.dev-stamp ## types: mypy, strict, over src
+	$(BIN)/mypy
+
+format: $(BIN)/.dev-stamp ## rewrite the sources in the project's style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format src tests
+
+check: lint types test ## lint, types and tests, as .ci/run does
+
+##@ Make the weights and the numbers
+data: $(BIN)/.dev-stamp ## render the rooms (training, validation, test) into data/
+	$(BIN)/atdc data rooms
+
+train: $(BIN)/.dev-stamp ## from nothing to weights: make train [RECIPE=recipes/small_long.yaml]; resumes
+	$(BIN)/atdc train --recipe $(RECIPE) --run $(RUN)
+
+evaluate: $(BIN)/.dev-stamp ## rates and task errors of every graph setting -> results/
+	$(BIN)/atdc evaluate
+
+bench: $(BIN)/.dev-stamp ## times and memory -> results/
+	$(BIN)/atdc bench
+
+premise: $(BIN)/.dev-stamp ## do scores predict real bits? -> results/
+	$(BIN)/atdc premise
+
+statistics: $(BIN)/.dev-stamp ## which graphs are chosen, and how stable they are -> results/
+	$(BIN)/atdc statistics
+
+evidence: evaluate premise statistics bench ## all four, in order
+
+##@ House
+env: $(BIN)/.dev-stamp ## only set up .venv, with everything that tests need
+
+clean: ## remove caches and the demo
+	rm -rf demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv, too
+	rm -rf $(VENV)
+
+# Two stamps: the demo needs no test tools. Either is out of date when the requirements change.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "make: $(PYTHON) is missing or older than 3.11; name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "make: $(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+
+$(BIN)/.run-stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Setting up $(VENV); the first time this downloads torch and takes some minutes.'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(BIN)/.dev-stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Setting up $(VENV); the first time this downloads torch and takes some minutes.'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(BIN)/.run-stamp

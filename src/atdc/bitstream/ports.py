@@ -1,0 +1,188 @@
+"""The three ways to walk through the symbols of a batch: count their bits, write them, or read them.
+
+The coding walk visits tasks in order and hands each run of symbols to a *port*::
+
+    symbols = port.code(image, task, symbols or None, table_index)
+
+and goes on with what it gets back, so counting, writing and reading are one walk and cannot disagree. Every port adds
+up the ideal bits of what passes, per image and task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.bitstream.range_coder import RangeDecoder, RangeEncoder
+from atdc.errors import ArgumentError
+from atdc.numerics.tables import FrequencyTables
+
+_Item = TypeVar("_Item")
+
+
+class BitCount:
+    """Ideal bits by image and task: ``count[image][task]``; what was never coded has cost 0.
+
+    >>> count = BitCount()
+    >>> count.add(0, 2, 10.5)
+    >>> count[0][2], count[3][1], count.array(1, 3).tolist()
+    (10.5, 0.0, [[0.0, 0.0, 10.5]])
+    """
+
+    def __init__(self) -> None:
+        self._bits: dict[int, _Row] = {}
+
+    def __getitem__(self, image: int) -> dict[int, float]:
+        """Bits of one image by task."""
+        return self._bits.get(image, _Row())
+
+    def add(self, image: int, task: int, bits: float) -> None:
+        """Adds bits to one image's task."""
+        row = self._bits.setdefault(image, _Row())
+        row[task] = row[task] + bits
+
+    def array(self, images: int, tasks: int) -> NDArray[np.float64]:
+        """The same as float64 ``(images, tasks)``."""
+        return np.array([[self[image][task] for task in range(tasks)] for image in range(images)], np.float64)
+
+
+class _Row(dict[int, float]):
+    """Bits by task; 0 for a task that has none."""
+
+    def __missing__(self, task: int) -> float:
+        return 0.0
+
+
+class CountingPort:
+    """Writes nothing and counts ideal bits.
+
+    Args:
+        tables: the probability tables.
+
+    Attributes:
+        bits: ideal bits, ``bits[image][task]``.
+
+    >>> port = CountingPort(FrequencyTables.gaussian([1.0]))
+    >>> port.code(0, 0, np.array([0, 0], np.int32), np.array([0, 0], np.uint8)).tolist()
+    [0, 0]
+    >>> round(port.bits[0][0], 2)
+    2.77
+    """
+
+    def __init__(self, tables: FrequencyTables) -> None:
+        self.bits = BitCount()
+        self._tables = tables
+
+    def code(
+        self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
+    ) -> NDArray[np.int32]:
+        """Adds the ideal bits of ``symbols`` ``(n,)`` and returns them.
+
+        Raises:
+            ArgumentError: no symbols, or symbols that cannot be coded.
+        """
+        symbols = _present(symbols)
+        self.bits.add(image, task, float(self._tables.ideal_bits(symbols, table_index).sum()))
+        return symbols
+
+
+class WritingPort:
+    """Writes one segment per image and task.
+
+    Args:
+        tables: the probability tables.
+        images: number of images.
+        tasks: number of tasks.
+
+    Attributes:
+        bits: ideal bits, ``bits[image][task]``.
+    """
+
+    def __init__(self, tables: FrequencyTables, images: int, tasks: int) -> None:
+        self.bits = BitCount()
+        self._tables = tables
+        self._encoders = [[RangeEncoder(tables) for _ in range(tasks)] for _ in range(images)]
+
+    def code(
+        self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
+    ) -> NDArray[np.int32]:
+        """Appends ``symbols`` ``(n,)`` to the segment of that image and task, and returns them.
+
+        Raises:
+            ArgumentError: no symbols, symbols that cannot be coded, or no such image or task.
+        """
+        symbols = _present(symbols)
+        _at(self._encoders, image, task).encode(symbols, table_index)
+        self.bits.add(image, task, float(self._tables.ideal_bits(symbols, table_index).sum()))
+        return symbols
+
+    def finish(self) -> list[list[bytes]]:
+        """The segments, by image, then by task."""
+        return [[encoder.finish() for encoder in row] for row in self._encoders]
+
+
+class ReadingPort:
+    """Reads the symbols of a batch back.
+
+    Args:
+        tables: the writer's probability tables.
+        segments: by image, then by task; None for a segment that will not be read.
+
+    Attributes:
+        bits: ideal bits of what has been read, ``bits[image][task]``.
+    """
+
+    def __init__(self, tables: FrequencyTables, segments: Sequence[Sequence[bytes | None]]) -> None:
+        self.bits = BitCount()
+        self._tables = tables
+        self._decoders = [
+            [
+                None if data is None else RangeDecoder(tables, data, f"segment of task {task}, image {image}")
+                for task, data in enumerate(row)
+            ]
+            for image, row in enumerate(segments)
+        ]
+
+    def code(
+        self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
+    ) -> NDArray[np.int32]:
+        """The next symbols of that image and task, int32 ``(n,)``; ``symbols`` must be None.
+
+        Raises:
+            CorruptFileError: the segment stands for no symbols.
+            ArgumentError: symbols were given, or no such image, task or segment.
+        """
+        if symbols is not None:
+            raise ArgumentError("symbols", f"{len(symbols)} of them", "None: a reader knows none")
+        decoder = _at(self._decoders, image, task)
+        if decoder is None:
+            raise ArgumentError("segments", f"None for task {task}, image {image}", "the segment's bytes")
+        decoded = decoder.decode(table_index)
+        self.bits.add(image, task, float(self._tables.ideal_bits(decoded, table_index).sum()))
+        return decoded
+
+    def close(self) -> None:
+        """Checks that every segment given has been read to its end.
+
+        Raises:
+            CorruptFileError: one has not, or its bytes are not what its symbols are written as.
+        """
+        for row in self._decoders:
+            for decoder in row:
+                if decoder is not None:
+                    decoder.close()
+
+
+def _present(symbols: NDArray[np.int32] | None) -> NDArray[np.int32]:
+    if symbols is None:
+        raise ArgumentError("symbols", "None", "the symbols to code: only a reader gets them from bytes")
+    return symbols
+
+
+def _at(grid: list[list[_Item]], image: int, task: int) -> _Item:
+    if not (0 <= image < len(grid) and 0 <= task < len(grid[image])):
+        raise ArgumentError("image and task", f"{image} and {task}", f"{len(grid)} images and their tasks")
+    return grid[image][task]

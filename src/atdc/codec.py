@@ -1,0 +1,414 @@
+"""Features to bytes and back: the codec itself, which knows a set of feature tensors and nothing of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.bitstream.container import Container, Header, pack, unpack
+from atdc.bitstream.ports import CountingPort, ReadingPort, WritingPort
+from atdc.coding.latents import IntegerPort
+from atdc.coding.walk import code_task, walk
+from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig
+from atdc.errors import ArgumentError, CorruptFileError, WrongModelError
+from atdc.graph import search
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.predictability import proxy_losses, score_bits
+from atdc.graph.search import ScoreTable, candidate_sets, parse_setting
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.numerics.quantise import scales
+from atdc.numerics.tables import FrequencyTables
+
+DEFAULT_GRAPH = "codebook"
+"""The search setting used when none is named."""
+
+Quality = float | Sequence[float]
+Effort = Literal["normal", "high"]
+
+_FEATURE_MULTIPLE = 4
+_HIGH_EFFORT_CANDIDATES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBatch:
+    """A coded batch.
+
+    Attributes:
+        data: one file per image.
+        graphs: the graph each image was coded along.
+        ideal_bits: −Σ log₂ of the probabilities the range coder was given, (B, T).
+        reconstruction: what a decoder gets, (B, T, C, h, w), in the features' own units.
+    """
+
+    data: list[bytes]
+    graphs: list[TaskGraph]
+    ideal_bits: NDArray[np.float64]
+    reconstruction: Tensor
+
+
+def quality_steps(quality: Quality, task_count: int) -> tuple[int, ...]:
+    """Qualities as integers in steps of 1/8, one per task.
+
+    Raises:
+        ArgumentError: not a number from 0 to 7, or not one per task.
+
+    >>> quality_steps(4, 2), quality_steps([0.5, 7], 2)
+    ((32, 32), (4, 56))
+    """
+    values = [float(quality)] * task_count if isinstance(quality, (int, float)) else [float(q) for q in quality]
+    if len(values) != task_count:
+        raise ArgumentError("quality", f"{len(values)} values", f"one for each of the {task_count} tasks")
+    for value in values:
+        if not 0 <= value <= MAX_QUALITY:
+            raise ArgumentError("quality", f"{value:g}", f"a number from 0 to {MAX_QUALITY}", "try quality 4")
+    return tuple(round(value * QUALITY_STEPS_PER_UNIT) for value in values)
+
+
+class FeatureCodec:
+    """Codes a set of feature tensors, one per task, along a task graph.
+
+    Args:
+        networks: predictor, transforms and scorer; switched to evaluation.
+        task_names: names in index order.
+        mean: per task and channel, (T, C); features are normalised to ``(z − mean) / deviation``.
+        deviation: (T, C).
+        book: graphs and rates kept with the weights.
+        fingerprint: four bytes that name the weights; a file names them, other weights refuse it.
+    """
+
+    def __init__(
+        self,
+        networks: CodecNetworks,
+        task_names: Sequence[str],
+        mean: Tensor,
+        deviation: Tensor,
+        book: GraphBook,
+        fingerprint: bytes = bytes(4),
+    ) -> None:
+        self.networks = networks.eval().requires_grad_(False)
+        self.networks.entropy_in_double()
+        self.task_names = tuple(task_names)
+        self.task_count = len(self.task_names)
+        self.mean, self.deviation = mean, deviation
+        self.book = book
+        self.fingerprint = fingerprint
+        config = networks.config
+        self.tables = FrequencyTables.gaussian(scales(config.scale_min, config.scale_max, config.scale_count))
+        self.pairs = candidate_sets(self.task_count, config.max_parents)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The architecture."""
+        return self.networks.config
+
+    # --- one image -------------------------------------------------------------------------------------------------
+
+    def encode(
+        self,
+        features: Mapping[str, Tensor],
+        quality: Quality = 4,
+        graph: str | TaskGraph = DEFAULT_GRAPH,
+        effort: Effort = "normal",
+    ) -> bytes:
+        """Codes one set of features to one file.
+
+        Args:
+            features: name to tensor (C, h, w), every task of the model.
+            quality: 0 to 7 in steps of 1/8, one for all tasks or one per task.
+            graph: a search setting's name, or a graph.
+            effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
+
+        Raises:
+            ArgumentError: unknown or missing tasks, a wrong shape, values that are not finite, an unknown setting.
+        """
+        unknown = sorted(set(features) - set(self.task_names)) or sorted(set(self.task_names) - set(features))
+        if unknown:
+            raise ArgumentError("features", f"{unknown[0]!r} amiss", f"exactly {', '.join(self.task_names)}")
+        stacked = torch.stack([features[name] for name in self.task_names])[None]
+        graphs = graph if isinstance(graph, str) else [graph]
+        return self.encode_batch(stacked, quality, graphs, effort).data[0]
+
+    def decode(self, data: bytes, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Features (C, h, w) by task name, of the named tasks or of all.
+
+        Raises:
+            BitstreamError: the bytes are not a file of this model, or are damaged.
+            ArgumentError: an unknown task.
+        """
+        wanted = self.task_indices(tasks)
+        container = unpack(data)
+        decoded = self._read([container], wanted)[0]
+        return {self.task_names[task]: decoded[0, task] for task in wanted}
+
+    def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
+        """Indices of named tasks; raises :class:`ArgumentError` that lists the known ones."""
+        names = self.task_names if tasks is None else tasks
+        for name in names:
+            if name not in self.task_names:
+                raise ArgumentError("tasks", repr(name), f"some of {', '.join(self.task_names)}")
+        return [self.task_names.index(name) for name in names]
+
+    # --- batches ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode_batch(
+        self,
+        features: Tensor,
+        quality: Quality,
+        graph: str | Sequence[TaskGraph] = DEFAULT_GRAPH,
+        effort: Effort = "normal",
+        sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> EncodedBatch:
+        """Codes features (B, T, C, h, w), each image to a file of its own.
+
+        Args:
+            features: raw features, finite.
+            quality: for all images, one number or one per task.
+            graph: a search setting's name, or one graph per image.
+            effort: see :meth:`encode`.
+            sizes: (height, width) of the images the features come from, kept in the file; none for bare features.
+        """
+        steps = quality_steps(quality, self.task_count)
+        normalised, shape = self._normalise(features)
+        graphs = self.choose_graphs(features, quality, graph) if isinstance(graph, str) else list(graph)
+        qualities = self._quality_tensor(steps, len(features))
+        if effort == "high":
+            graphs = self._best_of_several(normalised, qualities, steps, graphs)
+        port = WritingPort(self.tables, len(features), self.task_count)
+        result = walk(
+            self.networks, graphs, qualities, IntegerPort(self.config, port), normalised.shape[-2:], normalised
+        )
+        data = []
+        for image, segments in enumerate(port.finish()):
+            most = max(self.config.max_parents, max(len(parents) for parents in graphs[image].parents))
+            height, width = sizes[image] if sizes is not None else shape
+            header = Header(
+                fingerprint=self.fingerprint, kind="features" if sizes is None else "image", height=height, width=width,
+                task_count=self.task_count, qualities=steps, graph=graphs[image], max_parents=most,
+            )  # fmt: skip
+            data.append(pack(Container(header, tuple(segments))))
+        bits = port.bits.array(len(graphs), self.task_count)
+        return EncodedBatch(data, graphs, bits, self._restore(result.reconstruction, shape))
+
+    @torch.no_grad()
+    def decode_batch(self, data: Sequence[bytes]) -> Tensor:
+        """Features (B, T, C, h, w) of files whose features have one size."""
+        return self._read([unpack(item) for item in data], None)[0]
+
+    def read(self, data: bytes, tasks: Sequence[str] | None = None) -> tuple[Header, Tensor, NDArray[np.float64]]:
+        """Header, features (1, T, C, h, w) with the wanted tasks (and their ancestors) decoded, ideal bits (T,)."""
+        container = unpack(data)
+        decoded, bits = self._read([container], self.task_indices(tasks))
+        return container.header, decoded, bits[0]
+
+    @torch.no_grad()
+    def _read(self, containers: Sequence[Container], wanted: Sequence[int] | None) -> tuple[Tensor, NDArray[np.float64]]:
+        for container in containers:
+            header = container.header
+            if header.fingerprint != self.fingerprint:
+                raise WrongModelError(
+                    "model fingerprint", header.fingerprint.hex(), self.fingerprint.hex(),
+                    "load the weights that wrote this file with --model",
+                )  # fmt: skip
+            if header.task_count != self.task_count:
+                raise CorruptFileError("task count", str(header.task_count), str(self.task_count))
+        shape = self.feature_shape(containers[0].header)
+        qualities = torch.stack([self._quality_tensor(c.header.qualities, 1)[0] for c in containers])
+        port = ReadingPort(self.tables, [list(c.segments) for c in containers])
+        result = walk(
+            self.networks, [c.header.graph for c in containers], qualities, IntegerPort(self.config, port),
+            _padded(shape), wanted=wanted,
+        )  # fmt: skip
+        if wanted is None or len(wanted) == self.task_count:
+            port.close()
+        return self._restore(result.reconstruction, shape), port.bits.array(len(containers), self.task_count)
+
+    def segment_lengths(self, data: bytes) -> list[int]:
+        """Bytes of each task's segment."""
+        return [len(segment) for segment in unpack(data).segments]
+
+    def feature_shape(self, header: Header) -> tuple[int, int]:
+        """(h, w) of the features in a file."""
+        if header.kind == "features":
+            return header.height, header.width
+        stride = self.config.stride
+        return -(-header.height // stride), -(-header.width // stride)
+
+    # --- graphs ----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def choose_graphs(self, features: Tensor, quality: Quality, setting: str) -> list[TaskGraph]:
+        """One graph per image of a batch (B, T, C, h, w), by a search setting's name.
+
+        `random` draws from a generator seeded by the position in the batch, so that a call repeats itself.
+        """
+        name = parse_setting(setting)
+        level = self._level(quality)
+        whole = {"fixed": self.book.fixed, "fixed-mode": self.book.fixed_mode, "chain": self.book.chain}
+        if name in whole:
+            return [whole[name][level]] * len(features)
+        if name == "independent":
+            return [TaskGraph.independent(self.task_count)] * len(features)
+        limit = self.config.max_parents
+        if name == "paper":
+            normalised = self._normalise(features)[0]
+            losses = proxy_losses(self.networks.predictor, normalised, self.pairs).double().numpy()
+            empty = torch.exp(-0.5 * normalised.square().mean((2, 3, 4))).double().numpy()
+            return [search.paper(losses[i], empty[i], limit) for i in range(len(features))]
+        costs = self.cost_table(features, quality)
+        if name == "codebook":
+            chosen = search.codebook_choice(costs, self.book.codebook)
+            return [self.book.codebook[index] for index in chosen.tolist()]
+        if name == "exact":
+            return search.exact_batch(costs, self.task_count, limit)
+        tables = [ScoreTable.of(self.task_count, row, limit) for row in costs]
+        if name == "greedy":
+            return [search.greedy(table, limit) for table in tables]
+        if name == "paper-order":
+            return [search.paper_order(table, limit) for table in tables]
+        return [search.random_order(table, np.random.default_rng(i), limit) for i, table in enumerate(tables)]
+
+    @torch.no_grad()
+    def cost_table(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
+        """The cheap scorer's cost of each (child, parent set), bits, (B, P); pairs in the order of :attr:`pairs`.
+
+        A cost is what the child's segment is expected to take, plus its squared error at the exchange rate
+        ``w = −dR/dD`` of the working quality: the term of the total that depends on the child's parents.
+        """
+        normalised, _ = self._normalise(features)
+        costs = self.networks.scorer(normalised).double().numpy() * normalised[0, 0].numel()
+        return self._at_quality(costs, quality)
+
+    @torch.no_grad()
+    def full_scores(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
+        """The predictor's rate-aware score of each pair, bits, (B, P): see :func:`~atdc.graph.predictability.score_bits`."""
+        normalised, _ = self._normalise(features)
+        distortion = torch.from_numpy(self.book.distortion)
+        return self._at_quality(score_bits(self.networks.predictor, normalised, self.pairs, distortion).numpy(), quality)
+
+    @torch.no_grad()
+    def pair_costs(
+        self, features: Tensor, quality: Quality, pairs: Sequence[search.Pair] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What each pair really costs: ideal bits and summed squared error of the child, each (B, P).
+
+        The parents are taken as decoded along the fixed graph at this quality; then each child is coded from each set.
+        """
+        pairs = self.pairs if pairs is None else pairs
+        normalised, _ = self._normalise(features)
+        steps = quality_steps(quality, self.task_count)
+        batch = len(features)
+        qualities = self._quality_tensor(steps, batch)
+        counting = IntegerPort(self.config, CountingPort(self.tables))
+        fixed = [self.book.fixed[self._level(quality)]] * batch
+        shape = normalised.shape[-2:]
+        parents = walk(self.networks, fixed, qualities, counting, shape, normalised).reconstruction
+        bits, errors = np.zeros((batch, len(pairs))), np.zeros((batch, len(pairs)))
+        predictor, images = self.networks.predictor, torch.arange(batch)
+        shares = [predictor.share(task, parents[:, task]) for task in range(self.task_count)]
+        for column, (child, chosen) in enumerate(pairs):
+            mask = torch.zeros(batch, self.task_count)
+            mask[:, list(chosen)] = 1
+            summed = sum((shares[parent] for parent in chosen), torch.zeros_like(shares[0]))
+            port = CountingPort(self.tables)
+            target = normalised[:, child]
+            value, _ = code_task(
+                self.networks, child, images, summed, mask, qualities[:, child], IntegerPort(self.config, port), target
+            )
+            bits[:, column] = port.bits.array(batch, self.task_count)[:, child]
+            errors[:, column] = (value - target).square().sum((1, 2, 3)).numpy()
+        return bits, errors
+
+    def rates_of_exchange(self, quality: Quality) -> NDArray[np.float64]:
+        """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
+        return self._interpolate(self.book.bits_per_error, quality)
+
+    def _best_of_several(
+        self, normalised: Tensor, qualities: Tensor, steps: tuple[int, ...], chosen: list[TaskGraph]
+    ) -> list[TaskGraph]:
+        quality = [step / QUALITY_STEPS_PER_UNIT for step in steps]
+        level, batch = self._level(quality), len(normalised)
+        costs = self._at_quality(
+            self.networks.scorer(normalised).double().numpy() * normalised[0, 0].numel(), quality
+        )
+        listed = search.graph_costs(costs, self.book.codebook)
+        best = np.argsort(listed, axis=0, kind="stable")[: _HIGH_EFFORT_CANDIDATES]
+        candidates = [chosen, [self.book.fixed[level]] * batch]
+        candidates.append(search.exact_batch(costs, self.task_count, self.config.max_parents))
+        candidates += [[self.book.codebook[index] for index in row] for row in best.tolist()]
+        totals = np.stack([self.total_costs(normalised, qualities, quality, graphs) for graphs in candidates])
+        return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
+
+    def total_costs(
+        self, normalised: Tensor, qualities: Tensor, quality: Quality, graphs: list[TaskGraph]
+    ) -> NDArray[np.float64]:
+        """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
+        port = CountingPort(self.tables)
+        result = walk(
+            self.networks, graphs, qualities, IntegerPort(self.config, port), normalised.shape[-2:], normalised
+        )
+        errors = (result.reconstruction - normalised).square().sum((2, 3, 4)).double().numpy()
+        total: NDArray[np.float64] = port.bits.array(len(graphs), self.task_count).sum(1) + errors @ self.rates_of_exchange(quality)
+        return total
+
+    # --- shared pieces ---------------------------------------------------------------------------------------------
+
+    def _level(self, quality: Quality) -> int:
+        steps = quality_steps(quality, self.task_count)
+        return min(MAX_QUALITY, int(sum(steps) / len(steps) / QUALITY_STEPS_PER_UNIT + 0.5))
+
+    def _interpolate(self, rows: NDArray[np.float64], quality: Quality) -> NDArray[np.float64]:
+        """Rows (8, T) at each task's own quality, linearly between whole ones, (T,)."""
+        exact = np.array(quality_steps(quality, self.task_count)) / QUALITY_STEPS_PER_UNIT
+        low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
+        share = exact - low
+        tasks = np.arange(rows.shape[1])
+        result: NDArray[np.float64] = rows[low, tasks] * (1 - share) + rows[low + 1, tasks] * share
+        return result
+
+    def _at_quality(self, costs: NDArray[np.float64], quality: Quality) -> NDArray[np.float64]:
+        """Costs (B, 8, P) at each child's own quality, (B, P)."""
+        exact = np.array(quality_steps(quality, self.task_count)) / QUALITY_STEPS_PER_UNIT
+        exact = exact[[child for child, _ in self.pairs]]
+        low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
+        share = exact - low
+        columns = np.arange(len(self.pairs))
+        result: NDArray[np.float64] = costs[:, low, columns] * (1 - share) + costs[:, low + 1, columns] * share
+        return result
+
+    def _quality_tensor(self, steps: Sequence[int], batch: int) -> Tensor:
+        return (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float()[None].repeat(batch, 1)
+
+    def _normalise(self, features: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Normalised features, padded by repetition to multiples of 4, and the size before padding."""
+        expected = (self.task_count, self.config.feature_channels)
+        if features.ndim != 5 or features.shape[1:3] != expected or 0 in features.shape:
+            raise ArgumentError(
+                "features", f"shape {tuple(features.shape)}", f"(images, {expected[0]}, {expected[1]}, height, width)"
+            )
+        if not bool(torch.isfinite(features).all()):
+            raise ArgumentError("features", "a value that is not finite", "finite numbers")
+        shape = (features.shape[3], features.shape[4])
+        normalised = (features - self.mean[:, :, None, None]) / self.deviation[:, :, None, None]
+        rows, columns = _padded(shape)
+        flat = normalised.flatten(1, 2)
+        flat = F.pad(flat, (0, columns - shape[1], 0, rows - shape[0]), mode="replicate")
+        return flat.reshape(*features.shape[:3], rows, columns), shape
+
+    def _restore(self, normalised: Tensor, shape: tuple[int, int]) -> Tensor:
+        cropped = normalised[..., : shape[0], : shape[1]]
+        return cropped * self.deviation[:, :, None, None] + self.mean[:, :, None, None]
+
+
+def _padded(shape: tuple[int, int]) -> tuple[int, int]:
+    multiple = _FEATURE_MULTIPLE
+    return -(-shape[0] // multiple) * multiple, -(-shape[1] // multiple) * multiple
+

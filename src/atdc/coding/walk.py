@@ -1,0 +1,145 @@
+"""THE walk along the task graph: the one loop that trains, counts, writes and reads, by the port it is given.
+
+For each task, parents before children::
+
+    μ, σ = predictor(decoded parents)
+    ŷ    = port(analysis(z' − μ, μ, σ))        when the features are known; read from the port when not
+    ẑ'   = μ + synthesis(ŷ, μ, σ)
+
+Images of a batch may have different graphs. Tasks of equal depth in their graphs are independent of each other, so all
+images whose task *c* sits at depth *l* are coded in one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from atdc.coding.latents import LatentPort
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.predictor import proxy_loss
+
+
+@dataclass(frozen=True, slots=True)
+class WalkResult:
+    """What a walk leaves.
+
+    Attributes:
+        reconstruction: decoded normalised features (B, T, C, h, w); zeros for tasks that were not wanted.
+        proxy: ``L_proxy`` of each task given its decoded parents, (B, T) nats per element; None when reading.
+    """
+
+    reconstruction: Tensor
+    proxy: Tensor | None
+
+
+def schedule(graphs: Sequence[TaskGraph], wanted: Collection[int] | None = None) -> list[tuple[int, list[int]]]:
+    """(task, images) groups in an order in which every image meets parents before children.
+
+    >>> chain, alone = TaskGraph(((), (0,))), TaskGraph.independent(2)
+    >>> schedule([chain, alone])
+    [(0, [0, 1]), (1, [1]), (1, [0])]
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for image, graph in enumerate(graphs):
+        needed = set(range(graph.size))
+        if wanted is not None:
+            needed = {ancestor for task in wanted for ancestor in graph.ancestors(task)} | set(wanted)
+        depth: dict[int, int] = {}
+        for task in graph.order:
+            depth[task] = 1 + max((depth[parent] for parent in graph.parents[task]), default=-1)
+            if task in needed:
+                groups.setdefault((depth[task], task), []).append(image)
+    return [(task, images) for (_, task), images in sorted(groups.items())]
+
+
+def walk(
+    networks: CodecNetworks,
+    graphs: Sequence[TaskGraph],
+    quality: Tensor,
+    port: LatentPort,
+    shape: tuple[int, int],
+    features: Tensor | None = None,
+    wanted: Collection[int] | None = None,
+) -> WalkResult:
+    """Codes a batch of images' features along their graphs.
+
+    Args:
+        networks: predictor and transforms.
+        graphs: one per image.
+        quality: (B, T), 0 to 7.
+        port: trains, counts, writes or reads.
+        shape: (h, w) of the features, multiples of 4.
+        features: normalised features (B, T, C, h, w); None when reading.
+        wanted: tasks to decode (their ancestors come along); all by default.
+    """
+    batch, tasks = len(graphs), networks.task_count
+    config = networks.config
+    decoded = [torch.zeros(batch, config.feature_channels, *shape) for _ in range(tasks)]
+    shares = [torch.zeros(batch, networks.predictor.width, *shape) for _ in range(tasks)]
+    proxy = torch.zeros(batch, tasks)
+    masks = torch.zeros(batch, tasks, tasks)
+    for image, graph in enumerate(graphs):
+        for child, parents in enumerate(graph.parents):
+            masks[image, child, list(parents)] = 1
+    has_children = masks.amax((0, 1)).bool().tolist()
+
+    for task, members in schedule(graphs, wanted):
+        images = torch.tensor(members)
+        mask = masks[images, task]
+        summed = torch.zeros(len(members), networks.predictor.width, *shape)
+        for parent in range(tasks):
+            if bool(mask[:, parent].any()):
+                summed = summed + shares[parent][images] * mask[:, parent, None, None, None]
+        target = None if features is None else features[images, task]
+        value, loss = code_task(networks, task, images, summed, mask, quality[images, task], port, target)
+        decoded[task] = decoded[task].index_copy(0, images, value)
+        if loss is not None:
+            proxy = proxy.index_put((images, torch.full_like(images, task)), loss)
+        if has_children[task]:
+            shares[task] = shares[task].index_copy(0, images, networks.predictor.share(task, value))
+    return WalkResult(torch.stack(decoded, 1), proxy if features is not None else None)
+
+
+def code_task(
+    networks: CodecNetworks,
+    task: int,
+    images: Tensor,
+    shares: Tensor,
+    mask: Tensor,
+    quality: Tensor,
+    port: LatentPort,
+    target: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Codes one task of some images given their parents: the body of the walk.
+
+    Args:
+        networks: predictor and transforms.
+        task: which task.
+        images: which images of the batch, (n,), told to the port.
+        shares: sum of the decoded parents' shares of the predictor's first layer, (n, width, h, w).
+        mask: (n, T), 1 where a task is a parent.
+        quality: (n,).
+        port: trains, counts, writes or reads.
+        target: normalised features (n, C, h, w); None when reading.
+
+    Returns:
+        The decoded normalised features (n, C, h, w), and the proxy loss (n,) unless reading.
+    """
+    config, transforms = networks.config, networks.task(task)
+    mean, log_variance = networks.predictor(task, shares, mask)
+    latent = hyper = loss = None
+    if target is not None:
+        loss = proxy_loss(mean, log_variance, target)
+        latent = transforms.analysis(target - mean, mean, log_variance, quality)
+        hyper = transforms.hyper_analysis(latent)
+    hyper_mean, hyper_log_scale = transforms.hyper_prior(quality)
+    hyper_shape = (len(images), config.hyper_channels, shares.shape[2] // 4, shares.shape[3] // 4)
+    hyper = port.code(images, task, hyper, hyper_mean, hyper_log_scale.expand(hyper_shape))
+    latent_mean, latent_log_scale = transforms.hyper_synthesis(hyper, quality, mask)
+    latent = port.code(images, task, latent, latent_mean, latent_log_scale)
+    return mean + transforms.synthesis(latent, mean, log_variance, quality), loss

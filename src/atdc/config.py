@@ -1,0 +1,170 @@
+"""Frozen, validated settings: the architecture of a model, and the recipe that trains it.
+
+Under each field stands its meaning, its unit, and whether the value is the paper's or ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from atdc.errors import ArgumentError
+
+QUALITY_STEPS_PER_UNIT = 8
+"""Quality travels as an integer in steps of 1/8."""
+MAX_QUALITY = 7
+"""Qualities run from 0 (fewest bytes) to 7 (best answers)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Everything that fixes the shape of a model's networks. Stored with the weights."""
+
+    feature_channels: int = 32
+    """Channels of each task's feature tensor (the paper's Taskonomy networks: 512; ours, small: 32)."""
+    stride: int = 16
+    """Pixels per feature position, along each axis."""
+    encoder_widths: tuple[int, int, int] = (32, 48, 96)
+    """Channels at 1/4, 1/8 and 1/16 of the resolution (ours)."""
+    head_widths: tuple[int, int, int] = (80, 48, 24)
+    """Channels at 1/16, 1/8 and 1/4 of the resolution (ours)."""
+    max_parents: int = 2
+    """K_max, the most parents a task may have in a searched graph (paper: 2)."""
+    predictor_width: int = 96
+    """Hidden channels of the shared predictor (ours)."""
+    latent_channels: int = 64
+    """Channels of the latent y, at half the feature resolution (ours)."""
+    codec_width: int = 96
+    """Hidden channels of the analysis and synthesis transforms (ours)."""
+    hyper_channels: int = 8
+    """Channels of the hyper-latent, at an eighth of the feature resolution (ours)."""
+    hyper_width: int = 32
+    """Hidden channels of the hyper transforms (ours)."""
+    scorer_width: int = 96
+    """Hidden channels of the cheap scorer (ours)."""
+    scale_min: float = 0.05
+    """Smallest standard deviation of the entropy tables, in quantisation steps (ours)."""
+    scale_max: float = 64.0
+    """Largest standard deviation of the entropy tables, in quantisation steps (ours)."""
+    scale_count: int = 64
+    """How many entropy tables, geometrically spaced (ours)."""
+    residual: str = "conditional"
+    """`conditional`: the transforms see the prediction too; `plain`: they see the residual only (the paper)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStage:
+    """Training of the six encoders and heads."""
+
+    epochs: int = 8
+    batch: int = 16
+    lr: float = 2e-3
+    weight_decay: float = 1e-4
+    feature_noise: float = 0.4
+    """Each image's features get Gaussian noise of a deviation drawn from [0, this], in feature deviations (ours)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorStage:
+    """Training of the predictor on clean and perturbed parents (the paper's proxy: 20 epochs, lr 1e-4, batch 8)."""
+
+    epochs: int = 8
+    batch: int = 32
+    lr: float = 1e-3
+    parent_noise: float = 0.7
+    """Half of the parents get Gaussian noise of a deviation drawn from [0, this] (stands for quantisation)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerStage:
+    """Distillation of the cheap scorer, once before the codec (from the predictor) and once after (from the codec)."""
+
+    teacher_images: int = 2000
+    epochs: int = 30
+    batch: int = 50
+    lr: float = 2e-3
+
+
+@dataclass(frozen=True, slots=True)
+class CodecStage:
+    """Warm-up and rate-distortion training of the codec (the paper: 5 and 20 epochs, batch 8, lr 1e-4 to 1e-5)."""
+
+    warmup_epochs: int = 1
+    epochs: int = 14
+    batch: int = 32
+    lr: float = 1e-3
+    lr_end: float = 2e-5
+    tasks_per_step: int = 2
+    """The task loss is applied to this many random tasks a step, scaled up so that its mean is unchanged."""
+    lambda_min: float = 0.2
+    lambda_max: float = 25.0
+    """Λ(q) runs geometrically from min (q = 0) to max (q = 7): weight of the normalised task loss against bits per
+    feature element."""
+    feature_weight: float = 0.1
+    """Weight of the feature-space squared error, relative to the task loss, an anchor for every task in every step."""
+    graph_mix: dict[str, float] = field(
+        default_factory=lambda: {"codebook": 0.5, "exact": 0.2, "fixed": 0.1, "random": 0.1, "independent": 0.1}
+    )
+    """Share of training images coded under each kind of graph."""
+    codebook_size: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole training run, from rendered rooms to shipped weights."""
+
+    name: str = "small"
+    seed: int = 0
+    train_count: int = 8000
+    val_count: int = 500
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tasks: TaskStage = field(default_factory=TaskStage)
+    predictor: PredictorStage = field(default_factory=PredictorStage)
+    scorer: ScorerStage = field(default_factory=ScorerStage)
+    codec: CodecStage = field(default_factory=CodecStage)
+
+
+def _build(cls: type[Any], values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise ArgumentError(where, repr(values), "a mapping of settings", "see recipes/small.yaml")
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ArgumentError(where, f"unknown setting {unknown[0]!r}", f"one of {', '.join(known)}")
+    built: dict[str, Any] = {}
+    for key, value in values.items():
+        default = getattr(cls(), key)
+        if dataclasses.is_dataclass(default):
+            value = _build(type(default), value, f"{where}.{key}")
+        elif isinstance(default, tuple):
+            value = tuple(value)
+        elif isinstance(default, float) and isinstance(value, int):
+            value = float(value)
+        if not isinstance(value, type(default)):
+            raise ArgumentError(f"{where}.{key}", repr(value), f"a value like {default!r}")
+        built[key] = value
+    return cls(**built)
+
+
+def model_config(values: dict[str, Any]) -> ModelConfig:
+    """The architecture stored beside weights; raises :class:`ArgumentError` on unknown or mistyped settings."""
+    config = _build(ModelConfig, values, "model")
+    assert isinstance(config, ModelConfig)
+    return config
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Reads a recipe file (YAML); raises :class:`ArgumentError` with the setting's path when a value is not usable."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise ArgumentError(str(path), str(error), "a readable recipe file", "try recipes/small.yaml") from error
+    except yaml.YAMLError as error:
+        raise ArgumentError(str(path), f"broken YAML ({error})", "a recipe like recipes/small.yaml") from error
+    recipe = _build(Recipe, values, path.name)
+    assert isinstance(recipe, Recipe)
+    return recipe

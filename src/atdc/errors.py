@@ -1,0 +1,72 @@
+"""One class per way to fail; every message says where, what was found, what was expected, and the cure.
+
+Every error a user can meet derives from :class:`AtdcError`, so ``except AtdcError`` is the one net a program needs.
+"""
+
+from __future__ import annotations
+
+
+class AtdcError(Exception):
+    """Base of every error raised on purpose.
+
+    Args:
+        where: the place that noticed (a file path, a field of a file, an argument's name).
+        found: what was there.
+        expected: what would have been right.
+        cure: what to do or to type next; may be empty when there is nothing to do.
+
+    >>> print(AtdcError("quality", "9", "a number from 0 to 7", "pass --quality 4"))
+    quality: found 9; expected a number from 0 to 7. pass --quality 4
+    """
+
+    def __init__(self, where: str, found: str, expected: str, cure: str = "") -> None:
+        self.where, self.found, self.expected, self.cure = where, found, expected, cure
+        super().__init__(f"{where}: found {found}; expected {expected}.{' ' + cure if cure else ''}")
+
+
+class ArgumentError(AtdcError, ValueError):
+    """A value from outside (a task name, a graph setting, a quality, a recipe field) is not usable."""
+
+
+class ImageError(AtdcError):
+    """An input picture cannot be read: not an image, truncated, empty, or larger than the pixel limit."""
+
+
+class OutputError(AtdcError):
+    """A result cannot be written: no permission, no such folder, a full disk. No half-written file is left."""
+
+
+class WeightsError(AtdcError):
+    """Model weights are missing, damaged, or of another architecture."""
+
+
+class GraphError(AtdcError, ValueError):
+    """A task graph that would be cyclic, have too many parents, or name unknown tasks."""
+
+
+class DataError(AtdcError):
+    """A data set folder or cache is missing, incomplete, or of another version."""
+
+
+class BitstreamError(AtdcError):
+    """Base of everything that can be wrong with the bytes of an ATDC file."""
+
+
+class NotAnAtdcFileError(BitstreamError):
+    """The magic bytes are absent: this is some other kind of file (or an empty one)."""
+
+
+class UnsupportedVersionError(BitstreamError):
+    """The file's format version or profile is not one this reader knows."""
+
+
+class WrongModelError(BitstreamError):
+    """The file was written with other weights than the ones loaded; both fingerprints are named."""
+
+
+class TruncatedFileError(BitstreamError):
+    """The file ends before its header says it should."""
+
+
+class CorruptFileError(BitstreamError):
+    """A checksum, a field's range, or the entropy-coded payload contradicts itself, or bytes trail the end."""

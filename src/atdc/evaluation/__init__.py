@@ -1,0 +1,1 @@
+"""Measuring: task metrics, rate-distortion comparison, and the experiments whose results are committed."""

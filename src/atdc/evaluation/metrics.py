@@ -1,0 +1,277 @@
+"""Task metrics from sums: every data-set figure is a function of one vector per image, added over images.
+
+A bootstrap over images then needs no second look at a pixel: drawing images with repetition is a matrix product of
+draw counts (resamples x images) with the vectors (images x columns), and each row of the product gives the figures of
+one drawn data set. :class:`Measure` is that pair of functions, one per task:
+
+==================  =============================================================  ==================================
+task                one image's vector                                             error ``e_i``
+==================  =============================================================  ==================================
+segment_semantic    confusion counts, 14 x 14 (class 255 ignored)                  1 - mIoU
+keypoints2d         sum of absolute differences, pixels                            L1
+edge_texture        sum of absolute differences, pixels                            L1
+normal              sum of angles, pixels, counts per whole degree                 mean angle (degrees)
+depth_zbuffer       sums of relative and squared differences, pixels within 1.25   AbsRel
+rgb                 PSNR of the image, 1, squared differences, values              -PSNR (dB)
+==================  =============================================================  ==================================
+
+Pixels of all images count alike, except for PSNR, which is the mean of the images' own PSNR (the custom of learned
+image coding; a data-set MSE would let the worst image speak for all). mIoU averages over the classes that occur in the
+targets, so that two codecs on the same images average over the same classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TypeAlias, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.errors import ArgumentError
+from atdc.tasks import CLASSES, IGNORE_CLASS, TASK_NAMES
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+ANGLE_SHARES = (11.25, 22.5, 30.0)
+"""Degrees within which the share of normals is reported (the usual three)."""
+PSNR_LIMIT = 100.0
+"""An image returned without any error would have infinite PSNR; it counts as this many dB."""
+
+
+class Measure(ABC):
+    """How one task is measured; see the module's table.
+
+    Attributes:
+        columns: the length of an image's vector.
+    """
+
+    columns: int
+
+    @abstractmethod
+    def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
+        """One vector per image, (B, columns).
+
+        Args:
+            output: raw head output (B, out_channels, H', W'); what exceeds the target's size (padding to the
+                networks' stride) is cropped at the right and the bottom.
+            target: decoded target (B, C, H, W), see :mod:`atdc.data.targets`.
+        """
+
+    @abstractmethod
+    def metrics(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """Figures of data sets whose images' vectors add up to ``sums`` (..., columns), each (...)."""
+
+    @abstractmethod
+    def error(self, sums: FloatArray) -> FloatArray:
+        """``e_i`` of the same data sets, (...); lower is better."""
+
+
+def crop(output: Tensor, height: int, width: int) -> Tensor:
+    """Cuts off what padding to the stride added, at the right and the bottom."""
+    return output[..., :height, :width]
+
+
+@final
+class ConfusionMeasure(Measure):
+    """Classes: counts of (true class, answered class), row by row."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.columns = classes * classes
+
+    def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
+        """Confusion counts (B, classes²)."""
+        labels = target[:, 0]
+        answers = crop(output, *labels.shape[-2:]).argmax(1)
+        image = torch.arange(len(labels)).view(-1, 1, 1)
+        cell = (image * self.classes + labels) * self.classes + answers
+        counts = torch.bincount(cell[labels != IGNORE_CLASS], minlength=len(labels) * self.columns)
+        return counts.view(len(labels), self.columns).numpy().astype(np.float64)
+
+    def metrics(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """``miou`` over the classes that occur in the targets, and ``pixel_accuracy``."""
+        counts = sums.reshape(*sums.shape[:-1], self.classes, self.classes)
+        true, answered = counts.sum(-1), counts.sum(-2)
+        correct = np.diagonal(counts, axis1=-2, axis2=-1)
+        occurs = true > 0
+        iou = np.where(occurs, correct / np.maximum(true + answered - correct, 1), 0)
+        return {
+            "miou": iou.sum(-1) / np.maximum(occurs.sum(-1), 1),
+            "pixel_accuracy": correct.sum(-1) / np.maximum(counts.sum((-2, -1)), 1),
+        }
+
+    def error(self, sums: FloatArray) -> FloatArray:
+        """1 - mIoU."""
+        return 1 - self.metrics(sums)["miou"]
+
+
+@final
+class AbsoluteMeasure(Measure):
+    """Dense responses in [0, 1]: mean absolute difference (L1)."""
+
+    columns = 2
+
+    def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
+        """Sum of absolute differences, values; (B, 2)."""
+        difference = (crop(output, *target.shape[-2:]) - target).abs().double()
+        return _stack(difference.sum((1, 2, 3)), torch.full((len(target),), float(difference[0].numel())))
+
+    def metrics(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """``l1``."""
+        return {"l1": sums[..., 0] / np.maximum(sums[..., 1], 1)}
+
+    def error(self, sums: FloatArray) -> FloatArray:
+        """L1."""
+        return self.metrics(sums)["l1"]
+
+
+@final
+class AngleMeasure(Measure):
+    """Normals: the angle between answer and target, both at unit length; targets of length zero are left out."""
+
+    bins = 180
+    columns = 2 + len(ANGLE_SHARES) + bins
+
+    def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
+        """Sum of angles (degrees), pixels, pixels within 11.25, 22.5 and 30, pixels per whole degree."""
+        answer = F.normalize(crop(output, *target.shape[-2:]).double(), dim=1)
+        truth = target.double()
+        valid = torch.linalg.vector_norm(truth, dim=1) > 0.5
+        cross = torch.linalg.vector_norm(torch.linalg.cross(answer, truth, dim=1), dim=1)
+        degrees = torch.rad2deg(torch.atan2(cross, (answer * truth).sum(1)))
+        weight = valid.double()
+        image = torch.arange(len(target)).view(-1, 1, 1)
+        cell = image * self.bins + degrees.long().clamp_(max=self.bins - 1)
+        counts = torch.bincount(cell[valid], minlength=len(target) * self.bins).view(len(target), self.bins)
+        within = [((degrees < limit) * weight).sum((1, 2)) for limit in ANGLE_SHARES]
+        first = _stack((degrees * weight).sum((1, 2)), weight.sum((1, 2)), *within)
+        return np.concatenate([first, counts.numpy().astype(np.float64)], axis=1)
+
+    def metrics(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """``mean_degrees``, ``median_degrees`` (linear within its whole degree), ``within_11_25`` and so on."""
+        pixels = np.maximum(sums[..., 1], 1)
+        shares = {
+            f"within_{str(limit).removesuffix('.0').replace('.', '_')}": sums[..., 2 + place] / pixels
+            for place, limit in enumerate(ANGLE_SHARES)
+        }
+        counts = sums[..., 2 + len(ANGLE_SHARES) :]
+        below = np.cumsum(counts, axis=-1)
+        half = below[..., -1:] / 2
+        place = np.argmax(below >= half, axis=-1)[..., None]
+        own = np.take_along_axis(counts, place, -1)
+        before = np.take_along_axis(below, place, -1) - own
+        median = place + (half - before) / np.maximum(own, 1)
+        return {"mean_degrees": sums[..., 0] / pixels, "median_degrees": median[..., 0], **shares}
+
+    def error(self, sums: FloatArray) -> FloatArray:
+        """Mean angle in degrees."""
+        return sums[..., 0] / np.maximum(sums[..., 1], 1)
+
+
+@final
+class DepthMeasure(Measure):
+    """Depth in metres, from answers and targets in ln metres; targets that are not finite are left out."""
+
+    columns = 4
+
+    def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
+        """Sums of |d̂ - d| / d, of (d̂ - d)² and of max(d̂/d, d/d̂) < 1.25, and pixels; (B, 4)."""
+        valid = torch.isfinite(target)
+        truth = torch.where(valid, target, 0.0).double()
+        answer = crop(output, *target.shape[-2:]).double()
+        weight = valid.double()
+        relative = (torch.expm1(answer - truth)).abs()
+        squared = torch.square(answer.exp() - truth.exp())
+        close = ((answer - truth).abs() < float(np.log(1.25))).double()
+        dims = (1, 2, 3)
+        return _stack(*((value * weight).sum(dims) for value in (relative, squared, close)), weight.sum(dims))
+
+    def metrics(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """``abs_rel``, ``rmse_metres``, ``within_1_25``."""
+        pixels = np.maximum(sums[..., 3], 1)
+        return {
+            "abs_rel": sums[..., 0] / pixels,
+            "rmse_metres": np.sqrt(sums[..., 1] / pixels),
+            "within_1_25": sums[..., 2] / pixels,
+        }
+
+    def error(self, sums: FloatArray) -> FloatArray:
+        """AbsRel."""
+        return self.metrics(sums)["abs_rel"]
+
+
+@final
+class PsnrMeasure(Measure):
+    """The image itself, answers clamped to [0, 1]: PSNR of each image, then the mean over images."""
+
+    columns = 4
+
+    def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
+        """PSNR (dB), 1, sum of squared differences, values; (B, 4)."""
+        difference = (crop(output, *target.shape[-2:]).clamp(0, 1) - target).double()
+        squared = torch.square(difference).sum((1, 2, 3))
+        values = float(difference[0].numel())
+        psnr = (-10 * torch.log10(squared / values)).clamp(max=PSNR_LIMIT)
+        return _stack(psnr, torch.ones(len(target)), squared, torch.full((len(target),), values))
+
+    def metrics(self, sums: FloatArray) -> dict[str, FloatArray]:
+        """``psnr_db`` (mean over images) and ``mse`` (over all values)."""
+        return {
+            "psnr_db": sums[..., 0] / np.maximum(sums[..., 1], 1),
+            "mse": sums[..., 2] / np.maximum(sums[..., 3], 1),
+        }
+
+    def error(self, sums: FloatArray) -> FloatArray:
+        """-PSNR (dB)."""
+        return -self.metrics(sums)["psnr_db"]
+
+
+MEASURES: dict[str, Measure] = {
+    "segment_semantic": ConfusionMeasure(len(CLASSES)),
+    "keypoints2d": AbsoluteMeasure(),
+    "edge_texture": AbsoluteMeasure(),
+    "normal": AngleMeasure(),
+    "depth_zbuffer": DepthMeasure(),
+    "rgb": PsnrMeasure(),
+}
+"""The measure of each task, in task order."""
+
+assert tuple(MEASURES) == TASK_NAMES
+
+
+def measure_of(task: str) -> Measure:
+    """The task's measure.
+
+    Raises:
+        ArgumentError: an unknown task; the known ones are listed.
+    """
+    try:
+        return MEASURES[task]
+    except KeyError:
+        raise ArgumentError("task", repr(task), f"one of {', '.join(MEASURES)}") from None
+
+
+def utility(error: FloatArray, error_zero: FloatArray, error_uncompressed: FloatArray) -> FloatArray:
+    """``u = (e_0 - e) / (e_0 - e_∞)``: 0 for the answer that knows nothing, 1 for that from uncompressed features.
+
+    Not clipped: a codec that beats the uncompressed features is above 1, one worse than ignorance below 0.
+
+    Args:
+        error: ``e``, the error after decoding.
+        error_zero: ``e_0``, with every channel at its mean.
+        error_uncompressed: ``e_∞``.
+
+    >>> utility(np.array([40.0, 12.0, 10.0]), np.array(40.0), np.array(12.0)).round(3).tolist()
+    [0.0, 1.0, 1.071]
+    """
+    gap = error_zero - error_uncompressed
+    return np.asarray((error_zero - error) / np.where(gap == 0, np.nan, gap))
+
+
+def _stack(*columns: Tensor) -> FloatArray:
+    """Per-image columns side by side, (B, columns)."""
+    return torch.stack([column.double() for column in columns], dim=1).numpy()

@@ -1,0 +1,94 @@
+"""What is measured, on what: the two things every experiment needs, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.codec import FeatureCodec
+from atdc.errors import ArgumentError, DataError
+
+DEFAULT_DATA = Path("data/rooms")
+"""Where rooms are rendered to unless told otherwise."""
+
+
+class Subject(Protocol):
+    """What a codec must offer to be measured; :class:`atdc.pipeline.Codec` does."""
+
+    @property
+    def feature_codec(self) -> FeatureCodec:
+        """The codec of features."""
+        ...
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What is known of the model's training."""
+        ...
+
+    def features_of(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to features (B, T, C, h, w)."""
+        ...
+
+    def answer_tensors(self, features: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Features (B, T, C, h, w) to raw head outputs by task name."""
+        ...
+
+
+class LabelledImages(Protocol):
+    """Images with stored targets, all of one size; the `rgb` target is the image."""
+
+    def __len__(self) -> int: ...
+
+    def targets(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Stored targets (n, C, H, W) by task name, see :mod:`atdc.data.targets`."""
+        ...
+
+
+def load_subject(model: str | Path) -> Subject:
+    """The codec by name or weights file."""
+    from atdc.pipeline import load
+
+    return load(model)
+
+
+def open_rooms(data: Path, split: str) -> LabelledImages:
+    """A split of rooms; one that was never rendered, or only in part, is rendered first.
+
+    Raises:
+        DataError: the folder holds rooms of another version, or a damaged array.
+    """
+    from atdc.data.rooms.store import RoomsDataset, materialise
+
+    if not (data / split / "meta.json").exists():
+        materialise(data, split)
+    return RoomsDataset(data, split)
+
+
+def require_images(data: LabelledImages, count: int) -> None:
+    """Raises :class:`DataError` when there are fewer images than wanted, :class:`ArgumentError` for none."""
+    if count < 1:
+        raise ArgumentError("count", str(count), "at least one image")
+    if len(data) < count:
+        raise DataError("images", f"{len(data)} of them", f"at least {count}", "measure fewer with --count")
+
+
+def images_at(data: LabelledImages, indices: Sequence[int]) -> NDArray[np.uint8]:
+    """Pictures (n, 3, H, W), bytes."""
+    return np.asarray(data.targets(list(indices))["rgb"], np.uint8)
+
+
+def as_input(images: NDArray[np.uint8]) -> Tensor:
+    """Bytes to what encoders take: float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).float() / 255
+
+
+def features_at(subject: Subject, data: LabelledImages, indices: Sequence[int]) -> Tensor:
+    """Raw features (n, T, C, h, w) of some images."""
+    with torch.no_grad():
+        return subject.features_of(as_input(images_at(data, indices)))

@@ -1,0 +1,93 @@
+"""Reading and writing whole files: bounded when reading, all or nothing when writing."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from atdc.errors import ArgumentError, AtdcError, OutputError
+
+_CURES = {
+    errno.ENOSPC: "Free some space, or write to another disk.",
+    errno.EDQUOT: "Free some space, or write to another disk.",
+    errno.EACCES: "Choose another folder, or change its permissions.",
+    errno.EPERM: "Choose another folder, or change its permissions.",
+    errno.EROFS: "Choose another folder: this file system is read-only.",
+    errno.ENOENT: "Create the folder first.",
+    errno.ENOTDIR: "Create the folder first.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
+
+
+def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Writes a file so that it is there in full or not at all.
+
+    The bytes go to a temporary file in the same folder, to the disk, and only then under their name: whatever happens
+    on the way, a file that was there before stays as it was. A symbolic link keeps pointing to what it points to.
+
+    Args:
+        path: where to; an existing regular file is replaced.
+        data: all of its bytes.
+
+    Raises:
+        OutputError: no such folder, no permission, a full disk, or the path is no regular file; nothing is left behind.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
+            what = "a folder" if target.is_dir() else "a device or pipe"
+            raise OutputError(str(path), what, "the name of a file", "Choose another name.")
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+        temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            try:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if mode is not None:
+                os.chmod(temporary, mode)
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except ValueError as error:
+        raise OutputError(repr(path), str(error), "the name of a file", "Choose another name.") from error
+    except OSError as error:
+        cure = _CURES.get(error.errno or 0, "Choose another place.")
+        raise OutputError(str(path), _reason(error), "a place to write to", cure) from error
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int, *, error_class: type[AtdcError] = ArgumentError) -> bytes:
+    """A whole file, if it is no larger than the reader is ready to hold.
+
+    Args:
+        path: the file.
+        limit: the most bytes it may have; never more than one byte beyond it is read.
+        error_class: what to raise; an image reader passes ``ImageError``.
+
+    Raises:
+        AtdcError: of that class: no such file, no permission, not a file, or larger than the limit.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        reason = _reason(error) if isinstance(error, OSError) else str(error)
+        raise error_class(str(path), reason, "a file to read", "Check the path.") from error
+    if len(data) > limit:
+        raise error_class(str(path), f"more than {limit} bytes", f"at most {limit} bytes", "Check the path.")
+    return data
+
+
+def _reason(error: OSError) -> str:
+    """The operating system's sentence, without the number and the path around it."""
+    return (error.strerror or str(error)).lower()

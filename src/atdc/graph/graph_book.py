@@ -1,0 +1,71 @@
+"""What is chosen on training and validation images and then kept with the weights: graphs, distortions, exchange rates.
+
+Nothing in it is ever chosen on test images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.config import MAX_QUALITY
+from atdc.graph.task_graph import TaskGraph
+
+
+@dataclass(frozen=True, eq=False)
+class GraphBook:
+    """Graphs of the settings that do not search per image, and what the scores need to know of the working quality.
+
+    Attributes:
+        fixed: per whole quality, the graph of least mean cost.
+        fixed_mode: per whole quality, the most frequent exact graph.
+        chain: per whole quality, the best order with all predecessors as parents.
+        codebook: the M graphs among which `codebook` chooses per image, the same for every quality.
+        distortion: mean squared error per normalised feature element at each quality, (8, T).
+        bits_per_error: ``w = −dR/dD``, bits of a task's segment per unit of summed squared error, (8, T).
+    """
+
+    fixed: tuple[TaskGraph, ...]
+    fixed_mode: tuple[TaskGraph, ...]
+    chain: tuple[TaskGraph, ...]
+    codebook: tuple[TaskGraph, ...]
+    distortion: NDArray[np.float64]
+    bits_per_error: NDArray[np.float64]
+
+    @classmethod
+    def untrained(cls, task_count: int) -> GraphBook:
+        """Independent coding everywhere, with guessed distortions: where training starts."""
+        alone = (TaskGraph.independent(task_count),) * (MAX_QUALITY + 1)
+        guess = np.geomspace(0.6, 0.04, MAX_QUALITY + 1)[:, None].repeat(task_count, 1)
+        return cls(alone, alone, alone, alone[:1], guess, 0.5 / guess / np.log(2))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the weights' header."""
+
+        def plain(graphs: Sequence[TaskGraph]) -> list[list[list[int]]]:
+            return [[list(parents) for parents in graph.parents] for graph in graphs]
+
+        return {
+            "fixed": plain(self.fixed),
+            "fixed_mode": plain(self.fixed_mode),
+            "chain": plain(self.chain),
+            "codebook": plain(self.codebook),
+            "distortion": np.round(self.distortion, 6).tolist(),
+            "bits_per_error": np.round(self.bits_per_error, 6).tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> GraphBook:
+        """The inverse of :meth:`to_json`; graphs are validated as they are built."""
+
+        def graphs(rows: list[list[list[int]]]) -> tuple[TaskGraph, ...]:
+            return tuple(TaskGraph(tuple(tuple(parents) for parents in row)) for row in rows)
+
+        return cls(
+            graphs(values["fixed"]), graphs(values["fixed_mode"]), graphs(values["chain"]), graphs(values["codebook"]),
+            np.array(values["distortion"], np.float64), np.array(values["bits_per_error"], np.float64),
+        )  # fmt: skip

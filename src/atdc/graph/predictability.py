@@ -1,0 +1,77 @@
+"""Predictability through the predictor: what a task would cost given a set of others, in bits or in the paper's unit.
+
+These are the full scores: one run of the predictor per (child, parent set). The cheap scorer
+(:mod:`atdc.networks.scorer`) answers the same question from one small network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from atdc.networks.predictor import Predictor, proxy_loss
+
+Pair = tuple[int, tuple[int, ...]]
+
+
+def _predictions(predictor: Predictor, features: Tensor, pairs: Sequence[Pair]) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """(child, μ, log σ²) for each pair, parents clean; each parent's share of the first layer is computed once."""
+    batch, tasks = features.shape[:2]
+    shares = [predictor.share(task, features[:, task]) for task in range(tasks)]
+    nothing = torch.zeros_like(shares[0])
+    for child, parents in pairs:
+        mask = torch.zeros(batch, tasks)
+        mask[:, list(parents)] = 1
+        summed = sum((shares[parent] for parent in parents), nothing)
+        mean, log_variance = predictor(child, summed, mask)
+        yield child, mean, log_variance
+
+
+def gaussian_score_bits(target: Tensor, mean: Tensor, log_variance: Tensor, distortion: Tensor) -> Tensor:
+    """``Σ_k KL(N(z'_k, D) ‖ N(μ_k, σ²_k + D)) / ln 2``: bits to convey the target with squared error D.
+
+    Args:
+        target: normalised features z', (B, C, h, w).
+        mean: μ, same shape.
+        log_variance: log σ², same shape.
+        distortion: D at each quality, (Q,), mean squared error per element.
+
+    Returns:
+        (B, Q) bits per image.
+    """
+    error, variance = torch.square(target - mean), torch.exp(log_variance)
+    bits = []
+    for d in distortion.tolist():
+        total = variance + d
+        bits.append((torch.log(total / d) + (d + error) / total - 1).sum((1, 2, 3)) * (0.5 / math.log(2)))
+    return torch.stack(bits, 1)
+
+
+@torch.no_grad()
+def score_bits(predictor: Predictor, features: Tensor, pairs: Sequence[Pair], distortion: Tensor) -> Tensor:
+    """Score of each pair at each quality, bits per image, (B, Q, P).
+
+    Args:
+        predictor: the shared predictor.
+        features: normalised features (B, T, C, h, w).
+        pairs: (child, parents) in the order of the result.
+        distortion: D of each task at each quality, (Q, T).
+    """
+    scores = [
+        gaussian_score_bits(features[:, child], mean, log_variance, distortion[:, child])
+        for child, mean, log_variance in _predictions(predictor, features, pairs)
+    ]
+    return torch.stack(scores, 2)
+
+
+@torch.no_grad()
+def proxy_losses(predictor: Predictor, features: Tensor, pairs: Sequence[Pair]) -> Tensor:
+    """``L_proxy`` of each pair, nats per element, (B, P): what the paper's setting scores with."""
+    losses = [
+        proxy_loss(mean, log_variance, features[:, child])
+        for child, mean, log_variance in _predictions(predictor, features, pairs)
+    ]
+    return torch.stack(losses, 1)

@@ -1,0 +1,197 @@
+"""Pictures of any kind, from a file or from memory, as one kind: sRGB, 8 bits, ``(height, width, 3)``.
+
+Why this is a file of its own: a codec that is fed the wrong orientation, the wrong colour space or a black square where
+the alpha channel was answers nonsense without a word. Here every such choice is made once and written down:
+
+- EXIF orientation is applied, then forgotten.
+- An embedded ICC profile is converted to sRGB; a profile that cannot be used is ignored, as image viewers do.
+- Transparency is composited over white, the page that most pictures with alpha are drawn for.
+- 16 bits become 8 by ``round(v / 257)``, so that 65535 is white. Grey is repeated over the three channels.
+- Floating point grey is read as 0 … 1 when it lies there, and otherwise stretched from its least to its largest value.
+- Of an animation, the first frame counts.
+
+No torch here: reading a picture costs no second of import time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from atdc.errors import ArgumentError, ImageError
+
+PIXEL_LIMIT = 64 * 2**20
+"""Largest number of pixels accepted, 67 million: what the networks can hold in the memory of an ordinary machine."""
+
+_READABLE = "an image that Pillow reads (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, …)"
+_SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_WITH_ALPHA = {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
+
+
+def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
+    """Read the picture in a file.
+
+    Args:
+        path: any file that Pillow reads.
+        pixel_limit: width times height above this is refused before a pixel is decoded.
+
+    Returns:
+        ``(height, width, 3)``, sRGB, 0 … 255, upright.
+
+    Raises:
+        ImageError: there is no such file, it is empty, no image, truncated, damaged, or too large.
+    """
+    path = Path(path)
+    where = str(path)
+    try:
+        if path.stat().st_size == 0 and path.is_file():
+            raise ImageError(where, "an empty file (0 bytes)", _READABLE, "Copy or download it again.")
+        with warnings.catch_warnings():
+            # Our own limit, checked below, comes before Pillow's warning about large images.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                _check_size(image, where, pixel_limit)
+                image.load()
+                return to_rgb(image)
+    except (ImageError, KeyboardInterrupt):
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(where, "no such file", _READABLE, "Check the path.") from error
+    except IsADirectoryError as error:
+        raise ImageError(where, "a folder", "an image file", f"Name the files in it: {path / '*.jpg'}") from error
+    except PermissionError as error:
+        raise ImageError(where, "a file that may not be read", _READABLE, "Check its permissions.") from error
+    except UnidentifiedImageError as error:
+        cure = "Use `atdc decode` to decode it." if path.suffix == ".atdc" else "Convert it, for example to PNG."
+        raise ImageError(where, "a file that is not an image", _READABLE, cure) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(where, "more pixels than Pillow accepts", pixel_limit) from error
+    except MemoryError as error:
+        raise ImageError(where, "an image larger than the free memory", "one that fits", "Make it smaller.") from error
+    except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
+        found = "a truncated image" if "truncated" in str(error).lower() else f"a damaged image ({error})"
+        raise ImageError(where, found, "a whole, readable image", "Copy or download it again.") from error
+
+
+def as_rgb(
+    image: Image.Image | NDArray[np.uint8] | str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT
+) -> NDArray[np.uint8]:
+    """Whatever a caller calls an image, as ``(height, width, 3)`` sRGB bytes.
+
+    Args:
+        image: a path, a Pillow image, or an array of bytes that already has that shape.
+        pixel_limit: as in :func:`read_image`.
+
+    Raises:
+        ImageError: the picture cannot be read, or is too large.
+        ArgumentError: the array has another shape or type.
+
+    >>> as_rgb(np.zeros((4, 6, 3), np.uint8)).shape
+    (4, 6, 3)
+    >>> as_rgb(np.zeros((4, 6)))
+    Traceback (most recent call last):
+    atdc.errors.ArgumentError: image: found an array of float64, shape (4, 6); expected uint8, ...
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(image, pixel_limit)
+    if isinstance(image, Image.Image):
+        where = getattr(image, "filename", "") or "image"
+        _check_size(image, str(where), pixel_limit)
+        try:
+            return to_rgb(image)
+        except OSError as error:  # an image opened lazily is decoded only here
+            raise ImageError(str(where), f"a damaged image ({error})", "a whole, readable image") from error
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        raise ArgumentError(
+            "image",
+            f"an array of {array.dtype}, shape {array.shape}",
+            "uint8, shape (height, width, 3)",
+            "For floats in 0 … 1 pass (255 * image).round().astype('uint8').",
+        )
+    if array.shape[0] * array.shape[1] > pixel_limit:
+        raise _too_large("image", f"{array.shape[1]}×{array.shape[0]} pixels", pixel_limit)
+    return np.ascontiguousarray(array)
+
+
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Apply orientation, colour profile, transparency and bit depth, as the head of this file says.
+
+    Args:
+        image: an open Pillow image of any mode; it is not changed.
+
+    >>> to_rgb(Image.new("I;16", (1, 1), 32896)).tolist()
+    [[[128, 128, 128]]]
+    >>> to_rgb(Image.new("LA", (1, 1), (0, 128))).tolist()
+    [[[127, 127, 127]]]
+    """
+    profile: bytes | None = image.info.get("icc_profile")
+    with contextlib.suppress(Exception):  # an unreadable EXIF block is no reason to refuse the picture
+        image = ImageOps.exif_transpose(image)
+    image, alpha = _eight_bits(image)
+    image = _to_srgb(image, profile)
+    if alpha is not None:
+        page = Image.new("RGB", image.size, "white")
+        page.paste(image, mask=alpha)
+        image = page
+    return np.array(image, dtype=np.uint8)
+
+
+def _eight_bits(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """The colours in a mode of 8 bits a channel (L, RGB, CMYK, LAB), and the alpha channel if there is one."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        values = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)), None
+    if image.mode == "F":
+        return Image.fromarray(_stretch(np.asarray(image, dtype=np.float64))), None
+    if image.mode in _WITH_ALPHA or image.has_transparency_data:
+        image = image.convert(_WITH_ALPHA.get(image.mode, "RGBA"))
+        return image.convert("L" if image.mode == "LA" else "RGB"), image.getchannel("A")
+    if image.mode in ("L", "RGB", "CMYK", "LAB"):
+        return image, None
+    return image.convert("L" if image.mode == "1" else "RGB"), None
+
+
+def _stretch(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Floats as bytes: 0 … 1 as they are, anything else from its least to its largest finite value."""
+    finite = np.isfinite(values)
+    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
+    if low >= 0.0 and high <= 1.0:
+        low, high = 0.0, 1.0
+    scaled = np.where(finite, (values - low) / max(high - low, 1e-30), 0.0)
+    return (255.0 * scaled).round().astype(np.uint8)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert from the embedded profile where it fits the picture's mode, and plainly otherwise."""
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        return converted if converted is not None else image
+    if profile:
+        # PyCMSError: not a profile, or one for other channels than the picture has. OSError: bytes that are no profile.
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            if converted is not None:
+                return converted
+    return image.convert("RGB")
+
+
+def _check_size(image: Image.Image, where: str, pixel_limit: int) -> None:
+    width, height = image.size
+    if width * height > pixel_limit:
+        raise _too_large(where, f"{width}×{height} pixels", pixel_limit)
+    if width * height == 0:
+        raise ImageError(where, f"{width}×{height} pixels", "at least one pixel")
+
+
+def _too_large(where: str, found: str, pixel_limit: int) -> ImageError:
+    return ImageError(where, found, f"at most {pixel_limit:,} pixels", "Make the picture smaller first.")

@@ -1,0 +1,75 @@
+"""`small` image encoders: one convolutional network per task, from pixels to a task's features.
+
+::
+
+    image 3×H×W ─ 4×4/4 ─ block ─ 2×2/2 ─ block ─ 2×2/2 ─ block ─ block(dilated) ─ context ─ 1×1 ─ norm ─▶ 32×H/16×W/16
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from atdc.config import ModelConfig
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with batch normalisation around a shortcut."""
+
+    def __init__(self, width: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(x + self.norm2(self.conv2(y)))
+
+
+class GlobalContext(nn.Module):
+    """Adds to each position what the mean over all positions suggests; gives small networks a view of the whole."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3))
+        return x + self.outer(torch.relu(self.inner(mean)))[:, :, None, None]
+
+
+class SmallEncoder(nn.Module):
+    """Image to features, 220 MMAC at 256×256.
+
+    Input (B, 3, H, W) in [0, 1], H and W multiples of 16; output (B, 32, H/16, W/16), each channel of about zero mean
+    and unit deviation over the training set (the last normalisation has no learned scale).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        quarter, eighth, sixteenth = config.encoder_widths
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, quarter, 4, stride=4, bias=False),
+            nn.BatchNorm2d(quarter),
+            nn.ReLU(),
+            ResidualBlock(quarter),
+            nn.Conv2d(quarter, eighth, 2, stride=2, bias=False),
+            nn.BatchNorm2d(eighth),
+            nn.ReLU(),
+            ResidualBlock(eighth),
+            nn.Conv2d(eighth, sixteenth, 2, stride=2, bias=False),
+            nn.BatchNorm2d(sixteenth),
+            nn.ReLU(),
+            ResidualBlock(sixteenth),
+            ResidualBlock(sixteenth, dilation=2),
+            GlobalContext(sixteenth),
+            nn.Conv2d(sixteenth, config.feature_channels, 1, bias=False),
+            nn.BatchNorm2d(config.feature_channels, affine=False),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        features: Tensor = self.layers(image * 4 - 2)
+        return features

@@ -1,0 +1,75 @@
+"""The predictor: what some tasks' features say about another's. One network for all children and all parent sets.
+
+::
+
+    parents z'_p ─ 3×3 per parent ─ Σ/√(1+|S|) ─▶ (+ child's scale and shift, ReLU, 3×3) × 2, with shortcuts
+                                                  ─▶ per child: 1×1 ─▶ μ    1×1 ─▶ log σ²
+
+It is used twice: to score parent sets before coding, and to predict a child from decoded parents while coding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from atdc.config import ModelConfig
+
+LOG_VARIANCE_RANGE = (-7.0, 3.0)
+"""Bounds of log σ², in units of the normalised features; outside them the Gaussian loss has nothing left to learn."""
+
+
+class Predictor(nn.Module):
+    """Gaussian prediction of a child's normalised features from any set of parents.
+
+    The first layer is linear, so each parent's share is computed once (:meth:`share`) and summed for any parent set.
+    The sum is scaled by ``1/√(1+|S|)`` so that hidden units see the same spread for small and large sets (batch
+    normalisation's running statistics would fit no single parent set).
+    """
+
+    def __init__(self, config: ModelConfig, task_count: int) -> None:
+        super().__init__()
+        width, channels = config.predictor_width, config.feature_channels
+        self.width = width
+        self.shares = nn.ModuleList(
+            [nn.Conv2d(channels, width, 3, padding=1, bias=False) for _ in range(task_count)]
+        )
+        self.pair = nn.Parameter(torch.zeros(task_count, task_count, width))
+        self.child_scale = nn.Parameter(torch.ones(3, task_count, width))
+        self.child_shift = nn.Parameter(torch.zeros(3, task_count, width))
+        self.hidden = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1) for _ in range(2)])
+        self.mean = nn.ModuleList([nn.Conv2d(width, channels, 1) for _ in range(task_count)])
+        self.log_variance = nn.ModuleList([nn.Conv2d(width, channels, 1) for _ in range(task_count)])
+        for head in self.mean:
+            nn.init.normal_(head.weight, std=0.02)
+        for head in self.log_variance:
+            nn.init.normal_(head.weight, std=0.02)
+
+    def share(self, parent: int, features: Tensor) -> Tensor:
+        """A parent's contribution to the first layer: (B, C, h, w) to (B, width, h, w)."""
+        share: Tensor = self.shares[parent](features)
+        return share
+
+    def forward(self, child: int, shares: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance, each (B, C, h, w), of the child's normalised features.
+
+        Args:
+            child: the predicted task's index.
+            shares: sum over the parents of :meth:`share`, (B, width, h, w); zeros where there is no parent.
+            mask: (B, T), 1 where the task is a parent.
+        """
+        scale = torch.rsqrt(1 + mask.sum(1))
+        x = (shares + (mask @ self.pair[child])[:, :, None, None]) * scale[:, None, None, None]
+        for layer in range(3):
+            y = x * self.child_scale[layer, child, :, None, None] + self.child_shift[layer, child, :, None, None]
+            y = torch.relu(y)
+            if layer == 2:
+                break
+            x = x + self.hidden[layer](y)
+        return self.mean[child](y), self.log_variance[child](y).clamp(*LOG_VARIANCE_RANGE)
+
+
+def proxy_loss(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:
+    """``½·mean[log σ² + (z'−μ)²/σ²]`` per image, nats per feature element, (B,); the paper's proxy loss."""
+    loss = log_variance + torch.square(target - mean) * torch.exp(-log_variance)
+    return 0.5 * loss.mean((1, 2, 3))

@@ -1,0 +1,61 @@
+"""The cheap scorer: all parent sets' costs at once, from the features of all tasks.
+
+Scoring every (child, parent set) with the predictor or by coding costs several encoders. The scorer is a small
+network, distilled from those costs, that sees all tasks' features and answers with one number per pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from atdc.config import MAX_QUALITY, ModelConfig
+
+
+class Scorer(nn.Module):
+    """Normalised features to the cost, in bits, of each (child, parent set) at every whole quality; 20 MMAC at 16×16.
+
+    What decides a graph is how much a parent set saves over no parents, which is small beside how much images differ.
+    So the network's outputs are, per pair, that *relative* cost (for the empty set: the cost itself), standardised by
+    `offset` and `spread`, the training costs' mean and deviation. Costs are per feature element, so any size works.
+    """
+
+    def __init__(self, config: ModelConfig, task_count: int, pairs: Sequence[tuple[int, tuple[int, ...]]]) -> None:
+        super().__init__()
+        width = config.scorer_width
+        self.pairs = len(pairs)
+        self.base = [list(pairs).index((child, ())) for child, _ in pairs]
+        self.is_relative = torch.tensor([float(bool(parents)) for _, parents in pairs])
+        outputs = self.pairs * (MAX_QUALITY + 1)
+        self.local = nn.Sequential(
+            nn.Conv2d(task_count * config.feature_channels, width, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+        )
+        self.last = nn.Linear(2 * width, outputs)
+        self.register_buffer("offset", torch.zeros(MAX_QUALITY + 1, self.pairs))
+        self.register_buffer("spread", torch.ones(MAX_QUALITY + 1, self.pairs))
+        self.offset: Tensor
+        self.spread: Tensor
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def standardised(self, features: Tensor) -> Tensor:
+        """Normalised features (B, T, C, h, w) to standardised relative costs (B, 8, pairs)."""
+        batch, tasks, channels, height, width = features.shape
+        local = self.local(features.reshape(batch, tasks * channels, height, width))
+        pooled = torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
+        output: Tensor = self.last(pooled)
+        return output.reshape(batch, MAX_QUALITY + 1, self.pairs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalised features (B, T, C, h, w) to costs in bits per feature element, (B, 8, pairs)."""
+        relative = self.standardised(features) * self.spread + self.offset
+        return relative + relative[..., self.base] * self.is_relative
+
+    def relative(self, costs: Tensor) -> Tensor:
+        """Costs (..., pairs) to relative costs: less the cost of the same child without parents."""
+        return costs - costs[..., self.base] * self.is_relative

@@ -1,0 +1,122 @@
+"""The transforms of one task's codec: residual to latent and back, latent to hyper-latent and back.
+
+::
+
+    r, μ, log σ ─ analysis ─▶ y (64 × h/2 × w/2) ─ ×gain(q) ─ quantise ─ ÷gain(q) ─ synthesis (sees μ, log σ) ─▶ r̂
+                                       └ hyper-analysis ─▶ h (8 × h/4 × w/4) ─ quantise ─ hyper-synthesis ─▶ mean, scale of y
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from atdc.config import MAX_QUALITY, ModelConfig
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride)
+
+
+class Refine(nn.Module):
+    """One 3×3 convolution around a shortcut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = _conv(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(torch.relu(x))
+        return x + y
+
+
+class QualityTable(nn.Module):
+    """A learned vector per whole quality, interpolated linearly between them. (B,) qualities to (B, width, 1, 1)."""
+
+    def __init__(self, width: int, start: float = 0.0, end: float = 0.0) -> None:
+        super().__init__()
+        rows = torch.linspace(start, end, MAX_QUALITY + 1)[:, None].repeat(1, width)
+        self.rows = nn.Parameter(rows)
+
+    def forward(self, quality: Tensor) -> Tensor:
+        low = quality.floor().clamp(0, MAX_QUALITY - 1)
+        share = (quality - low)[:, None]
+        index = low.long()
+        share = share.to(self.rows.dtype)
+        values = self.rows[index] * (1 - share) + self.rows[index + 1] * share
+        return values[:, :, None, None]
+
+
+class TaskTransforms(nn.Module):
+    """Everything learned in one task's codec apart from the shared predictor."""
+
+    def __init__(self, config: ModelConfig, task_count: int) -> None:
+        super().__init__()
+        channels, width, latent = config.feature_channels, config.codec_width, config.latent_channels
+        hyper, hyper_width = config.hyper_channels, config.hyper_width
+        self.conditional = config.residual == "conditional"
+        seen = 3 * channels if self.conditional else channels
+        self.analysis_layers = nn.Sequential(
+            _conv(seen, width, stride=2), Refine(width), nn.ReLU(), nn.Conv2d(width, latent, 1)
+        )
+        merge = width // 2
+        self.synthesis_deep = nn.Sequential(
+            _conv(latent, width), Refine(width), nn.ReLU(), nn.Conv2d(width, 4 * merge, 1), nn.PixelShuffle(2)
+        )
+        self.synthesis_merge = nn.Sequential(
+            _conv(merge + seen - channels, merge), nn.ReLU(), nn.Conv2d(merge, channels, 1)
+        )
+        self.hyper_analysis_layers = nn.Sequential(
+            _conv(latent, hyper_width), nn.ReLU(), _conv(hyper_width, hyper_width, stride=2), nn.ReLU(),
+            nn.Conv2d(hyper_width, hyper, 1),
+        )  # fmt: skip
+        self.hyper_first = _conv(hyper, hyper_width)
+        self.hyper_up = nn.Sequential(nn.Conv2d(hyper_width, 4 * hyper_width, 1), nn.PixelShuffle(2))
+        self.hyper_last = _conv(hyper_width, 2 * latent)
+        # The gains start so that a unit latent meets a step of about 2 at quality 0 and of about 1/8 at quality 7.
+        self.log_gain = QualityTable(latent, math.log(0.5), math.log(8.0))
+        self.log_inverse_gain = QualityTable(latent, math.log(2.0), math.log(0.125))
+        self.hyper_quality = QualityTable(hyper_width)
+        self.parent_bias = nn.Parameter(torch.zeros(task_count, hyper_width))
+        self.hyper_mean = QualityTable(hyper)
+        self.hyper_log_scale = QualityTable(hyper)
+
+    def _seen(self, mean: Tensor, log_variance: Tensor) -> list[Tensor]:
+        return [mean, 0.5 * log_variance] if self.conditional else []
+
+    def analysis(self, residual: Tensor, mean: Tensor, log_variance: Tensor, quality: Tensor) -> Tensor:
+        """Residual r = z' − μ (B, C, h, w) to the latent in quantisation steps, (B, M, h/2, w/2)."""
+        y: Tensor = self.analysis_layers(torch.cat([residual, *self._seen(mean, log_variance)], 1))
+        return y * torch.exp(self.log_gain(quality))
+
+    def synthesis(self, latent: Tensor, mean: Tensor, log_variance: Tensor, quality: Tensor) -> Tensor:
+        """Decoded latent to the decoded residual r̂ (B, C, h, w)."""
+        deep = self.synthesis_deep(latent * torch.exp(self.log_inverse_gain(quality)))
+        residual: Tensor = self.synthesis_merge(torch.cat([deep, *self._seen(mean, log_variance)], 1))
+        return residual
+
+    def hyper_analysis(self, latent: Tensor) -> Tensor:
+        """Latent to hyper-latent, (B, hyper, h/4, w/4)."""
+        hyper: Tensor = self.hyper_analysis_layers(torch.asinh(latent))
+        return hyper
+
+    def hyper_prior(self, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log scale of the hyper-latent, each (B, hyper, 1, 1): a factorised density per channel."""
+        return self.hyper_mean(quality), self.hyper_log_scale(quality)
+
+    def hyper_synthesis(self, hyper: Tensor, quality: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log scale of the latent, each (B, M, h/2, w/2), from integers only.
+
+        Args:
+            hyper: decoded hyper-latent.
+            quality: (B,).
+            mask: (B, T), 1 where a task is a parent: who the parents are is known before any latent.
+        """
+        precision = self.parent_bias.dtype  # float64 when coding, see CodecNetworks.entropy_in_double
+        bias = (mask.to(precision) @ self.parent_bias)[:, :, None, None]
+        x = self.hyper_first(hyper.to(precision)) + self.hyper_quality(quality) + bias
+        x = torch.relu(self.hyper_up(torch.relu(x)))
+        mean, log_scale = self.hyper_last(x).chunk(2, 1)
+        return mean, log_scale

@@ -1,0 +1,1 @@
+"""Numbers that must agree: the probability tables of the entropy coder, made once and kept as integers."""

@@ -1,0 +1,312 @@
+"""Images to bytes and bytes to answers: task networks around the feature codec, loaded from one weights file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec
+from atdc.config import QUALITY_STEPS_PER_UNIT, ModelConfig, model_config
+from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
+from atdc.files import read_bytes, write_bytes_atomically
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.search import candidate_sets
+from atdc.graph.task_graph import TaskGraph
+from atdc.images import read_image
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.task_networks import TaskNetworks
+from atdc.tasks import TASK_NAMES
+
+ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | str | Path
+Answers: TypeAlias = dict[str, NDArray[Any]]
+
+WEIGHTS_FORMAT = 1
+_SHIPPED = Path(__file__).parent / "weights"
+_WEIGHTS_LIMIT = 1 << 30
+_SINGLE_PRECISION = ("hyper_first", "hyper_up", "hyper_last", "hyper_quality", "hyper_mean", "hyper_log_scale",
+                     "parent_bias", "log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a file says about itself.
+
+    Attributes:
+        bytes: its length.
+        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``.
+        ideal_bits: −Σ log₂ of the probabilities the range coder was given.
+        quality: 0 to 7 by task.
+        graph: child to parents.
+        tasks: by task, the segment's ``bytes`` and ``ideal_bits``.
+        height: of the image, pixels.
+        width: of the image, pixels.
+        fingerprint: of the weights that can read it, hexadecimal.
+        version: of the format.
+    """
+
+    bytes: int
+    bpp: float
+    ideal_bits: float
+    quality: dict[str, float]
+    graph: dict[str, list[str]]
+    tasks: dict[str, dict[str, float]]
+    height: int
+    width: int
+    fingerprint: str
+    version: int
+
+    def to_json(self) -> str:
+        """The same as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+class Codec:
+    """The whole main job: an image in, one small file out, six answers back.
+
+    >>> codec = load("small")
+    >>> photo = np.zeros((40, 60, 3), np.uint8)
+    >>> data = codec.encode(photo, quality=4)
+    >>> answers = codec.decode(data, tasks=["depth_zbuffer"])
+    >>> answers["depth_zbuffer"].shape
+    (40, 60)
+    """
+
+    def __init__(self, networks: TaskNetworks, feature_codec: FeatureCodec, card: Mapping[str, Any]) -> None:
+        self.networks = networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.feature_codec = feature_codec
+        self.card = dict(card)
+
+    # --- images ----------------------------------------------------------------------------------------------------
+
+    def encode(
+        self,
+        image: ImageLike,
+        quality: float | Mapping[str, float] = 4,
+        graph: str | TaskGraph = DEFAULT_GRAPH,
+        effort: Effort = "normal",
+    ) -> bytes:
+        """Codes an image's task features into one file.
+
+        Args:
+            image: a path, a Pillow image, or an array (H, W, 3) of uint8.
+            quality: 0 to 7 in steps of 1/8; a mapping sets single tasks, the others stay at 4.
+            graph: a search setting (``codebook``, ``exact``, ``fixed``, ``independent``, …) or a graph.
+            effort: ``high`` codes several graphs and keeps the best.
+
+        Returns:
+            The file's bytes. They hold everything a decoder needs but the weights.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            ArgumentError: an unknown task or setting, a quality out of range.
+        """
+        pixels = to_tensor(image)
+        graphs = graph if isinstance(graph, str) else [graph]
+        size = (pixels.shape[2], pixels.shape[3])
+        encoded = self.feature_codec.encode_batch(
+            self.features_of(pixels), self.qualities(quality), graphs, effort, sizes=[size]
+        )
+        return encoded.data[0]
+
+    def decode(self, data: bytes, tasks: Sequence[str] | None = None) -> Answers:
+        """Answers at the image's size, by task name: see :meth:`answers` for their form.
+
+        Raises:
+            BitstreamError: not an ATDC file, damaged, of another version, or of other weights.
+            ArgumentError: an unknown task, or a file that holds bare features.
+        """
+        header, features, _ = self.feature_codec.read(data, tasks)
+        if header.kind != "image":
+            raise ArgumentError("file", "bare features", "a file made from an image", "use FeatureCodec.decode")
+        wanted = self.feature_codec.task_indices(tasks)
+        return self._answers(features, wanted, (header.height, header.width))
+
+    def answers(self, image: ImageLike, tasks: Sequence[str] | None = None) -> Answers:
+        """Answers from uncompressed features: what a decoder could give at best.
+
+        Returns:
+            By task name, at the image's size: ``segment_semantic`` class ids, uint8 (H, W); ``depth_zbuffer`` metres,
+            float32 (H, W); ``normal`` unit vectors, float32 (H, W, 3); ``keypoints2d`` and ``edge_texture`` in
+            [0, 1], float32 (H, W); ``rgb`` in [0, 1], float32 (H, W, 3).
+        """
+        pixels = to_tensor(image)
+        wanted = self.feature_codec.task_indices(tasks)
+        return self._answers(self.features_of(pixels), wanted, (pixels.shape[2], pixels.shape[3]))
+
+    def inspect(self, data: bytes) -> Inspection:
+        """Sizes, qualities and graph of a file, and its ideal bits (which take decoding its symbols)."""
+        header, _, bits = self.feature_codec.read(data)
+        lengths = self.feature_codec.segment_lengths(data)
+        names = self.feature_codec.task_names
+        return Inspection(
+            bytes=len(data),
+            bpp=8 * len(data) / (header.height * header.width),
+            ideal_bits=round(float(bits.sum()), 2),
+            quality={name: step / QUALITY_STEPS_PER_UNIT for name, step in zip(names, header.qualities, strict=True)},
+            graph={names[child]: [names[p] for p in parents] for child, parents in enumerate(header.graph.parents)},
+            tasks={
+                name: {"bytes": length, "ideal_bits": round(float(ideal), 2)}
+                for name, length, ideal in zip(names, lengths, bits, strict=True)
+            },
+            height=header.height,
+            width=header.width,
+            fingerprint=header.fingerprint.hex(),
+            version=header.version,
+        )
+
+    # --- tensors ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def features_of(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] of any size to raw features (B, T, C, ⌈H/16⌉, ⌈W/16⌉)."""
+        stride = self.feature_codec.config.stride
+        rows, columns = -images.shape[2] % stride, -images.shape[3] % stride
+        padded = F.pad(images, (0, columns, 0, rows), mode="replicate")
+        return self.networks.features(padded.contiguous(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def answer_tensors(self, features: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Raw head outputs (B, out_channels, 16h, 16w) by task name: logits, ln metres, vectors, values."""
+        wanted = self.feature_codec.task_indices(tasks)
+        outputs = self.networks.outputs(features, wanted)
+        return {TASK_NAMES[task]: output for task, output in zip(wanted, outputs, strict=True)}
+
+    def qualities(self, quality: float | Mapping[str, float]) -> float | list[float]:
+        """One number, or one per task from a mapping; raises :class:`ArgumentError` on an unknown task."""
+        if not isinstance(quality, Mapping):
+            return quality
+        self.feature_codec.task_indices(list(quality))
+        return [quality.get(name, 4.0) for name in self.feature_codec.task_names]
+
+    def _answers(self, features: Tensor, wanted: Sequence[int], size: tuple[int, int]) -> Answers:
+        outputs = self.answer_tensors(features, [TASK_NAMES[task] for task in wanted])
+        return {name: presented(name, output[..., : size[0], : size[1]]) for name, output in outputs.items()}
+
+    # --- weights ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Writes the weights file: convolutions in half precision, whatever decides bits in single precision."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes_atomically(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The weights file's content; safetensors, with everything that is not a tensor as JSON in its header."""
+        tensors = {f"tasks.{key}": value for key, value in self.networks.state_dict().items()}
+        tensors |= {f"codec.{key}": value for key, value in self.feature_codec.networks.state_dict().items()}
+        stored = {key: _stored(key, value) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
+        stored["feature.mean"], stored["feature.deviation"] = self.feature_codec.mean, self.feature_codec.deviation
+        header = {
+            "format": WEIGHTS_FORMAT,
+            "model": dataclasses.asdict(self.feature_codec.config),
+            "tasks": list(self.feature_codec.task_names),
+            "book": self.feature_codec.book.to_json(),
+            "card": self.card,
+        }
+        return save(stored, {"atdc": json.dumps(header)})
+
+
+def _stored(key: str, value: Tensor) -> Tensor:
+    exact = value.ndim < 2 or any(part in key for part in _SINGLE_PRECISION)
+    return value.detach().to(torch.float32 if exact else torch.float16).contiguous()
+
+
+def load(name: str | Path = "small") -> Codec:
+    """Loads a model by the name of shipped weights, or from a weights file.
+
+    Args:
+        name: ``small``, or a path to a ``.safetensors`` file.
+
+    Raises:
+        WeightsError: no such weights, or a damaged or foreign file.
+    """
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = _SHIPPED / f"{name}.safetensors"
+        if not path.exists():
+            shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.safetensors"))) or "none"
+            raise WeightsError("model", repr(str(name)), f"shipped weights ({shipped}) or a .safetensors file",
+                               "train some with: atdc train --recipe recipes/small.yaml")  # fmt: skip
+    data = read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
+    try:
+        header = json.loads(metadata["atdc"])
+        if header["format"] != WEIGHTS_FORMAT:
+            raise WeightsError(str(path), f"weights format {header['format']}", str(WEIGHTS_FORMAT), "upgrade atdc")
+        return _assemble(header, tensors, hashlib.sha256(data).digest()[:4])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, AtdcError):
+            raise
+        raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
+
+
+_REINSTALL = "Install the package again, or train with: atdc train --recipe recipes/small.yaml"
+
+
+def _assemble(header: Mapping[str, Any], tensors: dict[str, Tensor], fingerprint: bytes) -> Codec:
+    config = model_config(header["model"])
+    names = header["tasks"]
+    networks = TaskNetworks(config)
+    codec_networks = CodecNetworks(config, len(names), candidate_sets(len(names), config.max_parents))
+    for prefix, module in (("tasks.", networks), ("codec.", codec_networks)):
+        state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        for key, value in module.state_dict().items():
+            if key.endswith("num_batches_tracked"):
+                state[key] = value
+        module.load_state_dict(state)
+    book = GraphBook.from_json(header["book"])
+    feature_codec = FeatureCodec(
+        codec_networks, names, tensors["feature.mean"], tensors["feature.deviation"], book, fingerprint
+    )
+    return Codec(networks, feature_codec, header["card"])
+
+
+def to_tensor(image: ImageLike) -> Tensor:
+    """A picture as (1, 3, H, W) float32 in [0, 1].
+
+    Raises:
+        ImageError: a path that is no readable picture.
+        ArgumentError: an array that is not (H, W, 3) of uint8.
+    """
+    if isinstance(image, str | Path):
+        image = read_image(image)
+    if isinstance(image, Image.Image):
+        image = np.asarray(image.convert("RGB"))
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ArgumentError("image", f"an array {image.shape} of {image.dtype}", "(height, width, 3) of uint8")
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+
+
+def presented(task: str, output: Tensor) -> NDArray[Any]:
+    """A raw head output (1, C, H, W) as what a user gets: see :meth:`Codec.answers`."""
+    values = output[0].float()
+    if task == "segment_semantic":
+        return values.argmax(0).to(torch.uint8).numpy()
+    if task == "depth_zbuffer":
+        return values[0].exp().numpy()
+    if task == "normal":
+        return F.normalize(values, dim=0).permute(1, 2, 0).contiguous().numpy()
+    if task == "rgb":
+        return values.clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
+    return values[0].clamp(0, 1).numpy()
+
+
+__all__ = ["Answers", "BitstreamError", "Codec", "ImageLike", "Inspection", "ModelConfig", "load", "presented", "to_tensor"]

@@ -1,0 +1,1 @@
+"""Pictures of answers, and the page that shows the main job: :mod:`atdc.report.demo`."""

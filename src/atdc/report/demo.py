@@ -1,0 +1,209 @@
+"""The main job, shown: pictures to files here, files to answers in another process, and a page about both.
+
+The other process starts in an empty folder with copies of the files, so it can know nothing but the bytes and the
+model's weights.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.table import Table
+
+from atdc.errors import AtdcError
+from atdc.files import write_bytes_atomically
+from atdc.images import read_image
+from atdc.pipeline import Codec, load
+from atdc.report.answer_files import make_folder, read_answers
+from atdc.report.page import SHORT_TITLES, Shown, page
+from atdc.report.same_size import same_size
+from atdc.report.summaries import plain_table
+from atdc.tasks import BY_NAME
+
+DEMO_PIXELS = 400_000
+"""Larger pictures are shrunk for the page, so that it opens at once; `atdc encode` takes them as they are."""
+
+
+def _silent(step: str) -> None:
+    """Says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What :func:`run_demo` made.
+
+    Attributes:
+        page: the HTML file.
+        shown: what is on it.
+        decode_seconds: time of the other process, Python and the model's loading included.
+    """
+
+    page: Path
+    shown: tuple[Shown, ...]
+    decode_seconds: float
+
+
+def carried_images() -> list[Path]:
+    """The rooms that the package carries, none of them seen in training."""
+    folder = Path(str(resources.files("atdc.report").joinpath("demo_images")))
+    return sorted(folder.glob("*.png"))
+
+
+def run_demo(
+    images: Sequence[Path],
+    out: Path,
+    model: str = "small",
+    quality: float = 4.0,
+    graph: str | None = None,
+    report: Callable[[str], None] = _silent,
+) -> Demo:
+    """Encode, decode elsewhere, and write ``out/index.html`` beside the files themselves.
+
+    Args:
+        images: pictures of any kind; none means :func:`carried_images`.
+        out: folder for the page, the ``.atdc`` files and, in ``decoded/``, the answers.
+        model: a name or a path, as for :func:`atdc.load`.
+        quality: 0 (fewest bytes) to 7 (best answers).
+        graph: a search setting; None is the codec's default.
+        report: called with a sentence before every step that takes time.
+
+    Raises:
+        AtdcError: a picture cannot be read, the weights are missing, the folder cannot be written, or the other
+            process failed; its own words are quoted.
+    """
+    paths = list(images) or carried_images()
+    make_folder(out)
+    report("loading the model")
+    codec = load(model)
+    names = _distinct([path.stem for path in paths])
+    pictures: list[NDArray[np.uint8]] = []
+    originals: list[tuple[int, int]] = []
+    files: list[bytes] = []
+    seconds: list[float] = []
+    for path, name in zip(paths, names, strict=True):
+        report(f"encoding {path.name}")
+        rgb = read_image(path)
+        originals.append((rgb.shape[1], rgb.shape[0]))
+        pictures.append(_shrink(rgb))
+        if not files:
+            _encode(codec, pictures[0], quality, graph)  # the first call also sets up the machine's kernels
+        start = time.perf_counter()
+        files.append(_encode(codec, pictures[-1], quality, graph))
+        seconds.append(time.perf_counter() - start)
+        write_bytes_atomically(out / f"{name}.atdc", files[-1])
+
+    report("decoding, in another process")
+    start = time.perf_counter()
+    decoded_folder = out / "decoded"
+    _decode_elsewhere([out / f"{name}.atdc" for name in names], decoded_folder, model)
+    decode_seconds = time.perf_counter() - start
+
+    shown = []
+    for name, rgb, original, data, second in zip(names, pictures, originals, files, seconds, strict=True):
+        report(f"comparing {name}")
+        inspection = codec.inspect(data)
+        uncompressed = codec.answers(rgb)
+        shown.append(
+            Shown(
+                name=name,
+                rgb=rgb,
+                original_size=original,
+                size_bytes=len(data),
+                task_bytes={task: int(row["bytes"]) for task, row in inspection.tasks.items()},
+                parents=inspection.graph,
+                quality=inspection.quality,
+                decoded=read_answers(decoded_folder / name, uncompressed),
+                uncompressed=uncompressed,
+                same_size=[same_size(rgb, len(data), "WebP"), same_size(rgb, len(data), "JPEG")],
+                jpeg75_bytes=_jpeg75_bytes(rgb),
+                encode_seconds=second,
+            )
+        )
+    made_by = (
+        f"Made by atdc {metadata.version('atdc')} with the model “{model}” and torch {metadata.version('torch')}. "
+        f"Another process decoded all files in {decode_seconds:.1f} s, most of which is starting Python and loading "
+        "the weights."
+    )
+    target = out / "index.html"
+    write_bytes_atomically(target, page(shown, ", ".join(names), made_by).encode())
+    return Demo(target, tuple(shown), decode_seconds)
+
+
+def demo_tables(shown: Sequence[Shown]) -> list[Table]:
+    """The page's numbers for a terminal: sizes and picture quality, then what every task took and the graph."""
+    sizes = plain_table("picture", ["pixels", "bytes", "bpp", "image"])
+    for rival in shown[0].same_size if shown else ():
+        sizes.add_column(f"{rival.format}", justify="right", no_wrap=True)
+    for item in shown:
+        sizes.add_row(
+            item.name,
+            f"{item.rgb.shape[1]}×{item.rgb.shape[0]}",
+            f"{item.size_bytes:,}",
+            f"{item.rate_bpp:.3f}",
+            f"{item.psnr_db(item.decoded):.1f} dB",
+            *(f"{rival.size_bytes:,} B {rival.psnr_db:.1f} dB" for rival in item.same_size),
+        )
+    tasks = list(shown[0].task_bytes) if shown else []
+    letters = [BY_NAME[task].letter if task in BY_NAME else "" for task in tasks]
+    costs = plain_table(
+        "bytes of", [f"{letter}\n{SHORT_TITLES.get(task, task)}" for letter, task in zip(letters, tasks, strict=True)]
+    )
+    costs.add_column("graph")
+    for item in shown:
+        costs.add_row(item.name, *(f"{item.task_bytes[task]:,}" for task in tasks), item.graph_in_letters)
+    return [sizes, costs]
+
+
+def _encode(codec: Codec, rgb: NDArray[np.uint8], quality: float, graph: str | None) -> bytes:
+    return codec.encode(rgb, quality=quality) if graph is None else codec.encode(rgb, quality=quality, graph=graph)
+
+
+def _decode_elsewhere(files: Sequence[Path], out: Path, model: str) -> None:
+    if Path(model).exists():
+        model = str(Path(model).resolve())
+    with tempfile.TemporaryDirectory(prefix="atdc-demo-") as empty:
+        for file in files:
+            shutil.copy(file, empty)
+        command = [sys.executable, "-m", "atdc.cli", "decode", *(file.name for file in files)]
+        command += ["-o", str(out.resolve()), "--model", model, "--quiet"]
+        done = subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AtdcError("the decoding process", f"exit status {done.returncode}", "0", done.stderr.strip()[-2000:])
+
+
+def _shrink(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = rgb.shape[:2]
+    scale = math.sqrt(DEMO_PIXELS / (height * width))
+    if scale >= 1.0:
+        return rgb
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS), dtype=np.uint8)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names made different by a number: two folders may each hold an ``a.jpg``."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return result
+
+
+def _jpeg75_bytes(rgb: NDArray[np.uint8]) -> int:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=75)
+    return buffer.tell()

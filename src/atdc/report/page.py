@@ -1,0 +1,278 @@
+"""The page of the demo: one self-contained HTML file, pictures and style inside, readable by day and by night.
+
+A page is a function of :class:`Shown` values and of nothing else: no codec, no clock, no files but the template.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib import resources
+from string import Template
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from atdc.report.graph_svg import GraphNode, graph_svg
+from atdc.report.pictures import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, picture_of
+from atdc.report.same_size import SameSize, psnr_db
+from atdc.tasks import BY_NAME
+
+SHORT_TITLES = {
+    "segment_semantic": "segments",
+    "keypoints2d": "keypoints",
+    "edge_texture": "edges",
+    "normal": "normals",
+    "depth_zbuffer": "depth",
+    "rgb": "image",
+}
+"""Words that fit into a box of the graph."""
+
+Answers = Mapping[str, NDArray[np.generic]]
+_LOSSLESS_PIXELS = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One picture of the demo, with everything that the page tells about it.
+
+    Attributes:
+        name: of the input, without folder and suffix.
+        rgb: what was encoded, ``(H, W, 3)`` bytes.
+        original_size: width and height of the input file; `rgb` is smaller if the demo shrank it.
+        size_bytes: length of the ATDC file, all included.
+        task_bytes: length of each task's segment.
+        parents: the graph, {child: [parents]}.
+        quality: of every task.
+        decoded: answers of the process that had only the file and the weights.
+        uncompressed: answers from the features themselves.
+        same_size: what pixel codecs make of about as many bytes.
+        jpeg75_bytes: the picture as an ordinary JPEG, quality 75.
+        encode_seconds: time of `encode`, without loading the model.
+    """
+
+    name: str
+    rgb: NDArray[np.uint8]
+    original_size: tuple[int, int]
+    size_bytes: int
+    task_bytes: Mapping[str, int]
+    parents: Mapping[str, Sequence[str]]
+    quality: Mapping[str, float]
+    decoded: Answers
+    uncompressed: Answers
+    same_size: Sequence[SameSize]
+    jpeg75_bytes: int
+    encode_seconds: float
+
+    @property
+    def rate_bpp(self) -> float:
+        """Bits per pixel: ``8 · bytes / (H · W)``."""
+        height, width = self.rgb.shape[:2]
+        return 8.0 * self.size_bytes / float(height * width)
+
+    @property
+    def graph_in_letters(self) -> str:
+        """Edges as ``n→d``; a dash when every task stands on its own."""
+        letters = {name: _letter(name) for name in self.task_bytes}
+        edges = [f"{letters[p]}→{letters[c]}" for c in self.task_bytes for p in self.parents.get(c, ())]
+        return " ".join(edges) or "–"
+
+    def psnr_db(self, answers: Answers) -> float:
+        """Of the `rgb` answer against the input."""
+        return psnr_db(self.rgb / 255.0, answers["rgb"], peak=1.0)
+
+
+def agreement(task: str, decoded: NDArray[np.generic], uncompressed: NDArray[np.generic]) -> str:
+    """What compression changed in one task's answer, in that task's own measure, as words.
+
+    >>> agreement("depth_zbuffer", np.array([[1.1]]), np.array([[1.0]]))
+    '10.0 % away in depth'
+    """
+    if task == "segment_semantic":
+        return f"{100 * float(np.mean(decoded == uncompressed)):.1f} % of pixels alike"
+    first, second = decoded.astype(np.float64), uncompressed.astype(np.float64)
+    if task == "depth_zbuffer":
+        return f"{100 * float(np.mean(np.abs(first / second - 1.0))):.1f} % away in depth"
+    if task == "normal":
+        cosine = (first * second).sum(-1) / (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1) + 1e-9)
+        return f"{float(np.degrees(np.arccos(cosine.clip(-1.0, 1.0))).mean()):.1f}° apart"
+    return f"{float(np.mean(np.abs(first - second))):.3f} apart, of 1"
+
+
+def page(shown: Sequence[Shown], title: str, made_by: str) -> str:
+    """The whole page.
+
+    Args:
+        shown: the pictures, in order.
+        title: for the browser's tab.
+        made_by: one sentence for the foot: model, versions, times.
+    """
+    total = sum(item.size_bytes for item in shown)
+    template = Template(resources.files("atdc.report").joinpath("demo.html").read_text(encoding="utf-8"))
+    tasks = len(shown[0].task_bytes) if shown else 0
+    pictures = "One picture" if len(shown) == 1 else f"{len(shown)} pictures"
+    return template.substitute(
+        title=escape(title),
+        headline=f"{pictures}, {tasks} answers each, {total:,} bytes",
+        lead=(
+            "ATDC sends what machines look at: not pixels but the features of several vision tasks. For every picture "
+            "it chooses <strong>which task is predicted from which</strong>, and sends of each task only what the "
+            "others could not foretell. Everything below marked <strong>from the file</strong> was computed by another "
+            "process that had the file and the model's weights, and nothing else."
+        ),
+        table=_table(shown),
+        items="\n".join(_item(item, index) for index, item in enumerate(shown)),
+        footer=escape(made_by),
+    )
+
+
+def data_uri(picture: NDArray[np.uint8]) -> str:
+    """A picture inside the page: WebP, lossless unless it is large."""
+    buffer = io.BytesIO()
+    lossless = picture.shape[0] * picture.shape[1] <= _LOSSLESS_PIXELS
+    Image.fromarray(picture).save(buffer, "WEBP", lossless=lossless, quality=90, method=2 if lossless else 4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _table(shown: Sequence[Shown]) -> str:
+    rivals = [rival.format for rival in shown[0].same_size] if shown else []
+    head = "".join(f"<th>{name} of about<br>that size, PSNR</th>" for name in rivals)
+    rows = []
+    for index, item in enumerate(shown):
+        cells = "".join(f"<td>{rival.size_bytes:,} B, {rival.psnr_db:.1f} dB</td>" for rival in item.same_size)
+        rows.append(
+            f'<tr><td><a href="#picture-{index}">{escape(item.name)}</a></td>'
+            f"<td>{item.rgb.shape[1]}×{item.rgb.shape[0]}</td><td>{item.size_bytes:,} B</td>"
+            f"<td>{item.rate_bpp:.3f}</td><td>{item.jpeg75_bytes:,} B</td>"
+            f"<td>{item.psnr_db(item.decoded):.1f} dB</td>{cells}<td><code>{item.graph_in_letters}</code></td></tr>"
+        )
+    return (
+        "<table><thead><tr><th>picture</th><th>size</th><th>file</th><th>bits per<br>pixel</th>"
+        f"<th>JPEG at<br>quality 75</th><th>image answer,<br>PSNR</th>{head}<th>graph</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _item(item: Shown, index: int) -> str:
+    height, width = item.rgb.shape[:2]
+    depth_range = depth_range_of(item.uncompressed["depth_zbuffer"].astype(np.float64))
+    decoded = {task: picture_of(task, answer, depth_range) for task, answer in item.decoded.items()}
+    plain = {task: picture_of(task, answer, depth_range) for task, answer in item.uncompressed.items()}
+    nodes = [
+        GraphNode(task, SHORT_TITLES.get(task, task), size, data_uri(_thumbnail(decoded[task])))
+        for task, size in item.task_bytes.items()
+    ]
+    framing = item.size_bytes - sum(item.task_bytes.values())
+    shrunk = ""
+    if item.original_size != (width, height):
+        shrunk = f", shrunk from {item.original_size[0]}×{item.original_size[1]}"
+    return f"""<section class="item" id="picture-{index}">
+<header><h2>{escape(item.name)}</h2><span class="pill">{item.size_bytes:,} bytes</span>
+<p class="facts">{item.rate_bpp:.3f} bits per pixel · {width}×{height}{shrunk} · {_quality_in_words(item.quality)}
+· encoded in {item.encode_seconds:.2f} s</p></header>
+<div class="top">
+<figure><img src="{data_uri(item.rgb)}" alt="the input"><figcaption><b>Input.</b> As a JPEG of quality 75 it takes
+{item.jpeg75_bytes:,} bytes, {_times(item.jpeg75_bytes / item.size_bytes)} as much.</figcaption></figure>
+<figure class="graphbox"><div class="scroll">{graph_svg(nodes, item.parents)}</div>
+<figcaption><b>The graph chosen for this picture:</b> {_graph_in_words(item)} Header, graph and checksum take
+{framing} bytes more.</figcaption></figure>
+</div>
+<h3>Answers <span>— above from the file, below from uncompressed features</span></h3>
+<div class="answers">{"".join(_answer(item, task, decoded[task], plain[task]) for task in item.decoded)}</div>
+{_legend(item, depth_range)}
+<h3>The same bytes, as nothing but a picture</h3>
+{_rivals(item, decoded["rgb"])}
+</section>"""
+
+
+def _answer(item: Shown, task: str, decoded: NDArray[np.uint8], plain: NDArray[np.uint8]) -> str:
+    if task == "rgb":
+        note = f"{item.psnr_db(item.decoded):.1f} dB; uncompressed {item.psnr_db(item.uncompressed):.1f} dB"
+    else:
+        note = agreement(task, item.decoded[task], item.uncompressed[task])
+    title = escape(SHORT_TITLES.get(task, task))
+    pair = "".join(
+        f'<div class="plain"><img src="{data_uri(picture)}" alt="{title}, {tag}"><span class="tag">{tag}</span></div>'
+        for picture, tag in ((decoded, "from the file"), (plain, "uncompressed"))
+    )
+    return (
+        f"<figure><h4>{title} <span>{item.task_bytes[task]:,} B</span></h4>"
+        f'<div class="pair">{pair}</div><figcaption>{note}</figcaption></figure>'
+    )
+
+
+def _rivals(item: Shown, decoded: NDArray[np.uint8]) -> str:
+    height, width = item.rgb.shape[:2]
+    figures = [
+        f'<figure><img src="{data_uri(item.rgb)}" alt="the input"><figcaption><b>Input.</b></figcaption></figure>',
+        f'<figure><img src="{data_uri(decoded)}" alt="ATDC\'s image answer"><figcaption><b>ATDC, {item.size_bytes:,} '
+        f"bytes:</b> {item.psnr_db(item.decoded):.1f} dB, and {len(item.task_bytes) - 1} more answers."
+        "</figcaption></figure>",
+    ]
+    for rival in item.same_size:
+        how = f"quality {rival.quality}"
+        if (rival.width, rival.height) != (width, height):
+            how += f", shrunk to {rival.width}×{rival.height} first"
+        figures.append(
+            f'<figure><img src="{data_uri(rival.picture)}" alt="{rival.format}"><figcaption><b>{rival.format}, '
+            f"{rival.size_bytes:,} bytes:</b> {rival.psnr_db:.1f} dB ({how}).</figcaption></figure>"
+        )
+    return f'<div class="rivals{" tall" if height > width else ""}">{"".join(figures)}</div>'
+
+
+def _legend(item: Shown, depth_range: tuple[float, float]) -> str:
+    entries = [
+        f'<li><i style="background:rgb{CLASS_COLOURS[name]}"></i>{name}</li>'
+        for name in classes_in(item.uncompressed["segment_semantic"].astype(np.int64))
+    ]
+    stops = ",".join("rgb({},{},{})".format(*colour) for colour in depth_scale(9).tolist())
+    entries.append(
+        f'<li><i class="bar" style="background:linear-gradient(90deg,{stops})"></i>'
+        f"depth {depth_range[0]:.1f} to {depth_range[1]:.1f} m</li>"
+    )
+    entries.append(f'<li><img class="ball" src="{data_uri(_ball())}" alt="">normals, as on a ball</li>')
+    return f'<ul class="legend">{"".join(entries)}</ul>'
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
+
+
+def _graph_in_words(item: Shown) -> str:
+    roots = [SHORT_TITLES.get(task, task) for task in item.task_bytes if not item.parents.get(task)]
+    edges = sum(len(parents) for parents in item.parents.values())
+    if edges == 0:
+        return "every task stands on its own."
+    words = roots[0] if len(roots) == 1 else ", ".join(roots[:-1]) + " and " + roots[-1]
+    verb = "stands" if len(roots) == 1 else "stand"
+    return f"{words} {verb} alone; along each arrow one task is predicted from another."
+
+
+def _quality_in_words(quality: Mapping[str, float]) -> str:
+    values = set(quality.values())
+    if len(values) == 1:
+        return f"quality {values.pop():g}"
+    return "quality " + ", ".join(f"{SHORT_TITLES.get(task, task)} {value:g}" for task, value in quality.items())
+
+
+def _letter(task: str) -> str:
+    return BY_NAME[task].letter if task in BY_NAME else task
+
+
+def _thumbnail(picture: NDArray[np.uint8], side: int = 92) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    image = Image.fromarray(np.ascontiguousarray(picture[top : top + edge, left : left + edge]))
+    return np.array(image.resize((side, side), Image.Resampling.LANCZOS), dtype=np.uint8)
+
+
+def _ball(side: int = 48) -> NDArray[np.uint8]:
+    """The front of a ball in camera axes, x right, y up, z towards the camera, as a normal picture."""
+    y, x = np.mgrid[1 : -1 : side * 1j, -1 : 1 : side * 1j]
+    z = np.sqrt(np.maximum(0.0, 1.0 - x**2 - y**2))
+    return picture_of("normal", np.stack([x, y, z], -1))

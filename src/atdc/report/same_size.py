@@ -1,0 +1,113 @@
+"""The picture that JPEG or WebP would send in as many bytes as an ATDC file takes.
+
+An honest opponent gets every chance: all qualities, and, because a few hundred bytes are less than the formats' own
+minimum at full size, shrinking the picture first and enlarging it again at the other side. Of all files about as large
+as wanted, the one with the highest PSNR counts; if none is that small, the smallest one, with its true size.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Format = Literal["JPEG", "WebP"]
+_SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125, 0.09375, 0.0625, 0.03125)
+_QUALITIES: dict[Format, tuple[int, int]] = {"JPEG": (1, 95), "WebP": (0, 100)}
+ABOUT = 0.05
+"""Files within this share of the wanted size count as equal to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SameSize:
+    """What a pixel codec makes of about the same number of bytes.
+
+    Attributes:
+        format: its name.
+        size_bytes: length of its file.
+        psnr_db: of `picture` against the original, over all pixels and channels.
+        quality: the codec's own setting.
+        width: of the picture that was coded, in pixels; smaller than the original's if it was shrunk first.
+        height: likewise.
+        picture: decoded and enlarged to the original's size, ``(H, W, 3)``.
+    """
+
+    format: Format
+    size_bytes: int
+    psnr_db: float
+    quality: int
+    width: int
+    height: int
+    picture: NDArray[np.uint8]
+
+
+def psnr_db(original: NDArray[np.generic], other: NDArray[np.generic], peak: float = 255.0) -> float:
+    """Peak signal-to-noise ratio, ``10 log10(peak² / mean squared error)``, in decibels; infinite for equal pictures.
+
+    >>> round(psnr_db(np.zeros((2, 2)), np.full((2, 2), 25.5)), 1)
+    20.0
+    """
+    error = float(np.mean((original.astype(np.float64) - other.astype(np.float64)) ** 2))
+    return math.inf if error == 0.0 else 10.0 * math.log10(peak**2 / error)
+
+
+def same_size(rgb: NDArray[np.uint8], wanted_bytes: int, format: Format) -> SameSize:
+    """The best picture that the format sends in about `wanted_bytes`.
+
+    Args:
+        rgb: the original, ``(H, W, 3)``.
+        wanted_bytes: length of the file to compare with.
+        format: ``"JPEG"`` or ``"WebP"``.
+    """
+    original = Image.fromarray(rgb)
+    candidates = [
+        (data, quality, size)
+        for size in _sizes(original)
+        for data, quality in _around(original.resize(size, Image.Resampling.LANCZOS), wanted_bytes, format)
+    ]
+    about = [item for item in candidates if abs(len(item[0]) - wanted_bytes) <= ABOUT * wanted_bytes]
+    nearest = min(abs(len(data) - wanted_bytes) for data, _, _ in candidates)
+    chosen = about or [item for item in candidates if abs(len(item[0]) - wanted_bytes) == nearest]
+    return max((_decoded(rgb, *item, format) for item in chosen), key=lambda result: result.psnr_db)
+
+
+def _sizes(original: Image.Image) -> Iterator[tuple[int, int]]:
+    seen = set()
+    for scale in _SCALES:
+        size = (max(1, round(original.width * scale)), max(1, round(original.height * scale)))
+        if size not in seen:
+            seen.add(size)
+            yield size
+
+
+def _around(picture: Image.Image, wanted_bytes: int, format: Format) -> list[tuple[bytes, int]]:
+    """The files just below and just above the wanted size, by bisection over the quality."""
+    low, high = _QUALITIES[format]
+    files = {quality: _encode(picture, quality, format) for quality in (low, high)}
+    while high - low > 1 and len(files[low]) <= wanted_bytes < len(files[high]):
+        middle = (low + high) // 2
+        files[middle] = _encode(picture, middle, format)
+        low, high = (middle, high) if len(files[middle]) <= wanted_bytes else (low, middle)
+    return [(files[low], low), (files[high], high)]
+
+
+def _encode(picture: Image.Image, quality: int, format: Format) -> bytes:
+    buffer = io.BytesIO()
+    if format == "JPEG":
+        picture.save(buffer, "JPEG", quality=quality, optimize=True)
+    else:
+        picture.save(buffer, "WEBP", quality=quality, method=6)
+    return buffer.getvalue()
+
+
+def _decoded(rgb: NDArray[np.uint8], data: bytes, quality: int, size: tuple[int, int], format: Format) -> SameSize:
+    with Image.open(io.BytesIO(data)) as small:
+        picture = small.convert("RGB").resize((rgb.shape[1], rgb.shape[0]), Image.Resampling.BICUBIC)
+    array = np.array(picture, dtype=np.uint8)
+    return SameSize(format, len(data), psnr_db(rgb, array), quality, size[0], size[1], array)

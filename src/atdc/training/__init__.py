@@ -1,0 +1,1 @@
+"""Training: stages from rendered rooms to shipped weights, each resumable after a kill."""

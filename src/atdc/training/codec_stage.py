@@ -1,0 +1,156 @@
+"""The codec's training: warm-up on features, then rate against task loss, over many graphs and all qualities."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.coding.latents import TrainingPort
+from atdc.coding.walk import walk
+from atdc.config import MAX_QUALITY, Recipe
+from atdc.data.rooms import RoomsDataset
+from atdc.graph import search
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.task_networks import TaskNetworks
+from atdc.tasks import TASKS
+from atdc.training.data import NormalisedFeatures
+from atdc.training.loop import Step, train_stage
+from atdc.training.losses import task_loss
+from atdc.training.run_folder import RunFolder
+from atdc.training.task_stage import load_targets
+
+PROXY_WEIGHT = 0.02
+"""Weight of ``L_proxy`` on decoded parents, so that the predictor stays a predictor while the codec trains it."""
+
+
+def task_weight(quality: Tensor, recipe: Recipe) -> Tensor:
+    """``Λ(q)``, bits per feature element for a whole normalised task loss: geometric from q = 0 to q = 7."""
+    low, high = math.log(recipe.codec.lambda_min), math.log(recipe.codec.lambda_max)
+    return torch.exp(low + (high - low) * quality / MAX_QUALITY)
+
+
+class GraphSampler:
+    """Training graphs: a mixture of the search settings, chosen with the scorer's costs of the training images."""
+
+    def __init__(self, recipe: Recipe, book: GraphBook, costs: NDArray[np.float32]) -> None:
+        self._mix = recipe.codec.graph_mix
+        self._book = book
+        self.codebook = book.codebook
+        self._costs = costs  # (N, 8, P)
+        self._limit = recipe.model.max_parents
+        self._tasks = len(TASKS)
+
+    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
+        """One graph per image at a whole quality."""
+        costs = self._costs[images, level].astype(np.float64)
+        names = list(self._mix)
+        weights = np.array([self._mix[name] for name in names])
+        kinds = rng.choice(len(names), size=len(images), p=weights / weights.sum())
+        codebook = search.codebook_choice(costs, self._book.codebook)
+        exact = search.exact_batch(costs, self._tasks, self._limit)
+        graphs = []
+        for row, kind in enumerate(kinds):
+            match names[kind]:
+                case "codebook":
+                    graphs.append(self._book.codebook[int(codebook[row])])
+                case "exact":
+                    graphs.append(exact[row])
+                case "fixed":
+                    graphs.append(self._book.fixed[level])
+                case "chain":
+                    graphs.append(self._book.chain[level])
+                case "independent":
+                    graphs.append(TaskGraph.independent(self._tasks))
+                case _:
+                    table = search.ScoreTable.of(self._tasks, costs[row], self._limit)
+                    graphs.append(search.random_order(table, rng, self._limit))
+        return graphs
+
+
+def train_codec(
+    run: RunFolder,
+    recipe: Recipe,
+    name: str,
+    epochs: int,
+    lr: tuple[float, float],
+    networks: CodecNetworks,
+    task_networks: TaskNetworks,
+    sampler: GraphSampler,
+    train: NormalisedFeatures,
+    val: NormalisedFeatures,
+    train_data: RoomsDataset | None,
+    bounds: Tensor,
+) -> None:
+    """One codec stage. Minimises, per image, in bits per feature element::
+
+        R + Λ(q)·[ Σ_i (L_i − L_i,∞)/(L_i,0 − L_i,∞)/T + w·‖z' − ẑ'‖²/n ] + 0.02·L_proxy
+
+    Args:
+        name: the stage's checkpoint.
+        epochs: passes over the training images.
+        lr: first and last learning rate.
+        train_data: targets for the task loss; None warms up on features alone.
+        bounds: ``L_0`` (channel means) and ``L_∞`` (uncompressed) of each task, (2, T).
+    """
+    settings, tasks = recipe.codec, networks.task_count
+    task_networks.eval().requires_grad_(False)
+    networks.scorer.requires_grad_(False)
+    scale = torch.maximum(bounds[0] - bounds[1], 0.05 * bounds[0])  # a floor for heads that learned nothing
+
+    def terms(features: Tensor, graphs: list[TaskGraph], quality: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        port = TrainingPort(networks.config, len(features), tasks)
+        result = walk(networks, graphs, quality, port, (features.shape[3], features.shape[4]), features)
+        assert result.proxy is not None
+        error = (result.reconstruction - features).square().mean((2, 3, 4))
+        return port.bits / features[0, 0].numel(), error, result.proxy, result.reconstruction
+
+    def step(info: Step) -> tuple[Tensor, dict[str, float]]:
+        rng = info.rng
+        features = train.read(info.indices)
+        level = int(rng.integers(MAX_QUALITY + 1))
+        graphs = sampler.draw(info.indices, level, rng)
+        # One base quality a batch, so that graphs fit it; each task a step or so around it, so that they may differ.
+        spread = torch.from_numpy(rng.normal(0, 0.5, (len(features), tasks)).astype(np.float32))
+        quality = (level + spread).clamp(0, MAX_QUALITY)
+        rate, error, proxy, decoded = terms(features, graphs, quality)
+        weight = task_weight(quality, recipe)
+        loss = rate.mean() + PROXY_WEIGHT * proxy.mean()
+        figures = {f"rate q{level}": float(rate.detach().mean()), f"error q{level}": float(error.detach().mean())}
+        if train_data is None:
+            loss = loss + (weight * error).mean()
+        else:
+            loss = loss + settings.feature_weight * (weight * error).mean()
+            chosen = sorted(rng.choice(tasks, size=settings.tasks_per_step, replace=False).tolist())
+            targets = load_targets(train_data, info.indices, tuple(TASKS[task].name for task in chosen))
+            raw = train.restore(decoded)
+            for task in chosen:
+                with torch.autocast("cpu", torch.bfloat16):
+                    inputs = raw[:, task].contiguous(memory_format=torch.channels_last)
+                    output = task_networks.heads[task](inputs)
+                measured = task_loss(TASKS[task], output, targets[TASKS[task].name])
+                normalised = (measured - bounds[1, task]) / scale[task]
+                loss = loss + (weight[:, task] * normalised).mean() / settings.tasks_per_step
+                figures[f"loss q{level}"] = float(normalised.detach().mean())
+        return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        figures = {}
+        features = val.read(np.arange(min(100, len(val))))
+        for level in (0, 2, 4, 7):
+            costs = networks.scorer(features)[:, level].double().numpy()
+            graphs = [sampler.codebook[i] for i in search.codebook_choice(costs, sampler.codebook).tolist()]
+            rate, error, _, _ = terms(features, graphs, torch.full((len(features), tasks), float(level)))
+            figures |= {f"bpe{level}": float(rate.mean()), f"mse{level}": float(error.mean())}
+        return figures
+
+    train_stage(
+        run, name, networks, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1], step=step,
+        validate=validate, seed=recipe.seed, clip=1.0,
+    )  # fmt: skip

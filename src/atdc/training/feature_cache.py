@@ -1,0 +1,69 @@
+"""Features of a data split on disk: computed once after the task networks are trained, then read at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from atdc.data.rooms import RoomsDataset
+from atdc.networks.task_networks import TaskNetworks
+from atdc.training.run_folder import RunFolder
+
+_BATCH = 20
+
+
+class FeatureCache:
+    """Raw features (N, T, C, h, w) of a split, float16 on disk; resumes where a kill left it."""
+
+    def __init__(self, run: RunFolder, split: str, networks: TaskNetworks, data: RoomsDataset) -> None:
+        self._path = run.path / "features" / f"{split}.npy"
+        self._path.parent.mkdir(exist_ok=True)
+        key = f"features/{split}.json"
+        done = run.read_json(key, {"images": 0})["images"]
+        if done < len(data):
+            self._fill(run, key, done, networks, data)
+        self.features: NDArray[np.float16] = np.load(self._path, mmap_mode="r")
+
+    @torch.no_grad()
+    def _fill(self, run: RunFolder, key: str, done: int, networks: TaskNetworks, data: RoomsDataset) -> None:
+        networks.eval()
+        array: np.memmap[tuple[int, ...], np.dtype[np.float16]] | None = None
+        for start in tqdm(range(done, len(data), _BATCH), desc=f"features of {Path(key).stem}", mininterval=2.0):
+            stored = data.targets(np.arange(start, min(start + _BATCH, len(data))))["rgb"]
+            image = torch.from_numpy(np.asarray(stored).astype(np.float32) / 255)
+            features = networks.features(image.contiguous(memory_format=torch.channels_last)).half().numpy()
+            if array is None:
+                shape = (len(data), *features.shape[1:])
+                mode = "r+" if done else "w+"
+                array = np.lib.format.open_memmap(self._path, mode, np.float16, shape)
+            array[start : start + len(features)] = features
+            if start % (50 * _BATCH) == 0:
+                array.flush()
+                run.write_json(key, {"images": start})
+        if array is not None:
+            array.flush()
+        run.write_json(key, {"images": len(data)})
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def read(self, indices: NDArray[np.int64]) -> Tensor:
+        """Raw features of some images, float32 (n, T, C, h, w)."""
+        return torch.from_numpy(self.features[indices].astype(np.float32))
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation per task and channel, each (T, C)."""
+        total, squares, count = 0.0, 0.0, 0
+        for start in range(0, len(self), 200):
+            block = self.features[start : start + 200].astype(np.float64)
+            total = total + block.sum((0, 3, 4))
+            squares = squares + np.square(block).sum((0, 3, 4))
+            count += block.shape[0] * block.shape[3] * block.shape[4]
+        mean = np.asarray(total) / count
+        deviation = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 1e-8))
+        return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()

@@ -1,0 +1,126 @@
+"""The one training loop: epochs of shuffled batches, a cosine learning rate, a checkpoint and a log line per epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from atdc.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a training step is told.
+
+    Attributes:
+        indices: images of this batch.
+        progress: share of the stage done, 0 to 1.
+        rng: random numbers that depend on seed, stage and epoch only, so that a resumed run repeats itself.
+    """
+
+    indices: NDArray[np.int64]
+    progress: float
+    rng: np.random.Generator
+
+
+def cosine(progress: float, start: float, end: float, warmup: float = 0.02) -> float:
+    """Learning rate after a share of the stage: linear warm-up, then half a cosine from start to end.
+
+    >>> [round(cosine(p, 1.0, 0.1), 2) for p in (0.0, 0.02, 0.51, 1.0)]
+    [0.02, 1.0, 0.55, 0.1]
+    """
+    if progress < warmup:
+        return start * max(progress / warmup, 0.02)
+    share = (progress - warmup) / (1 - warmup)
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def train_stage(
+    run: RunFolder,
+    name: str,
+    module: nn.Module,
+    *,
+    images: int,
+    epochs: int,
+    batch: int,
+    lr: float,
+    lr_end: float,
+    step: Callable[[Step], tuple[torch.Tensor, dict[str, float]]],
+    validate: Callable[[], dict[str, float]] | None = None,
+    seed: int = 0,
+    weight_decay: float = 0.0,
+    clip: float = 1.0,
+) -> None:
+    """Trains a module's trainable parameters, resuming from the stage's checkpoint if there is one.
+
+    Args:
+        run: where checkpoints and logs go.
+        name: the stage; its checkpoint is ``name.pt``, its log lines are in ``log/``.
+        module: what is trained and saved.
+        images: how many images an epoch shuffles.
+        step: returns the loss to minimise and figures for the progress bar.
+        validate: figures after each epoch, printed and logged.
+        clip: largest norm of the gradient.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98))
+    first = 0
+    state = run.load(name)
+    if state is not None:
+        module.load_state_dict(state["module"])
+        first = int(state["epoch"])
+        if first >= epochs:
+            return
+        optimiser.load_state_dict(state["optimiser"])
+    log = SummaryWriter(str(run.path / "log" / name))
+    per_epoch = images // batch
+    for epoch in range(first, epochs):
+        started = time.perf_counter()
+        rng = np.random.default_rng([seed, epoch, *name.encode()])
+        torch.manual_seed(int(rng.integers(2**31)))
+        order = rng.permutation(images)
+        shown: dict[str, float] = {}
+        bar = tqdm(range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False, mininterval=2.0)
+        for index in bar:
+            progress = (epoch + index / per_epoch) / epochs
+            for group in optimiser.param_groups:
+                group["lr"] = cosine(progress, lr, lr_end)
+            chosen = np.sort(order[index * batch : (index + 1) * batch])
+            loss, figures = step(Step(chosen, progress, rng))
+            optimiser.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            norm = nn.utils.clip_grad_norm_(parameters, clip)
+            if bool(torch.isfinite(norm)):
+                optimiser.step()
+            for key, value in figures.items():
+                shown[key] = value if key not in shown else 0.98 * shown[key] + 0.02 * value
+            if index % 20 == 0:
+                bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items()})
+                for key, value in figures.items():
+                    log.add_scalar(f"train/{key}", value, epoch * per_epoch + index)
+        if validate is not None:
+            measured = validate()
+            for key, value in measured.items():
+                log.add_scalar(f"val/{key}", value, epoch + 1)
+            shown.update({f"val {key}": value for key, value in measured.items()})
+        run.save(name, {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1})
+        seconds = time.perf_counter() - started
+        run.add_time(name, seconds)
+        curve = run.read_json("curves.json", {})
+        curve.setdefault(name, []).append({key: round(value, 6) for key, value in shown.items()})
+        run.write_json("curves.json", curve)
+        tqdm.write(
+            f"{name} epoch {epoch + 1}/{epochs} ({seconds:.0f} s): "
+            + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+        )
+    log.close()

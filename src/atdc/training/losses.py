@@ -1,0 +1,30 @@
+"""Training losses of the tasks, one number per image."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from atdc.tasks import IGNORE_CLASS, TaskSpec
+
+
+def task_loss(task: TaskSpec, output: Tensor, target: Tensor) -> Tensor:
+    """Mean loss over an image's pixels, (B,).
+
+    Args:
+        task: which loss; cross-entropy ignores class 255, normals are compared at unit length, depth in ln metres.
+        output: raw head output (B, out_channels, H, W).
+        target: decoded target (B, C, H, W), see :mod:`atdc.data.targets`.
+    """
+    output = output.float()
+    if task.loss == "cross_entropy":
+        labels = target[:, 0]
+        loss = F.cross_entropy(output, labels, ignore_index=IGNORE_CLASS, reduction="none")
+        counted = (labels != IGNORE_CLASS).sum((1, 2)).clamp(min=1)
+        return loss.sum((1, 2)) / counted
+    if task.name == "normal":
+        output = F.normalize(output, dim=1)
+    difference = output - target
+    per_pixel = difference.abs() if task.loss == "l1" else torch.square(difference)
+    return per_pixel.mean((1, 2, 3))

@@ -1,0 +1,63 @@
+"""Stage 2: the predictor, on random parent sets, clean and perturbed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atdc.config import Recipe
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.predictor import proxy_loss
+from atdc.training.data import NormalisedFeatures
+from atdc.training.loop import Step, train_stage
+from atdc.training.run_folder import RunFolder
+
+PARENT_COUNT_WEIGHTS = (0.1, 0.3, 0.4, 0.1, 0.05, 0.05)
+"""How often a training parent set has 0, 1, 2, … members: two mostly, as graphs have; up to all."""
+
+
+def random_parent_mask(rng: np.random.Generator, batch: int, child: int, tasks: int) -> Tensor:
+    """Random parent sets of a child, (B, T) of 0 and 1."""
+    weights = np.array(PARENT_COUNT_WEIGHTS[:tasks])
+    counts = rng.choice(len(weights), size=batch, p=weights / weights.sum())
+    others = [task for task in range(tasks) if task != child]
+    mask = torch.zeros(batch, tasks)
+    for row, count in enumerate(counts):
+        mask[row, rng.choice(others, size=count, replace=False)] = 1
+    return mask
+
+
+def train_predictor(
+    run: RunFolder, recipe: Recipe, networks: CodecNetworks, train: NormalisedFeatures, val: NormalisedFeatures
+) -> None:
+    """Minimises ``L_proxy`` over all children; half of the images' parents carry noise that stands for quantisation."""
+    settings, tasks, predictor = recipe.predictor, networks.task_count, networks.predictor
+
+    def loss_of(features: Tensor, parents: Tensor, rng: np.random.Generator) -> Tensor:
+        shares = torch.stack([predictor.share(task, parents[:, task]) for task in range(tasks)], 1)
+        losses = []
+        for child in range(tasks):
+            mask = random_parent_mask(rng, len(features), child, tasks)
+            with torch.autocast("cpu", torch.bfloat16):
+                mean, log_variance = predictor(child, torch.einsum("bt,btchw->bchw", mask, shares.float()), mask)
+            losses.append(proxy_loss(mean.float(), log_variance.float(), features[:, child]).mean())
+        return torch.stack(losses).mean()
+
+    def step(info: Step) -> tuple[Tensor, dict[str, float]]:
+        features = train.read(info.indices)
+        deviation = torch.rand(len(features), tasks, 1, 1, 1) * settings.parent_noise
+        noisy = (torch.rand(len(features), 1, 1, 1, 1) < 0.5).float()
+        loss = loss_of(features, features + noisy * deviation * torch.randn_like(features), info.rng)
+        return loss, {"proxy": float(loss.detach())}
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        rng = np.random.default_rng(0)
+        features = val.read(np.arange(min(200, len(val))))
+        return {"proxy": float(loss_of(features, features, rng))}
+
+    train_stage(
+        run, "predictor", predictor, images=len(train), epochs=settings.epochs, batch=settings.batch, lr=settings.lr,
+        lr_end=settings.lr * 0.02, step=step, validate=validate, seed=recipe.seed,
+    )  # fmt: skip

@@ -1,0 +1,76 @@
+"""The folder of one training run: settings, versions, checkpoints, logs, stage times."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atdc.config import Recipe
+from atdc.errors import ArgumentError, WeightsError
+
+
+class RunFolder:
+    """Everything a run keeps on disk. Opening a folder that belongs to another recipe is refused.
+
+    Raises:
+        ArgumentError: the folder was made by a recipe with other settings.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        settings = dataclasses.asdict(recipe)
+        known = path / "recipe.json"
+        if known.exists():
+            before = json.loads(known.read_text())
+            now = json.loads(json.dumps(settings))
+            if before != now:
+                changed = [key for key in now if before.get(key) != now[key]]
+                raise ArgumentError(
+                    str(known), f"a run with other settings of {', '.join(changed)}", "the same recipe",
+                    "pass another --run folder, or delete this one",
+                )  # fmt: skip
+        else:
+            self.write_json("recipe.json", settings)
+            versions = {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()}
+            self.write_json("versions.json", versions)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes atomically: a kill leaves the old file or the new one."""
+        temporary = self.path / (name + ".tmp")
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, self.path / name)
+
+    def read_json(self, name: str, default: Any) -> Any:
+        """The value written before under this name, or the default."""
+        path = self.path / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Saves tensors and plain values atomically as ``name.pt``."""
+        temporary = self.path / f"{name}.pt.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.path / f"{name}.pt")
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """What :meth:`save` wrote, or None; raises :class:`WeightsError` when the file is damaged."""
+        path = self.path / f"{name}.pt"
+        if not path.exists():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise WeightsError(str(path), f"a damaged checkpoint ({error})", "a checkpoint", "delete it") from error
+        return state
+
+    def add_time(self, stage: str, seconds: float) -> None:
+        """Adds to the seconds spent in a stage, over all resumes."""
+        times = self.read_json("times.json", {})
+        times[stage] = round(times.get(stage, 0.0) + seconds, 1)
+        self.write_json("times.json", times)

@@ -1,0 +1,75 @@
+"""The cheap scorer's distillation: from the predictor before the codec is trained, from the codec's own costs after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from atdc.config import MAX_QUALITY, Recipe
+from atdc.networks.scorer import Scorer
+from atdc.training.data import NormalisedFeatures
+from atdc.training.loop import Step, train_stage
+from atdc.training.run_folder import RunFolder
+
+Teacher = Callable[[NDArray[np.int64], int], tuple[Tensor, Tensor]]
+"""Image indices and the block's number to costs in bits per feature element (n, 8, P) and which qualities are known (n, 8)."""
+
+_BLOCK = 20
+
+
+def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher: Teacher) -> tuple[Tensor, Tensor]:
+    """Costs of some images by the teacher; kept in the run folder, resumed block by block."""
+    state = run.load(name)
+    costs: list[Tensor] = [] if state is None else list(state["costs"])
+    known: list[Tensor] = [] if state is None else list(state["known"])
+    for start in tqdm(range(len(costs) * _BLOCK, len(images), _BLOCK), desc=name, mininterval=2.0):
+        block_costs, block_known = teacher(images[start : start + _BLOCK], start // _BLOCK)
+        costs.append(block_costs.float())
+        known.append(block_known)
+        if (start // _BLOCK) % 20 == 19 or start + _BLOCK >= len(images):
+            run.save(name, {"costs": costs, "known": known})
+    return torch.cat(costs), torch.cat(known)
+
+
+def train_scorer(
+    run: RunFolder, recipe: Recipe, name: str, scorer: Scorer, images: NDArray[np.int64], costs: Tensor, known: Tensor,
+    train: NormalisedFeatures,
+) -> None:  # fmt: skip
+    """Fits the scorer to the teacher's relative costs, standardised per quality and pair."""
+    settings = recipe.scorer
+    scorer.requires_grad_(True)
+    relative = scorer.relative(costs)
+    for level in range(MAX_QUALITY + 1):
+        rows = relative[known[:, level], level]
+        if len(rows):
+            scorer.offset[level] = rows.mean(0)
+            scorer.spread[level] = rows.std(0, correction=0).clamp(min=1e-4)
+    goal = (relative - scorer.offset) / scorer.spread
+    held_out = len(images) // 10
+
+    def loss_of(rows: NDArray[np.int64], features: Tensor) -> Tensor:
+        error = torch.square(scorer.standardised(features) - goal[rows]) * known[rows][:, :, None]
+        return error.sum() / (known[rows].sum() * scorer.pairs)
+
+    def step(info: Step) -> tuple[Tensor, dict[str, float]]:
+        rows = info.indices + held_out
+        features = train.read(np.sort(images[rows]))
+        if info.rng.integers(2):  # the mean cost of a mirrored map is the map's
+            features = features.flip(-1)
+        loss = loss_of(rows[np.argsort(images[rows], kind="stable")], features)
+        return loss, {"error": float(loss.detach())}
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        rows = np.arange(held_out)
+        return {"error": float(loss_of(rows, train.read(images[rows])))}
+
+    train_stage(
+        run, name, scorer, images=len(images) - held_out, epochs=settings.epochs, batch=settings.batch, lr=settings.lr,
+        lr_end=settings.lr * 0.02, step=step, validate=validate, seed=recipe.seed, weight_decay=1e-2,
+    )  # fmt: skip

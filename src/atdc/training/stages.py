@@ -1,0 +1,266 @@
+"""From nothing to weights: the stages in order, each resumed or skipped by what the run folder holds.
+
+::
+
+    rooms ─ tasks ─ features ─ predictor ─ scorer ─ graphs ─ warm-up ─ codec (1st half)
+          ─ scorer and graphs again, now from the codec's own costs ─ codec (2nd half) ─ scorer and graphs ─ weights
+
+The middle refresh closes the loop: the codec learns on the graphs that its own costs prefer, not on those that a
+predictor trained before it preferred.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from atdc.codec import FeatureCodec
+from atdc.config import MAX_QUALITY, Recipe, load_recipe
+from atdc.data.rooms import RoomsDataset, materialise
+from atdc.graph import search
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.predictability import score_bits
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.task_networks import TaskNetworks
+from atdc.pipeline import Codec
+from atdc.tasks import TASK_NAMES, TASKS
+from atdc.training.codec_stage import GraphSampler, train_codec
+from atdc.training.data import NormalisedFeatures
+from atdc.training.feature_cache import FeatureCache
+from atdc.training.losses import task_loss
+from atdc.training.predictor_stage import train_predictor
+from atdc.training.run_folder import RunFolder
+from atdc.training.scorer_stage import teacher_costs, train_scorer
+from atdc.training.task_stage import load_targets, train_tasks
+
+Pairs = tuple[search.Pair, ...]
+
+
+def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None = None) -> Path:
+    """Trains a model by a recipe, resuming whatever an earlier call finished.
+
+    Args:
+        recipe_path: a YAML file, see :class:`~atdc.config.Recipe`.
+        run_path: checkpoints, logs, stage times.
+        data_path: where rendered rooms are kept; rendered here if absent.
+        out: the weights file; by default ``<run>/<name>.safetensors``.
+
+    Returns:
+        The weights file's path.
+
+    Raises:
+        ArgumentError: a setting that is unknown, or a run folder of another recipe.
+    """
+    recipe = load_recipe(recipe_path)
+    run = RunFolder(run_path, recipe)
+    torch.manual_seed(recipe.seed)
+    materialise(data_path, "train", recipe.train_count)
+    materialise(data_path, "val", recipe.val_count)
+    train_data, val_data = RoomsDataset(data_path, "train"), RoomsDataset(data_path, "val")
+
+    task_networks = TaskNetworks(recipe.model).to(memory_format=torch.channels_last)
+    train_tasks(run, recipe, task_networks, train_data, val_data)
+    round_to_half(task_networks)
+    train_cache = FeatureCache(run, "train", task_networks, train_data)
+    val_cache = FeatureCache(run, "val", task_networks, val_data)
+    mean, deviation = train_cache.statistics()
+    train_set = NormalisedFeatures(train_cache, mean, deviation)
+    val_set = NormalisedFeatures(val_cache, mean, deviation)
+    bounds = loss_bounds(run, task_networks, val_set, val_data)
+
+    pairs = search.candidate_sets(len(TASKS), recipe.model.max_parents)
+    networks = CodecNetworks(recipe.model, len(TASKS), pairs)
+    train_predictor(run, recipe, networks, train_set, val_set)
+
+    rng = np.random.default_rng(recipe.seed)
+    teacher_images = np.sort(rng.permutation(len(train_set))[: recipe.scorer.teacher_images])
+    book = GraphBook.untrained(len(TASKS))
+    fit_scorer_to_predictor(run, recipe, networks, train_set, teacher_images, book, pairs)
+    book = choose_graphs(run, recipe, "graphs_predictor", networks, train_set, val_set, book, pairs)
+
+    settings = recipe.codec
+    halves = (settings.epochs // 2, settings.epochs - settings.epochs // 2)
+    middle = settings.lr * 0.4
+    sampler = GraphSampler(recipe, book, scorer_costs(networks, train_set))
+    shared = (networks, task_networks, sampler, train_set, val_set)
+    train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), *shared, None, bounds)
+    train_codec(run, recipe, "codec_first", halves[0], (settings.lr, middle), *shared, train_data, bounds)
+
+    book = fit_scorer_to_codec(run, recipe, "first", networks, train_set, val_set, teacher_images, book, pairs)
+    sampler = GraphSampler(recipe, book, scorer_costs(networks, train_set))
+    shared = (networks, task_networks, sampler, train_set, val_set)
+    train_codec(run, recipe, "codec_second", halves[1], (middle, settings.lr_end), *shared, train_data, bounds)
+    book = fit_scorer_to_codec(run, recipe, "second", networks, train_set, val_set, teacher_images, book, pairs)
+
+    card = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "data": f"procedural rooms: {len(train_set)} training and {len(val_set)} validation images",
+        "trained": datetime.date.today().isoformat(),
+        "stage_seconds": run.read_json("times.json", {}),
+        "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
+        "lambda": [settings.lambda_min, settings.lambda_max],
+    }
+    codec = Codec(task_networks, FeatureCodec(networks, TASK_NAMES, mean, deviation, book), card)
+    path = out or run_path / f"{recipe.name}.safetensors"
+    codec.save(path)
+    print(json.dumps(card["stage_seconds"]))
+    return path
+
+
+def round_to_half(module: nn.Module) -> None:
+    """Rounds convolutions to half precision, as the weights file keeps them, so that cached features are the shipped
+    networks' features."""
+    for parameter in module.parameters():
+        if parameter.ndim >= 2:
+            parameter.data = parameter.data.half().float()
+
+
+@torch.no_grad()
+def loss_bounds(run: RunFolder, networks: TaskNetworks, val: NormalisedFeatures, data: RoomsDataset) -> Tensor:
+    """``L_0`` (heads fed the channel means) and ``L_∞`` (uncompressed features) on validation images, (2, T)."""
+    known = run.read_json("loss_bounds.json", None)
+    if known is not None:
+        return torch.tensor(known)
+    networks.eval()
+    sums, count = torch.zeros(2, len(TASKS)), min(len(val), 400)
+    for start in range(0, count, 20):
+        indices = np.arange(start, min(start + 20, count))
+        features = val.cache.read(indices)
+        means = val.restore(torch.zeros_like(features))
+        targets = load_targets(data, indices)
+        for row, source in enumerate((means, features)):
+            for task, output in enumerate(networks.outputs(source, range(len(TASKS)))):
+                sums[row, task] += task_loss(TASKS[task], output, targets[TASKS[task].name]).sum()
+    run.write_json("loss_bounds.json", (sums / count).tolist())
+    return sums / count
+
+
+@torch.no_grad()
+def scorer_costs(networks: CodecNetworks, train: NormalisedFeatures) -> NDArray[np.float32]:
+    """The scorer's costs of all training images, bits per feature element, (N, 8, P)."""
+    return np.concatenate(
+        [
+            networks.scorer(train.read(np.arange(start, min(start + 200, len(train))))).numpy()
+            for start in range(0, len(train), 200)
+        ]
+    )
+
+
+def fit_scorer_to_predictor(
+    run: RunFolder, recipe: Recipe, networks: CodecNetworks, train: NormalisedFeatures,
+    images: NDArray[np.int64], book: GraphBook, pairs: Pairs,
+) -> None:  # fmt: skip
+    """Distils the scorer from the predictor's rate-aware score, before there is a codec to measure."""
+    distortion = torch.from_numpy(book.distortion)
+
+    def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
+        features = train.read(chosen)
+        bits = score_bits(networks.predictor, features, pairs, distortion) / features[0, 0].numel()
+        return bits, torch.ones(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
+
+    costs, known = teacher_costs(run, "teacher_predictor", images, teacher)
+    train_scorer(run, recipe, "scorer_predictor", networks.scorer, images, costs, known, train)
+
+
+def fit_scorer_to_codec(
+    run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, train: NormalisedFeatures,
+    val: NormalisedFeatures, images: NDArray[np.int64], book: GraphBook, pairs: Pairs,
+) -> GraphBook:  # fmt: skip
+    """Measures distortions and exchange rates, distils the scorer from the codec's own costs, chooses graphs anew."""
+    frozen = copy_of(networks, recipe, pairs)
+    codec = FeatureCodec(frozen, TASK_NAMES, train.mean, train.deviation, book)
+    book = measured_rates(run, f"rates_{name}", codec, val)
+    codec.book = book
+
+    def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
+        features = train.cache.read(chosen)
+        level = block % (MAX_QUALITY + 1)
+        bits, errors = codec.pair_costs(features, level)
+        weights = codec.rates_of_exchange(level)[[child for child, _ in pairs]]
+        costs = torch.zeros(len(chosen), MAX_QUALITY + 1, len(pairs))
+        costs[:, level] = torch.from_numpy((bits + weights * errors) / features[0, 0].numel())
+        known = torch.zeros(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
+        known[:, level] = True
+        return costs, known
+
+    shuffled = np.random.default_rng(recipe.seed + 1).permutation(images)
+    costs, known = teacher_costs(run, f"teacher_{name}", shuffled, teacher)
+    train_scorer(run, recipe, f"scorer_{name}", networks.scorer, shuffled, costs, known, train)
+    return choose_graphs(run, recipe, f"graphs_{name}", networks, train, val, book, pairs)
+
+
+def copy_of(networks: CodecNetworks, recipe: Recipe, pairs: Pairs) -> CodecNetworks:
+    """A copy for coding (the codec switches its networks to evaluation and its entropy path to float64)."""
+    copy = CodecNetworks(recipe.model, networks.task_count, pairs)
+    copy.load_state_dict(networks.state_dict())
+    return copy
+
+
+def measured_rates(run: RunFolder, name: str, codec: FeatureCodec, val: NormalisedFeatures) -> GraphBook:
+    """The book with D and ``w = −dR/dD`` measured on validation images along the fixed graphs.
+
+    The slope at a quality is taken between its neighbours (one-sided at the ends), from mean bits and errors.
+    """
+    book = codec.book
+    state = run.load(name)
+    if state is None:
+        features = val.cache.read(np.arange(min(100, len(val))))
+        normalised = val.read(np.arange(len(features)))
+        rows = []
+        for level in range(MAX_QUALITY + 1):
+            encoded = codec.encode_batch(features, level, "fixed")
+            error = ((encoded.reconstruction - features) / codec.deviation[:, :, None, None]).square().sum((2, 3, 4))
+            rows.append(torch.stack([torch.from_numpy(encoded.ideal_bits).mean(0), error.double().mean(0)]))
+        state = {"rates": torch.stack(rows), "elements": normalised[0, 0].numel()}
+        run.save(name, state)
+    bits, errors = state["rates"][:, 0].numpy(), state["rates"][:, 1].numpy()
+    above = np.minimum(np.arange(MAX_QUALITY + 1) + 1, MAX_QUALITY)
+    below = np.maximum(np.arange(MAX_QUALITY + 1) - 1, 0)
+    slopes = -(bits[above] - bits[below]) / np.minimum(errors[above] - errors[below], -1e-6)
+    return GraphBook(
+        book.fixed, book.fixed_mode, book.chain, book.codebook, errors / state["elements"], np.maximum(slopes, 0.0)
+    )
+
+
+@torch.no_grad()
+def choose_graphs(
+    run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, train: NormalisedFeatures,
+    val: NormalisedFeatures, book: GraphBook, pairs: Pairs,
+) -> GraphBook:  # fmt: skip
+    """Fixed graphs on validation, codebook on training images, by the scorer; chains by the predictor on validation."""
+    known = run.read_json(f"{name}.json", None)
+    if known is not None:
+        return GraphBook.from_json(known)
+    tasks, limit = len(TASKS), recipe.model.max_parents
+    val_features = val.read(np.arange(len(val)))
+    val_costs = networks.scorer(val_features).double().numpy()
+    fixed = tuple(
+        search.fixed(search.ScoreTable.of(tasks, val_costs[:, level].mean(0), limit), limit)
+        for level in range(MAX_QUALITY + 1)
+    )
+    exact = [search.exact_batch(val_costs[:, level], tasks, limit) for level in range(MAX_QUALITY + 1)]
+    mode = tuple(search.fixed_mode(graphs) for graphs in exact)
+    train_costs = scorer_costs(networks, train).astype(np.float64)
+    # One codebook for every quality: rows are (image, quality), each at a quality of its own, scaled to equal weight.
+    levels = np.arange(len(train_costs)) % (MAX_QUALITY + 1)
+    rows = train_costs[np.arange(len(train_costs)), levels]
+    rows = rows / train_costs[:, :, [pairs.index((c, ())) for c in range(tasks)]].sum(2).mean(0)[levels][:, None]
+    candidates = search.most_frequent(search.exact_batch(rows, tasks, limit), 1000)
+    first = search.fixed(search.ScoreTable.of(tasks, rows.mean(0), limit), limit)
+    codebook = search.build_codebook(rows[:4000], recipe.codec.codebook_size, first, candidates)
+    every = search.candidate_sets(tasks, None)
+    distortion = torch.from_numpy(book.distortion)
+    means = score_bits(networks.predictor, val_features[:60], every, distortion).double().mean(0).numpy()
+    chain = tuple(search.chain(search.ScoreTable.of(tasks, row)) for row in means)
+    chosen = GraphBook(fixed, mode, chain, codebook, book.distortion, book.bits_per_error)
+    run.write_json(f"{name}.json", chosen.to_json())
+    return chosen
+
+

@@ -1,0 +1,114 @@
+"""The three ports: one walk counts, writes and reads, and all agree on the bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atdc.bitstream.ports import CountingPort, ReadingPort, WritingPort
+from atdc.errors import ArgumentError, CorruptFileError
+from atdc.numerics.tables import FrequencyTables
+
+TABLES = FrequencyTables.gaussian(np.geomspace(0.1, 8, 16).tolist())
+IMAGES, TASKS = 2, 3
+
+
+def walk(port, content):
+    """A stand-in for the coding walk: the table of a later run depends on the symbols before it."""
+    results = {}
+    for image in range(IMAGES):
+        shift = 0
+        for task in (2, 0, 1):
+            for part in range(2):
+                symbols = None if content is None else content[image, task, part]
+                index = ((np.arange(5 * part + task + 1) + shift) % TABLES.size).astype(np.uint8)
+                coded = port.code(image, task, symbols, index)
+                results[image, task, part] = coded
+                shift += int(np.abs(coded).sum())
+    return results
+
+
+@st.composite
+def contents(draw):
+    value = st.one_of(st.integers(-2, 2), st.integers(-5000, 5000))
+    return {
+        (image, task, part): np.array(
+            draw(st.lists(value, min_size=5 * part + task + 1, max_size=5 * part + task + 1)), np.int32
+        )
+        for image in range(IMAGES)
+        for task in range(TASKS)
+        for part in range(2)
+    }
+
+
+@settings(max_examples=50)
+@given(contents())
+def test_counting_writing_and_reading_agree(content):
+    counting, writing = CountingPort(TABLES), WritingPort(TABLES, IMAGES, TASKS)
+    counted, written = walk(counting, content), walk(writing, content)
+    segments = writing.finish()
+    reading = ReadingPort(TABLES, segments)
+    read = walk(reading, None)
+    reading.close()
+    for key, symbols in content.items():
+        assert np.array_equal(counted[key], symbols)
+        assert np.array_equal(written[key], symbols)
+        assert np.array_equal(read[key], symbols)
+    bits = counting.bits.array(IMAGES, TASKS)
+    assert np.array_equal(bits, writing.bits.array(IMAGES, TASKS))
+    assert np.array_equal(bits, reading.bits.array(IMAGES, TASKS))
+    lengths = np.array([[len(segment) for segment in row] for row in segments])
+    assert (8 * lengths <= bits * 1.001 + 12).all()
+
+
+def zeros(count):
+    return np.zeros(count, np.int32), np.zeros(count, np.uint8)
+
+
+def test_some_tasks_can_be_read_without_the_others():
+    writing = WritingPort(TABLES, 1, 3)
+    symbols = np.array([3, -4], np.int32)
+    for task in range(3):
+        writing.code(0, task, symbols, np.array([15, 15], np.uint8))
+    [segments] = writing.finish()
+    reading = ReadingPort(TABLES, [[None, segments[1], None]])
+    assert np.array_equal(reading.code(0, 1, None, np.array([15, 15], np.uint8)), symbols)
+    reading.close()
+    with pytest.raises(ArgumentError):
+        reading.code(0, 0, None, np.array([15, 15], np.uint8))
+
+
+def test_a_segment_left_unread_is_noticed_with_its_name():
+    reading = ReadingPort(TABLES, [[b"", b"data"]])
+    with pytest.raises(CorruptFileError, match="task 1, image 0"):
+        reading.close()
+
+
+def test_damage_is_reported_with_the_segments_name():
+    reading = ReadingPort(TABLES, [[b""], [b"\xff" * 12]])
+    with pytest.raises(CorruptFileError, match="task 0, image 1"):
+        reading.code(1, 0, None, np.zeros(40, np.uint8))
+
+
+def test_ports_refuse_what_is_not_theirs():
+    symbols, index = zeros(2)
+    with pytest.raises(ArgumentError):
+        CountingPort(TABLES).code(0, 0, None, index)
+    with pytest.raises(ArgumentError):
+        WritingPort(TABLES, 1, 1).code(0, 0, None, index)
+    with pytest.raises(ArgumentError):
+        ReadingPort(TABLES, [[b""]]).code(0, 0, symbols, index)
+    for image, task in ((1, 0), (0, 1), (-1, 0), (0, -1)):
+        with pytest.raises(ArgumentError):
+            WritingPort(TABLES, 1, 1).code(image, task, symbols, index)
+        with pytest.raises(ArgumentError):
+            ReadingPort(TABLES, [[b""]]).code(image, task, None, index)
+
+
+def test_a_refused_symbol_leaves_bits_and_bytes_alone():
+    port = WritingPort(TABLES, 1, 1)
+    with pytest.raises(ArgumentError):
+        port.code(0, 0, np.array([1 << 20], np.int32), np.array([0], np.uint8))
+    assert port.bits[0][0] == 0 and port.finish() == [[b""]]
