@@ -11,7 +11,7 @@ RUN    ?= runs/$(basename $(notdir $(RECIPE)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format check env data train evaluate bench premise statistics evidence clean distclean
+.PHONY: help demo test lint types format check env data train evaluate bench premise statistics evidence readme clean distclean
 
 help: ## this list
 	@printf 'Usage: make TARGET [NAME=value]\n\n'
@@ -44,7 +44,7 @@ check: lint types test ## lint, types and tests, as .ci/run does
 
 ##@ Make the weights and the numbers
 data: $(BIN)/.dev-stamp ## render the rooms (training, validation, test) into data/
-	$(BIN)/atdc data rooms
+	$(BIN)/atdc data
 
 train: $(BIN)/.dev-stamp ## from nothing to weights: make train [RECIPE=recipes/small_long.yaml]; resumes
 	$(BIN)/atdc train --recipe $(RECIPE) --run $(RUN)
@@ -62,6 +62,9 @@ statistics: $(BIN)/.dev-stamp ## which graphs are chosen, and how stable they ar
 	$(BIN)/atdc statistics
 
 evidence: evaluate premise statistics bench ## all four, in order
+
+readme: $(BIN)/.dev-stamp ## the README's tables, from results/
+	$(BIN)/python -m atdc.report.readme
 
 ##@ House
 env: $(BIN)/.dev-stamp ## only set up .venv, with everything that tests need

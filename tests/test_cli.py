@@ -31,6 +31,8 @@ class FakeCodec:
     def encode(self, image: np.ndarray, quality: Mapping[str, float], graph: str, effort: str) -> bytes:
         if image.shape[0] == 13:
             raise RuntimeError("thirteen\nrows")
+        if image.shape[0] == 14:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ...")
         self.calls.append({"quality": dict(quality), "graph": graph, "effort": effort})
         return json.dumps({"size": image.shape[:2]}).encode()
 
@@ -127,6 +129,13 @@ def test_an_image_that_fails_does_not_stop_the_others(codec: FakeCodec, folder: 
     assert "missing.png: found no such file" in errors[1]
     assert "thirteen.png: RuntimeError: thirteen rows" in errors[2]
     assert "encoded 2 of 5 files, 3 failed" in result.stdout
+
+
+def test_too_little_memory_is_said_so(codec: FakeCodec, folder: Path) -> None:
+    Image.new("RGB", (6, 14)).save("large.png")
+    result = run("encode", "large.png", "a.png", "-o", "out")
+    assert result.exit_code == FAILED and Path("out/a.atdc").exists()
+    assert result.stderr.startswith("atdc: large.png: found too little memory")
 
 
 def test_quiet_prints_errors_only(codec: FakeCodec, folder: Path) -> None:

@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from atdc import cli
 from atdc.data.rooms import materialise
+from atdc.evaluation import bench
+from atdc.report.readme import BLOCKS, fill
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +36,7 @@ def test_the_command_writes_a_result_and_prints_its_summary(
     command: str, rooms: Path, untrained_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench, "peak_memory_mib", lambda *_: {})  # takes seconds, and has a test of its own
     options, expected = COMMANDS[command]
     arguments = [command, "--data", str(rooms), "--model", str(untrained_weights), "--count", "4", "-o", "r.json"]
     result = CliRunner().invoke(cli.app, [*arguments, *options])
@@ -41,6 +44,13 @@ def test_the_command_writes_a_result_and_prints_its_summary(
     for text in (*expected, "written: r.json"):
         assert text in result.stdout
     assert json.loads(Path("r.json").read_text())["data"]["images"] == 4
+
+    # The README's tables are made from the same file.
+    Path("r.json").rename(f"{command}_small.json")
+    for name, (file, _, _) in BLOCKS.items():
+        if file == f"{command}_small.json":
+            block = fill(f"<!-- numbers: {name} -->\n<!-- end -->", Path())
+            assert f"[`results/{file}`]" in block and "4 images of `rooms`, split `test`" in block
 
 
 def test_quiet_writes_and_says_nothing(

@@ -561,7 +561,9 @@ def _for_each(
 def _complain(error: Exception, path: Path | None = None) -> None:
     """One line on standard error."""
     text = " ".join(str(error).split())
-    if not isinstance(error, AtdcError):
+    if isinstance(error, MemoryError) or "allocate memory" in text:  # torch says it with a RuntimeError
+        text = "found too little memory; expected about 150 bytes a pixel. Make the picture smaller."
+    elif not isinstance(error, AtdcError):
         text = f"{type(error).__name__}: {text} (a defect of atdc; `atdc --traceback …` shows where)"
     if path is not None and str(path) not in text:
         text = f"{path}: {text}"

@@ -183,9 +183,7 @@ class FeatureCodec:
         if effort == "high":
             graphs = self._best_of_several(normalised, qualities, steps, graphs)
         port = WritingPort(self.tables, len(features), self.task_count)
-        result = walk(
-            self.networks, graphs, qualities, IntegerPort(self.config, port), normalised.shape[-2:], normalised
-        )
+        result = walk(self.networks, graphs, qualities, IntegerPort(self.config, port), _sides(normalised), normalised)
         data = []
         for image, segments in enumerate(port.finish()):
             most = max(self.config.max_parents, max(len(parents) for parents in graphs[image].parents))
@@ -210,7 +208,9 @@ class FeatureCodec:
         return container.header, decoded, bits[0]
 
     @torch.no_grad()
-    def _read(self, containers: Sequence[Container], wanted: Sequence[int] | None) -> tuple[Tensor, NDArray[np.float64]]:
+    def _read(
+        self, containers: Sequence[Container], wanted: Sequence[int] | None
+    ) -> tuple[Tensor, NDArray[np.float64]]:
         for container in containers:
             header = container.header
             if header.fingerprint != self.fingerprint:
@@ -289,10 +289,11 @@ class FeatureCodec:
 
     @torch.no_grad()
     def full_scores(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
-        """The predictor's rate-aware score of each pair, bits, (B, P): see :func:`~atdc.graph.predictability.score_bits`."""
+        """The predictor's score of each pair, bits, (B, P): :func:`~atdc.graph.predictability.score_bits`."""
         normalised, _ = self._normalise(features)
         distortion = torch.from_numpy(self.book.distortion)
-        return self._at_quality(score_bits(self.networks.predictor, normalised, self.pairs, distortion).numpy(), quality)
+        scores = score_bits(self.networks.predictor, normalised, self.pairs, distortion)
+        return self._at_quality(scores.numpy(), quality)
 
     @torch.no_grad()
     def pair_costs(
@@ -309,7 +310,7 @@ class FeatureCodec:
         qualities = self._quality_tensor(steps, batch)
         counting = IntegerPort(self.config, CountingPort(self.tables))
         fixed = [self.book.fixed[self._level(quality)]] * batch
-        shape = normalised.shape[-2:]
+        shape = _sides(normalised)
         parents = walk(self.networks, fixed, qualities, counting, shape, normalised).reconstruction
         bits, errors = np.zeros((batch, len(pairs))), np.zeros((batch, len(pairs)))
         predictor, images = self.networks.predictor, torch.arange(batch)
@@ -336,11 +337,9 @@ class FeatureCodec:
     ) -> list[TaskGraph]:
         quality = [step / QUALITY_STEPS_PER_UNIT for step in steps]
         level, batch = self._level(quality), len(normalised)
-        costs = self._at_quality(
-            self.networks.scorer(normalised).double().numpy() * normalised[0, 0].numel(), quality
-        )
+        costs = self._at_quality(self.networks.scorer(normalised).double().numpy() * normalised[0, 0].numel(), quality)
         listed = search.graph_costs(costs, self.book.codebook)
-        best = np.argsort(listed, axis=0, kind="stable")[: _HIGH_EFFORT_CANDIDATES]
+        best = np.argsort(listed, axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
         candidates = [chosen, [self.book.fixed[level]] * batch]
         candidates.append(search.exact_batch(costs, self.task_count, self.config.max_parents))
         candidates += [[self.book.codebook[index] for index in row] for row in best.tolist()]
@@ -352,11 +351,10 @@ class FeatureCodec:
     ) -> NDArray[np.float64]:
         """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
         port = CountingPort(self.tables)
-        result = walk(
-            self.networks, graphs, qualities, IntegerPort(self.config, port), normalised.shape[-2:], normalised
-        )
+        result = walk(self.networks, graphs, qualities, IntegerPort(self.config, port), _sides(normalised), normalised)
         errors = (result.reconstruction - normalised).square().sum((2, 3, 4)).double().numpy()
-        total: NDArray[np.float64] = port.bits.array(len(graphs), self.task_count).sum(1) + errors @ self.rates_of_exchange(quality)
+        bits = port.bits.array(len(graphs), self.task_count).sum(1)
+        total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)
         return total
 
     # --- shared pieces ---------------------------------------------------------------------------------------------
@@ -408,7 +406,10 @@ class FeatureCodec:
         return cropped * self.deviation[:, :, None, None] + self.mean[:, :, None, None]
 
 
+def _sides(features: Tensor) -> tuple[int, int]:
+    return features.shape[-2], features.shape[-1]
+
+
 def _padded(shape: tuple[int, int]) -> tuple[int, int]:
     multiple = _FEATURE_MULTIPLE
     return -(-shape[0] // multiple) * multiple, -(-shape[1] // multiple) * multiple
-

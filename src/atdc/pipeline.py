@@ -20,8 +20,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec
-from atdc.config import QUALITY_STEPS_PER_UNIT, ModelConfig, model_config
-from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
+from atdc.config import QUALITY_STEPS_PER_UNIT, model_config
+from atdc.errors import ArgumentError, AtdcError, WeightsError
 from atdc.files import read_bytes, write_bytes_atomically
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets
@@ -86,7 +86,7 @@ class Codec:
     """
 
     def __init__(self, networks: TaskNetworks, feature_codec: FeatureCodec, card: Mapping[str, Any]) -> None:
-        self.networks = networks.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.networks = networks.channels_last().eval().requires_grad_(False)
         self.feature_codec = feature_codec
         self.card = dict(card)
 
@@ -176,7 +176,7 @@ class Codec:
         stride = self.feature_codec.config.stride
         rows, columns = -images.shape[2] % stride, -images.shape[3] % stride
         padded = F.pad(images, (0, columns, 0, rows), mode="replicate")
-        return self.networks.features(padded.contiguous(memory_format=torch.channels_last))
+        return self.networks.features(padded)
 
     @torch.no_grad()
     def answer_tensors(self, features: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -292,7 +292,7 @@ def to_tensor(image: ImageLike) -> Tensor:
         image = np.asarray(image.convert("RGB"))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ArgumentError("image", f"an array {image.shape} of {image.dtype}", "(height, width, 3) of uint8")
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+    return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None] / 255
 
 
 def presented(task: str, output: Tensor) -> NDArray[Any]:
@@ -307,6 +307,3 @@ def presented(task: str, output: Tensor) -> NDArray[Any]:
     if task == "rgb":
         return values.clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
     return values[0].clamp(0, 1).numpy()
-
-
-__all__ = ["Answers", "BitstreamError", "Codec", "ImageLike", "Inspection", "ModelConfig", "load", "presented", "to_tensor"]

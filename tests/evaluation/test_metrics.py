@@ -88,9 +88,12 @@ def test_angles_are_measured_in_degrees_whatever_the_answers_length() -> None:
     assert figures["within_11_25"] == 0.5
     assert figures["within_22_5"] == figures["within_30"] == 0.75
     assert 10 <= figures["median_degrees"] <= 11
+    answer[..., 0] = 0
+    assert measure.error(measure.statistics(answer, target)[0]) == pytest.approx((90 + 209) / 4, abs=1e-4)
+    answer[..., 0] = answer[..., 1]
     blind = target.clone()
     blind[..., 3] = 0
-    assert measure.error(measure.statistics(answer, blind)[0]) == pytest.approx(10.0, abs=1e-4)
+    assert measure.error(measure.statistics(answer, blind)[0]) == pytest.approx(40 / 3, abs=1e-4)
 
 
 def test_the_median_angle_is_within_a_degree_of_the_true_one() -> None:

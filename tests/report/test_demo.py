@@ -11,9 +11,10 @@ from PIL import Image
 from rich.console import Console
 
 import atdc.pipeline
+from atdc.data.rooms import ROOMS_VERSION, SPLITS, render_rooms
 from atdc.errors import AtdcError, ImageError
 from atdc.report import demo
-from atdc.report.demo import DEMO_PIXELS, carried_images, demo_tables, run_demo
+from atdc.report.demo import carried_images, demo_tables, run_demo
 from atdc.report.page import Shown, agreement, page
 from atdc.report.same_size import same_size
 from atdc.tasks import TASK_NAMES
@@ -88,6 +89,17 @@ def test_the_carried_rooms_are_small_pictures_of_256() -> None:
             assert image.size == (256, 256) and path.stat().st_size < 150_000
 
 
+def test_the_carried_rooms_are_test_rooms_as_they_render_today() -> None:
+    """Rendering may differ in the last bit between machines, not more."""
+    for path in carried_images():
+        with Image.open(path) as image:
+            source = re.fullmatch(r"atdc rooms, version (\d+), test split, seed (\d+)", str(image.info["Source"]))
+            stored = np.asarray(image).astype(int)
+        assert source and int(source[1]) == ROOMS_VERSION and int(source[2]) in SPLITS["test"].seeds
+        rendered = render_rooms([int(source[2])])["rgb"][0].permute(1, 2, 0).numpy().astype(int)
+        assert np.quantile(np.abs(rendered - stored), 0.999) <= 1
+
+
 def test_table_has_a_row_for_every_picture() -> None:
     console = Console(width=200)
     with console.capture() as capture:
@@ -97,9 +109,12 @@ def test_table_has_a_row_for_every_picture() -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_shows_what_another_process_decoded(untrained_weights: Path, tmp_path: Path) -> None:
+def test_the_demo_shows_what_another_process_decoded(
+    untrained_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "DEMO_PIXELS", 3000)
     generator = np.random.default_rng(0)
-    for folder, size in (("x", (40, 30)), ("y", (900, 500))):
+    for folder, size in (("x", (40, 30)), ("y", (90, 50))):
         (tmp_path / folder).mkdir()
         Image.fromarray(generator.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(
             tmp_path / folder / "photo.png"
@@ -107,10 +122,10 @@ def test_the_demo_shows_what_another_process_decoded(untrained_weights: Path, tm
     steps: list[str] = []
     paths = [tmp_path / "x" / "photo.png", tmp_path / "y" / "photo.png"]
     result = run_demo(paths, tmp_path / "demo", model=str(untrained_weights), quality=3, report=steps.append)
-    assert result.page == tmp_path / "demo" / "index.html" and result.page.stat().st_size > 50_000
+    assert result.page == tmp_path / "demo" / "index.html" and result.page.stat().st_size > 20_000
     first, second = result.shown
     assert (first.name, second.name) == ("photo", "photo-2") and len(steps) == 6
-    assert second.original_size == (900, 500) and second.rgb.shape[0] * second.rgb.shape[1] <= 1.01 * DEMO_PIXELS
+    assert second.original_size == (90, 50) and second.rgb.shape == (41, 73, 3)
     codec = atdc.pipeline.load(untrained_weights)
     for item in result.shown:
         data = (tmp_path / "demo" / f"{item.name}.atdc").read_bytes()

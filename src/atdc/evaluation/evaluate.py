@@ -474,8 +474,8 @@ def _point(data: DataSet, cell: Cell, count: int) -> dict[str, Any]:
     bounds = data.objective.bounds
     if bounds is None:
         bounds = np.stack([data.records[key].loss[:count].mean(0) for key in (ZERO, UNCOMPRESSED)])
-    gap = bounds[0] - bounds[1]
-    task_term = float(((records.loss.mean(0) - bounds[1]) / np.where(gap == 0, np.nan, gap)).mean())
+    gap = np.maximum(bounds[0] - bounds[1], 1e-6)  # as in training
+    task_term = float(((records.loss.mean(0) - bounds[1]) / gap).mean())
     rate_term = float(ideal.mean() / data.elements)
     ranks, uses = np.unique(records.graph_rank, return_counts=True)
     return {
@@ -490,9 +490,9 @@ def _point(data: DataSet, cell: Cell, count: int) -> dict[str, Any]:
         "ideal_bits_mean": float(ideal.mean()),
         "overhead_bytes_mean": float((real - ideal).mean() / 8),
         "utility": _finite(utilities.mean()),
-        "total_loss": _finite(rate_term + data.objective.weight(cell.quality) * task_term),
+        "total_loss": rate_term + data.objective.weight(cell.quality) * task_term,
         "total_loss_rate": rate_term,
-        "total_loss_tasks": _finite(task_term),
+        "total_loss_tasks": task_term,
         "distinct_graphs": len(ranks),
         "most_frequent_graph_share": float(uses.max() / count),
         "mean_edges": float(records.edges.mean()),
@@ -608,7 +608,8 @@ def run_evaluate(
         resamples: of the bootstrap.
         seed: of the bootstrap.
         workers: processes of one thread each; 1 measures in this process.
-        runs: folder of the records, which let a stopped run go on; keyed by weights, split and image size.
+        runs: folder of the records, which let a stopped run go on; keyed by weights, split and image size. Delete it
+            to measure anew after a change of the code.
         quiet: no progress bar.
 
     Returns:

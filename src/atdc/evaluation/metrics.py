@@ -27,7 +27,6 @@ from typing import TypeAlias, final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -131,24 +130,26 @@ class AbsoluteMeasure(Measure):
 
 @final
 class AngleMeasure(Measure):
-    """Normals: the angle between answer and target, both at unit length; targets of length zero are left out."""
+    """Normals: the angle between answer and target; targets of length zero are left out, such answers count 90°."""
 
     bins = 180
     columns = 2 + len(ANGLE_SHARES) + bins
 
     def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
         """Sum of angles (degrees), pixels, pixels within 11.25, 22.5 and 30, pixels per whole degree."""
-        answer = F.normalize(crop(output, *target.shape[-2:]).double(), dim=1)
-        truth = target.double()
-        valid = torch.linalg.vector_norm(truth, dim=1) > 0.5
-        cross = torch.linalg.vector_norm(torch.linalg.cross(answer, truth, dim=1), dim=1)
-        degrees = torch.rad2deg(torch.atan2(cross, (answer * truth).sum(1)))
+        # atan2(|a x t|, a · t) needs no unit lengths and is accurate for small angles, where acos is not.
+        ax, ay, az = crop(output, *target.shape[-2:]).float().unbind(1)
+        tx, ty, tz = target.float().unbind(1)
+        valid = tx * tx + ty * ty + tz * tz > 0.25
+        cross = torch.sqrt((ay * tz - az * ty) ** 2 + (az * tx - ax * tz) ** 2 + (ax * ty - ay * tx) ** 2)
+        degrees = torch.rad2deg(torch.atan2(cross, ax * tx + ay * ty + az * tz))
+        degrees = torch.where(ax.abs() + ay.abs() + az.abs() > 0, degrees, 90.0)
         weight = valid.double()
         image = torch.arange(len(target)).view(-1, 1, 1)
         cell = image * self.bins + degrees.long().clamp_(max=self.bins - 1)
         counts = torch.bincount(cell[valid], minlength=len(target) * self.bins).view(len(target), self.bins)
         within = [((degrees < limit) * weight).sum((1, 2)) for limit in ANGLE_SHARES]
-        first = _stack((degrees * weight).sum((1, 2)), weight.sum((1, 2)), *within)
+        first = _stack((degrees.double() * weight).sum((1, 2)), weight.sum((1, 2)), *within)
         return np.concatenate([first, counts.numpy().astype(np.float64)], axis=1)
 
     def metrics(self, sums: FloatArray) -> dict[str, FloatArray]:

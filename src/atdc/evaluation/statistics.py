@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from atdc.codec import FeatureCodec
 from atdc.evaluation.metrics import FloatArray
 from atdc.evaluation.premise import graph_cost, saving_kept
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import (
     DEFAULT_DATA,
-    LabelledImages,
     Subject,
     as_input,
     images_at,
@@ -169,57 +170,92 @@ def stability(graphs: Sequence[TaskGraph], disturbed: Sequence[TaskGraph], costs
     return {
         "changed_share": sum(a != b for a, b in pairs) / len(pairs),
         "edges_changed": 1 - both / either if either else 0.0,
-        "extra_cost_percent": float(100 * (other / own - 1)),
+        "extra_cost_percent": float(100 * (other - own) / own) if own else 0.0,
     }
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def statistics_at(
-    subject: Subject,
-    data: LabelledImages,
-    count: int,
-    quality: float,
-    batch: int = 25,
-    seed: int = 0,
-    quiet: bool = True,
-) -> dict[str, Any]:
-    """Graph statistics, asymmetry, stability and the cheap scorer's share at one quality, on the first images."""
+@dataclass(frozen=True)
+class Choices:
+    """What was chosen and scored for some images at one quality.
+
+    Attributes:
+        full: full scores, (N, P).
+        cheap: cheap scores, (N, P).
+        graphs: by setting, one graph per image as it is.
+        disturbed: by disturbance and setting, one graph per disturbed image.
+    """
+
+    full: FloatArray
+    cheap: FloatArray
+    graphs: dict[str, list[TaskGraph]]
+    disturbed: dict[str, dict[str, list[TaskGraph]]]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Choices]) -> Choices:
+        """Choices of several sets of images, in order."""
+
+        def chained(rows: Sequence[dict[str, list[TaskGraph]]]) -> dict[str, list[TaskGraph]]:
+            return {setting: [graph for row in rows for graph in row[setting]] for setting in rows[0]}
+
+        return cls(
+            np.concatenate([part.full for part in parts]),
+            np.concatenate([part.cheap for part in parts]),
+            chained([part.graphs for part in parts]),
+            {name: chained([part.disturbed[name] for part in parts]) for name in parts[0].disturbed},
+        )
+
+
+def choices_of(
+    subject: Subject, images: NDArray[np.uint8], qualities: Sequence[float], seed: int
+) -> dict[float, Choices]:
+    """Scores and chosen graphs of a batch of images (B, 3, H, W) and of their disturbed versions, by quality."""
     codec = subject.feature_codec
+    versions = {"": images} | {name: disturb(images, seed) for name, disturb in DISTURBANCES.items()}
+    features = {name: subject.features_of(as_input(pixels)) for name, pixels in versions.items()}
+    # The paper's setting knows no quality, and scores with the whole predictor: once is enough.
+    paper = {name: codec.choose_graphs(rows, qualities[0], "paper") for name, rows in features.items()}
+
+    def chosen(name: str, quality: float) -> dict[str, list[TaskGraph]]:
+        return {
+            setting: paper[name] if setting == "paper" else codec.choose_graphs(features[name], quality, setting)
+            for setting in ADAPTIVE
+        }
+
+    return {
+        quality: Choices(
+            codec.full_scores(features[""], quality),
+            codec.cost_table(features[""], quality),
+            chosen("", quality),
+            {name: chosen(name, quality) for name in DISTURBANCES},
+        )
+        for quality in qualities
+    }
+
+
+def statistics_at(choices: Choices, codec: FeatureCodec) -> dict[str, Any]:
+    """Graph statistics, asymmetry, stability, and the cheap scorer's share of the saving, at one quality."""
     names, limit = codec.task_names, codec.config.max_parents
-    full: list[FloatArray] = []
-    cheap: list[FloatArray] = []
-    graphs: dict[str, list[TaskGraph]] = {setting: [] for setting in ADAPTIVE}
-    disturbed: dict[tuple[str, str], list[TaskGraph]] = {(d, s): [] for d in DISTURBANCES for s in ADAPTIVE}
-    for start in tqdm(range(0, count, batch), unit="batch", desc=f"quality {quality:g}", disable=quiet):
-        images = images_at(data, range(start, min(start + batch, count)))
-        features = subject.features_of(as_input(images))
-        full.append(codec.full_scores(features, quality))
-        cheap.append(codec.cost_table(features, quality))
-        for setting in ADAPTIVE:
-            graphs[setting] += codec.choose_graphs(features, quality, setting)
-        for name, disturb in DISTURBANCES.items():
-            other = subject.features_of(as_input(disturb(images, seed + start)))
-            for setting in ADAPTIVE:
-                disturbed[name, setting] += codec.choose_graphs(other, quality, setting)
-    full_table, cheap_table = np.concatenate(full), np.concatenate(cheap)
-    by_full_score = search.exact_batch(full_table, codec.task_count, limit)
+    by_full_score = search.exact_batch(choices.full, codec.task_count, limit)
     return {
         "graphs": {
-            **{setting: graph_statistics(chosen, names) for setting, chosen in graphs.items()},
+            **{setting: graph_statistics(graphs, names) for setting, graphs in choices.graphs.items()},
             "exact_by_full_score": graph_statistics(by_full_score, names),
         },
         "asymmetry": {
-            "full_score": asymmetry(full_table, codec.pairs, names),
-            "cheap_score": asymmetry(cheap_table, codec.pairs, names),
+            "full_score": asymmetry(choices.full, codec.pairs, names),
+            "cheap_score": asymmetry(choices.cheap, codec.pairs, names),
         },
         "stability": {
-            name: {setting: stability(graphs[setting], disturbed[name, setting], cheap_table) for setting in ADAPTIVE}
-            for name in DISTURBANCES
+            name: {
+                setting: stability(choices.graphs[setting], graphs, choices.cheap) for setting, graphs in chosen.items()
+            }
+            for name, chosen in choices.disturbed.items()
         },
         "full_score_saving_kept_by_cheap_scorer": saving_kept(
-            {"cheap": cheap_table}, full_table, codec.task_count, limit
+            {"cheap": choices.cheap}, choices.full, codec.task_count, limit
         ),
     }
 
@@ -254,13 +290,18 @@ def run_statistics(
     """
     subject, rooms = load_subject(model), open_rooms(data, split)
     require_images(rooms, count)
+    codec = subject.feature_codec
+    parts = [
+        choices_of(subject, images_at(rooms, range(start, min(start + batch, count))), qualities, seed + start)
+        for start in tqdm(range(0, count, batch), unit="batch", desc="statistics", disable=quiet)
+    ]
     result = {
         "what": "Task graphs chosen per image: their distribution, the asymmetry of pairwise gains (bits), how often "
         "the choice changes when the image is slightly disturbed, and the share of the full score's saving over "
         "independent coding that graphs chosen by the cheap scorer keep.",
-        "provenance": provenance(seed=seed, weights=subject.feature_codec.fingerprint.hex()),
+        "provenance": provenance(seed=seed, weights=codec.fingerprint.hex()),
         "data": {"name": "rooms", "split": split, "images": count},
-        "qualities": {f"{q:g}": statistics_at(subject, rooms, count, q, batch, seed, quiet) for q in qualities},
+        "qualities": {f"{q:g}": statistics_at(Choices.joined([part[q] for part in parts]), codec) for q in qualities},
     }
     write_result(out, result)
     return result

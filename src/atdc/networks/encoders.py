@@ -37,8 +37,8 @@ class GlobalContext(nn.Module):
         self.outer = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.mean((2, 3))
-        return x + self.outer(torch.relu(self.inner(mean)))[:, :, None, None]
+        suggested: Tensor = self.outer(torch.relu(self.inner(x.mean((2, 3)))))
+        return x + suggested[:, :, None, None]
 
 
 class SmallEncoder(nn.Module):

@@ -31,18 +31,15 @@ class Predictor(nn.Module):
         super().__init__()
         width, channels = config.predictor_width, config.feature_channels
         self.width = width
-        self.shares = nn.ModuleList(
-            [nn.Conv2d(channels, width, 3, padding=1, bias=False) for _ in range(task_count)]
-        )
+        self.shares = nn.ModuleList([nn.Conv2d(channels, width, 3, padding=1, bias=False) for _ in range(task_count)])
         self.pair = nn.Parameter(torch.zeros(task_count, task_count, width))
         self.child_scale = nn.Parameter(torch.ones(3, task_count, width))
         self.child_shift = nn.Parameter(torch.zeros(3, task_count, width))
         self.hidden = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1) for _ in range(2)])
         self.mean = nn.ModuleList([nn.Conv2d(width, channels, 1) for _ in range(task_count)])
         self.log_variance = nn.ModuleList([nn.Conv2d(width, channels, 1) for _ in range(task_count)])
-        for head in self.mean:
-            nn.init.normal_(head.weight, std=0.02)
-        for head in self.log_variance:
+        for head in (*self.mean, *self.log_variance):
+            assert isinstance(head, nn.Conv2d)
             nn.init.normal_(head.weight, std=0.02)
 
     def share(self, parent: int, features: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 ::
 
     r, μ, log σ ─ analysis ─▶ y (64 × h/2 × w/2) ─ ×gain(q) ─ quantise ─ ÷gain(q) ─ synthesis (sees μ, log σ) ─▶ r̂
-                                       └ hyper-analysis ─▶ h (8 × h/4 × w/4) ─ quantise ─ hyper-synthesis ─▶ mean, scale of y
+                              └ hyper-analysis ─▶ h (8 × h/4 × w/4) ─ quantise ─ hyper-synthesis ─▶ mean, scale of y
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,21 +18,29 @@ def round_straight_through(value: Tensor) -> Tensor:
 
 
 def lower_bound(value: Tensor, bound: float) -> Tensor:
-    """max(value, bound) whose gradient still flows where it would lift a value that lies under the bound."""
+    """max(value, bound) whose gradient still flows where it would lift a value that lies under the bound.
 
-    class Bound(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:  # type: ignore[override]
-            ctx.save_for_backward(x)
-            return x.clamp(min=bound)
-
-        @staticmethod
-        def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
-            (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-            return gradient * ((x >= bound) | (gradient < 0))
-
-    bounded: Tensor = Bound.apply(value)  # type: ignore[no-untyped-call]
+    >>> x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    >>> lower_bound(x, 0.0).neg().sum().backward()  # more is better: the value under the bound is lifted, too
+    >>> x.grad.tolist()
+    [-1.0, -1.0]
+    """
+    bounded: Tensor = _LowerBound.apply(value, bound)  # type: ignore[no-untyped-call]
     return bounded
+
+
+class _LowerBound(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, bound: float) -> Tensor:
+        ctx.save_for_backward(value)
+        ctx.bound = bound
+        return value.clamp(min=bound)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (value,) = ctx.saved_tensors
+        gradient = gradients[0]
+        return gradient * ((value >= ctx.bound) | (gradient < 0)), None
 
 
 def scales(smallest: float, largest: float, count: int) -> list[float]:

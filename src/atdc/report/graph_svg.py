@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise, permutations
 
-NODE_WIDTH, NODE_HEIGHT = 158, 58
-_COLUMN_GAP, _ROW_GAP, _BEND_HEIGHT, _MARGIN = 52, 20, 18, 6
+NODE_WIDTH, NODE_HEIGHT = 142, 58
+_ROW_GAP, _BEND_HEIGHT, _MARGIN = 20, 18, 6
+_SMALLEST_SCALE = 0.62
 _LARGEST_LAYER_TO_PERMUTE = 6
 
 Item = tuple[int, str]
@@ -58,7 +59,8 @@ def graph_svg(nodes: Sequence[GraphNode], parents: Mapping[str, Sequence[str]]) 
 
     layer_of = {name: layer for column in columns for layer, name in column if "→" not in name}
     parts = [
-        f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'<svg class="graph" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'style="min-width:{_SMALLEST_SCALE * width:.0f}px" role="img" '
         f'aria-label="{escape(_in_words(nodes, parents))}">',
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path class="tip" d="M0 0.6 L7.6 4 L0 7.4 Z"/></marker></defs>',
@@ -137,14 +139,15 @@ def _place(columns: list[list[Item]]) -> tuple[dict[Item, tuple[float, float]], 
         for column in columns
     ]
     tallest = max(heights, default=NODE_HEIGHT)
+    gap = 56 if len(columns) <= 4 else 34  # long chains would otherwise be shrunk to small print
     centres: dict[Item, tuple[float, float]] = {}
     for index, column in enumerate(columns):
         y = _MARGIN + (tallest - heights[index]) / 2
         for item in column:
             height = _BEND_HEIGHT if "→" in item[1] else NODE_HEIGHT
-            centres[item] = (_MARGIN + NODE_WIDTH / 2 + index * (NODE_WIDTH + _COLUMN_GAP), y + height / 2)
+            centres[item] = (_MARGIN + NODE_WIDTH / 2 + index * (NODE_WIDTH + gap), y + height / 2)
             y += height + _ROW_GAP
-    width = 2 * _MARGIN + len(columns) * NODE_WIDTH + (len(columns) - 1) * _COLUMN_GAP
+    width = 2 * _MARGIN + len(columns) * NODE_WIDTH + (len(columns) - 1) * gap
     return centres, width, 2 * _MARGIN + tallest
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atdc.report.graph_svg import GraphNode, graph_svg
+from atdc.report.graph_svg import GraphNode, graph_svg, layers
 from atdc.report.pictures import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, picture_of
 from atdc.report.same_size import SameSize, psnr_db
 from atdc.tasks import BY_NAME
@@ -76,9 +76,10 @@ class Shown:
 
     @property
     def graph_in_letters(self) -> str:
-        """Edges as ``n→d``; a dash when every task stands on its own."""
-        letters = {name: _letter(name) for name in self.task_bytes}
-        edges = [f"{letters[p]}→{letters[c]}" for c in self.task_bytes for p in self.parents.get(c, ())]
+        """Edges as ``n→d``, those sent first in front; a dash when every task stands on its own."""
+        layer_of = layers(list(self.task_bytes), self.parents)
+        children = sorted(self.task_bytes, key=lambda child: layer_of[child])
+        edges = [f"{_letter(parent)}→{_letter(child)}" for child in children for parent in self.parents.get(child, ())]
         return " ".join(edges) or "–"
 
     def psnr_db(self, answers: Answers) -> float:
@@ -248,8 +249,7 @@ def _graph_in_words(item: Shown) -> str:
     if edges == 0:
         return "every task stands on its own."
     words = roots[0] if len(roots) == 1 else ", ".join(roots[:-1]) + " and " + roots[-1]
-    verb = "stands" if len(roots) == 1 else "stand"
-    return f"{words} {verb} alone; along each arrow one task is predicted from another."
+    return f"sent without help: {words}; along each arrow one task is predicted from another."
 
 
 def _quality_in_words(quality: Mapping[str, float]) -> str:

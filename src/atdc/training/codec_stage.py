@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.data import NormalisedFeatures
-from atdc.training.loop import Step, train_stage
+from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
 from atdc.training.run_folder import RunFolder
 from atdc.training.task_stage import load_targets
@@ -73,6 +74,18 @@ class GraphSampler:
         return graphs
 
 
+@dataclass(frozen=True, slots=True)
+class CodecBatch:
+    """Normalised features, the base quality and each task's own, graphs, and the tasks whose loss is taken."""
+
+    features: Tensor
+    level: int
+    quality: Tensor
+    graphs: list[TaskGraph]
+    tasks: list[int]
+    targets: dict[str, Tensor]
+
+
 def train_codec(
     run: RunFolder,
     recipe: Recipe,
@@ -110,15 +123,24 @@ def train_codec(
         error = (result.reconstruction - features).square().mean((2, 3, 4))
         return port.bits / features[0, 0].numel(), error, result.proxy, result.reconstruction
 
-    def step(info: Step) -> tuple[Tensor, dict[str, float]]:
-        rng = info.rng
-        features = train.read(info.indices)
+    def prepare(draw: Draw) -> CodecBatch:
+        rng = draw.rng
         level = int(rng.integers(MAX_QUALITY + 1))
-        graphs = sampler.draw(info.indices, level, rng)
+        chosen: list[int] = []
+        targets: dict[str, Tensor] = {}
+        if train_data is not None:
+            chosen = sorted(rng.choice(tasks, size=settings.tasks_per_step, replace=False).tolist())
+            targets = load_targets(train_data, draw.indices, tuple(TASKS[task].name for task in chosen))
         # One base quality a batch, so that graphs fit it; each task a step or so around it, so that they may differ.
-        spread = torch.from_numpy(rng.normal(0, 0.5, (len(features), tasks)).astype(np.float32))
-        quality = (level + spread).clamp(0, MAX_QUALITY)
-        rate, error, proxy, decoded = terms(features, graphs, quality)
+        spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), tasks)).astype(np.float32))
+        return CodecBatch(
+            train.read(draw.indices), level, (level + spread).clamp(0, MAX_QUALITY),
+            sampler.draw(draw.indices, level, rng), chosen, targets,
+        )  # fmt: skip
+
+    def step(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
+        level, quality = batch.level, batch.quality
+        rate, error, proxy, decoded = terms(batch.features, batch.graphs, quality)
         weight = task_weight(quality, recipe)
         loss = rate.mean() + PROXY_WEIGHT * proxy.mean()
         figures = {f"rate q{level}": float(rate.detach().mean()), f"error q{level}": float(error.detach().mean())}
@@ -126,22 +148,21 @@ def train_codec(
             loss = loss + (weight * error).mean()
         else:
             loss = loss + settings.feature_weight * (weight * error).mean()
-            chosen = sorted(rng.choice(tasks, size=settings.tasks_per_step, replace=False).tolist())
-            targets = load_targets(train_data, info.indices, tuple(TASKS[task].name for task in chosen))
             raw = train.restore(decoded)
-            for task in chosen:
-                with torch.autocast("cpu", torch.bfloat16):
+            for task in batch.tasks:
+                with torch.autocast(raw.device.type, torch.bfloat16):
                     inputs = raw[:, task].contiguous(memory_format=torch.channels_last)
                     output = task_networks.heads[task](inputs)
-                measured = task_loss(TASKS[task], output, targets[TASKS[task].name])
+                measured = task_loss(TASKS[task], output, batch.targets[TASKS[task].name])
                 normalised = (measured - bounds[1, task]) / scale[task]
                 loss = loss + (weight[:, task] * normalised).mean() / settings.tasks_per_step
                 figures[f"loss q{level}"] = float(normalised.detach().mean())
+        # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
         return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
-        figures = {}
+        figures: dict[str, float] = {}
         features = val.read(np.arange(min(100, len(val))))
         for level in (0, 2, 4, 7):
             costs = networks.scorer(features)[:, level].double().numpy()
@@ -151,6 +172,6 @@ def train_codec(
         return figures
 
     train_stage(
-        run, name, networks, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1], step=step,
-        validate=validate, seed=recipe.seed, clip=1.0,
+        run, name, networks, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1],
+        prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0,
     )  # fmt: skip

@@ -36,7 +36,7 @@ class FeatureCache:
         for start in tqdm(range(done, len(data), _BATCH), desc=f"features of {Path(key).stem}", mininterval=2.0):
             stored = data.targets(np.arange(start, min(start + _BATCH, len(data))))["rgb"]
             image = torch.from_numpy(np.asarray(stored).astype(np.float32) / 255)
-            features = networks.features(image.contiguous(memory_format=torch.channels_last)).half().numpy()
+            features = networks.features(image).half().numpy()
             if array is None:
                 shape = (len(data), *features.shape[1:])
                 mode = "r+" if done else "w+"

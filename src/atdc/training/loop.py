@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,19 +17,15 @@ from tqdm import tqdm
 
 from atdc.training.run_folder import RunFolder
 
+Batch = TypeVar("Batch")
+
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What a training step is told.
-
-    Attributes:
-        indices: images of this batch.
-        progress: share of the stage done, 0 to 1.
-        rng: random numbers that depend on seed, stage and epoch only, so that a resumed run repeats itself.
-    """
+class Draw:
+    """Which images make a batch, and random numbers that depend on seed, stage, epoch and batch only, so that a
+    resumed run repeats itself."""
 
     indices: NDArray[np.int64]
-    progress: float
     rng: np.random.Generator
 
 
@@ -53,7 +51,8 @@ def train_stage(
     batch: int,
     lr: float,
     lr_end: float,
-    step: Callable[[Step], tuple[torch.Tensor, dict[str, float]]],
+    prepare: Callable[[Draw], Batch],
+    step: Callable[[Batch], tuple[torch.Tensor, dict[str, float]]],
     validate: Callable[[], dict[str, float]] | None = None,
     seed: int = 0,
     weight_decay: float = 0.0,
@@ -66,6 +65,7 @@ def train_stage(
         name: the stage; its checkpoint is ``name.pt``, its log lines are in ``log/``.
         module: what is trained and saved.
         images: how many images an epoch shuffles.
+        prepare: loads a batch; runs in a thread beside the step before.
         step: returns the loss to minimise and figures for the progress bar.
         validate: figures after each epoch, printed and logged.
         clip: largest norm of the gradient.
@@ -83,6 +83,8 @@ def train_stage(
             return
         optimiser.load_state_dict(state["optimiser"])
     log = SummaryWriter(str(run.path / "log" / name))
+    loader = ThreadPoolExecutor(1)
+    batch = min(batch, images)
     per_epoch = images // batch
     for epoch in range(first, epochs):
         started = time.perf_counter()
@@ -90,13 +92,20 @@ def train_stage(
         torch.manual_seed(int(rng.integers(2**31)))
         order = rng.permutation(images)
         shown: dict[str, float] = {}
+        draws = [
+            Draw(np.sort(order[index * batch : (index + 1) * batch]), np.random.default_rng([seed, epoch, index]))
+            for index in range(per_epoch)
+        ]
         bar = tqdm(range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False, mininterval=2.0)
+        coming = loader.submit(prepare, draws[0])
         for index in bar:
             progress = (epoch + index / per_epoch) / epochs
             for group in optimiser.param_groups:
                 group["lr"] = cosine(progress, lr, lr_end)
-            chosen = np.sort(order[index * batch : (index + 1) * batch])
-            loss, figures = step(Step(chosen, progress, rng))
+            ready = coming.result()
+            if index + 1 < per_epoch:
+                coming = loader.submit(prepare, draws[index + 1])
+            loss, figures = step(ready)
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             norm = nn.utils.clip_grad_norm_(parameters, clip)
@@ -123,4 +132,5 @@ def train_stage(
             f"{name} epoch {epoch + 1}/{epochs} ({seconds:.0f} s): "
             + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
         )
+    loader.shutdown()
     log.close()

@@ -10,7 +10,7 @@ from atdc.config import Recipe
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictor import proxy_loss
 from atdc.training.data import NormalisedFeatures
-from atdc.training.loop import Step, train_stage
+from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
 PARENT_COUNT_WEIGHTS = (0.1, 0.3, 0.4, 0.1, 0.05, 0.05)
@@ -44,11 +44,14 @@ def train_predictor(
             losses.append(proxy_loss(mean.float(), log_variance.float(), features[:, child]).mean())
         return torch.stack(losses).mean()
 
-    def step(info: Step) -> tuple[Tensor, dict[str, float]]:
-        features = train.read(info.indices)
+    def prepare(draw: Draw) -> tuple[Tensor, np.random.Generator]:
+        return train.read(draw.indices), draw.rng
+
+    def step(batch: tuple[Tensor, np.random.Generator]) -> tuple[Tensor, dict[str, float]]:
+        features, rng = batch
         deviation = torch.rand(len(features), tasks, 1, 1, 1) * settings.parent_noise
         noisy = (torch.rand(len(features), 1, 1, 1, 1) < 0.5).float()
-        loss = loss_of(features, features + noisy * deviation * torch.randn_like(features), info.rng)
+        loss = loss_of(features, features + noisy * deviation * torch.randn_like(features), rng)
         return loss, {"proxy": float(loss.detach())}
 
     @torch.no_grad()
@@ -59,5 +62,5 @@ def train_predictor(
 
     train_stage(
         run, "predictor", predictor, images=len(train), epochs=settings.epochs, batch=settings.batch, lr=settings.lr,
-        lr_end=settings.lr * 0.02, step=step, validate=validate, seed=recipe.seed,
+        lr_end=settings.lr * 0.02, prepare=prepare, step=step, validate=validate, seed=recipe.seed,
     )  # fmt: skip

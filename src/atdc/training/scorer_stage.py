@@ -13,11 +13,11 @@ from tqdm import tqdm
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.networks.scorer import Scorer
 from atdc.training.data import NormalisedFeatures
-from atdc.training.loop import Step, train_stage
+from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
 Teacher = Callable[[NDArray[np.int64], int], tuple[Tensor, Tensor]]
-"""Image indices and the block's number to costs in bits per feature element (n, 8, P) and which qualities are known (n, 8)."""
+"""Image indices and the block's number to costs, bits per feature element (n, 8, P), and known qualities (n, 8)."""
 
 _BLOCK = 20
 
@@ -56,12 +56,13 @@ def train_scorer(
         error = torch.square(scorer.standardised(features) - goal[rows]) * known[rows][:, :, None]
         return error.sum() / (known[rows].sum() * scorer.pairs)
 
-    def step(info: Step) -> tuple[Tensor, dict[str, float]]:
-        rows = info.indices + held_out
-        features = train.read(np.sort(images[rows]))
-        if info.rng.integers(2):  # the mean cost of a mirrored map is the map's
-            features = features.flip(-1)
-        loss = loss_of(rows[np.argsort(images[rows], kind="stable")], features)
+    def prepare(draw: Draw) -> tuple[NDArray[np.int64], Tensor]:
+        rows = draw.indices + held_out
+        features = train.read(images[rows])
+        return rows, features.flip(-1) if draw.rng.integers(2) else features  # a mirrored map costs what the map costs
+
+    def step(batch: tuple[NDArray[np.int64], Tensor]) -> tuple[Tensor, dict[str, float]]:
+        loss = loss_of(*batch)
         return loss, {"error": float(loss.detach())}
 
     @torch.no_grad()
@@ -71,5 +72,5 @@ def train_scorer(
 
     train_stage(
         run, name, scorer, images=len(images) - held_out, epochs=settings.epochs, batch=settings.batch, lr=settings.lr,
-        lr_end=settings.lr * 0.02, step=step, validate=validate, seed=recipe.seed, weight_decay=1e-2,
+        lr_end=settings.lr * 0.02, prepare=prepare, step=step, validate=validate, seed=recipe.seed, weight_decay=1e-2,
     )  # fmt: skip

@@ -64,7 +64,7 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     materialise(data_path, "val", recipe.val_count)
     train_data, val_data = RoomsDataset(data_path, "train"), RoomsDataset(data_path, "val")
 
-    task_networks = TaskNetworks(recipe.model).to(memory_format=torch.channels_last)
+    task_networks = TaskNetworks(recipe.model).channels_last()
     train_tasks(run, recipe, task_networks, train_data, val_data)
     round_to_half(task_networks)
     train_cache = FeatureCache(run, "train", task_networks, train_data)
@@ -262,5 +262,3 @@ def choose_graphs(
     chosen = GraphBook(fixed, mode, chain, codebook, book.distortion, book.bits_per_error)
     run.write_json(f"{name}.json", chosen.to_json())
     return chosen
-
-

@@ -1,7 +1,8 @@
 """``rooms``: procedural indoor scenes with exact ground truth for all six tasks; see ``docs/rooms.md``.
 
-Reading order: ``styles`` (how rooms differ), ``scene`` (what a room is), ``furniture`` (what is in it), ``sample`` (from a
-seed to a room), ``materials`` (colours), ``render`` (rays), ``targets`` (edges, keypoints), ``store`` (arrays on disk).
+Reading order: ``styles`` (how rooms differ), ``scene`` (what a room is), ``furniture`` (what is in it), ``sample``
+(from a seed to a room), ``materials`` (colours), ``render`` (rays), ``targets`` (edges, keypoints), ``store`` (arrays
+on disk).
 """
 
 from atdc.data.rooms.render import DEPTH_UNITS_PER_METRE, render_rooms

@@ -11,11 +11,27 @@ from collections.abc import Callable
 
 from atdc.data.rooms.scene import BOX, CYLINDER, SPHERE, Builder, Frame, Light, Random, Vec
 
-__all__ = ["FLOOR_ITEMS", "bed", "beam", "book_row", "cabinet", "chair", "column", "door", "floor_lamp", "picture",
-           "pendant", "rug", "shelf", "sofa", "table", "things_on", "tv", "wall_shelf", "window"]  # fmt: skip
+__all__ = [
+    "FLOOR_ITEMS",
+    "Paint",
+    "beam",
+    "column",
+    "door",
+    "floor_lamp",
+    "pendant",
+    "picture",
+    "rug",
+    "tv",
+    "wall_shelf",
+    "window",
+]
 
 Paint = Callable[[str], int]
-"""A use (``object``, ``timber``, ``cloth``, ``wall``, ``screen``, ``sky``, ``spines``, ``glow``, ``picture``) to a new material's row."""
+"""From a use to the row of a material for it.
+
+The uses are ``object``, ``timber``, ``cloth``, ``wall``, ``floor``, ``screen``, ``sky``, ``spines``, ``glow`` and
+``picture``.
+"""
 
 
 def table(b: Builder, r: Random, f: Frame, paint: Paint, size: Vec) -> None:
@@ -61,7 +77,14 @@ def chair(b: Builder, r: Random, f: Frame, paint: Paint) -> None:
         spread = 0.65 if shape == CYLINDER else 0.95
         for sx in (-1, 1):
             for sz in (-1, 1):
-                b.add(BOX, f, (sx * (w * spread - thin), seat / 2, sz * (d * spread - thin)), (thin, seat / 2, thin), "chair", c)
+                b.add(
+                    BOX,
+                    f,
+                    (sx * (w * spread - thin), seat / 2, sz * (d * spread - thin)),
+                    (thin, seat / 2, thin),
+                    "chair",
+                    c,
+                )
     if r.chance(0.85):
         tall = r.uniform(0.18, 0.33)
         lean = r.uniform(-0.2, 0.0)
@@ -96,11 +119,24 @@ def sofa(b: Builder, r: Random, f: Frame, paint: Paint, size: Vec) -> None:
         if r.chance(0.45):
             pillow = paint("cloth")
             s = r.uniform(0.15, 0.22)
-            b.box(f, (x + r.uniform(-0.1, 0.1), seat + s + 0.05, -d + 0.33), (s, s, 0.06), "sofa", pillow, (-0.35, r.uniform(-0.3, 0.3)))
+            b.box(
+                f,
+                (x + r.uniform(-0.1, 0.1), seat + s + 0.05, -d + 0.33),
+                (s, s, 0.06),
+                "sofa",
+                pillow,
+                (-0.35, r.uniform(-0.3, 0.3)),
+            )
     arm_height = seat + r.uniform(0.08, 0.25)
     for sx in (-1, 1):
         if r.chance(0.5):
-            b.box(f, (sx * (w - arm / 2), arm_height / 2 + foot / 2, 0), (arm / 2, arm_height / 2 - foot / 2, d), "sofa", a)
+            b.box(
+                f,
+                (sx * (w - arm / 2), arm_height / 2 + foot / 2, 0),
+                (arm / 2, arm_height / 2 - foot / 2, d),
+                "sofa",
+                a,
+            )
         else:
             b.box(f, (sx * (w - arm / 2), arm_height, 0), (arm / 2, 0.04, d), "sofa", c)
             b.box(f, (sx * (w - arm / 2), arm_height / 2, d - 0.05), (arm / 3, arm_height / 2, 0.04), "sofa", c)
@@ -121,7 +157,14 @@ def bed(b: Builder, r: Random, f: Frame, paint: Paint, size: Vec) -> None:
     pillows = 2 if w > 0.6 else 1
     for i in range(pillows):
         x = 0.0 if pillows == 1 else (i - 0.5) * w
-        b.box(f, (x, h + 0.07, -d + 0.28), (min(0.32, 0.42 * w * (3 - pillows)), 0.06, 0.18), "bed", linen if r.chance(0.6) else paint("cloth"), (0.2, 0.0))
+        b.box(
+            f,
+            (x, h + 0.07, -d + 0.28),
+            (min(0.32, 0.42 * w * (3 - pillows)), 0.06, 0.18),
+            "bed",
+            linen if r.chance(0.6) else paint("cloth"),
+            (0.2, 0.0),
+        )
 
 
 def cabinet(b: Builder, r: Random, f: Frame, paint: Paint, size: Vec) -> None:
@@ -145,7 +188,13 @@ def cabinet(b: Builder, r: Random, f: Frame, paint: Paint, size: Vec) -> None:
             if r.chance(0.5):
                 b.sphere(f, (x + side, y, d + 0.025), 0.018, "furniture", knob)
             else:
-                b.box(f, (x + side, y, d + 0.022), (0.012, min(0.08, 0.6 * cell_h), 0.01) if rows == 1 else (min(0.08, 0.6 * cell_w), 0.01, 0.01), "furniture", knob)
+                b.box(
+                    f,
+                    (x + side, y, d + 0.022),
+                    (0.012, min(0.08, 0.6 * cell_h), 0.01) if rows == 1 else (min(0.08, 0.6 * cell_w), 0.01, 0.01),
+                    "furniture",
+                    knob,
+                )
     if r.chance(0.4):
         b.box(f, (0, 2 * h + 0.012, 0.01), (w + 0.015, 0.014, d + 0.015), "furniture", paint("timber"))
 
@@ -155,7 +204,13 @@ def book_row(b: Builder, r: Random, f: Frame, paint: Paint, width: float, height
     x, end = -width / 2, -width / 2 + width * r.uniform(0.35, 1.0)
     if r.chance(0.6):
         h = height * r.uniform(0.6, 0.92)
-        b.box(f, ((x + end) / 2, h / 2, 0), ((end - x) / 2, h / 2, depth * r.uniform(0.6, 0.95) / 2), "books", paint("spines"))
+        b.box(
+            f,
+            ((x + end) / 2, h / 2, 0),
+            ((end - x) / 2, h / 2, depth * r.uniform(0.6, 0.95) / 2),
+            "books",
+            paint("spines"),
+        )
         x = end + 0.01
         end = width / 2 - 0.02
         if r.chance(0.5):
@@ -174,7 +229,13 @@ def book_stack(b: Builder, r: Random, f: Frame, paint: Paint) -> None:
     y = 0.0
     for _ in range(r.integer(1, 4)):
         t = r.uniform(0.01, 0.03)
-        b.box(f.moved((0, 0, 0), r.uniform(-0.5, 0.5)), (0, y + t, 0), (r.uniform(0.07, 0.13), t, r.uniform(0.1, 0.16)), "books", paint("object"))
+        b.box(
+            f.moved((0, 0, 0), r.uniform(-0.5, 0.5)),
+            (0, y + t, 0),
+            (r.uniform(0.07, 0.13), t, r.uniform(0.1, 0.16)),
+            "books",
+            paint("object"),
+        )
         y += 2 * t
 
 
@@ -233,7 +294,13 @@ def thing(b: Builder, r: Random, f: Frame, paint: Paint, limit: float) -> None:
         b.cylinder(f, (0, s * 1.4, 0), s * 0.1, s * 0.4, "objects", a)
     elif kind == 6:
         b.box(f, (0, s * 0.4, 0), (s * 0.6, s * 0.4, s * 0.6), "objects", a)
-        b.box(f.moved((0, s * 0.8, 0), r.uniform(-0.6, 0.6)), (0, s * 0.3, 0), (s * 0.4, s * 0.3, s * 0.5), "objects", paint("object"))
+        b.box(
+            f.moved((0, s * 0.8, 0), r.uniform(-0.6, 0.6)),
+            (0, s * 0.3, 0),
+            (s * 0.4, s * 0.3, s * 0.5),
+            "objects",
+            paint("object"),
+        )
     else:
         b.add(SPHERE, f, (0, s * 0.3, 0), (s * 0.9, s * 0.3, s * 0.9), "objects", a)
 
@@ -257,7 +324,13 @@ def crate(b: Builder, r: Random, f: Frame, paint: Paint, size: Vec) -> None:
     b.box(f, (0, size[1] / 2, 0), (size[0] / 2, size[1] / 2, size[2] / 2), "objects", a)
     if r.chance(0.4):
         s = r.uniform(0.5, 0.9)
-        b.box(f.moved((0, size[1], 0), r.uniform(-0.5, 0.5)), (0, size[1] * s / 2, 0), (size[0] * s / 2, size[1] * s / 2, size[2] * s / 2), "objects", a if r.chance(0.4) else paint("object"))
+        b.box(
+            f.moved((0, size[1], 0), r.uniform(-0.5, 0.5)),
+            (0, size[1] * s / 2, 0),
+            (size[0] * s / 2, size[1] * s / 2, size[2] * s / 2),
+            "objects",
+            a if r.chance(0.4) else paint("object"),
+        )
 
 
 def big_thing(b: Builder, r: Random, f: Frame, paint: Paint, size: Vec) -> None:
@@ -372,11 +445,21 @@ def pendant(b: Builder, r: Random, f: Frame, paint: Paint, drop: float, power: V
     """A lamp hanging from the ceiling, or a flat panel if ``drop`` is small; returns its light."""
     if drop < 0.15:
         shape = r.integer(BOX, CYLINDER)
-        b.add(shape, f, (0, -0.02, 0), (r.uniform(0.12, 0.4), 0.02, r.uniform(0.12, 0.4)), "objects", paint("glow"), casts=False)
+        b.add(
+            shape,
+            f,
+            (0, -0.02, 0),
+            (r.uniform(0.12, 0.4), 0.02, r.uniform(0.12, 0.4)),
+            "objects",
+            paint("glow"),
+            casts=False,
+        )
         return Light(f.point((0, -0.12, 0)), 0.2, power)
     b.cylinder(f, (0, -drop / 2, 0), 0.006, drop / 2, "objects", paint("object"))
     s = r.uniform(0.08, 0.2)
-    b.add(r.integer(BOX, SPHERE), f, (0, -drop, 0), (s, s * r.uniform(0.5, 1.0), s), "objects", paint("glow"), casts=False)
+    b.add(
+        r.integer(BOX, SPHERE), f, (0, -drop, 0), (s, s * r.uniform(0.5, 1.0), s), "objects", paint("glow"), casts=False
+    )
     return Light(f.point((0, -drop, 0)), 0.1, power)
 
 
@@ -390,7 +473,12 @@ def desk(b: Builder, r: Random, f: Frame, paint: Paint, size: Vec) -> None:
         b.box(top, (0, 0.05, -size[2] * 0.3), (0.1, 0.05, 0.05), "tv", paint("object"))
         tv(b, r, top.moved((0, 0.1 + w * 0.3, -size[2] * 0.3)), paint, (w, w * 0.58, 0.0))
     if r.chance(0.7):
-        chair(b, r, f.moved((r.uniform(-0.2, 0.2), 0, size[2] / 2 + r.uniform(0.0, 0.3)), math.pi + r.uniform(-0.5, 0.5)), paint)
+        chair(
+            b,
+            r,
+            f.moved((r.uniform(-0.2, 0.2), 0, size[2] / 2 + r.uniform(0.0, 0.3)), math.pi + r.uniform(-0.5, 0.5)),
+            paint,
+        )
 
 
 def dining(b: Builder, r: Random, f: Frame, paint: Paint, size: Vec) -> None:

@@ -88,25 +88,27 @@ def _visible(width: Tensor, per_period: float = 1.0) -> Tensor:
     return (1.5 - 2.0 * per_period * width).clamp(0.0, 1.0)
 
 
-# A pattern: (u, v, pixel width, duty, salt) -> (mix of a and b, brightness factor or None, mix with c or None).
-_Pattern = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None, Tensor | None]]
+# What a pattern answers: how much of b is mixed into a; a factor of brightness; how much of c is mixed into b.
+_Mix = tuple[Tensor, Tensor | None, Tensor | None]
+# A pattern takes u, v and the pixel's width w, all in periods; then the duty p and the salt s.
+_Pattern = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], _Mix]
 
 
-def _plain(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _plain(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     return torch.zeros_like(u), None, None
 
 
-def _stripes(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _stripes(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     return torch.lerp(1.0 - p, _step(_triangle(u) - (2.0 * p - 1.0), 4.0 * w), _visible(w)), None, None
 
 
-def _checks(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _checks(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     x = (_triangle(u) / (2.0 * w)).clamp(-1.0, 1.0)
     y = (_triangle(v) / (2.0 * w)).clamp(-1.0, 1.0)
     return 0.5 + 0.5 * x * y * _visible(w), None, None
 
 
-def _dots(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _dots(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     iv, fv = _cell(v)
     iu, fu = _cell(u + 0.5 * (iv & 1))
     radius = 0.15 + 0.28 * p
@@ -115,16 +117,13 @@ def _dots(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor
     return f, None, hash01(iu, iv, s)
 
 
-def _rings(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    iu, fu = _cell(u * 0.25)
-    iv, fv = _cell(v * 0.25)
+def _rings(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
+    fu, fv = _cell(u * 0.25)[1], _cell(v * 0.25)[1]
     distance = 4.0 * ((fu - 0.5).square() + (fv - 0.5).square()).sqrt()
     return torch.lerp(1.0 - p, _step(_triangle(distance) - (2.0 * p - 1.0), 4.0 * w), _visible(w)), None, None
 
 
-def _masonry(
-    u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor, aspect: float, shift: float
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _masonry(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor, aspect: float, shift: float) -> _Mix:
     iv, fv = _cell(v * aspect)
     iu, fu = _cell(u + shift * (iv & 1))
     gap = torch.minimum(0.5 - (fu - 0.5).abs(), (0.5 - (fv - 0.5).abs()) / aspect)
@@ -135,15 +134,15 @@ def _masonry(
     return f, 1.0 + (shade - 0.5) * (0.7 * p * seen), None
 
 
-def _bricks(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _bricks(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     return _masonry(u, v, w, p, s, 2.6, 0.5)
 
 
-def _tiles(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _tiles(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     return _masonry(u, v, w, p, s, 1.0, 0.0)
 
 
-def _wood(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _wood(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     iv, fv = _cell(v)
     along = u * 0.3 + hash01(iv, iv, s) * 31.0
     bend = _noise(along, v * 1.7 + 13.0 * iv, s)
@@ -154,26 +153,26 @@ def _wood(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor
     return f.clamp(0.0, 1.0), gap * (0.85 + 0.3 * hash01(iv, iv + 5, s)), None
 
 
-def _marble(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _marble(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     turbulence = _noise(u, v, s) + 0.5 * _noise(u * 2.1, v * 2.1, s + 1) + 0.25 * _noise(u * 4.3, v * 4.3, s + 2)
     vein = 1.0 - torch.sin((u + 2.2 * turbulence) * 3.1415927).abs()
     vein = vein * vein * (1.0 - 0.5 * p)
     return torch.lerp(torch.full_like(vein, 0.15), vein, _visible(w, 2.0)), 0.9 + 0.12 * turbulence, None
 
 
-def _cloud(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _cloud(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     seen = _visible(w, 3.7)
     f = 0.6 * _noise(u, v, s) + 0.4 * torch.lerp(torch.full_like(u, 0.5), _noise(u * 3.7, v * 3.7, s + 1), seen)
     return ((f - 0.5) * (1.0 + 1.5 * p) + 0.5).clamp(0.0, 1.0), None, None
 
 
-def _carpet(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _carpet(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     grain = _noise(u * 12.0, v * 12.0, s) - 0.5
     broad = _noise(u, v, s + 1) - 0.5
     return (0.5 + grain * _visible(w, 12.0) * (0.5 + p) + 0.4 * broad).clamp(0.0, 1.0), None, None
 
 
-def _patches(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _patches(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     amount = 0.2 + 1.6 * p
     wu = u + amount * (_noise(u * 0.8, v * 0.8, s) - 0.5)
     wv = v + amount * (_noise(u * 0.8, v * 0.8, s + 1) - 0.5)
@@ -182,7 +181,7 @@ def _patches(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Ten
     return hash01(iu, iv, s), 0.55 + 0.8 * hash01(iv, iu, s + 3), hash01(iu, iv, s + 5)
 
 
-def _spines(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _spines(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     warped = u + 0.14 * torch.sin(u * 2.3 + s) + 0.1 * torch.sin(u * 5.1)
     iu, fu = _cell(warped)
     gap = _step(0.05 - (0.5 - (fu - 0.5).abs()), w) * _visible(w)
@@ -191,7 +190,7 @@ def _spines(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tens
     return hash01(iu, iu, s), (1.0 - 0.75 * gap + band) * (0.6 + 0.6 * height), hash01(iu, iu + 7, s)
 
 
-def _plaid(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _plaid(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     threshold = 2.0 * p - 1.0
     seen = _visible(w)
     x = torch.lerp(1.0 - p, _step(_triangle(u) - threshold, 4.0 * w), seen)
@@ -200,11 +199,11 @@ def _plaid(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tenso
     return 0.5 * (x + y), None, 0.7 * fine
 
 
-def _zigzag(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _zigzag(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     return _stripes(v + 0.25 * _triangle(u), v, 1.5 * w, p, s)
 
 
-def _sky(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _sky(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     height = (0.5 + 0.5 * v).clamp(0.0, 1.0)
     skyline = 0.1 + 0.5 * p * _noise(u * 3.0, torch.zeros_like(u), s)
     land = _step(skyline - height, w + 0.02) * (p > 0.35)

@@ -49,7 +49,8 @@ def render_rooms(
 
         - ``rgb`` uint8 ``(B, 3, H, W)``: sRGB, 255 = 1.
         - ``depth_zbuffer`` uint16 ``(B, 1, H, W)``: depth along the optical axis in 1/512 metre.
-        - ``normal`` uint8 ``(B, 3, H, W)``: ``round((n + 1) * 127.5)``; camera axes x right, y up, z towards the camera.
+        - ``normal`` uint8 ``(B, 3, H, W)``: ``round((n + 1) * 127.5)``; in camera axes: x right,
+          y up, z towards the camera.
         - ``segment_semantic`` uint8 ``(B, 1, H, W)``: index into :data:`atdc.tasks.CLASSES`.
         - ``keypoints2d``, ``edge_texture`` uint8 ``(B, 1, H, W)``: 255 = 1; see :mod:`atdc.data.rooms.targets`.
 
@@ -105,9 +106,9 @@ def render_scene(scene: Scene, size: int, device: torch.device) -> dict[str, Ten
     rgb = _develop(scene, _to_image(linear, side), size)
 
     rgb01 = rgb[None].to(torch.float32) / 255.0
-    camera_normal = torch.stack([
-        normal[0] * axes[k, 0] + normal[1] * axes[k, 1] + normal[2] * axes[k, 2] for k in range(3)
-    ])
+    camera_normal = torch.stack(
+        [normal[0] * axes[k, 0] + normal[1] * axes[k, 1] + normal[2] * axes[k, 2] for k in range(3)]
+    )
     camera_normal[2].neg_()
     stored_depth = (depth * DEPTH_UNITS_PER_METRE).round().clamp(0, 65535).to(torch.int32).to(torch.uint16)
     return {
@@ -171,9 +172,7 @@ def _room_exit(scene: Scene, eye: Tensor, direction: Tensor) -> tuple[Tensor, Te
     return best, torch.full_like(best, -1, dtype=torch.int64)
 
 
-def _pairs_on_screen(
-    shapes: _Shapes, eye: Tensor, axes: Tensor, focal: float, size: int
-) -> tuple[Tensor, Tensor]:
+def _pairs_on_screen(shapes: _Shapes, eye: Tensor, axes: Tensor, focal: float, size: int) -> tuple[Tensor, Tensor]:
     """All (tile, primitive) pairs whose bounding rectangle on the screen meets the tile."""
     side = size // TILE_PX
     if shapes.count == 0:
@@ -202,7 +201,11 @@ def _pairs_on_screen(
 
 
 def _intersect(
-    shapes: _Shapes, tile: Tensor, primitive: Tensor, origin: Tensor, direction: Tensor,
+    shapes: _Shapes,
+    tile: Tensor,
+    primitive: Tensor,
+    origin: Tensor,
+    direction: Tensor,
     jitter: tuple[Tensor, Tensor, Tensor] | None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield blocks (ray bundle, primitive, nearest t or infinity); pairs must be sorted by primitive.
@@ -280,9 +283,7 @@ def _hit_sphere(o: _Triple, d: _Triple) -> Tensor:
 _HIT = {BOX: _hit_box, CYLINDER: _hit_cylinder, SPHERE: _hit_sphere}
 
 
-def _keep_nearest(
-    depth: Tensor, seen: Tensor, tile: Tensor, primitive: Tensor, near: Tensor
-) -> tuple[Tensor, Tensor]:
+def _keep_nearest(depth: Tensor, seen: Tensor, tile: Tensor, primitive: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
     """Lower ``depth`` where a block hit something nearer, and note what it was."""
     best = depth.index_reduce(0, tile, near, "amin")
     pair, pixel = torch.nonzero((near == best[tile]) & (near < depth[tile])).unbind(1)
@@ -299,7 +300,7 @@ def _surface(
     # The room: the face whose plane the point lies on; its normal points inwards.
     p = point.clone()
     p[1] -= half[1]
-    ratio = (p.abs() - half[:, None, None])
+    ratio = p.abs() - half[:, None, None]
     axis = _largest(ratio[0], ratio[1], ratio[2])
     positive = torch.gather(p, 0, axis[None])[0] > 0
     normal = torch.zeros_like(point)
@@ -359,7 +360,14 @@ def _face_coordinates(axis: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _lighting(
-    scene: Scene, shapes: _Shapes, point: Tensor, normal: Tensor, direction: Tensor, seen: Tensor, size: int, gloss: Tensor
+    scene: Scene,
+    shapes: _Shapes,
+    point: Tensor,
+    normal: Tensor,
+    direction: Tensor,
+    seen: Tensor,
+    size: int,
+    gloss: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Light that falls on every pixel ``(3, T, 256)``, and the highlights."""
     device = point.device
@@ -463,16 +471,13 @@ def _average_jitter(clear: Tensor, normal: Tensor, seen: Tensor, size: int) -> T
         total, weight = image * 0.25, torch.full((size, size), 0.25, device=image.device)
         for shift in (1, 2):
             keep = size - shift
-            here, there = (slice(0, keep), slice(shift, size))
-            a, b = (..., here), (..., there)
-            if dim == 1:
-                a, b = (..., here, slice(None)), (..., there, slice(None))
-            alike = (owner[a] == owner[b]) & ((facing[a] * facing[b]).sum(0) > 0.9)
+            alike = owner.narrow(dim - 1, 0, keep) == owner.narrow(dim - 1, shift, keep)
+            alike &= (facing.narrow(dim, 0, keep) * facing.narrow(dim, shift, keep)).sum(0) > 0.9
             share = alike.to(torch.float32) * (0.25 if shift == 1 else 0.125)
-            total[a] += share * image[b]
-            total[b] += share * image[a]
-            weight[a] += share
-            weight[b] += share
+            total.narrow(dim, 0, keep).add_(share * image.narrow(dim, shift, keep))
+            total.narrow(dim, shift, keep).add_(share * image.narrow(dim, 0, keep))
+            weight.narrow(dim - 1, 0, keep).add_(share)
+            weight.narrow(dim - 1, shift, keep).add_(share)
         image = total / weight
     return _to_tiles(image)
 
@@ -513,6 +518,7 @@ def _develop(scene: Scene, linear: Tensor, size: int) -> Tensor:
     if scene.noise:
         ix = torch.arange(size * size, dtype=torch.int32, device=device).view(size, size)
         salt = int(scene.seed) % (1 << 30)
-        grain = torch.stack([hash01(ix, ix + c, salt + 11 * c) + hash01(ix, ix - c, salt + 5 + 11 * c) for c in range(3)])
+        first = torch.stack([hash01(ix, ix + c, salt + 11 * c) for c in range(3)])
+        grain = first + torch.stack([hash01(ix, ix - c, salt + 5 + 11 * c) for c in range(3)])
         image = image + (grain - 1.0) * (2.45 * scene.noise)
     return (image * 255.0).round().clamp(0, 255).to(torch.uint8)

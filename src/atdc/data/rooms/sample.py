@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from atdc.data.rooms import furniture
-from atdc.data.rooms.scene import PATTERN_INDEX, Builder, Camera, Frame, Light, Material, Random, Scene, Vec
+from atdc.data.rooms.scene import Builder, Camera, Floats, Frame, Light, Material, Random, Scene, Vec
 from atdc.data.rooms.styles import HELD_OUT_STYLES, TRAIN_STYLES, Style
 
 __all__ = ["StyleSet", "sample_scene"]
@@ -139,7 +139,8 @@ class _Room:
             on = r.chance(0.5)
             colours = (_colour(r, 1.0), _colour(r, 1.0), _colour(r, 1.0)) if on else ((0.02, 0.02, 0.022),) * 3
             pattern = r.weighted({"patches": 3, "sky": 2, "cloud": 1}) if on else "plain"
-            return self._special(pattern, colours, r.uniform(0.2, 0.7), r.unit(), r.uniform(0.3, 1.0) if on else 0.0, 0.5)
+            period, duty = r.uniform(0.2, 0.7), r.unit()
+            return self._special(pattern, colours, period, duty, r.uniform(0.3, 1.0) if on else 0.0, 0.5)
         if use == "sky":
             if self.night:
                 colours = ((0.03, 0.03, 0.05), (0.01, 0.015, 0.04), (0.02, 0.02, 0.02))
@@ -153,8 +154,15 @@ class _Room:
         return self._special("plain", (tint, tint, tint), 1.0, 0.5, r.uniform(0.8, 3.0))
 
     def _special(
-        self, pattern: str, colours: tuple[Vec, Vec, Vec], period: float, duty: float, emission: float, gloss: float = 0.0
+        self,
+        pattern: str,
+        colours: tuple[Vec, Vec, Vec],
+        period: float,
+        duty: float,
+        emission: float,
+        gloss: float = 0.0,
     ) -> int:
+        """A material without chance: screens, skies, lamps, book rows."""
         salt = self.r.integer(0, 1 << 20)
         return self.b.add_material(Material(pattern, colours, period, 0.0, duty, salt, gloss, emission))
 
@@ -265,14 +273,14 @@ class _Room:
 
     # The camera.
 
-    def _inside(self, p: Vec, matrix: np.ndarray, centre: np.ndarray, half: np.ndarray, margin: float) -> bool:
+    def _inside(self, p: Vec, matrix: Floats, centre: Floats, half: Floats, margin: float) -> bool:
         if len(centre) == 0:
             return False
         offset = np.array(p) - centre
         along = np.abs(np.einsum("pij,pi->pj", matrix / half[:, None, :], offset))
         return bool((along < half + margin).all(axis=1).any())
 
-    def _camera(self, matrix: np.ndarray, centre: np.ndarray, half: np.ndarray) -> Camera:
+    def _camera(self, matrix: Floats, centre: Floats, half: Floats) -> Camera:
         r = self.r
         mode = r.weighted({"far": 6.0, "thing": 3.0, "wall": 0.8, "steep": 0.6})
         position: Vec = (0.0, 1.5, 0.0)
@@ -344,20 +352,23 @@ class _Room:
             x, z, size = r.uniform(-0.9, 0.9) * self.w, r.uniform(-0.9, 0.9) * self.d, r.uniform(0.1, 0.28)
             if self._free(x, z, size, size):
                 self.taken.append((x, z, size, size))
-                furniture.column(b, r, Frame(x, 0.0, z, r.uniform(0, 0.2)), self.paint, size, self.h, walls[r.integer(0, 3)])
+                foot = Frame(x, 0.0, z, r.uniform(0, 0.2))
+                furniture.column(b, r, foot, self.paint, size, self.h, walls[r.integer(0, 3)])
         if r.chance(style.beams):
             material = self.paint("object")
             for i in range(count := r.integer(2, 6)):
                 at = Frame(0.0, self.h, self.d * ((2 * i + 1) / count - 1))
                 furniture.beam(b, r, at, self.w, material)
         if r.chance(0.3):
-            size = (r.uniform(0.8, 1.4 * self.w), 0.01, r.uniform(0.6, 1.4 * self.d))
-            furniture.rug(b, r, Frame(r.uniform(-0.2, 0.2) * self.w, 0.0, r.uniform(-0.2, 0.2) * self.d), self.paint, size)
+            extent = (r.uniform(0.8, 1.4 * self.w), 0.01, r.uniform(0.6, 1.4 * self.d))
+            at = Frame(r.uniform(-0.2, 0.2) * self.w, 0.0, r.uniform(-0.2, 0.2) * self.d)
+            furniture.rug(b, r, at, self.paint, extent)
         if r.chance(0.35):
             board, tall = self.paint("object"), r.uniform(0.03, 0.08)
             for wall_index in range(4):
                 x, z, yaw = self._wall_frame(wall_index, 0.0, 0.0)
-                b.box(Frame(x, 0.0, z, yaw), (0, tall, 0.006), (self.w if wall_index % 2 == 0 else self.d, tall, 0.008), "wall", board)
+                reach = self.w if wall_index % 2 == 0 else self.d
+                b.box(Frame(x, 0.0, z, yaw), (0, tall, 0.006), (reach, tall, 0.008), "wall", board)
         self._hang()
         self._furnish()
         self._light_up()
@@ -393,6 +404,3 @@ class _Room:
             noise=r.uniform(0.0, 0.012),
             contrast=r.uniform(0.85, 1.2),
         )
-
-
-assert set(PATTERN_INDEX) >= {"plain", "sky", "spines"}

@@ -38,7 +38,7 @@ class Random:
     def unit(self) -> float:
         """Uniform in [0, 1)."""
         if not self._pool:
-            self._pool = self._generator.random(512).tolist()
+            self._pool.extend(self._generator.random(512).tolist())
         return self._pool.pop()
 
     def uniform(self, low: float, high: float) -> float:
@@ -47,7 +47,7 @@ class Random:
 
     def log_uniform(self, low: float, high: float) -> float:
         """Uniform in the logarithm."""
-        return low * (high / low) ** self.unit()
+        return low * math.pow(high / low, self.unit())
 
     def integer(self, low: int, high_inclusive: int) -> int:
         """Uniform among low, …, high_inclusive."""
@@ -223,9 +223,7 @@ class Builder:
         """Add a box."""
         self.add(BOX, frame, centre, half, label, material, tilt)
 
-    def cylinder(
-        self, frame: Frame, centre: Vec, radius: float, half_height: float, label: str, material: int
-    ) -> None:
+    def cylinder(self, frame: Frame, centre: Vec, radius: float, half_height: float, label: str, material: int) -> None:
         """Add an upright cylinder."""
         self.add(CYLINDER, frame, centre, (radius, half_height, radius), label, material)
 

@@ -93,7 +93,7 @@ def materialise(
         raise ArgumentError("count", str(count), f"a number from 1 to {rooms.count} for split {split!r}")
     if size <= 0 or size % TILE_PX:
         raise ArgumentError("size", str(size), f"a positive multiple of {TILE_PX}", "pass size=256.")
-    workers = workers if workers is not None else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = (os.cpu_count() or 1) if workers is None else workers
     if workers < 1:
         raise ArgumentError("workers", str(workers), "at least 1")
     target = Path(folder) / split
@@ -104,8 +104,8 @@ def materialise(
         done = _prepare(target, plan, count, size)
         _fill(target, rooms, plan, done, workers)
     except OSError as error:
-        raise OutputError(str(target), f"{error.strerror or error}", "a folder that can be written",
-                          "free some space or choose another folder; the next run continues from here.") from error  # fmt: skip
+        cure = "free some space or choose another folder; the next run continues from here."
+        raise OutputError(str(target), f"{error.strerror or error}", "a folder that can be written", cure) from error
 
 
 def _split(name: str) -> RoomsSplit:
@@ -138,9 +138,9 @@ def _prepare(target: Path, plan: dict[str, object], count: int, size: int) -> se
     """Make the arrays, or recognise those of a run with the same plan; return the chunks that are done."""
     target.mkdir(parents=True, exist_ok=True)
     progress = _read_json(target / _PROGRESS)
-    if isinstance(progress, dict) and progress.get("plan") == plan:
-        if all((target / f"{name}.npy").exists() for name in _LAYOUT):
-            return {int(chunk) for chunk in progress["chunks"]}
+    complete = all((target / f"{name}.npy").exists() for name in _LAYOUT)
+    if complete and isinstance(progress, dict) and progress.get("plan") == plan:
+        return {int(chunk) for chunk in progress["chunks"]}
     (target / _META).unlink(missing_ok=True)
     (target / _PROGRESS).unlink(missing_ok=True)
     for name, (channels, dtype) in _LAYOUT.items():
@@ -207,13 +207,14 @@ class RoomsDataset:
         self.split = _split(split)
         self.folder = Path(folder) / split
         cure = f"run atdc.data.rooms.materialise(Path({str(folder)!r}), {split!r})."
+        renew = f"delete the folder and {cure}"
         meta = _read_json(self.folder / _META)
         if not isinstance(meta, dict):
             found = "an unfinished split" if (self.folder / _PROGRESS).exists() else "no finished split"
             raise DataError(str(self.folder), found, f"rooms with a {_META}", cure)
         if meta != _plan(self.split, int(meta.get("count", 0)), int(meta.get("size", 0))):
             found = f"rooms of version {meta.get('rooms_version')}"
-            raise DataError(str(self.folder), found, f"version {ROOMS_VERSION}", f"delete the folder and {cure}")
+            raise DataError(str(self.folder), found, f"version {ROOMS_VERSION}", renew)
         self._count, self.size = int(meta["count"]), int(meta["size"])
         self.arrays: dict[str, NDArray[np.generic]] = {}
         for name, (channels, dtype) in _LAYOUT.items():
@@ -221,11 +222,11 @@ class RoomsDataset:
             try:
                 array = np.lib.format.open_memmap(path, mode="r")
             except (OSError, ValueError) as error:
-                raise DataError(str(path), str(error), "a NumPy array", f"delete the folder and {cure}") from error
+                raise DataError(str(path), str(error), "a NumPy array", renew) from error
             shape = (self._count, channels, self.size, self.size)
             if array.shape != shape or array.dtype != dtype:
                 found = f"{array.dtype} of shape {array.shape}"
-                raise DataError(str(path), found, f"{np.dtype(dtype)} of shape {shape}", f"delete the folder and {cure}")
+                raise DataError(str(path), found, f"{np.dtype(dtype)} of shape {shape}", renew)
             self.arrays[name] = array
 
     def __len__(self) -> int:
@@ -251,6 +252,6 @@ class RoomsDataset:
             if name not in _LAYOUT:
                 raise ArgumentError("names", repr(name), f"names among {', '.join(_LAYOUT)}")
         where = np.arange(self._count)[indices] if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)
-        if where.size and not (0 <= int(where.min()) and int(where.max()) < self._count):
+        if where.size and (int(where.min()) < 0 or int(where.max()) >= self._count):
             raise ArgumentError("indices", f"{int(where.min())} … {int(where.max())}", f"0 … {self._count - 1}")
         return {name: torch.from_numpy(self.arrays[name][where]) for name in wanted}

@@ -112,7 +112,8 @@ HELD_OUT_STYLES: tuple[Style, ...] = (
     Style(
         "nursery", (2.5, 5.0), (2.3, 2.7),
         {"thing": 6, "crate": 3, "bed": 2, "chair": 2, "coffee": 2, "shelf": 1.5, "cabinet": 1, "tvstand": 0.4},
-        (4, 14), {"dots": 6, "stripes": 2, "zigzag": 2, "rings": 1.5}, {"rings": 2, "checks": 2, "dots": 2, "carpet": 2},
+        (4, 14), {"dots": 6, "stripes": 2, "zigzag": 2, "rings": 1.5},
+        {"rings": 2, "checks": 2, "dots": 2, "carpet": 2},
         {"dots": 4, "plain": 3, "stripes": 2, "rings": 1.5, "zigzag": 1.5, "checks": 1}, 1.0,
         {"picture": 3, "window": 2, "door": 1, "shelf": 1.5, "tv": 0.2}, (1, 6), ambient=(0.4, 0.9),
     ),

@@ -1,0 +1,213 @@
+"""The README's numbers: every table between two markers is written from a result file, never by hand.
+
+A block looks like ``<!-- numbers: rates -->`` … ``<!-- end -->``. ``python -m atdc.report.readme`` (``make readme``)
+rewrites what stands between the markers; a test checks that nobody else has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from atdc.errors import DataError
+from atdc.files import write_bytes_atomically
+from atdc.tasks import TASKS
+
+Result = Mapping[str, Any]
+_BLOCK = re.compile(r"(<!-- numbers: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_SHOWN_METRIC = {
+    "segment_semantic": ("miou", "mIoU ↑", ".3f"),
+    "keypoints2d": ("l1", "L1 ↓", ".4f"),
+    "edge_texture": ("l1", "L1 ↓", ".4f"),
+    "normal": ("mean_degrees", "angle ↓", ".1f°"),
+    "depth_zbuffer": ("abs_rel", "AbsRel ↓", ".3f"),
+    "rgb": ("psnr_db", "PSNR ↑", ".1f dB"),
+}
+_DEFAULT = ("codebook", "normal")
+
+
+def fill(text: str, results: Path) -> str:
+    """The text with every block written anew.
+
+    Args:
+        text: Markdown with blocks.
+        results: folder of the result files; a block whose file is not there says so.
+
+    Raises:
+        DataError: a block of an unknown name, or a damaged result file.
+
+    >>> print(fill("<!-- numbers: rates -->\\n<!-- end -->", Path("no such folder")))
+    <!-- numbers: rates -->
+    *Not measured yet: `atdc evaluate` writes `results/evaluate_small.json`.*
+    <!-- end -->
+    """
+
+    def write(match: re.Match[str]) -> str:
+        name = match[2]
+        if name not in BLOCKS:
+            raise DataError("README", f"a block named {name!r}", "one of " + ", ".join(BLOCKS))
+        file, command, render = BLOCKS[name]
+        path = results / file
+        if not path.exists():
+            return f"{match[1]}*Not measured yet: `{command}` writes `results/{file}`.*\n{match[3]}"
+        try:
+            result = json.loads(path.read_text(encoding="utf-8"))
+            body = "\n".join(render(result))
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(str(path), repr(error), f"a result of `{command}`", "Run it again.") from error
+        return f"{match[1]}{body}\n\n{_origin(result, command, file)}\n{match[3]}"
+
+    return _BLOCK.sub(write, text)
+
+
+def rates(result: Result) -> Iterable[str]:
+    """Bytes at equal mean utility against coding every task alone, and against the best fixed graph."""
+    rows: dict[str, dict[str, Result]] = {}
+    for row in result["bd_rates"]:
+        if row["over"] == "U":
+            rows.setdefault(row["setting"], {})[row["reference"]] = row
+    yield from _table_head("graph setting", ["against `independent`", "against `fixed`", "images"])
+    for setting, by_reference in rows.items():
+        cells = [_difference(by_reference.get(reference)) for reference in ("independent", "fixed")]
+        images = max(row["images"] for row in by_reference.values())
+        yield f"| `{setting}` | {' | '.join(cells)} | {images} |"
+
+
+def points(result: Result) -> Iterable[str]:
+    """The default's answers at every quality, above those from uncompressed features."""
+    yield from _table_head(
+        "quality", ["bytes", "bpp", "U", *(f"{task.title}, {_SHOWN_METRIC[task.name][1]}" for task in TASKS)]
+    )
+    for row in result["points"]:
+        if (row["setting"], row["effort"]) == _DEFAULT:
+            utility = "–" if row["utility"] is None else f"{row['utility']:.3f}"
+            cells = [f"{row['bytes_mean']:,.0f}", f"{row['bpp']:.4f}", utility, *_metrics(row["tasks"])]
+            yield f"| {row['quality']:g} | {' | '.join(cells)} |"
+    yield f"| uncompressed | | | 1 | {' | '.join(_metrics(result['anchors']['uncompressed']))} |"
+
+
+def checks(result: Result) -> Iterable[str]:
+    """What held of every file that was written."""
+    row = result["checks"]
+    within = row["files_within_ideal_plus_2_percent_plus_48_bytes"]
+    yield (
+        f"Of {row['files']:,} files, {within:,} are within ideal bits + 2 % + 48 bytes (largest overhead "
+        f"{row['largest_overhead_bytes']:.1f} bytes), and {row['files_decoded_as_encoded']:,} decoded to what the "
+        f"encoder had. From the lowest to the highest quality, bytes grow {row['bytes_ratio_across_qualities']:.1f} "
+        "times."
+    )
+
+
+def premise(result: Result) -> Iterable[str]:
+    """How well scores predict real bits."""
+    yield from _table_head(
+        "quality, score",
+        ["Spearman", "slope", "R²", "inside one image and child: Spearman", "slope", "R²", "share of saving kept"],
+    )
+    for quality, values in result["qualities"].items():
+        for name, agreement in values["bits"].items():
+            parts = (agreement["overall"], agreement["within_image_and_child"])
+            cells = [f"{part[key]:.3f}" for part in parts for key in ("spearman", "slope", "r2")]
+            kept = values["saving_kept"]["judged_by_cost"][name]
+            yield f"| {quality}, {name} | {' | '.join(cells)} | {kept:.1%} |"
+
+
+def graphs(result: Result) -> Iterable[str]:
+    """Which graphs are chosen."""
+    yield from _table_head(
+        "quality, setting",
+        ["distinct", "top ten", "mean edges", "roots (share of images)", "changed by JPEG 90, noise, flip"],
+    )
+    for quality, values in result["qualities"].items():
+        for setting, row in values["graphs"].items():
+            letters = {task.name: task.letter for task in TASKS}
+            shares = sorted(row["root_share"].items(), key=lambda item: -item[1])
+            roots = ", ".join(f"{letters.get(name, name)} {share:.0%}" for name, share in shares if share >= 0.005)
+            changed = [f"{by[setting]['changed_share']:.0%}" for by in values["stability"].values() if setting in by]
+            yield (
+                f"| {quality}, `{setting}` | {row['distinct']} | {row['top_ten_share']:.0%} | {row['mean_edges']:.2f} "
+                f"| {roots} | {', '.join(changed) or '–'} |"
+            )
+
+
+def times(result: Result) -> Iterable[str]:
+    """Where the milliseconds go, and what device and server do."""
+    encode, decode = result["encode_ms"], result["decode_ms"]
+    for job, stages in (("Encode", encode), ("Decode", decode)):
+        parts = ", ".join(f"{name} {row['median']:.1f}" for name, row in stages.items() if name != "total")
+        yield f"{job}: **{stages['total']['median']:.1f} ms** ({parts})."
+    ratios = [
+        f"`{setting}` {row['ratio']['median']:.3f} [{row['interval'][0]:.3f}, {row['interval'][1]:.3f}]"
+        for setting, row in result["adaptive_over_fixed"]["batch_1"].items()
+    ]
+    yield f"Time over that of the fixed graph, paired, one image at a time: {', '.join(ratios)}."
+    yield ""
+    yield from _table_head("system", ["device, ms", "device, MMAC", "bytes", "server, ms", "server, MMAC"])
+    for name, row in result["systems"].items():
+        yield (
+            f"| {name.replace('_', ' ')} | {row['device_ms']:.1f} | {row['device_mmac']:,.0f} | {row['bytes']:,.0f} "
+            f"| {row['server_ms']:.1f} | {row['server_mmac']:,.0f} |"
+        )
+
+
+BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
+    "rates": ("evaluate_small.json", "atdc evaluate", rates),
+    "points": ("evaluate_small.json", "atdc evaluate", points),
+    "checks": ("evaluate_small.json", "atdc evaluate", checks),
+    "premise": ("premise_small.json", "atdc premise", premise),
+    "graphs": ("statistics_small.json", "atdc statistics", graphs),
+    "times": ("bench_small.json", "atdc bench", times),
+}
+"""By the name of a block: its result file, the command that writes it, and what it says."""
+
+
+def _origin(result: Result, command: str, file: str) -> str:
+    machine = result["provenance"]["machine"]
+    data = result["data"]
+    return (
+        f"<sub>`{command}` → [`results/{file}`](results/{file}): {data['images']} images of `{data['name']}`, split "
+        f"`{data['split']}`; weights `{result['provenance']['weights']}`; {machine['cpu']}, threads: "
+        f"{machine['threads']}.</sub>"
+    )
+
+
+def _table_head(first: str, others: list[str]) -> Iterable[str]:
+    yield f"| {' | '.join([first, *others])} |"
+    yield "|---|" + "---:|" * len(others)
+
+
+def _difference(row: Result | None) -> str:
+    if row is None:
+        return "–"
+    if "percent" not in row:
+        return "refused"
+    interval = "" if row["low"] is None else f" [{row['low']:+.1f}, {row['high']:+.1f}]"
+    return f"**{row['percent']:+.1f} %**{interval}{'' if row['monotone'] else ' ¹'}"
+
+
+def _metrics(tasks: Result) -> list[str]:
+    cells = []
+    for task in TASKS:
+        key, _, form = _SHOWN_METRIC[task.name]
+        digits = re.match(r"\.\df", form)
+        assert digits is not None
+        cells.append(f"{tasks[task.name][key]:{digits[0]}}{form[digits.end() :]}")
+    return cells
+
+
+def main() -> None:
+    """Rewrite the blocks of ``README.md`` in the current folder from ``results/``."""
+    path = Path("README.md")
+    text = path.read_text(encoding="utf-8")
+    filled = fill(text, Path("results"))
+    if filled != text:
+        write_bytes_atomically(path, filled.encode())
+    print(f"{path}: {'numbers rewritten' if filled != text else 'numbers are up to date'}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

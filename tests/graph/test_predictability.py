@@ -1,0 +1,83 @@
+"""Scores mean what they say: the formula, and a planted dependency that they recover."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from atdc.config import ModelConfig
+from atdc.graph.predictability import gaussian_score_bits, proxy_losses, score_bits
+from atdc.graph.search import ScoreTable, candidate_sets, exact
+from atdc.networks.predictor import Predictor, proxy_loss
+
+
+def test_the_score_is_the_divergence_of_two_gaussians() -> None:
+    torch.manual_seed(0)
+    target, mean, log_variance = torch.randn(3, 1, 2, 3, 3, dtype=torch.float64)
+    distortion = torch.tensor([0.05, 0.4], dtype=torch.float64)
+    bits = gaussian_score_bits(target, mean, log_variance, distortion)
+    for column, d in enumerate(distortion):
+        source = torch.distributions.Normal(target, d.sqrt())
+        model = torch.distributions.Normal(mean, (log_variance.exp() + d).sqrt())
+        expected = torch.distributions.kl_divergence(source, model).sum() / math.log(2)
+        assert float(bits[0, column]) == pytest.approx(float(expected))
+
+
+def test_a_perfect_prediction_costs_nothing() -> None:
+    target = torch.randn(2, 3, 4, 4)
+    bits = gaussian_score_bits(target, target, torch.full_like(target, -40.0), torch.tensor([0.1]))
+    assert float(bits.abs().max()) < 1e-4
+
+
+def planted(rng: torch.Generator, images: int) -> torch.Tensor:
+    """Four tasks: 1 is 0 without its sign (so 0 tells 1, but 1 hardly tells 0), 2 needs both 0 and 3, which are free."""
+    zero, three = torch.randn(2, images, 4, 8, 8, generator=rng)
+    noise = torch.randn(2, images, 4, 8, 8, generator=rng) * 0.1
+    one = (zero.abs() - 0.8) / 0.6 + noise[0]
+    two = (zero + three) / math.sqrt(2) + noise[1]
+    return torch.stack([zero, one, two, three], 1)
+
+
+@pytest.mark.slow
+def test_a_planted_dependency_is_recovered() -> None:
+    torch.manual_seed(0)
+    rng, choices = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    predictor = Predictor(ModelConfig(feature_channels=4, predictor_width=32), 4)
+    optimiser = torch.optim.AdamW(predictor.parameters(), lr=4e-3)
+    pairs = candidate_sets(4, 2)
+    for _ in range(700):
+        features = planted(rng, 8)
+        losses = []
+        for child, parents in (pairs[int(i)] for i in choices.integers(len(pairs), size=4)):
+            mask = torch.zeros(8, 4)
+            mask[:, list(parents)] = 1
+            shares = sum((predictor.share(p, features[:, p]) for p in parents), torch.zeros(8, 32, 8, 8))
+            losses.append(proxy_loss(*predictor(child, shares, mask), features[:, child]).mean())
+        optimiser.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimiser.step()
+
+    predictor.requires_grad_(False)
+    test = planted(torch.Generator().manual_seed(1), 32)
+    bits = score_bits(predictor, test, pairs, torch.full((1, 4), 0.05))[:, 0]
+    table = ScoreTable.of(4, bits.double().mean(0).numpy(), 2)
+    assert table.cost(1, (0,)) < 0.75 * table.cost(1, ())
+    assert table.cost(0, (1,)) > 0.85 * table.cost(0, ())
+    assert table.cost(2, (0, 3)) < 0.6 * min(table.cost(2, (0,)), table.cost(2, (3,)))
+    graph = exact(table, 2)
+    assert (0, 1) in graph.edges
+    # Of the three tasks tied by one sum, two come first and the third from both.
+    child = next(task for task in (0, 2, 3) if len(set(graph.parents[task]) & {0, 2, 3}) == 2)
+    assert set(graph.parents[child]) == {0, 2, 3} - {child}
+
+
+def test_proxy_losses_are_those_of_the_predictor() -> None:
+    predictor = Predictor(ModelConfig(feature_channels=3, predictor_width=8), 3).requires_grad_(False)
+    features = torch.randn(2, 3, 3, 4, 4)
+    pairs = candidate_sets(3, 2)
+    losses = proxy_losses(predictor, features, pairs)
+    mask = torch.tensor([[0.0, 1.0, 1.0]] * 2)
+    shares = predictor.share(1, features[:, 1]) + predictor.share(2, features[:, 2])
+    expected = proxy_loss(*predictor(0, shares, mask), features[:, 0])
+    assert torch.allclose(losses[:, pairs.index((0, (1, 2)))], expected)

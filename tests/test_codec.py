@@ -1,0 +1,107 @@
+"""Features to bytes and back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import atdc
+from atdc.codec import FeatureCodec, quality_steps
+from atdc.errors import ArgumentError, BitstreamError, WrongModelError
+from atdc.graph.search import SETTINGS
+
+
+@pytest.fixture(scope="module")
+def codec(untrained_weights: Path) -> FeatureCodec:
+    return atdc.load(untrained_weights).feature_codec
+
+
+@pytest.fixture(scope="module")
+def features() -> torch.Tensor:
+    return torch.randn(3, 6, 8, 12, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_decoder_gets_what_the_encoder_saw(codec: FeatureCodec, features: torch.Tensor, setting: str) -> None:
+    encoded = codec.encode_batch(features, 5, setting)
+    assert torch.equal(codec.decode_batch(encoded.data), encoded.reconstruction)
+    for data, image in zip(encoded.data, encoded.reconstruction, strict=True):  # one by one, too
+        for name, value in codec.decode(data).items():
+            assert torch.allclose(value, image[codec.task_names.index(name)], atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (4, 4), (2, 37)])
+@pytest.mark.parametrize("quality", [0, 7])
+def test_any_size_and_real_bytes_near_ideal_bits(codec: FeatureCodec, shape: tuple[int, int], quality: int) -> None:
+    features = torch.randn(1, 6, 8, *shape)
+    encoded = codec.encode_batch(features, quality)
+    assert encoded.reconstruction.shape == features.shape
+    assert torch.equal(codec.decode_batch(encoded.data), encoded.reconstruction)
+    assert len(encoded.data[0]) <= 1.02 * encoded.ideal_bits[0].sum() / 8 + 48
+
+
+def test_constant_and_huge_features_survive(codec: FeatureCodec) -> None:
+    for value in (0.0, 1e6, -1e9):
+        encoded = codec.encode_batch(torch.full((1, 6, 8, 4, 4), value), 7)
+        assert torch.equal(codec.decode_batch(encoded.data), encoded.reconstruction)
+
+
+def test_each_task_has_a_quality_of_its_own(codec: FeatureCodec, features: torch.Tensor) -> None:
+    low = codec.encode_batch(features, 1, "independent")
+    mixed = codec.encode_batch(features, [1, 1, 7, 1, 1, 1], "independent")
+    assert np.allclose(low.ideal_bits[:, [0, 1, 3, 4, 5]], mixed.ideal_bits[:, [0, 1, 3, 4, 5]])
+    assert (mixed.ideal_bits[:, 2] > low.ideal_bits[:, 2]).all()
+    assert torch.equal(codec.decode_batch(mixed.data), mixed.reconstruction)
+
+
+def test_high_effort_is_never_worse_than_fixed(codec: FeatureCodec, features: torch.Tensor) -> None:
+    normalised = (features - codec.mean[:, :, None, None]) / codec.deviation[:, :, None, None]
+    quality = torch.full((3, 6), 4.0)
+    high = codec.encode_batch(features, 4, effort="high")
+    fixed = codec.choose_graphs(features, 4, "fixed")
+    best = codec.total_costs(normalised, quality, 4, high.graphs)
+    assert (best <= codec.total_costs(normalised, quality, 4, fixed) + 1e-9).all()
+
+
+def test_pair_costs_are_what_coding_takes(codec: FeatureCodec, features: torch.Tensor) -> None:
+    bits, errors = codec.pair_costs(features, 3)
+    alone = codec.encode_batch(features, 3, "independent")
+    columns = [codec.pairs.index((task, ())) for task in range(6)]
+    assert np.allclose(bits[:, columns], alone.ideal_bits)
+    difference = (alone.reconstruction - features) / codec.deviation[:, :, None, None]
+    assert np.allclose(errors[:, columns], difference.square().sum((2, 3, 4)).numpy(), rtol=1e-4)
+
+
+def test_wrong_features_are_refused_by_name(codec: FeatureCodec) -> None:
+    good = {name: torch.zeros(8, 4, 4) for name in codec.task_names}
+    with pytest.raises(ArgumentError, match="telepathy"):
+        codec.encode({**good, "telepathy": torch.zeros(8, 4, 4)})
+    with pytest.raises(ArgumentError, match="rgb"):
+        codec.encode({name: value for name, value in good.items() if name != "rgb"})
+    with pytest.raises(ArgumentError, match="not finite"):
+        codec.encode({**good, "rgb": torch.full((8, 4, 4), float("nan"))})
+    with pytest.raises(ArgumentError, match="shape"):
+        codec.encode_batch(torch.zeros(1, 6, 9, 4, 4), 4)
+    with pytest.raises(ArgumentError, match="codebook"):
+        codec.encode(good, graph="codebok")
+    for quality in (-1, 7.5, float("nan")):
+        with pytest.raises(ArgumentError, match="0 to 7"):
+            quality_steps(quality, 6)
+
+
+def test_other_weights_are_refused_naming_both(codec: FeatureCodec, features: torch.Tensor) -> None:
+    data = codec.encode_batch(features[:1], 4).data[0]
+    other = FeatureCodec(codec.networks, codec.task_names, codec.mean, codec.deviation, codec.book, b"\x01\x02\x03\x04")
+    with pytest.raises(WrongModelError, match=f"{codec.fingerprint.hex()}.*01020304"):
+        other.decode(data)
+
+
+def test_damage_is_an_error_by_name(codec: FeatureCodec, features: torch.Tensor) -> None:
+    data = codec.encode_batch(features[:1], 4).data[0]
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        broken = bytearray(data)
+        broken[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        with pytest.raises(BitstreamError):
+            codec.decode(bytes(broken))

@@ -1,0 +1,91 @@
+"""Images to bytes and bytes to answers; weights files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import atdc
+from atdc.errors import ArgumentError, WeightsError
+from atdc.pipeline import Codec
+from atdc.tasks import TASK_NAMES
+
+CHANNELS = {"normal": (3,), "rgb": (3,)}
+
+
+@pytest.fixture(scope="module")
+def codec(untrained_weights: Path) -> Codec:
+    return atdc.load(untrained_weights)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 300), (65, 63)])
+def test_answers_have_the_images_size(codec: Codec, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    answers = codec.decode(codec.encode(image))
+    assert set(answers) == set(TASK_NAMES) == set(codec.answers(image))
+    for name, answer in answers.items():
+        assert answer.shape == (*size, *CHANNELS.get(name, ())) and np.isfinite(answer).all()
+    assert np.allclose(np.linalg.norm(answers["normal"], axis=2), 1, atol=1e-4)
+    assert (answers["depth_zbuffer"] > 0).all()
+
+
+def test_a_task_alone_is_answered_as_among_all(codec: Codec) -> None:
+    data = codec.encode(np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8), graph="chain")
+    everything = codec.decode(data)
+    for name in TASK_NAMES:
+        alone = codec.decode(data, tasks=[name])
+        assert list(alone) == [name] and np.array_equal(alone[name], everything[name])
+
+
+def test_inspection_adds_up(codec: Codec) -> None:
+    data = codec.encode(np.zeros((32, 48, 3), np.uint8), quality={"rgb": 6.5})
+    seen = codec.inspect(data)
+    assert seen.bytes == len(data) and seen.bpp == 8 * len(data) / (32 * 48)
+    assert seen.quality["rgb"] == 6.5 and seen.quality["normal"] == 4
+    assert sum(row["bytes"] for row in seen.tasks.values()) < seen.bytes
+    assert sum(row["ideal_bits"] for row in seen.tasks.values()) == pytest.approx(seen.ideal_bits, abs=0.1)
+
+
+def test_a_pillow_image_a_path_and_an_array_are_one_image(codec: Codec, tmp_path: Path) -> None:
+    array = np.random.default_rng(2).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    files = {codec.encode(source) for source in (array, Image.fromarray(array), tmp_path / "a.png")}
+    assert len(files) == 1
+
+
+def test_a_file_of_bare_features_has_no_answers(codec: Codec) -> None:
+    data = codec.feature_codec.encode({name: torch.zeros(8, 4, 4) for name in TASK_NAMES})
+    with pytest.raises(ArgumentError, match="bare features"):
+        codec.decode(data)
+
+
+def test_weights_survive_a_second_save(untrained_weights: Path, tmp_path: Path) -> None:
+    first = atdc.load(untrained_weights)
+    first.save(tmp_path / "again.safetensors")
+    second = atdc.load(tmp_path / "again.safetensors")
+    assert first.feature_codec.fingerprint == second.feature_codec.fingerprint
+
+
+def test_bad_weights_are_refused(untrained_weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no-such-model"):
+        atdc.load("no-such-model")
+    with pytest.raises(WeightsError):
+        atdc.load(tmp_path / "absent.safetensors")
+    whole = untrained_weights.read_bytes()
+    for name, content in (("empty", b""), ("cut", whole[: len(whole) // 2]), ("noise", bytes(range(256)) * 9)):
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match=name):
+            atdc.load(path)
+    save_file({"a": torch.zeros(3)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(WeightsError, match="foreign"):
+        atdc.load(tmp_path / "foreign.safetensors")
+
+
+def test_a_bad_array_is_refused(codec: Codec) -> None:
+    for array in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(ArgumentError, match="uint8"):
+            codec.encode(array)

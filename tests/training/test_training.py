@@ -1,0 +1,128 @@
+"""Training: resumed runs repeat themselves, and a recipe goes from rooms to weights that load."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import atdc
+from atdc.config import ModelConfig, Recipe, load_recipe
+from atdc.errors import ArgumentError
+from atdc.tasks import BY_NAME
+from atdc.training.loop import Draw, train_stage
+from atdc.training.losses import task_loss
+from atdc.training.predictor_stage import random_parent_mask
+from atdc.training.run_folder import RunFolder
+
+RECIPE = """
+name: tiny
+train_count: 12
+val_count: 8
+model:
+  encoder_widths: [8, 8, 16]
+  head_widths: [8, 8, 8]
+  predictor_width: 8
+  latent_channels: 8
+  codec_width: 16
+  hyper_channels: 4
+  hyper_width: 8
+  scorer_width: 8
+tasks: {epochs: 1, batch: 4}
+predictor: {epochs: 1, batch: 4}
+scorer: {teacher_images: 12, epochs: 2, batch: 4}
+codec: {warmup_epochs: 1, epochs: 2, batch: 4, codebook_size: 2}
+"""
+
+
+class Killed(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def _train(folder: Path, die_after: int | None) -> nn.Linear:
+    torch.manual_seed(0)
+    module, run, epochs = nn.Linear(3, 1), RunFolder(folder, Recipe()), []
+
+    def prepare(draw: Draw) -> torch.Tensor:
+        return torch.from_numpy(draw.rng.normal(size=(len(draw.indices), 3)).astype(np.float32))
+
+    def step(batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+        loss = (module(batch + torch.randn_like(batch)) - batch.sum(1, keepdim=True)).square().mean()
+        return loss, {"loss": float(loss.detach())}
+
+    def validate() -> dict[str, float]:
+        epochs.append(1)
+        if die_after is not None and len(epochs) > die_after:
+            raise Killed
+        return {}
+
+    train_stage(
+        run, "toy", module, images=20, epochs=4, batch=5, lr=0.1, lr_end=0.01, prepare=prepare, step=step,
+        validate=validate,
+    )  # fmt: skip
+    return module
+
+
+def test_a_killed_run_goes_on_as_if_never_killed(tmp_path: Path) -> None:
+    whole = _train(tmp_path / "whole", None)
+    with pytest.raises(Killed):
+        _train(tmp_path / "killed", 2)
+    resumed = _train(tmp_path / "killed", None)
+    assert torch.equal(whole.weight, resumed.weight)
+
+
+def test_a_run_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    RunFolder(tmp_path, Recipe())
+    with pytest.raises(ArgumentError, match="seed"):
+        RunFolder(tmp_path, Recipe(seed=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("nmae: x", "nmae"), ("tasks: {epochs: many}", "epochs"), ("tasks: 3", "tasks"), ("a: [", "YAML")],
+)
+def test_a_broken_recipe_names_the_setting(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ArgumentError, match=named):
+        load_recipe(path)
+
+
+def test_every_recipe_of_the_project_loads() -> None:
+    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+    assert len(recipes) >= 2
+    for path in recipes:
+        assert load_recipe(path).name == path.stem
+
+
+def test_parent_sets_never_hold_the_child() -> None:
+    mask = random_parent_mask(np.random.default_rng(0), 500, 2, 6)
+    assert not mask[:, 2].any() and set(mask.sum(1).tolist()) == {0, 1, 2, 3, 4, 5}
+
+
+def test_ignored_pixels_do_not_count() -> None:
+    target = torch.zeros(1, 1, 2, 2, dtype=torch.long)
+    output = torch.randn(1, 14, 2, 2)
+    expected = torch.nn.functional.cross_entropy(output[..., :1], target[:, 0, :, :1])
+    target[..., 1] = 255
+    assert float(task_loss(BY_NAME["segment_semantic"], output, target)) == pytest.approx(float(expected))
+
+
+def test_model_settings_are_whole() -> None:
+    assert ModelConfig().encoder_widths == (32, 48, 96)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_recipe_goes_from_rooms_to_weights(tmp_path: Path) -> None:
+    from atdc.training.stages import train
+
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(RECIPE)
+    path = train(recipe, tmp_path / "run", tmp_path / "rooms")
+    before = path.read_bytes()
+    codec = atdc.load(path)
+    data = codec.encode(np.zeros((64, 64, 3), np.uint8), quality=2)
+    assert codec.decode(data, tasks=["rgb"])["rgb"].shape == (64, 64, 3)
+    assert train(recipe, tmp_path / "run", tmp_path / "rooms").read_bytes() == before  # nothing left to do
