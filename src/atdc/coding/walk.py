@@ -97,11 +97,13 @@ def walk(
                 summed = summed + shares[parent][images] * mask[:, parent, None, None, None]
         target = None if features is None else features[images, task]
         value, loss = code_task(networks, task, images, summed, mask, quality[images, task], port, target)
-        decoded[task] = decoded[task].index_copy(0, images, value)
+        everyone = len(members) == batch  # nothing to keep of the zeros that stand for tasks not yet coded
+        decoded[task] = value if everyone else decoded[task].index_copy(0, images, value)
         if loss is not None:
             proxy = proxy.index_put((images, torch.full_like(images, task)), loss)
         if has_children[task]:
-            shares[task] = shares[task].index_copy(0, images, networks.predictor.share(task, value))
+            share = networks.predictor.share(task, value)
+            shares[task] = share if everyone else shares[task].index_copy(0, images, share)
     return WalkResult(torch.stack(decoded, 1), proxy if features is not None else None)
 
 

@@ -73,7 +73,7 @@ def train_stage(
     from torch.utils.tensorboard import SummaryWriter
 
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98), fused=True)
     first = 0
     state = run.load(name)
     if state is not None:
