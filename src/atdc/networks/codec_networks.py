@@ -36,6 +36,6 @@ class CodecNetworks(nn.Module):
         for index in range(self.task_count):
             task = self.task(index)
             for module in (task.hyper_first, task.hyper_up, task.hyper_last, task.hyper_quality, task.hyper_mean,
-                           task.hyper_log_scale):  # fmt: skip
+                           task.hyper_log_scale, task.log_gain):  # fmt: skip
                 module.double()
             task.parent_bias.data = task.parent_bias.data.to(torch.float64)

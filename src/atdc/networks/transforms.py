@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atdc.config import MAX_QUALITY, ModelConfig
@@ -18,6 +19,12 @@ from atdc.config import MAX_QUALITY, ModelConfig
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride)
+
+
+def _last(layers: nn.Sequential) -> nn.Conv2d:
+    layer = layers[-1]
+    assert isinstance(layer, nn.Conv2d)
+    return layer
 
 
 class Refine(nn.Module):
@@ -57,6 +64,10 @@ class TaskTransforms(nn.Module):
         channels, width, latent = config.feature_channels, config.codec_width, config.latent_channels
         hyper, hyper_width = config.hyper_channels, config.hyper_width
         self.conditional = config.residual == "conditional"
+        # A linear transform of 2×2 blocks and its inverse, which start as the principal components of the features
+        # (the best transform there is for a Gaussian source); the networks beside them start at zero and refine.
+        self.block = nn.Conv2d(channels, latent, 2, stride=2, bias=False)
+        self.unblock = nn.ConvTranspose2d(latent, channels, 2, stride=2, bias=False)
         seen = 3 * channels if self.conditional else channels
         self.analysis_layers = nn.Sequential(
             _conv(seen, width, stride=2), Refine(width), nn.ReLU(), nn.Conv2d(width, latent, 1)
@@ -75,27 +86,47 @@ class TaskTransforms(nn.Module):
         self.hyper_first = _conv(hyper, hyper_width)
         self.hyper_up = nn.Sequential(nn.Conv2d(hyper_width, 4 * hyper_width, 1), nn.PixelShuffle(2))
         self.hyper_last = _conv(hyper_width, 2 * latent)
-        # The gains start so that a unit latent meets a step of about 2 at quality 0 and of about 1/8 at quality 7.
-        self.log_gain = QualityTable(latent, math.log(0.5), math.log(8.0))
-        self.log_inverse_gain = QualityTable(latent, math.log(2.0), math.log(0.125))
+        nn.init.zeros_(_last(self.analysis_layers).weight)
+        nn.init.zeros_(_last(self.synthesis_merge).weight)
+        # Steps of 12 at quality 0 and of 2/3 at quality 7, in units of the normalised features.
+        self.log_gain = QualityTable(latent, math.log(1 / 12), math.log(3 / 2))
+        self.log_inverse_gain = QualityTable(latent, math.log(12), math.log(2 / 3))
         self.hyper_quality = QualityTable(hyper_width)
         self.parent_bias = nn.Parameter(torch.zeros(task_count, hyper_width))
         self.hyper_mean = QualityTable(hyper)
-        self.hyper_log_scale = QualityTable(hyper)
+        self.hyper_log_scale = QualityTable(hyper, -1.0, -1.0)
+
+    @torch.no_grad()
+    def start_from_principal_components(self, features: Tensor) -> None:
+        """Sets the linear transforms to the principal components of normalised features (B, C, h, w)."""
+        channels, latent = self.block.in_channels, self.block.out_channels
+        blocks = F.unfold(features, 2, stride=2).transpose(1, 2).reshape(-1, 4 * channels).double()
+        covariance = blocks.T @ blocks / len(blocks)
+        values, vectors = torch.linalg.eigh(covariance)
+        basis = vectors.flip(1)[:, :latent].T.reshape(latent, channels, 2, 2)
+        deviation = values.flip(0)[:latent].clamp(min=1e-3).sqrt()
+        self.block.weight.copy_(basis)
+        self.unblock.weight.copy_(basis)
+        bias = self.hyper_last.bias
+        assert bias is not None
+        bias[:latent] = 0
+        bias[latent:] = deviation.log()
 
     def _seen(self, mean: Tensor, log_variance: Tensor) -> list[Tensor]:
         return [mean, 0.5 * log_variance] if self.conditional else []
 
     def analysis(self, residual: Tensor, mean: Tensor, log_variance: Tensor, quality: Tensor) -> Tensor:
         """Residual r = z' − μ (B, C, h, w) to the latent in quantisation steps, (B, M, h/2, w/2)."""
-        y: Tensor = self.analysis_layers(torch.cat([residual, *self._seen(mean, log_variance)], 1))
-        return y * torch.exp(self.log_gain(quality))
+        refined: Tensor = self.analysis_layers(torch.cat([residual, *self._seen(mean, log_variance)], 1))
+        return (self.block(residual) + refined) * torch.exp(self.log_gain(quality)).to(residual.dtype)
 
     def synthesis(self, latent: Tensor, mean: Tensor, log_variance: Tensor, quality: Tensor) -> Tensor:
         """Decoded latent to the decoded residual r̂ (B, C, h, w)."""
-        deep = self.synthesis_deep(latent * torch.exp(self.log_inverse_gain(quality)))
-        residual: Tensor = self.synthesis_merge(torch.cat([deep, *self._seen(mean, log_variance)], 1))
-        return residual
+        latent = latent * torch.exp(self.log_inverse_gain(quality))
+        deep = self.synthesis_deep(latent)
+        refined: Tensor = self.synthesis_merge(torch.cat([deep, *self._seen(mean, log_variance)], 1))
+        linear: Tensor = self.unblock(latent)
+        return linear + refined
 
     def hyper_analysis(self, latent: Tensor) -> Tensor:
         """Latent to hyper-latent, (B, hyper, h/4, w/4)."""
@@ -119,4 +150,5 @@ class TaskTransforms(nn.Module):
         x = self.hyper_first(hyper.to(precision)) + self.hyper_quality(quality) + bias
         x = torch.relu(self.hyper_up(torch.relu(x)))
         mean, log_scale = self.hyper_last(x).chunk(2, 1)
-        return mean, log_scale
+        log_gain = self.log_gain(quality)  # the network tells of the latent before its gain
+        return mean * torch.exp(log_gain), log_scale + log_gain

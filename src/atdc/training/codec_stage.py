@@ -22,7 +22,7 @@ from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.data import NormalisedFeatures
 from atdc.training.loop import Draw, train_stage
-from atdc.training.losses import task_loss
+from atdc.training.losses import every_fourth_pixel, task_loss
 from atdc.training.run_folder import RunFolder
 from atdc.training.task_stage import load_targets
 
@@ -157,7 +157,8 @@ def train_codec(
                 with torch.autocast(raw.device.type, torch.bfloat16):
                     inputs = raw[:, task].contiguous(memory_format=torch.channels_last)
                     output = task_networks.heads[task](inputs)
-                measured = task_loss(TASKS[task], output, batch.targets[TASKS[task].name])
+                output, target = every_fourth_pixel(TASKS[task], output, batch.targets[TASKS[task].name])
+                measured = task_loss(TASKS[task], output, target)
                 normalised = (measured - bounds[1, task]) / scale[task]
                 loss = loss + (weight[:, task] * normalised).mean() / settings.tasks_per_step
                 figures[f"loss q{level}"] = float(normalised.detach().mean())

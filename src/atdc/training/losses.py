@@ -9,6 +9,15 @@ from torch import Tensor
 from atdc.tasks import IGNORE_CLASS, TaskSpec
 
 
+def every_fourth_pixel(task: TaskSpec, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """One pixel of each 2×2 at a random phase where the loss is a cross-entropy, the dearest of the losses: an
+    unbiased sample of it. Other tasks' tensors are returned as they are."""
+    if task.loss != "cross_entropy":
+        return output, target
+    row, column = (int(phase) for phase in torch.randint(2, (2,)))
+    return output[..., row::2, column::2], target[..., row::2, column::2]
+
+
 def task_loss(task: TaskSpec, output: Tensor, target: Tensor) -> Tensor:
     """Mean loss over an image's pixels, (B,).
 

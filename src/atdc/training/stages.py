@@ -76,6 +76,9 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
 
     pairs = search.candidate_sets(len(TASKS), recipe.model.max_parents)
     networks = CodecNetworks(recipe.model, len(TASKS), pairs)
+    sample = train_set.read(np.arange(min(400, len(train_set))))
+    for task in range(len(TASKS)):
+        networks.task(task).start_from_principal_components(sample[:, task])
     train_predictor(run, recipe, networks, train_set, val_set)
 
     rng = np.random.default_rng(recipe.seed)

@@ -13,7 +13,7 @@ from atdc.data.targets import decode_stored, flip_stored
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASK_NAMES, TASKS
 from atdc.training.loop import Draw, train_stage
-from atdc.training.losses import task_loss
+from atdc.training.losses import every_fourth_pixel, task_loss
 from atdc.training.run_folder import RunFolder
 
 
@@ -47,10 +47,7 @@ def train_tasks(run: RunFolder, recipe: Recipe, networks: TaskNetworks, train: R
                 features = networks.encoders[index](image)
                 deviation = torch.rand(len(image), 1, 1, 1) * settings.feature_noise
                 output = networks.heads[index](features + deviation * torch.randn_like(features))
-            target = targets[task.name]
-            if task.loss == "cross_entropy":  # every fourth pixel, at a random phase: unbiased, and the dearest loss
-                row, column = (int(phase) for phase in torch.randint(2, (2,)))
-                output, target = output[..., row::2, column::2], target[..., row::2, column::2]
+            output, target = every_fourth_pixel(task, output, targets[task.name])
             losses.append(task_loss(task, output, target).mean())
         figures = {task.letter: float(loss.detach()) for task, loss in zip(TASKS, losses, strict=True)}
         # Tasks share no parameter. Each loss is divided by its own value, so that gradients of all tasks are of one

@@ -1,0 +1,28 @@
+"""The transforms start as principal components, and qualities interpolate."""
+
+import torch
+
+from atdc.config import MAX_QUALITY, ModelConfig
+from atdc.networks.transforms import QualityTable, TaskTransforms
+
+
+def test_untrained_transforms_keep_what_principal_components_keep() -> None:
+    torch.manual_seed(0)
+    mixing = torch.randn(8, 3)
+    features = torch.einsum("ck,bkhw->bchw", mixing, torch.randn(20, 3, 8, 8))  # 12 dimensions to a 2×2 block
+    config = ModelConfig(feature_channels=8, latent_channels=12, codec_width=8, hyper_channels=2, hyper_width=4)
+    transforms = TaskTransforms(config, 2).requires_grad_(False)
+    transforms.start_from_principal_components(features)
+    quality, nothing = torch.full((20,), float(MAX_QUALITY)), torch.zeros_like(features)
+    latent = transforms.analysis(features, nothing, nothing, quality)
+    back = transforms.synthesis(latent, nothing, nothing, quality)
+    constant = transforms.synthesis(torch.zeros_like(latent), nothing, nothing, quality)  # what biases alone give
+    transformed = transforms.analysis(nothing, nothing, nothing, quality)
+    offset = transforms.synthesis(transformed, nothing, nothing, quality)
+    assert torch.allclose(back - offset, features, atol=1e-3)
+    assert constant.shape == features.shape
+
+
+def test_qualities_between_are_interpolated() -> None:
+    table = QualityTable(1, 0.0, 7.0).requires_grad_(False)
+    assert torch.allclose(table(torch.tensor([0.0, 2.5, 7.0])).flatten(), torch.tensor([0.0, 2.5, 7.0]))

@@ -1,0 +1,68 @@
+"""The weights in the package do the main job."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import atdc
+from atdc.graph.search import SETTINGS
+from atdc.pipeline import Codec
+
+PACKAGE = Path(atdc.__file__).parent
+WEIGHTS = PACKAGE / "weights" / "small.safetensors"
+ROOMS = sorted((PACKAGE / "report" / "demo_images").glob("*.png"))
+
+pytestmark = [
+    pytest.mark.weights,
+    pytest.mark.skipif(not WEIGHTS.exists(), reason="no weights in the package: train some with `make train`"),
+]
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return atdc.load("small")
+
+
+def _psnr_db(a: np.ndarray, b: np.ndarray) -> float:
+    return float(-10 * np.log10(np.mean(np.square(a - b))))
+
+
+def test_weights_are_small_and_described() -> None:
+    assert WEIGHTS.stat().st_size <= 16 * 2**20
+    assert (WEIGHTS.parent / "small.md").read_text(encoding="utf-8").startswith("# ")
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)
+def test_a_room_comes_back(codec: Codec, path: Path) -> None:
+    picture = np.asarray(Image.open(path).convert("RGB"))
+    best, data = codec.answers(picture), codec.encode(picture, quality=7)
+    answers, seen = codec.decode(data), codec.inspect(data)
+    assert len(data) <= 1.02 * seen.ideal_bits / 8 + 48
+    assert _psnr_db(answers["rgb"], picture / 255) > _psnr_db(best["rgb"], picture / 255) - 1.5
+    same = answers["segment_semantic"] == best["segment_semantic"]
+    assert same.mean() > 0.9
+    cosine = (answers["normal"] * best["normal"]).sum(2).clip(-1, 1)
+    assert np.degrees(np.arccos(cosine)).mean() < 5
+
+
+def test_more_quality_takes_more_bytes_ten_times_from_end_to_end(codec: Codec) -> None:
+    picture = np.asarray(Image.open(ROOMS[0]).convert("RGB"))
+    sizes = [len(codec.encode(picture, quality=quality, graph="fixed")) for quality in (0, 0.125, 2, 4, 5.5, 7)]
+    assert sizes == sorted(sizes) and sizes[-1] >= 8 * sizes[0]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_setting_runs_on_the_same_weights(codec: Codec, setting: str) -> None:
+    picture = np.asarray(Image.open(ROOMS[-1]).convert("RGB"))
+    data = codec.encode(picture, quality=3, graph=setting)
+    assert len(data) < 8000 and codec.decode(data, tasks=["normal"])["normal"].shape == (*picture.shape[:2], 3)
+
+
+def test_what_parents_foretell_is_not_sent_again(codec: Codec) -> None:
+    chosen = alone = 0
+    for path in ROOMS:
+        chosen += len(codec.encode(path, quality=4))
+        alone += len(codec.encode(path, quality=4, graph="independent"))
+    assert chosen < 0.9 * alone
