@@ -107,7 +107,14 @@ class CodecStage:
     feature_weight: float = 0.1
     """Weight of the feature-space squared error, relative to the task loss, an anchor for every task in every step."""
     graph_mix: dict[str, float] = field(
-        default_factory=lambda: {"codebook": 0.5, "exact": 0.2, "fixed": 0.1, "random": 0.05, "independent": 0.1, "chain": 0.05}
+        default_factory=lambda: {
+            "codebook": 0.5,
+            "exact": 0.2,
+            "fixed": 0.1,
+            "random": 0.05,
+            "independent": 0.1,
+            "chain": 0.05,
+        }
     )
     """Share of training images coded under each kind of graph."""
     codebook_size: int = 8

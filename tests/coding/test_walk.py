@@ -118,7 +118,7 @@ def test_gradients_reach_parents_through_their_children(networks: CodecNetworks)
     port = TrainingPort(free.config, 1, TASKS)
     result = walk(free, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, SHAPE, features)
     result.reconstruction[:, 1].square().sum().backward()
-    gradient = free.task(0).analysis_layers[0].weight.grad
+    gradient = free.task(0).block.weight.grad
     assert gradient is not None and bool(gradient.any())
-    stranger = free.task(2).analysis_layers[0].weight.grad
+    stranger = free.task(2).block.weight.grad
     assert stranger is None or not bool(stranger.any())

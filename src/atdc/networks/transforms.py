@@ -88,9 +88,9 @@ class TaskTransforms(nn.Module):
         self.hyper_last = _conv(hyper_width, 2 * latent)
         nn.init.zeros_(_last(self.analysis_layers).weight)
         nn.init.zeros_(_last(self.synthesis_merge).weight)
-        # Steps of 12 at quality 0 and of 2/3 at quality 7, in units of the normalised features.
-        self.log_gain = QualityTable(latent, math.log(1 / 12), math.log(3 / 2))
-        self.log_inverse_gain = QualityTable(latent, math.log(12), math.log(2 / 3))
+        # Steps of 16 at quality 0 and of 2/3 at quality 7, in units of the normalised features.
+        self.log_gain = QualityTable(latent, math.log(1 / 16), math.log(3 / 2))
+        self.log_inverse_gain = QualityTable(latent, math.log(16), math.log(2 / 3))
         self.hyper_quality = QualityTable(hyper_width)
         self.parent_bias = nn.Parameter(torch.zeros(task_count, hyper_width))
         self.hyper_mean = QualityTable(hyper)
