@@ -118,7 +118,8 @@ class TaskTransforms(nn.Module):
     def analysis(self, residual: Tensor, mean: Tensor, log_variance: Tensor, quality: Tensor) -> Tensor:
         """Residual r = z' − μ (B, C, h, w) to the latent in quantisation steps, (B, M, h/2, w/2)."""
         refined: Tensor = self.analysis_layers(torch.cat([residual, *self._seen(mean, log_variance)], 1))
-        return (self.block(residual) + refined) * torch.exp(self.log_gain(quality)).to(residual.dtype)
+        linear: Tensor = self.block(residual)
+        return (linear + refined) * torch.exp(self.log_gain(quality)).to(residual.dtype)
 
     def synthesis(self, latent: Tensor, mean: Tensor, log_variance: Tensor, quality: Tensor) -> Tensor:
         """Decoded latent to the decoded residual r̂ (B, C, h, w)."""
