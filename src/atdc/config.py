@@ -84,9 +84,13 @@ class ScorerStage:
     """Distillation of the cheap scorer, once before the codec (from the predictor) and once after (from the codec)."""
 
     teacher_images: int = 2000
-    epochs: int = 30
+    final_images: int = 4000
+    """Training images that the last distillation, whose scorer is shipped, learns from."""
+    epochs: int = 14
     batch: int = 50
     lr: float = 2e-3
+    feature_noise: float = 0.3
+    """Gaussian noise on the features the scorer learns from, in feature deviations: it has few images to learn from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,9 @@ def train_scorer(
     def prepare(draw: Draw) -> tuple[NDArray[np.int64], Tensor]:
         rows = draw.indices + held_out
         features = train.read(images[rows])
-        return rows, features.flip(-1) if draw.rng.integers(2) else features  # a mirrored map costs what the map costs
+        if draw.rng.integers(2):  # a mirrored map costs what the map costs
+            features = features.flip(-1)
+        return rows, features + settings.feature_noise * torch.randn_like(features)
 
     def step(batch: tuple[NDArray[np.int64], Tensor]) -> tuple[Tensor, dict[str, float]]:
         loss = loss_of(*batch)

@@ -99,7 +99,8 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     sampler = GraphSampler(recipe, book, scorer_costs(networks, train_set))
     shared = (networks, task_networks, sampler, train_set, val_set)
     train_codec(run, recipe, "codec_second", halves[1], (middle, settings.lr_end), *shared, train_data, bounds)
-    book = fit_scorer_to_codec(run, recipe, "second", networks, train_set, val_set, teacher_images, book, pairs)
+    final_images = np.sort(rng.permutation(len(train_set))[: recipe.scorer.final_images])
+    book = fit_scorer_to_codec(run, recipe, "second", networks, train_set, val_set, final_images, book, pairs)
 
     card = {
         "recipe": recipe.name,
