@@ -291,6 +291,7 @@ def test_help_does_not_import_torch() -> None:
         "import atdc.cli\n"
         "try: atdc.cli.main()\n"
         "except SystemExit: pass\n"
+        "import os; assert os.environ['OMP_WAIT_POLICY'], 'set before torch is loaded'\n"
         "heavy = {'torch', 'scipy', 'PIL', 'constriction'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

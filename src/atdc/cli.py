@@ -659,7 +659,12 @@ def _show(file: Path, inspection: Inspection) -> None:
 
 
 def main() -> None:
-    """Entry point of the ``atdc`` command."""
+    """Entry point of the ``atdc`` command.
+
+    Threads that wait for each other sleep instead of spinning: on a machine that does something else at the same time,
+    spinning made coding a small picture take a hundred times as long. It must be said before torch is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
 
 

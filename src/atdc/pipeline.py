@@ -26,7 +26,7 @@ from atdc.files import read_bytes, write_bytes_atomically
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
-from atdc.images import read_image
+from atdc.images import as_rgb
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASK_NAMES
@@ -283,16 +283,10 @@ def to_tensor(image: ImageLike) -> Tensor:
     """A picture as (1, 3, H, W) float32 in [0, 1].
 
     Raises:
-        ImageError: a path that is no readable picture.
+        ImageError: no readable picture, or one that is too large.
         ArgumentError: an array that is not (H, W, 3) of uint8.
     """
-    if isinstance(image, str | Path):
-        image = read_image(image)
-    if isinstance(image, Image.Image):
-        image = np.asarray(image.convert("RGB"))
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ArgumentError("image", f"an array {image.shape} of {image.dtype}", "(height, width, 3) of uint8")
-    return torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None] / 255
+    return torch.from_numpy(as_rgb(image).astype(np.float32)).permute(2, 0, 1)[None] / 255
 
 
 def presented(task: str, output: Tensor) -> NDArray[Any]:

@@ -2,6 +2,9 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -143,3 +146,16 @@ def test_a_failure_of_the_other_process_is_quoted(untrained_weights: Path, tmp_p
 def test_a_picture_that_cannot_be_read_is_named(untrained_weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file"):
         run_demo([tmp_path / "a.png"], tmp_path / "demo", model=str(untrained_weights))
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_demo_of_the_shipped_model_takes_less_than_half_a_minute(tmp_path: Path) -> None:
+    if not Path(atdc.pipeline.__file__).with_name("weights").joinpath("small.safetensors").exists():
+        pytest.skip("no weights in the package: train some with `make train`")
+    command = [sys.executable, "-m", "atdc.cli", "demo", "-o", str(tmp_path)]
+    start = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start < 30
+    assert {path.stem for path in carried_images()} == {path.stem for path in tmp_path.glob("*.atdc")}
