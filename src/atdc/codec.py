@@ -283,9 +283,7 @@ class FeatureCodec:
         A cost is what the child's segment is expected to take, plus its squared error at the exchange rate
         ``w = −dR/dD`` of the working quality: the term of the total that depends on the child's parents.
         """
-        normalised, _ = self._normalise(features)
-        costs = self.networks.scorer(normalised).double().numpy() * normalised[0, 0].numel()
-        return self._at_quality(costs, quality)
+        return self._cheap_costs(self._normalise(features)[0], quality)
 
     @torch.no_grad()
     def full_scores(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
@@ -337,7 +335,7 @@ class FeatureCodec:
     ) -> list[TaskGraph]:
         quality = [step / QUALITY_STEPS_PER_UNIT for step in steps]
         level, batch = self._level(quality), len(normalised)
-        costs = self._at_quality(self.networks.scorer(normalised).double().numpy() * normalised[0, 0].numel(), quality)
+        costs = self._cheap_costs(normalised, quality)
         listed = search.graph_costs(costs, self.book.codebook)
         best = np.argsort(listed, axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
         candidates = [chosen, [self.book.fixed[level]] * batch]
@@ -371,6 +369,10 @@ class FeatureCodec:
         tasks = np.arange(rows.shape[1])
         result: NDArray[np.float64] = rows[low, tasks] * (1 - share) + rows[low + 1, tasks] * share
         return result
+
+    def _cheap_costs(self, normalised: Tensor, quality: Quality) -> NDArray[np.float64]:
+        costs = self.networks.scorer(normalised).double().numpy() * normalised[0, 0].numel()
+        return self._at_quality(costs, quality)
 
     def _at_quality(self, costs: NDArray[np.float64], quality: Quality) -> NDArray[np.float64]:
         """Costs (B, 8, P) at each child's own quality, (B, P)."""
