@@ -103,6 +103,7 @@ class FeatureCodec:
         config = networks.config
         self.tables = FrequencyTables.gaussian(scales(config.scale_min, config.scale_max, config.scale_count))
         self.pairs = candidate_sets(self.task_count, config.max_parents)
+        self._children = [child for child, _ in self.pairs]
 
     @property
     def config(self) -> ModelConfig:
@@ -291,7 +292,7 @@ class FeatureCodec:
         normalised, _ = self._normalise(features)
         distortion = torch.from_numpy(self.book.distortion)
         scores = score_bits(self.networks.predictor, normalised, self.pairs, distortion)
-        return self._at_quality(scores.numpy(), quality)
+        return self._at_quality(scores.numpy(), self._children, quality)
 
     @torch.no_grad()
     def pair_costs(
@@ -328,7 +329,7 @@ class FeatureCodec:
 
     def rates_of_exchange(self, quality: Quality) -> NDArray[np.float64]:
         """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
-        return self._interpolate(self.book.bits_per_error, quality)
+        return self._at_quality(self.book.bits_per_error, range(self.task_count), quality)
 
     def _best_of_several(
         self, normalised: Tensor, qualities: Tensor, steps: tuple[int, ...], chosen: list[TaskGraph]
@@ -361,27 +362,18 @@ class FeatureCodec:
         steps = quality_steps(quality, self.task_count)
         return min(MAX_QUALITY, int(sum(steps) / len(steps) / QUALITY_STEPS_PER_UNIT + 0.5))
 
-    def _interpolate(self, rows: NDArray[np.float64], quality: Quality) -> NDArray[np.float64]:
-        """Rows (8, T) at each task's own quality, linearly between whole ones, (T,)."""
-        exact = np.array(quality_steps(quality, self.task_count)) / QUALITY_STEPS_PER_UNIT
-        low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
-        share = exact - low
-        tasks = np.arange(rows.shape[1])
-        result: NDArray[np.float64] = rows[low, tasks] * (1 - share) + rows[low + 1, tasks] * share
-        return result
-
     def _cheap_costs(self, normalised: Tensor, quality: Quality) -> NDArray[np.float64]:
         costs = self.networks.scorer(normalised).double().numpy() * normalised[0, 0].numel()
-        return self._at_quality(costs, quality)
+        return self._at_quality(costs, self._children, quality)
 
-    def _at_quality(self, costs: NDArray[np.float64], quality: Quality) -> NDArray[np.float64]:
-        """Costs (B, 8, P) at each child's own quality, (B, P)."""
-        exact = np.array(quality_steps(quality, self.task_count)) / QUALITY_STEPS_PER_UNIT
-        exact = exact[[child for child, _ in self.pairs]]
+    def _at_quality(self, levels: NDArray[np.float64], tasks: Sequence[int], quality: Quality) -> NDArray[np.float64]:
+        """Values at whole qualities (..., 8, n), each column belonging to one of the `tasks`, at that task's own quality:
+        (..., n), linear between whole ones."""
+        exact = (np.array(quality_steps(quality, self.task_count)) / QUALITY_STEPS_PER_UNIT)[list(tasks)]
         low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
         share = exact - low
-        columns = np.arange(len(self.pairs))
-        result: NDArray[np.float64] = costs[:, low, columns] * (1 - share) + costs[:, low + 1, columns] * share
+        columns = np.arange(levels.shape[-1])
+        result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
         return result
 
     def _quality_tensor(self, steps: Sequence[int], batch: int) -> Tensor:

@@ -81,7 +81,7 @@ class PredictorStage:
 
 @dataclass(frozen=True, slots=True)
 class ScorerStage:
-    """Distillation of the cheap scorer, once before the codec (from the predictor) and once after (from the codec)."""
+    """Distillation of the cheap scorer: from the predictor before the codec, from the codec half-way and at its end."""
 
     teacher_images: int = 2000
     final_images: int = 4000

@@ -62,7 +62,7 @@ class TrainingPort:
     def code(self, images: Tensor, task: int, value: Tensor | None, mean: Tensor, log_scale: Tensor) -> Tensor:
         assert value is not None, "training codes known latents"
         noise = torch.rand_like(value) - 0.5
-        bits = gaussian_bits(value - mean + noise, lower_bound(log_scale, self._log_smallest)).sum((1, 2, 3)).float()
+        bits = gaussian_bits(value - mean + noise, lower_bound(log_scale, self._log_smallest)).sum((1, 2, 3))
         self._bits = self._bits.index_put((images, torch.full_like(images, task)), bits, accumulate=True)
         return round_straight_through(value - mean) + mean
 

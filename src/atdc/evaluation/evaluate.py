@@ -45,7 +45,7 @@ from atdc.files import write_bytes_atomically
 from atdc.graph.search import parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import BY_NAME, TASK_NAMES
-from atdc.training.losses import task_loss
+from atdc.training.losses import loss_gap, task_loss
 
 RECORDS_VERSION = 1
 """Records of another version are not read; it rises when a vector's meaning changes."""
@@ -474,7 +474,7 @@ def _point(data: DataSet, cell: Cell, count: int) -> dict[str, Any]:
     bounds = data.objective.bounds
     if bounds is None:
         bounds = np.stack([data.records[key].loss[:count].mean(0) for key in (ZERO, UNCOMPRESSED)])
-    gap = np.maximum(bounds[0] - bounds[1], 1e-6)  # as in training
+    gap = loss_gap(torch.from_numpy(bounds)).numpy()
     task_term = float(((records.loss.mean(0) - bounds[1]) / gap).mean())
     rate_term = float(ideal.mean() / data.elements)
     ranks, uses = np.unique(records.graph_rank, return_counts=True)

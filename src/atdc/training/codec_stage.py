@@ -22,7 +22,7 @@ from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.data import NormalisedFeatures
 from atdc.training.loop import Draw, train_stage
-from atdc.training.losses import every_fourth_pixel, task_loss
+from atdc.training.losses import every_fourth_pixel, loss_gap, task_loss
 from atdc.training.run_folder import RunFolder
 from atdc.training.task_stage import load_targets
 
@@ -118,7 +118,7 @@ def train_codec(
     settings, tasks = recipe.codec, networks.task_count
     task_networks.eval().requires_grad_(False)
     networks.scorer.requires_grad_(False)
-    scale = torch.maximum(bounds[0] - bounds[1], 0.05 * bounds[0])  # a floor for heads that learned nothing
+    scale = loss_gap(bounds)
 
     def terms(features: Tensor, graphs: list[TaskGraph], quality: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         port = TrainingPort(networks.config, len(features), tasks)

@@ -22,8 +22,8 @@ Batch = TypeVar("Batch")
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Which images make a batch, and random numbers that depend on seed, stage, epoch and batch only, so that a
-    resumed run repeats itself."""
+    """Which images make a batch, and random numbers that depend on seed, epoch and batch only, so that a resumed run
+    repeats itself."""
 
     indices: NDArray[np.int64]
     rng: np.random.Generator

@@ -18,6 +18,20 @@ def every_fourth_pixel(task: TaskSpec, output: Tensor, target: Tensor) -> tuple[
     return output[..., row::2, column::2], target[..., row::2, column::2]
 
 
+def loss_gap(bounds: Tensor) -> Tensor:
+    """``L_0 − L_∞`` of each task, (T,): what a normalised loss is divided by.
+
+    Args:
+        bounds: losses of heads fed channel means, and of uncompressed features, (2, T).
+
+    The gap is never taken below a twentieth of ``L_0``, so that a head that learned nothing does not rule the mean.
+
+    >>> loss_gap(torch.tensor([[2.0, 1.0], [0.5, 1.0]])).tolist()
+    [1.5, 0.05000000074505806]
+    """
+    return torch.maximum(bounds[0] - bounds[1], 0.05 * bounds[0])
+
+
 def task_loss(task: TaskSpec, output: Tensor, target: Tensor) -> Tensor:
     """Mean loss over an image's pixels, (B,).
 

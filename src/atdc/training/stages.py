@@ -216,13 +216,12 @@ def measured_rates(run: RunFolder, name: str, codec: FeatureCodec, val: Normalis
     state = run.load(name)
     if state is None:
         features = val.cache.read(np.arange(min(100, len(val))))
-        normalised = val.read(np.arange(len(features)))
         rows = []
         for level in range(MAX_QUALITY + 1):
             encoded = codec.encode_batch(features, level, "fixed")
             error = ((encoded.reconstruction - features) / codec.deviation[:, :, None, None]).square().sum((2, 3, 4))
             rows.append(torch.stack([torch.from_numpy(encoded.ideal_bits).mean(0), error.double().mean(0)]))
-        state = {"rates": torch.stack(rows), "elements": normalised[0, 0].numel()}
+        state = {"rates": torch.stack(rows), "elements": features[0, 0].numel()}
         run.save(name, state)
     bits, errors = state["rates"][:, 0].numpy(), state["rates"][:, 1].numpy()
     above = np.minimum(np.arange(MAX_QUALITY + 1) + 1, MAX_QUALITY)
