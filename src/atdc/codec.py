@@ -367,8 +367,8 @@ class FeatureCodec:
         return self._at_quality(costs, self._children, quality)
 
     def _at_quality(self, levels: NDArray[np.float64], tasks: Sequence[int], quality: Quality) -> NDArray[np.float64]:
-        """Values at whole qualities (..., 8, n), each column belonging to one of the `tasks`, at that task's own quality:
-        (..., n), linear between whole ones."""
+        """Values at whole qualities (..., 8, n), each column belonging to one of the `tasks`, taken at that task's own
+        quality: (..., n), linear between whole ones."""
         exact = (np.array(quality_steps(quality, self.task_count)) / QUALITY_STEPS_PER_UNIT)[list(tasks)]
         low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
         share = exact - low
