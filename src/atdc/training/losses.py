@@ -32,18 +32,19 @@ def loss_gap(bounds: Tensor) -> Tensor:
     return torch.maximum(bounds[0] - bounds[1], 0.05 * bounds[0])
 
 
-def task_loss(task: TaskSpec, output: Tensor, target: Tensor) -> Tensor:
+def task_loss(task: TaskSpec, output: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Mean loss over an image's pixels, (B,).
 
     Args:
         task: which loss; cross-entropy ignores class 255, normals are compared at unit length, depth in ln metres.
         output: raw head output (B, out_channels, H, W).
         target: decoded target (B, C, H, W), see :mod:`atdc.data.targets`.
+        class_weights: weight of each class in the cross-entropy; all alike if None.
     """
     output = output.float()
     if task.loss == "cross_entropy":
         labels = target[:, 0]
-        loss = F.cross_entropy(output, labels, ignore_index=IGNORE_CLASS, reduction="none")
+        loss = F.cross_entropy(output, labels, class_weights, ignore_index=IGNORE_CLASS, reduction="none")
         counted = (labels != IGNORE_CLASS).sum((1, 2)).clamp(min=1)
         return loss.sum((1, 2)) / counted
     if task.name == "normal":

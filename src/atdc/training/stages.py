@@ -63,9 +63,13 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     materialise(data_path, "train", recipe.train_count)
     materialise(data_path, "val", recipe.val_count)
     train_data, val_data = RoomsDataset(data_path, "train"), RoomsDataset(data_path, "val")
+    half_path = data_path / "half"
+    materialise(half_path, "train", recipe.train_count, size=train_data.size // 2)
+    materialise(half_path, "val", recipe.val_count, size=train_data.size // 2)
+    half_data = RoomsDataset(half_path, "train"), RoomsDataset(half_path, "val")
 
     task_networks = TaskNetworks(recipe.model).channels_last()
-    train_tasks(run, recipe, task_networks, train_data, val_data)
+    train_tasks(run, recipe, task_networks, half_data, (train_data, val_data))
     round_to_half(task_networks)
     train_cache = FeatureCache(run, "train", task_networks, train_data)
     val_cache = FeatureCache(run, "val", task_networks, val_data)

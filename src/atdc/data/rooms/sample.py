@@ -282,7 +282,7 @@ class _Room:
 
     def _camera(self, matrix: Floats, centre: Floats, half: Floats) -> Camera:
         r = self.r
-        mode = r.weighted({"far": 6.0, "thing": 3.0, "wall": 0.8, "steep": 0.6})
+        mode = r.weighted({"far": 7.0, "thing": 2.4, "wall": 0.3, "steep": 0.3})
         position: Vec = (0.0, 1.5, 0.0)
         target: Vec = (0.0, 1.0, 1.0)
         labels = np.array(self.b.label, dtype=np.int64)
@@ -294,16 +294,16 @@ class _Room:
                 subject = self.b.centre[int(members[r.integer(0, len(members) - 1)])]
             if mode == "thing" and subject is not None and attempt < 20:
                 target = subject
-                distance, turn = r.log_uniform(0.6, 2.8), r.uniform(-math.pi, math.pi)
+                distance, turn = r.log_uniform(0.9, 2.8), r.uniform(-math.pi, math.pi)
                 height = target[1] + distance * r.uniform(-0.1, 0.7)
                 position = (target[0] + distance * math.cos(turn), height, target[2] + distance * math.sin(turn))
             elif mode == "wall" and attempt < 20:
                 x, z, yaw = self._wall_frame(r.integer(0, 3), r.uniform(-0.9, 0.9), 0.0)
                 target = (x, r.uniform(0.3, 0.8 * self.h), z)
-                distance, turn = r.log_uniform(0.5, 1.8), yaw + r.uniform(-0.9, 0.9)
+                distance, turn = r.log_uniform(0.8, 1.8), yaw + r.uniform(-0.9, 0.9)
                 position = (x + distance * math.sin(turn), r.uniform(0.6, 2.0), z + distance * math.cos(turn))
             else:
-                height = r.uniform(1.3, 1.7) if r.chance(0.7) else r.uniform(0.5, 2.1)
+                height = r.uniform(1.3, 1.7) if r.chance(0.7) else r.uniform(0.9, 2.0)
                 position = (r.uniform(-0.9, 0.9) * self.w, height, r.uniform(-0.9, 0.9) * self.d)
                 spread = 0.4 if mode == "steep" else 0.9
                 far = -math.copysign(1.0, position[0]), -math.copysign(1.0, position[2])
@@ -337,7 +337,8 @@ class _Room:
         c, s = math.cos(roll), math.sin(roll)
         right, up = c * right + s * up, c * up - s * right
         rows = (tuple(right.tolist()), tuple(up.tolist()), tuple(forward.tolist()))
-        fov = 60.0 + (30.0 if (t := r.unit() - r.unit()) > 0.0 else 15.0) * t
+        # Lenses of phones and depth cameras. A wider range makes the scale of depth a guess: half of a network's error.
+        fov = 62.0 + 7.0 * (r.unit() - r.unit())
         return Camera(position, rows, fov)
 
     def scene(self) -> Scene:

@@ -21,7 +21,7 @@ from atdc.errors import ArgumentError, DataError, OutputError
 
 __all__ = ["ROOMS_VERSION", "SPLITS", "RoomsDataset", "RoomsSplit", "materialise"]
 
-ROOMS_VERSION = 1
+ROOMS_VERSION = 2
 """Rises whenever a pixel of any room changes; folders of another version are refused."""
 
 _CHUNK = 20
