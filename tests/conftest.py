@@ -12,6 +12,7 @@ from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
@@ -23,18 +24,22 @@ def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = ModelConfig(
         feature_channels=8, encoder_widths=(8, 8, 16), head_widths=(8, 8, 8), predictor_width=8, latent_channels=8,
-        codec_width=16, hyper_channels=4, hyper_width=8, scorer_width=8,
+        codec_width=16, hyper_channels=4, hyper_width=8, state_channels=4, scorer_width=8,
     )  # fmt: skip
     tasks = len(TASK_NAMES)
     graphs = (
         TaskGraph(((3,), (2,), (5,), (), (3, 0), (3,))),
         TaskGraph(((), (0, 2), (0,), (1, 2), (0, 3), (3, 4))),
     )
-    book = dataclasses.replace(GraphBook.untrained(tasks), codebook=graphs, fixed=(graphs[0],) * 8)
+    book = dataclasses.replace(GraphBook.untrained(tasks), codebook=graphs, listed=graphs, fixed=(graphs[0],) * 8)
     networks = CodecNetworks(config, tasks, candidate_sets(tasks, config.max_parents))
     torch.nn.init.normal_(networks.scorer.last.weight)  # left at zero, it would find all graphs equally good
     means, deviations = torch.zeros(tasks, 8), torch.full((tasks, 8), 0.3)
-    codec = Codec(TaskNetworks(config), FeatureCodec(networks, TASK_NAMES, means, deviations, book), {})
+    twin = EntropyTwin(config, tasks)
+    for task in twin.parameters():
+        torch.nn.init.normal_(task, std=0.2)  # left at zero, parents would say nothing of a child's tables
+    entropy = integers_of(twin, networks)
+    codec = Codec(TaskNetworks(config), FeatureCodec(networks, entropy, TASK_NAMES, means, deviations, book), {})
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     codec.save(path)
     return path

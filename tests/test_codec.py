@@ -57,11 +57,10 @@ def test_each_task_has_a_quality_of_its_own(codec: FeatureCodec, features: torch
 
 def test_high_effort_is_never_worse_than_fixed(codec: FeatureCodec, features: torch.Tensor) -> None:
     normalised = (features - codec.mean[:, :, None, None]) / codec.deviation[:, :, None, None]
-    quality = torch.full((3, 6), 4.0)
     high = codec.encode_batch(features, 4, effort="high")
     fixed = codec.choose_graphs(features, 4, "fixed")
-    best = codec.total_costs(normalised, quality, 4, high.graphs)
-    assert (best <= codec.total_costs(normalised, quality, 4, fixed) + 1e-9).all()
+    best = codec.total_costs(normalised, 4, high.graphs)
+    assert (best <= codec.total_costs(normalised, 4, fixed) + 1e-9).all()
 
 
 def test_pair_costs_are_what_coding_takes(codec: FeatureCodec, features: torch.Tensor) -> None:
@@ -92,7 +91,8 @@ def test_wrong_features_are_refused_by_name(codec: FeatureCodec) -> None:
 
 def test_other_weights_are_refused_naming_both(codec: FeatureCodec, features: torch.Tensor) -> None:
     data = codec.encode_batch(features[:1], 4).data[0]
-    other = FeatureCodec(codec.networks, codec.task_names, codec.mean, codec.deviation, codec.book, b"\x01\x02\x03\x04")
+    parts = (codec.networks, codec.entropy, codec.task_names, codec.mean, codec.deviation, codec.book)
+    other = FeatureCodec(*parts, fingerprint=b"\x01\x02\x03\x04")
     with pytest.raises(WrongModelError, match=f"{codec.fingerprint.hex()}.*01020304"):
         other.decode(data)
 

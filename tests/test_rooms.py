@@ -1,6 +1,7 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
-    errors, tasks → config, files, images, numerics → networks, graph → coding, bitstream → codec → pipeline
+    errors, tasks → config, files, images, numerics → networks, graph → coding, bitstream → integer_codec
+                  → codec, inspection → pipeline
                   → data, evaluation, training, baselines → report → cli
 
 An import goes to an earlier stage, or to another room of its own stage as long as rooms never import each other both
@@ -23,7 +24,8 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("config", "files", "images", "numerics"),
     ("networks", "graph"),
     ("coding", "bitstream"),
-    ("codec",),
+    ("integer_codec",),
+    ("codec", "inspection"),
     ("pipeline",),
     ("data", "evaluation", "training", "baselines"),
     ("report",),
@@ -36,7 +38,9 @@ DOOR = "atdc"
 WITHOUT_TORCH = (
     "atdc", "atdc.errors", "atdc.tasks", "atdc.config", "atdc.files", "atdc.images", "atdc.graph.task_graph",
     "atdc.graph.search", "atdc.bitstream.range_coder", "atdc.bitstream.container", "atdc.bitstream.layout",
-    "atdc.bitstream.ports", "atdc.report.pictures", "atdc.report.page", "atdc.cli",
+    "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.numerics.integer", "atdc.numerics.entropy_model",
+    "atdc.coding.entropy_coder", "atdc.integer_codec", "atdc.inspection", "atdc.report.pictures", "atdc.report.page",
+    "atdc.cli",
 )  # fmt: skip
 
 

@@ -12,28 +12,30 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.bitstream.container import Container, Header, pack, unpack
-from atdc.bitstream.ports import CountingPort, ReadingPort, WritingPort
-from atdc.coding.latents import IntegerPort
+from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
+from atdc.bitstream.ports import CountingPort, WritingPort
+from atdc.bitstream.sources import Source
+from atdc.coding.entropy_coder import EntropyCoder
+from atdc.coding.latents import IntegerPort, KnownPort
 from atdc.coding.walk import code_task, walk
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig
-from atdc.errors import ArgumentError, CorruptFileError, WrongModelError
+from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.predictability import proxy_losses, score_bits
 from atdc.graph.search import ScoreTable, candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
+from atdc.integer_codec import DecodedIntegers, IntegerReader, combined_check, padded
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.numerics.quantise import scales
-from atdc.numerics.tables import FrequencyTables
+from atdc.numerics.entropy_model import EntropyModel
 
 DEFAULT_GRAPH = "codebook"
 """The search setting used when none is named."""
 
 Quality = float | Sequence[float]
 Effort = Literal["normal", "high"]
+Profile = Literal["compact", "segments"]
 
-_FEATURE_MULTIPLE = 4
 _HIGH_EFFORT_CANDIDATES = 4
 
 
@@ -77,6 +79,7 @@ class FeatureCodec:
 
     Args:
         networks: predictor, transforms and scorer; switched to evaluation.
+        entropy: the integers that decide every probability.
         task_names: names in index order.
         mean: per task and channel, (T, C); features are normalised to ``(z − mean) / deviation``.
         deviation: (T, C).
@@ -87,6 +90,7 @@ class FeatureCodec:
     def __init__(
         self,
         networks: CodecNetworks,
+        entropy: EntropyModel,
         task_names: Sequence[str],
         mean: Tensor,
         deviation: Tensor,
@@ -94,21 +98,24 @@ class FeatureCodec:
         fingerprint: bytes = bytes(4),
     ) -> None:
         self.networks = networks.eval().requires_grad_(False)
-        self.networks.entropy_in_double()
+        self.entropy = entropy
         self.task_names = tuple(task_names)
         self.task_count = len(self.task_names)
         self.mean, self.deviation = mean, deviation
         self.book = book
         self.fingerprint = fingerprint
-        config = networks.config
-        self.tables = FrequencyTables.gaussian(scales(config.scale_min, config.scale_max, config.scale_count))
-        self.pairs = candidate_sets(self.task_count, config.max_parents)
+        self.pairs = candidate_sets(self.task_count, networks.config.max_parents)
         self._children = [child for child, _ in self.pairs]
 
     @property
     def config(self) -> ModelConfig:
         """The architecture."""
         return self.networks.config
+
+    @property
+    def integers(self) -> IntegerReader:
+        """The half of the decoder that needs no network."""
+        return IntegerReader(self.entropy, self.book.listed, self.task_names, self.config.stride, self.fingerprint)
 
     # --- one image -------------------------------------------------------------------------------------------------
 
@@ -118,6 +125,7 @@ class FeatureCodec:
         quality: Quality = 4,
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
+        profile: Profile = "compact",
     ) -> bytes:
         """Codes one set of features to one file.
 
@@ -126,6 +134,7 @@ class FeatureCodec:
             quality: 0 to 7 in steps of 1/8, one for all tasks or one per task.
             graph: a search setting's name, or a graph.
             effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
+            profile: `compact` takes the fewest bytes; `segments` lets a reader fetch single tasks.
 
         Raises:
             ArgumentError: unknown or missing tasks, a wrong shape, values that are not finite, an unknown setting.
@@ -135,9 +144,9 @@ class FeatureCodec:
             raise ArgumentError("features", f"{unknown[0]!r} amiss", f"exactly {', '.join(self.task_names)}")
         stacked = torch.stack([features[name] for name in self.task_names])[None]
         graphs = graph if isinstance(graph, str) else [graph]
-        return self.encode_batch(stacked, quality, graphs, effort).data[0]
+        return self.encode_batch(stacked, quality, graphs, effort, profile=profile).data[0]
 
-    def decode(self, data: bytes, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def decode(self, data: Source | bytes, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Features (C, h, w) by task name, of the named tasks or of all.
 
         Raises:
@@ -145,9 +154,8 @@ class FeatureCodec:
             ArgumentError: an unknown task.
         """
         wanted = self.task_indices(tasks)
-        container = unpack(data)
-        decoded = self._read([container], wanted)[0]
-        return {self.task_names[task]: decoded[0, task] for task in wanted}
+        decoded = self.restore([self.integers.read(data, wanted)], wanted)[0]
+        return {self.task_names[task]: decoded[task] for task in wanted}
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Indices of named tasks; raises :class:`ArgumentError` that lists the known ones."""
@@ -167,6 +175,7 @@ class FeatureCodec:
         graph: str | Sequence[TaskGraph] = DEFAULT_GRAPH,
         effort: Effort = "normal",
         sizes: Sequence[tuple[int, int]] | None = None,
+        profile: Profile = "compact",
     ) -> EncodedBatch:
         """Codes features (B, T, C, h, w), each image to a file of its own.
 
@@ -176,72 +185,51 @@ class FeatureCodec:
             graph: a search setting's name, or one graph per image.
             effort: see :meth:`encode`.
             sizes: (height, width) of the images the features come from, kept in the file; none for bare features.
+            profile: see :meth:`encode`.
         """
         steps = quality_steps(quality, self.task_count)
         normalised, shape = self._normalise(features)
         graphs = self.choose_graphs(features, quality, graph) if isinstance(graph, str) else list(graph)
         qualities = self._quality_tensor(steps, len(features))
         if effort == "high":
-            graphs = self._best_of_several(normalised, qualities, steps, graphs)
-        port = WritingPort(self.tables, len(features), self.task_count)
-        result = walk(self.networks, graphs, qualities, IntegerPort(self.config, port), _sides(normalised), normalised)
+            graphs = self._best_of_several(normalised, steps, graphs)
+        port = WritingPort(self.entropy.tables, len(features), self.task_count, together=profile == "compact")
+        coder = self._coder(port, steps, len(features))
+        result = walk(self.networks, graphs, qualities, IntegerPort(coder), _sides(normalised), normalised)
         data = []
         for image, segments in enumerate(port.finish()):
-            most = max(self.config.max_parents, max(len(parents) for parents in graphs[image].parents))
             height, width = sizes[image] if sizes is not None else shape
             header = Header(
-                fingerprint=self.fingerprint, kind="features" if sizes is None else "image", height=height, width=width,
-                task_count=self.task_count, qualities=steps, graph=graphs[image], max_parents=most,
+                fingerprint=self.fingerprint, kind="features" if sizes is None else "image", profile=profile,
+                height=height, width=width, qualities=steps, graph=graph_code(graphs[image], self.book.listed),
             )  # fmt: skip
-            data.append(pack(Container(header, tuple(segments))))
+            checks = [coder.checks[image, task] for task in range(self.task_count)]
+            if profile == "compact":
+                checks = [combined_check(checks)]
+            data.append(pack(Container(header, tuple(map(Segment, segments, checks)))))
         bits = port.bits.array(len(graphs), self.task_count)
         return EncodedBatch(data, graphs, bits, self._restore(result.reconstruction, shape))
 
-    @torch.no_grad()
     def decode_batch(self, data: Sequence[bytes]) -> Tensor:
         """Features (B, T, C, h, w) of files whose features have one size."""
-        return self._read([unpack(item) for item in data], None)[0]
-
-    def read(self, data: bytes, tasks: Sequence[str] | None = None) -> tuple[Header, Tensor, NDArray[np.float64]]:
-        """Header, features (1, T, C, h, w) with the wanted tasks (and their ancestors) decoded, ideal bits (T,)."""
-        container = unpack(data)
-        decoded, bits = self._read([container], self.task_indices(tasks))
-        return container.header, decoded, bits[0]
+        return self.restore([self.integers.read(item) for item in data])
 
     @torch.no_grad()
-    def _read(
-        self, containers: Sequence[Container], wanted: Sequence[int] | None
-    ) -> tuple[Tensor, NDArray[np.float64]]:
-        for container in containers:
-            header = container.header
-            if header.fingerprint != self.fingerprint:
-                raise WrongModelError(
-                    "model fingerprint", header.fingerprint.hex(), self.fingerprint.hex(),
-                    "load the weights that wrote this file with --model",
-                )  # fmt: skip
-            if header.task_count != self.task_count:
-                raise CorruptFileError("task count", str(header.task_count), str(self.task_count))
-        shape = self.feature_shape(containers[0].header)
-        qualities = torch.stack([self._quality_tensor(c.header.qualities, 1)[0] for c in containers])
-        port = ReadingPort(self.tables, [list(c.segments) for c in containers])
+    def restore(self, files: Sequence[DecodedIntegers], wanted: Sequence[int] | None = None) -> Tensor:
+        """Decoded integers of files of one size to raw features (B, T, C, h, w); zeros for tasks not wanted."""
+        shape = self.integers.feature_shape(files[0].header)
+        steps = torch.tensor([file.header.qualities for file in files], dtype=torch.float64)
+        wanted = range(self.task_count) if wanted is None else wanted
+        known = {
+            task: np.concatenate([file.latents[task] for file in files])
+            for task in range(self.task_count)
+            if all(task in file.latents for file in files)
+        }
         result = walk(
-            self.networks, [c.header.graph for c in containers], qualities, IntegerPort(self.config, port),
-            _padded(shape), wanted=wanted,
+            self.networks, [file.graph for file in files], (steps / QUALITY_STEPS_PER_UNIT).float(), KnownPort(known),
+            padded(shape), wanted=wanted,
         )  # fmt: skip
-        if wanted is None or len(wanted) == self.task_count:
-            port.close()
-        return self._restore(result.reconstruction, shape), port.bits.array(len(containers), self.task_count)
-
-    def segment_lengths(self, data: bytes) -> list[int]:
-        """Bytes of each task's segment."""
-        return [len(segment) for segment in unpack(data).segments]
-
-    def feature_shape(self, header: Header) -> tuple[int, int]:
-        """(h, w) of the features in a file."""
-        if header.kind == "features":
-            return header.height, header.width
-        stride = self.config.stride
-        return -(-header.height // stride), -(-header.width // stride)
+        return self._restore(result.reconstruction, shape)
 
     # --- graphs ----------------------------------------------------------------------------------------------------
 
@@ -307,10 +295,10 @@ class FeatureCodec:
         steps = quality_steps(quality, self.task_count)
         batch = len(features)
         qualities = self._quality_tensor(steps, batch)
-        counting = IntegerPort(self.config, CountingPort(self.tables))
+        coder = self._coder(CountingPort(self.entropy.tables), steps, batch)
         fixed = [self.book.fixed[self._level(quality)]] * batch
         shape = _sides(normalised)
-        parents = walk(self.networks, fixed, qualities, counting, shape, normalised).reconstruction
+        parents = walk(self.networks, fixed, qualities, IntegerPort(coder), shape, normalised).reconstruction
         bits, errors = np.zeros((batch, len(pairs))), np.zeros((batch, len(pairs)))
         predictor, images = self.networks.predictor, torch.arange(batch)
         shares = [predictor.share(task, parents[:, task]) for task in range(self.task_count)]
@@ -318,11 +306,9 @@ class FeatureCodec:
             mask = torch.zeros(batch, self.task_count)
             mask[:, list(chosen)] = 1
             summed = sum((shares[parent] for parent in chosen), torch.zeros_like(shares[0]))
-            port = CountingPort(self.tables)
-            target = normalised[:, child]
-            value, _ = code_task(
-                self.networks, child, images, summed, mask, qualities[:, child], IntegerPort(self.config, port), target
-            )
+            port = CountingPort(self.entropy.tables)
+            target, beside = normalised[:, child], IntegerPort(coder.beside(port))
+            value, _ = code_task(self.networks, child, images, summed, mask, qualities[:, child], beside, target)
             bits[:, column] = port.bits.array(batch, self.task_count)[:, child]
             errors[:, column] = (value - target).square().sum((1, 2, 3)).numpy()
         return bits, errors
@@ -331,9 +317,7 @@ class FeatureCodec:
         """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
         return self._at_quality(self.book.bits_per_error, range(self.task_count), quality)
 
-    def _best_of_several(
-        self, normalised: Tensor, qualities: Tensor, steps: tuple[int, ...], chosen: list[TaskGraph]
-    ) -> list[TaskGraph]:
+    def _best_of_several(self, normalised: Tensor, steps: tuple[int, ...], chosen: list[TaskGraph]) -> list[TaskGraph]:
         quality = [step / QUALITY_STEPS_PER_UNIT for step in steps]
         level, batch = self._level(quality), len(normalised)
         costs = self._cheap_costs(normalised, quality)
@@ -342,15 +326,16 @@ class FeatureCodec:
         candidates = [chosen, [self.book.fixed[level]] * batch]
         candidates.append(search.exact_batch(costs, self.task_count, self.config.max_parents))
         candidates += [[self.book.codebook[index] for index in row] for row in best.tolist()]
-        totals = np.stack([self.total_costs(normalised, qualities, quality, graphs) for graphs in candidates])
+        totals = np.stack([self.total_costs(normalised, quality, graphs) for graphs in candidates])
         return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
 
-    def total_costs(
-        self, normalised: Tensor, qualities: Tensor, quality: Quality, graphs: list[TaskGraph]
-    ) -> NDArray[np.float64]:
+    @torch.no_grad()
+    def total_costs(self, normalised: Tensor, quality: Quality, graphs: list[TaskGraph]) -> NDArray[np.float64]:
         """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
-        port = CountingPort(self.tables)
-        result = walk(self.networks, graphs, qualities, IntegerPort(self.config, port), _sides(normalised), normalised)
+        steps, port = quality_steps(quality, self.task_count), CountingPort(self.entropy.tables)
+        latents = IntegerPort(self._coder(port, steps, len(graphs)))
+        qualities = self._quality_tensor(steps, len(graphs))
+        result = walk(self.networks, graphs, qualities, latents, _sides(normalised), normalised)
         errors = (result.reconstruction - normalised).square().sum((2, 3, 4)).double().numpy()
         bits = port.bits.array(len(graphs), self.task_count).sum(1)
         total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)
@@ -376,6 +361,9 @@ class FeatureCodec:
         result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
         return result
 
+    def _coder(self, port: CountingPort | WritingPort, steps: Sequence[int], batch: int) -> EntropyCoder:
+        return EntropyCoder(self.entropy, port, np.array([steps] * batch, np.int64))
+
     def _quality_tensor(self, steps: Sequence[int], batch: int) -> Tensor:
         return (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float()[None].repeat(batch, 1)
 
@@ -390,7 +378,7 @@ class FeatureCodec:
             raise ArgumentError("features", "a value that is not finite", "finite numbers")
         shape = (features.shape[3], features.shape[4])
         normalised = (features - self.mean[:, :, None, None]) / self.deviation[:, :, None, None]
-        rows, columns = _padded(shape)
+        rows, columns = padded(shape)
         flat = normalised.flatten(1, 2)
         flat = F.pad(flat, (0, columns - shape[1], 0, rows - shape[0]), mode="replicate")
         return flat.reshape(*features.shape[:3], rows, columns), shape
@@ -402,8 +390,3 @@ class FeatureCodec:
 
 def _sides(features: Tensor) -> tuple[int, int]:
     return features.shape[-2], features.shape[-1]
-
-
-def _padded(shape: tuple[int, int]) -> tuple[int, int]:
-    multiple = _FEATURE_MULTIPLE
-    return -(-shape[0] // multiple) * multiple, -(-shape[1] // multiple) * multiple

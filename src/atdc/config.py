@@ -44,6 +44,8 @@ class ModelConfig:
     """Channels of the hyper-latent, at an eighth of the feature resolution (ours)."""
     hyper_width: int = 32
     """Hidden channels of the hyper transforms (ours)."""
+    state_channels: int = 16
+    """Channels of the integer state by which decoded parents inform a child's probability tables (ours)."""
     scorer_width: int = 96
     """Hidden channels of the cheap scorer (ours)."""
     scale_min: float = 0.05

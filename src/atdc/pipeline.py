@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,59 +17,43 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec
-from atdc.config import QUALITY_STEPS_PER_UNIT, model_config
-from atdc.errors import ArgumentError, AtdcError, WeightsError
-from atdc.files import read_bytes, write_bytes_atomically
-from atdc.graph.graph_book import GraphBook
+from atdc.bitstream.container import PIXEL_LIMIT
+from atdc.bitstream.sources import Source
+from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile
+from atdc.config import model_config
+from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
+from atdc.files import write_bytes_atomically
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.images import as_rgb
+from atdc.inspection import Inspection, inspect
+from atdc.integer_codec import ENTROPY_PREFIX, WEIGHTS_FORMAT, WeightsFile, open_weights
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASK_NAMES
 
 ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | str | Path
-Answers: TypeAlias = dict[str, NDArray[Any]]
 
-WEIGHTS_FORMAT = 1
-_SHIPPED = Path(__file__).parent / "weights"
-_WEIGHTS_LIMIT = 1 << 30
-_SINGLE_PRECISION = ("hyper_first", "hyper_up", "hyper_last", "hyper_quality", "hyper_mean", "hyper_log_scale",
-                     "parent_bias", "log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread")  # fmt: skip
+_SINGLE_PRECISION = ("log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread")
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What a file says about itself.
+class Answers(dict[str, NDArray[Any]]):
+    """Answers by task name.
 
     Attributes:
-        bytes: its length.
-        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``.
-        ideal_bits: −Σ log₂ of the probabilities the range coder was given.
-        quality: 0 to 7 by task.
-        graph: child to parents.
-        tasks: by task, the segment's ``bytes`` and ``ideal_bits``.
-        height: of the image, pixels.
-        width: of the image, pixels.
-        fingerprint: of the weights that can read it, hexadecimal.
-        version: of the format.
+        failed: by task name, why there is no answer: only where damage is skipped.
+        bytes_read: how many bytes of the file were read for them.
     """
 
-    bytes: int
-    bpp: float
-    ideal_bits: float
-    quality: dict[str, float]
-    graph: dict[str, list[str]]
-    tasks: dict[str, dict[str, float]]
-    height: int
-    width: int
-    fingerprint: str
-    version: int
-
-    def to_json(self) -> str:
-        """The same as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
+    def __init__(
+        self,
+        values: Mapping[str, NDArray[Any]],
+        failed: Mapping[str, BitstreamError] | None = None,
+        bytes_read: int = 0,
+    ) -> None:
+        super().__init__(values)
+        self.failed = dict(failed or {})
+        self.bytes_read = bytes_read
 
 
 class Codec:
@@ -98,6 +80,7 @@ class Codec:
         quality: float | Mapping[str, float] = 4,
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
+        profile: Profile = "compact",
     ) -> bytes:
         """Codes an image's task features into one file.
 
@@ -106,6 +89,8 @@ class Codec:
             quality: 0 to 7 in steps of 1/8; a mapping sets single tasks, the others stay at 4.
             graph: a search setting (``codebook``, ``exact``, ``fixed``, ``independent``, …) or a graph.
             effort: ``high`` codes several graphs and keeps the best.
+            profile: ``compact`` takes the fewest bytes; of ``segments`` a reader can fetch single tasks, and damage
+                to one leaves the others whole.
 
         Returns:
             The file's bytes. They hold everything a decoder needs but the weights.
@@ -118,22 +103,46 @@ class Codec:
         graphs = graph if isinstance(graph, str) else [graph]
         size = (pixels.shape[2], pixels.shape[3])
         encoded = self.feature_codec.encode_batch(
-            self.features_of(pixels), self.qualities(quality), graphs, effort, sizes=[size]
+            self.features_of(pixels), self.qualities(quality), graphs, effort, [size], profile
         )
         return encoded.data[0]
 
-    def decode(self, data: bytes, tasks: Sequence[str] | None = None) -> Answers:
+    def decode(
+        self,
+        data: Source | bytes,
+        tasks: Sequence[str] | None = None,
+        *,
+        skip_damaged: bool = False,
+        pixel_limit: int = PIXEL_LIMIT,
+    ) -> Answers:
         """Answers at the image's size, by task name: see :meth:`answers` for their form.
+
+        Args:
+            data: the file's bytes, or a :class:`~atdc.bitstream.sources.Source`, of which only what is needed is read.
+            tasks: which answers; all by default.
+            skip_damaged: decode what is whole of a file with segments, and say in ``failed`` what is not.
+            pixel_limit: refuse larger images.
 
         Raises:
             BitstreamError: not an ATDC file, damaged, of another version, or of other weights.
             ArgumentError: an unknown task, or a file that holds bare features.
         """
-        header, features, _ = self.feature_codec.read(data, tasks)
+        codec = self.feature_codec
+        wanted = codec.task_indices(tasks)
+        integers = codec.integers.read(
+            data, None if tasks is None else wanted, skip_damaged=skip_damaged, pixel_limit=pixel_limit
+        )
+        header = integers.header
         if header.kind != "image":
             raise ArgumentError("file", "bare features", "a file made from an image", "use FeatureCodec.decode")
-        wanted = self.feature_codec.task_indices(tasks)
-        return self._answers(features, wanted, (header.height, header.width))
+        whole = [task for task in wanted if task not in integers.failed]
+        values = self._answers(codec.restore([integers], whole), whole, (header.height, header.width))
+        failed = {codec.task_names[task]: integers.failed[task] for task in wanted if task in integers.failed}
+        return Answers(values, failed, integers.bytes_read)
+
+    def inspect(self, data: Source | bytes) -> Inspection:
+        """Sizes, qualities and graph of a file, and its ideal bits (which take decoding its symbols)."""
+        return inspect(data, self.feature_codec.integers)
 
     def answers(self, image: ImageLike, tasks: Sequence[str] | None = None) -> Answers:
         """Answers from uncompressed features: what a decoder could give at best.
@@ -145,28 +154,7 @@ class Codec:
         """
         pixels = to_tensor(image)
         wanted = self.feature_codec.task_indices(tasks)
-        return self._answers(self.features_of(pixels), wanted, (pixels.shape[2], pixels.shape[3]))
-
-    def inspect(self, data: bytes) -> Inspection:
-        """Sizes, qualities and graph of a file, and its ideal bits (which take decoding its symbols)."""
-        header, _, bits = self.feature_codec.read(data)
-        lengths = self.feature_codec.segment_lengths(data)
-        names = self.feature_codec.task_names
-        return Inspection(
-            bytes=len(data),
-            bpp=8 * len(data) / (header.height * header.width),
-            ideal_bits=round(float(bits.sum()), 2),
-            quality={name: step / QUALITY_STEPS_PER_UNIT for name, step in zip(names, header.qualities, strict=True)},
-            graph={names[child]: [names[p] for p in parents] for child, parents in enumerate(header.graph.parents)},
-            tasks={
-                name: {"bytes": length, "ideal_bits": round(float(ideal), 2)}
-                for name, length, ideal in zip(names, lengths, bits, strict=True)
-            },
-            height=header.height,
-            width=header.width,
-            fingerprint=header.fingerprint.hex(),
-            version=header.version,
-        )
+        return Answers(self._answers(self.features_of(pixels), wanted, (pixels.shape[2], pixels.shape[3])))
 
     # --- tensors ---------------------------------------------------------------------------------------------------
 
@@ -192,14 +180,14 @@ class Codec:
         self.feature_codec.task_indices(list(quality))
         return [quality.get(name, 4.0) for name in self.feature_codec.task_names]
 
-    def _answers(self, features: Tensor, wanted: Sequence[int], size: tuple[int, int]) -> Answers:
+    def _answers(self, features: Tensor, wanted: Sequence[int], size: tuple[int, int]) -> dict[str, NDArray[Any]]:
         outputs = self.answer_tensors(features, [TASK_NAMES[task] for task in wanted])
         return {name: presented(name, output[..., : size[0], : size[1]]) for name, output in outputs.items()}
 
     # --- weights ---------------------------------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Writes the weights file: convolutions in half precision, whatever decides bits in single precision."""
+        """Writes the weights file: convolutions in half precision, whatever decides bits in integers."""
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes_atomically(path, self.to_bytes())
 
@@ -208,6 +196,8 @@ class Codec:
         tensors = {f"tasks.{key}": value for key, value in self.networks.state_dict().items()}
         tensors |= {f"codec.{key}": value for key, value in self.feature_codec.networks.state_dict().items()}
         stored = {key: _stored(key, value) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
+        integers = self.feature_codec.entropy.to_arrays()
+        stored |= {ENTROPY_PREFIX + key: torch.from_numpy(value.copy()) for key, value in integers.items()}
         stored["feature.mean"], stored["feature.deviation"] = self.feature_codec.mean, self.feature_codec.deviation
         header = {
             "format": WEIGHTS_FORMAT,
@@ -233,37 +223,24 @@ def load(name: str | Path = "small") -> Codec:
     Raises:
         WeightsError: no such weights, or a damaged or foreign file.
     """
-    path = Path(name)
-    if path.suffix != ".safetensors":
-        path = _SHIPPED / f"{name}.safetensors"
-        if not path.exists():
-            shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.safetensors"))) or "none"
-            raise WeightsError("model", repr(str(name)), f"shipped weights ({shipped}) or a .safetensors file",
-                               "train some with: atdc train --recipe recipes/small.yaml")  # fmt: skip
-    data = read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError)
+    file = open_weights(name)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
-    try:
-        header = json.loads(metadata["atdc"])
-        if header["format"] != WEIGHTS_FORMAT:
-            raise WeightsError(str(path), f"weights format {header['format']}", str(WEIGHTS_FORMAT), "upgrade atdc")
-        return _assemble(header, tensors, hashlib.sha256(data).digest()[:4])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        with safe_open(file.path, framework="pt") as stored:
+            keys = [key for key in stored.keys() if not key.startswith(ENTROPY_PREFIX)]  # noqa: SIM118 (not a mapping)
+            tensors = {key: stored.get_tensor(key).float() for key in keys}
+        return _assemble(file, tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         if isinstance(error, AtdcError):
             raise
-        raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
+        raise WeightsError(
+            str(file.path), f"other contents ({error})", "weights written by ATDC", "Install the package again."
+        ) from error
 
 
-_REINSTALL = "Install the package again, or train with: atdc train --recipe recipes/small.yaml"
-
-
-def _assemble(header: Mapping[str, Any], tensors: dict[str, Tensor], fingerprint: bytes) -> Codec:
-    config = model_config(header["model"])
-    names = header["tasks"]
+def _assemble(file: WeightsFile, tensors: dict[str, Tensor]) -> Codec:
+    config = model_config(file.header["model"])
+    integers = file.integers()
+    names = integers.task_names
     networks = TaskNetworks(config)
     codec_networks = CodecNetworks(config, len(names), candidate_sets(len(names), config.max_parents))
     for prefix, module in (("tasks.", networks), ("codec.", codec_networks)):
@@ -272,11 +249,11 @@ def _assemble(header: Mapping[str, Any], tensors: dict[str, Tensor], fingerprint
             if key.endswith("num_batches_tracked"):
                 state[key] = value
         module.load_state_dict(state)
-    book = GraphBook.from_json(header["book"])
     feature_codec = FeatureCodec(
-        codec_networks, names, tensors["feature.mean"], tensors["feature.deviation"], book, fingerprint
-    )
-    return Codec(networks, feature_codec, header["card"])
+        codec_networks, integers.model, names, tensors["feature.mean"], tensors["feature.deviation"], file.book,
+        file.fingerprint,
+    )  # fmt: skip
+    return Codec(networks, feature_codec, file.header["card"])
 
 
 def to_tensor(image: ImageLike) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 import tracemalloc
 import zlib
@@ -14,7 +15,17 @@ from hypothesis import strategies as st
 
 from atdc import errors
 from atdc.bitstream import layout
-from atdc.bitstream.container import Container, Header, pack, read_header, unpack
+from atdc.bitstream.container import (
+    Container,
+    ContainerReader,
+    Header,
+    Segment,
+    graph_code,
+    pack,
+    unpack,
+    verify,
+)
+from atdc.bitstream.sources import BytesSource, CountedSource, FileSource
 from atdc.errors import (
     ArgumentError,
     BitstreamError,
@@ -24,55 +35,77 @@ from atdc.errors import (
     UnsupportedVersionError,
     WrongModelError,
 )
+from atdc.graph import task_graph
 from atdc.graph.task_graph import TaskGraph
 
 PAGE = Path(__file__).parents[2] / "docs" / "bitstream.md"
-GRAPH = TaskGraph(((3, 4), (), (), (), (3,), ()))
+CHAIN = TaskGraph(((), (0,)))
 HEADER = Header(
-    fingerprint=b"\x01\x02\x03\x04", kind="image", height=256, width=256, task_count=6, qualities=(32,) * 6,
-    graph=GRAPH, max_parents=2,
+    fingerprint=b"\x01\x02\x03\x04", kind="image", profile="segments", height=256, width=256, qualities=(32,) * 6,
+    graph=TaskGraph(((3, 4), (), (), (), (3,), ())),
 )  # fmt: skip
-CONTAINER = Container(HEADER, tuple(bytes([task + 1]) * (40 * task) for task in range(6)))
-DATA = pack(CONTAINER)
+CONTAINER = Container(HEADER, tuple(Segment(bytes([task + 1]) * (40 * task), task) for task in range(6)))
+COMPACT = Container(replace(HEADER, profile="compact"), (Segment(bytes(range(200)), 999),))
+FILES = {"segments": pack(CONTAINER), "compact": pack(COMPACT)}
+HEAD_SIZE = 18 + 6 * 5 + 2 + 4  # two of the six lengths take two bytes
 
 
-def sealed(data):
-    """The bytes with a checksum that fits, so that only the rule under test is broken."""
-    return data + zlib.crc32(data).to_bytes(4, "big")
+def crc16(data):
+    return binascii.crc_hqx(data, 0).to_bytes(2, "big")
 
 
-def file_of(
-    magic=b"ATDC", version=b"\1", kind=b"\0", fingerprint=b"\1\2\3\4", tasks=b"\2", max_parents=b"\1", height=b"\x40",
-    width=b"\x40", quality=b"\x20", graph=b"\1", lengths=b"\3\0", segments=b"abc", tail=b"",
+def head_of(
+    magic=b"ATDC", form=b"\x10", fingerprint=b"\1\2\3\4", tasks=b"\2", height=b"\x40", width=b"\0", quality=b"\x20",
+    graph=b"\0\1",
 ):  # fmt: skip
-    """A file of two tasks, field by field."""
-    return (
-        sealed(
-            magic + version + kind + fingerprint + tasks + max_parents + height + width + quality + graph + lengths
-            + segments
-        )
-        + tail
-    )  # fmt: skip
+    return magic + form + fingerprint + tasks + height + width + quality + graph
+
+
+def file_of(table=None, segments=b"abc", tail=b"", **fields):
+    """A file of two tasks in the profile ``segments``, field by field, with checks that fit."""
+    table = table if table is not None else b"\3" + crc16(b"abc") + b"\0\1" + b"\0" + crc16(b"") + b"\0\2"
+    head = head_of(**fields) + table
+    return head + zlib.crc32(head).to_bytes(4, "big") + segments + tail
+
+
+def compact_of(symbol_check=b"\0\3", payload=b"abc", tail=b"", **fields):
+    """Likewise in the profile ``compact``."""
+    head = head_of(**{"form": b"\x12", **fields}) + symbol_check
+    return head + crc16(head + payload) + payload + tail
+
+
+def lists_of(*parents):
+    """A graph field of 25 tasks that spells out the parents of the first ones."""
+    return b"\0" + b"".join(parents) + bytes(25 - len(parents))
 
 
 @st.composite
-def containers(draw):
-    tasks = draw(st.integers(1, 9))
-    max_parents = draw(st.integers(0, tasks - 1))
-    rank = draw(st.integers(0, TaskGraph.count(tasks, max_parents) - 1))
-    kind = draw(st.sampled_from(["image", "features"]))
+def graphs(draw, tasks):
+    order = draw(st.permutations(range(tasks)))
+    parents = [()] * tasks
+    for place, task in enumerate(order):
+        parents[task] = tuple(draw(st.sets(st.sampled_from(order[:place]), max_size=4))) if place else ()
+    return TaskGraph(tuple(parents))
+
+
+@st.composite
+def containers(draw, max_tasks=40):
+    tasks = draw(st.integers(1, max_tasks))
+    kind = draw(st.sampled_from(layout.KINDS))
+    profile = draw(st.sampled_from(layout.PROFILES))
     step = st.integers(0, 56)
+    height = draw(st.one_of(st.integers(1, 512), st.just(1 << 18)))
     header = Header(
         fingerprint=draw(st.binary(min_size=4, max_size=4)),
         kind=kind,
-        height=draw(st.one_of(st.integers(1, 1024), st.just(1 << 20))),
-        width=draw(st.integers(1, 256 if kind == "image" else 1)),
-        task_count=tasks,
+        profile=profile,
+        height=height,
+        width=height if height <= 512 and draw(st.booleans()) else draw(st.integers(1, (1 << 18) // height)),
         qualities=draw(st.one_of(step.map(lambda q: (q,) * tasks), st.tuples(*[step] * tasks))),
-        graph=TaskGraph.unrank(rank, tasks, max_parents),
-        max_parents=max_parents,
+        graph=draw(st.one_of(st.integers(0, 300), st.just(layout.MAX_LISTED_NUMBER), graphs(tasks))),
     )
-    return Container(header, tuple(draw(st.binary(max_size=300)) for _ in range(tasks)))
+    segment = st.builds(Segment, st.binary(max_size=200), st.integers(0, 0xFFFF))
+    return Container(header, tuple(draw(segment) for _ in range(1 if profile == "compact" else tasks)))
 
 
 @given(containers())
@@ -81,26 +114,37 @@ def test_a_container_comes_back_and_so_do_its_bytes(container):
     again = unpack(data)
     assert again == container
     assert pack(again) == data
-    assert read_header(data) == container.header
+    assert verify(data).ok and verify(data).header == container.header
 
 
-def test_the_header_can_be_read_before_the_rest_has_arrived():
-    size = 20
-    assert read_header(DATA[:size]) == HEADER
-    with pytest.raises(TruncatedFileError):
-        read_header(DATA[: size - 1])
+@given(st.integers(1, 24), st.data())
+def test_every_rank_comes_back(tasks, data):
+    graph = TaskGraph.unrank(data.draw(st.integers(0, TaskGraph.count(tasks) - 1)), tasks)
+    header = replace(HEADER, qualities=(0,) * tasks, graph=graph, profile="compact")
+    assert unpack(pack(Container(header, (Segment(b"", 0),)))).header.graph == graph
 
 
-@pytest.mark.parametrize(("length", "framing"), [(0, 30), (127, 30), (128, 36), (16383, 36)])
-def test_framing_of_six_tasks_at_256_by_256_takes_at_most_36_bytes(length, framing):
-    worst = replace(HEADER, graph=TaskGraph.unrank(TaskGraph.count(6, 2) - 1, 6, 2), qualities=(56,) * 6)
-    assert len(pack(Container(worst, (bytes(length),) * 6))) - 6 * length == framing
+def test_a_graph_of_the_most_tasks_comes_back():
+    graph = TaskGraph(tuple((task - 1, task // 2) if task > 2 else () for task in range(1024)))
+    header = replace(HEADER, qualities=(0,) * 1024, graph=graph)
+    container = Container(header, (Segment(b"", 0),) * 1024)
+    assert unpack(pack(container)) == container
 
 
-def test_golden_file():
-    assert file_of().hex() == "415444430100010203040201404020010300616263edfd3fdd"
-    assert unpack(file_of()).segments == (b"abc", b"")
-    assert unpack(file_of()).header.graph == TaskGraph(((), (0,)))
+@pytest.mark.parametrize(
+    ("profile", "length", "framing"),
+    [("compact", 0, 19), ("compact", 60000, 19), ("segments", 0, 49), ("segments", 127, 49), ("segments", 128, 55),
+     ("segments", 16383, 55)],
+)  # fmt: skip
+def test_framing_of_six_tasks_at_256_by_256(profile, length, framing):
+    header = replace(HEADER, profile=profile, graph=126)
+    count = 1 if profile == "compact" else 6
+    data = pack(Container(header, (Segment(bytes(length), 0xFFFF),) * count))
+    assert len(data) - count * length == framing
+    spelled_out = replace(header, graph=TaskGraph.unrank(TaskGraph.count(6) - 1, 6))
+    assert len(pack(Container(spelled_out, (Segment(bytes(length), 0),) * count))) == len(data) + 3
+    separate = replace(header, qualities=(56, 0, 0, 0, 0, 0))
+    assert len(pack(Container(separate, (Segment(bytes(length), 0),) * count))) == len(data) + 6
 
 
 BROKEN = {
@@ -108,31 +152,61 @@ BROKEN = {
     "other first letters": (file_of(magic=b"RIFF"), NotAnAtdcFileError),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(50), NotAnAtdcFileError),
     "one other letter": (b"B", NotAnAtdcFileError),
-    "another version": (file_of(version=b"\2"), UnsupportedVersionError),
-    "version 0": (file_of(version=b"\0"), UnsupportedVersionError),
-    "an unknown kind": (file_of(kind=b"\2"), UnsupportedVersionError),
+    "version 2": (file_of(form=b"\x20"), UnsupportedVersionError),
+    "version 0": (file_of(form=b"\x00"), UnsupportedVersionError),
+    "version 15": (file_of(form=b"\xf0"), UnsupportedVersionError),
+    "profile 2": (file_of(form=b"\x14"), UnsupportedVersionError),
+    "profile 7": (file_of(form=b"\x1e"), UnsupportedVersionError),
     "half a magic": (b"AT", TruncatedFileError),
-    "an end within the segments": (sealed(file_of(lengths=b"\x08\0")[:-5]), TruncatedFileError),
-    "an end within the checksum": (file_of()[:-1], TruncatedFileError),
-    "a length that promises the world": (file_of(lengths=b"\xff\xff\xff\xff\x0f\0"), TruncatedFileError),
-    "a varint of 2**32": (file_of(lengths=b"\x80\x80\x80\x80\x10\0"), CorruptFileError),
+    "an end within the header": (head_of()[:7], TruncatedFileError),
+    "an end within the graph": (head_of(graph=b"\0"), TruncatedFileError),
+    "an end within the parents": (head_of(tasks=b"\x19", graph=b"\0\1"), TruncatedFileError),
+    "an end within the table": (file_of()[:20], TruncatedFileError),
+    "an end within the head check": (file_of(segments=b"")[:-1], TruncatedFileError),
+    "an end within a segment": (file_of()[:-1], TruncatedFileError),
+    "an end within the checks of compact": (compact_of(payload=b"")[:-1], TruncatedFileError),
+    "a length that promises the world": (
+        file_of(table=b"\xff\xff\xff\xff\x0f" + bytes(4) + b"\0" + bytes(4)), TruncatedFileError,
+    ),
+    "lengths that add up to more than 32 bits": (
+        file_of(table=(b"\xff\xff\xff\xff\x0f" + bytes(4)) * 2), TruncatedFileError,
+    ),
+    "1024 tasks in a few bytes": (head_of(tasks=b"\x80\x08", graph=b"\1"), TruncatedFileError),
+    "a varint of 2**32": (file_of(table=b"\x80\x80\x80\x80\x10" + bytes(9)), CorruptFileError),
     "a varint of six bytes": (file_of(height=b"\x80\x80\x80\x80\x80\x01"), CorruptFileError),
-    "a varint longer than need be": (file_of(lengths=b"\x83\x00\0"), CorruptFileError),
+    "a graph's number of 2**32 - 1 or more": (file_of(graph=b"\x80\x80\x80\x80\x10"), CorruptFileError),
+    "a varint longer than need be": (file_of(tasks=b"\x82\x00"), CorruptFileError),
     "no tasks": (file_of(tasks=b"\0"), CorruptFileError),
-    "25 tasks": (file_of(tasks=b"\x19"), CorruptFileError),
-    "more parents than other tasks": (file_of(max_parents=b"\2"), CorruptFileError),
+    "1025 tasks": (file_of(tasks=b"\x81\x08"), CorruptFileError),
     "no height": (file_of(height=b"\0"), CorruptFileError),
-    "no width": (file_of(width=b"\0"), CorruptFileError),
+    "neither height nor width": (file_of(height=b"\0", width=b"\0"), CorruptFileError),
+    "a width written out though it equals the height": (file_of(width=b"\x40"), CorruptFileError),
     "a quality of 57 eighths": (file_of(quality=b"\x39"), CorruptFileError),
+    "a quality of 254": (file_of(quality=b"\xfe"), CorruptFileError),
     "a separate quality of 57 eighths": (file_of(quality=b"\xff\x39\x20"), CorruptFileError),
-    "too many pixels": (file_of(height=b"\x81\x80\x01", width=b"\x80\x80\x01"), CorruptFileError),
-    "too many positions": (file_of(kind=b"\1", height=b"\x81\x08", width=b"\x80\x08"), CorruptFileError),
     "separate qualities, all equal": (file_of(quality=b"\xff\x20\x20"), CorruptFileError),
-    "a rank that no graph has": (file_of(graph=b"\3"), CorruptFileError),
-    "bytes after the checksum": (file_of(tail=b"\0"), CorruptFileError),
-    "another file after the checksum": (file_of() * 2, CorruptFileError),
-    "a checksum of other bytes": (file_of()[:-1] + b"\0", CorruptFileError),
-}
+    "too many pixels": (file_of(height=b"\x81\x40", width=b"\x80\x40"), CorruptFileError),
+    "the most pixels that can be written": (file_of(height=b"\xff\xff\xff\xff\x0f"), CorruptFileError),
+    "too many positions": (file_of(form=b"\x11", height=b"\x81\x04", width=b"\x80\x04"), CorruptFileError),
+    "a rank that no graph has": (file_of(graph=b"\0\3"), CorruptFileError),
+    "a rank of 24 tasks that no graph has": (file_of(tasks=b"\x18", graph=b"\0" + b"\xff" * 43), CorruptFileError),
+    "a task among its own parents": (file_of(tasks=b"\x19", graph=lists_of(b"\1\0")), CorruptFileError),
+    "two tasks as each other's parents": (file_of(tasks=b"\x19", graph=lists_of(b"\1\1", b"\1\0")), CorruptFileError),
+    "a parent that is no task": (file_of(tasks=b"\x19", graph=lists_of(b"\1\x19")), CorruptFileError),
+    "a second parent that is no task": (file_of(tasks=b"\x19", graph=lists_of(b"\2\x18\0")), CorruptFileError),
+    "as many parents as tasks": (file_of(tasks=b"\x19", graph=lists_of(b"\x19" + bytes(25))), CorruptFileError),
+    "more parents than an acyclic graph has": (
+        file_of(tasks=b"\x19", graph=b"\0" + (b"\x18" + bytes(24)) * 25), CorruptFileError,
+    ),
+    "a head check of other bytes": (file_of(segments=b"")[:-1] + b"\0abc", CorruptFileError),
+    "a payload check of other bytes": (file_of(segments=b"abd"), CorruptFileError),
+    "a payload check of other bytes in compact": (compact_of()[:-1] + b"\0", CorruptFileError),
+    "bytes after the end": (file_of(tail=b"\0"), CorruptFileError),
+    "bytes after the end in compact": (compact_of(tail=b"\0"), CorruptFileError),
+    "bytes missing in compact": (compact_of()[:-1], CorruptFileError),
+    "another file after the end": (file_of() * 2, CorruptFileError),
+    "another compact file after the end": (compact_of() * 2, CorruptFileError),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -142,44 +216,90 @@ def test_a_broken_file_raises_its_error(name):
         unpack(data)
     assert type(caught.value) is expected
     assert caught.value.where and caught.value.found and caught.value.expected and caught.value.cure
+    assert any(type(problem) is expected for problem in verify(data).problems)
+
+
+def test_the_files_that_are_broken_are_whole_otherwise():
+    assert unpack(file_of()).segments == (Segment(b"abc", 1), Segment(b"", 2))
+    assert unpack(file_of()).header.graph == CHAIN
+    assert unpack(compact_of()).segments == (Segment(b"abc", 3),)
+    wide = unpack(compact_of(tasks=b"\x19", graph=lists_of(b"\2\1\1", b"\1\3"))).header
+    assert wide.graph.parents == ((1, 3), (3,), *((),) * 23)
+
+
+def test_an_unknown_version_or_profile_is_named():
+    with pytest.raises(UnsupportedVersionError, match="version 15"):
+        unpack(file_of(form=b"\xf0"))
+    with pytest.raises(UnsupportedVersionError, match="profile 5"):
+        unpack(file_of(form=b"\x1a"))
 
 
 def test_the_largest_allowed_sizes_are_not_refused():
-    assert unpack(file_of(height=b"\x80\x80\x01", width=b"\x80\x80\x01")).header.height == 1 << 14
-    assert unpack(file_of(kind=b"\1", height=b"\x80\x08", width=b"\x80\x08")).header.height == 1 << 10
+    assert unpack(file_of(height=b"\x80\x40")).header.height == 1 << 13
+    assert unpack(file_of(form=b"\x11", height=b"\x80\x04")).header.width == 1 << 9
 
 
 def test_limits_can_be_set_by_the_caller():
     with pytest.raises(CorruptFileError, match="4096 pixels"):
         unpack(file_of(), pixel_limit=4095)
-    assert read_header(file_of(), pixel_limit=4096).width == 64
+    assert unpack(file_of(), pixel_limit=4096).header.width == 64
     with pytest.raises(CorruptFileError, match="4096 positions"):
-        read_header(file_of(kind=b"\1"), position_limit=4095)
+        ContainerReader(file_of(form=b"\x11"), position_limit=4095)
+    assert ContainerReader(file_of(height=b"\x81\x40"), pixel_limit=1 << 27).header.height == 8193
+    assert not verify(file_of(), pixel_limit=1).ok
 
 
-def test_every_single_flipped_bit_is_noticed():
-    for bit in range(8 * len(DATA)):
-        flipped = bytearray(DATA)
+@pytest.mark.parametrize("profile", layout.PROFILES)
+def test_every_single_flipped_bit_is_noticed(profile):
+    data = FILES[profile]
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
         with pytest.raises(BitstreamError):
             unpack(bytes(flipped))
+        assert not verify(bytes(flipped)).ok
 
 
-def test_every_cut_is_noticed_and_named():
-    for length in range(len(DATA)):
-        with pytest.raises(TruncatedFileError if length else NotAnAtdcFileError):
-            unpack(DATA[:length])
+@given(containers(max_tasks=26), st.data())
+def test_a_changed_byte_is_refused_unless_it_moves_its_own_check(container, data):
+    file = pack(container)
+    place = data.draw(st.integers(0, len(file) - 1))
+    changed = file[:place] + bytes([file[place] ^ data.draw(st.integers(1, 255))]) + file[place + 1 :]
+    try:
+        again = unpack(changed)
+    except BitstreamError:
+        return
+    # Here a check of other bytes, at another place, has fitted by chance.
+    assert pack(again) == changed
+    assert start_of_checks(again) != start_of_checks(container)
+
+
+def start_of_checks(container):
+    """Where the head's check stands, in which form."""
+    checked = 2 if container.header.profile == "compact" else 4
+    return container.header.profile, len(pack(container)) - sum(len(s.data) for s in container.segments) - checked
+
+
+@pytest.mark.parametrize("profile", layout.PROFILES)
+def test_every_cut_is_noticed(profile):
+    data = FILES[profile]
+    head = len(data) - 200 if profile == "compact" else len(data)
+    for length in range(len(data)):
+        expected = TruncatedFileError if 0 < length < head else BitstreamError
+        with pytest.raises(expected):
+            unpack(data[:length])
+        assert not verify(data[:length]).ok
 
 
 @given(st.binary(min_size=1, max_size=40))
 def test_appended_bytes_are_noticed(tail):
-    with pytest.raises(CorruptFileError, match="after the checksum"):
-        unpack(DATA + tail)
+    with pytest.raises(CorruptFileError, match="after the last segment"):
+        unpack(FILES["segments"] + tail)
 
 
-@given(st.binary(max_size=80), st.booleans())
-def test_any_bytes_unpack_to_what_packs_to_them_or_raise_a_named_error(body, with_start):
-    data = sealed(b"ATDC\1\0" + body) if with_start else body
+@given(st.binary(max_size=80), st.sampled_from([b"", b"ATDC\x10", b"ATDC\x12", b"ATDC\x13abcd\x19\1\0\0\0"]))
+def test_any_bytes_unpack_to_what_packs_to_them_or_raise_a_named_error(body, start):
+    data = start + body
     try:
         container = unpack(data)
     except BitstreamError:
@@ -187,14 +307,178 @@ def test_any_bytes_unpack_to_what_packs_to_them_or_raise_a_named_error(body, wit
     assert pack(container) == data
 
 
+@given(st.lists(st.just([]) | st.lists(st.integers(0, 25), max_size=3), min_size=25, max_size=25))
+def test_a_graph_that_is_spelled_out_packs_to_itself_or_raises_a_named_error(gaps):
+    data = compact_of(tasks=b"\x19", graph=b"\0" + b"".join(bytes([len(row), *row]) for row in gaps))
+    try:
+        container = unpack(data)
+    except CorruptFileError as error:
+        assert "task" in error.where + error.found
+        return
+    assert pack(container) == data
+
+
 def test_a_small_file_cannot_ask_for_much_memory():
+    forget_graph_sums()
     tracemalloc.start()
     for data, expected in BROKEN.values():
         with pytest.raises(expected):
             unpack(data)
+        assert not verify(data).ok
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+def test_all_sizes_of_ranked_graphs_together_take_little_memory():
+    forget_graph_sums()
+    tracemalloc.start()
+    for tasks in range(1, layout.MAX_RANKED_TASKS + 1):
+        last = (TaskGraph.count(tasks) - 1).to_bytes(layout.rank_bytes(tasks), "big")
+        assert unpack(compact_of(tasks=bytes([tasks]), graph=b"\0" + last)).header.task_count == tasks
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_a_header_of_a_million_parents_is_refused_before_they_are_all_held():
+    full = layout.number_bytes(1023) + bytes(1023)
+    data = compact_of(tasks=layout.number_bytes(1024), graph=b"\0" + full * 1024)
+    tracemalloc.start()
+    with pytest.raises(CorruptFileError, match="parents of task 512"):
+        ContainerReader(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000
+
+
+def forget_graph_sums():
+    for sums in (task_graph._completions, task_graph._layer_block, task_graph._parent_choices):
+        sums.cache_clear()
+
+
+class Watched:
+    """A source that checks that nothing beyond its end, and nothing twice, is asked for."""
+
+    def __init__(self, data):
+        self.inner, self.seen, self.asked = BytesSource(data), set(), 0
+
+    def size(self):
+        return self.inner.size()
+
+    def read(self, offset, count):
+        places = set(range(offset, offset + count))
+        assert offset + count <= self.size() and not places & self.seen
+        self.seen |= places
+        self.asked += count
+        return self.inner.read(offset, count)
+
+
+@given(containers())
+def test_reading_all_segments_fetches_every_byte_once(container):
+    data = pack(container)
+    source = Watched(data)
+    reader = ContainerReader(source)
+    head = len(data) - sum(reader.lengths)
+    # A read that runs ahead at most doubles what is needed.
+    assert reader.bytes_read == source.asked <= max(64, 2 * head)
+    assert tuple(reader.segment(index) for index in range(len(reader.lengths))) == container.segments
+    reader.check_end()
+    assert reader.bytes_read == source.asked <= len(data)
+
+
+def test_one_segment_is_read_without_the_bytes_of_the_others():
+    source = CountedSource(BytesSource(FILES["segments"]))
+    reader = ContainerReader(source)
+    assert source.ranges == [(0, 64)]
+    assert reader.segment(3) == CONTAINER.segments[3]
+    assert source.ranges[1:] == [(HEAD_SIZE + 40 + 80, 120)]
+    assert reader.lengths == (0, 40, 80, 120, 160, 200)
+    assert reader.segment(3) == CONTAINER.segments[3]
+    assert reader.bytes_read == 64 + 120
+
+
+def test_a_file_on_disk_is_read_like_bytes(tmp_path):
+    path = tmp_path / "image.atdc"
+    path.write_bytes(FILES["segments"])
+    with FileSource(path) as source:
+        assert ContainerReader(source).segment(5) == CONTAINER.segments[5]
+        assert verify(source).ok
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_truncated():
+    class Shrinking(BytesSource):
+        def size(self):
+            return 10_000
+
+    data = file_of(table=b"\xe8\x07" + bytes(4) + b"\0" + bytes(4))
+    with pytest.raises(TruncatedFileError, match=r"segment 0 .* 3 bytes left"):
+        ContainerReader(Shrinking(data)).segment(0)
+    with pytest.raises(TruncatedFileError, match="of segment 1 "):
+        ContainerReader(Shrinking(file_of()[:20]))
+
+
+def test_a_cut_file_gives_its_whole_segments_and_names_the_others():
+    cut = FILES["segments"][: HEAD_SIZE + 40 + 80 + 119]
+    reader = ContainerReader(cut)
+    assert [reader.segment(index) for index in range(3)] == list(CONTAINER.segments[:3])
+    for index in (3, 4, 5):
+        with pytest.raises(TruncatedFileError, match=f"segment {index} "):
+            reader.segment(index)
+    with pytest.raises(TruncatedFileError):
+        reader.check_end()
+    assert [type(problem) for problem in verify(cut).problems] == [TruncatedFileError] * 3
+
+
+def test_a_damaged_segment_leaves_the_others_readable():
+    data = bytearray(FILES["segments"])
+    data[HEAD_SIZE + 40 + 5] ^= 1
+    data[-1] ^= 0x80
+    reader = ContainerReader(bytes(data))
+    for index in (0, 1, 3, 4):
+        assert reader.segment(index) == CONTAINER.segments[index]
+    for index in (2, 5):
+        with pytest.raises(CorruptFileError, match=f"segment {index}:"):
+            reader.segment(index)
+    found = verify(bytes(data) + b"!")
+    assert found.header == HEADER and not found.ok
+    assert [problem.where for problem in found.problems] == [
+        "segment 2", "segment 5", f"after the last segment (byte {len(data)})",
+    ]  # fmt: skip
+
+
+def test_a_reader_without_a_head_says_why():
+    found = verify(FILES["compact"][:9])
+    assert found.header is None
+    assert [type(problem) for problem in found.problems] == [TruncatedFileError]
+
+
+def test_a_segment_that_is_not_there_is_an_argument_error():
+    for data, index in ((FILES["segments"], 6), (FILES["segments"], -1), (FILES["compact"], 1)):
+        with pytest.raises(ArgumentError):
+            ContainerReader(data).segment(index)
+
+
+LISTED = (CHAIN, TaskGraph.independent(2), TaskGraph.independent(3), CHAIN)
+TWO = replace(HEADER, qualities=(0, 0), graph=0)
+
+
+def test_a_graph_goes_by_its_number_exactly_if_it_is_listed():
+    other = TaskGraph(((1,), ()))
+    assert [graph_code(graph, LISTED) for graph in (*LISTED, other)] == [0, 1, 2, 0, other]
+    for graph in (CHAIN, TaskGraph.independent(2), other):
+        assert replace(TWO, graph=graph_code(graph, LISTED)).resolve(LISTED) == graph
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [(4, "number 4"), (layout.MAX_LISTED_NUMBER, "number 4294967294"), (2, "of 3 tasks"), (3, "the same graph"),
+     (CHAIN, "number 0"), (TaskGraph.independent(2), "number 1")],
+)  # fmt: skip
+def test_a_graph_that_the_list_gives_otherwise_is_refused(graph, message):
+    header = unpack(pack(Container(replace(TWO, graph=graph), (Segment(b"", 0),) * 2))).header
+    with pytest.raises(CorruptFileError, match=message):
+        header.resolve(LISTED)
 
 
 def test_other_weights_are_refused_and_both_are_named():
@@ -206,10 +490,11 @@ def test_other_weights_are_refused_and_both_are_named():
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2}, {"kind": "video"}, {"fingerprint": b"abc"}, {"fingerprint": "abcd"}, {"height": 0},
-        {"width": 1 << 32}, {"width": 2.5}, {"task_count": 0}, {"task_count": 5}, {"task_count": 25},
-        {"qualities": (1, 2)}, {"qualities": (57,) * 6}, {"qualities": (-1,) * 6}, {"qualities": [1] * 6},
-        {"qualities": (0.5,) * 6}, {"graph": TaskGraph.independent(5)}, {"max_parents": 1}, {"max_parents": 6},
+        {"kind": "video"}, {"profile": "tiny"}, {"fingerprint": b"abc"}, {"fingerprint": "abcd"}, {"height": 0},
+        {"width": 0}, {"width": 1 << 32}, {"width": 2.5}, {"qualities": ()}, {"qualities": (1, 2)},
+        {"qualities": (0,) * 1025, "graph": 0}, {"qualities": (57,) * 6}, {"qualities": (-1,) * 6},
+        {"qualities": [1] * 6}, {"qualities": (0.5,) * 6}, {"graph": TaskGraph.independent(5)}, {"graph": -1},
+        {"graph": (1 << 32) - 1}, {"graph": None},
     ],
 )  # fmt: skip
 def test_a_header_that_no_file_can_hold_cannot_be_built(change):
@@ -217,9 +502,17 @@ def test_a_header_that_no_file_can_hold_cannot_be_built(change):
         replace(HEADER, **change)
 
 
-def test_a_container_has_one_segment_per_task():
+@pytest.mark.parametrize(("data", "check"), [("abc", 0), (b"", -1), (b"", 1 << 16), (b"", None)])
+def test_a_segment_that_no_file_can_hold_cannot_be_built(data, check):
     with pytest.raises(ArgumentError):
-        Container(HEADER, (b"",) * 5)
+        Segment(data, check)
+
+
+def test_a_container_has_one_segment_per_task_or_one_for_all():
+    with pytest.raises(ArgumentError):
+        Container(HEADER, (Segment(b"", 0),) * 5)
+    with pytest.raises(ArgumentError):
+        Container(COMPACT.header, (Segment(b"", 0),) * 6)
 
 
 def test_the_page_shows_the_table_of_the_code():
@@ -228,9 +521,46 @@ def test_the_page_shows_the_table_of_the_code():
         for line in PAGE.read_text(encoding="utf-8").splitlines()
         if line.startswith("| ") and line.count("|") == 4
     ]
-    assert rows[0] == ("field", "bytes", "content")
-    assert rows[1 : len(layout.FIELDS) + 1] == [(field.name, field.size, field.rule) for field in layout.FIELDS]
-    assert [row[0] for row in rows[len(layout.FIELDS) + 1 :]] == ["lengths", "segments", "checksum"]
+    tables = [list(rows[start + 1 :]) for start, row in enumerate(rows) if row == ("field", "bytes", "content")]
+    assert tables[0][: len(layout.FIELDS)] == [(field.name, field.size, field.rule) for field in layout.FIELDS]
+    assert [row[0] for row in tables[1][:3]] == ["table", "head check", "segments"]
+    assert [row[0] for row in tables[2]] == ["symbol check", "payload check", "payload"]
+
+
+def test_the_page_shows_two_files_as_they_are():
+    page = PAGE.read_text(encoding="utf-8")
+    fields = {"fingerprint": b"abcd", "kind": "image", "height": 256, "width": 256, "qualities": (32, 32)}
+    segments = Header(profile="segments", graph=0, **fields)
+    compact = Header(profile="compact", graph=CHAIN, **fields)
+    for container in (
+        Container(segments, (Segment(b"one", 1), Segment(b"two", 2))),
+        Container(compact, (Segment(b"both", 3),)),
+    ):
+        data = pack(container)
+        start = page.index(f"\n    {data.hex(' ')}\n")
+        # The parts below the file, put together, are the file.
+        below = page[start + 1 :].split("\n\n")[1]
+        named = "".join(
+            re.findall(r"\b(?:[0-9a-f]{2})+\b(?! of)", re.sub(r"\b(256|32/8)\b|version 1|graph 0", "", below))
+        )
+        assert named == data.hex()
+
+
+def test_the_page_s_numbers_of_graphs_are_right():
+    page = " ".join(PAGE.read_text(encoding="utf-8").split())
+    counts = [TaskGraph.count(tasks) for tasks in range(1, 7)]
+    assert "1, 3, 25, 543, 29,281, 3,781,503 of one to six tasks" in page
+    assert counts == [1, 3, 25, 543, 29281, 3781503]
+    assert "{5}, {}, {0, 1, 5}, {0, 4}, {0, 1, 2}, {}" in page
+    assert TaskGraph.unrank(1000000, 6).parents == ((5,), (), (0, 1, 5), (0, 4), (0, 1, 2), ())
+    assert "none for one task, 3 for six, 43 for 24" in page
+    assert [layout.rank_bytes(tasks) for tasks in (1, 6, 24)] == [0, 3, 43]
+
+
+def test_the_page_s_checks_are_those_of_the_letters_123456789():
+    page = PAGE.read_text(encoding="utf-8")
+    assert f"0x{binascii.crc_hqx(b'123456789', 0):04X}" in page
+    assert f"0x{zlib.crc32(b'123456789'):08X}" in page
 
 
 def test_the_page_names_real_errors_and_the_current_version():
@@ -238,4 +568,4 @@ def test_the_page_names_real_errors_and_the_current_version():
     named = set(re.findall(r"`(\w+Error)`", page))
     assert named >= {cls.__name__ for cls in BitstreamError.__subclasses__()}
     assert all(issubclass(getattr(errors, name), BitstreamError) for name in named)
-    assert f'version {layout.FORMAT_VERSION}: "{layout.FORMAT_TITLE}"' in page
+    assert f"# The ATDC file, version {layout.FORMAT_VERSION}\n" in page

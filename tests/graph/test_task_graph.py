@@ -74,13 +74,13 @@ def test_closing_a_path_names_a_real_cycle(graph: TaskGraph, data: st.DataObject
 
 @given(graphs())
 @settings(deadline=None)
-def test_order_sends_parents_first_and_otherwise_the_smallest_index(graph: TaskGraph) -> None:
+def test_order_sends_parents_first_layer_by_layer(graph: TaskGraph) -> None:
     assert sorted(graph.order) == list(range(graph.size))
-    sent: set[int] = set()
-    for task in graph.order:
-        available = [t for t in range(graph.size) if t not in sent and sent.issuperset(graph.parents[t])]
-        assert task == min(available)
-        sent.add(task)
+    for task in range(graph.size):
+        assert graph.layers[task] == max((graph.layers[parent] + 1 for parent in graph.parents[task]), default=0)
+        assert all(graph.order.index(parent) < graph.order.index(task) for parent in graph.parents[task])
+    places = [(graph.layers[task], task) for task in graph.order]
+    assert places == sorted(places)
 
 
 @given(graphs())

@@ -1,32 +1,48 @@
-"""The file around the segments: a header, one byte string per task, a checksum. ``docs/bitstream.md`` specifies it."""
+"""The file around the segments: a header, checks, and range-coded bytes. ``docs/bitstream.md`` specifies it.
+
+Two profiles share the header. ``segments`` has one segment per task, each with its length and checks, so that one task
+can be had without the others' bytes, and a damaged segment spoils itself alone (and what is predicted from it).
+``compact`` has one segment for all tasks and the fewest bytes around it.
+"""
 
 from __future__ import annotations
 
+import binascii
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from atdc.bitstream.layout import (
-    CHECKSUM_BYTES,
+    DAMAGED,
     FINGERPRINT_BYTES,
     FORMAT_VERSION,
     KINDS,
+    MAX_LISTED_NUMBER,
     MAX_QUALITY_STEP,
     MAX_TASKS,
+    PROFILES,
     VARINT_LIMIT,
     ByteReader,
     number_bytes,
     read_fields,
     write_fields,
 )
-from atdc.errors import ArgumentError, CorruptFileError, TruncatedFileError, WrongModelError
+from atdc.bitstream.sources import BytesSource, CountedSource, Source
+from atdc.errors import ArgumentError, BitstreamError, CorruptFileError, TruncatedFileError, WrongModelError
 from atdc.graph.task_graph import TaskGraph
 
-PIXEL_LIMIT = 1 << 28
-"""The largest image a reader takes by default: 16384 x 16384 pixels."""
+PIXEL_LIMIT = 1 << 26
+"""The largest image a reader takes by default: 8192 x 8192 pixels."""
 
-POSITION_LIMIT = 1 << 20
+POSITION_LIMIT = 1 << 18
 """The largest feature grid a reader takes by default: that image's at stride 16."""
+
+CHECK_BYTES = 2
+"""Of a payload check or a symbol check: CRC-16."""
+HEAD_CHECK_BYTES = 4
+"""Of the check of all that stands before the segments: CRC-32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,61 +52,96 @@ class Header:
     Args:
         fingerprint: 4 bytes that name the weights.
         kind: ``image``, or ``features`` for a file that was made without one.
+        profile: ``segments``, one per task, or ``compact``, one for all.
         height: of the image in pixels, or of the features in positions.
         width: likewise.
-        task_count: ``T``, 1 to 24.
         qualities: one per task, in eighths: 0 to 56 for quality 0 to 7.
-        graph: who is predicted from whom, over ``T`` tasks.
-        max_parents: the most parents a graph of these weights may give a task, 0 to ``T - 1``; it fixes how many
-            graphs there are, hence the bytes that the graph takes.
-        version: of the format.
+        graph: who is predicted from whom; as an integer, the graph of that number in the weights' list.
 
     Raises:
         ArgumentError: values that no file can hold.
 
-    >>> graph = TaskGraph(((), (0,)))
-    >>> header = Header(fingerprint=b"abcd", kind="image", height=256, width=256, task_count=2, qualities=(32, 32),
-    ...                 graph=graph, max_parents=1)
-    >>> pack(Container(header, (b"one", b"two"))).hex(" ")
-    '41 54 44 43 01 00 61 62 63 64 02 01 80 02 80 02 20 01 03 03 6f 6e 65 74 77 6f d8 c7 c3 a0'
+    >>> header = Header(fingerprint=b"abcd", kind="image", profile="segments", height=256, width=256,
+    ...                 qualities=(32, 32), graph=0)
+    >>> pack(Container(header, (Segment(b"one", 1), Segment(b"two", 2)))).hex(" ")
+    '41 54 44 43 10 61 62 63 64 02 80 02 00 20 01 03 a3 7c 00 01 03 08 4f 00 02 c2 f0 b6 f1 6f 6e 65 74 77 6f'
     """
 
     fingerprint: bytes
     kind: Literal["image", "features"]
+    profile: Literal["segments", "compact"]
     height: int
     width: int
-    task_count: int
     qualities: tuple[int, ...]
-    graph: TaskGraph
-    max_parents: int
-    version: int = FORMAT_VERSION
+    graph: TaskGraph | int
 
     def __post_init__(self) -> None:
         """Checks every value: a header that exists can be written and read back."""
-        _require(self.version == FORMAT_VERSION, "version", self.version, str(FORMAT_VERSION))
         _require(self.kind in KINDS, "kind", self.kind, " or ".join(KINDS))
+        _require(self.profile in PROFILES, "profile", self.profile, " or ".join(PROFILES))
         _require(
             type(self.fingerprint) is bytes and len(self.fingerprint) == FINGERPRINT_BYTES,
             "fingerprint", self.fingerprint, f"{FINGERPRINT_BYTES} bytes",
         )  # fmt: skip
-        for name, value, least, greatest in (
-            ("height", self.height, 1, VARINT_LIMIT - 1),
-            ("width", self.width, 1, VARINT_LIMIT - 1),
-            ("task_count", self.task_count, 1, MAX_TASKS),
-            ("max_parents", self.max_parents, 0, self.task_count - 1),
-        ):
-            _require(_is_integer(value, least, greatest), name, value, f"{least} to {greatest}")
+        for name, side in (("height", self.height), ("width", self.width)):
+            _require(_is_integer(side, 1, VARINT_LIMIT - 1), name, side, f"1 to {VARINT_LIMIT - 1}")
         _require(
             type(self.qualities) is tuple
-            and len(self.qualities) == self.task_count
+            and 1 <= len(self.qualities) <= MAX_TASKS
             and all(_is_integer(step, 0, MAX_QUALITY_STEP) for step in self.qualities),
-            "qualities", self.qualities, f"a tuple of {self.task_count} integers from 0 to {MAX_QUALITY_STEP}",
+            "qualities", self.qualities, f"a tuple of 1 to {MAX_TASKS} integers from 0 to {MAX_QUALITY_STEP}",
         )  # fmt: skip
-        _require(self.graph.size == self.task_count, "graph", self.graph, f"a graph of {self.task_count} tasks")
-        _require(
-            all(len(parents) <= self.max_parents for parents in self.graph.parents),
-            "graph", self.graph, f"at most {self.max_parents} parents per task",
-        )  # fmt: skip
+        if isinstance(self.graph, TaskGraph):
+            _require(self.graph.size == self.task_count, "graph", self.graph, f"a graph of {self.task_count} tasks")
+        else:
+            _require(
+                _is_integer(self.graph, 0, MAX_LISTED_NUMBER),
+                "graph", self.graph, f"a graph, or a number from 0 to {MAX_LISTED_NUMBER}",
+            )  # fmt: skip
+
+    @property
+    def version(self) -> int:
+        """Of the format."""
+        return FORMAT_VERSION
+
+    @property
+    def task_count(self) -> int:
+        """``T``, 1 to 1024."""
+        return len(self.qualities)
+
+    def resolve(self, listed: Sequence[TaskGraph]) -> TaskGraph:
+        """The task graph.
+
+        Args:
+            listed: the graphs that the weights keep, in their order.
+
+        Raises:
+            CorruptFileError: the list has no such number, or a graph of another size there, or the graph could have
+                been written with a smaller number, or is spelled out though it is in the list.
+
+        >>> header = Header(fingerprint=b"abcd", kind="image", profile="compact", height=16, width=16,
+        ...                 qualities=(32, 32), graph=1)
+        >>> header.resolve([TaskGraph.independent(2), TaskGraph(((), (0,)))]).edges
+        ((0, 1),)
+        """
+        if isinstance(self.graph, TaskGraph):
+            if self.graph in listed:
+                raise CorruptFileError(
+                    "graph", "a graph spelled out", f"number {listed.index(self.graph)} of the weights' list", DAMAGED
+                )
+            return self.graph
+        if self.graph >= len(listed):
+            raise CorruptFileError(
+                "graph", f"number {self.graph}", f"one of the {len(listed)} graphs that the weights list", DAMAGED
+            )
+        graph = listed[self.graph]
+        if graph.size != self.task_count:
+            raise CorruptFileError(
+                "graph", f"number {self.graph}, of {graph.size} tasks", f"a graph of {self.task_count} tasks", DAMAGED
+            )
+        if (first := listed.index(graph)) != self.graph:
+            raise CorruptFileError("graph", f"number {self.graph}", f"number {first}, the same graph", DAMAGED)
+        return graph
 
     def require_model(self, fingerprint: bytes) -> None:
         """Checks that the file was written with the weights of that fingerprint.
@@ -107,122 +158,287 @@ class Header:
             )
 
 
+def graph_code(graph: TaskGraph, listed: Sequence[TaskGraph]) -> TaskGraph | int:
+    """What a header says of a graph: its number in the weights' list, or the graph itself if it is not there.
+
+    >>> graph_code(TaskGraph(((), (0,))), [TaskGraph.independent(2), TaskGraph(((), (0,)))])
+    1
+    >>> graph_code(TaskGraph(((1,), ())), [])
+    TaskGraph(parents=((1,), ()))
+    """
+    return listed.index(graph) if graph in listed else graph
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Range-coded bytes, and a check of what they say.
+
+    Args:
+        data: the bytes.
+        symbol_check: CRC-16 of the decoded integers, 0 to 65535; only a decoder can tell whether it is right.
+
+    Raises:
+        ArgumentError: values that no file can hold.
+    """
+
+    data: bytes
+    symbol_check: int
+
+    def __post_init__(self) -> None:
+        """Checks both values."""
+        _require(
+            type(self.data) is bytes and len(self.data) < VARINT_LIMIT,
+            "segment", type(self.data).__name__, f"fewer than {VARINT_LIMIT} bytes",
+        )  # fmt: skip
+        _require(_is_integer(self.symbol_check, 0, 0xFFFF), "symbol_check", self.symbol_check, "0 to 65535")
+
+
 @dataclass(frozen=True)
 class Container:
     """A whole file.
 
     Args:
         header: what it says about itself.
-        segments: the range-coded bytes of each task, by task index.
+        segments: one per task, by task index; exactly one if the profile is ``compact``.
 
     Raises:
-        ArgumentError: not one segment per task.
+        ArgumentError: another number of segments.
     """
 
     header: Header
-    segments: tuple[bytes, ...]
+    segments: tuple[Segment, ...]
 
     def __post_init__(self) -> None:
-        """Checks that there is one segment per task."""
-        _require(
-            len(self.segments) == self.header.task_count,
-            "segments", f"{len(self.segments)} of them", f"{self.header.task_count}, one per task",
-        )  # fmt: skip
+        """Checks that there are as many segments as the profile wants."""
+        expected = 1 if self.header.profile == "compact" else self.header.task_count
+        _require(len(self.segments) == expected, "segments", f"{len(self.segments)} of them", str(expected))
 
 
 def pack(container: Container) -> bytes:
     """The bytes of a file; :func:`unpack` gives the container back."""
     header = container.header
-    fields = write_fields(
+    head = write_fields(
         {
-            "version": header.version,
-            "kind": header.kind,
+            "form": (header.profile, header.kind),
             "fingerprint": header.fingerprint,
             "tasks": header.task_count,
-            "max_parents": header.max_parents,
             "height": header.height,
             "width": header.width,
             "quality": header.qualities,
             "graph": header.graph,
         }
     )
-    lengths = b"".join(number_bytes(len(segment)) for segment in container.segments)
-    data = b"".join((fields, lengths, *container.segments))
-    return data + zlib.crc32(data).to_bytes(CHECKSUM_BYTES, "big")
+    if header.profile == "compact":
+        (segment,) = container.segments
+        head += _check_bytes(segment.symbol_check)
+        return head + _check_bytes(_crc16(segment.data, _crc16(head))) + segment.data
+    for segment in container.segments:
+        head += number_bytes(len(segment.data)) + _check_bytes(_crc16(segment.data))
+        head += _check_bytes(segment.symbol_check)
+    head += zlib.crc32(head).to_bytes(HEAD_CHECK_BYTES, "big")
+    return head + b"".join(segment.data for segment in container.segments)
+
+
+class ContainerReader:
+    """Reads a file piece by piece: the head at once, each segment when it is asked for.
+
+    Args:
+        source: the file; any bytes are safe. No more is read or held than is asked for and there.
+        pixel_limit: the most pixels (height times width) of an image that the caller is ready to hold.
+        position_limit: the most positions of a file of kind ``features``.
+
+    Attributes:
+        header: what the file says about itself. In the profile ``segments`` it is checked; in ``compact`` it is once
+            the segment has been read.
+        lengths: bytes of each segment.
+
+    Raises:
+        BitstreamError: the class that fits: not an ATDC file, an unsupported version, truncated, or corrupt.
+
+    >>> header = Header(fingerprint=b"abcd", kind="image", profile="segments", height=256, width=256,
+    ...                 qualities=(32, 32), graph=0)
+    >>> reader = ContainerReader(pack(Container(header, (Segment(b"one" * 100, 1), Segment(b"two", 2)))))
+    >>> reader.lengths, reader.segment(1), reader.bytes_read
+    ((300, 3), Segment(data=b'two', symbol_check=2), 67)
+    """
+
+    header: Header
+    lengths: tuple[int, ...]
+
+    def __init__(
+        self, source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT
+    ) -> None:
+        self._source = CountedSource(BytesSource(source) if isinstance(source, bytes) else source)
+        reader = ByteReader(self._source)
+        self.header = _read_header(reader, pixel_limit, position_limit)
+        self._seed = 0
+        if self.header.profile == "compact":
+            symbol_check = _read_check(reader, "symbol check")
+            self._seed = _crc16(reader.data[: reader.position])
+            check = _read_check(reader, "payload check")
+            rows = [(self._source.size() - reader.position, check, symbol_check)]
+        else:
+            rows = [_read_row(reader, task) for task in range(self.header.task_count)]
+            _check_head(reader)
+        self.lengths, self._checks, self._symbol_checks = zip(*rows, strict=True)
+        self._offsets = (0, *accumulate(self.lengths))
+        self._start = reader.position
+        # What was fetched together with the head's last bytes is kept: nothing is read twice.
+        self._ahead = reader.data[reader.position :]
+
+    @property
+    def bytes_read(self) -> int:
+        """How many of the file's bytes have been read so far."""
+        return self._source.bytes_read
+
+    def segment(self, index: int) -> Segment:
+        """One segment, read alone and checked against its payload check.
+
+        Args:
+            index: the task's number, 0 to T - 1; 0 if the profile is ``compact``.
+
+        Raises:
+            ArgumentError: no such segment.
+            TruncatedFileError: the file ends within it.
+            CorruptFileError: its bytes do not fit the check.
+        """
+        _require(_is_integer(index, 0, len(self.lengths) - 1), "segment", index, f"0 to {len(self.lengths) - 1}")
+        where = "payload" if self.header.profile == "compact" else f"segment {index}"
+        offset, length = self._offsets[index], self.lengths[index]
+        left = max(0, self._source.size() - self._start - offset)
+        data = self._read(offset, min(length, left))
+        if len(data) < length:
+            raise TruncatedFileError(
+                f"{where} (byte {self._start + offset})", f"{len(data)} bytes left", f"{length} bytes", DAMAGED
+            )
+        _compare(where, self._checks[index], _crc16(data, self._seed), CHECK_BYTES)
+        return Segment(data, self._symbol_checks[index])
+
+    def check_end(self) -> None:
+        """Checks that the file ends where its last segment does.
+
+        Raises:
+            CorruptFileError: bytes follow.
+            TruncatedFileError: bytes are missing.
+        """
+        end, size = self._start + self._offsets[-1], self._source.size()
+        if size > end:
+            raise CorruptFileError(
+                f"after the last segment (byte {end})", f"{size - end} more bytes", "the end of the file", DAMAGED
+            )
+        if size < end:
+            raise TruncatedFileError("file", f"{size} bytes", f"{end} bytes", DAMAGED)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        """Bytes of the segments, ``offset`` counted from the first of them."""
+        known = self._ahead[offset : offset + length]
+        if len(known) == length:
+            return known
+        return known + self._source.read(self._start + offset + len(known), length - len(known))
 
 
 def unpack(data: bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT) -> Container:
     """The container in a file's bytes, every one of them checked.
 
+    Raises:
+        BitstreamError: as :class:`ContainerReader` and its methods.
+    """
+    reader = ContainerReader(data, pixel_limit=pixel_limit, position_limit=position_limit)
+    segments = tuple(reader.segment(index) for index in range(len(reader.lengths)))
+    reader.check_end()
+    return Container(reader.header, segments)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What can be said of a file without weights.
+
     Args:
-        data: the whole file; any bytes are safe: lengths are checked before anything is copied.
-        pixel_limit: the most pixels (height times width) of an image that the caller is ready to hold.
-        position_limit: the most positions of a file of kind ``features``.
-
-    Raises:
-        BitstreamError: the class that fits: not an ATDC file, an unsupported version, truncated, or corrupt.
+        header: None if the head is damaged.
+        problems: all that is wrong: with the head, or with segments by number, then with the file's end.
     """
-    reader = ByteReader(data)
-    header = _header(reader, pixel_limit, position_limit)
-    lengths = [reader.number(f"length of task {task}'s segment") for task in range(header.task_count)]
-    expected = sum(lengths) + CHECKSUM_BYTES
-    if reader.remaining < expected:
-        raise TruncatedFileError(
-            f"segments (byte {reader.position})",
-            f"{reader.remaining} bytes left",
-            f"{expected} bytes of segments and checksum",
-            "Get the file again from its source.",
-        )
-    if reader.remaining > expected:
-        raise CorruptFileError(
-            f"after the checksum (byte {reader.position + expected})",
-            f"{reader.remaining - expected} more bytes",
-            "the end of the file",
-            "Get the file again from its source.",
-        )
-    segments = tuple(reader.take(length, "segments") for length in lengths)
-    computed = zlib.crc32(data[: reader.position])
-    stored = int.from_bytes(reader.take(CHECKSUM_BYTES, "checksum"), "big")
-    if stored != computed:
-        raise CorruptFileError(
-            "checksum", f"{stored:08x}", f"{computed:08x} for these bytes", "Get the file again from its source."
-        )
-    return Container(header, segments)
+
+    header: Header | None
+    problems: tuple[BitstreamError, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
 
 
-def read_header(data: bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT) -> Header:
-    """The header alone, from a whole file or just its first bytes.
+def verify(
+    source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT
+) -> Verification:
+    """Checks whatever can be checked without weights, and goes on after a damaged segment.
 
-    The checksum stands at the end of the file, so it is not looked at: only :func:`unpack` vouches for what it returns.
-
-    Raises:
-        BitstreamError: as :func:`unpack`, for the bytes of the header.
+    >>> verify(b"GIF89a").problems[0].expected
+    "the magic bytes b'ATDC'"
     """
-    return _header(ByteReader(data), pixel_limit, position_limit)
+    try:
+        reader = ContainerReader(source, pixel_limit=pixel_limit, position_limit=position_limit)
+    except BitstreamError as error:
+        return Verification(None, (error,))
+    problems: list[BitstreamError] = []
+    for index in range(len(reader.lengths)):
+        try:
+            reader.segment(index)
+        except BitstreamError as error:
+            problems.append(error)
+    try:
+        reader.check_end()
+    except TruncatedFileError:
+        pass  # Said already of the segments that are cut.
+    except BitstreamError as error:
+        problems.append(error)
+    return Verification(reader.header, tuple(problems))
 
 
-def _header(reader: ByteReader, pixel_limit: int, position_limit: int) -> Header:
-    values = read_fields(reader)
-    area = values["height"] * values["width"]
-    limit, unit = (pixel_limit, "pixels") if values["kind"] == "image" else (position_limit, "positions")
-    if area > limit:
-        raise CorruptFileError(
-            "height and width",
-            f"{values['height']} x {values['width']}, {area} {unit}",
-            f"at most {limit} {unit}",
-            "If that size is meant, read the file with a higher limit.",
-        )
+def _read_header(reader: ByteReader, pixel_limit: int, position_limit: int) -> Header:
+    values = read_fields(reader, {"image": pixel_limit, "features": position_limit})
+    profile, kind = values["form"]
     return Header(
-        version=values["version"],
-        kind=values["kind"],
         fingerprint=values["fingerprint"],
-        task_count=values["tasks"],
-        max_parents=values["max_parents"],
+        kind=kind,
+        profile=profile,
         height=values["height"],
         width=values["width"],
         qualities=values["quality"],
         graph=values["graph"],
     )
+
+
+def _read_row(reader: ByteReader, task: int) -> tuple[int, int, int]:
+    """The length, the payload check and the symbol check of one task's segment."""
+    of = f"of segment {task}"
+    return reader.number(f"length {of}"), _read_check(reader, f"check {of}"), _read_check(reader, f"symbol check {of}")
+
+
+def _read_check(reader: ByteReader, field: str) -> int:
+    return int.from_bytes(reader.take(CHECK_BYTES, field), "big")
+
+
+def _check_bytes(check: int) -> bytes:
+    return check.to_bytes(CHECK_BYTES, "big")
+
+
+def _check_head(reader: ByteReader) -> None:
+    computed = zlib.crc32(reader.data[: reader.position])
+    _compare(
+        "head check", int.from_bytes(reader.take(HEAD_CHECK_BYTES, "head check"), "big"), computed, HEAD_CHECK_BYTES
+    )
+
+
+def _crc16(data: bytes, before: int = 0) -> int:
+    """CRC-16/XMODEM of bytes that follow others, whose CRC is ``before``."""
+    return binascii.crc_hqx(data, before)
+
+
+def _compare(where: str, stored: int, computed: int, count: int) -> None:
+    if stored != computed:
+        raise CorruptFileError(
+            where, f"check {stored:0{2 * count}x}", f"{computed:0{2 * count}x} for these bytes", DAMAGED
+        )
 
 
 def _is_integer(value: object, least: int, greatest: int) -> bool:

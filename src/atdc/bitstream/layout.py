@@ -6,10 +6,11 @@ set on all bytes but the last, below ``2**32`` and in as few bytes as possible, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from atdc.bitstream.sources import Source
 from atdc.errors import (
     ArgumentError,
     CorruptFileError,
@@ -22,40 +23,60 @@ from atdc.graph.task_graph import TaskGraph
 
 MAGIC = b"ATDC"
 FORMAT_VERSION = 1
-FORMAT_TITLE = "first container"
+PROFILES = ("segments", "compact")
 KINDS = ("image", "features")
 FINGERPRINT_BYTES = 4
-CHECKSUM_BYTES = 4
-MAX_TASKS = 24
-"""Keeps what a hostile file can make the numbering of graphs remember below 100 MB in all."""
+MAX_TASKS = 1024
+"""Any number that makes sense; it bounds what a hostile header can cost."""
+MAX_RANKED_TASKS = 24
+"""The most tasks whose graph is sent as a rank: its sums cost a reader a megabyte and some milliseconds."""
 MAX_QUALITY_STEP = 56
 """Quality 7 in steps of 1/8."""
 SEPARATE_QUALITIES = 255
 """In place of a quality: one byte per task follows."""
 VARINT_LIMIT = 1 << 32
+MAX_LISTED_NUMBER = VARINT_LIMIT - 2
+"""The graph field holds one more than the number, and 0 for a graph that is not listed."""
 
-_DAMAGED = "Get the file again from its source."
+DAMAGED = "Get the file again from its source."
+"""The cure for most of what can be wrong with a file."""
+_OTHER_RELEASE = "Use the release of atdc that wrote it."
+
+_FIRST_READ = 64
+"""Bytes: the whole head of a file of six tasks."""
 
 
 class ByteReader:
-    """Walks through bytes and never past their end.
+    """Walks through a source from its start, fetching a little at a time, and never past its end.
 
     Args:
-        data: the whole file, or its beginning.
+        source: the file.
 
-    >>> reader = ByteReader(bytes([5, 0x80, 0x02]))
-    >>> reader.number("tasks"), reader.number("width"), reader.remaining
-    (5, 256, 0)
+    Attributes:
+        data: all bytes fetched so far, from the first.
+        position: of the next byte.
+
+    >>> from atdc.bitstream.sources import BytesSource
+    >>> reader = ByteReader(BytesSource(bytes([5, 0x80, 0x02])))
+    >>> reader.number("tasks"), reader.number("width"), reader.position
+    (5, 256, 3)
     """
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._size = source.size()
+        self.data = b""
         self.position = 0
 
-    @property
-    def remaining(self) -> int:
-        """Bytes not read yet."""
-        return len(self.data) - self.position
+    def peek(self, count: int) -> bytes:
+        """The next ``count`` bytes, or as many as there are, without moving on."""
+        have, end = len(self.data), self.position + count
+        if end > have:
+            # Twice as many each time, so that even a long head takes few trips.
+            goal = min(max(end, 2 * have, _FIRST_READ), self._size)
+            if goal > have:
+                self.data += self._source.read(have, goal - have)
+        return self.data[self.position : end]
 
     def take(self, count: int, field: str) -> bytes:
         """The next ``count`` bytes.
@@ -63,12 +84,13 @@ class ByteReader:
         Raises:
             TruncatedFileError: fewer are left.
         """
-        if count > self.remaining:
+        data = self.peek(count)
+        if len(data) < count:
             raise TruncatedFileError(
-                f"{field} (byte {self.position})", f"{self.remaining} bytes left", f"{count} bytes", _DAMAGED
+                f"{field} (byte {self.position})", f"{len(data)} bytes left", f"{count} bytes", DAMAGED
             )
         self.position += count
-        return self.data[self.position - count : self.position]
+        return data
 
     def number(self, field: str) -> int:
         """The next varint.
@@ -85,13 +107,25 @@ class ByteReader:
             if byte < 0x80:
                 break
             if shift >= 35:
-                raise CorruptFileError(f"{field} (byte {start})", "a number without end", "at most 5 bytes", _DAMAGED)
+                raise CorruptFileError(f"{field} (byte {start})", "a number without end", "at most 5 bytes", DAMAGED)
         if value >= VARINT_LIMIT:
-            raise CorruptFileError(f"{field} (byte {start})", str(value), f"a number below {VARINT_LIMIT}", _DAMAGED)
+            raise CorruptFileError(f"{field} (byte {start})", str(value), f"a number below {VARINT_LIMIT}", DAMAGED)
         if byte == 0 and shift > 7:
             raise CorruptFileError(
-                f"{field} (byte {start})", f"{value} in {shift // 7} bytes", "as few bytes as possible", _DAMAGED
+                f"{field} (byte {start})", f"{value} in {shift // 7} bytes", "as few bytes as possible", DAMAGED
             )
+        return value
+
+    def number_within(self, field: str, least: int, greatest: int) -> int:
+        """The next varint, which lies in a range.
+
+        Raises:
+            BitstreamError: as :meth:`number`, or CorruptFileError because it lies elsewhere.
+        """
+        start = self.position
+        value = self.number(field)
+        if not least <= value <= greatest:
+            raise CorruptFileError(f"{field} (byte {start})", str(value), f"{least} to {greatest}", DAMAGED)
         return value
 
 
@@ -114,13 +148,13 @@ def number_bytes(value: int) -> bytes:
     return bytes(data)
 
 
-def graph_bytes(tasks: int, max_parents: int) -> int:
-    """Bytes of the graph field: enough for the ranks of all graphs of that many tasks and parents, and no more.
+def rank_bytes(tasks: int) -> int:
+    """Bytes of a graph's rank: enough for the ranks of all graphs of that many tasks, and no more.
 
-    >>> graph_bytes(6, 2), graph_bytes(1, 0)
-    (3, 0)
+    >>> rank_bytes(1), rank_bytes(6), rank_bytes(24)
+    (0, 3, 43)
     """
-    return ((TaskGraph.count(tasks, max_parents) - 1).bit_length() + 7) // 8
+    return ((TaskGraph.count(tasks) - 1).bit_length() + 7) // 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +164,8 @@ class Field:
     Attributes:
         name: what errors and documents call it.
         size: its bytes, in words.
-        rule: what it holds, and what is refused.
-        read: takes the reader and the fields before it; gives the value, or raises a BitstreamError.
+        rule: what it holds.
+        read: takes the reader and the values before it; gives the value, or raises a BitstreamError.
         write: takes all values; gives the bytes.
     """
 
@@ -143,7 +177,7 @@ class Field:
 
 
 def _read_magic(reader: ByteReader, _: Mapping[str, Any]) -> bytes:
-    found = reader.data[: len(MAGIC)]
+    found = reader.peek(len(MAGIC))
     if not found or not MAGIC.startswith(found):
         raise NotAnAtdcFileError(
             "file", f"it begins with {found!r}" if found else "0 bytes", f"the magic bytes {MAGIC!r}", "Check the path."
@@ -151,32 +185,42 @@ def _read_magic(reader: ByteReader, _: Mapping[str, Any]) -> bytes:
     return reader.take(len(MAGIC), "magic")
 
 
-def _read_version(reader: ByteReader, _: Mapping[str, Any]) -> int:
-    version = reader.take(1, "version")[0]
+def _read_form(reader: ByteReader, _: Mapping[str, Any]) -> tuple[str, str]:
+    form = reader.take(1, "form")[0]
+    version, profile, kind = form >> 4, form >> 1 & 7, form & 1
     if version != FORMAT_VERSION:
-        raise UnsupportedVersionError(
-            "version", str(version), f"{FORMAT_VERSION} ('{FORMAT_TITLE}')", "Use the release of atdc that wrote it."
+        raise UnsupportedVersionError("version", f"version {version}", f"version {FORMAT_VERSION}", _OTHER_RELEASE)
+    if profile >= len(PROFILES):
+        known = ", ".join(f"{number} ({name})" for number, name in enumerate(PROFILES))
+        raise UnsupportedVersionError("profile", f"profile {profile}", f"one of {known}", _OTHER_RELEASE)
+    return PROFILES[profile], KINDS[kind]
+
+
+def _write_form(values: Mapping[str, Any]) -> bytes:
+    profile, kind = values["form"]
+    return bytes([FORMAT_VERSION << 4 | PROFILES.index(profile) << 1 | KINDS.index(kind)])
+
+
+def _read_width(reader: ByteReader, before: Mapping[str, Any]) -> int:
+    height: int = before["height"]
+    written = reader.number("width")
+    if written == height:
+        raise CorruptFileError("width", f"{height}, the height once more", "0, which means the same", DAMAGED)
+    width = written or height
+    kind = before["form"][1]
+    limit, unit = before["area_limits"][kind], "pixels" if kind == "image" else "positions"
+    if height * width > limit:
+        raise CorruptFileError(
+            "height and width",
+            f"{height} x {width}, {height * width} {unit}",
+            f"at most {limit} {unit}",
+            "If that size is meant, read the file with a higher limit.",
         )
-    return version
+    return width
 
 
-def _read_kind(reader: ByteReader, _: Mapping[str, Any]) -> str:
-    kind = reader.take(1, "kind")[0]
-    if kind >= len(KINDS):
-        known = ", ".join(f"{number} ({name})" for number, name in enumerate(KINDS))
-        raise UnsupportedVersionError("kind", str(kind), known, "Use the release of atdc that wrote it.")
-    return KINDS[kind]
-
-
-def _read_within(field: str, least: int, greatest: Callable[[Mapping[str, Any]], int]) -> Callable[..., int]:
-    def read(reader: ByteReader, before: Mapping[str, Any]) -> int:
-        start = reader.position
-        value = reader.number(field)
-        if not least <= value <= greatest(before):
-            raise CorruptFileError(f"{field} (byte {start})", str(value), f"{least} to {greatest(before)}", _DAMAGED)
-        return value
-
-    return read
+def _write_width(values: Mapping[str, Any]) -> bytes:
+    return number_bytes(0 if values["width"] == values["height"] else values["width"])
 
 
 def _read_quality(reader: ByteReader, before: Mapping[str, Any]) -> tuple[int, ...]:
@@ -184,9 +228,9 @@ def _read_quality(reader: ByteReader, before: Mapping[str, Any]) -> tuple[int, .
     separate = first == SEPARATE_QUALITIES
     steps = tuple(reader.take(before["tasks"], "quality")) if separate else (first,) * before["tasks"]
     if max(steps) > MAX_QUALITY_STEP:
-        raise CorruptFileError("quality", f"{max(steps)} eighths", f"0 to {MAX_QUALITY_STEP}", _DAMAGED)
+        raise CorruptFileError("quality", f"{max(steps)} eighths", f"0 to {MAX_QUALITY_STEP}", DAMAGED)
     if separate and len(set(steps)) == 1:
-        raise CorruptFileError("quality", f"{steps[0]} for each task on its own", "it once for all", _DAMAGED)
+        raise CorruptFileError("quality", f"{steps[0]} for each task on its own", "it once for all", DAMAGED)
     return steps
 
 
@@ -195,64 +239,83 @@ def _write_quality(values: Mapping[str, Any]) -> bytes:
     return bytes([steps[0]]) if len(set(steps)) == 1 else bytes([SEPARATE_QUALITIES, *steps])
 
 
-def _read_graph(reader: ByteReader, before: Mapping[str, Any]) -> TaskGraph:
-    tasks, max_parents = before["tasks"], before["max_parents"]
-    rank = int.from_bytes(reader.take(graph_bytes(tasks, max_parents), "graph"), "big")
+def _read_graph(reader: ByteReader, before: Mapping[str, Any]) -> TaskGraph | int:
+    code = reader.number("graph")
+    if code:
+        return code - 1
+    tasks: int = before["tasks"]
     try:
-        return TaskGraph.unrank(rank, tasks, max_parents)
+        if tasks <= MAX_RANKED_TASKS:
+            return TaskGraph.unrank(int.from_bytes(reader.take(rank_bytes(tasks), "graph"), "big"), tasks)
+        return TaskGraph(tuple(_read_parent_lists(reader, tasks)))
     except GraphError as error:
-        raise CorruptFileError("graph", f"rank {rank}", error.expected, _DAMAGED) from error
+        raise CorruptFileError("graph", f"{error.where} {error.found}", error.expected, DAMAGED) from error
+
+
+def _read_parent_lists(reader: ByteReader, tasks: int) -> Iterator[tuple[int, ...]]:
+    left = tasks * (tasks - 1) // 2  # As many edges as an acyclic graph can have: more need not be held to be refused.
+    for task in range(tasks):
+        field = f"parents of task {task}"
+        count = reader.number_within(field, 0, min(left, tasks - 1))
+        left -= count
+        parents: list[int] = []
+        previous = -1
+        for _ in range(count):
+            previous += 1 + reader.number(field)
+            if previous >= tasks:
+                raise CorruptFileError(field, f"task {previous}", f"tasks from 0 to {tasks - 1}", DAMAGED)
+            parents.append(previous)
+        yield tuple(parents)
 
 
 def _write_graph(values: Mapping[str, Any]) -> bytes:
-    tasks, max_parents = values["tasks"], values["max_parents"]
-    graph: TaskGraph = values["graph"]
-    return graph.rank(max_parents).to_bytes(graph_bytes(tasks, max_parents), "big")
-
-
-def _varint_of(name: str) -> Callable[[Mapping[str, Any]], bytes]:
-    return lambda values: number_bytes(values[name])
+    graph: TaskGraph | int = values["graph"]
+    if isinstance(graph, int):
+        return number_bytes(graph + 1)
+    explicit = number_bytes(0)
+    if graph.size <= MAX_RANKED_TASKS:
+        return explicit + graph.rank().to_bytes(rank_bytes(graph.size), "big")
+    for parents in graph.parents:
+        gaps = [parent - previous - 1 for previous, parent in zip((-1, *parents), parents, strict=False)]
+        explicit += b"".join(number_bytes(number) for number in (len(parents), *gaps))
+    return explicit
 
 
 FIELDS: tuple[Field, ...] = (
     Field("magic", "4", "the letters `ATDC`", _read_magic, lambda values: MAGIC),
-    Field("version", "1", "1", _read_version, lambda values: bytes([values["version"]])),
     Field(
-        "kind", "1", "0: made from an image; 1: made from features alone",
-        _read_kind, lambda values: bytes([KINDS.index(values["kind"])]),
+        "form", "1",
+        "bits 7 to 4: version, 1; bits 3 to 1: profile, 0 `segments` or 1 `compact`; bit 0: kind, 0 made from an image "
+        "or 1 made from features alone",
+        _read_form, _write_form,
     ),
     Field(
         "fingerprint", "4", "names the weights",
         lambda reader, before: reader.take(FINGERPRINT_BYTES, "fingerprint"), lambda values: values["fingerprint"],
     ),
     Field(
-        "tasks", "varint", "number of tasks, 1 to 24",
-        _read_within("tasks", 1, lambda before: MAX_TASKS), _varint_of("tasks"),
+        "tasks", "varint", f"number of tasks, 1 to {MAX_TASKS}",
+        lambda reader, before: reader.number_within("tasks", 1, MAX_TASKS),
+        lambda values: number_bytes(values["tasks"]),
     ),
     Field(
-        "max_parents", "varint", "the most parents a task may have, 0 to tasks - 1",
-        _read_within("max_parents", 0, lambda before: before["tasks"] - 1), _varint_of("max_parents"),
+        "height", "varint", "of the image, or of the features if they are all there is; at least 1",
+        lambda reader, before: reader.number_within("height", 1, VARINT_LIMIT - 1),
+        lambda values: number_bytes(values["height"]),
     ),
-    Field(
-        "height", "varint", "of the image, or of the features if kind is 1; at least 1",
-        _read_within("height", 1, lambda before: VARINT_LIMIT - 1), _varint_of("height"),
-    ),
-    Field(
-        "width", "varint", "likewise",
-        _read_within("width", 1, lambda before: VARINT_LIMIT - 1), _varint_of("width"),
-    ),
+    Field("width", "varint", "likewise; 0 if it equals the height, and only then", _read_width, _write_width),
     Field(
         "quality", "1, or 1 + tasks",
         "eighths, 0 to 56, for all tasks; or 255, then one such byte per task, not all equal",
         _read_quality, _write_quality,
     ),
     Field(
-        "graph", "as many as the largest rank needs",
-        "rank of the task graph among those of that many tasks and parents, big-endian",
+        "graph", "varint, and more if it is 0",
+        "`n` + 1 for graph `n` of the weights' list; 0 for a graph that is not in it, which follows",
         _read_graph, _write_graph,
     ),
 )  # fmt: skip
-"""The header, in file order. What follows it has no names: lengths, segments, checksum."""
+"""The header, in file order; what follows it depends on the profile."""
 
 
 def write_fields(values: Mapping[str, Any]) -> bytes:
@@ -260,13 +323,17 @@ def write_fields(values: Mapping[str, Any]) -> bytes:
     return b"".join(field.write(values) for field in FIELDS)
 
 
-def read_fields(reader: ByteReader) -> dict[str, Any]:
+def read_fields(reader: ByteReader, area_limits: Mapping[str, int]) -> dict[str, Any]:
     """The header's values by name.
+
+    Args:
+        reader: at the start of the file.
+        area_limits: the most that height times width may be, for each kind.
 
     Raises:
         BitstreamError: the class that fits the first field that cannot be read.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"area_limits": area_limits}
     for field in FIELDS:
         values[field.name] = field.read(reader, values)
     return values

@@ -10,17 +10,12 @@ up the ideal bits of what passes, per image and task.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
 from atdc.bitstream.range_coder import RangeDecoder, RangeEncoder
 from atdc.errors import ArgumentError
 from atdc.numerics.tables import FrequencyTables
-
-_Item = TypeVar("_Item")
 
 
 class BitCount:
@@ -90,21 +85,23 @@ class CountingPort:
 
 
 class WritingPort:
-    """Writes one segment per image and task.
+    """Writes segments: one per image and task, or one per image.
 
     Args:
         tables: the probability tables.
         images: number of images.
         tasks: number of tasks.
+        together: all tasks of an image go into one segment, in the order in which they come.
 
     Attributes:
         bits: ideal bits, ``bits[image][task]``.
     """
 
-    def __init__(self, tables: FrequencyTables, images: int, tasks: int) -> None:
+    def __init__(self, tables: FrequencyTables, images: int, tasks: int, together: bool = False) -> None:
         self.bits = BitCount()
         self._tables = tables
-        self._encoders = [[RangeEncoder(tables) for _ in range(tasks)] for _ in range(images)]
+        self._together = together
+        self._encoders = [[RangeEncoder(tables) for _ in range(1 if together else tasks)] for _ in range(images)]
 
     def code(
         self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
@@ -115,74 +112,68 @@ class WritingPort:
             ArgumentError: no symbols, symbols that cannot be coded, or no such image or task.
         """
         symbols = _present(symbols)
-        _at(self._encoders, image, task).encode(symbols, table_index)
+        segment = 0 if self._together else task
+        if not (0 <= image < len(self._encoders) and 0 <= segment < len(self._encoders[image])):
+            raise ArgumentError("image and task", f"{image} and {task}", f"{len(self._encoders)} images, their tasks")
+        self._encoders[image][segment].encode(symbols, table_index)
         self.bits.add(image, task, float(self._tables.ideal_bits(symbols, table_index).sum()))
         return symbols
 
     def finish(self) -> list[list[bytes]]:
-        """The segments, by image, then by task."""
+        """The segments, by image, then by task (or one that holds all tasks)."""
         return [[encoder.finish() for encoder in row] for row in self._encoders]
 
 
 class ReadingPort:
-    """Reads the symbols of a batch back.
+    """Reads the symbols of one image back, segment by segment: :meth:`begin`, symbols, :meth:`end`.
 
     Args:
         tables: the writer's probability tables.
-        segments: by image, then by task; None for a segment that will not be read.
 
     Attributes:
-        bits: ideal bits of what has been read, ``bits[image][task]``.
+        bits: ideal bits of what has been read, ``bits[0][task]``.
     """
 
-    def __init__(self, tables: FrequencyTables, segments: Sequence[Sequence[bytes | None]]) -> None:
+    def __init__(self, tables: FrequencyTables) -> None:
         self.bits = BitCount()
         self._tables = tables
-        self._decoders = [
-            [
-                None if data is None else RangeDecoder(tables, data, f"segment of task {task}, image {image}")
-                for task, data in enumerate(row)
-            ]
-            for image, row in enumerate(segments)
-        ]
+        self._decoder: RangeDecoder | None = None
+
+    def begin(self, data: bytes, where: str) -> None:
+        """Goes to a segment; `where` is what to call it in an error."""
+        self._decoder = RangeDecoder(self._tables, data, where)
 
     def code(
         self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
     ) -> NDArray[np.int32]:
-        """The next symbols of that image and task, int32 ``(n,)``; ``symbols`` must be None.
+        """The next symbols, int32 ``(n,)``; ``symbols`` must be None.
 
         Raises:
             CorruptFileError: the segment stands for no symbols.
-            ArgumentError: symbols were given, or no such image, task or segment.
+            ArgumentError: symbols were given, or no segment was begun.
         """
         if symbols is not None:
             raise ArgumentError("symbols", f"{len(symbols)} of them", "None: a reader knows none")
-        decoder = _at(self._decoders, image, task)
-        if decoder is None:
-            raise ArgumentError("segments", f"None for task {task}, image {image}", "the segment's bytes")
-        decoded = decoder.decode(table_index)
+        decoded = self._begun().decode(table_index)
         self.bits.add(image, task, float(self._tables.ideal_bits(decoded, table_index).sum()))
         return decoded
 
-    def close(self) -> None:
-        """Checks that every segment given has been read to its end.
+    def end(self) -> None:
+        """Checks that the segment has been read to its end.
 
         Raises:
-            CorruptFileError: one has not, or its bytes are not what its symbols are written as.
+            CorruptFileError: it has not, or its bytes are not what its symbols are written as.
         """
-        for row in self._decoders:
-            for decoder in row:
-                if decoder is not None:
-                    decoder.close()
+        self._begun().close()
+        self._decoder = None
+
+    def _begun(self) -> RangeDecoder:
+        if self._decoder is None:
+            raise ArgumentError("segment", "none", "one that was begun")
+        return self._decoder
 
 
 def _present(symbols: NDArray[np.int32] | None) -> NDArray[np.int32]:
     if symbols is None:
         raise ArgumentError("symbols", "None", "the symbols to code: only a reader gets them from bytes")
     return symbols
-
-
-def _at(grid: list[list[_Item]], image: int, task: int) -> _Item:
-    if not (0 <= image < len(grid) and 0 <= task < len(grid[image])):
-        raise ArgumentError("image and task", f"{image} and {task}", f"{len(grid)} images and their tasks")
-    return grid[image][task]

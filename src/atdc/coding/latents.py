@@ -1,8 +1,10 @@
-"""Ports between the walk and what becomes of a latent: bits with gradients (training), or integers (coding)."""
+"""Ports between the walk and what becomes of latents: bits with gradients (training), integers (coding), or latents
+that are known already (decoding, once all integers are read)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -10,37 +12,38 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.config import ModelConfig
+from atdc.coding.entropy_coder import EntropyCoder
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.entropy import EntropyTwin
 from atdc.numerics.gaussian import gaussian_bits
-from atdc.numerics.quantise import lower_bound, quantised_mean, round_straight_through, scale_index
-
-LARGEST_SYMBOL = 2**15
-"""Symbols are clamped to ± this; a latent that far out is damage, not data."""
+from atdc.numerics.integer import Integers
+from atdc.numerics.quantise import MEANS_PER_STEP, lower_bound, round_straight_through
 
 
 class LatentPort(Protocol):
-    """What the walk hands every latent to."""
+    """What the walk hands every task's latents to."""
 
-    def code(self, images: Tensor, task: int, value: Tensor | None, mean: Tensor, log_scale: Tensor) -> Tensor:
-        """Codes one latent of some images' task and returns it as the decoder will see it.
+    def code(
+        self,
+        images: Tensor,
+        task: int,
+        quality: Tensor,
+        mask: Tensor,
+        sides: tuple[int, int],
+        latent: Tensor | None,
+        hyper: Tensor | None,
+    ) -> Tensor:
+        """Codes one task's latents and returns the latent as the decoder will see it, (n, M, rows, columns).
 
         Args:
             images: which images of the batch, (n,).
-            task: whose latent.
-            value: the latent in quantisation steps (n, C, h, w); None when reading.
-            mean: its mean, broadcastable to the latent's shape.
-            log_scale: its log standard deviation, (n, C, h, w).
+            task: whose latents.
+            quality: (n,).
+            mask: (n, T), 1 where a task is a parent; parents were coded before.
+            sides: rows and columns of the latent.
+            latent: in quantisation steps, (n, M, rows, columns); None when reading.
+            hyper: likewise, (n, H, rows/2, columns/2).
         """
-        ...
-
-
-class SymbolPort(Protocol):
-    """What the integer port hands symbols to: a counter, a writer or a reader."""
-
-    def code(
-        self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
-    ) -> NDArray[np.int32]:
-        """Takes (or, reading, returns) the symbols of one image's task, each with the table that describes it."""
         ...
 
 
@@ -50,17 +53,45 @@ class TrainingPort:
     Mixed quantisation after Minnen and Singh, "Channel-wise autoregressive entropy models" (ICIP 2020).
     """
 
-    def __init__(self, config: ModelConfig, batch: int, task_count: int) -> None:
-        self._log_smallest = math.log(config.scale_min)
-        self._bits = torch.zeros(batch, task_count)
+    def __init__(self, networks: CodecNetworks, twin: EntropyTwin, batch: int) -> None:
+        self._log_smallest = math.log(networks.config.scale_min)
+        self._networks, self._twin = networks, twin
+        self._batch = batch
+        self._bits = torch.zeros(batch, networks.task_count)
+        self._states: list[Tensor | None] = [None] * networks.task_count
 
     @property
     def bits(self) -> Tensor:
         """Bits per image and task, (B, T), differentiable."""
         return self._bits
 
-    def code(self, images: Tensor, task: int, value: Tensor | None, mean: Tensor, log_scale: Tensor) -> Tensor:
-        assert value is not None, "training codes known latents"
+    def code(
+        self,
+        images: Tensor,
+        task: int,
+        quality: Tensor,
+        mask: Tensor,
+        sides: tuple[int, int],
+        latent: Tensor | None,
+        hyper: Tensor | None,
+    ) -> Tensor:
+        assert latent is not None and hyper is not None, "training codes known latents"
+        twin = self._twin.task(task)
+        mean, log_scale = twin.hyper_prior(quality)
+        hyper = self._coded(images, task, hyper, mean, log_scale.expand_as(hyper))
+        states = [None if state is None else state[images] for state in self._states]
+        log_gain = self._networks.task(task).log_gain(quality)
+        mean, log_scale, hidden = twin.latent_prior(hyper, quality, mask, states, log_gain)
+        decoded = self._coded(images, task, latent, mean, log_scale)
+        state = twin.state(decoded, hidden, quality)
+        if len(images) < self._batch:
+            known = self._states[task]
+            known = torch.zeros(self._batch, *state.shape[1:]) if known is None else known
+            state = known.index_copy(0, images, state)
+        self._states[task] = state
+        return decoded
+
+    def _coded(self, images: Tensor, task: int, value: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
         noise = torch.rand_like(value) - 0.5
         bits = gaussian_bits(value - mean + noise, lower_bound(log_scale, self._log_smallest)).sum((1, 2, 3))
         self._bits = self._bits.index_put((images, torch.full_like(images, task)), bits, accumulate=True)
@@ -68,24 +99,50 @@ class TrainingPort:
 
 
 class IntegerPort:
-    """Rounds latents to integers and entropy parameters to table indices, and hands them to a symbol port."""
+    """Hands latents to the integer entropy coder; what comes back is exact."""
 
-    def __init__(self, config: ModelConfig, symbols: SymbolPort) -> None:
-        self._config = config
-        self._symbols = symbols
+    def __init__(self, coder: EntropyCoder) -> None:
+        self._coder = coder
 
-    def code(self, images: Tensor, task: int, value: Tensor | None, mean: Tensor, log_scale: Tensor) -> Tensor:
-        config = self._config
-        index = scale_index(log_scale, config.scale_min, config.scale_max, config.scale_count)
-        tables = index.to(torch.uint8).numpy()
-        mean = quantised_mean(mean)
-        given: NDArray[np.int32] | None = None
-        if value is not None:
-            rounded = torch.round(value - mean).clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
-            given = rounded.to(torch.int32).numpy()
-        coded = [
-            self._symbols.code(int(image), task, None if given is None else given[row].ravel(), tables[row].ravel())
-            for row, image in enumerate(images.tolist())
-        ]
-        symbols = torch.from_numpy(np.stack(coded).reshape(tables.shape))
-        return (symbols + mean).to(torch.float32)
+    def code(
+        self,
+        images: Tensor,
+        task: int,
+        quality: Tensor,
+        mask: Tensor,
+        sides: tuple[int, int],
+        latent: Tensor | None,
+        hyper: Tensor | None,
+    ) -> Tensor:
+        assert latent is not None and hyper is not None, "a reader decodes its integers first, see KnownPort"
+        parents = mask.numpy() > 0
+        decoded = self._coder.code(images.tolist(), task, parents, sides, _channels_last(latent), _channels_last(hyper))
+        return as_latent(decoded)
+
+
+class KnownPort:
+    """Gives back latents that were decoded before, by task, each (B, rows, columns, M) in sixteenths."""
+
+    def __init__(self, latents: Mapping[int, Integers]) -> None:
+        self._latents = latents
+
+    def code(
+        self,
+        images: Tensor,
+        task: int,
+        quality: Tensor,
+        mask: Tensor,
+        sides: tuple[int, int],
+        latent: Tensor | None,
+        hyper: Tensor | None,
+    ) -> Tensor:
+        return as_latent(self._latents[task][images.numpy()])
+
+
+def as_latent(sixteenths: Integers) -> Tensor:
+    """Integers (n, rows, columns, M) to float32 quantisation steps (n, M, rows, columns); exact below 2²⁰ steps."""
+    return torch.from_numpy(sixteenths.astype(np.float32) / MEANS_PER_STEP).permute(0, 3, 1, 2).contiguous()
+
+
+def _channels_last(value: Tensor) -> NDArray[np.float64]:
+    return value.permute(0, 2, 3, 1).double().numpy()

@@ -46,14 +46,8 @@ def schedule(graphs: Sequence[TaskGraph], wanted: Collection[int] | None = None)
     """
     groups: dict[tuple[int, int], list[int]] = {}
     for image, graph in enumerate(graphs):
-        needed = set(range(graph.size))
-        if wanted is not None:
-            needed = {ancestor for task in wanted for ancestor in graph.ancestors(task)} | set(wanted)
-        depth: dict[int, int] = {}
-        for task in graph.order:
-            depth[task] = 1 + max((depth[parent] for parent in graph.parents[task]), default=-1)
-            if task in needed:
-                groups.setdefault((depth[task], task), []).append(image)
+        for task in graph.order if wanted is None else graph.closure(wanted):
+            groups.setdefault((graph.layers[task], task), []).append(image)
     return [(task, images) for (_, task), images in sorted(groups.items())]
 
 
@@ -132,16 +126,13 @@ def code_task(
     Returns:
         The decoded normalised features (n, C, h, w), and the proxy loss (n,) unless reading.
     """
-    config, transforms = networks.config, networks.task(task)
+    transforms = networks.task(task)
     mean, log_variance = networks.predictor(task, shares, mask)
     latent = hyper = loss = None
     if target is not None:
         loss = proxy_loss(mean, log_variance, target)
         latent = transforms.analysis(target - mean, mean, log_variance, quality)
         hyper = transforms.hyper_analysis(latent)
-    hyper_mean, hyper_log_scale = transforms.hyper_prior(quality)
-    hyper_shape = (len(images), config.hyper_channels, shares.shape[2] // 4, shares.shape[3] // 4)
-    hyper = port.code(images, task, hyper, hyper_mean, hyper_log_scale.expand(hyper_shape))
-    latent_mean, latent_log_scale = transforms.hyper_synthesis(hyper, quality, mask)
-    latent = port.code(images, task, latent, latent_mean, latent_log_scale)
+    sides = shares.shape[2] // 2, shares.shape[3] // 2
+    latent = port.code(images, task, quality, mask, sides, latent, hyper)
     return mean + transforms.synthesis(latent, mean, log_variance, quality), loss

@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from atdc.bitstream.container import Container, pack, unpack
+from atdc.bitstream.container import Container, Segment, pack, unpack
 from atdc.bitstream.ports import WritingPort
-from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec
+from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, quality_steps
+from atdc.coding.entropy_coder import EntropyCoder
 from atdc.coding.latents import IntegerPort
 from atdc.coding.walk import walk
 from atdc.errors import AtdcError
@@ -126,7 +127,8 @@ def _recorded(codec: FeatureCodec, features: Tensor, quality: float, graph: Task
     normalised = (features - codec.mean[:, :, None, None]) / codec.deviation[:, :, None, None]
     qualities = torch.full((1, codec.task_count), float(quality))
     recorder = _Recorder()
-    port = IntegerPort(codec.config, recorder)
+    steps = np.array([quality_steps(quality, codec.task_count)])
+    port = IntegerPort(EntropyCoder(codec.entropy, recorder, steps))
     with torch.no_grad():
         walk(codec.networks, [graph], qualities, port, (features.shape[3], features.shape[4]), normalised)
     return recorder
@@ -134,10 +136,10 @@ def _recorded(codec: FeatureCodec, features: Tensor, quality: float, graph: Task
 
 def _write(codec: FeatureCodec, recorder: _Recorder, container: Container) -> bytes:
     """Range-codes recorded symbols and packs the file."""
-    port = WritingPort(codec.tables, 1, codec.task_count)
+    port = WritingPort(codec.entropy.tables, 1, codec.task_count, together=True)
     for task, symbols, table_index in recorder.passed:
         port.code(0, task, symbols, table_index)
-    return pack(Container(container.header, tuple(port.finish()[0])))
+    return pack(Container(container.header, (Segment(port.finish()[0][0], container.segments[0].symbol_check),)))
 
 
 def encode(
@@ -187,11 +189,12 @@ def decode_times(subject: Subject, images: NDArray[np.uint8], quality: float, qu
     """Milliseconds of reading all features of one file, of all heads, of both, and of one task from file to answer."""
     codec = subject.feature_codec
     one = ["depth_zbuffer"]
+    wanted = codec.task_indices(one)
     rows: list[dict[str, float]] = []
     files = [encode(subject, image[None], quality, DEFAULT_GRAPH)[0] for image in images]
 
     def answer_one(data: bytes) -> object:
-        return subject.answer_tensors(codec.read(data, one)[1], one)
+        return subject.answer_tensors(codec.restore([codec.integers.read(data, wanted)], wanted), one)
 
     for number in tqdm(range(-WARM_UP, len(images)), desc="decode", unit="image", disable=quiet):
         data = files[max(number, 0)]

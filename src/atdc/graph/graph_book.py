@@ -25,6 +25,7 @@ class GraphBook:
         fixed_mode: per whole quality, the most frequent exact graph.
         chain: per whole quality, the best order with all predecessors as parents.
         codebook: the M graphs among which `codebook` chooses per image, the same for every quality.
+        listed: the graphs that files name by number, usual ones first: a prior that makes the usual graph one byte.
         distortion: mean squared error per normalised feature element at each quality, (8, T).
         bits_per_error: ``w = −dR/dD``, bits of a task's segment per unit of summed squared error, (8, T).
     """
@@ -33,6 +34,7 @@ class GraphBook:
     fixed_mode: tuple[TaskGraph, ...]
     chain: tuple[TaskGraph, ...]
     codebook: tuple[TaskGraph, ...]
+    listed: tuple[TaskGraph, ...]
     distortion: NDArray[np.float64]
     bits_per_error: NDArray[np.float64]
 
@@ -41,7 +43,7 @@ class GraphBook:
         """Independent coding everywhere, with guessed distortions: where training starts."""
         alone = (TaskGraph.independent(task_count),) * (MAX_QUALITY + 1)
         guess = np.geomspace(0.6, 0.04, MAX_QUALITY + 1)[:, None].repeat(task_count, 1)
-        return cls(alone, alone, alone, alone[:1], guess, 0.5 / guess / np.log(2))
+        return cls(alone, alone, alone, alone[:1], alone[:1], guess, 0.5 / guess / np.log(2))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the weights' header."""
@@ -54,6 +56,7 @@ class GraphBook:
             "fixed_mode": plain(self.fixed_mode),
             "chain": plain(self.chain),
             "codebook": plain(self.codebook),
+            "listed": plain(self.listed),
             "distortion": np.round(self.distortion, 6).tolist(),
             "bits_per_error": np.round(self.bits_per_error, 6).tolist(),
         }
@@ -67,5 +70,6 @@ class GraphBook:
 
         return cls(
             graphs(values["fixed"]), graphs(values["fixed_mode"]), graphs(values["chain"]), graphs(values["codebook"]),
-            np.array(values["distortion"], np.float64), np.array(values["bits_per_error"], np.float64),
+            graphs(values["listed"]), np.array(values["distortion"], np.float64),
+            np.array(values["bits_per_error"], np.float64),
         )  # fmt: skip

@@ -29,7 +29,6 @@ Exact integers throughout. With the sums memoised, one rank or unrank takes O(T^
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -50,16 +49,17 @@ class TaskGraph:
         parents: for each task, the tasks it is predicted from. Kept as sorted tuples, so equal graphs are equal.
 
     Attributes:
-        order: the coding order, in which every task comes after its parents; among the tasks whose parents are all
-            there, the smallest index comes first. Encoder and decoder both derive it, so it is never sent.
+        layers: of each task, the length of its longest path from a root; 0 for roots.
+        order: the coding order: by layer, then by index, so that every task comes after its parents. Encoder and
+            decoder both derive it, so it is never sent.
 
     Raises:
         GraphError: no task at all, a parent out of range, a task among its own parents, a parent named twice, or a
             cycle (which is named).
 
     >>> graph = TaskGraph(((2,), (), (1,)))
-    >>> graph.order, graph.roots, graph.edges
-    ((1, 2, 0), (1,), ((1, 2), (2, 0)))
+    >>> graph.order, graph.layers, graph.roots, graph.edges
+    ((1, 2, 0), (2, 0, 1), (1,), ((1, 2), (2, 0)))
     >>> TaskGraph(((1,), (2,), (0,)))
     Traceback (most recent call last):
     atdc.errors.GraphError: task graph: found the cycle 0→2→1→0; expected no cycle. Drop one of these edges.
@@ -67,6 +67,7 @@ class TaskGraph:
 
     parents: tuple[tuple[int, ...], ...]
     order: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    layers: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Brings the parents to their canonical form, checks them, and derives the order."""
@@ -87,7 +88,9 @@ class TaskGraph:
                 if position and row[position - 1] == parent:
                     raise GraphError(f"parents of task {child}", f"task {parent} twice", "each parent once")
         object.__setattr__(self, "parents", parents)
-        object.__setattr__(self, "order", _topological_order(parents))
+        layers = _layers(parents)
+        object.__setattr__(self, "layers", layers)
+        object.__setattr__(self, "order", tuple(sorted(range(len(parents)), key=lambda task: (layers[task], task))))
 
     @classmethod
     def independent(cls, size: int) -> TaskGraph:
@@ -173,6 +176,19 @@ class TaskGraph:
                 waiting.extend(self.parents[ancestor])
         return tuple(sorted(found))
 
+    def closure(self, wanted: Iterable[int]) -> tuple[int, ...]:
+        """What must be decoded for some tasks, in coding order: their ancestors and themselves.
+
+        Raises:
+            GraphError: no such task.
+
+        >>> TaskGraph(((2,), (), ())).closure([0])
+        (2, 0)
+        """
+        tasks = list(wanted)
+        needed = {ancestor for task in tasks for ancestor in self.ancestors(task)} | set(tasks)
+        return tuple(task for task in self.order if task in needed)
+
     def describe(self, letters: Sequence[str]) -> str:
         """The graph for people, in coding order: a root as its letter, a child as ``child←parents``.
 
@@ -183,7 +199,7 @@ class TaskGraph:
             GraphError: not one letter per task.
 
         >>> TaskGraph(((3, 4), (), (), (), (3,), ())).describe("sktnda")
-        'k t n d←n s←nd a'
+        'k t n a d←n s←nd'
         >>> TaskGraph(((), (), (0, 1))).describe(["left", "right", "flow"])
         'left right flow←left,right'
         """
@@ -233,7 +249,8 @@ class TaskGraph:
         earlier: list[int] = []
         last: list[int] = []
         remaining = list(range(self.size))
-        for layer in _layers(self.parents):
+        for number in range(max(self.layers) + 1):
+            layer = [task for task, own in enumerate(self.layers) if own == number]
             placed, size, left = len(earlier) + len(last), len(layer), len(remaining) - len(layer)
             choices = _parent_choices(placed, len(last), limit)
             for larger in range(len(remaining), size, -1):
@@ -293,26 +310,29 @@ class TaskGraph:
             raise GraphError("task", str(task), f"0 to {self.size - 1}")
 
 
-def _topological_order(parents: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
-    """Kahn's algorithm with a heap, so the smallest available index goes first; raises GraphError on a cycle."""
+def _layers(parents: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """The layer of each task (Kahn's algorithm, one layer a round); raises GraphError on a cycle."""
     children: list[list[int]] = [[] for _ in parents]
     for child, row in enumerate(parents):
         for parent in row:
             children[parent].append(child)
     missing = [len(row) for row in parents]
-    available = [task for task, number in enumerate(missing) if number == 0]
-    order: list[int] = []
-    while available:
-        task = heapq.heappop(available)
-        order.append(task)
-        for child in children[task]:
-            missing[child] -= 1
-            if missing[child] == 0:
-                heapq.heappush(available, child)
-    if len(order) < len(parents):
+    layers = [0] * len(parents)
+    placed, layer = 0, [task for task, number in enumerate(missing) if number == 0]
+    while layer:
+        placed += len(layer)
+        following = []
+        for parent in layer:
+            for child in children[parent]:
+                missing[child] -= 1
+                if missing[child] == 0:  # its last parent is in this layer, so it belongs to the next
+                    layers[child] = layers[parent] + 1
+                    following.append(child)
+        layer = following
+    if placed < len(parents):
         cycle = "→".join(str(task) for task in _cycle(parents, missing))
         raise GraphError("task graph", f"the cycle {cycle}", "no cycle", "Drop one of these edges.")
-    return tuple(order)
+    return tuple(layers)
 
 
 def _cycle(parents: tuple[tuple[int, ...], ...], missing: list[int]) -> list[int]:
@@ -325,14 +345,6 @@ def _cycle(parents: tuple[tuple[int, ...], ...], missing: list[int]) -> list[int
             start = cycle.index(min(cycle))
             return [*cycle[start:], *cycle[: start + 1]]
         walk.append(step)
-
-
-def _layers(parents: tuple[tuple[int, ...], ...]) -> list[list[int]]:
-    """The layers of the numbering, each ascending: a task's layer is the length of its longest path from a root."""
-    depth = [0] * len(parents)
-    for task in _topological_order(parents):
-        depth[task] = max((depth[parent] + 1 for parent in parents[task]), default=0)
-    return [[task for task, own in enumerate(depth) if own == layer] for layer in range(max(depth) + 1)]
 
 
 def _limit(size: int, max_parents: int | None) -> int:

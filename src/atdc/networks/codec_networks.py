@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from atdc.config import ModelConfig
@@ -21,7 +20,7 @@ class CodecNetworks(nn.Module):
         self.config = config
         self.task_count = task_count
         self.predictor = Predictor(config, task_count)
-        self.transforms = nn.ModuleList([TaskTransforms(config, task_count) for _ in range(task_count)])
+        self.transforms = nn.ModuleList([TaskTransforms(config) for _ in range(task_count)])
         self.scorer = Scorer(config, task_count, pairs)
 
     def task(self, index: int) -> TaskTransforms:
@@ -29,13 +28,3 @@ class CodecNetworks(nn.Module):
         transforms = self.transforms[index]
         assert isinstance(transforms, TaskTransforms)
         return transforms
-
-    def entropy_in_double(self) -> None:
-        """Switches what computes entropy parameters to float64, so that batch size, threads and kernels, which move
-        last digits, do not move a table index between encoder and decoder on one machine."""
-        for index in range(self.task_count):
-            task = self.task(index)
-            for module in (task.hyper_first, task.hyper_up, task.hyper_last, task.hyper_quality, task.hyper_mean,
-                           task.hyper_log_scale, task.log_gain):  # fmt: skip
-                module.double()
-            task.parent_bias.data = task.parent_bias.data.to(torch.float64)

@@ -3,7 +3,9 @@
 ::
 
     r, μ, log σ ─ analysis ─▶ y (64 × h/2 × w/2) ─ ×gain(q) ─ quantise ─ ÷gain(q) ─ synthesis (sees μ, log σ) ─▶ r̂
-                              └ hyper-analysis ─▶ h (8 × h/4 × w/4) ─ quantise ─ hyper-synthesis ─▶ mean, scale of y
+                              └ hyper-analysis ─▶ h (8 × h/4 × w/4) ─ quantise
+
+Which probability table describes y and h is not decided here but by integers: :mod:`atdc.numerics.entropy_model`.
 """
 
 from __future__ import annotations
@@ -51,7 +53,6 @@ class QualityTable(nn.Module):
         low = quality.floor().clamp(0, MAX_QUALITY - 1)
         share = (quality - low)[:, None]
         index = low.long()
-        share = share.to(self.rows.dtype)
         values = self.rows[index] * (1 - share) + self.rows[index + 1] * share
         return values[:, :, None, None]
 
@@ -59,7 +60,7 @@ class QualityTable(nn.Module):
 class TaskTransforms(nn.Module):
     """Everything learned in one task's codec apart from the shared predictor."""
 
-    def __init__(self, config: ModelConfig, task_count: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         channels, width, latent = config.feature_channels, config.codec_width, config.latent_channels
         hyper, hyper_width = config.hyper_channels, config.hyper_width
@@ -83,22 +84,16 @@ class TaskTransforms(nn.Module):
             _conv(latent, hyper_width), nn.ReLU(), _conv(hyper_width, hyper_width, stride=2), nn.ReLU(),
             nn.Conv2d(hyper_width, hyper, 1),
         )  # fmt: skip
-        self.hyper_first = _conv(hyper, hyper_width)
-        self.hyper_up = nn.Sequential(nn.Conv2d(hyper_width, 4 * hyper_width, 1), nn.PixelShuffle(2))
-        self.hyper_last = _conv(hyper_width, 2 * latent)
         nn.init.zeros_(_last(self.analysis_layers).weight)
         nn.init.zeros_(_last(self.synthesis_merge).weight)
         # Steps of 16 at quality 0 and of 2/3 at quality 7, in units of the normalised features.
         self.log_gain = QualityTable(latent, math.log(1 / 16), math.log(3 / 2))
         self.log_inverse_gain = QualityTable(latent, math.log(16), math.log(2 / 3))
-        self.hyper_quality = QualityTable(hyper_width)
-        self.parent_bias = nn.Parameter(torch.zeros(task_count, hyper_width))
-        self.hyper_mean = QualityTable(hyper)
-        self.hyper_log_scale = QualityTable(hyper, -1.0, -1.0)
 
     @torch.no_grad()
-    def start_from_principal_components(self, features: Tensor) -> None:
-        """Sets the linear transforms to the principal components of normalised features (B, C, h, w)."""
+    def start_from_principal_components(self, features: Tensor) -> Tensor:
+        """Sets the linear transforms to the principal components of normalised features (B, C, h, w); returns the
+        deviation of each component, (M,)."""
         channels, latent = self.block.in_channels, self.block.out_channels
         blocks = F.unfold(features, 2, stride=2).transpose(1, 2).reshape(-1, 4 * channels).double()
         covariance = blocks.T @ blocks / len(blocks)
@@ -107,10 +102,8 @@ class TaskTransforms(nn.Module):
         deviation = values.flip(0)[:latent].clamp(min=1e-3).sqrt()
         self.block.weight.copy_(basis)
         self.unblock.weight.copy_(basis)
-        bias = self.hyper_last.bias
-        assert bias is not None
-        bias[:latent] = 0
-        bias[latent:] = deviation.log()
+        start: Tensor = deviation.float()
+        return start
 
     def _seen(self, mean: Tensor, log_variance: Tensor) -> list[Tensor]:
         return [mean, 0.5 * log_variance] if self.conditional else []
@@ -133,23 +126,3 @@ class TaskTransforms(nn.Module):
         """Latent to hyper-latent, (B, hyper, h/4, w/4)."""
         hyper: Tensor = self.hyper_analysis_layers(torch.asinh(latent))
         return hyper
-
-    def hyper_prior(self, quality: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log scale of the hyper-latent, each (B, hyper, 1, 1): a factorised density per channel."""
-        return self.hyper_mean(quality), self.hyper_log_scale(quality)
-
-    def hyper_synthesis(self, hyper: Tensor, quality: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log scale of the latent, each (B, M, h/2, w/2), from integers only.
-
-        Args:
-            hyper: decoded hyper-latent.
-            quality: (B,).
-            mask: (B, T), 1 where a task is a parent: who the parents are is known before any latent.
-        """
-        precision = self.parent_bias.dtype  # float64 when coding, see CodecNetworks.entropy_in_double
-        bias = (mask.to(precision) @ self.parent_bias)[:, :, None, None]
-        x = self.hyper_first(hyper.to(precision)) + self.hyper_quality(quality) + bias
-        x = torch.relu(self.hyper_up(torch.relu(x)))
-        mean, log_scale = self.hyper_last(x).chunk(2, 1)
-        log_gain = self.log_gain(quality)  # the network tells of the latent before its gain
-        return mean * torch.exp(log_gain), log_scale + log_gain

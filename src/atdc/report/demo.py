@@ -115,6 +115,7 @@ def run_demo(
     for name, rgb, original, data, second in zip(names, pictures, originals, files, seconds, strict=True):
         report(f"comparing {name}")
         inspection = codec.inspect(data)
+        assert inspection.graph is not None, "the codec knows its own graphs"
         uncompressed = codec.answers(rgb)
         shown.append(
             Shown(
@@ -122,7 +123,7 @@ def run_demo(
                 rgb=rgb,
                 original_size=original,
                 size_bytes=len(data),
-                task_bytes={task: int(row["bytes"]) for task, row in inspection.tasks.items()},
+                task_bytes={task: round(row["ideal_bits"] / 8) for task, row in inspection.tasks.items()},
                 parents=inspection.graph,
                 quality=inspection.quality,
                 decoded=read_answers(decoded_folder / name, uncompressed),

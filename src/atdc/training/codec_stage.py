@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from atdc.coding.latents import TrainingPort
 from atdc.coding.walk import walk
@@ -18,6 +18,7 @@ from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.entropy import EntropyTwin
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.data import NormalisedFeatures
@@ -97,6 +98,7 @@ def train_codec(
     epochs: int,
     lr: tuple[float, float],
     networks: CodecNetworks,
+    twin: EntropyTwin,
     task_networks: TaskNetworks,
     sampler: GraphSampler,
     train: NormalisedFeatures,
@@ -121,7 +123,7 @@ def train_codec(
     scale = loss_gap(bounds)
 
     def terms(features: Tensor, graphs: list[TaskGraph], quality: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        port = TrainingPort(networks.config, len(features), tasks)
+        port = TrainingPort(networks, twin, len(features))
         result = walk(networks, graphs, quality, port, (features.shape[3], features.shape[4]), features)
         assert result.proxy is not None
         error = (result.reconstruction - features).square().mean((2, 3, 4))
@@ -176,7 +178,8 @@ def train_codec(
             figures |= {f"bpe{level}": float(rate.mean()), f"mse{level}": float(error.mean())}
         return figures
 
+    module = nn.ModuleDict({"networks": networks, "entropy": twin})
     train_stage(
-        run, name, networks, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1],
+        run, name, module, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1],
         prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0,
     )  # fmt: skip

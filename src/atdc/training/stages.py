@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ from atdc.data.rooms import RoomsDataset, materialise
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.predictability import score_bits
+from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES, TASKS
@@ -40,6 +43,9 @@ from atdc.training.scorer_stage import teacher_costs, train_scorer
 from atdc.training.task_stage import load_targets, train_tasks
 
 Pairs = tuple[search.Pair, ...]
+
+_LISTED_GRAPHS = 1000
+"""So many graphs are kept with the weights, for files to name them by number."""
 
 
 def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None = None) -> Path:
@@ -81,8 +87,9 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     pairs = search.candidate_sets(len(TASKS), recipe.model.max_parents)
     networks = CodecNetworks(recipe.model, len(TASKS), pairs)
     sample = train_set.read(np.arange(min(400, len(train_set))))
+    twin = EntropyTwin(recipe.model, len(TASKS))
     for task in range(len(TASKS)):
-        networks.task(task).start_from_principal_components(sample[:, task])
+        twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample[:, task]))
     train_predictor(run, recipe, networks, train_set, val_set)
 
     rng = np.random.default_rng(recipe.seed)
@@ -95,16 +102,16 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     halves = (settings.epochs // 2, settings.epochs - settings.epochs // 2)
     middle = settings.lr * 0.4
     sampler = GraphSampler(recipe, book, scorer_costs(networks, train_set))
-    shared = (networks, task_networks, sampler, train_set, val_set)
+    shared = (networks, twin, task_networks, sampler, train_set, val_set)
     train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), *shared, None, bounds)
     train_codec(run, recipe, "codec_first", halves[0], (settings.lr, middle), *shared, train_data, bounds)
 
-    book = fit_scorer_to_codec(run, recipe, "first", networks, train_set, val_set, teacher_images, book, pairs)
+    book = fit_scorer_to_codec(run, recipe, "first", networks, twin, train_set, val_set, teacher_images, book, pairs)
     sampler = GraphSampler(recipe, book, scorer_costs(networks, train_set))
-    shared = (networks, task_networks, sampler, train_set, val_set)
+    shared = (networks, twin, task_networks, sampler, train_set, val_set)
     train_codec(run, recipe, "codec_second", halves[1], (middle, settings.lr_end), *shared, train_data, bounds)
     final_images = np.sort(rng.permutation(len(train_set))[: recipe.scorer.final_images])
-    book = fit_scorer_to_codec(run, recipe, "second", networks, train_set, val_set, final_images, book, pairs)
+    book = fit_scorer_to_codec(run, recipe, "second", networks, twin, train_set, val_set, final_images, book, pairs)
 
     card = {
         "recipe": recipe.name,
@@ -115,7 +122,8 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
         "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
         "lambda": [settings.lambda_min, settings.lambda_max],
     }
-    codec = Codec(task_networks, FeatureCodec(networks, TASK_NAMES, mean, deviation, book), card)
+    entropy = integers_of(twin, networks)
+    codec = Codec(task_networks, FeatureCodec(networks, entropy, TASK_NAMES, mean, deviation, book), card)
     path = out or run_path / f"{recipe.name}.safetensors"
     codec.save(path)
     print(json.dumps(card["stage_seconds"]))
@@ -178,12 +186,12 @@ def fit_scorer_to_predictor(
 
 
 def fit_scorer_to_codec(
-    run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, train: NormalisedFeatures,
+    run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, twin: EntropyTwin, train: NormalisedFeatures,
     val: NormalisedFeatures, images: NDArray[np.int64], book: GraphBook, pairs: Pairs,
 ) -> GraphBook:  # fmt: skip
     """Measures distortions and exchange rates, distils the scorer from the codec's own costs, chooses graphs anew."""
     frozen = copy_of(networks, recipe, pairs)
-    codec = FeatureCodec(frozen, TASK_NAMES, train.mean, train.deviation, book)
+    codec = FeatureCodec(frozen, integers_of(twin, networks), TASK_NAMES, train.mean, train.deviation, book)
     book = measured_rates(run, f"rates_{name}", codec, val)
     codec.book = book
 
@@ -205,7 +213,7 @@ def fit_scorer_to_codec(
 
 
 def copy_of(networks: CodecNetworks, recipe: Recipe, pairs: Pairs) -> CodecNetworks:
-    """A copy for coding (the codec switches its networks to evaluation and its entropy path to float64)."""
+    """A copy for coding (the codec switches its networks to evaluation)."""
     copy = CodecNetworks(recipe.model, networks.task_count, pairs)
     copy.load_state_dict(networks.state_dict())
     return copy
@@ -231,9 +239,7 @@ def measured_rates(run: RunFolder, name: str, codec: FeatureCodec, val: Normalis
     above = np.minimum(np.arange(MAX_QUALITY + 1) + 1, MAX_QUALITY)
     below = np.maximum(np.arange(MAX_QUALITY + 1) - 1, 0)
     slopes = -(bits[above] - bits[below]) / np.minimum(errors[above] - errors[below], -1e-6)
-    return GraphBook(
-        book.fixed, book.fixed_mode, book.chain, book.codebook, errors / state["elements"], np.maximum(slopes, 0.0)
-    )
+    return replace(book, distortion=errors / state["elements"], bits_per_error=np.maximum(slopes, 0.0))
 
 
 @torch.no_grad()
@@ -259,13 +265,15 @@ def choose_graphs(
     levels = np.arange(len(train_costs)) % (MAX_QUALITY + 1)
     rows = train_costs[np.arange(len(train_costs)), levels]
     rows = rows / train_costs[:, :, [pairs.index((c, ())) for c in range(tasks)]].sum(2).mean(0)[levels][:, None]
-    candidates = search.most_frequent(search.exact_batch(rows, tasks, limit), 1000)
+    candidates = search.most_frequent(search.exact_batch(rows, tasks, limit), _LISTED_GRAPHS)
     first = search.fixed(search.ScoreTable.of(tasks, rows.mean(0), limit), limit)
     codebook = search.build_codebook(rows[:4000], recipe.codec.codebook_size, first, candidates)
     every = search.candidate_sets(tasks, None)
     distortion = torch.from_numpy(book.distortion)
     means = score_bits(networks.predictor, val_features[:60], every, distortion).double().mean(0).numpy()
     chain = tuple(search.chain(search.ScoreTable.of(tasks, row)) for row in means)
-    chosen = GraphBook(fixed, mode, chain, codebook, book.distortion, book.bits_per_error)
+    usual = (*codebook, *fixed, *mode, *chain, TaskGraph.independent(tasks), *candidates)
+    listed = tuple(dict.fromkeys(usual))[:_LISTED_GRAPHS]
+    chosen = GraphBook(fixed, mode, chain, codebook, listed, book.distortion, book.bits_per_error)
     run.write_json(f"{name}.json", chosen.to_json())
     return chosen

@@ -1,0 +1,108 @@
+"""Latents to symbols and back: the integer entropy model meets whoever counts, writes or reads symbols."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.numerics.entropy_model import MEAN_BITS, EntropyModel
+from atdc.numerics.integer import Integers
+
+LARGEST_SYMBOL = 1 << 15
+"""Writers clamp symbols to ± this; a latent that far out is damage, not data."""
+
+
+class SymbolPort(Protocol):
+    """What symbols are handed to: a counter, a writer or a reader."""
+
+    def code(
+        self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
+    ) -> NDArray[np.int32]:
+        """Takes (or, reading, returns) the symbols of one image's task, each with the table that describes it."""
+        ...
+
+
+class EntropyCoder:
+    """Codes the latents of a batch, task by task, parents before children.
+
+    Args:
+        model: the entropy parameters.
+        symbols: counts, writes or reads.
+        steps: quality steps of each image and task, (B, T).
+
+    Attributes:
+        checks: by (image, task), the CRC-16/XMODEM of the decoded integers: hyper-latent, then latent, in sixteenths
+            of a step, int32, little-endian, by row, column and channel.
+    """
+
+    def __init__(self, model: EntropyModel, symbols: SymbolPort, steps: Integers) -> None:
+        self._model, self._symbols, self._steps = model, symbols, steps
+        self._states: dict[int, Integers] = {}
+        self._remembers = True
+        self.checks: dict[tuple[int, int], int] = {}
+
+    def beside(self, symbols: SymbolPort) -> EntropyCoder:
+        """A coder that knows the parents decoded so far, hands its symbols elsewhere, and remembers nothing of them."""
+        other = EntropyCoder(self._model, symbols, self._steps)
+        other._states, other._remembers = self._states, False
+        return other
+
+    def code(
+        self,
+        images: Sequence[int],
+        task: int,
+        parents: NDArray[np.bool_],
+        sides: tuple[int, int],
+        latent: NDArray[np.float64] | None = None,
+        hyper: NDArray[np.float64] | None = None,
+    ) -> Integers:
+        """Codes one task of some images.
+
+        Args:
+            images: which of the batch, (n,).
+            task: which task.
+            parents: (n, T), True where a task is a parent; parents were coded before.
+            sides: rows and columns of the latent, even; those of the hyper-latent are half of them.
+            latent: in quantisation steps (n, rows, columns, M); None when reading.
+            hyper: likewise, at half the size.
+
+        Returns:
+            The decoded latent in sixteenths of a step, (n, rows, columns, M).
+        """
+        model, rows = self._model, np.asarray(images, np.int64)
+        steps = self._steps[rows, task]
+        shape = (len(rows), sides[0] // 2, sides[1] // 2, model.hyper_channels)
+        mean, table = (
+            np.broadcast_to(row[:, None, None], shape) for row in model.hyper_prior(task, steps)
+        )  # the same everywhere
+        decoded_hyper = self._exchange(images, task, hyper, mean, table)
+        states = {parent: state[rows] for parent, state in self._states.items() if parents[:, parent].any()}
+        mean, table, hidden = model.latent_prior(task, steps, decoded_hyper, parents, states)
+        decoded = self._exchange(images, task, latent, mean, table)
+        if self._remembers:
+            state = model.state(task, steps, decoded, hidden)
+            self._states.setdefault(task, np.zeros((len(self._steps), *state.shape[1:]), np.int64))[rows] = state
+        for row, image in enumerate(images):
+            check = binascii.crc_hqx(decoded_hyper[row].astype("<i4").tobytes(), 0)
+            self.checks[image, task] = binascii.crc_hqx(decoded[row].astype("<i4").tobytes(), check)
+        return decoded
+
+    def _exchange(
+        self, images: Sequence[int], task: int, value: NDArray[np.float64] | None, mean: Integers, table: Integers
+    ) -> Integers:
+        """Rounds values to symbols around their means and codes them, or reads them; returns decoded sixteenths."""
+        symbols = None
+        if value is not None:
+            rounded = np.rint(value - mean / (1 << MEAN_BITS))
+            symbols = np.clip(rounded, -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int32)
+        tables = table.astype(np.uint8)
+        coded = [
+            self._symbols.code(image, task, None if symbols is None else symbols[row].ravel(), tables[row].ravel())
+            for row, image in enumerate(images)
+        ]
+        decoded: Integers = (np.stack(coded).reshape(mean.shape).astype(np.int64) << MEAN_BITS) + mean
+        return decoded

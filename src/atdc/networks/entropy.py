@@ -1,0 +1,189 @@
+"""The float twin of the integer entropy path: what training differentiates, and how its integers are made.
+
+The equations and the integers are those of :mod:`atdc.numerics.entropy_model`; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.transforms import QualityTable, TaskTransforms
+from atdc.numerics.entropy_model import (
+    ACTIVATION_BITS,
+    ACTIVATION_LIMIT,
+    GAIN_BITS,
+    HYPER_LIMIT,
+    LATENT_LIMIT,
+    MEAN_BITS,
+    STATE_LIMIT,
+    EntropyModel,
+    TaskEntropy,
+)
+from atdc.numerics.quantise import quantised_mean, scale_index, scales
+from atdc.numerics.tables import FrequencyTables
+
+_ACTIVATION_MAX = ACTIVATION_LIMIT / (1 << ACTIVATION_BITS)
+_STATE_MAX = STATE_LIMIT / (1 << ACTIVATION_BITS)
+_HYPER_MAX = HYPER_LIMIT / (1 << MEAN_BITS)
+
+
+class TaskEntropyTwin(nn.Module):
+    """One task's entropy parameters in floating point."""
+
+    def __init__(self, config: ModelConfig, task_count: int) -> None:
+        super().__init__()
+        hyper, width, latent = config.hyper_channels, config.hyper_width, config.latent_channels
+        self.first = nn.Conv2d(hyper, width, 3, padding=1)
+        self.up = nn.Conv2d(width, 4 * width, 1)
+        self.last = nn.Conv2d(width, 2 * latent, 3, padding=1)
+        self.quality = QualityTable(width)
+        self.parent_bias = nn.Parameter(torch.zeros(task_count, width))
+        self.hyper_mean = QualityTable(hyper)
+        self.hyper_log_scale = QualityTable(hyper, -1.0, -1.0)
+        self.own = nn.Conv2d(latent, config.state_channels, 3, padding=1)
+        self.hidden = nn.Conv2d(width, config.state_channels, 1)
+        self.state_quality = QualityTable(config.state_channels)
+        self.parents = nn.Parameter(torch.zeros(task_count, config.state_channels, width))
+
+    def start_from_deviation(self, deviation: Tensor) -> None:
+        """Sets the expected scale of each latent channel before its gain, (M,)."""
+        bias = self.last.bias
+        assert bias is not None
+        bias.data[: len(deviation)] = 0
+        bias.data[len(deviation) :] = deviation.log()
+
+    def hyper_prior(self, quality: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log scale of the hyper-latent, each (B, H, 1, 1): a factorised density per channel."""
+        return self.hyper_mean(quality), self.hyper_log_scale(quality)
+
+    def latent_prior(
+        self, hyper: Tensor, quality: Tensor, mask: Tensor, states: list[Tensor | None], log_gain: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and log scale of the latent, each (B, M, h/2, w/2), and the hidden activations, from integers only.
+
+        Args:
+            hyper: decoded hyper-latent (B, H, h/4, w/4).
+            quality: (B,).
+            mask: (B, T), 1 where a task is a parent.
+            states: by task, the state (B, Z, h/2, w/2) of those that are parents of some image.
+            log_gain: logarithm of the latent's gain, (B, M, 1, 1): the networks tell of the latent before its gain.
+        """
+        x = self.first(hyper.clamp(-_HYPER_MAX, _HYPER_MAX)) + self.quality(quality)
+        x = torch.relu(x + (mask @ self.parent_bias)[:, :, None, None]).clamp(max=_ACTIVATION_MAX)
+        x = F.pixel_shuffle(self.up(x), 2)
+        for parent, state in enumerate(states):
+            if state is not None and bool(mask[:, parent].any()):
+                given = torch.einsum("bzhw,zc->bchw", state, self.parents[parent])
+                x = x + given * mask[:, parent, None, None, None]
+        x = torch.relu(x).clamp(max=_ACTIVATION_MAX)
+        mean, log_scale = self.last(x).chunk(2, 1)
+        return mean * torch.exp(log_gain), log_scale + log_gain, x
+
+    def state(self, latent: Tensor, hidden: Tensor, quality: Tensor) -> Tensor:
+        """What the children are given, (B, Z, h/2, w/2), from the decoded latent and its hidden activations."""
+        whole = torch.round(latent.detach()).clamp(-LATENT_LIMIT, LATENT_LIMIT)
+        x = self.own(torch.asinh(whole)) + self.hidden(hidden) + self.state_quality(quality)
+        return torch.relu(x).clamp(max=_STATE_MAX)
+
+
+class EntropyTwin(nn.ModuleList):
+    """The twins of all tasks."""
+
+    def __init__(self, config: ModelConfig, task_count: int) -> None:
+        super().__init__([TaskEntropyTwin(config, task_count) for _ in range(task_count)])
+
+    def task(self, index: int) -> TaskEntropyTwin:
+        """One task's twin."""
+        twin = self[index]
+        assert isinstance(twin, TaskEntropyTwin)
+        return twin
+
+
+@torch.no_grad()
+def integers_of(twin: EntropyTwin, networks: CodecNetworks) -> EntropyModel:
+    """The integer entropy model of a trained twin: every quality step's constants, weights in fixed point, tables.
+
+    Weights get as many fractional bits as keep them below 2¹⁵, at most 14; activations have 8. Done once, after
+    training, on one machine: readers get the integers.
+    """
+    config = networks.config
+    tables = FrequencyTables.gaussian(scales(config.scale_min, config.scale_max, config.scale_count))
+    models = [_task_integers(twin.task(i), networks.task(i), config) for i in range(networks.task_count)]
+    return EntropyModel(tuple(models), tables)
+
+
+def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: ModelConfig) -> TaskEntropy:
+    steps = torch.arange(MAX_QUALITY * QUALITY_STEPS_PER_UNIT + 1) / QUALITY_STEPS_PER_UNIT
+    width, latent = config.hyper_width, config.latent_channels
+    log_step = math.log(config.scale_max / config.scale_min) / (config.scale_count - 1)
+
+    def of_steps(table: QualityTable) -> NDArray[np.float64]:
+        return _array(table(steps)[:, :, 0, 0])
+
+    hyper_mean, hyper_log_scale = twin.hyper_prior(steps)
+    first, up, last, own, hidden = (
+        _array(layer.weight).transpose(2, 3, 1, 0) for layer in (twin.first, twin.up, twin.last, twin.own, twin.hidden)
+    )
+    # PixelShuffle's channels are (c, row, column); ours are (row, column, c).
+    up = up.reshape(1, 1, width, width, 4).transpose(0, 1, 2, 4, 3).reshape(1, 1, width, 4 * width)
+    up_bias = _array(twin.up.bias).reshape(width, 4).T.ravel()
+    last_bias = _array(twin.last.bias)
+    means, counts = last[..., :latent], last[..., latent:] / log_step
+    count_bias = (last_bias[latent:] - math.log(config.scale_min)) / log_step
+    log_gain = of_steps(transforms.log_gain)
+    parents = _array(twin.parents)
+    fractions = [_fraction(first), _fraction(up, parents), _fraction(means), _fraction(counts), _fraction(own, hidden)]
+    first_unit, up_unit = MEAN_BITS + fractions[0], ACTIVATION_BITS + fractions[1]
+    mean_unit, count_unit, own_unit = (ACTIVATION_BITS + bits for bits in fractions[2:])
+    index = scale_index(hyper_log_scale, config.scale_min, config.scale_max, config.scale_count)
+    return TaskEntropy(
+        fractions=np.array(fractions, np.int32),
+        hyper_mean=_fixed(_array(quantised_mean(hyper_mean))[:, :, 0, 0], MEAN_BITS),
+        hyper_table=_fixed(_array(index)[:, :, 0, 0], 0),
+        first=_weight(first, fractions[0]),
+        first_bias=_fixed(of_steps(twin.quality) + _array(twin.first.bias), first_unit),
+        parent_bias=_fixed(_array(twin.parent_bias), first_unit),
+        up=_weight(up, fractions[1]),
+        up_bias=_fixed(up_bias, up_unit),
+        parents=_weight(parents, fractions[1]),
+        last_mean=_weight(means, fractions[2]),
+        last_mean_bias=_fixed(last_bias[:latent], mean_unit),
+        last_scale=_weight(counts, fractions[3]),
+        last_scale_bias=_fixed(count_bias, count_unit),
+        gain=_fixed(np.exp(log_gain), GAIN_BITS),
+        gain_tables=_fixed(log_gain / log_step, count_unit),
+        own=_weight(own, fractions[4]),
+        hidden=_weight(hidden, fractions[4]),
+        state_bias=_fixed(of_steps(twin.state_quality) + _array(twin.own.bias) + _array(twin.hidden.bias), own_unit),
+        asinh=_weight(np.arcsinh(np.arange(-LATENT_LIMIT, LATENT_LIMIT + 1)), ACTIVATION_BITS),
+    )
+
+
+def _array(value: Tensor | None) -> NDArray[np.float64]:
+    assert value is not None
+    return value.detach().double().numpy()
+
+
+def _fraction(*weights: NDArray[np.float64]) -> int:
+    largest = max(float(np.abs(weight).max(initial=0.0)) for weight in weights)
+    return max(0, min(14, 14 - math.ceil(math.log2(largest)) if largest > 0 else 14))
+
+
+def _fixed(values: NDArray[np.float64], bits: int) -> NDArray[np.int32]:
+    limit = (1 << 31) - 1
+    fixed: NDArray[np.int32] = np.clip(np.rint(values * 2.0**bits), -limit, limit).astype(np.int32)
+    return fixed
+
+
+def _weight(values: NDArray[np.float64], bits: int) -> NDArray[np.int16]:
+    limit = (1 << 15) - 1
+    weight: NDArray[np.int16] = np.clip(np.rint(values * 2.0**bits), -limit, limit).astype(np.int16)
+    return weight

@@ -1,0 +1,245 @@
+"""The integer entropy model: which probability table describes each symbol, from already decoded integers only.
+
+Per task, in sixteenths of a quantisation step where a value is a mean or a latent::
+
+    hyper-latent ĥ   mean and table: per quality step and channel, constants
+    latent ŷ         x = relu(up(relu(first·ĥ + quality bias + Σ_p parent bias)) + Σ_p parent_p · state_p)
+                     mean = gain(q)·(last_mean · x),   table = last_scale · x + gain(q)
+    state            s = relu(own · asinh(ŷ) + hidden · x + quality bias),   what the children's x is given
+
+Nothing here is a float but the products of :mod:`atdc.numerics.integer`, which are exact. The float twin of these
+equations, :mod:`atdc.networks.entropy`, is for training only. Pictures are (images, rows, columns, channels).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.errors import WeightsError
+from atdc.numerics.integer import IntegerConv, Integers, clamped, rounded_shift, unfold_pixels
+from atdc.numerics.tables import FrequencyTables
+
+MEAN_BITS = 4
+"""Means and latents are integers in 1/16 of a quantisation step."""
+ACTIVATION_BITS = 8
+"""Activations are integers in 1/256."""
+GAIN_BITS = 16
+"""Gains are integers in 1/65536."""
+ACTIVATION_LIMIT = (1 << 15) - 1
+"""The greatest activation, 128 less a bit."""
+STATE_LIMIT = 16 << ACTIVATION_BITS
+"""The greatest state, 16."""
+HYPER_LIMIT = 512 << MEAN_BITS
+"""Decoded hyper-latents count no further than ± 512 steps."""
+LATENT_LIMIT = 256
+"""Decoded latents count no further than ± 256 steps in a state."""
+MEAN_LIMIT = 1 << 19
+"""The greatest magnitude of a mean, in sixteenths."""
+
+_ASINH_LIMIT = 1 << 12
+
+
+@dataclass(frozen=True, eq=False)
+class TaskEntropy:
+    """One task's integers. ``S`` quality steps, ``T`` tasks, ``W`` hidden, ``M`` latent, ``H`` hyper, ``Z`` state
+    channels.
+
+    Attributes:
+        fractions: fractional bits of the weights of first, up (and parents), last_mean, last_scale, own (and hidden).
+        hyper_mean: (S, H), sixteenths.
+        hyper_table: (S, H).
+        first: (3, 3, H, W).
+        first_bias: (S, W), in units of first's sums.
+        parent_bias: (T, W), likewise.
+        up: (1, 1, W, 4·W), output ``(2·row + column)·W + channel`` of a 2×2 block.
+        up_bias: (4·W,).
+        parents: (T, Z, W), in up's units.
+        last_mean: (3, 3, W, M).
+        last_mean_bias: (M,).
+        last_scale: (3, 3, W, M), counts in tables.
+        last_scale_bias: (M,).
+        gain: (S, M), in 1/65536.
+        gain_tables: (S, M), logarithm of the gain in last_scale's units.
+        own: (3, 3, M, Z).
+        hidden: (1, 1, W, Z).
+        state_bias: (S, Z).
+        asinh: (2·256 + 1,), asinh of −256 … 256 in 1/256.
+    """
+
+    fractions: NDArray[np.int32]
+    hyper_mean: NDArray[np.int32]
+    hyper_table: NDArray[np.int32]
+    first: NDArray[np.int16]
+    first_bias: NDArray[np.int32]
+    parent_bias: NDArray[np.int32]
+    up: NDArray[np.int16]
+    up_bias: NDArray[np.int32]
+    parents: NDArray[np.int16]
+    last_mean: NDArray[np.int16]
+    last_mean_bias: NDArray[np.int32]
+    last_scale: NDArray[np.int16]
+    last_scale_bias: NDArray[np.int32]
+    gain: NDArray[np.int32]
+    gain_tables: NDArray[np.int32]
+    own: NDArray[np.int16]
+    hidden: NDArray[np.int16]
+    state_bias: NDArray[np.int32]
+    asinh: NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False)
+class EntropyModel:
+    """The entropy parameters of every task, and the probability tables they choose from.
+
+    Args:
+        tasks: integers by task.
+        tables: the probability tables.
+
+    Raises:
+        WeightsError: shapes that do not fit together, or sums that could exceed what is exact.
+    """
+
+    tasks: tuple[TaskEntropy, ...]
+    tables: FrequencyTables
+    _layers: tuple[_Layers, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Checks shapes and bounds; builds the layers."""
+        layers = tuple(_Layers.of(task, len(self.tasks), self.tables.size, i) for i, task in enumerate(self.tasks))
+        object.__setattr__(self, "_layers", layers)
+
+    @property
+    def hyper_channels(self) -> int:
+        """``H``."""
+        return int(self.tasks[0].hyper_mean.shape[1])
+
+    @property
+    def latent_channels(self) -> int:
+        """``M``."""
+        return int(self.tasks[0].gain.shape[1])
+
+    def hyper_prior(self, task: int, steps: Integers) -> tuple[Integers, Integers]:
+        """Mean in sixteenths and table of each channel of the hyper-latent, each (n, H).
+
+        Args:
+            task: which task.
+            steps: quality steps, (n,).
+        """
+        own = self.tasks[task]
+        return own.hyper_mean[steps].astype(np.int64), own.hyper_table[steps].astype(np.int64)
+
+    def latent_prior(
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers]
+    ) -> tuple[Integers, Integers, Integers]:
+        """Mean in sixteenths and table of each latent, each (n, rows, columns, M), and the hidden x.
+
+        Args:
+            task: which task.
+            steps: quality steps, (n,).
+            hyper: decoded hyper-latent in sixteenths, (n, rows/2, columns/2, H).
+            parents: (n, T), True where a task is a parent.
+            states: by parent, (n, rows, columns, Z); only those of parents are looked at.
+        """
+        own, layers = self.tasks[task], self._layers[task]
+        first_bits, up_bits, mean_bits, scale_bits, _ = (int(bits) for bits in own.fractions)
+        x = layers.first(clamped(hyper, -HYPER_LIMIT, HYPER_LIMIT))
+        bias = own.first_bias[steps].astype(np.int64) + parents.astype(np.int64) @ own.parent_bias
+        x = rounded_shift(x + bias[:, None, None], MEAN_BITS + first_bits - ACTIVATION_BITS)
+        x = unfold_pixels(layers.up(clamped(x, 0, ACTIVATION_LIMIT)) + own.up_bias)
+        for parent in np.flatnonzero(parents.any(0)).tolist():
+            with_it = np.flatnonzero(parents[:, parent])
+            x[with_it] += layers.parents[parent](states[parent][with_it])
+        x = clamped(rounded_shift(x, up_bits), 0, ACTIVATION_LIMIT)
+
+        mean = (layers.last_mean(x) + own.last_mean_bias) * own.gain[steps][:, None, None].astype(np.int64)
+        mean = rounded_shift(mean, ACTIVATION_BITS + mean_bits + GAIN_BITS - MEAN_BITS)
+        table = layers.last_scale(x) + own.last_scale_bias + own.gain_tables[steps][:, None, None]
+        table = rounded_shift(table, ACTIVATION_BITS + scale_bits)
+        return clamped(mean, -MEAN_LIMIT, MEAN_LIMIT), clamped(table, 0, self.tables.size - 1), x
+
+    def state(self, task: int, steps: Integers, latent: Integers, hidden: Integers) -> Integers:
+        """What a decoded latent (n, rows, columns, M) tells the task's children, (n, rows, columns, Z)."""
+        own, layers = self.tasks[task], self._layers[task]
+        whole = clamped(rounded_shift(latent, MEAN_BITS), -LATENT_LIMIT, LATENT_LIMIT)
+        state = layers.own(own.asinh[whole + LATENT_LIMIT].astype(np.int64)) + layers.hidden(hidden)
+        state = rounded_shift(state + own.state_bias[steps][:, None, None], int(own.fractions[4]))
+        return clamped(state, 0, STATE_LIMIT)
+
+    def to_arrays(self) -> dict[str, NDArray[np.integer]]:
+        """Everything by name, to be kept with the weights."""
+        arrays: dict[str, NDArray[np.integer]] = {f"tables.{k}": v for k, v in self.tables.to_arrays().items()}
+        for index, task in enumerate(self.tasks):
+            arrays |= {f"{index}.{entry.name}": getattr(task, entry.name) for entry in fields(TaskEntropy)}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.integer]], task_count: int) -> EntropyModel:
+        """The inverse of :meth:`to_arrays`.
+
+        Raises:
+            WeightsError: an array is missing or of another type, or the constructor's reasons.
+        """
+        tables = FrequencyTables.from_arrays(
+            {k.removeprefix("tables."): v for k, v in arrays.items() if k.startswith("tables.")}
+        )
+        tasks = []
+        for index in range(task_count):
+            known = {}
+            for entry in fields(TaskEntropy):
+                array = arrays.get(f"{index}.{entry.name}")
+                if array is None or array.dtype.kind != "i":
+                    found = "no such array" if array is None else str(array.dtype)
+                    raise WeightsError(f"entropy.{index}.{entry.name}", found, "integers", "Fetch the weights again.")
+                known[entry.name] = array
+            tasks.append(TaskEntropy(**known))  # type: ignore[arg-type]  # kinds checked here, shapes in _Layers
+        return cls(tuple(tasks), tables)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layers:
+    """One task's integers as checked layers."""
+
+    first: IntegerConv
+    up: IntegerConv
+    last_mean: IntegerConv
+    last_scale: IntegerConv
+    own: IntegerConv
+    hidden: IntegerConv
+    parents: tuple[IntegerConv, ...]
+
+    @classmethod
+    def of(cls, task: TaskEntropy, task_count: int, tables: int, index: int) -> _Layers:
+        steps, hyper = task.hyper_mean.shape
+        width, latent, state = task.first.shape[-1], task.gain.shape[-1], task.own.shape[-1]
+        shapes = {
+            "fractions": (5,), "hyper_mean": (steps, hyper), "hyper_table": (steps, hyper),
+            "first": (3, 3, hyper, width), "first_bias": (steps, width), "parent_bias": (task_count, width),
+            "up": (1, 1, width, 4 * width), "up_bias": (4 * width,), "parents": (task_count, state, width),
+            "last_mean": (3, 3, width, latent), "last_mean_bias": (latent,), "last_scale": (3, 3, width, latent),
+            "last_scale_bias": (latent,), "gain": (steps, latent), "gain_tables": (steps, latent),
+            "own": (3, 3, latent, state), "hidden": (1, 1, width, state), "state_bias": (steps, state),
+            "asinh": (2 * LATENT_LIMIT + 1,),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            if getattr(task, name).shape != shape:
+                raise WeightsError(f"entropy.{index}.{name}", f"shape {getattr(task, name).shape}", str(shape))
+        if task.hyper_table.min() < 0 or task.hyper_table.max() >= tables:
+            found = f"{task.hyper_table.min()} … {task.hyper_table.max()}"
+            raise WeightsError(f"entropy.{index}.hyper_table", found, f"0 … {tables - 1}")
+        if np.abs(task.asinh.astype(np.int64)).max() > _ASINH_LIMIT:
+            raise WeightsError(f"entropy.{index}.asinh", f"{np.abs(task.asinh).max()}", f"at most {_ASINH_LIMIT}")
+        if task.fractions.min() < 0 or task.fractions.max() > 16:
+            raise WeightsError(f"entropy.{index}.fractions", str(task.fractions.tolist()), "0 … 16")
+
+        def layer(name: str, reach: int, weight: NDArray[np.integer] | None = None) -> IntegerConv:
+            return IntegerConv(getattr(task, name) if weight is None else weight, reach, f"entropy.{index}.{name}")
+
+        return cls(
+            layer("first", HYPER_LIMIT), layer("up", ACTIVATION_LIMIT), layer("last_mean", ACTIVATION_LIMIT),
+            layer("last_scale", ACTIVATION_LIMIT), layer("own", _ASINH_LIMIT), layer("hidden", ACTIVATION_LIMIT),
+            tuple(layer("parents", STATE_LIMIT, weight[None, None]) for weight in task.parents),
+        )  # fmt: skip

@@ -1,0 +1,205 @@
+"""A second reader of ATDC files, written from ``docs/bitstream.md`` and importing nothing of the package.
+
+Plain and slow on purpose: where it and the package disagree, one of them does not do what the page says.
+"""
+
+import binascii
+import zlib
+from functools import cache
+from math import comb
+
+PROFILES = ("segments", "compact")
+KINDS = ("image", "features")
+AREA_LIMITS = {"image": 1 << 26, "features": 1 << 18}
+
+
+def read(data, listed=None):
+    """All that a file holds, as a dictionary; ``listed`` are the weights' graphs, each a list of parent lists.
+
+    ``graph`` is a tuple of parent tuples; without ``listed`` a listed graph is its number. ``segments`` are pairs of
+    bytes and symbol check. Anything wrong raises ValueError.
+    """
+    walk = Walk(data)
+    found = header(walk, listed)
+    if found["profile"] == "compact":
+        symbol_check = walk.big_endian(2)
+        before = walk.done()
+        check = walk.big_endian(2)
+        payload = walk.take(walk.left())
+        require(check == binascii.crc_hqx(before + payload, 0), "payload check")
+        found["segments"] = [(payload, symbol_check)]
+        return found
+    table = [(walk.varint(), walk.big_endian(2), walk.big_endian(2)) for _ in range(found["tasks"])]
+    computed = zlib.crc32(walk.done())
+    require(walk.big_endian(4) == computed, "head check")
+    found["segments"] = []
+    for length, check, symbol_check in table:
+        segment = walk.take(length)
+        require(check == binascii.crc_hqx(segment, 0), "payload check")
+        found["segments"].append((segment, symbol_check))
+    require(walk.left() == 0, "bytes after the end")
+    return found
+
+
+def header(walk, listed):
+    require(walk.take(4) == b"ATDC", "magic")
+    form = walk.take(1)[0]
+    version, profile, kind = form // 16, form // 2 % 8, form % 2
+    require(version == 1, "version")
+    require(profile < 2, "profile")
+    found = {"profile": PROFILES[profile], "kind": KINDS[kind], "fingerprint": walk.take(4)}
+    tasks = found["tasks"] = walk.varint()
+    require(1 <= tasks <= 1024, "tasks")
+    height = found["height"] = walk.varint()
+    width = walk.varint()
+    require(height >= 1 and width != height, "height or width")
+    found["width"] = width or height
+    require(found["height"] * found["width"] <= AREA_LIMITS[found["kind"]], "area")
+    quality = walk.take(1)[0]
+    if quality == 255:
+        found["qualities"] = list(walk.take(tasks))
+        require(len(set(found["qualities"])) > 1, "separate qualities")
+    else:
+        found["qualities"] = [quality] * tasks
+    require(max(found["qualities"]) <= 56, "quality")
+    found["graph"] = graph(walk, tasks, listed)
+    return found
+
+
+def graph(walk, tasks, listed):
+    code = walk.varint()
+    known = None if listed is None else [tuple(map(tuple, parents)) for parents in listed]
+    if code > 0:
+        if known is None:
+            return code - 1
+        require(code <= len(known), "number of the list")
+        chosen = known[code - 1]
+        require(len(chosen) == tasks and chosen not in known[: code - 1], "graph of the list")
+        return chosen
+    if tasks <= 24:
+        graphs = ways(0, 0, tasks)
+        size = 0
+        while 256**size < graphs:
+            size += 1
+        rank = walk.big_endian(size)
+        require(rank < graphs, "rank")
+        chosen = ranked_graph(rank, tasks)
+    else:
+        chosen = tuple(explicit_parents(walk, tasks) for _ in range(tasks))
+        require_acyclic(chosen)
+    require(known is None or chosen not in known, "a listed graph spelled out")
+    return chosen
+
+
+def explicit_parents(walk, tasks):
+    count = walk.varint()
+    require(count < tasks, "number of parents")
+    parents = []
+    for number in range(count):
+        gap = walk.varint()
+        parents.append(gap if number == 0 else parents[-1] + gap + 1)
+        require(parents[-1] < tasks, "parent")
+    return tuple(parents)
+
+
+def require_acyclic(parents):
+    done = set()
+    while len(done) < len(parents):
+        ready = [task for task, row in enumerate(parents) if task not in done and done.issuperset(row)]
+        require(ready, "cycle")
+        done.update(ready)
+
+
+def parent_sets(p, l):
+    """W of the page."""
+    return 1 if p == 0 else 2**p - 2 ** (p - l)
+
+
+@cache
+def ways(p, l, r):
+    """F of the page."""
+    return 1 if r == 0 else sum(block(p, l, r, m) for m in range(1, r + 1))
+
+
+def block(p, l, r, m):
+    """B of the page."""
+    return comb(r, m) * parent_sets(p, l) ** m * ways(p + m, m, r - m)
+
+
+def subset(i, of, m):
+    """Entry ``i`` of the subsets of ``m`` elements of a list, in lexicographic order."""
+    if m == 0:
+        return []
+    with_the_first = comb(len(of) - 1, m - 1)
+    if i < with_the_first:
+        return [of[0], *subset(i, of[1:], m - 1)]
+    return subset(i - with_the_first, of[1:], m)
+
+
+def ranked_graph(rank, tasks):
+    parents = [()] * tasks
+    earlier, last, free = [], [], list(range(tasks))
+    while free:
+        p, l, r = len(earlier) + len(last), len(last), len(free)
+        m = r
+        while rank >= block(p, l, r, m):
+            rank -= block(p, l, r, m)
+            m -= 1
+        digit, rank = divmod(rank, ways(p + m, m, r - m))
+        which, digit = divmod(digit, parent_sets(p, l) ** m)
+        layer = subset(which, free, m)
+        for task in reversed(layer):
+            digit, choice = divmod(digit, parent_sets(p, l))
+            parents[task] = parent_set(choice, earlier, last)
+        earlier, last = sorted(earlier + last), layer
+        free = [task for task in free if task not in layer]
+    return tuple(parents)
+
+
+def parent_set(choice, earlier, last):
+    if not last:
+        return ()
+    j = 0
+    while True:
+        j += 1
+        for i in range(1, j + 1):
+            size = comb(len(last), i) * comb(len(earlier), j - i)
+            if choice < size:
+                near, far = divmod(choice, comb(len(earlier), j - i))
+                return tuple(sorted(subset(near, last, i) + subset(far, earlier, j - i)))
+            choice -= size
+
+
+class Walk:
+    """From the first byte to the last."""
+
+    def __init__(self, data):
+        self.data, self.position = data, 0
+
+    def left(self):
+        return len(self.data) - self.position
+
+    def done(self):
+        return self.data[: self.position]
+
+    def take(self, count):
+        require(count <= self.left(), "too few bytes")
+        self.position += count
+        return self.data[self.position - count : self.position]
+
+    def big_endian(self, count):
+        return int.from_bytes(self.take(count), "big")
+
+    def varint(self):
+        parts = []
+        while not parts or parts[-1] >= 128:
+            parts += self.take(1)
+        value = sum((part % 128) << 7 * place for place, part in enumerate(parts))
+        require(value < 1 << 32 and len(parts) <= 5, "varint too large")
+        require(len(parts) == 1 or parts[-1] > 0, "varint too long")
+        return value
+
+
+def require(holds, what):
+    if not holds:
+        raise ValueError(what)

@@ -1,0 +1,103 @@
+"""The integer entropy model: it follows its float twin, and refuses what it cannot compute exactly."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from atdc.config import ModelConfig
+from atdc.errors import WeightsError
+from atdc.graph.search import candidate_sets
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.entropy import EntropyTwin, integers_of
+from atdc.numerics.entropy_model import MEAN_BITS, EntropyModel
+from atdc.numerics.quantise import MEANS_PER_STEP, quantised_mean, scale_index
+
+TASKS = 3
+CONFIG = ModelConfig(
+    feature_channels=4, predictor_width=8, latent_channels=6, codec_width=8, hyper_channels=3, hyper_width=8,
+    state_channels=4, scorer_width=8,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[EntropyTwin, CodecNetworks, EntropyModel]:
+    torch.manual_seed(2)
+    networks = CodecNetworks(CONFIG, TASKS, candidate_sets(TASKS, 2))
+    twin = EntropyTwin(CONFIG, TASKS)
+    for parameter in (*twin.parameters(), *(networks.task(t).log_gain.rows for t in range(TASKS))):
+        torch.nn.init.normal_(parameter, std=0.3)
+    return twin, networks, integers_of(twin, networks)
+
+
+def test_one_sixteenth_is_the_unit_on_both_sides():
+    assert 1 << MEAN_BITS == MEANS_PER_STEP
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("step", [0, 3, 20, 56])
+def test_integers_follow_the_twin(pair, step):
+    """Means within 2/16 of a step and tables within one of 64, nearly all equal: rounding is all that differs."""
+    twin, networks, model = pair
+    rng = np.random.default_rng(step)
+    hyper = rng.integers(-60, 60, (2, 4, 3, 3))
+    parents = np.array([[False, True, True], [False, False, True]])
+    states = {task: rng.integers(0, 900, (2, 8, 6, 4)) for task in (1, 2)}
+    steps = np.array([step, step])
+    mean, table, hidden = model.latent_prior(0, steps, hyper, parents, states)
+
+    def as_tensor(values, unit):
+        return torch.from_numpy(values / unit).permute(0, 3, 1, 2).float()
+
+    quality = torch.full((2,), step / 8)
+    log_gain = networks.task(0).log_gain(quality)
+    given = [None, *(as_tensor(states[task], 256) for task in (1, 2))]
+    mask = torch.from_numpy(parents).float()
+    twin_mean, twin_scale, twin_hidden = twin.task(0).latent_prior(as_tensor(hyper, 16), quality, mask, given, log_gain)
+    means = as_tensor(mean, 16) - quantised_mean(twin_mean)
+    assert float(means.abs().max()) <= 2 / 16 and float((means == 0).float().mean()) > 0.9
+    index = scale_index(twin_scale, CONFIG.scale_min, CONFIG.scale_max, CONFIG.scale_count)
+    tables = as_tensor(table, 1) - index
+    assert float(tables.abs().max()) <= 1 and float((tables == 0).float().mean()) > 0.95
+    assert torch.allclose(as_tensor(hidden, 256), twin_hidden, atol=0.03)
+
+    latent = rng.integers(-5000, 5000, (2, 8, 6, 6))
+    state = model.state(0, steps, latent, hidden)
+    twin_state = twin.task(0).state(as_tensor(latent, 16), twin_hidden, quality)
+    assert torch.allclose(as_tensor(state, 256), twin_state, atol=0.1)
+
+
+def test_arrays_bring_the_model_back(pair):
+    model = pair[2]
+    again = EntropyModel.from_arrays(model.to_arrays(), TASKS)
+    for before, after in zip(model.tasks, again.tasks, strict=True):
+        for field in dataclasses.fields(before):
+            assert np.array_equal(getattr(before, field.name), getattr(after, field.name))
+
+
+@pytest.mark.parametrize("name", ["first", "gain_tables", "parents", "hyper_table", "fractions", "asinh"])
+def test_arrays_that_do_not_fit_are_refused_by_name(pair, name):
+    arrays = pair[2].to_arrays()
+    with pytest.raises(WeightsError, match=name):
+        EntropyModel.from_arrays({**arrays, f"1.{name}": arrays[f"1.{name}"][..., :-1].copy()}, TASKS)
+    with pytest.raises(WeightsError, match=name):
+        EntropyModel.from_arrays({key: value for key, value in arrays.items() if key != f"1.{name}"}, TASKS)
+    with pytest.raises(WeightsError, match=name):
+        EntropyModel.from_arrays({**arrays, f"1.{name}": arrays[f"1.{name}"].astype(np.float64)}, TASKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("hyper_table", 64), ("hyper_table", -1), ("fractions", 40), ("asinh", 9999)]
+)
+def test_values_out_of_range_are_refused(pair, name, value):
+    arrays = pair[2].to_arrays()
+    with pytest.raises(WeightsError, match=name):
+        EntropyModel.from_arrays({**arrays, f"1.{name}": np.full_like(arrays[f"1.{name}"], value)}, TASKS)
+
+
+def test_table_indices_stay_within_the_tables_whatever_comes(pair):
+    model = pair[2]
+    hyper = np.full((1, 2, 2, 3), 2**40) * np.array([1, -1, 1])
+    mean, table, _ = model.latent_prior(1, np.array([56]), hyper, np.zeros((1, TASKS), np.bool_), {})
+    assert table.min() >= 0 and table.max() < model.tables.size and np.abs(mean).max() <= 1 << 19
