@@ -191,17 +191,18 @@ class WeightsFile:
     Attributes:
         path: of the file.
         header: the JSON that is kept beside the tensors.
+        book: the graphs and rates kept with the weights.
+        task_names: names in index order.
+        stride: pixels per feature position.
         fingerprint: the first four bytes of the file's SHA-256.
     """
 
     path: Path
     header: dict[str, Any]
+    book: GraphBook
+    task_names: tuple[str, ...]
+    stride: int
     fingerprint: bytes
-
-    @property
-    def book(self) -> GraphBook:
-        """The graphs and rates kept with the weights."""
-        return GraphBook.from_json(self.header["book"])
 
     def integers(self) -> IntegerReader:
         """The reader of these weights' files; needs no network and no torch.
@@ -212,9 +213,8 @@ class WeightsFile:
         with safe_open(self.path, framework="np") as file:
             keys = [key for key in file.keys() if key.startswith(ENTROPY_PREFIX)]  # noqa: SIM118 (not a mapping)
             arrays = {key.removeprefix(ENTROPY_PREFIX): file.get_tensor(key) for key in keys}
-        names = self.header["tasks"]
-        model = EntropyModel.from_arrays(arrays, len(names))
-        return IntegerReader(model, self.book.listed, names, self.header["model"]["stride"], self.fingerprint)
+        model = EntropyModel.from_arrays(arrays, len(self.task_names))
+        return IntegerReader(model, self.book.listed, self.task_names, self.stride, self.fingerprint)
 
 
 def open_weights(name: str | Path = "small") -> WeightsFile:
@@ -236,10 +236,11 @@ def open_weights(name: str | Path = "small") -> WeightsFile:
             header = json.loads((file.metadata() or {})["atdc"])
         if header["format"] != WEIGHTS_FORMAT:
             raise WeightsError(str(path), f"weights format {header['format']}", str(WEIGHTS_FORMAT), "Upgrade atdc.")
+        book, names, stride = GraphBook.from_json(header["book"]), header["tasks"], header["model"]["stride"]
     except (SafetensorError, OSError) as error:
         raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
-    return WeightsFile(path, header, hashlib.sha256(data).digest()[:4])
+    return WeightsFile(path, header, book, tuple(map(str, names)), int(stride), hashlib.sha256(data).digest()[:4])
