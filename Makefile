@@ -66,8 +66,8 @@ selfcheck: $(BIN)/.dev-stamp ## the same integers under every way to compute -> 
 	$(BIN)/atdc selfcheck --set full --symbols 1e8
 
 fuzz: $(BIN)/.dev-stamp ## hostile bytes, a million of them -> results/
-	$(BIN)/atdc fuzz --model tiny --count 1000000 -o results/fuzz_tiny.json
-	$(BIN)/atdc fuzz --count 50000 -o results/fuzz_small.json
+	$(BIN)/atdc fuzz --model tiny --count 1000000
+	$(BIN)/atdc fuzz --model small --count 50000
 
 entropy: $(BIN)/.dev-stamp ## what integers cost, and what parents' states save; after make train -> results/
 	$(BIN)/atdc entropy-cost --run $(RUN)

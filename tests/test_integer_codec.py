@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,3 +317,17 @@ def test_weights_without_their_integers_are_refused(untrained_weights: Path, tmp
             open_weights(path)
     with pytest.raises(WeightsError, match="no-such-model"):
         open_weights("no-such-model")
+
+
+def test_a_picture_one_pixel_high_is_refused_before_padding_makes_it_huge(untrained_weights: Path) -> None:
+    reader = open_weights(untrained_weights).integers()
+    header = Header(
+        fingerprint=reader.fingerprint, kind="image", profile="compact", height=1, width=1 << 26, qualities=(0,) * 6,
+        graph=0,
+    )  # fmt: skip
+    data = pack(Container(header, (Segment(b"", 0),)))
+    tracemalloc.start()
+    with pytest.raises(CorruptFileError, match="with padding"):
+        reader.read(data)
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()

@@ -662,6 +662,35 @@ def ablation(
     _summary("ablation", run_ablation(recipe, run, data, out, epochs=epochs, count=count), out, quiet)
 
 
+@app.command(rich_help_panel="Measure")
+def fuzz(
+    ctx: typer.Context,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME|FILE", help="Weights; or tiny, made on the spot, which decode fast.")
+    ] = "tiny",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The result; results/fuzz_MODEL.json by default.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Damaged files.")] = 1_000_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Damaged files by the million: each decodes to exactly what it says, or is refused by name.
+
+    [bold]Examples[/bold]
+
+        atdc fuzz --count 20000
+        atdc fuzz --model small --count 50000 -o results/fuzz_small.json
+    """
+    from atdc.evaluation.fuzz import run_fuzz
+
+    quiet, out = quiet or _globally(ctx, "quiet"), out or Path(f"results/fuzz_{Path(model).stem}.json")
+    result = run_fuzz(model, out, count=count, seed=seed, quiet=quiet)
+    _summary("fuzz", result, out, quiet)
+    if result["outcomes"]["failed"]:
+        raise typer.Exit(1)
+
+
 # --- plumbing --------------------------------------------------------------------------------------------------------
 
 

@@ -109,6 +109,7 @@ class IntegerReader:
         header.require_model(self.fingerprint)
         if header.task_count != len(self.task_names):
             raise CorruptFileError("tasks", str(header.task_count), f"{len(self.task_names)}, as the weights have")
+        self._require_room(header, pixel_limit, position_limit)
         graph = header.resolve(self.listed)
         tasks = graph.order if wanted is None else graph.closure(wanted)
         port = ReadingPort(self.model.tables)
@@ -147,6 +148,17 @@ class IntegerReader:
         return DecodedIntegers(
             header, graph, latents, port.bits.array(1, graph.size)[0], failed, reader.bytes_read
         )  # fmt: skip
+
+    def _require_room(self, header: Header, pixel_limit: int, position_limit: int) -> None:
+        """Refuses a picture that padding makes far larger than the limit: one of a pixel's height takes four rows."""
+        rows, columns = padded(self.feature_shape(header))
+        limit = pixel_limit // self.stride**2 if header.kind == "image" else position_limit
+        most = max(4 * limit, FEATURE_MULTIPLE**2)
+        if rows * columns > most:
+            raise CorruptFileError(
+                "height and width", f"{header.height} x {header.width}, {rows * columns} positions with padding",
+                f"at most {most} positions", "If that size is meant, read the file with a higher limit.",
+            )  # fmt: skip
 
     def feature_shape(self, header: Header) -> tuple[int, int]:
         """(h, w) of the features in a file."""

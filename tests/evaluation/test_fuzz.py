@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from atdc.bitstream.container import verify
+from atdc.bitstream.container import unpack, verify
 from atdc.bitstream.range_coder import RangeDecoder
 from atdc.errors import ArgumentError, BitstreamError, CorruptFileError
-from atdc.evaluation.fuzz import run_fuzz, sample_files
+from atdc.evaluation.fuzz import KEPT_FAILURES, run_fuzz, sample_files
 from atdc.evaluation.mutants import Limits, Parts, mutant, with_symbol_checks
 from atdc.evaluation.sample_files import tiny_reader
 from atdc.integer_codec import DecodedIntegers, IntegerReader
@@ -62,7 +62,7 @@ def test_a_mutant_depends_on_its_number_alone() -> None:
 
 
 def failures(result: dict[str, Any]) -> list[dict[str, Any]]:
-    assert result["outcomes"]["failed"] == len(result["failures"]) > 0
+    assert min(result["outcomes"]["failed"], KEPT_FAILURES) == len(result["failures"]) > 0
     return result["failures"]
 
 
@@ -115,22 +115,22 @@ def test_a_part_that_differs_from_the_whole_is_found(run: Run, monkeypatch: pyte
 
 def test_a_second_spelling_of_the_same_integers_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RangeDecoder, "close", lambda self: None)
-    found = failures(run(1000))
+    found = failures(run(400))
     assert all(failure["what"].startswith("Failure: what is decoded is written as other bytes") for failure in found)
 
 
-def test_a_valid_file_that_is_refused_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error, what",
+    [(BitstreamError, "an error that says too little"), (CorruptFileError, "a valid file is refused")],
+)
+def test_a_valid_file_that_is_refused_is_found(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: type[BitstreamError], what: str
+) -> None:
     def change(decoded: DecodedIntegers) -> DecodedIntegers:
-        raise BitstreamError("file", "planted", "none")
+        raise error("file", "planted", "none")
 
     changed_read(monkeypatch, change)
-    assert any("says too little" in failure["what"] for failure in failures(run()))
-
-    def refuse(decoded: DecodedIntegers) -> DecodedIntegers:
-        raise CorruptFileError("file", "planted", "none")
-
-    changed_read(monkeypatch, refuse)
-    assert any("a valid file is refused" in failure["what"] for failure in failures(run()))
+    assert all(what in failure["what"] for failure in failures(run()))
 
 
 def test_a_reader_that_hangs_is_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +158,10 @@ def test_checks_of_damaged_files_fit() -> None:
         fitting, valid = with_symbol_checks(reader, data, limits)  # type: ignore[misc]
         assert valid.container.header == sample.container.header
         assert reader.read(valid.data).header == sample.container.header
-        with pytest.raises(BitstreamError, match="that no writer produces"):
-            reader.read(fitting)
+        assert Parts.of(unpack(fitting)).segments == parts.segments
+        if fitting != valid.data:  # else the byte more made another valid payload
+            with pytest.raises(BitstreamError, match="that no writer produces"):
+                reader.read(fitting)
     other = replace(sample.container.header, graph=9)
     assert with_symbol_checks(reader, Parts.of(replace(sample.container, header=other)).join(), limits) is None
 

@@ -9,6 +9,7 @@ memory. Only integers are decoded: they are all that meets the bytes.
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 import sys
@@ -17,7 +18,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -44,7 +45,7 @@ MEMORY_EVERY = 50
 PARTS_EVERY = 8
 """Single tasks are decoded, damaged ones skipped, from every so many mutants."""
 KEPT_FAILURES = 100
-"""The most failing mutants that are saved."""
+"""The most failing mutants that are described and saved; all are counted."""
 
 Latents = Mapping[int, Integers]
 
@@ -188,7 +189,7 @@ def run_fuzz(
     seed: int = 0,
     limits: Limits | None = None,
     time_limit_s: float = 1.0,
-    memory_limit_mb: float = 64.0,
+    memory_limit_mb: float = 16.0,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Damages files, decodes them, counts what comes of it and writes the result.
@@ -219,51 +220,30 @@ def run_fuzz(
     limits = limits or Limits()
     reader = tiny_reader() if model == TINY else open_weights(model).integers()
     samples = sample_files(reader, seed)
-    outcomes: Counter[str] = Counter()
-    mutations: dict[str, Counter[str]] = {}
-    failures: list[dict[str, Any]] = []
-    passing = parts = 0
-    peak = 0
-    slowest = (0.0, "")
+    tally, kept = _Tally(), out.parent / "fuzz_failures"
     start, resident = time.perf_counter(), _resident_mb()
     with _alarm():
         for index in tqdm(range(count), unit="file", desc="fuzz", disable=quiet):
             random = Random(seed << 32 | index)
             made = Mutant("none", b"", samples[0])
-            watched = index % MEMORY_EVERY == 0
             try:
                 with _deadline(time_limit_s):
                     made = mutant(reader, samples, random, limits)
-                    if watched:
-                        tracemalloc.start()
-                    begun = time.process_time()
-                    verdict = examine(reader, made, limits)
-                    if not watched:
-                        slowest = max(slowest, (time.process_time() - begun, made.mutation))
-                    else:
-                        peak = max(peak, used := tracemalloc.get_traced_memory()[1])
-                        if used > memory_limit_mb * (1 << 20):
-                            raise Failure(f"{used} bytes at a time")
-                    outcome = verdict.outcome
-                    passing += verdict.fits
-                    if index % PARTS_EVERY == 0:
-                        parts += 1
-                        examine_parts(reader, made, limits, verdict.latents, random)
+                    outcome = _tried(reader, made, limits, memory_limit_mb, index, random, tally)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a panic of constriction is no Exception
                 outcome = "failed"
                 what = f"more than {time_limit_s:g} s" if isinstance(error, _TooSlow) else str(error)
-                failures.append({"index": index, "mutation": made.mutation, "what": f"{type(error).__name__}: {what}"})
-                if len(failures) <= KEPT_FAILURES:
-                    failures[-1]["file"] = _keep(out.parent / "fuzz_failures", f"{seed}_{index}.atdc", made.data)
-            finally:
-                if watched:
-                    tracemalloc.stop()
-            outcomes[outcome] += 1
+                if len(tally.failures) < KEPT_FAILURES:
+                    file = _keep(kept, f"{seed}_{index}.atdc", made.data)
+                    what = f"{type(error).__name__}: {what}"
+                    tally.failures.append({"index": index, "mutation": made.mutation, "what": what, "file": file})
+            tally.outcomes[outcome] += 1
             short = outcome if outcome in ("right", "failed") else "refused"
-            mutations.setdefault(made.mutation, Counter())[short] += 1
+            tally.mutations.setdefault(made.mutation, Counter())[short] += 1
     seconds = time.perf_counter() - start
+    outcomes, mutations = tally.outcomes, tally.mutations
     refused = {name: number for name, number in sorted(outcomes.items()) if name not in ("right", "failed")}
     result = {
         "what": "Damaged files, decoded to integers: `right` ones decode to what they say, written again as the same "
@@ -281,19 +261,59 @@ def run_fuzz(
         },
         "refused_as": refused,
         "mutations": {name: dict(sorted(mutations[name].items())) for name in sorted(mutations)},
-        "passing_payload_checks_share": passing / count,
-        "decoded_in_parts": parts,
+        "passing_payload_checks_share": tally.passing / count,
+        "decoded_in_parts": tally.parts,
         "memory": {
-            "watched": len(range(0, count, MEMORY_EVERY)), "peak_mb": peak / (1 << 20),
+            "watched": len(range(0, count, MEMORY_EVERY)), "peak_mb": tally.peak_bytes / (1 << 20),
             "resident_growth_mb": _resident_mb() - resident,
         },
-        "slowest": {"ms": 1e3 * slowest[0], "mutation": slowest[1]},
+        "slowest": {"ms": 1e3 * tally.slowest[0], "mutation": tally.slowest[1]},
         "seconds": seconds,
         "ms_per_mutant": 1e3 * seconds / count,
-        "failures": failures,
+        "failures": tally.failures,
     }  # fmt: skip
     write_result(out, result)
     return result
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has become of the mutants so far."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    mutations: dict[str, Counter[str]] = field(default_factory=dict)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    passing: int = 0
+    parts: int = 0
+    peak_bytes: int = 0
+    slowest: tuple[float, str] = (0.0, "")
+
+
+def _tried(
+    reader: IntegerReader, made: Mutant, limits: Limits, memory_limit_mb: float, index: int, random: Random,
+    tally: _Tally,
+) -> str:  # fmt: skip
+    """Decodes a mutant, whole and perhaps in part; returns the outcome, or raises whatever must not happen."""
+    watched = index % MEMORY_EVERY == 0
+    begun = time.process_time()
+    try:
+        if watched:
+            tracemalloc.start()
+        verdict = examine(reader, made, limits)
+        used = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    if watched:
+        tally.peak_bytes = max(tally.peak_bytes, used)
+        if used > memory_limit_mb * (1 << 20):
+            raise Failure(f"{used} bytes at a time")
+    else:  # watching takes time of its own
+        tally.slowest = max(tally.slowest, (time.process_time() - begun, made.mutation))
+    tally.passing += verdict.fits
+    if index % PARTS_EVERY == 0:
+        tally.parts += 1
+        examine_parts(reader, made, limits, verdict.latents, random)
+    return verdict.outcome
 
 
 @contextmanager
@@ -304,9 +324,12 @@ def _alarm() -> Iterator[None]:
         raise _TooSlow
 
     before = signal.signal(signal.SIGPROF, ring)
+    gc.collect()
+    gc.freeze()  # else every so often a mutant's time holds a walk through all that is loaded, about 100 ms
     try:
         yield
     finally:
+        gc.unfreeze()
         signal.signal(signal.SIGPROF, before)
 
 

@@ -173,7 +173,8 @@ def full_configurations(python: Path | None = None) -> list[Configuration]:
             expects={"encoders_dtype": "bfloat16", "codec_dtype": "bfloat16"},
         ),
         Configuration(
-            "compiled", Settings(compiled=True), may_fail=True, missing="" if compiler else "no C++ compiler",
+            "compiled", Settings(compiled=True), expects={"compiled": True}, may_fail=True,
+            missing="" if compiler else "no C++ compiler",
         ),
         Configuration(
             "other_torch", python=python, may_fail=True, missing="" if python else "not installed; name its Python",
@@ -226,15 +227,19 @@ class Processes:
         if configuration.python is not None:
             command[0] = str(configuration.python)
         start = time.perf_counter()
-        done = subprocess.run(
-            [*command, str(job)], env=self._environment(configuration), capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        said = ""
+        try:
+            environment = self._environment(configuration)
+            done = subprocess.run([*command, str(job)], env=environment, capture_output=True, text=True, check=False)
+            if done.returncode:
+                said = (done.stderr.strip().splitlines() or ["no word"])[-1]
             if done.returncode < 0:
                 said = f"ended by {signal.Signals(-done.returncode).name}; {said}"
-            if not configuration.may_fail:
-                raise AtdcError(f"configuration {name}", said, "a process that encodes and decodes")
+        except OSError as error:
+            said = str(error)
+        if said and not configuration.may_fail:
+            raise AtdcError(f"configuration {name}", said, "a process that encodes and decodes")
+        if said:
             answer = {"not_run": said}
         else:
             answer = json.loads(done.stdout.splitlines()[-1])

@@ -288,9 +288,8 @@ def numpy_features() -> list[str]:
 
 def took_effect(observer: Observer) -> dict[str, Any]:
     """How this process computes, as far as it can be observed."""
-    counters = {}
-    if "torch._dynamo.utils" in sys.modules:  # loaded by whoever compiles
-        counters = sys.modules["torch._dynamo.utils"].counters["stats"]
+    compiler = sys.modules.get("torch._dynamo.utils")  # loaded by whoever compiles
+    graphs = 0 if compiler is None else int(compiler.counters["stats"]["unique_graphs"])
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -301,7 +300,7 @@ def took_effect(observer: Observer) -> dict[str, Any]:
         **blas(),
         "numpy_features": numpy_features(),
         "batch": observer.batch,
-        "compiled_graphs": int(counters.get("unique_graphs", 0)),
+        "compiled": graphs > 0,
         **observer.seen,
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 Result = Mapping[str, Any]
@@ -154,6 +155,28 @@ def ablation_tables(result: Result) -> list[Table]:
     return [points, rates]
 
 
+def selfcheck_tables(result: Result) -> list[Table]:
+    """What every configuration compared, and found; and what did not run, and why."""
+    run = plain_table("computed", ["files read", "written", "otherwise", "symbols", "mismatches", "drift", "s"])
+    not_run = plain_table("not run", [])
+    not_run.add_column("why")
+    for name, row in result["configurations"].items():
+        if "not_run" in row:
+            not_run.add_row(name, escape(row["not_run"]))
+            continue
+        run.add_row(
+            name, f"{row['files_read']}", f"{row['files_written']}", f"{row['files_written_otherwise']}",
+            f"{row['symbols_read'] + row['symbols_written']:,}", f"{row['mismatches']}", f"{row['drift']:.2g}",
+            f"{row['seconds']:.1f}",
+        )  # fmt: skip
+    totals = result["totals"]
+    run.add_row(
+        "all", "", "", "", f"{totals['symbols']:,}", f"{totals['mismatches']}", f"{totals['drift']:.2g}",
+        f"{totals['seconds']:.1f}",
+    )  # fmt: skip
+    return [run, not_run] if totals["not_run"] else [run]
+
+
 SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "ablation": ablation_tables,
     "bench": bench_tables,
@@ -161,6 +184,7 @@ SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "evaluate": evaluation_tables,
     "fuzz": fuzz_tables,
     "premise": premise_tables,
+    "selfcheck": selfcheck_tables,
     "statistics": statistics_tables,
 }
 """By command."""
