@@ -82,6 +82,13 @@ class Profile(StrEnum):
     SEGMENTS = "segments"
 
 
+class CheckSet(StrEnum):
+    """How much of `selfcheck` to run."""
+
+    CI = "ci"
+    FULL = "full"
+
+
 # --- options that several commands share -----------------------------------------------------------------------------
 
 
@@ -688,6 +695,42 @@ def fuzz(
     result = run_fuzz(model, out, count=count, seed=seed, quiet=quiet)
     _summary("fuzz", result, out, quiet)
     if result["outcomes"]["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Measure")
+def selfcheck(
+    ctx: typer.Context,
+    model: Model = "small",
+    out: ResultFile = Path("results/selfcheck_small.json"),
+    images: Annotated[int, typer.Option("--images", min=1, help="Images of a round.")] = 128,
+    which: Annotated[CheckSet, typer.Option("--set", help="[bold]ci[/bold]: four ways to compute.")] = CheckSet.FULL,
+    symbols: Annotated[
+        float | None, typer.Option("--symbols", help="Go on with fresh images until so many symbols are compared.")
+    ] = None,
+    python: Annotated[
+        Path | None, typer.Option("--python", metavar="FILE", help="A Python with another release of torch.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Files decode to the same integers whatever computes them: threads, kernels, precisions.
+
+    A stopped call goes on where it was.
+
+    [bold]Examples[/bold]
+
+        atdc selfcheck --set ci --images 32 -o /tmp/selfcheck.json
+        atdc selfcheck --symbols 1e8
+    """
+    from atdc.evaluation.selfcheck import run_selfcheck
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result = run_selfcheck(
+        model, out, images=images, configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols,
+        python=python, quiet=quiet,
+    )  # fmt: skip
+    _summary("selfcheck", result, out, quiet)
+    if not result["passed"]:
         raise typer.Exit(1)
 
 
