@@ -11,7 +11,8 @@ RUN    ?= runs/$(basename $(notdir $(RECIPE)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format check env data train evaluate bench premise statistics evidence readme clean distclean
+.PHONY: help demo test lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
+        evidence readme clean distclean
 
 help: ## this list
 	@printf 'Usage: make TARGET [NAME=value]\n\n'
@@ -61,7 +62,20 @@ premise: $(BIN)/.dev-stamp ## do scores predict real bits? -> results/
 statistics: $(BIN)/.dev-stamp ## which graphs are chosen, and how stable they are -> results/
 	$(BIN)/atdc statistics
 
-evidence: evaluate premise statistics bench ## all four, in order
+selfcheck: $(BIN)/.dev-stamp ## the same integers under every way to compute -> results/ (a quarter of an hour)
+	$(BIN)/atdc selfcheck --set full --symbols 1e8
+
+fuzz: $(BIN)/.dev-stamp ## hostile bytes, a million of them -> results/
+	$(BIN)/atdc fuzz --model tiny --count 1000000
+	$(BIN)/atdc fuzz --model small --count 50000
+
+entropy: $(BIN)/.dev-stamp ## what integers cost, and what parents' states save; after make train -> results/
+	$(BIN)/atdc entropy-cost --run $(RUN)
+
+ablation: $(BIN)/.dev-stamp ## conditional against plain residual coding; after make train -> results/
+	$(BIN)/atdc ablation --run $(RUN)
+
+evidence: evaluate premise statistics bench selfcheck fuzz ## all of these, in order
 
 readme: $(BIN)/.dev-stamp ## the README's tables, from results/
 	$(BIN)/python -m atdc.report.readme

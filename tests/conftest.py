@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -16,6 +17,10 @@ from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
+
+# Times depend on what else the machine does; laws do not.
+hypothesis.settings.register_profile("laws", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("laws")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +15,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import atdc.integer_codec
 import atdc.pipeline
 from atdc import cli
-from atdc.errors import NotAnAtdcFileError, WeightsError
+from atdc.bitstream.container import Container, ContainerReader, Header, Segment, pack
+from atdc.bitstream.sources import Source
+from atdc.errors import CorruptFileError, NotAnAtdcFileError, WeightsError
+from atdc.pipeline import Answers
 from atdc.tasks import TASK_NAMES
 
 USAGE, FAILED, DONE = 2, 1, 0
@@ -28,28 +33,29 @@ class FakeCodec:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
-    def encode(self, image: np.ndarray, quality: Mapping[str, float], graph: str, effort: str) -> bytes:
+    def encode(self, image: np.ndarray, quality: Mapping[str, float], graph: str, effort: str, profile: str) -> bytes:
         if image.shape[0] == 13:
             raise RuntimeError("thirteen\nrows")
         if image.shape[0] == 14:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ...")
-        self.calls.append({"quality": dict(quality), "graph": graph, "effort": effort})
+        self.calls.append({"quality": dict(quality), "graph": graph, "effort": effort, "profile": profile})
         return json.dumps({"size": image.shape[:2]}).encode()
 
-    def decode(self, data: bytes, tasks: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    def decode(
+        self, source: Source, tasks: Sequence[str] | None = None, *, skip_damaged: bool, pixel_limit: int
+    ) -> Answers:
+        assert skip_damaged
+        data = source.read(0, source.size())
         if not data.startswith(b"{"):
             raise NotAnAtdcFileError("file", "something else", "an ATDC file")
         height, width = json.loads(data)["size"]
+        if height * width > pixel_limit:
+            raise CorruptFileError("height and width", "many", f"at most {pixel_limit} pixels", "Read it otherwise.")
         shapes = {"normal": (height, width, 3), "rgb": (height, width, 3)}
-        return {task: np.full(shapes.get(task, (height, width)), 0.5, np.float32) for task in tasks or TASK_NAMES}
-
-    def inspect(self, data: bytes) -> Any:
-        return atdc.pipeline.Inspection(
-            bytes=len(data), bpp=0.5, ideal_bits=90.0, quality=dict.fromkeys(TASK_NAMES, 4.0),
-            graph={"rgb": ["normal"]},
-            tasks={task: {"bytes": 2, "ideal_bits": 15.0} for task in TASK_NAMES}, height=4, width=6,
-            fingerprint="00000000", version=1,
-        )  # fmt: skip
+        wanted = tasks or TASK_NAMES
+        return Answers(
+            {task: np.full(shapes.get(task, (height, width)), 0.5, np.float32) for task in wanted}, {}, len(data)
+        )
 
 
 @pytest.fixture
@@ -92,7 +98,9 @@ def test_encode_writes_the_named_file(codec: FakeCodec, folder: Path) -> None:
     assert result.exit_code == DONE, result.output
     assert Path("out/x.atdc").read_bytes() == b'{"size": [4, 6]}'
     assert "a.png → out/x.atdc" in result.stdout
-    assert codec.calls == [{"quality": dict.fromkeys(TASK_NAMES, 4.0), "graph": "codebook", "effort": "normal"}]
+    assert codec.calls == [
+        {"quality": dict.fromkeys(TASK_NAMES, 4.0), "graph": "codebook", "effort": "normal", "profile": "compact"}
+    ]
 
 
 def test_encode_writes_many_files_into_a_folder_with_a_summary(codec: FakeCodec, folder: Path) -> None:
@@ -111,11 +119,11 @@ def test_an_existing_folder_whose_name_ends_like_a_file_is_a_folder(codec: FakeC
 def test_options_reach_the_codec(codec: FakeCodec, folder: Path) -> None:
     result = run(
         "encode", "a.png", "-o", "o", "-q", "2.5", "--task-quality", "depth_zbuffer=6", "--task-quality", "rgb=0",
-        "--graph", "fixed-mode", "--effort", "high",
+        "--graph", "fixed-mode", "--effort", "high", "--profile", "segments",
     )  # fmt: skip
     assert result.exit_code == DONE, result.output
     quality = dict.fromkeys(TASK_NAMES, 2.5) | {"depth_zbuffer": 6.0, "rgb": 0.0}
-    assert codec.calls == [{"quality": quality, "graph": "fixed-mode", "effort": "high"}]
+    assert codec.calls == [{"quality": quality, "graph": "fixed-mode", "effort": "high", "profile": "segments"}]
 
 
 def test_an_image_that_fails_does_not_stop_the_others(codec: FakeCodec, folder: Path) -> None:
@@ -159,6 +167,7 @@ def test_quiet_prints_errors_only(codec: FakeCodec, folder: Path) -> None:
         (["--task-quality", "rgb=9"], "9 is out of range"),
         (["--task-quality", "rgb=much"], "'much' in 'rgb=much' is not a number"),
         (["--effort", "low"], "'low' is not one of 'normal', 'high'"),
+        (["--profile", "small"], "'small' is not one of 'compact', 'segments'"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_a_usage_error(
@@ -201,7 +210,7 @@ def test_unknown_weights_are_one_line(codec: FakeCodec, folder: Path) -> None:
     assert result.exit_code == FAILED and result.stderr.startswith("atdc: model: found 'large'")
 
 
-# --- decode, inspect -------------------------------------------------------------------------------------------------
+# --- decode ----------------------------------------------------------------------------------------------------------
 
 
 def test_decode_writes_a_picture_and_the_numbers_of_each_task(codec: FakeCodec, folder: Path) -> None:
@@ -231,15 +240,213 @@ def test_a_file_that_fails_does_not_stop_the_others(codec: FakeCodec, folder: Pa
     assert "decoded 1 of 3 files, 2 failed" in result.stdout
 
 
-def test_inspect_prints_a_table_or_json(codec: FakeCodec, folder: Path) -> None:
+def test_too_large_an_image_is_refused_with_the_option_that_helps(codec: FakeCodec, folder: Path) -> None:
     run("encode", "a.png", "-o", "a.atdc")
-    table = run("inspect", "a.atdc")
-    assert table.exit_code == DONE and "predicted from" in table.stdout and "6×4 pixels" in table.stdout
-    values = json.loads(run("inspect", "a.atdc", "--json").stdout)
-    assert values["graph"] == {"rgb": ["normal"]} and values["tasks"]["rgb"]["bytes"] == 2
-    assert {"bytes", "bpp", "ideal_bits", "quality", "graph", "tasks"} <= set(values)
-    missing = run("inspect", "b.atdc")
-    assert missing.exit_code != DONE and missing.stderr.startswith("atdc: b.atdc: ")
+    assert run("decode", "a.atdc", "-o", "answers", "--pixel-limit", "24").exit_code == DONE
+    result = run("decode", "a.atdc", "-o", "answers", "--pixel-limit", "23")
+    assert result.exit_code == FAILED
+    assert "expected at most 23 pixels. If that size is meant, raise --pixel-limit." in result.stderr
+    assert run("decode", "a.atdc", "-o", "answers", "--pixel-limit", "0").exit_code == USAGE
+
+
+def test_a_file_that_no_image_needs_is_not_read(
+    codec: FakeCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("encode", "a.png", "-o", "a.atdc")
+    monkeypatch.setattr(cli, "FILE_LIMIT_BYTES", 15)
+    for command in (["decode", "a.atdc", "-o", "answers"], ["inspect", "a.atdc"], ["verify", "a.atdc"]):
+        result = run(*command)
+        assert result.exit_code == FAILED and "a.atdc: found 16 bytes; expected at most 15 bytes" in result.stderr
+
+
+# --- real files: decode in part, inspect, verify ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(untrained_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A file of each profile, whose weights are not the shipped ones. Normal has ancestors and descendants."""
+    picture = np.random.default_rng(0).integers(0, 256, (70, 450, 3), dtype=np.uint8)
+    codec = atdc.pipeline.load(untrained_weights)
+    graph = codec.feature_codec.book.listed[1]
+    return {name: codec.encode(picture, 7, graph, profile=name) for name in ("compact", "segments")}
+
+
+@pytest.fixture
+def real(files: dict[str, bytes], folder: Path) -> dict[str, int]:
+    """The two files, and ``damaged.atdc``, whose segment of normal is; where each segment starts."""
+    for name, data in files.items():
+        Path(f"{name}.atdc").write_bytes(data)
+    whole = bytearray(files["segments"])
+    lengths = ContainerReader(bytes(whole)).lengths
+    starts = {task: len(whole) - sum(lengths[index:]) for index, task in enumerate(TASK_NAMES)}
+    whole[starts["normal"] + 3] ^= 1
+    Path("damaged.atdc").write_bytes(whole)
+    return starts
+
+
+@pytest.fixture
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no weights were in the package."""
+    monkeypatch.setattr(atdc.integer_codec, "_SHIPPED", tmp_path)
+
+
+def test_one_task_of_segments_is_decoded_from_its_bytes_alone(real: dict[str, int], untrained_weights: Path) -> None:
+    for name in ("segments", "compact"):
+        result = run("decode", f"{name}.atdc", "-o", "answers", "--tasks", "normal", "--model", str(untrained_weights))
+        assert result.exit_code == DONE, result.output
+        read, size = re.search(r"normal; read ([\d,]+) of ([\d,]+) bytes", result.stdout).groups()
+        read, size = (int(number.replace(",", "")) for number in (read, size))
+        assert size == Path(f"{name}.atdc").stat().st_size
+        assert read == (real["depth_zbuffer"] if name == "segments" else size)  # normal and all before it
+
+
+def test_of_a_damaged_file_what_is_whole_is_decoded(real: dict[str, int], untrained_weights: Path) -> None:
+    lost = {"normal", "depth_zbuffer", "rgb"}
+    model = ("--model", str(untrained_weights))
+    result = run("decode", "damaged.atdc", "compact.atdc", "-o", "answers", *model)
+    assert result.exit_code == FAILED
+    assert {path.stem for path in Path("answers/damaged").iterdir()} == set(TASK_NAMES) - lost
+    errors = result.stderr.strip().splitlines()
+    assert len(errors) == len(lost)
+    for name in lost:
+        (error,) = [line for line in errors if line.startswith(f"atdc: damaged.atdc: {name} is not decoded: ")]
+        assert ("found check" if name == "normal" else "its parent normal damaged") in error
+    assert "decoded 1 of 2 files, 1 in part" in result.stdout
+    nothing = run("decode", "damaged.atdc", "-o", "other", "--tasks", "normal", *model)
+    assert nothing.exit_code == FAILED and "damaged.atdc → nothing; read" in nothing.stdout
+    assert not Path("other/damaged").exists()
+    damaged = bytearray(Path("compact.atdc").read_bytes())
+    damaged[-1] ^= 1
+    Path("damaged.atdc").write_bytes(damaged)
+    whole = run("decode", "damaged.atdc", "-o", "other", *model)
+    assert whole.exit_code == FAILED and whole.stderr.startswith("atdc: damaged.atdc: payload: found check")
+
+
+@pytest.mark.parametrize("profile", ["compact", "segments"])
+def test_inspect_prints_a_table_or_json(real: dict[str, int], untrained_weights: Path, profile: str) -> None:
+    model = ("--model", str(untrained_weights))
+    table = run("inspect", f"{profile}.atdc", *model)
+    assert table.exit_code == DONE and table.stderr == ""
+    for word in ("predicted from", "450×70 pixels", "ideal bits", "depth_zbuffer", f"profile {profile}"):
+        assert word in table.stdout
+    assert "--model" not in table.stdout
+    values = json.loads(run("inspect", f"{profile}.atdc", "--json", *model).stdout)
+    assert set(values["graph"]) == set(TASK_NAMES) == set(values["tasks"])
+    assert values["ideal_bits"] > 0
+
+
+@pytest.mark.parametrize("profile", ["compact", "segments"])
+def test_inspect_without_weights_says_what_the_file_says(
+    real: dict[str, int], no_weights: None, untrained_weights: Path, profile: str
+) -> None:
+    fingerprint = atdc.integer_codec.open_weights(untrained_weights).fingerprint.hex()
+    result = run("inspect", f"{profile}.atdc")
+    assert result.exit_code == DONE and result.stderr == ""
+    assert f"graph: number 1 of the list kept with weights {fingerprint}" in result.stdout
+    assert f"name the weights {fingerprint} with --model" in result.stdout
+    assert ("bytes  share" in result.stdout) == (profile == "segments")
+    values = json.loads(run("inspect", f"{profile}.atdc", "--json").stdout)
+    assert values["graph"] is None and values["graph_number"] == 1 and list(values["tasks"]) == list("012345")
+
+
+def test_the_default_weights_are_used_if_they_wrote_the_file_and_never_in_the_way(
+    real: dict[str, int], no_weights: None, untrained_weights: Path
+) -> None:
+    whole = untrained_weights.read_bytes()
+    for content, decoded in ((whole, True), (whole[:500], False)):
+        Path("small.safetensors").write_bytes(content)
+        for command, words_of_weights in (("inspect", "predicted from"), ("verify", "all integers")):
+            result = run(command, "compact.atdc")
+            assert result.exit_code == DONE and (words_of_weights in result.stdout) == decoded
+
+
+def test_bare_features_have_positions(folder: Path, no_weights: None) -> None:
+    header = Header(
+        fingerprint=b"\1\2\3\4", kind="features", profile="compact", height=3, width=5, qualities=(8, 9), graph=4
+    )
+    Path("bare.atdc").write_bytes(pack(Container(header, (Segment(b"a", 0),))))
+    result = run("inspect", "bare.atdc")
+    assert result.exit_code == DONE and "5×3 feature positions" in result.stdout
+    assert "bits per position" in result.stdout and "graph: number 4" in result.stdout
+
+
+def test_weights_that_are_named_must_be_there(real: dict[str, int], no_weights: None) -> None:
+    for command in ("inspect", "verify"):
+        result = run(command, "compact.atdc", "--model", "small")
+        assert result.exit_code == FAILED and result.stderr.startswith("atdc: model: found 'small'")
+        result = run(command, "compact.atdc", "--model", "text.png")
+        assert result.exit_code == FAILED and result.stdout == ""
+
+
+def test_what_cannot_be_inspected_is_one_line(real: dict[str, int], folder: Path) -> None:
+    Path("cut.atdc").write_bytes(Path("segments.atdc").read_bytes()[:-1])
+    for name in ("cut.atdc", "text.png", "missing.atdc", "."):
+        result = run("inspect", name)
+        assert result.exit_code == FAILED and result.stdout == ""
+        assert result.stderr.startswith(f"atdc: {name}: ") and result.stderr.count("\n") == 1
+
+
+def test_verify_says_of_every_file_what_is_wrong_and_what_was_checked(
+    real: dict[str, int], untrained_weights: Path
+) -> None:
+    model = ("--model", str(untrained_weights))
+    fine = run("verify", "compact.atdc", "segments.atdc", *model)
+    assert fine.exit_code == DONE and fine.stderr == ""
+    assert fine.stdout.count(": ok; checked: header, checks, and all integers with the weights") == 2
+    data = bytearray(Path("damaged.atdc").read_bytes())
+    data[real["rgb"]] ^= 0x80
+    Path("damaged.atdc").write_bytes(data + b"?")
+    result = run("verify", "damaged.atdc", "missing.atdc", "text.png", "compact.atdc", *model)
+    assert result.exit_code == FAILED
+    assert "damaged.atdc: 3 problems; checked: header" in result.stdout and "compact.atdc: ok" in result.stdout
+    assert "verified 1 of 4 files, 3 not ok" in result.stdout
+    errors = result.stderr.strip().splitlines()
+    starts = ["damaged.atdc: segment of normal", "damaged.atdc: segment of rgb", "damaged.atdc: after the last segment",
+              "missing.atdc: found no such file", "text.png: file: found it begins with"]  # fmt: skip
+    assert len(errors) == len(starts)
+    for error, start in zip(errors, starts, strict=True):
+        assert error.startswith(f"atdc: {start}")
+
+
+def test_verify_without_weights_checks_bytes(real: dict[str, int], no_weights: None) -> None:
+    result = run("verify", "compact.atdc", "segments.atdc")
+    assert result.exit_code == DONE
+    assert result.stdout.count(": ok; checked: header and checks; for the integers, name the weights") == 2
+    result = run("verify", "damaged.atdc", "--quiet")
+    assert result.exit_code == FAILED and result.stdout == ""
+    assert result.stderr.startswith("atdc: damaged.atdc: segment 3: found check")
+
+
+def test_verify_for_programs_lists_every_file(real: dict[str, int], untrained_weights: Path) -> None:
+    result = run("verify", "damaged.atdc", "missing.atdc", "compact.atdc", "--json", "--model", str(untrained_weights))
+    assert result.exit_code == FAILED
+    damaged, missing, whole = json.loads(result.stdout)
+    assert [row["file"] for row in (damaged, missing, whole)] == ["damaged.atdc", "missing.atdc", "compact.atdc"]
+    assert whole["ok"] and whole["decoded"] and whole["problems"] == [] and len(whole["fingerprint"]) == 8
+    assert not missing["ok"] and not missing["decoded"] and missing["fingerprint"] is None
+    (problem,) = damaged["problems"]
+    assert problem["error"] == "CorruptFileError" and problem["where"] == "segment of normal"
+
+
+def test_too_large_an_image_is_refused_by_inspect_and_verify_too(real: dict[str, int]) -> None:
+    for command in ("inspect", "verify"):
+        result = run(command, "segments.atdc", "--pixel-limit", "100")
+        assert result.exit_code == FAILED and "raise --pixel-limit" in result.stderr
+        assert run(command, "segments.atdc", "--pixel-limit", "31500").exit_code == DONE
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_reading_integers_does_not_import_torch(real: dict[str, int], untrained_weights: Path, command: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['atdc', '{command}', 'segments.atdc', '--model', {str(untrained_weights)!r}]\n"
+        "import atdc.cli\n"
+        "try: atdc.cli.main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "450×70" in done.stdout or "all integers" in done.stdout
 
 
 # --- the measuring commands pass on what they are told ---------------------------------------------------------------
@@ -271,7 +478,9 @@ def test_data_knows_its_splits(folder: Path) -> None:
 
 def test_help_names_every_command_and_shows_examples() -> None:
     text = run("--help").stdout
-    for name in ("encode", "decode", "inspect", "demo", "data", "train", "evaluate", "bench", "premise", "statistics"):
+    for name in (
+        "encode", "decode", "inspect", "verify", "demo", "data", "train", "evaluate", "bench", "premise", "statistics",
+    ):  # fmt: skip
         assert f" {name} " in text
         assert run(name, "--help").exit_code == DONE
     assert "Examples" in run("encode", "--help").stdout

@@ -9,7 +9,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import atdc
-from atdc.errors import ArgumentError, WeightsError
+from atdc.bitstream.container import ContainerReader
+from atdc.bitstream.sources import FileSource
+from atdc.errors import ArgumentError, BitstreamError, WeightsError
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
 
@@ -40,12 +42,59 @@ def test_a_task_alone_is_answered_as_among_all(codec: Codec) -> None:
         assert list(alone) == [name] and np.array_equal(alone[name], everything[name])
 
 
-def test_inspection_adds_up(codec: Codec) -> None:
-    data = codec.encode(np.zeros((32, 48, 3), np.uint8), quality={"rgb": 6.5})
+def test_both_profiles_hold_the_same_answers(codec: Codec) -> None:
+    image = np.random.default_rng(3).integers(0, 256, (48, 64, 3), np.uint8)
+    compact, segments = (codec.encode(image, profile=profile) for profile in ("compact", "segments"))
+    assert compact == codec.encode(image) and len(compact) < len(segments)
+    for name, answer in codec.decode(segments).items():
+        assert np.array_equal(answer, codec.decode(compact)[name])
+
+
+def test_one_task_is_answered_from_a_part_of_the_file(codec: Codec, tmp_path: Path) -> None:
+    image = np.random.default_rng(4).integers(0, 256, (96, 96, 3), np.uint8)
+    path = tmp_path / "a.atdc"
+    for profile in ("compact", "segments"):
+        path.write_bytes(codec.encode(image, quality=7, graph="independent", profile=profile))
+        with FileSource(path) as source:
+            everything, one = codec.decode(source), codec.decode(source, ["depth_zbuffer"])
+        size = path.stat().st_size
+        assert everything.bytes_read == size and (one.bytes_read < size) == (profile == "segments")
+        assert np.array_equal(one["depth_zbuffer"], everything["depth_zbuffer"]) and not one.failed
+
+
+def test_damage_takes_the_answers_that_need_what_is_damaged(codec: Codec) -> None:
+    image = np.random.default_rng(5).integers(0, 256, (48, 64, 3), np.uint8)
+    data = codec.encode(image, graph="chain", profile="segments")
+    whole = codec.decode(data)
+    graph = codec.feature_codec.book.chain[4]
+    broken = bytearray(data)
+    broken[-1] ^= 1  # of the last task's segment
+    lost = {name for task, name in enumerate(TASK_NAMES) if 5 in graph.closure([task])}
+    with pytest.raises(BitstreamError):
+        codec.decode(bytes(broken))
+    answers = codec.decode(bytes(broken), skip_damaged=True)
+    assert set(answers.failed) == lost and set(answers) == set(TASK_NAMES) - lost
+    assert all(np.array_equal(answers[name], whole[name]) for name in answers)
+    alone = codec.decode(bytes(broken), ["rgb"], skip_damaged=True)
+    assert not alone and set(alone.failed) == {"rgb"}
+    cut = codec.decode(data[: len(data) - sum(ContainerReader(data).lengths)], skip_damaged=True)
+    assert not cut and set(cut.failed) == set(TASK_NAMES)
+
+
+def test_an_image_over_the_limit_is_refused(codec: Codec) -> None:
+    data = codec.encode(np.zeros((32, 48, 3), np.uint8))
+    assert codec.decode(data, pixel_limit=32 * 48)
+    with pytest.raises(BitstreamError, match="1536 pixels"):
+        codec.decode(data, pixel_limit=32 * 48 - 1)
+
+
+@pytest.mark.parametrize("profile", ["compact", "segments"])
+def test_inspection_adds_up(codec: Codec, profile: str) -> None:
+    data = codec.encode(np.zeros((32, 48, 3), np.uint8), quality={"rgb": 6.5}, profile=profile)
     seen = codec.inspect(data)
     assert seen.bytes == len(data) and seen.bpp == 8 * len(data) / (32 * 48)
     assert seen.quality["rgb"] == 6.5 and seen.quality["normal"] == 4
-    assert sum(row["bytes"] for row in seen.tasks.values()) < seen.bytes
+    assert seen.profile == profile and seen.fingerprint == codec.feature_codec.fingerprint.hex()
     assert sum(row["ideal_bits"] for row in seen.tasks.values()) == pytest.approx(seen.ideal_bits, abs=0.1)
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``atdc encode``, ``decode``, ``inspect``, ``demo``; ``data``, ``train``; and the evidence.
+"""The command line: ``atdc encode``, ``decode``, ``inspect``, ``verify``, ``demo``; making weights; the evidence.
 
 Exit status: 0, all done; 1, some inputs failed, the others are done; 2, the command itself makes no sense. An error is
 one line on standard error, without traceback. What takes long to import is imported when a command needs it, so that
@@ -7,9 +7,11 @@ one line on standard error, without traceback. What takes long to import is impo
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -21,15 +23,20 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
+from atdc.bitstream.container import PIXEL_LIMIT
+from atdc.bitstream.sources import FileSource
 from atdc.config import MAX_QUALITY
-from atdc.errors import ArgumentError, AtdcError
+from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
 from atdc.graph.search import SETTINGS, parse_setting
 from atdc.tasks import TASK_NAMES
 
 if TYPE_CHECKING:
-    from atdc.pipeline import Codec, Inspection
+    from atdc.inspection import Inspection, Verification
+    from atdc.integer_codec import IntegerReader
+    from atdc.pipeline import Codec
 
 SUFFIX = ".atdc"
+DEFAULT_MODEL = "small"
 FILE_LIMIT_BYTES = 256 * 2**20
 """A larger file is not read: no image that this package accepts needs as much."""
 
@@ -66,6 +73,20 @@ class Effort(StrEnum):
 
     NORMAL = "normal"
     HIGH = "high"
+
+
+class Profile(StrEnum):
+    """How a file keeps its range-coded bytes."""
+
+    COMPACT = "compact"
+    SEGMENTS = "segments"
+
+
+class CheckSet(StrEnum):
+    """How much of `selfcheck` to run."""
+
+    CI = "ci"
+    FULL = "full"
 
 
 # --- options that several commands share -----------------------------------------------------------------------------
@@ -121,6 +142,24 @@ def _starting_with(names: Iterable[str]) -> Callable[[str], list[str]]:
 Model = Annotated[
     str, typer.Option("--model", metavar="NAME|FILE", help="Shipped weights by name, or a .safetensors file.")
 ]
+ModelAtHand = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE",
+        help="The weights that wrote the file: they add task names, the graph and the integers. Without the option: "
+        f"{DEFAULT_MODEL}, if that is what wrote it; otherwise none.",
+    ),
+]
+PixelLimit = Annotated[
+    int,
+    typer.Option(
+        "--pixel-limit",
+        metavar="N",
+        min=1,
+        help="Refuse files of larger images (height times width), before any memory is taken for them.",
+    ),
+]
 Quality = Annotated[
     float,
     typer.Option(
@@ -165,6 +204,7 @@ def root(
         atdc encode photo.jpg -o photo.atdc   # one small file
         atdc decode photo.atdc -o answers     # PNG and .npy, per task
         atdc inspect photo.atdc               # the graph, and its price
+        atdc verify photo.atdc                # is it whole?
     """
     ctx.obj = {"quiet": quiet, "traceback": traceback}
 
@@ -192,7 +232,14 @@ def encode(
     effort: Annotated[
         Effort, typer.Option(help="[bold]high[/bold] codes several graphs, keeps the best: slower.")
     ] = Effort.NORMAL,
-    model: Model = "small",
+    profile: Annotated[
+        Profile,
+        typer.Option(
+            help="[bold]compact[/bold]: one stream, the fewest bytes. [bold]segments[/bold]: one stream per task, some "
+            "30 bytes more; single tasks can be fetched alone; damage spoils one task and what is predicted from it."
+        ),
+    ] = Profile.COMPACT,
+    model: Model = DEFAULT_MODEL,
     quiet: Quiet = False,
 ) -> None:
     """Encode pictures: one small file each.
@@ -203,6 +250,7 @@ def encode(
         atdc encode *.png -o encoded --quality 2
         atdc encode photo.jpg -o out -q 3 --task-quality depth_zbuffer=6 --task-quality rgb=0
         atdc encode photo.jpg -o out --effort high
+        atdc encode photo.jpg -o out --profile segments
     """
     targets = _targets(images, out)
     single = out.suffix == SUFFIX and not out.is_dir()
@@ -220,14 +268,14 @@ def encode(
 
     def work(path: Path) -> _Coded:
         rgb = read_image(path)
-        data = codec.encode(rgb, quality=qualities, graph=graph, effort=effort.value)
+        data = codec.encode(rgb, quality=qualities, graph=graph, effort=effort.value, profile=profile.value)
         write_bytes_atomically(targets[path], data)
         return _Coded(len(data), rgb.shape[0] * rgb.shape[1])
 
     def line(path: Path, coded: _Coded) -> str:
         return f"{path} → {targets[path]}  {coded.bytes:,} bytes, {coded.bpp:.3f} bpp"
 
-    done = _for_each(ctx, "encode", images, work, line, quiet)
+    done = _for_each(ctx, ("encoding", "encoded"), images, work, line, quiet)
     done.finish(lambda coded: f"{sum(c.bytes for c in coded):,} bytes, {_mean_bpp(coded):.3f} bpp")
 
 
@@ -245,10 +293,14 @@ def decode(
             help="Only these answers; all by default: " + ", ".join(TASK_NAMES) + ".",
         ),
     ] = None,
-    model: Model = "small",
+    pixel_limit: PixelLimit = PIXEL_LIMIT,
+    model: Model = DEFAULT_MODEL,
     quiet: Quiet = False,
 ) -> None:
     """Decode files: for every task a PNG to look at and an .npy to compute with.
+
+    Of a file encoded with [bold]--profile segments[/bold], only what the tasks need is read; of a damaged one, the
+    tasks that are whole are decoded, and the others get an error each.
 
     [bold]Examples[/bold]
 
@@ -263,33 +315,96 @@ def decode(
     codec = _load(model)
     make_folder(out)
 
-    def work(path: Path) -> list[Path]:
-        return write_answers(out / path.stem, codec.decode(_read(path), wanted))
+    def work(path: Path) -> _Decoded:
+        with _open(path) as source:
+            answers = codec.decode(source, wanted, skip_damaged=True, pixel_limit=pixel_limit)
+            size = source.size()
+        if answers:
+            write_answers(out / path.stem, answers)
+        return _Decoded(list(answers), answers.failed, f"read {answers.bytes_read:,} of {size:,} bytes")
 
-    def line(path: Path, written: list[Path]) -> str:
-        return f"{path} → {out / path.stem}{os.sep}  " + ", ".join(p.stem for p in written if p.suffix == ".png")
+    def line(path: Path, decoded: _Decoded) -> str:
+        where = f"{out / path.stem}{os.sep}  {', '.join(decoded.tasks)}" if decoded.tasks else "nothing"
+        return f"{path} → {where}; {decoded.reading}"
 
-    _for_each(ctx, "decode", files, work, line, quiet).finish(lambda _: f"answers in {out}")
+    def problems(decoded: _Decoded) -> list[str]:
+        return [f"{task} is not decoded: {error}" for task, error in decoded.failed.items()]
+
+    done = _for_each(ctx, ("decoding", "decoded"), files, work, line, quiet, problems, "in part")
+    done.finish(lambda _: f"answers in {out}")
 
 
 @app.command(rich_help_panel="Use")
 def inspect(
+    ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file written by `atdc encode`.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    model: Model = "small",
+    pixel_limit: PixelLimit = PIXEL_LIMIT,
+    model: ModelAtHand = None,
 ) -> None:
-    """Show what is in a file: its size, the graph, and what every task cost.
+    """Show what is in a file: its size, the graph, and what every task cost. Works without weights, but tells less.
 
     [bold]Examples[/bold]
 
         atdc inspect photo.atdc
         atdc inspect photo.atdc --json | jq .graph
+        atdc inspect photo.atdc --model my_weights.safetensors
     """
-    inspection = _load(model).inspect(_read(file))
+    from atdc.inspection import inspect as inspect_source
+
+    integers = _integers_at_hand(model)
+
+    def work(path: Path) -> Inspection:
+        with _open(path) as source:
+            return inspect_source(source, integers, pixel_limit=pixel_limit)
+
+    done = _for_each(ctx, ("inspecting", "inspected"), [file], work, lambda *_: "", quiet=True)
+    for inspection in done.results:
+        if as_json:
+            print(inspection.to_json())
+        else:
+            _show(file, inspection)
+    done.finish()
+
+
+@app.command(rich_help_panel="Use")
+def verify(
+    ctx: typer.Context,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files written by `atdc encode`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    pixel_limit: PixelLimit = PIXEL_LIMIT,
+    model: ModelAtHand = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check that files are whole: header, checks and end; with the weights that wrote them, every integer, too.
+
+    [bold]Examples[/bold]
+
+        atdc verify encoded/*.atdc
+        atdc verify photo.atdc --json | jq '.[0].problems'
+    """
+    from atdc.inspection import Verification
+    from atdc.inspection import verify as verify_source
+
+    integers = _integers_at_hand(model)
+
+    def work(path: Path) -> tuple[Path, Verification]:
+        try:
+            with _open(path) as source:
+                return path, verify_source(source, integers, pixel_limit=pixel_limit)
+        except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
+            return path, Verification((error,))
+
+    def line(path: Path, checked: tuple[Path, Verification]) -> str:
+        count = len(checked[1].problems)
+        found = "ok" if not count else "1 problem" if count == 1 else f"{count} problems"
+        return f"{path}: {found}; {_what_was_checked(checked[1])}"
+
+    quiet = quiet or as_json
+    done = _for_each(ctx, ("verifying", "verified"), files, work, line, quiet, lambda it: it[1].problems, "not ok")
     if as_json:
-        print(inspection.to_json())
-    else:
-        _show(file, inspection)
+        print(json.dumps([{"file": str(path), **seen.to_json()} for path, seen in done.results], indent=1))
+    done.finish()
 
 
 @app.command(rich_help_panel="Use")
@@ -301,7 +416,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and the files.")] = Path("demo"),
     quality: Quality = 4.0,
     graph: Graph = "codebook",
-    model: Model = "small",
+    model: Model = DEFAULT_MODEL,
     quiet: Quiet = False,
 ) -> None:
     """The main job as a page: encode here, decode in another process, show everything.
@@ -397,7 +512,7 @@ ResultFile = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="T
 @app.command(rich_help_panel="Measure")
 def evaluate(
     ctx: typer.Context,
-    model: Model = "small",
+    model: Model = DEFAULT_MODEL,
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/evaluate_small.json"),
     split: Split = "test",
@@ -433,7 +548,7 @@ def evaluate(
 @app.command(rich_help_panel="Measure")
 def bench(
     ctx: typer.Context,
-    model: Model = "small",
+    model: Model = DEFAULT_MODEL,
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/bench_small.json"),
     count: Count = 50,
@@ -459,7 +574,7 @@ def bench(
 @app.command(rich_help_panel="Measure")
 def premise(
     ctx: typer.Context,
-    model: Model = "small",
+    model: Model = DEFAULT_MODEL,
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/premise_small.json"),
     split: Split = "test",
@@ -478,7 +593,7 @@ def premise(
 @app.command(rich_help_panel="Measure")
 def statistics(
     ctx: typer.Context,
-    model: Model = "small",
+    model: Model = DEFAULT_MODEL,
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/statistics_small.json"),
     split: Split = "test",
@@ -492,6 +607,131 @@ def statistics(
     quiet = quiet or _globally(ctx, "quiet")
     result = run_statistics(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
     _summary("statistics", result, out, quiet)
+
+
+@app.command("entropy-cost", rich_help_panel="Measure")
+def entropy_cost(
+    ctx: typer.Context,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the training run.")] = Path(
+        "recipes/small.yaml"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="A finished training run.")] = Path("runs/small"),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/entropy_small.json"),
+    count: Count = 250,
+    qualities: Qualities = "0,2,4,7",
+    rounds: Annotated[int, typer.Option(help="Pairs of timed encodings.")] = 60,
+    steps: Annotated[int, typer.Option(help="Training steps of each twin, with parents' states and without.")] = 3000,
+    quiet: Quiet = False,
+) -> None:
+    """What exact integers cost against floats in bytes and time, and what parents' states save.
+
+    Needs the folder of a training run: only there is the float twin of the integers.
+
+    [bold]Examples[/bold]
+
+        atdc entropy-cost
+        atdc entropy-cost --steps 0 --count 50 -o /tmp/entropy.json
+    """
+    from atdc.evaluation.entropy_cost import run_entropy_cost
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result = run_entropy_cost(
+        recipe, run, data, out, count=count, qualities=tuple(_numbers(qualities)), rounds=rounds, steps=steps,
+        quiet=quiet,
+    )  # fmt: skip
+    _summary("entropy-cost", result, out, quiet)
+
+
+@app.command(rich_help_panel="Measure")
+def ablation(
+    ctx: typer.Context,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the training run.")] = Path(
+        "recipes/small.yaml"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="A finished training run.")] = Path("runs/small"),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/ablation_small.json"),
+    epochs: Annotated[int, typer.Option(help="Of each kind, after one of warm-up.")] = 1,
+    count: Count = 250,
+    quiet: Quiet = False,
+) -> None:
+    """The conditional codec against the plain residual codec, both trained anew, equally long. A stopped call goes on.
+
+    [bold]Examples[/bold]
+
+        atdc ablation
+        atdc ablation --epochs 4
+    """
+    from atdc.evaluation.ablation import run_ablation
+
+    quiet = quiet or _globally(ctx, "quiet")
+    _summary("ablation", run_ablation(recipe, run, data, out, epochs=epochs, count=count), out, quiet)
+
+
+@app.command(rich_help_panel="Measure")
+def fuzz(
+    ctx: typer.Context,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME|FILE", help="Weights; or tiny, made on the spot, which decode fast.")
+    ] = "tiny",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The result; results/fuzz_MODEL.json by default.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Damaged files.")] = 1_000_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Damaged files by the million: each decodes to exactly what it says, or is refused by name.
+
+    [bold]Examples[/bold]
+
+        atdc fuzz --count 20000
+        atdc fuzz --model small --count 50000 -o results/fuzz_small.json
+    """
+    from atdc.evaluation.fuzz import run_fuzz
+
+    quiet, out = quiet or _globally(ctx, "quiet"), out or Path(f"results/fuzz_{Path(model).stem}.json")
+    result = run_fuzz(model, out, count=count, seed=seed, quiet=quiet)
+    _summary("fuzz", result, out, quiet)
+    if result["outcomes"]["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel="Measure")
+def selfcheck(
+    ctx: typer.Context,
+    model: Model = "small",
+    out: ResultFile = Path("results/selfcheck_small.json"),
+    images: Annotated[int, typer.Option("--images", min=1, help="Images of a round.")] = 128,
+    which: Annotated[CheckSet, typer.Option("--set", help="[bold]ci[/bold]: four ways to compute.")] = CheckSet.FULL,
+    symbols: Annotated[
+        float | None, typer.Option("--symbols", help="Go on with fresh images until so many symbols are compared.")
+    ] = None,
+    python: Annotated[
+        Path | None, typer.Option("--python", metavar="FILE", help="A Python with another release of torch.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Files decode to the same integers whatever computes them: threads, kernels, precisions.
+
+    A stopped call goes on where it was.
+
+    [bold]Examples[/bold]
+
+        atdc selfcheck --set ci --images 32 -o /tmp/selfcheck.json
+        atdc selfcheck --symbols 1e8
+    """
+    from atdc.evaluation.selfcheck import run_selfcheck
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result = run_selfcheck(
+        model, out, images=images, configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols,
+        python=python, quiet=quiet,
+    )  # fmt: skip
+    _summary("selfcheck", result, out, quiet)
+    if not result["passed"]:
+        raise typer.Exit(1)
 
 
 # --- plumbing --------------------------------------------------------------------------------------------------------
@@ -509,65 +749,100 @@ def _mean_bpp(coded: Sequence[_Coded]) -> float:
     return 8 * sum(item.bytes for item in coded) / max(1, sum(item.pixels for item in coded))
 
 
+class _Decoded:
+    """What of a file was decoded, what was not, and how much of it was read for that."""
+
+    def __init__(self, tasks: list[str], failed: Mapping[str, BitstreamError], reading: str) -> None:
+        self.tasks, self.failed, self.reading = tasks, failed, reading
+
+
 class _Done:
-    """What became of many inputs."""
+    """What became of many inputs: results, some of them with problems; or nothing, where the work failed."""
 
-    def __init__(self, verb: str, results: list[Any], failed: int, seconds: float, quiet: bool) -> None:
-        self.verb, self.results, self.failed, self.seconds, self.quiet = verb, results, failed, seconds, quiet
+    def __init__(self, results: list[Any], flawed: int, failed: int, heading: str) -> None:
+        self.results, self.flawed, self.failed, self.heading = results, flawed, failed, heading
 
-    def finish(self, summary: Callable[[list[Any]], str]) -> None:
-        """Print the summary of many inputs, and leave with status 1 if one failed."""
-        total = len(self.results) + self.failed
-        if not self.quiet and total > 1:
-            failed = f", {self.failed} failed" if self.failed else ""
-            what = f": {summary(self.results)}" if self.results else ""
-            _out.print(f"{self.verb}d {len(self.results)} of {total} files{failed} in {self.seconds:.1f} s{what}")
-        if self.failed:
+    def finish(self, summary: Callable[[list[Any]], str] | None = None) -> None:
+        """Print the summary of many inputs, and leave with status 1 if anything is wrong with one."""
+        if self.heading:
+            what = f": {summary(self.results)}" if self.results and summary else ""
+            _out.print(f"{self.heading}{what}")
+        if self.failed or self.flawed:
             raise typer.Exit(1)
 
 
 def _for_each(
     ctx: typer.Context,
-    verb: str,
+    verbs: tuple[str, str],
     paths: Sequence[Path],
     work: Callable[[Path], Result],
     line: Callable[[Path, Result], str],
     quiet: bool,
+    problems: Callable[[Result], Iterable[Exception | str]] = lambda _: (),
+    flawed_word: str = "",
 ) -> _Done:
-    """Work on every input; one that fails gets a line and does not stop the others."""
+    """Work on every input; one that fails gets a line and does not stop the others.
+
+    Args:
+        ctx: of the command.
+        verbs: what happens, and what has happened, to an input.
+        paths: the inputs.
+        work: what to do with one.
+        line: what to say of one that is done.
+        quiet: say nothing but errors.
+        problems: what is wrong with a result; a line each.
+        flawed_word: what an input is called whose result has problems.
+    """
     quiet = quiet or _globally(ctx, "quiet")
-    start, results, failed = time.perf_counter(), [], 0
+    start, results, flawed, failed = time.perf_counter(), [], 0, 0
     progress = Progress(
-        TextColumn(f"{verb[:-1]}ing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn(verbs[0]), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=_err, transient=True, disable=quiet or len(paths) < 2 or not _err.is_terminal,
     )  # fmt: skip
     with progress:
-        step = progress.add_task(verb, total=len(paths))
+        step = progress.add_task(verbs[0], total=len(paths))
         for path in paths:
             try:
                 result = work(path)
                 results.append(result)
                 if not quiet:
                     _out.print(escape(line(path, result)))
+                wrong = list(problems(result))
+                flawed += bool(wrong)
+                for problem in wrong:
+                    _complain(problem, path)
             except Exception as error:
                 if _globally(ctx, "traceback"):
                     raise
                 failed += 1
                 _complain(error, path)
             progress.advance(step)
-    return _Done(verb, results, failed, time.perf_counter() - start, quiet)
+    heading = ""
+    if not quiet and len(paths) > 1:
+        heading = f"{verbs[1]} {len(results) - flawed} of {len(paths)} files"
+        heading += f", {flawed} {flawed_word}" if flawed else ""
+        heading += f", {failed} failed" if failed else ""
+        heading += f" in {time.perf_counter() - start:.1f} s"
+    return _Done(results, flawed, failed, heading)
 
 
-def _complain(error: Exception, path: Path | None = None) -> None:
+def _complain(error: Exception | str, path: Path | None = None) -> None:
     """One line on standard error."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(_with_option(error)).split())
     if isinstance(error, MemoryError) or "allocate memory" in text:  # torch says it with a RuntimeError
         text = "found too little memory; expected about 150 bytes a pixel. Make the picture smaller."
-    elif not isinstance(error, AtdcError):
+    elif not isinstance(error, (AtdcError, str)):
         text = f"{type(error).__name__}: {text} (a defect of atdc; `atdc --traceback …` shows where)"
     if path is not None and str(path) not in text:
         text = f"{path}: {text}"
     _err.print(f"[bold red]atdc:[/bold red] {escape(text)}")
+
+
+def _with_option(error: Exception | str) -> Exception | str:
+    """An error over an image's size with the option that helps; any other as it is."""
+    if isinstance(error, BitstreamError) and error.where == "height and width" and error.expected.endswith("pixels"):
+        return type(error)(error.where, error.found, error.expected, "If that size is meant, raise --pixel-limit.")
+    return error
 
 
 def _globally(ctx: typer.Context, option: str) -> bool:
@@ -603,10 +878,26 @@ def _load(model: str) -> Codec:
     return load(model)
 
 
-def _read(path: Path) -> bytes:
-    from atdc.files import read_bytes
+def _integers_at_hand(model: str | None) -> IntegerReader | None:
+    """What reads integers with the weights of that name; without a name with the default ones, if they are there."""
+    from atdc.integer_codec import open_weights
 
-    return read_bytes(path, FILE_LIMIT_BYTES)
+    try:
+        return open_weights(model or DEFAULT_MODEL).integers()
+    except WeightsError:
+        if model is not None:
+            raise
+        return None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[FileSource]:
+    """A file to be read by range."""
+    with FileSource(path) as source:
+        if source.size() > FILE_LIMIT_BYTES:
+            limit = f"at most {FILE_LIMIT_BYTES:,} bytes"
+            raise ArgumentError(str(path), f"{source.size():,} bytes", limit, "Check the path.")
+        yield source
 
 
 def _targets(images: Sequence[Path], out: Path) -> dict[Path, Path]:
@@ -629,33 +920,45 @@ def _distinct_stems(paths: Sequence[Path]) -> None:
         seen[path.stem] = path
 
 
-def _show(file: Path, inspection: Inspection) -> None:
+def _show(file: Path, seen: Inspection) -> None:
     from atdc.report.summaries import plain_table
 
-    total = max(1, sum(int(row["bytes"]) for row in inspection.tasks.values()))
+    unit, rate = ("pixels", "bpp") if seen.kind == "image" else ("feature positions", "bits per position")
     _out.print(
-        f"[bold]{escape(str(file))}[/bold]: {inspection.bytes:,} bytes for "
-        f"{inspection.width}×{inspection.height} pixels, {inspection.bpp:.3f} bpp"
+        f"[bold]{escape(str(file))}[/bold]: {seen.bytes:,} bytes for {seen.width}×{seen.height} {unit}, "
+        f"{seen.bpp:.3f} {rate}"
     )
+    known = [key for key in ("bytes", "ideal_bits") if all(key in row for row in seen.tasks.values())]
+    columns = ["quality", *(key.replace("_", " ") for key in known), *(["share"] if known else [])]
     table = plain_table("task", [])
-    table.add_column("predicted from")
-    for column in ("quality", "bytes", "share", "ideal bits"):
+    if seen.graph is not None:
+        table.add_column("predicted from")
+    for column in columns:
         table.add_column(column, justify="right")
-    for name, row in inspection.tasks.items():
-        table.add_row(
-            name,
-            ", ".join(inspection.graph.get(name, [])) or "–",
-            f"{inspection.quality[name]:g}",
-            f"{int(row['bytes']):,}",
-            f"{row['bytes'] / total:.0%}",
-            f"{row['ideal_bits']:,.0f}",
-        )
+    total = sum(row[known[0]] for row in seen.tasks.values()) if known else 0
+    for name, row in seen.tasks.items():
+        cells = [name] if seen.graph is None else [name, ", ".join(seen.graph[name]) or "–"]
+        cells += [f"{seen.quality[name]:g}", *(f"{row[key]:,.0f}" for key in known)]
+        table.add_row(*cells, *([f"{row[known[0]] / (total or 1):.0%}"] if known else []))
     _out.print(table)
-    framing = inspection.bytes - sum(int(row["bytes"]) for row in inspection.tasks.values())
+    if seen.graph is None:
+        _out.print(f"graph: number {seen.graph_number} of the list kept with weights {seen.fingerprint}")
+    ideal = "" if seen.ideal_bits is None else f"ideal {seen.ideal_bits / 8:,.1f} bytes; "
     _out.print(
-        f"header, graph and checksum {framing} bytes; ideal {inspection.ideal_bits / 8:,.1f} bytes; "
-        f"format {inspection.version}, weights {inspection.fingerprint}"
+        f"header and checks {seen.framing_bytes} bytes; {ideal}format {seen.version}, profile {seen.profile}, "
+        f"weights {seen.fingerprint}"
     )
+    if seen.ideal_bits is None:
+        _out.print(f"For task names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
+
+
+def _what_was_checked(seen: Verification) -> str:
+    if seen.decoded:
+        return f"checked: header, checks, and all integers with the weights {seen.fingerprint}"
+    if seen.fingerprint is None:
+        return "nothing can be read beyond that"
+    more = f"; for the integers, name the weights {seen.fingerprint} with --model" if seen.ok else ""
+    return f"checked: header and checks{more}"
 
 
 def main() -> None:

@@ -188,7 +188,7 @@ class FeatureCodec:
             profile: see :meth:`encode`.
         """
         steps = quality_steps(quality, self.task_count)
-        normalised, shape = self._normalise(features)
+        normalised, shape = self.normalise(features), (features.shape[3], features.shape[4])
         graphs = self.choose_graphs(features, quality, graph) if isinstance(graph, str) else list(graph)
         qualities = self._quality_tensor(steps, len(features))
         if effort == "high":
@@ -248,7 +248,7 @@ class FeatureCodec:
             return [TaskGraph.independent(self.task_count)] * len(features)
         limit = self.config.max_parents
         if name == "paper":
-            normalised = self._normalise(features)[0]
+            normalised = self.normalise(features)
             losses = proxy_losses(self.networks.predictor, normalised, self.pairs).double().numpy()
             empty = torch.exp(-0.5 * normalised.square().mean((2, 3, 4))).double().numpy()
             return [search.paper(losses[i], empty[i], limit) for i in range(len(features))]
@@ -272,12 +272,12 @@ class FeatureCodec:
         A cost is what the child's segment is expected to take, plus its squared error at the exchange rate
         ``w = −dR/dD`` of the working quality: the term of the total that depends on the child's parents.
         """
-        return self._cheap_costs(self._normalise(features)[0], quality)
+        return self._cheap_costs(self.normalise(features), quality)
 
     @torch.no_grad()
     def full_scores(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
         """The predictor's score of each pair, bits, (B, P): :func:`~atdc.graph.predictability.score_bits`."""
-        normalised, _ = self._normalise(features)
+        normalised = self.normalise(features)
         distortion = torch.from_numpy(self.book.distortion)
         scores = score_bits(self.networks.predictor, normalised, self.pairs, distortion)
         return self._at_quality(scores.numpy(), self._children, quality)
@@ -291,7 +291,7 @@ class FeatureCodec:
         The parents are taken as decoded along the fixed graph at this quality; then each child is coded from each set.
         """
         pairs = self.pairs if pairs is None else pairs
-        normalised, _ = self._normalise(features)
+        normalised = self.normalise(features)
         steps = quality_steps(quality, self.task_count)
         batch = len(features)
         qualities = self._quality_tensor(steps, batch)
@@ -367,8 +367,12 @@ class FeatureCodec:
     def _quality_tensor(self, steps: Sequence[int], batch: int) -> Tensor:
         return (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float()[None].repeat(batch, 1)
 
-    def _normalise(self, features: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Normalised features, padded by repetition to multiples of 4, and the size before padding."""
+    def normalise(self, features: Tensor) -> Tensor:
+        """Raw features (B, T, C, h, w) to zero mean and unit deviation, padded by repetition to multiples of 4.
+
+        Raises:
+            ArgumentError: a wrong shape, or values that are not finite.
+        """
         expected = (self.task_count, self.config.feature_channels)
         if features.ndim != 5 or features.shape[1:3] != expected or 0 in features.shape:
             raise ArgumentError(
@@ -381,7 +385,7 @@ class FeatureCodec:
         rows, columns = padded(shape)
         flat = normalised.flatten(1, 2)
         flat = F.pad(flat, (0, columns - shape[1], 0, rows - shape[0]), mode="replicate")
-        return flat.reshape(*features.shape[:3], rows, columns), shape
+        return flat.reshape(*features.shape[:3], rows, columns)
 
     def _restore(self, normalised: Tensor, shape: tuple[int, int]) -> Tensor:
         cropped = normalised[..., : shape[0], : shape[1]]

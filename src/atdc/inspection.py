@@ -1,14 +1,21 @@
-"""What a file says about itself, with and without the weights that wrote it. Nothing here imports torch."""
+"""What a file says about itself, and whether it is whole: with the weights that wrote it, and without.
+
+Nothing here imports torch.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atdc.bitstream.container import ContainerReader
+from atdc.bitstream import container
+from atdc.bitstream.container import PIXEL_LIMIT, ContainerReader
 from atdc.bitstream.sources import BytesSource, Source
 from atdc.config import QUALITY_STEPS_PER_UNIT
+from atdc.errors import AtdcError, BitstreamError
 from atdc.graph.task_graph import TaskGraph
 from atdc.integer_codec import IntegerReader
 
@@ -23,7 +30,7 @@ class Inspection:
         ideal_bits: −Σ log₂ of the probabilities the range coder was given; None without the weights.
         quality: 0 to 7 by task; tasks have numbers for names without the weights.
         graph: child to parents; None where the file names a graph of the weights' list and they are not at hand.
-        graph_number: the graph's number in the weights' list; None for a graph that is spelled out.
+        graph_number: the graph's number in the weights' list, from 0; None for a graph that is spelled out.
         tasks: by task, the segment's ``bytes`` (profile ``segments``) and ``ideal_bits`` (with the weights).
         framing_bytes: what is not range-coded.
         height: of the image, pixels; or of the features.
@@ -50,28 +57,50 @@ class Inspection:
     version: int
 
     def to_json(self) -> str:
-        """The same as JSON text."""
+        """One JSON object: every attribute under its own name, in the order above, whatever the file and weights.
+
+        None is ``null``. The entries of ``tasks`` are objects, in task order; of their keys ``bytes`` and
+        ``ideal_bits`` those are there whose values are known, so both, one or none.
+
+        >>> two_tasks = bytes.fromhex("4154444312 61626364 02 8002 00 20 00 01 00030aff 626f7468")
+        >>> values = json.loads(inspect(two_tasks).to_json())
+        >>> values["bytes"], values["profile"], values["graph"], values["tasks"], values["ideal_bits"]
+        (24, 'compact', {'0': [], '1': ['0']}, {'0': {}, '1': {}}, None)
+        """
         return json.dumps(dataclasses.asdict(self), indent=1)
 
 
-def inspect(source: Source | bytes, integers: IntegerReader | None = None) -> Inspection:
-    """Sizes, qualities and graph of a file.
+def inspect(
+    source: Source | bytes, integers: IntegerReader | None = None, *, pixel_limit: int = PIXEL_LIMIT
+) -> Inspection:
+    """Sizes, qualities and graph of a file. Whatever is said of it has been checked.
 
     Args:
-        source: the file. Without its weights only its head is read.
+        source: the file. Without its weights only its head is read, but all of a ``compact`` file: no smaller part of
+            it has a check.
         integers: of the weights that the file names: tasks and graph get their names, and ideal bits are counted.
+            Those of other weights are of no use and left aside.
+        pixel_limit: refuse larger images.
 
     Raises:
         BitstreamError: not an ATDC file, or damaged.
+
+    >>> two_tasks = bytes.fromhex("4154444312 61626364 02 8002 00 20 00 01 00030aff 626f7468")
+    >>> seen = inspect(two_tasks)
+    >>> seen.height, seen.width, seen.quality, seen.framing_bytes, seen.fingerprint
+    (256, 256, {'0': 4.0, '1': 4.0}, 20, '61626364')
     """
     source = BytesSource(source) if isinstance(source, bytes) else source
-    reader = ContainerReader(source)
+    reader = ContainerReader(source, pixel_limit=pixel_limit)
+    reader.check_end()
     header = reader.header
+    if header.profile == "compact":
+        reader.segment(0)
     names = [str(task) for task in range(header.task_count)]
     graph = header.graph if isinstance(header.graph, TaskGraph) else None
     bits = None
     if integers is not None and integers.fingerprint == header.fingerprint:
-        decoded = integers.read(source)
+        decoded = integers.read(source, pixel_limit=pixel_limit)
         names, graph, bits = list(integers.task_names), decoded.graph, decoded.bits
     tasks: dict[str, dict[str, float]] = {name: {} for name in names}
     for index, name in enumerate(names):
@@ -98,3 +127,85 @@ def inspect(source: Source | bytes, integers: IntegerReader | None = None) -> In
         fingerprint=header.fingerprint.hex(),
         version=header.version,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether a file is whole.
+
+    Attributes:
+        problems: all that is wrong, by place in the file; what only its integers show comes last.
+        decoded: whether the integers were decoded and compared with their checks; otherwise only bytes were.
+        fingerprint: of the weights that can read it, hexadecimal; None if the head is damaged.
+    """
+
+    problems: tuple[AtdcError, ...]
+    decoded: bool = False
+    fingerprint: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for JSON: ``ok``, ``decoded``, ``fingerprint`` and ``problems``.
+
+        Each problem is an object of the strings ``error`` (the class), ``where``, ``found``, ``expected``, ``cure``.
+
+        >>> verify(b"GIF89a").to_json()["problems"][0]["error"]
+        'NotAnAtdcFileError'
+        """
+        problems = [
+            {"error": type(p).__name__, "where": p.where, "found": p.found, "expected": p.expected, "cure": p.cure}
+            for p in self.problems
+        ]
+        return {"ok": self.ok, "decoded": self.decoded, "fingerprint": self.fingerprint, "problems": problems}
+
+
+def verify(
+    source: Source | bytes, integers: IntegerReader | None = None, *, pixel_limit: int = PIXEL_LIMIT
+) -> Verification:
+    """Checks everything that can be checked, and goes on after what is damaged.
+
+    Args:
+        source: the file.
+        integers: of the weights that the file names: all integers are decoded, compared with their checks, and their
+            bytes with those that a writer would write. Without them header, checks and end are looked at.
+        pixel_limit: refuse larger images.
+
+    >>> two_tasks = bytes.fromhex("4154444312 61626364 02 8002 00 20 00 01 00030aff 626f7468")
+    >>> verify(two_tasks)
+    Verification(problems=(), decoded=False, fingerprint='61626364')
+    >>> print(verify(two_tasks[:-1]).problems[0])
+    payload: found check 0aff; expected ... for these bytes. Get the file again from its source.
+    """
+    seen = container.verify(source, pixel_limit=pixel_limit)
+    if seen.header is None:
+        return Verification(seen.problems)
+    fingerprint = seen.header.fingerprint.hex()
+    if integers is None or integers.fingerprint != seen.header.fingerprint:
+        return Verification(seen.problems, False, fingerprint)
+    problems = [*seen.problems, *_integer_problems(source, integers, pixel_limit)]
+    named = {str(error): error for error in (_with_task_name(error, integers.task_names) for error in problems)}
+    return Verification(tuple(named.values()), True, fingerprint)  # by text: damaged bytes are met twice
+
+
+def _integer_problems(source: Source | bytes, integers: IntegerReader, pixel_limit: int) -> list[BitstreamError]:
+    try:
+        decoded = integers.read(source, skip_damaged=True, pixel_limit=pixel_limit)
+    except BitstreamError as error:
+        return [error]
+    # A task that only lacks a parent has nothing wrong of its own.
+    return [
+        error for task, error in decoded.failed.items() if not set(decoded.graph.parents[task]) & set(decoded.failed)
+    ]
+
+
+def _with_task_name(error: BitstreamError, names: Sequence[str]) -> BitstreamError:
+    """The same error of ``segment of rgb`` where it speaks of ``segment 5``."""
+    segment = re.match(r"segment (\d+)", error.where)
+    if segment is None:
+        return error
+    where = f"segment of {names[int(segment[1])]}{error.where[segment.end() :]}"
+    return type(error)(where, error.found, error.expected, error.cure)

@@ -109,6 +109,7 @@ class IntegerReader:
         header.require_model(self.fingerprint)
         if header.task_count != len(self.task_names):
             raise CorruptFileError("tasks", str(header.task_count), f"{len(self.task_names)}, as the weights have")
+        self._require_room(header, pixel_limit, position_limit)
         graph = header.resolve(self.listed)
         tasks = graph.order if wanted is None else graph.closure(wanted)
         port = ReadingPort(self.model.tables)
@@ -147,6 +148,17 @@ class IntegerReader:
         return DecodedIntegers(
             header, graph, latents, port.bits.array(1, graph.size)[0], failed, reader.bytes_read
         )  # fmt: skip
+
+    def _require_room(self, header: Header, pixel_limit: int, position_limit: int) -> None:
+        """Refuses a picture that padding makes far larger than the limit: one of a pixel's height takes four rows."""
+        rows, columns = padded(self.feature_shape(header))
+        limit = pixel_limit // self.stride**2 if header.kind == "image" else position_limit
+        most = max(4 * limit, FEATURE_MULTIPLE**2)
+        if rows * columns > most:
+            raise CorruptFileError(
+                "height and width", f"{header.height} x {header.width}, {rows * columns} positions with padding",
+                f"at most {most} positions", "If that size is meant, read the file with a higher limit.",
+            )  # fmt: skip
 
     def feature_shape(self, header: Header) -> tuple[int, int]:
         """(h, w) of the features in a file."""
@@ -191,17 +203,18 @@ class WeightsFile:
     Attributes:
         path: of the file.
         header: the JSON that is kept beside the tensors.
+        book: the graphs and rates kept with the weights.
+        task_names: names in index order.
+        stride: pixels per feature position.
         fingerprint: the first four bytes of the file's SHA-256.
     """
 
     path: Path
     header: dict[str, Any]
+    book: GraphBook
+    task_names: tuple[str, ...]
+    stride: int
     fingerprint: bytes
-
-    @property
-    def book(self) -> GraphBook:
-        """The graphs and rates kept with the weights."""
-        return GraphBook.from_json(self.header["book"])
 
     def integers(self) -> IntegerReader:
         """The reader of these weights' files; needs no network and no torch.
@@ -212,9 +225,8 @@ class WeightsFile:
         with safe_open(self.path, framework="np") as file:
             keys = [key for key in file.keys() if key.startswith(ENTROPY_PREFIX)]  # noqa: SIM118 (not a mapping)
             arrays = {key.removeprefix(ENTROPY_PREFIX): file.get_tensor(key) for key in keys}
-        names = self.header["tasks"]
-        model = EntropyModel.from_arrays(arrays, len(names))
-        return IntegerReader(model, self.book.listed, names, self.header["model"]["stride"], self.fingerprint)
+        model = EntropyModel.from_arrays(arrays, len(self.task_names))
+        return IntegerReader(model, self.book.listed, self.task_names, self.stride, self.fingerprint)
 
 
 def open_weights(name: str | Path = "small") -> WeightsFile:
@@ -236,10 +248,11 @@ def open_weights(name: str | Path = "small") -> WeightsFile:
             header = json.loads((file.metadata() or {})["atdc"])
         if header["format"] != WEIGHTS_FORMAT:
             raise WeightsError(str(path), f"weights format {header['format']}", str(WEIGHTS_FORMAT), "Upgrade atdc.")
+        book, names, stride = GraphBook.from_json(header["book"]), header["tasks"], header["model"]["stride"]
     except (SafetensorError, OSError) as error:
         raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
-    return WeightsFile(path, header, hashlib.sha256(data).digest()[:4])
+    return WeightsFile(path, header, book, tuple(map(str, names)), int(stride), hashlib.sha256(data).digest()[:4])

@@ -1,5 +1,6 @@
 """Training: resumed runs repeat themselves, and a recipe goes from rooms to weights that load."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,16 @@ from torch import nn
 
 import atdc
 from atdc.config import ModelConfig, Recipe, load_recipe
-from atdc.errors import ArgumentError
+from atdc.data.rooms import materialise
+from atdc.errors import ArgumentError, DataError
+from atdc.evaluation.ablation import KINDS, run_ablation
+from atdc.evaluation.entropy_cost import run_entropy_cost
 from atdc.tasks import BY_NAME
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
+from atdc.training.stages import train
 
 RECIPE = """
 name: tiny
@@ -113,16 +118,53 @@ def test_model_settings_are_whole() -> None:
     assert ModelConfig().encoder_widths == (32, 48, 96)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Recipe, run folder and rooms of a whole, tiny training."""
+    folder = tmp_path_factory.mktemp("training")
+    recipe = folder / "tiny.yaml"
+    recipe.write_text(RECIPE)
+    train(recipe, folder / "run", folder / "rooms")
+    return recipe, folder / "run", folder / "rooms"
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_recipe_goes_from_rooms_to_weights(tmp_path: Path) -> None:
-    from atdc.training.stages import train
-
-    recipe = tmp_path / "tiny.yaml"
-    recipe.write_text(RECIPE)
-    path = train(recipe, tmp_path / "run", tmp_path / "rooms")
+def test_a_recipe_goes_from_rooms_to_weights(finished: tuple[Path, Path, Path]) -> None:
+    recipe, run, rooms = finished
+    path = run / "tiny.safetensors"
     before = path.read_bytes()
     codec = atdc.load(path)
     data = codec.encode(np.zeros((64, 64, 3), np.uint8), quality=2)
     assert codec.decode(data, tasks=["rgb"])["rgb"].shape == (64, 64, 3)
-    assert train(recipe, tmp_path / "run", tmp_path / "rooms").read_bytes() == before  # nothing left to do
+    assert train(recipe, run, rooms).read_bytes() == before  # nothing left to do
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_integers_cost_next_to_nothing_against_floats(finished: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    recipe, run, rooms = finished
+    materialise(rooms, "test", count=6, workers=1)
+    result = run_entropy_cost(
+        recipe, run, rooms, tmp_path / "cost.json", count=6, qualities=(0, 7), rounds=2, train_images=12, steps=2,
+        quiet=True,
+    )  # fmt: skip
+    for row in result["integers_against_floats"].values():
+        assert abs(row["percent"]) < 1
+    assert result["states"]["steps"] == 2 and abs(result["states"]["percent"]) < 20
+    assert json.loads((tmp_path / "cost.json").read_text())["data"]["images"] == 6
+    with pytest.raises(DataError, match="no finished training"):
+        run_entropy_cost(recipe, tmp_path / "other", rooms, tmp_path / "cost.json", quiet=True)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_residual_ablation_trains_both_kinds(finished: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    recipe, run, rooms = finished
+    result = run_ablation(recipe, run, rooms, tmp_path / "ablation.json", count=8)
+    for kind in KINDS:
+        sizes = [row["bytes"] for row in result["kinds"][kind]]
+        assert len(sizes) == 8 and sizes[0] < sizes[-1]
+    assert (
+        json.loads((tmp_path / "ablation.json").read_text())["bytes_at_equal"].keys() == result["bytes_at_equal"].keys()
+    )

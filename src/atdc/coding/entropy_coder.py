@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.numerics.entropy_model import MEAN_BITS, EntropyModel
+from atdc.numerics.entropy_model import MEAN_BITS
 from atdc.numerics.integer import Integers
+from atdc.numerics.tables import FrequencyTables
+
+Numbers = NDArray[Any]
 
 LARGEST_SYMBOL = 1 << 15
 """Writers clamp symbols to ± this; a latent that far out is damage, not data."""
@@ -23,6 +26,35 @@ class SymbolPort(Protocol):
         self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
     ) -> NDArray[np.int32]:
         """Takes (or, reading, returns) the symbols of one image's task, each with the table that describes it."""
+        ...
+
+
+class EntropyParameters(Protocol):
+    """What decides the probability of a symbol: :class:`~atdc.numerics.entropy_model.EntropyModel`, integers all
+    through; or, to measure what integers cost, its float twin."""
+
+    @property
+    def tables(self) -> FrequencyTables:
+        """The probability tables."""
+        ...
+
+    @property
+    def hyper_channels(self) -> int:
+        """Channels of the hyper-latent."""
+        ...
+
+    def hyper_prior(self, task: int, steps: Integers) -> tuple[Integers, Integers]:
+        """Mean and table of the hyper-latent."""
+        ...
+
+    def latent_prior(
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers]
+    ) -> tuple[Integers, Integers, Numbers]:
+        """Mean and table of the latent, and hidden activations."""
+        ...
+
+    def state(self, task: int, steps: Integers, latent: Integers, hidden: Numbers) -> Numbers:
+        """What a decoded latent tells the task's children."""
         ...
 
 
@@ -39,9 +71,9 @@ class EntropyCoder:
             of a step, int32, little-endian, by row, column and channel.
     """
 
-    def __init__(self, model: EntropyModel, symbols: SymbolPort, steps: Integers) -> None:
+    def __init__(self, model: EntropyParameters, symbols: SymbolPort, steps: Integers) -> None:
         self._model, self._symbols, self._steps = model, symbols, steps
-        self._states: dict[int, Integers] = {}
+        self._states: dict[int, Numbers] = {}
         self._remembers = True
         self.checks: dict[tuple[int, int], int] = {}
 
@@ -83,9 +115,10 @@ class EntropyCoder:
         states = {parent: state[rows] for parent, state in self._states.items() if parents[:, parent].any()}
         mean, table, hidden = model.latent_prior(task, steps, decoded_hyper, parents, states)
         decoded = self._exchange(images, task, latent, mean, table)
-        if self._remembers:
-            state = model.state(task, steps, decoded, hidden)
-            self._states.setdefault(task, np.zeros((len(self._steps), *state.shape[1:]), np.int64))[rows] = state
+        if not self._remembers:
+            return decoded
+        state = model.state(task, steps, decoded, hidden)
+        self._states.setdefault(task, np.zeros((len(self._steps), *state.shape[1:]), state.dtype))[rows] = state
         for row, image in enumerate(images):
             check = binascii.crc_hqx(decoded_hyper[row].astype("<i4").tobytes(), 0)
             self.checks[image, task] = binascii.crc_hqx(decoded[row].astype("<i4").tobytes(), check)

@@ -76,10 +76,7 @@ def graph_statistics(graphs: Sequence[TaskGraph], names: Sequence[str]) -> dict[
 
 
 def _depth(graph: TaskGraph) -> int:
-    depth = [0] * graph.size
-    for task in graph.order:
-        depth[task] = max((depth[parent] + 1 for parent in graph.parents[task]), default=0)
-    return max(depth)
+    return max(graph.layers)
 
 
 def asymmetry(scores: FloatArray, pairs: Sequence[Pair], names: Sequence[str]) -> dict[str, Any]:

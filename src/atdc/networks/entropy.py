@@ -6,6 +6,9 @@ The equations and the integers are those of :mod:`atdc.numerics.entropy_model`; 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +30,11 @@ from atdc.numerics.entropy_model import (
     EntropyModel,
     TaskEntropy,
 )
+from atdc.numerics.integer import Integers
 from atdc.numerics.quantise import quantised_mean, scale_index, scales
 from atdc.numerics.tables import FrequencyTables
+
+Numbers = NDArray[Any]
 
 _ACTIVATION_MAX = ACTIVATION_LIMIT / (1 << ACTIVATION_BITS)
 _STATE_MAX = STATE_LIMIT / (1 << ACTIVATION_BITS)
@@ -105,6 +111,67 @@ class EntropyTwin(nn.ModuleList):
         twin = self[index]
         assert isinstance(twin, TaskEntropyTwin)
         return twin
+
+
+class FloatEntropy:
+    """The twin in float64 where the integer model stands: only to measure what integers cost, never to code a file.
+
+    Means and tables are rounded at the end, as they must be; nothing before them is. States are floats.
+    """
+
+    def __init__(self, twin: EntropyTwin, networks: CodecNetworks, tables: FrequencyTables) -> None:
+        self._twin, self._networks = deepcopy(twin).double(), deepcopy(networks.transforms).double()
+        self._config, self.tables = networks.config, tables
+
+    @property
+    def hyper_channels(self) -> int:
+        """Channels of the hyper-latent."""
+        return self._config.hyper_channels
+
+    @torch.no_grad()
+    def hyper_prior(self, task: int, steps: Integers) -> tuple[Integers, Integers]:
+        """Mean in sixteenths and table of each channel of the hyper-latent, each (n, H)."""
+        mean, log_scale = self._twin.task(task).hyper_prior(_quality(steps))
+        return self._sixteenths(mean)[:, 0, 0], self._tables(log_scale)[:, 0, 0]
+
+    @torch.no_grad()
+    def latent_prior(
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers]
+    ) -> tuple[Integers, Integers, Numbers]:
+        """Mean in sixteenths and table of each latent, and the hidden activations."""
+        known = [_first(states[p]) if p in states else None for p in range(len(self._twin))]
+        log_gain = self._networks[task].log_gain(_quality(steps))  # type: ignore[operator]
+        mean, log_scale, hidden = self._twin.task(task).latent_prior(
+            _first(hyper / (1 << MEAN_BITS)), _quality(steps), torch.from_numpy(parents).double(), known, log_gain
+        )
+        return self._sixteenths(mean), self._tables(log_scale), _last(hidden)
+
+    @torch.no_grad()
+    def state(self, task: int, steps: Integers, latent: Integers, hidden: Numbers) -> Numbers:
+        """What a decoded latent tells the task's children."""
+        return _last(self._twin.task(task).state(_first(latent / (1 << MEAN_BITS)), _first(hidden), _quality(steps)))
+
+    def _sixteenths(self, mean: Tensor) -> Integers:
+        sixteenths: Integers = _last(quantised_mean(mean) * (1 << MEAN_BITS)).astype(np.int64)
+        return sixteenths
+
+    def _tables(self, log_scale: Tensor) -> Integers:
+        config = self._config
+        index = scale_index(log_scale, config.scale_min, config.scale_max, config.scale_count)
+        tables: Integers = _last(index).astype(np.int64)
+        return tables
+
+
+def _quality(steps: Integers) -> Tensor:
+    return torch.from_numpy(steps).double() / QUALITY_STEPS_PER_UNIT
+
+
+def _first(values: Numbers) -> Tensor:
+    return torch.from_numpy(np.asarray(values, np.float64)).permute(0, 3, 1, 2)
+
+
+def _last(values: Tensor) -> Numbers:
+    return values.permute(0, 2, 3, 1).numpy()
 
 
 @torch.no_grad()

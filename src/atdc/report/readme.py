@@ -93,9 +93,9 @@ def points(result: Result) -> Iterable[str]:
 def checks(result: Result) -> Iterable[str]:
     """What held of every file that was written."""
     row = result["checks"]
-    within = row["files_within_ideal_plus_2_percent_plus_48_bytes"]
+    within = row["files_within_ideal_plus_1_percent_plus_24_bytes"]
     yield (
-        f"Of {row['files']:,} files, {within:,} are within ideal bits + 2 % + 48 bytes (largest overhead "
+        f"Of {row['files']:,} files, {within:,} are within ideal bits + 1 % + 24 bytes (largest overhead "
         f"{row['largest_overhead_bytes']:.1f} bytes), and {row['files_decoded_as_encoded']:,} decoded to what the "
         f"encoder had. From the lowest to the highest quality, bytes grow {row['bytes_ratio_across_qualities']:.1f} "
         "times."

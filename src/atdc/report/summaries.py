@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 Result = Mapping[str, Any]
@@ -94,10 +95,96 @@ def bench_tables(result: Result) -> list[Table]:
     return [times, ratios, systems]
 
 
+def fuzz_tables(result: Result) -> list[Table]:
+    """What became of damaged files, by the error that refused them and by what was done to them."""
+    count = result["count"]
+    outcomes = plain_table("damaged files", ["files", "share"])
+    for name, number in result["outcomes"].items():
+        outcomes.add_row(name, f"{number:,}", f"{number / count:.2%}")
+        if name == "refused":
+            for error, times in result["refused_as"].items():
+                outcomes.add_row(f"  {error}", f"{times:,}", f"{times / count:.2%}")
+    outcomes.add_row("behind all payload checks", "", f"{result['passing_payload_checks_share']:.2%}")
+    groups: dict[str, list[int]] = {}
+    for name, row in result["mutations"].items():
+        sums = groups.setdefault(name.partition(":")[0], [0, 0, 0])
+        for place, outcome in enumerate(("right", "refused", "failed")):
+            sums[place] += row.get(outcome, 0)
+    ways = plain_table("what was damaged", ["right", "refused", "failed"])
+    for name, sums in groups.items():
+        ways.add_row(name, *(f"{number:,}" for number in sums))
+    costs = plain_table("cost", ["measured", "limit"])
+    memory, slowest, limits = result["memory"], result["slowest"], result["limits"]
+    costs.add_row(f"slowest ({slowest['mutation']}), ms", f"{slowest['ms']:.1f}", f"{1000 * limits['seconds']:,.0f}")
+    costs.add_row("most memory, MB", f"{memory['peak_mb']:.2f}", f"{limits['memory_mb']:g}")
+    costs.add_row("mean per file, ms", f"{result['ms_per_mutant']:.2f}", "")
+    return [outcomes, ways, costs]
+
+
+def entropy_cost_tables(result: Result) -> list[Table]:
+    """What integers cost against floats, and what parents' states save."""
+    table = plain_table("ideal bytes of an image", ["this", "that", "difference"])
+    for quality, row in result["integers_against_floats"].items():
+        name = f"integers against floats, quality {quality}"
+        table.add_row(name, f"{row['integer_bytes']:,.1f}", f"{row['float_bytes']:,.1f}", f"{row['percent']:+.3f} %")
+    states = result["states"]
+    if isinstance(states, str):
+        table.add_row("with parents' states against without", "", "", states)
+    else:
+        sizes = (states["with_states_bytes"], states["without_states_bytes"])
+        table.add_row(
+            "with parents' states against without", *(f"{size:,.1f}" for size in sizes), f"{states['percent']:+.2f} %"
+        )
+    low, high = result["time"]["interval"]
+    ratio = f"{result['time']['ratio']['median']:.3f} [{low:.3f}, {high:.3f}]"
+    table.add_row("time to encode, integers over floats", "", "", ratio)
+    return [table]
+
+
+def ablation_tables(result: Result) -> list[Table]:
+    """The conditional against the plain residual codec."""
+    points = plain_table("codec", ["quality", "bytes", "feature error", "task loss"])
+    for kind, rows in result["kinds"].items():
+        for row in rows:
+            numbers = (f"{row['bytes']:,.0f}", f"{row['feature_error']:.4f}", f"{row['task_loss']:.4f}")
+            points.add_row(kind, f"{row['quality']:g}", *numbers)
+    rates = plain_table("bytes of conditional against plain, at equal", ["%"])
+    for over, row in result["bytes_at_equal"].items():
+        value = row.get("conditional_against_plain_percent", "refused")
+        rates.add_row(over.replace("_", " "), _number(value, "+.2f"))
+    return [points, rates]
+
+
+def selfcheck_tables(result: Result) -> list[Table]:
+    """What every configuration compared, and found; and what did not run, and why."""
+    run = plain_table("computed", ["files read", "written", "otherwise", "symbols", "mismatches", "drift", "s"])
+    not_run = plain_table("not run", [])
+    not_run.add_column("why")
+    for name, row in result["configurations"].items():
+        if "not_run" in row:
+            not_run.add_row(name, escape(row["not_run"]))
+            continue
+        run.add_row(
+            name, f"{row['files_read']}", f"{row['files_written']}", f"{row['files_written_otherwise']}",
+            f"{row['symbols_read'] + row['symbols_written']:,}", f"{row['mismatches']}", f"{row['drift']:.2g}",
+            f"{row['seconds']:.1f}",
+        )  # fmt: skip
+    totals = result["totals"]
+    run.add_row(
+        "all", "", "", "", f"{totals['symbols']:,}", f"{totals['mismatches']}", f"{totals['drift']:.2g}",
+        f"{totals['seconds']:.1f}",
+    )  # fmt: skip
+    return [run, not_run] if totals["not_run"] else [run]
+
+
 SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
+    "ablation": ablation_tables,
     "bench": bench_tables,
+    "entropy-cost": entropy_cost_tables,
     "evaluate": evaluation_tables,
+    "fuzz": fuzz_tables,
     "premise": premise_tables,
+    "selfcheck": selfcheck_tables,
     "statistics": statistics_tables,
 }
 """By command."""

@@ -1,0 +1,247 @@
+"""Valid files of random content, and a codec so tiny that a thousand of them take a second. Nothing here needs torch.
+
+The symbols of a file come from a port, like a reader's: drawn at random, or read from another file. What the model
+says of them follows from the symbols themselves, so whatever is drawn makes a file that a writer could have written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
+from atdc.bitstream.layout import KINDS, MAX_QUALITY_STEP, PROFILES
+from atdc.bitstream.ports import ReadingPort, WritingPort
+from atdc.coding.entropy_coder import EntropyCoder, SymbolPort
+from atdc.graph.task_graph import TaskGraph
+from atdc.integer_codec import IntegerReader, combined_check, padded
+from atdc.numerics.entropy_model import LATENT_LIMIT, EntropyModel, TaskEntropy
+from atdc.numerics.integer import Integers
+from atdc.numerics.tables import SYMBOL_LIMIT, FrequencyTables
+
+_Symbols = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A valid file and what it says.
+
+    Attributes:
+        data: the file.
+        container: what was packed into it.
+        latents: by task, as a reader decodes them.
+    """
+
+    data: bytes
+    container: Container
+    latents: dict[int, Integers]
+
+
+class RandomSymbols:
+    """A port that draws symbols as often as their tables expect them, now and then an extreme one.
+
+    Args:
+        tables: the probability tables.
+        random: where chance comes from.
+        wild: share of symbols that are drawn from the edges of what can be coded instead.
+
+    >>> port = RandomSymbols(FrequencyTables.gaussian([0.5]), np.random.default_rng(0), wild=0.2)
+    >>> port.code(0, 0, None, np.zeros(10, np.uint8)).dtype.name
+    'int32'
+    """
+
+    def __init__(self, tables: FrequencyTables, random: np.random.Generator, wild: float = 0.0) -> None:
+        self._radius, self._random, self._wild = tables.radius, random, wild
+        self._cumulative = np.cumsum(tables.frequencies, axis=1)
+
+    def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
+        """As many symbols as there are tables in ``table_index``."""
+        random, count, radius = self._random, len(table_index), self._radius[table_index]
+        place = random.integers(0, self._cumulative[0, -1], count)
+        drawn = (self._cumulative[table_index] <= place[:, None]).sum(1) - radius
+        sign = 1 - 2 * random.integers(0, 2, count)
+        beyond = radius + 1 + random.integers(0, 1 << random.integers(0, 9, count))
+        drawn = np.where(drawn > radius, sign * beyond, drawn)
+        edges = np.array([radius, radius + 1, 0 * radius, 1 << 15 | 0 * radius, SYMBOL_LIMIT - 1 | 0 * radius])
+        edge = sign * edges[random.integers(0, len(edges), count), np.arange(count)]
+        return np.where(random.random(count) < self._wild, edge, drawn).astype(np.int32)
+
+
+class Zeros:
+    """A port whose symbols are all 0."""
+
+    def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
+        """As many zeros as there are tables in ``table_index``."""
+        return np.zeros(len(table_index), np.int32)
+
+
+class LowestSymbols:
+    """A port whose symbols are the smallest that their tables hold: a range coder needs no byte for them."""
+
+    def __init__(self, tables: FrequencyTables) -> None:
+        self._radius = tables.radius
+
+    def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
+        """Minus the radius of each table in ``table_index``."""
+        return -self._radius[table_index]
+
+
+class FromSegments:
+    """A port that reads some segments and does not mind what their checks, or left-over bytes, say of them."""
+
+    def __init__(self, tables: FrequencyTables, segments: Sequence[Segment]) -> None:
+        self._port, self._segments, self._at = ReadingPort(tables), segments, -1
+
+    def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
+        """The next symbols of the task's segment."""
+        segment = task if len(self._segments) > 1 else 0
+        if segment != self._at:
+            self._port.begin(self._segments[segment].data, f"segment {segment}")
+            self._at = segment
+        return self._port.code(image, task, None, table_index)
+
+
+class _Copied:
+    """Takes symbols from one port and hands them to another."""
+
+    def __init__(self, source: SymbolPort, target: SymbolPort) -> None:
+        self._source, self._target = source, target
+
+    def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
+        return self._target.code(image, task, self._source.code(image, task, symbols, table_index), table_index)
+
+
+def write_symbols(reader: IntegerReader, header: Header, source: SymbolPort) -> Sample:
+    """The one file that holds, under a header, the symbols that a port gives.
+
+    Raises:
+        BitstreamError: the header names a graph that the weights lack, or the port's reason.
+    """
+    graph, tasks = header.resolve(reader.listed), range(header.task_count)
+    together = header.profile == "compact"
+    writing = WritingPort(reader.model.tables, 1, len(tasks), together)
+    coder = EntropyCoder(reader.model, _Copied(source, writing), np.array([header.qualities], np.int64))
+    rows, columns = padded(reader.feature_shape(header))
+    latents = {}
+    for task in graph.order:
+        parents = np.array([[other in graph.parents[task] for other in tasks]])
+        latents[task] = coder.code([0], task, parents, (rows // 2, columns // 2))
+    checks = [coder.checks[0, task] for task in tasks]
+    segments = map(Segment, writing.finish()[0], [combined_check(checks)] if together else checks)
+    container = Container(header, tuple(segments))
+    return Sample(pack(container), container, latents)
+
+
+def random_header(reader: IntegerReader, random: np.random.Generator, number: int, sizes: Sequence[int]) -> Header:
+    """A header that a writer could write; headers of consecutive numbers differ in profile, kind, graph and qualities.
+
+    Args:
+        reader: of the weights.
+        random: where sizes, qualities and graphs come from.
+        number: chooses what alternates.
+        sizes: of images, in pixels; each side is one of these.
+    """
+    tasks = len(reader.task_names)
+    kind = KINDS[number // 2 % 2]
+    unit = reader.stride if kind == "features" else 1
+    height, width = (max(1, int(side) // unit) for side in random.choice(sizes, 2))
+    graph = TaskGraph.unrank(int(random.integers(TaskGraph.count(tasks))), tasks)
+    if number // 4 % 2:
+        graph = reader.listed[int(random.integers(len(reader.listed)))]
+    steps = random.integers(0, MAX_QUALITY_STEP + 1, tasks if number // 8 % 2 else 1).tolist()
+    return Header(
+        fingerprint=reader.fingerprint, kind="image" if kind == "image" else "features",
+        profile="compact" if PROFILES[number % 2] == "compact" else "segments", height=height, width=width,
+        qualities=tuple(steps * (tasks // len(steps))), graph=graph_code(graph, reader.listed),
+    )  # fmt: skip
+
+
+def random_files(
+    reader: IntegerReader, count: int, sizes: Sequence[int], seed: int = 0, wild: float = 0.02
+) -> list[Sample]:
+    """Valid files: most of usual content, every fourth with extreme symbols, every eighth of zeros or without payload.
+
+    >>> files = random_files(tiny_reader(), 4, [64, 128])
+    >>> [(file.container.header.profile, file.container.header.kind) for file in files]
+    [('segments', 'image'), ('compact', 'image'), ('segments', 'features'), ('compact', 'features')]
+    """
+    random, tables = np.random.default_rng(seed), reader.model.tables
+    files = []
+    for number in range(count):
+        source: SymbolPort = RandomSymbols(tables, random, wild if number % 4 == 3 else 0.0)
+        if number % 8 == 6:
+            source = LowestSymbols(tables) if number % 16 == 6 else Zeros()
+        files.append(write_symbols(reader, random_header(reader, random, number, sizes), source))
+    return files
+
+
+def tiny_reader() -> IntegerReader:
+    """The reader of weights that are nowhere but here: three tasks, few channels, integers from a fixed seed.
+
+    The list of graphs names one of them twice, which a reader has to know of.
+
+    >>> reader = tiny_reader()
+    >>> reader.task_names, reader.model.latent_channels, reader.stride
+    (('left', 'middle', 'right'), 3, 16)
+    """
+    random = np.random.default_rng(0)
+    tasks = 3
+    model = EntropyModel(
+        tuple(random_entropy(random, tasks, width=4, latent=3, hyper=2, state=2) for _ in range(tasks)),
+        FrequencyTables.gaussian([0.15 * 2**step for step in range(7)]),
+    )
+    chain, fork = TaskGraph(((), (0,), (0, 1))), TaskGraph(((1,), (), (1,)))
+    listed = (chain, fork, TaskGraph.independent(tasks), fork)
+    return IntegerReader(model, listed, ("left", "middle", "right"), 16, b"tiny")
+
+
+def random_entropy(
+    random: np.random.Generator, tasks: int, *, width: int, latent: int, hyper: int, state: int
+) -> TaskEntropy:
+    """One task's integers, drawn so that hyper-latents and parents matter; for seven tables.
+
+    Args:
+        random: where chance comes from.
+        tasks: how many there are.
+        width: hidden channels.
+        latent: channels of the latent.
+        hyper: channels of the hyper-latent.
+        state: channels of the state.
+    """
+    steps = MAX_QUALITY_STEP + 1
+    bits = 8
+    tables = 7
+
+    def weights(reach: float, *shape: int) -> NDArray[np.int16]:
+        limit = round(reach * (1 << bits))
+        return random.integers(-limit, limit + 1, shape).astype(np.int16)
+
+    def biases(reach: float, unit_bits: int, *shape: int) -> NDArray[np.int32]:
+        limit = round(reach * (1 << unit_bits))
+        return random.integers(-limit, limit + 1, shape).astype(np.int32)
+
+    finer = np.arange(steps)[:, None] * np.ones((1, latent))  # a higher quality has larger latents
+    return TaskEntropy(
+        fractions=np.full(5, bits, np.int32),
+        hyper_mean=biases(1, 4, steps, hyper),
+        hyper_table=random.integers(0, tables, (steps, hyper)).astype(np.int32),
+        first=weights(0.5, 3, 3, hyper, width),
+        first_bias=biases(1, 4 + bits, steps, width),
+        parent_bias=biases(1, 4 + bits, tasks, width),
+        up=weights(0.8, 1, 1, width, 4 * width),
+        up_bias=biases(0.5, 8 + bits, 4 * width),
+        parents=weights(0.8, tasks, state, width),
+        last_mean=weights(0.4, 3, 3, width, latent),
+        last_mean_bias=biases(0.5, 8 + bits, latent),
+        last_scale=weights(0.3, 3, 3, width, latent),
+        last_scale_bias=biases(1, 8 + bits, latent) + (1 << 8 + bits),
+        gain=(40_000 + 2_000 * finer).astype(np.int32),
+        gain_tables=(finer * ((2 << 8 + bits) / steps)).astype(np.int32),
+        own=weights(0.5, 3, 3, latent, state),
+        hidden=weights(0.3, 1, 1, width, state),
+        state_bias=biases(0.5, 8 + bits, steps, state),
+        asinh=np.rint(256 * np.arcsinh(np.arange(-LATENT_LIMIT, LATENT_LIMIT + 1))).astype(np.int16),
+    )
