@@ -154,6 +154,58 @@ def times(result: Result) -> Iterable[str]:
         )
 
 
+def exact(result: Result) -> Iterable[str]:
+    """How many symbols were compared, under what, and what could not be run."""
+    totals = result["totals"]
+    run = [name for name, row in result["configurations"].items() if "not_run" not in row]
+    yield (
+        f"{totals['symbols']:,} symbols compared between {len(run)} ways to compute: **{totals['mismatches']} "
+        f"mismatches**; restored features differ by {totals['drift']:.2g} deviations at most. Run: "
+        f"{', '.join(f'`{name}`' for name in run)}."
+    )
+    for name, row in result["configurations"].items():
+        if "not_run" in row:
+            yield f"Not run: `{name}`, {row['not_run']}."
+
+
+def fuzz(result: Result) -> Iterable[str]:
+    """What became of damaged files."""
+    outcomes = result["outcomes"]
+    share = f"{result['passing_payload_checks_share']:.0%}"
+    yield (
+        f"{result['count']:,} damaged files, {share} of them past every payload check: {outcomes['right']:,} right, "
+        f"{outcomes['refused']:,} refused by name, **{outcomes['failed']} failed**. "
+        f"The slowest took {result['slowest']['ms']:.0f} ms, the most memory was {result['memory']['peak_mb']:.1f} MB."
+    )
+
+
+def entropy(result: Result) -> Iterable[str]:
+    """What integers cost, and what states save."""
+    costs = [
+        f"{row['percent']:+.3f} % at quality {quality}" for quality, row in result["integers_against_floats"].items()
+    ]
+    time, states = result["time"], result["states"]
+    yield (
+        f"Integers against floats, ideal bytes: {', '.join(costs)}; time to encode "
+        f"{time['ratio']['median']:.3f} [{time['interval'][0]:.3f}, {time['interval'][1]:.3f}] times that with floats."
+    )
+    yield "What decoded parents tell a child's probability tables: " + (
+        states
+        if isinstance(states, str)
+        else f"{states['percent']:+.2f} % of ideal bytes against tables without it, both trained equally long."
+    )
+
+
+def ablation(result: Result) -> Iterable[str]:
+    """Conditional against plain residual coding."""
+    for over, row in result["bytes_at_equal"].items():
+        value = row.get("conditional_against_plain_percent")
+        text = "refused: the curves overlap too little" if value is None else f"**{value:+.1f} %** bytes"
+        yield f"Conditional against plain residual codec, at equal {over.replace('_', ' ')}: {text}."
+    epochs = result["epochs"]
+    yield f"Each trained {epochs['warm-up']} + {epochs['rate-distortion']} epochs from the same predictor."
+
+
 BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "rates": ("evaluate_small.json", "atdc evaluate", rates),
     "points": ("evaluate_small.json", "atdc evaluate", points),
@@ -161,16 +213,23 @@ BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "premise": ("premise_small.json", "atdc premise", premise),
     "graphs": ("statistics_small.json", "atdc statistics", graphs),
     "times": ("bench_small.json", "atdc bench", times),
+    "exact": ("selfcheck_small.json", "atdc selfcheck --symbols 1e8", exact),
+    "fuzztiny": ("fuzz_tiny.json", "atdc fuzz --model tiny", fuzz),
+    "fuzz": ("fuzz_small.json", "atdc fuzz --model small --count 50000", fuzz),
+    "entropy": ("entropy_small.json", "atdc entropy-cost", entropy),
+    "ablation": ("ablation_small.json", "atdc ablation", ablation),
 }
 """By the name of a block: its result file, the command that writes it, and what it says."""
 
 
 def _origin(result: Result, command: str, file: str) -> str:
     machine = result["provenance"]["machine"]
-    data = result["data"]
+    data = result.get("data", {})
+    images = f": {data['images']} images of `{data.get('name', 'rooms')}`" if "images" in data else ""
+    split = f", split `{data['split']}`" if "split" in data else ""
+    weights = f"; weights `{result['provenance']['weights']}`" if result.get("model") != "tiny" else ""
     return (
-        f"<sub>`{command}` → [`results/{file}`](results/{file}): {data['images']} images of `{data['name']}`, split "
-        f"`{data['split']}`; weights `{result['provenance']['weights']}`; {machine['cpu']}, threads: "
+        f"<sub>`{command}` → [`results/{file}`](results/{file}){images}{split}{weights}; {machine['cpu']}, threads: "
         f"{machine['threads']}.</sub>"
     )
 
