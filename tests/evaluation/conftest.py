@@ -16,6 +16,7 @@ from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
@@ -64,9 +65,11 @@ def make_tiny_codec() -> Codec:
     graphs = [TaskGraph(tuple(() if task == i else (i,) for task in range(6))) for i in range(4)]
     start = GraphBook.untrained(len(TASK_NAMES))
     book = GraphBook(
-        (graphs[0],) * 8, (graphs[1],) * 8, (graphs[2],) * 8, tuple(graphs), start.distortion, start.bits_per_error
-    )
-    codec = FeatureCodec(coding, TASK_NAMES, torch.full((6, 4), 0.1), torch.full((6, 4), 0.5), book, b"tiny")
+        (graphs[0],) * 8, (graphs[1],) * 8, (graphs[2],) * 8, tuple(graphs), tuple(graphs), start.distortion,
+        start.bits_per_error,
+    )  # fmt: skip
+    entropy = integers_of(EntropyTwin(TINY, len(TASK_NAMES)), coding)
+    codec = FeatureCodec(coding, entropy, TASK_NAMES, torch.full((6, 4), 0.1), torch.full((6, 4), 0.5), book, b"tiny")
     return Codec(networks, codec, {"name": "tiny"})
 
 

@@ -11,7 +11,7 @@ def test_untrained_transforms_keep_what_principal_components_keep() -> None:
     mixing = torch.randn(8, 3)
     features = torch.einsum("ck,bkhw->bchw", mixing, torch.randn(20, 3, 8, 8))  # 12 dimensions to a 2×2 block
     config = ModelConfig(feature_channels=8, latent_channels=12, codec_width=8, hyper_channels=2, hyper_width=4)
-    transforms = TaskTransforms(config, 2).requires_grad_(False)
+    transforms = TaskTransforms(config).requires_grad_(False)
     transforms.start_from_principal_components(features)
     quality, nothing = torch.full((20,), float(MAX_QUALITY)), torch.zeros_like(features)
     latent = transforms.analysis(features, nothing, nothing, quality)
