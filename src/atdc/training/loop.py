@@ -19,6 +19,11 @@ from atdc.training.run_folder import RunFolder
 
 Batch = TypeVar("Batch")
 
+QUALITY_TABLE = ".rows"
+"""How the parameters of a :class:`~atdc.networks.transforms.QualityTable` are named."""
+TABLE_RATE = 20.0
+"""Quality tables learn this much faster: gains are logarithms, and a whole rate range may lie before them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
@@ -72,8 +77,14 @@ def train_stage(
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98), fused=True)
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in named]
+    tables = [p for name, p in named if name.endswith(QUALITY_TABLE)]
+    groups = [
+        {"params": [p for name, p in named if not name.endswith(QUALITY_TABLE)], "share": 1.0},
+        {"params": tables, "share": TABLE_RATE},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98), fused=True)
     first = 0
     state = run.load(name)
     if state is not None:
@@ -101,7 +112,7 @@ def train_stage(
         for index in bar:
             progress = (epoch + index / per_epoch) / epochs
             for group in optimiser.param_groups:
-                group["lr"] = cosine(progress, lr, lr_end)
+                group["lr"] = group["share"] * cosine(progress, lr, lr_end)
             ready = coming.result()
             if index + 1 < per_epoch:
                 coming = loader.submit(prepare, draws[index + 1])
