@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 import atdc
+from atdc.data.rooms import render_rooms
 from atdc.graph.search import SETTINGS
 from atdc.pipeline import Codec
 
@@ -36,13 +37,15 @@ def test_weights_are_small_and_described() -> None:
 
 @pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)
 def test_a_room_comes_back(codec: Codec, path: Path) -> None:
-    picture = np.asarray(Image.open(path).convert("RGB"))
+    with Image.open(path) as image:
+        picture, seed = np.asarray(image.convert("RGB")), int(str(image.info["Source"]).rpartition(" ")[2])
     best, data = codec.answers(picture), codec.encode(picture, quality=7)
     answers, seen = codec.decode(data), codec.inspect(data)
     assert len(data) <= 1.01 * seen.ideal_bits / 8 + 24
     assert _psnr_db(answers["rgb"], picture / 255) > _psnr_db(best["rgb"], picture / 255) - 1.5
-    same = answers["segment_semantic"] == best["segment_semantic"]
-    assert same.mean() > 0.9
+    truth = render_rooms([seed])["segment_semantic"][0, 0].numpy()
+    accuracy, at_best = ((given["segment_semantic"] == truth).mean() for given in (answers, best))
+    assert accuracy > at_best - 0.05
     cosine = (answers["normal"] * best["normal"]).sum(2).clip(-1, 1)
     assert np.degrees(np.arccos(cosine)).mean() < 5
 
@@ -50,7 +53,7 @@ def test_a_room_comes_back(codec: Codec, path: Path) -> None:
 def test_more_quality_takes_more_bytes_ten_times_from_end_to_end(codec: Codec) -> None:
     picture = np.asarray(Image.open(ROOMS[0]).convert("RGB"))
     sizes = [len(codec.encode(picture, quality=quality, graph="fixed")) for quality in (0, 0.125, 2, 4, 5.5, 7)]
-    assert sizes == sorted(sizes) and sizes[-1] >= 8 * sizes[0]
+    assert sizes == sorted(sizes) and sizes[-1] >= 10 * sizes[0]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
