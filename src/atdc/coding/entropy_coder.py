@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atdc.numerics.entropy_model import MEAN_BITS
-from atdc.numerics.integer import Integers
+from atdc.numerics.integer import Integers, Numbers
 from atdc.numerics.tables import FrequencyTables
-
-Numbers = NDArray[Any]
 
 LARGEST_SYMBOL = 1 << 15
 """Writers clamp symbols to ± this; a latent that far out is damage, not data."""

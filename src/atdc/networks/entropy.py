@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,11 +29,9 @@ from atdc.numerics.entropy_model import (
     EntropyModel,
     TaskEntropy,
 )
-from atdc.numerics.integer import Integers
+from atdc.numerics.integer import Integers, Numbers
 from atdc.numerics.quantise import quantised_mean, scale_index, scales
 from atdc.numerics.tables import FrequencyTables
-
-Numbers = NDArray[Any]
 
 _ACTIVATION_MAX = ACTIVATION_LIMIT / (1 << ACTIVATION_BITS)
 _STATE_MAX = STATE_LIMIT / (1 << ACTIVATION_BITS)

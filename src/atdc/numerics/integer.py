@@ -9,6 +9,7 @@ int64. No result is ever rounded by a floating-point unit, hence none can differ
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from atdc.errors import WeightsError
 
 Integers = NDArray[np.int64]
+Numbers = NDArray[Any]
+"""Integers; or floats, where the float twin stands in for them to be measured."""
 
 EXACT_LIMIT = 1 << 53
 """Integers up to here, and only up to here, are all exact in float64."""
