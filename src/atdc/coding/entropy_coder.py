@@ -106,9 +106,7 @@ class EntropyCoder:
         model, rows = self._model, np.asarray(images, np.int64)
         steps = self._steps[rows, task]
         shape = (len(rows), sides[0] // 2, sides[1] // 2, model.hyper_channels)
-        mean, table = (
-            np.broadcast_to(row[:, None, None], shape) for row in model.hyper_prior(task, steps)
-        )  # the same everywhere
+        mean, table = (np.broadcast_to(row[:, None, None], shape) for row in model.hyper_prior(task, steps))
         decoded_hyper = self._exchange(images, task, hyper, mean, table)
         states = {parent: state[rows] for parent, state in self._states.items() if parents[:, parent].any()}
         mean, table, hidden = model.latent_prior(task, steps, decoded_hyper, parents, states)
