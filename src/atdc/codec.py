@@ -300,8 +300,8 @@ class FeatureCodec:
         shape = _sides(normalised)
         parents = walk(self.networks, fixed, qualities, IntegerPort(coder), shape, normalised).reconstruction
         bits, errors = np.zeros((batch, len(pairs))), np.zeros((batch, len(pairs)))
-        predictor, images = self.networks.predictor, torch.arange(batch)
-        shares = [predictor.share(task, parents[:, task]) for task in range(self.task_count)]
+        images = torch.arange(batch)
+        shares = [self.networks.share(task, parents[:, task]) for task in range(self.task_count)]
         for column, (child, chosen) in enumerate(pairs):
             mask = torch.zeros(batch, self.task_count)
             mask[:, list(chosen)] = 1

@@ -56,6 +56,35 @@ class ModelConfig:
     """How many entropy tables, geometrically spaced (ours)."""
     residual: str = "conditional"
     """`conditional`: the transforms see the prediction too; `plain`: they see the residual only (the paper)."""
+    parents: str = "both"
+    """What decoded parents give their child: a `prediction` of its features (the paper), `context` for its probability
+    tables, `both` (ours), or `none`."""
+    factorised: str = "none"
+    """Which tasks have no hyper-latent, so that each latent channel has one density everywhere: `none` (ours), `roots`
+    (the paper), or `all`."""
+
+    def __post_init__(self) -> None:
+        """Refuses what no network can be built from."""
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ArgumentError(f"model.{name}", repr(getattr(self, name)), f"one of {', '.join(known)}")
+
+    @property
+    def predicts(self) -> bool:
+        """Parents predict their child's features."""
+        return self.parents in ("both", "prediction")
+
+    @property
+    def informs(self) -> bool:
+        """Parents inform their child's probability tables."""
+        return self.parents in ("both", "context")
+
+
+_CHOICES = {
+    "residual": ("conditional", "plain"),
+    "parents": ("both", "prediction", "context", "none"),
+    "factorised": ("none", "roots", "all"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, ContainerReade
 from atdc.bitstream.ports import ReadingPort
 from atdc.bitstream.sources import Source
 from atdc.coding.entropy_coder import EntropyCoder
+from atdc.config import model_config
 from atdc.errors import BitstreamError, CorruptFileError, WeightsError
 from atdc.files import read_bytes
 from atdc.graph.graph_book import GraphBook
@@ -225,7 +226,7 @@ class WeightsFile:
         with safe_open(self.path, framework="np") as file:
             keys = [key for key in file.keys() if key.startswith(ENTROPY_PREFIX)]  # noqa: SIM118 (not a mapping)
             arrays = {key.removeprefix(ENTROPY_PREFIX): file.get_tensor(key) for key in keys}
-        model = EntropyModel.from_arrays(arrays, len(self.task_names))
+        model = EntropyModel.from_arrays(arrays, len(self.task_names), model_config(self.header["model"]).factorised)
         return IntegerReader(model, self.book.listed, self.task_names, self.stride, self.fingerprint)
 
 

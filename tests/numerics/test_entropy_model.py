@@ -10,7 +10,7 @@ from atdc.config import ModelConfig
 from atdc.errors import WeightsError
 from atdc.graph.search import candidate_sets
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin, integers_of
+from atdc.networks.entropy import EntropyTwin, integers_of, twin_of
 from atdc.numerics.entropy_model import MEAN_BITS, EntropyModel
 from atdc.numerics.quantise import MEANS_PER_STEP, quantised_mean, scale_index
 
@@ -101,3 +101,14 @@ def test_table_indices_stay_within_the_tables_whatever_comes(pair):
     hyper = np.full((1, 2, 2, 3), 2**40) * np.array([1, -1, 1])
     mean, table, _ = model.latent_prior(1, np.array([56]), hyper, np.zeros((1, TASKS), np.bool_), {})
     assert table.min() >= 0 and table.max() < model.tables.size and np.abs(mean).max() <= 1 << 19
+
+
+def test_a_twin_made_from_integers_has_these_integers(pair):
+    """Whole qualities come back exactly; between them, rounding before and after interpolation may differ by one."""
+    _, networks, model = pair
+    again = integers_of(twin_of(model, CONFIG), networks)
+    for before, after in zip(model.tasks, again.tasks, strict=True):
+        for entry in dataclasses.fields(before):
+            first, second = (np.asarray(getattr(side, entry.name), np.int64) for side in (before, after))
+            np.testing.assert_array_equal(first[::8], second[::8], err_msg=entry.name)
+            assert np.abs(first - second).max() <= (4 if entry.name == "hyper_table" else 1), entry.name

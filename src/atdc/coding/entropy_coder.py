@@ -41,6 +41,10 @@ class EntropyParameters(Protocol):
         """Channels of the hyper-latent."""
         ...
 
+    def sends_hyper(self, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether a task with these parents has a hyper-latent."""
+        ...
+
     def hyper_prior(self, task: int, steps: Integers) -> tuple[Integers, Integers]:
         """Mean and table of the hyper-latent."""
         ...
@@ -107,7 +111,11 @@ class EntropyCoder:
         steps = self._steps[rows, task]
         shape = (len(rows), sides[0] // 2, sides[1] // 2, model.hyper_channels)
         mean, table = (np.broadcast_to(row[:, None, None], shape) for row in model.hyper_prior(task, steps))
-        decoded_hyper = self._exchange(images, task, hyper, mean, table)
+        sent = np.flatnonzero(model.sends_hyper(parents))
+        decoded_hyper = np.zeros(shape, np.int64)
+        if len(sent):
+            senders, own = [images[row] for row in sent], None if hyper is None else hyper[sent]
+            decoded_hyper[sent] = self._exchange(senders, task, own, mean[sent], table[sent])
         states = {parent: state[rows] for parent, state in self._states.items() if parents[:, parent].any()}
         mean, table, hidden = model.latent_prior(task, steps, decoded_hyper, parents, states)
         decoded = self._exchange(images, task, latent, mean, table)

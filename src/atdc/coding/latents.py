@@ -15,6 +15,7 @@ from torch import Tensor
 from atdc.coding.entropy_coder import EntropyCoder
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.entropy import EntropyTwin
+from atdc.numerics.entropy_model import sends_hyper
 from atdc.numerics.gaussian import gaussian_bits
 from atdc.numerics.integer import Integers
 from atdc.numerics.quantise import MEANS_PER_STEP, lower_bound, round_straight_through
@@ -78,7 +79,10 @@ class TrainingPort:
         assert latent is not None and hyper is not None, "training codes known latents"
         twin = self._twin.task(task)
         mean, log_scale = twin.hyper_prior(quality)
-        hyper = self._coded(images, task, hyper, mean, log_scale.expand_as(hyper))
+        sent = torch.from_numpy(sends_hyper(self._networks.config.factorised, mask.numpy() > 0))
+        if bool(sent.any()):
+            hyper = self._coded(images, task, hyper, mean, log_scale.expand_as(hyper), sent.float())
+        hyper = hyper * sent[:, None, None, None]
         states = [None if state is None else state[images] for state in self._states]
         log_gain = self._networks.task(task).log_gain(quality)
         mean, log_scale, hidden = twin.latent_prior(hyper, quality, mask, states, log_gain)
@@ -91,9 +95,11 @@ class TrainingPort:
         self._states[task] = state
         return decoded
 
-    def _coded(self, images: Tensor, task: int, value: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    def _coded(
+        self, images: Tensor, task: int, value: Tensor, mean: Tensor, log_scale: Tensor, sent: Tensor | float = 1.0
+    ) -> Tensor:
         noise = torch.rand_like(value) - 0.5
-        bits = gaussian_bits(value - mean + noise, lower_bound(log_scale, self._log_smallest)).sum((1, 2, 3))
+        bits = sent * gaussian_bits(value - mean + noise, lower_bound(log_scale, self._log_smallest)).sum((1, 2, 3))
         self._bits = self._bits.index_put((images, torch.full_like(images, task)), bits, accumulate=True)
         return round_straight_through(value - mean) + mean
 

@@ -74,7 +74,7 @@ def walk(
     batch, tasks = len(graphs), networks.task_count
     config = networks.config
     decoded = [torch.zeros(batch, config.feature_channels, *shape) for _ in range(tasks)]
-    shares = [torch.zeros(batch, networks.predictor.width, *shape) for _ in range(tasks)]
+    shares = [networks.no_share(batch, shape) for _ in range(tasks)]
     proxy = torch.zeros(batch, tasks)
     masks = torch.zeros(batch, tasks, tasks)
     for image, graph in enumerate(graphs):
@@ -85,7 +85,7 @@ def walk(
     for task, members in schedule(graphs, wanted):
         images = torch.tensor(members)
         mask = masks[images, task]
-        summed = torch.zeros(len(members), networks.predictor.width, *shape)
+        summed = networks.no_share(len(members), shape)
         for parent in range(tasks):
             if bool(mask[:, parent].any()):
                 summed = summed + shares[parent][images] * mask[:, parent, None, None, None]
@@ -96,7 +96,7 @@ def walk(
         if loss is not None:
             proxy = proxy.index_put((images, torch.full_like(images, task)), loss)
         if has_children[task]:
-            share = networks.predictor.share(task, value)
+            share = networks.share(task, value)
             shares[task] = share if everyone else shares[task].index_copy(0, images, share)
     return WalkResult(torch.stack(decoded, 1), proxy if features is not None else None)
 
@@ -127,7 +127,7 @@ def code_task(
         The decoded normalised features (n, C, h, w), and the proxy loss (n,) unless reading.
     """
     transforms = networks.task(task)
-    mean, log_variance = networks.predictor(task, shares, mask)
+    mean, log_variance = networks.predict(task, shares, mask)
     latent = hyper = loss = None
     if target is not None:
         loss = proxy_loss(mean, log_variance, target)

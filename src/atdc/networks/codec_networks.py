@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from atdc.config import ModelConfig
 from atdc.networks.predictor import Predictor
@@ -22,6 +23,23 @@ class CodecNetworks(nn.Module):
         self.predictor = Predictor(config, task_count)
         self.transforms = nn.ModuleList([TaskTransforms(config) for _ in range(task_count)])
         self.scorer = Scorer(config, task_count, pairs)
+
+    def share(self, parent: int, features: Tensor) -> Tensor:
+        """What a decoded parent (B, C, h, w) contributes to its children's predictions; see :class:`Predictor`."""
+        return self.predictor.share(parent, features) if self.config.predicts else features[:, :0]
+
+    def no_share(self, batch: int, shape: tuple[int, int]) -> Tensor:
+        """The contribution of no parent."""
+        return torch.zeros(batch, self.predictor.width if self.config.predicts else 0, *shape)
+
+    def predict(self, child: int, shares: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of a child given its parents' shares; zeros, the normalised features' own, where
+        parents do not predict."""
+        if self.config.predicts:
+            prediction: tuple[Tensor, Tensor] = self.predictor(child, shares, mask)
+            return prediction
+        nothing = torch.zeros(len(shares), self.config.feature_channels, *shares.shape[2:])
+        return nothing, nothing
 
     def task(self, index: int) -> TaskTransforms:
         """The transforms of one task."""

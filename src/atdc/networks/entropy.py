@@ -28,6 +28,7 @@ from atdc.numerics.entropy_model import (
     STATE_LIMIT,
     EntropyModel,
     TaskEntropy,
+    sends_hyper,
 )
 from atdc.numerics.integer import Integers, Numbers
 from atdc.numerics.quantise import quantised_mean, scale_index, scales
@@ -55,6 +56,9 @@ class TaskEntropyTwin(nn.Module):
         self.hidden = nn.Conv2d(width, config.state_channels, 1)
         self.state_quality = QualityTable(config.state_channels)
         self.parents = nn.Parameter(torch.zeros(task_count, config.state_channels, width))
+        # Parents that shall not inform the tables keep their zeros; readers need no other code for it.
+        self.parents.requires_grad_(config.informs)
+        self.parent_bias.requires_grad_(config.informs)
 
     def start_from_deviation(self, deviation: Tensor) -> None:
         """Sets the expected scale of each latent channel before its gain, (M,)."""
@@ -125,6 +129,10 @@ class FloatEntropy:
         """Channels of the hyper-latent."""
         return self._config.hyper_channels
 
+    def sends_hyper(self, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether a task with these parents has a hyper-latent."""
+        return sends_hyper(self._config.factorised, parents)
+
     @torch.no_grad()
     def hyper_prior(self, task: int, steps: Integers) -> tuple[Integers, Integers]:
         """Mean in sixteenths and table of each channel of the hyper-latent, each (n, H)."""
@@ -181,7 +189,7 @@ def integers_of(twin: EntropyTwin, networks: CodecNetworks) -> EntropyModel:
     config = networks.config
     tables = FrequencyTables.gaussian(scales(config.scale_min, config.scale_max, config.scale_count))
     models = [_task_integers(twin.task(i), networks.task(i), config) for i in range(networks.task_count)]
-    return EntropyModel(tuple(models), tables)
+    return EntropyModel(tuple(models), tables, config.factorised)
 
 
 def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: ModelConfig) -> TaskEntropy:
@@ -229,6 +237,44 @@ def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: Mo
         state_bias=_fixed(of_steps(twin.state_quality) + _array(twin.own.bias) + _array(twin.hidden.bias), own_unit),
         asinh=_weight(np.arcsinh(np.arange(-LATENT_LIMIT, LATENT_LIMIT + 1)), ACTIVATION_BITS),
     )
+
+
+@torch.no_grad()
+def twin_of(model: EntropyModel, config: ModelConfig) -> EntropyTwin:
+    """The float twin of an integer entropy model, to train shipped weights further: the inverse of
+    :func:`integers_of` but for what fixed point rounded away."""
+    twin = EntropyTwin(config, len(model.tasks))
+    log_step = math.log(config.scale_max / config.scale_min) / (config.scale_count - 1)
+    width = config.hyper_width
+    for own, task in zip(model.tasks, map(twin.task, range(len(model.tasks))), strict=True):
+        first, up, means, counts, state = (2.0**-bits for bits in own.fractions.tolist())
+        activation, mean = 2.0**-ACTIVATION_BITS, 2.0**-MEAN_BITS
+        # Constants of whole qualities are the tables' rows; the biases that were added to them stay in them.
+        _fill(task.first.weight, (own.first * first).transpose(3, 2, 0, 1))
+        _fill(task.quality.rows, own.first_bias[::QUALITY_STEPS_PER_UNIT] * (first * mean))
+        _fill(task.parent_bias, own.parent_bias * (first * mean))
+        rearranged = (own.up * up).reshape(1, 1, width, 4, width).transpose(0, 1, 2, 4, 3)
+        _fill(task.up.weight, rearranged.reshape(1, 1, width, 4 * width).transpose(3, 2, 0, 1))
+        _fill(task.up.bias, (own.up_bias * (up * activation)).reshape(4, width).T.ravel())
+        _fill(task.parents, own.parents * up)
+        last = np.concatenate([own.last_mean * means, own.last_scale * (counts * log_step)], -1)
+        _fill(task.last.weight, last.transpose(3, 2, 0, 1))
+        log_scale = own.last_scale_bias * (counts * activation * log_step) + math.log(config.scale_min)
+        _fill(task.last.bias, np.concatenate([own.last_mean_bias * (means * activation), log_scale]))
+        _fill(task.hyper_mean.rows, own.hyper_mean[::QUALITY_STEPS_PER_UNIT] * mean)
+        tables = own.hyper_table[::QUALITY_STEPS_PER_UNIT]
+        _fill(task.hyper_log_scale.rows, tables * log_step + math.log(config.scale_min))
+        _fill(task.own.weight, (own.own * state).transpose(3, 2, 0, 1))
+        _fill(task.hidden.weight, (own.hidden * state).transpose(3, 2, 0, 1))
+        _fill(task.state_quality.rows, own.state_bias[::QUALITY_STEPS_PER_UNIT] * (state * activation))
+        for layer in (task.first, task.own, task.hidden):
+            _fill(layer.bias, np.zeros(layer.out_channels))
+    return twin
+
+
+def _fill(parameter: Tensor | None, values: NDArray[np.float64]) -> None:
+    assert parameter is not None
+    parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
 
 
 def _array(value: Tensor | None) -> NDArray[np.float64]:

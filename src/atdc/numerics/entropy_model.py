@@ -98,6 +98,7 @@ class EntropyModel:
     Args:
         tasks: integers by task.
         tables: the probability tables.
+        factorised: which tasks have no hyper-latent: `none`, `roots` or `all`.
 
     Raises:
         WeightsError: shapes that do not fit together, or sums that could exceed what is exact.
@@ -105,6 +106,7 @@ class EntropyModel:
 
     tasks: tuple[TaskEntropy, ...]
     tables: FrequencyTables
+    factorised: str = "none"
     _layers: tuple[_Layers, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -121,6 +123,10 @@ class EntropyModel:
     def latent_channels(self) -> int:
         """``M``."""
         return int(self.tasks[0].gain.shape[1])
+
+    def sends_hyper(self, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether a task with these parents, (n, T), has a hyper-latent, (n,); where it has none, it counts as zero."""
+        return sends_hyper(self.factorised, parents)
 
     def hyper_prior(self, task: int, steps: Integers) -> tuple[Integers, Integers]:
         """Mean in sixteenths and table of each channel of the hyper-latent, each (n, H).
@@ -177,8 +183,10 @@ class EntropyModel:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[np.integer]], task_count: int) -> EntropyModel:
-        """The inverse of :meth:`to_arrays`.
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[np.integer]], task_count: int, factorised: str = "none"
+    ) -> EntropyModel:
+        """The inverse of :meth:`to_arrays`; which tasks are factorised is kept with the model's settings.
 
         Raises:
             WeightsError: an array is missing or of another type, or the constructor's reasons.
@@ -196,7 +204,18 @@ class EntropyModel:
                     raise WeightsError(f"entropy.{index}.{entry.name}", found, "integers", "Fetch the weights again.")
                 known[entry.name] = array
             tasks.append(TaskEntropy(**known))  # type: ignore[arg-type]  # kinds checked here, shapes in _Layers
-        return cls(tuple(tasks), tables)
+        return cls(tuple(tasks), tables, factorised)
+
+
+def sends_hyper(factorised: str, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether tasks with these parents, (n, T), have a hyper-latent, (n,).
+
+    >>> sends_hyper("roots", np.array([[True, False], [False, False]])).tolist()
+    [True, False]
+    """
+    if factorised == "roots":
+        return np.asarray(parents.any(1))
+    return np.full(len(parents), factorised == "none")
 
 
 @dataclass(frozen=True, eq=False)
