@@ -72,8 +72,8 @@ fuzz: $(BIN)/.dev-stamp ## hostile bytes, a million of them -> results/
 entropy: $(BIN)/.dev-stamp ## what integers cost, and what parents' states save; after make train -> results/
 	$(BIN)/atdc entropy-cost --run $(RUN)
 
-ablation: $(BIN)/.dev-stamp ## conditional against plain residual coding; after make train -> results/
-	$(BIN)/atdc ablation --run $(RUN)
+ablation: $(BIN)/.dev-stamp ## conditional against plain residual coding -> results/
+	$(BIN)/atdc ablation
 
 evidence: evaluate premise statistics bench selfcheck fuzz ## all of these, in order
 

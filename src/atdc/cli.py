@@ -646,17 +646,20 @@ def entropy_cost(
 @app.command(rich_help_panel="Measure")
 def ablation(
     ctx: typer.Context,
-    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the training run.")] = Path(
+    model: Model = DEFAULT_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How both are trained.")] = Path(
         "recipes/small.yaml"
     ),
-    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="A finished training run.")] = Path("runs/small"),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/ablation"
+    ),
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/ablation_small.json"),
     epochs: Annotated[int, typer.Option(help="Of each kind, after one of warm-up.")] = 1,
     count: Count = 250,
     quiet: Quiet = False,
 ) -> None:
-    """The conditional codec against the plain residual codec, both trained anew, equally long. A stopped call goes on.
+    """The conditional codec against the plain residual codec, both trained anew from the model's predictor, equally long.
 
     [bold]Examples[/bold]
 
@@ -666,7 +669,7 @@ def ablation(
     from atdc.evaluation.ablation import run_ablation
 
     quiet = quiet or _globally(ctx, "quiet")
-    _summary("ablation", run_ablation(recipe, run, data, out, epochs=epochs, count=count), out, quiet)
+    _summary("ablation", run_ablation(model, recipe, run, data, out, epochs=epochs, count=count), out, quiet)
 
 
 @app.command(rich_help_panel="Measure")

@@ -241,11 +241,9 @@ class FeatureCodec:
         """
         name = parse_setting(setting)
         level = self._level(quality)
-        whole = {"fixed": self.book.fixed, "fixed-mode": self.book.fixed_mode, "chain": self.book.chain}
-        if name in whole:
-            return [whole[name][level]] * len(features)
-        if name == "independent":
-            return [TaskGraph.independent(self.task_count)] * len(features)
+        whole = self.book.whole(name, level)
+        if whole is not None:
+            return [whole] * len(features)
         limit = self.config.max_parents
         if name == "paper":
             normalised = self.normalise(features)

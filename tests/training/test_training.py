@@ -161,7 +161,8 @@ def test_integers_cost_next_to_nothing_against_floats(finished: tuple[Path, Path
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_residual_ablation_trains_both_kinds(finished: tuple[Path, Path, Path], tmp_path: Path) -> None:
     recipe, run, rooms = finished
-    result = run_ablation(recipe, run, rooms, tmp_path / "ablation.json", count=8)
+    weights = run / "tiny.safetensors"
+    result = run_ablation(weights, recipe, tmp_path / "run", rooms, tmp_path / "ablation.json", count=8)
     for kind in KINDS:
         sizes = [row["bytes"] for row in result["kinds"][kind]]
         assert len(sizes) == 8 and sizes[0] < sizes[-1]

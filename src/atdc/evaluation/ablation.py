@@ -1,6 +1,6 @@
 """`atdc ablation`: the conditional codec against the plain residual codec, each trained anew and equally long.
 
-Both start from the same task networks, predictor and graphs of a finished training run, and differ in one thing:
+Both start from the same task networks, predictor and graphs, those of a trained model, and differ in one thing:
 whether the transforms see the prediction (``analysis(r, μ, σ)``, ``synthesis(ŷ, μ, σ)``) or the residual alone, the
 paper's way.
 """
@@ -17,7 +17,7 @@ import torch
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
 from atdc.data.rooms import RoomsDataset
-from atdc.errors import ArgumentError, DataError
+from atdc.errors import ArgumentError
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.rate_distortion import bd_rate
 from atdc.graph.search import candidate_sets
@@ -25,12 +25,12 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.pipeline import Codec, load
 from atdc.tasks import TASKS
-from atdc.training.codec_stage import GraphSampler, train_codec
+from atdc.training.codec_stage import TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.feature_cache import FeatureCache
 from atdc.training.losses import loss_gap, task_loss
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import scorer_costs
+from atdc.training.stages import subject_of
 from atdc.training.task_stage import load_targets
 
 KINDS = ("conditional", "plain")
@@ -38,39 +38,33 @@ _BATCH = 20
 
 
 def run_ablation(
-    recipe: Path, run: Path, data: Path, out: Path, *, epochs: int = 1, count: int = 250
+    model: str | Path, recipe: Path, run: Path, data: Path, out: Path, *, epochs: int = 1, count: int = 250
 ) -> dict[str, Any]:
     """Trains both kinds, measures them on validation rooms, and writes the result file. Resumes after a stop.
 
     Args:
-        recipe: of the finished run.
-        run: its folder; what is trained here goes to ``ablation/`` in it.
+        model: name or weights file.
+        recipe: how the codecs are trained.
+        run: folder of the checkpoints and cached features.
         data: rendered rooms.
         out: the result file.
         epochs: rate–distortion epochs of each kind, after one epoch of warm-up.
         count: validation images.
-
-    Raises:
-        DataError: the run is not finished.
     """
     settings = load_recipe(recipe)
     folder = RunFolder(run, settings)
-    state, weights = folder.load("predictor"), run / f"{settings.name}.safetensors"
-    if state is None or not weights.exists():
-        raise DataError(str(run), "no finished training", f"predictor.pt and {weights.name}", "Train first.")
-    codec = load(weights)
+    codec = load(model)
     own = codec.feature_codec
     rooms = {split: RoomsDataset(data, split) for split in ("train", "val")}
     sets = {
         split: NormalisedFeatures(FeatureCache(folder, split, codec.networks, rooms[split]), own.mean, own.deviation)
         for split in rooms
     }
-    bounds = torch.tensor(folder.read_json("loss_bounds.json", None))
-    sampler = GraphSampler(settings, own.book, scorer_costs(own.networks, sets["train"]))
+    bounds = torch.tensor(codec.card["loss_bounds"])
     kinds: dict[str, Any] = {}
     for kind in KINDS:
         changed = dataclasses.replace(settings, model=dataclasses.replace(settings.model, residual=kind))
-        trained = _train(changed, run / "ablation" / kind, codec, state["module"], sampler, sets, rooms, bounds, epochs)
+        trained = _train(changed, run / kind, codec, sets, rooms, bounds, epochs)
         kinds[kind] = measure(codec, trained, sets["val"], rooms["val"], bounds, count)
     result: dict[str, Any] = {
         "what": "conditional against plain residual codec, trained equally long",
@@ -90,8 +84,6 @@ def _train(
     recipe: Recipe,
     path: Path,
     codec: Codec,
-    predictor: dict[str, Any],
-    sampler: GraphSampler,
     sets: dict[str, NormalisedFeatures],
     rooms: dict[str, RoomsDataset],
     bounds: torch.Tensor,
@@ -101,16 +93,17 @@ def _train(
     own, run = codec.feature_codec, RunFolder(path, recipe)
     torch.manual_seed(recipe.seed)
     networks = CodecNetworks(recipe.model, own.task_count, candidate_sets(own.task_count, recipe.model.max_parents))
-    networks.predictor.load_state_dict(predictor)
+    networks.predictor.load_state_dict(own.networks.predictor.state_dict())
     networks.scorer.load_state_dict(own.networks.scorer.state_dict())
     twin = EntropyTwin(recipe.model, own.task_count)
     sample = sets["train"].read(np.arange(min(400, len(sets["train"]))))
     for task in range(own.task_count):
         twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample[:, task]))
-    shared = (networks, twin, codec.networks, sampler, sets["train"], sets["val"])
+    subject = subject_of(recipe, networks, twin, own.book, sets["train"], sets["val"])
+    objectives = tuple(TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     rate = recipe.codec.lr
-    train_codec(run, recipe, "warmup", 1, (rate, rate), *shared, None, bounds)
-    train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), *shared, rooms["train"], bounds)
+    train_codec(run, recipe, "warmup", 1, (rate, rate), subject, None, objectives[1])
+    train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), subject, *objectives)
     return FeatureCodec(networks, integers_of(twin, networks), own.task_names, own.mean, own.deviation, own.book)
 
 

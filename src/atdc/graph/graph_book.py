@@ -45,6 +45,13 @@ class GraphBook:
         guess = np.geomspace(0.6, 0.04, MAX_QUALITY + 1)[:, None].repeat(task_count, 1)
         return cls(alone, alone, alone, alone[:1], alone[:1], guess, 0.5 / guess / np.log(2))
 
+    def whole(self, setting: str, level: int) -> TaskGraph | None:
+        """The graph that a setting has for all images at a whole quality; None if it chooses per image."""
+        whole = {"fixed": self.fixed, "fixed-mode": self.fixed_mode, "chain": self.chain}
+        if setting in whole:
+            return whole[setting][level]
+        return TaskGraph.independent(len(self.fixed[0].parents)) if setting == "independent" else None
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for the weights' header."""
 

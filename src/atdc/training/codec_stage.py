@@ -1,12 +1,16 @@
-"""The codec's training: warm-up on features, then rate against task loss, over many graphs and all qualities."""
+"""The codec's training: warm-up on features, then rate against an objective of the tasks, over many graphs and all
+qualities."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -14,14 +18,13 @@ from atdc.coding.latents import TrainingPort
 from atdc.coding.walk import walk
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.data.rooms import RoomsDataset
-from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.entropy import EntropyTwin
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.data import NormalisedFeatures
+from atdc.training.graph_source import GraphSource
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, loss_gap, task_loss
 from atdc.training.run_folder import RunFolder
@@ -29,6 +32,7 @@ from atdc.training.task_stage import load_targets
 
 PROXY_WEIGHT = 0.02
 """Weight of ``L_proxy`` on decoded parents, so that the predictor stays a predictor while the codec trains it."""
+_VALIDATION_IMAGES, _VALIDATION_LEVELS = 40, (0, 2, 4, 7)
 
 
 def task_weight(quality: Tensor, recipe: Recipe) -> Tensor:
@@ -37,58 +41,100 @@ def task_weight(quality: Tensor, recipe: Recipe) -> Tensor:
     return torch.exp(low + (high - low) * quality / MAX_QUALITY)
 
 
-_IMAGES_PER_GRAPH = 16
+class Objective(Protocol):
+    """What decoded features are for: a normalised loss of each task, 0 for uncompressed features, 1 for channel means."""
+
+    def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
+        """Whatever :meth:`loss` compares with, of some images."""
+        ...
+
+    def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Of each image, (n,), from the task's decoded raw features (n, C, h, w); differentiable."""
+        ...
 
 
-class GraphSampler:
-    """Training graphs: a mixture of the search settings, chosen with the scorer's costs of the training images."""
+class TaskLosses:
+    """The tasks' own losses, through frozen heads: ``(L − L_∞)/(L_0 − L_∞)``.
 
-    def __init__(self, recipe: Recipe, book: GraphBook, costs: NDArray[np.float32]) -> None:
-        self._mix = recipe.codec.graph_mix
-        self._book = book
-        self.codebook = book.codebook
-        self._costs = costs  # (N, 8, P)
-        self._limit = recipe.model.max_parents
-        self._tasks = len(TASKS)
+    Args:
+        networks: heads; frozen.
+        data: rooms of the split.
+        bounds: ``L_0`` (channel means) and ``L_∞`` (uncompressed) of each task, (2, T).
+    """
 
-    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
-        """One graph per image at a whole quality. Every sixteen images share the graph of one of them: each step then
-        meets few graphs with many images each, which a CPU convolves twice as fast as the reverse."""
-        graphs: list[TaskGraph] = []
-        for start in range(0, len(images), _IMAGES_PER_GRAPH):
-            members = images[start : start + _IMAGES_PER_GRAPH]
-            costs = self._costs[rng.choice(members), level].astype(np.float64)
-            graphs += [self._graph(costs, level, rng)] * len(members)
-        return graphs
+    def __init__(self, networks: TaskNetworks, data: RoomsDataset, bounds: Tensor) -> None:
+        self._heads = networks.eval().requires_grad_(False).heads
+        self._data, self._bounds, self._gap = data, bounds, loss_gap(bounds)
 
-    def _graph(self, costs: NDArray[np.float64], level: int, rng: np.random.Generator) -> TaskGraph:
-        names = list(self._mix)
-        weights = np.array([self._mix[name] for name in names])
-        match names[int(rng.choice(len(names), p=weights / weights.sum()))]:
-            case "codebook":
-                return self.codebook[int(search.codebook_choice(costs[None], self.codebook)[0])]
-            case "exact":
-                return search.exact_batch(costs[None], self._tasks, self._limit)[0]
-            case "fixed":
-                return self._book.fixed[level]
-            case "chain":
-                return self._book.chain[level]
-            case "independent":
-                return TaskGraph.independent(self._tasks)
-        table = search.ScoreTable.of(self._tasks, costs, self._limit)
-        return search.random_order(table, rng, self._limit)
+    def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
+        """The truth of some images."""
+        return load_targets(self._data, indices, tuple(TASKS[task].name for task in tasks))
+
+    def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Of each image, (n,)."""
+        output = self._heads[task](decoded.contiguous(memory_format=torch.channels_last))
+        output, target = every_fourth_pixel(TASKS[task], output, targets[TASKS[task].name])
+        return (task_loss(TASKS[task], output, target) - self._bounds[1, task]) / self._gap[task]
+
+
+class DeepFeatures:
+    """Squared error of the heads' first layers, without any label: what they see in decoded against uncompressed
+    features, as a share of its variance (Omni-ICM, Feng et al., ECCV 2022).
+
+    Args:
+        networks: heads; frozen.
+        features: uncompressed features of the split.
+        depth: how many of a head's layers.
+    """
+
+    def __init__(self, networks: TaskNetworks, features: NormalisedFeatures, depth: int = 3) -> None:
+        self._layers = [head.layers[:depth] for head in networks.eval().requires_grad_(False).heads]
+        self._features = features
+
+    def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
+        """What the layers see in uncompressed features."""
+        raw = self._features.cache.read(indices)
+        with torch.no_grad():
+            return {TASKS[task].name: self._layers[task](raw[:, task]) for task in tasks}
+
+    def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Of each image, (n,)."""
+        target = targets[TASKS[task].name]
+        error = F.mse_loss(self._layers[task](decoded), target, reduction="none").mean((1, 2, 3))
+        return error / target.var((0, 2, 3)).mean()
 
 
 @dataclass(frozen=True, slots=True)
 class CodecBatch:
-    """Normalised features, the base quality and each task's own, graphs, and the tasks whose loss is taken."""
+    """Normalised features, the base quality and each group's own, graphs, and the tasks whose loss is taken."""
 
     features: Tensor
     level: int
     quality: Tensor
     graphs: list[TaskGraph]
     tasks: list[int]
-    targets: dict[str, Tensor]
+    targets: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a codec stage trains, and on what.
+
+    Attributes:
+        networks: predictor and transforms; the scorer stays as it is.
+        twin: entropy parameters in floating point.
+        graphs: of the training images.
+        val_graphs: of the validation images.
+        train: features of the training images.
+        val: features of the validation images.
+    """
+
+    networks: CodecNetworks
+    twin: EntropyTwin
+    graphs: GraphSource
+    val_graphs: GraphSource
+    train: NormalisedFeatures
+    val: NormalisedFeatures
 
 
 def train_codec(
@@ -97,51 +143,56 @@ def train_codec(
     name: str,
     epochs: int,
     lr: tuple[float, float],
-    networks: CodecNetworks,
-    twin: EntropyTwin,
-    task_networks: TaskNetworks,
-    sampler: GraphSampler,
-    train: NormalisedFeatures,
-    val: NormalisedFeatures,
-    train_data: RoomsDataset | None,
-    bounds: Tensor,
+    subject: Subject,
+    objective: Objective | None,
+    val_objective: Objective,
+    steps: int | None = None,
 ) -> None:
     """One codec stage. Minimises, per image, in bits per feature element::
 
-        R + Λ(q)·[ Σ_i (L_i − L_i,∞)/(L_i,0 − L_i,∞)/T + w·‖z' − ẑ'‖²/n ] + 0.02·L_proxy
+        R + [ Σ_i Λ(q_i)·l_i/T + w·Σ_i Λ(q_i)·‖z'_i − ẑ'_i‖²/n ] + 0.02·L_proxy
+
+    with ``l_i`` the objective's normalised loss of task i, ``n`` the number of feature elements of all tasks.
 
     Args:
+        run: where checkpoints go.
+        recipe: settings.
         name: the stage's checkpoint.
         epochs: passes over the training images.
         lr: first and last learning rate.
-        train_data: targets for the task loss; None warms up on features alone.
-        bounds: ``L_0`` (channel means) and ``L_∞`` (uncompressed) of each task, (2, T).
+        subject: what is trained.
+        objective: of the training images; None warms up on features alone.
+        val_objective: of the validation images, for the curve.
+        steps: of an epoch; by default as many as use every image once.
     """
-    settings, tasks = recipe.codec, networks.task_count
-    task_networks.eval().requires_grad_(False)
+    settings, networks, train = recipe.codec, subject.networks, subject.train
+    groups = train.groups
     networks.scorer.requires_grad_(False)
-    scale = loss_gap(bounds)
+    task_count, group_of = len(TASKS), [groups.of_task(task) for task in range(len(TASKS))]
 
     def terms(features: Tensor, graphs: list[TaskGraph], quality: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        port = TrainingPort(networks, twin, len(features))
+        """Bits per feature element (B,), squared errors per feature element of all tasks (B, groups), proxy losses,
+        reconstructions."""
+        port = TrainingPort(networks, subject.twin, len(features))
         result = walk(networks, graphs, quality, port, (features.shape[3], features.shape[4]), features)
         assert result.proxy is not None
-        error = (result.reconstruction - features).square().mean((2, 3, 4))
-        return port.bits / features[0, 0].numel(), error, result.proxy, result.reconstruction
+        elements = task_count * features.shape[2] // groups.largest * features.shape[3] * features.shape[4]
+        error = (result.reconstruction - features).square().sum((2, 3, 4)) / elements
+        return port.bits.sum(1) / elements, error, result.proxy, result.reconstruction
 
     def prepare(draw: Draw) -> CodecBatch:
         rng = draw.rng
         level = int(rng.integers(MAX_QUALITY + 1))
         chosen: list[int] = []
-        targets: dict[str, Tensor] = {}
-        if train_data is not None:
-            chosen = sorted(rng.choice(tasks, size=settings.tasks_per_step, replace=False).tolist())
-            targets = load_targets(train_data, draw.indices, tuple(TASKS[task].name for task in chosen))
-        # One base quality a batch, so that graphs fit it; each task a step or so around it, so that they may differ.
-        spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), tasks)).astype(np.float32))
+        targets: Mapping[str, Tensor] = {}
+        if objective is not None:
+            chosen = sorted(rng.choice(task_count, size=settings.tasks_per_step, replace=False).tolist())
+            targets = objective.targets(draw.indices, chosen)
+        # One base quality a batch, so that graphs fit it; each group a step or so around it, so that they may differ.
+        spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), networks.task_count)).astype(np.float32))
         return CodecBatch(
             train.read(draw.indices), level, (level + spread).clamp(0, MAX_QUALITY),
-            sampler.draw(draw.indices, level, rng), chosen, targets,
+            subject.graphs.draw(draw.indices, level, rng), chosen, targets,
         )  # fmt: skip
 
     def step(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
@@ -149,37 +200,41 @@ def train_codec(
         rate, error, proxy, decoded = terms(batch.features, batch.graphs, quality)
         weight = task_weight(quality, recipe)
         loss = rate.mean() + PROXY_WEIGHT * proxy.mean()
-        figures = {f"rate q{level}": float(rate.detach().mean()), f"error q{level}": float(error.detach().mean())}
-        if train_data is None:
-            loss = loss + (weight * error).mean()
+        figures = {f"rate q{level}": float(rate.detach().mean()), f"error q{level}": float(error.detach().sum(1).mean())}
+        feature_term = (weight * error).sum(1).mean()
+        if objective is None:
+            loss = loss + feature_term
         else:
-            loss = loss + settings.feature_weight * (weight * error).mean()
+            loss = loss + settings.feature_weight * feature_term
             raw = train.restore(decoded)
             for task in batch.tasks:
-                with torch.autocast(raw.device.type, torch.bfloat16):
-                    inputs = raw[:, task].contiguous(memory_format=torch.channels_last)
-                    output = task_networks.heads[task](inputs)
-                output, target = every_fourth_pixel(TASKS[task], output, batch.targets[TASKS[task].name])
-                measured = task_loss(TASKS[task], output, target)
-                normalised = (measured - bounds[1, task]) / scale[task]
-                loss = loss + (weight[:, task] * normalised).mean() / settings.tasks_per_step
-                figures[f"loss q{level}"] = float(normalised.detach().mean())
+                measured = objective.loss(task, raw[:, task], batch.targets)
+                loss = loss + (weight[:, group_of[task]] * measured).mean() / settings.tasks_per_step
+                figures[f"loss q{level}"] = float(measured.detach().mean())
         # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
         return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         figures: dict[str, float] = {}
-        features = val.read(np.arange(min(100, len(val))))
-        for level in (0, 2, 4, 7):
-            costs = networks.scorer(features)[:, level].double().numpy()
-            graphs = [sampler.codebook[i] for i in search.codebook_choice(costs, sampler.codebook).tolist()]
-            rate, error, _, _ = terms(features, graphs, torch.full((len(features), tasks), float(level)))
-            figures |= {f"bpe{level}": float(rate.mean()), f"mse{level}": float(error.mean())}
+        images = np.arange(min(_VALIDATION_IMAGES, len(subject.val)))
+        features = subject.val.read(images)
+        targets = val_objective.targets(images, range(task_count))
+        for level in _VALIDATION_LEVELS:
+            torch.manual_seed(level)  # the same noise and pixels at every validation
+            graphs = subject.val_graphs.draw(images, level, np.random.default_rng(level))
+            quality = torch.full((len(features), networks.task_count), float(level))
+            rate, error, _, decoded = terms(features, graphs, quality)
+            raw = subject.val.restore(decoded)
+            losses = [float(val_objective.loss(task, raw[:, task], targets).mean()) for task in range(task_count)]
+            weight = float(task_weight(torch.tensor(float(level)), recipe))
+            bits, square, loss = float(rate.mean()), float(error.sum(1).mean()), sum(losses) / task_count
+            figures |= {f"bpe{level}": bits, f"mse{level}": square, f"loss{level}": loss}
+            figures[f"objective{level}"] = bits + weight * (loss + settings.feature_weight * square)
         return figures
 
-    module = nn.ModuleDict({"networks": networks, "entropy": twin})
+    module = nn.ModuleDict({"networks": networks, "entropy": subject.twin})
     train_stage(
         run, name, module, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1],
-        prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0,
+        prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0, steps=steps,
     )  # fmt: skip

@@ -8,30 +8,41 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from atdc.coding.grouping import Grouping
 from atdc.training.feature_cache import FeatureCache
 
 
 @dataclass(frozen=True)
 class NormalisedFeatures:
-    """``z' = (z − mean) / deviation`` per task and channel.
+    """``z' = (z − mean) / deviation`` per task and channel, packed into the groups of a codec.
 
     Attributes:
         cache: raw features.
         mean: (T, C).
         deviation: (T, C).
+        grouping: tasks that the codec takes as one; none by default.
     """
 
     cache: FeatureCache
     mean: Tensor
     deviation: Tensor
+    grouping: Grouping | None = None
 
     def __len__(self) -> int:
         return len(self.cache)
 
+    @property
+    def groups(self) -> Grouping:
+        """The groups; every task its own by default."""
+        return Grouping.alone(len(self.mean)) if self.grouping is None else self.grouping
+
     def read(self, indices: NDArray[np.int64]) -> Tensor:
-        """(n, T, C, h, w) of zero mean and unit deviation over the training set."""
-        return (self.cache.read(indices) - self.mean[:, :, None, None]) / self.deviation[:, :, None, None]
+        """(n, groups, channels, h, w) of zero mean and unit deviation over the training set."""
+        normalised = (self.cache.read(indices) - self.mean[:, :, None, None]) / self.deviation[:, :, None, None]
+        return normalised if self.grouping is None else self.grouping.pack(normalised)
 
     def restore(self, normalised: Tensor) -> Tensor:
-        """Back to the features' own units."""
+        """Back to raw features (n, T, C, h, w)."""
+        if self.grouping is not None:
+            normalised = self.grouping.unpack(normalised)
         return normalised * self.deviation[:, :, None, None] + self.mean[:, :, None, None]

@@ -56,6 +56,7 @@ def train_stage(
     batch: int,
     lr: float,
     lr_end: float,
+    steps: int | None = None,
     prepare: Callable[[Draw], Batch],
     step: Callable[[Batch], tuple[torch.Tensor, dict[str, float]]],
     validate: Callable[[], dict[str, float]] | None = None,
@@ -70,6 +71,7 @@ def train_stage(
         name: the stage; its checkpoint is ``name.pt``, its log lines are in ``log/``.
         module: what is trained and saved.
         images: how many images an epoch shuffles.
+        steps: of an epoch; by default as many as use every image once.
         prepare: loads a batch; runs in a thread beside the step before.
         step: returns the loss to minimise and figures for the progress bar.
         validate: figures after each epoch, printed and logged.
@@ -96,7 +98,7 @@ def train_stage(
     log = SummaryWriter(str(run.path / "log" / name))
     loader = ThreadPoolExecutor(1)
     batch = min(batch, images)
-    per_epoch = images // batch
+    per_epoch = images // batch if steps is None else min(steps, images // batch)
     for epoch in range(first, epochs):
         started = time.perf_counter()
         rng = np.random.default_rng([seed, epoch, *name.encode()])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,9 +34,10 @@ from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES, TASKS
-from atdc.training.codec_stage import GraphSampler, train_codec
+from atdc.training.codec_stage import Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.feature_cache import FeatureCache
+from atdc.training.graph_source import MixedGraphs
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.run_folder import RunFolder
@@ -101,15 +103,16 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     settings = recipe.codec
     halves = (settings.epochs // 2, settings.epochs - settings.epochs // 2)
     middle = settings.lr * 0.4
-    sampler = GraphSampler(recipe, book, scorer_costs(networks, train_set))
-    shared = (networks, twin, task_networks, sampler, train_set, val_set)
-    train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), *shared, None, bounds)
-    train_codec(run, recipe, "codec_first", halves[0], (settings.lr, middle), *shared, train_data, bounds)
+    objectives = tuple(TaskLosses(task_networks, data, bounds) for data in (train_data, val_data))
+    subject = subject_of(recipe, networks, twin, book, train_set, val_set)
+    train_codec(
+        run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, objectives[1]
+    )
+    train_codec(run, recipe, "codec_first", halves[0], (settings.lr, middle), subject, *objectives)
 
     book = fit_scorer_to_codec(run, recipe, "first", networks, twin, train_set, val_set, teacher_images, book, pairs)
-    sampler = GraphSampler(recipe, book, scorer_costs(networks, train_set))
-    shared = (networks, twin, task_networks, sampler, train_set, val_set)
-    train_codec(run, recipe, "codec_second", halves[1], (middle, settings.lr_end), *shared, train_data, bounds)
+    subject = subject_of(recipe, networks, twin, book, train_set, val_set)
+    train_codec(run, recipe, "codec_second", halves[1], (middle, settings.lr_end), subject, *objectives)
     final_images = np.sort(rng.permutation(len(train_set))[: recipe.scorer.final_images])
     book = fit_scorer_to_codec(run, recipe, "second", networks, twin, train_set, val_set, final_images, book, pairs)
 
@@ -128,6 +131,25 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     codec.save(path)
     print(json.dumps(card["stage_seconds"]))
     return path
+
+
+def subject_of(
+    recipe: Recipe, networks: CodecNetworks, twin: EntropyTwin, book: GraphBook, train: NormalisedFeatures,
+    val: NormalisedFeatures, mix: Mapping[str, float] | None = None,
+) -> Subject:  # fmt: skip
+    """A codec with the graphs that its scorer chooses in a mixture of settings, the recipe's unless told otherwise.
+
+    Validation images are coded under the mixture's most frequent setting.
+    """
+    mix = recipe.codec.graph_mix if mix is None else mix
+    usual = {max(mix, key=lambda name: mix[name]): 1.0}
+    tasks, limit = networks.task_count, recipe.model.max_parents
+    return Subject(
+        networks, twin,
+        MixedGraphs(mix, book, scorer_costs(networks, train), tasks, limit),
+        MixedGraphs(usual, book, scorer_costs(networks, val), tasks, limit),
+        train, val,
+    )  # fmt: skip
 
 
 def round_to_half(module: nn.Module) -> None:

@@ -1,0 +1,103 @@
+"""Which graphs a codec is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.graph import search
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.task_graph import TaskGraph
+
+_IMAGES_PER_GRAPH = 16
+
+
+class GraphSource(Protocol):
+    """Draws a graph for each training image."""
+
+    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
+        """One graph per image at a whole quality."""
+        ...
+
+
+def shared(
+    images: NDArray[np.int64], rng: np.random.Generator, graph_of: Callable[[int], TaskGraph]
+) -> list[TaskGraph]:
+    """Every sixteen images share the graph of one of them: each step then meets few graphs with many images each, which
+    a CPU convolves twice as fast as the reverse."""
+    graphs: list[TaskGraph] = []
+    for start in range(0, len(images), _IMAGES_PER_GRAPH):
+        members = images[start : start + _IMAGES_PER_GRAPH]
+        graphs += [graph_of(int(rng.choice(members)))] * len(members)
+    return graphs
+
+
+class MixedGraphs:
+    """A mixture of search settings, chosen with the scorer's costs of the training images.
+
+    Args:
+        mix: share of images coded under each setting.
+        book: graphs that are the same for all images.
+        costs: bits per feature element, (N, 8, P).
+        task_count: tasks.
+        max_parents: of a searched graph.
+    """
+
+    def __init__(
+        self, mix: Mapping[str, float], book: GraphBook, costs: NDArray[np.float32], task_count: int, max_parents: int
+    ) -> None:
+        self._mix, self._book, self._costs = dict(mix), book, costs
+        self._tasks, self._limit = task_count, max_parents
+
+    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
+        """One graph per image at a whole quality, shared among sixteen."""
+        return shared(images, rng, lambda image: self._graph(self._costs[image, level].astype(np.float64), level, rng))
+
+    def _graph(self, costs: NDArray[np.float64], level: int, rng: np.random.Generator) -> TaskGraph:
+        names = list(self._mix)
+        weights = np.array([self._mix[name] for name in names])
+        name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+        whole = self._book.whole(name, level)
+        if whole is not None:
+            return whole
+        if name == "codebook":
+            return self._book.codebook[int(search.codebook_choice(costs[None], self._book.codebook)[0])]
+        if name == "exact":
+            return search.exact_batch(costs[None], self._tasks, self._limit)[0]
+        table = search.ScoreTable.of(self._tasks, costs, self._limit)
+        if name == "greedy":
+            return search.greedy(table, self._limit)
+        if name == "paper-order":
+            return search.paper_order(table, self._limit)
+        return search.random_order(table, rng, self._limit)
+
+
+class OneGraph:
+    """The same graph for every image."""
+
+    def __init__(self, graph: TaskGraph) -> None:
+        self._graph = graph
+
+    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
+        """The graph, once per image."""
+        return [self._graph] * len(images)
+
+
+class GraphsByImage:
+    """A graph that follows from the image alone, such as the paper's; computed when it is first drawn."""
+
+    def __init__(self, graph_of: Callable[[int], TaskGraph]) -> None:
+        self._graph_of = graph_of
+        self._known: dict[int, TaskGraph] = {}
+
+    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
+        """One graph per image, shared among sixteen."""
+        return shared(images, rng, self._of)
+
+    def _of(self, image: int) -> TaskGraph:
+        if image not in self._known:
+            self._known[image] = self._graph_of(image)
+        return self._known[image]
