@@ -659,7 +659,7 @@ def ablation(
     count: Count = 250,
     quiet: Quiet = False,
 ) -> None:
-    """The conditional codec against the plain residual codec, both trained anew from the model's predictor, equally long.
+    """The conditional codec against the plain residual codec, both trained anew, equally long.
 
     [bold]Examples[/bold]
 

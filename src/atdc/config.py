@@ -176,6 +176,44 @@ class Recipe:
     codec: CodecStage = field(default_factory=CodecStage)
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Training steps of a comparison's learned feature codecs: as many as the base had, then further ones."""
+
+    warmup: int = 250
+    """The base's steps on features alone."""
+    codec: int = 1250
+    """The base's steps on rate and objective."""
+    further: int = 150
+    """Steps of every codec on its own graphs after those."""
+    lr: float = 2e-4
+    """Learning rate at the start of the further steps."""
+    per_epoch: int = 50
+    """Steps between two points of a validation curve."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompareRecipe:
+    """A comparison of systems on the same images and task networks."""
+
+    name: str = "compare_small"
+    base: str = "small"
+    """Weights whose task networks all systems share, and whose codec, trained on all kinds of graphs, is the start."""
+    base_recipe: str = "recipes/small.yaml"
+    """How the base's codec was trained; learned feature codecs are trained by the same settings."""
+    images: int = 200
+    """Test rooms."""
+    qualities: tuple[float, ...] = (0, 1, 2, 4, 7)
+    """At which feature codecs are measured."""
+    seeds: int = 3
+    """Trainings of `ours`, `fixed` and `independent`."""
+    pixel_steps: int = 2000
+    """Training steps of the learned pixel codecs."""
+    resamples: int = 300
+    """Of the bootstrap."""
+    budget: Budget = field(default_factory=Budget)
+
+
 def _build(cls: type[Any], values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise ArgumentError(where, repr(values), "a mapping of settings", "see recipes/small.yaml")
@@ -207,12 +245,22 @@ def model_config(values: dict[str, Any]) -> ModelConfig:
 
 def load_recipe(path: Path) -> Recipe:
     """Reads a recipe file (YAML); raises :class:`ArgumentError` with the setting's path when a value is not usable."""
+    recipe = _build(Recipe, _read(path), path.name)
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def load_compare_recipe(path: Path) -> CompareRecipe:
+    """Reads a comparison's recipe, as :func:`load_recipe` does a training's."""
+    recipe = _build(CompareRecipe, _read(path), path.name)
+    assert isinstance(recipe, CompareRecipe)
+    return recipe
+
+
+def _read(path: Path) -> Any:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise ArgumentError(str(path), str(error), "a readable recipe file", "try recipes/small.yaml") from error
     except yaml.YAMLError as error:
         raise ArgumentError(str(path), f"broken YAML ({error})", "a recipe like recipes/small.yaml") from error
-    recipe = _build(Recipe, values, path.name)
-    assert isinstance(recipe, Recipe)
-    return recipe

@@ -111,9 +111,9 @@ class EntropyCoder:
         steps = self._steps[rows, task]
         shape = (len(rows), sides[0] // 2, sides[1] // 2, model.hyper_channels)
         mean, table = (np.broadcast_to(row[:, None, None], shape) for row in model.hyper_prior(task, steps))
-        sent = np.flatnonzero(model.sends_hyper(parents))
+        sent = np.flatnonzero(model.sends_hyper(parents)).tolist()
         decoded_hyper = np.zeros(shape, np.int64)
-        if len(sent):
+        if sent:
             senders, own = [images[row] for row in sent], None if hyper is None else hyper[sent]
             decoded_hyper[sent] = self._exchange(senders, task, own, mean[sent], table[sent])
         states = {parent: state[rows] for parent, state in self._states.items() if parents[:, parent].any()}

@@ -62,7 +62,6 @@ class Grouping:
 
     def unpack(self, packed: Tensor) -> Tensor:
         """The inverse of :meth:`pack`."""
-        channels = packed.shape[2] // self.largest
-        split = packed.unflatten(2, (self.largest, channels))
+        split = packed.reshape(*packed.shape[:2], self.largest, -1, *packed.shape[3:])
         places = {task: (row, place) for row, group in enumerate(self.groups) for place, task in enumerate(group)}
         return torch.stack([split[:, row, place] for _, (row, place) in sorted(places.items())], 1)

@@ -100,10 +100,10 @@ def _train(
     for task in range(own.task_count):
         twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample[:, task]))
     subject = subject_of(recipe, networks, twin, own.book, sets["train"], sets["val"])
-    objectives = tuple(TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
+    goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     rate = recipe.codec.lr
-    train_codec(run, recipe, "warmup", 1, (rate, rate), subject, None, objectives[1])
-    train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), subject, *objectives)
+    train_codec(run, recipe, "warmup", 1, (rate, rate), subject, None, val_goal)
+    train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), subject, goal, val_goal)
     return FeatureCodec(networks, integers_of(twin, networks), own.task_names, own.mean, own.deviation, own.book)
 
 

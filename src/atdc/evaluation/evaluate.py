@@ -213,12 +213,21 @@ class Records:
 
 @torch.no_grad()
 def measure_answers(
-    subject: Subject, features: Tensor, targets: Mapping[str, Tensor]
+    subject: Subject, features: Tensor, targets: Mapping[str, Tensor], pictures: Tensor | None = None
 ) -> tuple[dict[str, FloatArray], FloatArray]:
-    """Statistics by task, and training losses (B, T), of the answers from some features."""
+    """Statistics by task, and training losses (B, T), of the answers from some features.
+
+    Args:
+        subject: whose heads answer.
+        features: raw, (B, T, C, h, w).
+        targets: the truth.
+        pictures: the answer to `rgb`, (B, 3, H, W), where the receiver has pictures; the head's by default.
+    """
     statistics, losses = {}, []
     for task in TASK_NAMES:
-        output = subject.answer_tensors(features, [task])[task]
+        output = pictures if task == "rgb" else None
+        if output is None:
+            output = subject.answer_tensors(features, [task])[task]
         target = targets[task]
         statistics[task] = MEASURES[task].statistics(output, target)
         height, width = target.shape[-2:]
@@ -439,16 +448,16 @@ def summarise(data: DataSet, plan: Plan) -> dict[str, Any]:
     cells = dict(plan.cells)
     return {
         "anchors": {
-            "zero": _figures(data.records[ZERO]),
-            "uncompressed": _figures(data.records[UNCOMPRESSED]),
+            "zero": figures(data.records[ZERO]),
+            "uncompressed": figures(data.records[UNCOMPRESSED]),
         },
-        "points": [_point(data, cell, count) for cell, count in cells.items()],
-        "bd_rates": _comparisons(data, plan),
+        "points": [point_row(data, cell, count) for cell, count in cells.items()],
+        "bd_rates": comparisons(data, dict(plan.cells), REFERENCES, plan.resamples, plan.seed),
         "checks": _checks(data, cells),
     }
 
 
-def _figures(records: Records) -> dict[str, Any]:
+def figures(records: Records) -> dict[str, Any]:
     """Metrics and error of each task over all images."""
     result: dict[str, Any] = {}
     for place, task in enumerate(TASK_NAMES):
@@ -461,12 +470,12 @@ def _figures(records: Records) -> dict[str, Any]:
     return result
 
 
-def _point(data: DataSet, cell: Cell, count: int) -> dict[str, Any]:
+def point_row(data: DataSet, cell: Cell, count: int) -> dict[str, Any]:
     """One row of the table of points."""
     records = data.records[cell]
     everything = np.ones((1, count))
     utilities = data.utilities(cell, everything)[0]
-    tasks = _figures(records)
+    tasks = figures(records)
     bits = records.ideal_bits.mean(0)
     for place, task in enumerate(TASK_NAMES):
         tasks[task] |= {"utility": _finite(utilities[place]), "ideal_bits": float(bits[place])}
@@ -500,13 +509,22 @@ def _point(data: DataSet, cell: Cell, count: int) -> dict[str, Any]:
     }
 
 
-def _comparisons(data: DataSet, plan: Plan) -> list[dict[str, Any]]:
-    """Rate differences of every curve against every reference, over ``U`` and each ``u_i``."""
+def comparisons(
+    data: DataSet, counts: Mapping[Cell, int], references: Sequence[str], resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """Rate differences of every curve against every reference, over ``U`` and each ``u_i``.
+
+    Args:
+        data: records.
+        counts: images of each cell.
+        references: labels of curves; those that were not measured are left out.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
     curves: dict[str, list[Cell]] = {}
-    counts = dict(plan.cells)
     for cell in counts:
         curves.setdefault(cell.label, []).append(cell)
-    draws = {n: draw_counts(n, plan.resamples, plan.seed) for n in set(counts.values())}
+    draws = {n: draw_counts(n, resamples, seed) for n in set(counts.values())}
     made: dict[tuple[str, int], tuple[FloatArray, FloatArray]] = {}
 
     def resampled(label: str, images: int) -> tuple[FloatArray, FloatArray]:
@@ -519,7 +537,7 @@ def _comparisons(data: DataSet, plan: Plan) -> list[dict[str, Any]]:
 
     rows: list[dict[str, Any]] = []
     for label, cells in curves.items():
-        for reference in REFERENCES:
+        for reference in references:
             if reference == label or reference not in curves:
                 continue
             images = min(counts[cells[0]], counts[curves[reference][0]])

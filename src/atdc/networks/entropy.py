@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
@@ -272,7 +273,7 @@ def twin_of(model: EntropyModel, config: ModelConfig) -> EntropyTwin:
     return twin
 
 
-def _fill(parameter: Tensor | None, values: NDArray[np.float64]) -> None:
+def _fill(parameter: Tensor | None, values: NDArray[np.floating[Any]]) -> None:
     assert parameter is not None
     parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
 

@@ -21,6 +21,7 @@ from atdc.data.rooms import RoomsDataset
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.entropy import EntropyTwin
+from atdc.networks.heads import SmallHead
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.data import NormalisedFeatures
@@ -42,7 +43,7 @@ def task_weight(quality: Tensor, recipe: Recipe) -> Tensor:
 
 
 class Objective(Protocol):
-    """What decoded features are for: a normalised loss of each task, 0 for uncompressed features, 1 for channel means."""
+    """What decoded features are for: a loss of each task, 0 for uncompressed features and about 1 for channel means."""
 
     def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
         """Whatever :meth:`loss` compares with, of some images."""
@@ -88,7 +89,10 @@ class DeepFeatures:
     """
 
     def __init__(self, networks: TaskNetworks, features: NormalisedFeatures, depth: int = 3) -> None:
-        self._layers = [head.layers[:depth] for head in networks.eval().requires_grad_(False).heads]
+        self._layers: list[nn.Module] = []
+        for head in networks.eval().requires_grad_(False).heads:
+            assert isinstance(head, SmallHead)
+            self._layers.append(head.layers[:depth])
         self._features = features
 
     def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
@@ -200,7 +204,10 @@ def train_codec(
         rate, error, proxy, decoded = terms(batch.features, batch.graphs, quality)
         weight = task_weight(quality, recipe)
         loss = rate.mean() + PROXY_WEIGHT * proxy.mean()
-        figures = {f"rate q{level}": float(rate.detach().mean()), f"error q{level}": float(error.detach().sum(1).mean())}
+        figures = {
+            f"rate q{level}": float(rate.detach().mean()),
+            f"error q{level}": float(error.detach().sum(1).mean()),
+        }
         feature_term = (weight * error).sum(1).mean()
         if objective is None:
             loss = loss + feature_term

@@ -19,7 +19,8 @@ from atdc.training.run_folder import RunFolder
 Teacher = Callable[[NDArray[np.int64], int], tuple[Tensor, Tensor]]
 """Image indices and the block's number to costs, bits per feature element (n, 8, P), and known qualities (n, 8)."""
 
-_BLOCK = 20
+BLOCK = 20
+"""Images whose costs are measured together, at one quality."""
 
 
 def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher: Teacher) -> tuple[Tensor, Tensor]:
@@ -27,11 +28,11 @@ def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher:
     state = run.load(name)
     costs: list[Tensor] = [] if state is None else list(state["costs"])
     known: list[Tensor] = [] if state is None else list(state["known"])
-    for start in tqdm(range(len(costs) * _BLOCK, len(images), _BLOCK), desc=name, mininterval=2.0):
-        block_costs, block_known = teacher(images[start : start + _BLOCK], start // _BLOCK)
+    for start in tqdm(range(len(costs) * BLOCK, len(images), BLOCK), desc=name, mininterval=2.0):
+        block_costs, block_known = teacher(images[start : start + BLOCK], start // BLOCK)
         costs.append(block_costs.float())
         known.append(block_known)
-        if (start // _BLOCK) % 20 == 19 or start + _BLOCK >= len(images):
+        if (start // BLOCK) % 20 == 19 or start + BLOCK >= len(images):
             run.save(name, {"costs": costs, "known": known})
     return torch.cat(costs), torch.cat(known)
 

@@ -32,7 +32,8 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.networks.task_networks import TaskNetworks
-from atdc.pipeline import Codec
+from atdc.numerics.entropy_model import EntropyModel
+from atdc.pipeline import Codec, load
 from atdc.tasks import TASK_NAMES, TASKS
 from atdc.training.codec_stage import Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
@@ -41,11 +42,13 @@ from atdc.training.graph_source import MixedGraphs
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.run_folder import RunFolder
-from atdc.training.scorer_stage import teacher_costs, train_scorer
+from atdc.training.scorer_stage import BLOCK, teacher_costs, train_scorer
 from atdc.training.task_stage import load_targets, train_tasks
 
 Pairs = tuple[search.Pair, ...]
 
+_TEACHER_LEVELS = (5, 5, 4, 3, 2, 2, 2, 2)
+"""How often the scorer's teacher measures each quality: parent sets differ most where bytes are few."""
 _LISTED_GRAPHS = 1000
 """So many graphs are kept with the weights, for files to name them by number."""
 
@@ -94,27 +97,28 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
         twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample[:, task]))
     train_predictor(run, recipe, networks, train_set, val_set)
 
-    rng = np.random.default_rng(recipe.seed)
-    teacher_images = np.sort(rng.permutation(len(train_set))[: recipe.scorer.teacher_images])
     book = GraphBook.untrained(len(TASKS))
-    fit_scorer_to_predictor(run, recipe, networks, train_set, teacher_images, book, pairs)
+    fit_scorer_to_predictor(run, recipe, networks, train_set, book, pairs)
     book = choose_graphs(run, recipe, "graphs_predictor", networks, train_set, val_set, book, pairs)
 
     settings = recipe.codec
     halves = (settings.epochs // 2, settings.epochs - settings.epochs // 2)
     middle = settings.lr * 0.4
-    objectives = tuple(TaskLosses(task_networks, data, bounds) for data in (train_data, val_data))
+    goal, val_goal = (TaskLosses(task_networks, rooms, bounds) for rooms in (train_data, val_data))
     subject = subject_of(recipe, networks, twin, book, train_set, val_set)
-    train_codec(
-        run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, objectives[1]
-    )
-    train_codec(run, recipe, "codec_first", halves[0], (settings.lr, middle), subject, *objectives)
+    train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, val_goal)
+    train_codec(run, recipe, "codec_first", halves[0], (settings.lr, middle), subject, goal, val_goal)
 
-    book = fit_scorer_to_codec(run, recipe, "first", networks, twin, train_set, val_set, teacher_images, book, pairs)
+    entropy = integers_of(twin, networks)
+    book = fit_scorer_to_codec(
+        run, recipe, "first", networks, entropy, train_set, val_set, recipe.scorer.teacher_images, book
+    )
     subject = subject_of(recipe, networks, twin, book, train_set, val_set)
-    train_codec(run, recipe, "codec_second", halves[1], (middle, settings.lr_end), subject, *objectives)
-    final_images = np.sort(rng.permutation(len(train_set))[: recipe.scorer.final_images])
-    book = fit_scorer_to_codec(run, recipe, "second", networks, twin, train_set, val_set, final_images, book, pairs)
+    train_codec(run, recipe, "codec_second", halves[1], (middle, settings.lr_end), subject, goal, val_goal)
+    entropy = integers_of(twin, networks)
+    book = fit_scorer_to_codec(
+        run, recipe, "second", networks, entropy, train_set, val_set, recipe.scorer.final_images, book
+    )
 
     card = {
         "recipe": recipe.name,
@@ -125,7 +129,6 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
         "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
         "lambda": [settings.lambda_min, settings.lambda_max],
     }
-    entropy = integers_of(twin, networks)
     codec = Codec(task_networks, FeatureCodec(networks, entropy, TASK_NAMES, mean, deviation, book), card)
     path = out or run_path / f"{recipe.name}.safetensors"
     codec.save(path)
@@ -192,10 +195,10 @@ def scorer_costs(networks: CodecNetworks, train: NormalisedFeatures) -> NDArray[
 
 
 def fit_scorer_to_predictor(
-    run: RunFolder, recipe: Recipe, networks: CodecNetworks, train: NormalisedFeatures,
-    images: NDArray[np.int64], book: GraphBook, pairs: Pairs,
-) -> None:  # fmt: skip
+    run: RunFolder, recipe: Recipe, networks: CodecNetworks, train: NormalisedFeatures, book: GraphBook, pairs: Pairs
+) -> None:
     """Distils the scorer from the predictor's rate-aware score, before there is a codec to measure."""
+    images = np.random.default_rng(recipe.seed).permutation(len(train))[: recipe.scorer.teacher_images]
     distortion = torch.from_numpy(book.distortion)
 
     def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
@@ -208,35 +211,72 @@ def fit_scorer_to_predictor(
 
 
 def fit_scorer_to_codec(
-    run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, twin: EntropyTwin, train: NormalisedFeatures,
-    val: NormalisedFeatures, images: NDArray[np.int64], book: GraphBook, pairs: Pairs,
+    run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, entropy: EntropyModel,
+    train: NormalisedFeatures, val: NormalisedFeatures, count: int, book: GraphBook,
 ) -> GraphBook:  # fmt: skip
-    """Measures distortions and exchange rates, distils the scorer from the codec's own costs, chooses graphs anew."""
-    frozen = copy_of(networks, recipe, pairs)
-    codec = FeatureCodec(frozen, integers_of(twin, networks), TASK_NAMES, train.mean, train.deviation, book)
+    """Measures distortions and exchange rates, distils the scorer from the codec's own costs, chooses graphs anew.
+
+    Args:
+        count: training images whose costs are measured, each at one quality.
+    """
+    frozen = copy_of(networks)
+    codec = FeatureCodec(frozen, entropy, TASK_NAMES, train.mean, train.deviation, book)
     book = measured_rates(run, f"rates_{name}", codec, val)
     codec.book = book
+    rng = np.random.default_rng(recipe.seed + 7)
+    images = rng.permutation(len(train))[:count]
+    share = np.array(_TEACHER_LEVELS) / sum(_TEACHER_LEVELS)
+    levels = rng.choice(MAX_QUALITY + 1, size=-(-count // BLOCK), p=share)
 
     def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
-        features = train.cache.read(chosen)
-        level = block % (MAX_QUALITY + 1)
+        features, level = train.cache.read(chosen), int(levels[block])
         bits, errors = codec.pair_costs(features, level)
-        weights = codec.rates_of_exchange(level)[[child for child, _ in pairs]]
-        costs = torch.zeros(len(chosen), MAX_QUALITY + 1, len(pairs))
+        weights = codec.rates_of_exchange(level)[[child for child, _ in codec.pairs]]
+        costs = torch.zeros(len(chosen), MAX_QUALITY + 1, len(codec.pairs))
         costs[:, level] = torch.from_numpy((bits + weights * errors) / features[0, 0].numel())
         known = torch.zeros(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
         known[:, level] = True
         return costs, known
 
-    shuffled = np.random.default_rng(recipe.seed + 1).permutation(images)
-    costs, known = teacher_costs(run, f"teacher_{name}", shuffled, teacher)
-    train_scorer(run, recipe, f"scorer_{name}", networks.scorer, shuffled, costs, known, train)
-    return choose_graphs(run, recipe, f"graphs_{name}", networks, train, val, book, pairs)
+    costs, known = teacher_costs(run, f"teacher_{name}", images, teacher)
+    train_scorer(run, recipe, f"scorer_{name}", networks.scorer, images, costs, known, train)
+    return choose_graphs(run, recipe, f"graphs_{name}", networks, train, val, book, codec.pairs)
 
 
-def copy_of(networks: CodecNetworks, recipe: Recipe, pairs: Pairs) -> CodecNetworks:
+def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path) -> Path:
+    """Distils the scorer of trained weights anew from what their codec takes, and chooses their graphs anew.
+
+    Whatever changes a codec's rates (further training, a changed quality table) leaves its scorer behind: it then
+    promises what is no longer there. This brings it back, and touches nothing else.
+
+    Args:
+        model: name or weights file.
+        recipe_path: its settings of the scorer.
+        run_path: checkpoints; a stopped call goes on.
+        data_path: rendered rooms.
+        out: the new weights file.
+    """
+    codec, recipe = load(model), load_recipe(recipe_path)
+    own, run = codec.feature_codec, RunFolder(run_path, recipe)
+    train_set, val_set = (
+        NormalisedFeatures(
+            FeatureCache(run, split, codec.networks, RoomsDataset(data_path, split)), own.mean, own.deviation
+        )
+        for split in ("train", "val")
+    )
+    book = fit_scorer_to_codec(
+        run, recipe, "second", own.networks, own.entropy, train_set, val_set, recipe.scorer.final_images, own.book
+    )
+    own.book = book
+    codec.card["refitted"] = {"date": datetime.date.today().isoformat(), "from": own.fingerprint.hex()}
+    codec.save(out)
+    return out
+
+
+def copy_of(networks: CodecNetworks) -> CodecNetworks:
     """A copy for coding (the codec switches its networks to evaluation)."""
-    copy = CodecNetworks(recipe.model, networks.task_count, pairs)
+    pairs = search.candidate_sets(networks.task_count, networks.config.max_parents)
+    copy = CodecNetworks(networks.config, networks.task_count, pairs)
     copy.load_state_dict(networks.state_dict())
     return copy
 
@@ -244,7 +284,8 @@ def copy_of(networks: CodecNetworks, recipe: Recipe, pairs: Pairs) -> CodecNetwo
 def measured_rates(run: RunFolder, name: str, codec: FeatureCodec, val: NormalisedFeatures) -> GraphBook:
     """The book with D and ``w = −dR/dD`` measured on validation images along the fixed graphs.
 
-    The slope at a quality is taken between its neighbours (one-sided at the ends), from mean bits and errors.
+    Slopes between neighbouring qualities are noisy: each quality has a graph of its own, and a task's error follows its
+    parents', too. Training weighs errors by ``Λ(q)``, which is geometric in q, and so is ``w`` taken to be.
     """
     book = codec.book
     state = run.load(name)
@@ -258,10 +299,32 @@ def measured_rates(run: RunFolder, name: str, codec: FeatureCodec, val: Normalis
         state = {"rates": torch.stack(rows), "elements": features[0, 0].numel()}
         run.save(name, state)
     bits, errors = state["rates"][:, 0].numpy(), state["rates"][:, 1].numpy()
-    above = np.minimum(np.arange(MAX_QUALITY + 1) + 1, MAX_QUALITY)
-    below = np.maximum(np.arange(MAX_QUALITY + 1) - 1, 0)
-    slopes = -(bits[above] - bits[below]) / np.minimum(errors[above] - errors[below], -1e-6)
-    return replace(book, distortion=errors / state["elements"], bits_per_error=np.maximum(slopes, 0.0))
+    return replace(book, distortion=errors / state["elements"], bits_per_error=exchange_rates(bits, errors))
+
+
+def exchange_rates(bits: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``w = −dR/dD`` at each whole quality, geometric in the quality.
+
+    A least-squares line through the logarithms of the slopes between neighbouring qualities, without those of the wrong
+    sign.
+
+    Args:
+        bits: of each quality and task, (Q, T).
+        errors: likewise; falling where bits rise.
+
+    >>> errors = 2.0 ** -np.arange(4)[:, None]
+    >>> exchange_rates(-np.log2(errors), errors).round(2).ravel().tolist()
+    [1.41, 2.83, 5.66, 11.31]
+    """
+    slopes = -np.diff(bits, axis=0) / np.minimum(np.diff(errors, axis=0), -1e-9)
+    places, levels = np.arange(len(slopes)) + 0.5, np.arange(len(bits))
+    rates = np.zeros_like(bits)
+    for task, own in enumerate(slopes.T):
+        usable = (own > 0) & (np.diff(errors[:, task]) < 0)
+        if usable.sum() > 1:
+            growth, start = np.polyfit(places[usable], np.log(own[usable]), 1)
+            rates[:, task] = np.exp(start + growth * levels)
+    return rates
 
 
 @torch.no_grad()

@@ -1,0 +1,51 @@
+"""Graph settings of our codec: each starts from the same weights, trained on all kinds of graphs, and is trained on its
+own from there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor
+
+from atdc.baselines.workshop import Row, Workshop
+from atdc.codec import DEFAULT_GRAPH, FeatureCodec
+from atdc.graph.task_graph import TaskGraph
+from atdc.training.graph_source import GraphSource
+
+TITLES = {
+    DEFAULT_GRAPH: "ours",
+    "fixed": "fixed graph",
+    "fixed-mode": "most frequent graph",
+    "chain": "chain, all predecessors",
+    "independent": "independent",
+    "paper-order": "the paper's fixed order",
+    "random": "random orders",
+}
+"""Settings that are rows, and what tables call them."""
+
+
+def row(setting: str, seed: int = 0, *, high_effort: bool = False) -> Row:
+    """One setting, coded and trained under it.
+
+    Args:
+        setting: one of :data:`TITLES`.
+        seed: of its further training.
+        high_effort: the encoder codes several graphs and keeps the best.
+    """
+    name = ("ours" if setting == DEFAULT_GRAPH else setting) + (f"-seed{seed}" if seed else "")
+    title = TITLES[setting] + (f", seed {seed}" if seed else "")
+    if high_effort:
+        name, title = f"{name}-high", f"{title}, high effort"
+    return Row(
+        name, title, partial(_chosen, setting=setting), partial(_trained, setting=setting), seed=seed,
+        effort="high" if high_effort else "normal",
+    )  # fmt: skip
+
+
+def _chosen(codec: FeatureCodec, features: Tensor, quality: float, setting: str) -> Sequence[TaskGraph]:
+    return codec.choose_graphs(features, quality, setting)
+
+
+def _trained(shop: Workshop, split: str, setting: str) -> GraphSource:
+    return shop.mixed(split, {setting: 1.0})

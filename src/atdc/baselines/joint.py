@@ -1,0 +1,41 @@
+"""Joint: one latent for all tasks, the natural reference; what graphs save between tasks, its transforms may save at
+once, but no task can be had alone.
+
+Its transforms are as wide as they must be to cost about what those of six tasks cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from atdc.baselines.workshop import Row, Workshop
+from atdc.codec import FeatureCodec
+from atdc.coding.grouping import Grouping
+from atdc.graph.task_graph import TaskGraph
+from atdc.tasks import TASKS
+from atdc.training.graph_source import GraphSource, OneGraph
+
+TOGETHER = Grouping((tuple(range(len(TASKS))),))
+"""All tasks in one group."""
+MODEL = {
+    "feature_channels": 32 * len(TASKS), "latent_channels": 256, "codec_width": 256, "hyper_channels": 24,
+    "hyper_width": 64, "predictor_width": 8, "residual": "plain", "parents": "none",
+}  # fmt: skip
+"""Settings of one codec of six tasks' width."""
+
+
+def row() -> Row:
+    """The row."""
+    return Row("joint", "joint, one latent", alone, alone_in_training, MODEL, TOGETHER, further=False)
+
+
+def alone(codec: FeatureCodec, features: Tensor, quality: float) -> Sequence[TaskGraph]:
+    """One group, no parents."""
+    return [TaskGraph.independent(1)] * len(features)
+
+
+def alone_in_training(shop: Workshop, split: str) -> GraphSource:
+    """One group, no parents."""
+    return OneGraph(TaskGraph.independent(1))
