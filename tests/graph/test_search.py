@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from atdc.errors import ArgumentError, AtdcError, GraphError
 from atdc.graph.search import (
     MAX_EXACT_TASKS,
+    MAX_LOCAL_TASKS,
     PAPER_ORDER,
     SETTINGS,
     Floats,
@@ -435,6 +436,21 @@ def test_local_search_beyond_exact_never_loses_to_greedy_and_repeats(seed: int, 
     graph = local_search(scores, restarts=restarts, seed=3)
     assert graph == local_search(scores, restarts=restarts, seed=3)
     assert scores.graph_bits(graph) <= scores.graph_bits(greedy(scores)) and max(map(len, graph.parents)) <= 2
+
+
+def test_local_search_handles_as_many_tasks_as_it_says() -> None:
+    """A star: all children are cheap given the last task, whose bit is the sign bit of the masks."""
+    size, hub = MAX_LOCAL_TASKS, MAX_LOCAL_TASKS - 1
+    rng = np.random.default_rng(0)
+    bits = [1.0 if row == (hub,) else rng.uniform(2, 9) if row else 10.0 for _, row in candidate_sets(size, 1)]
+    scores = ScoreTable.of(size, bits, 1)
+    star = TaskGraph(((hub,),) * hub + ((),))
+    assert local_search(scores, 1, restarts=0) == star == order_graph(scores, range(hub, -1, -1), 1)
+    larger = ScoreTable.of(size + 1, np.zeros(len(candidate_sets(size + 1, 0))), 0)
+    with pytest.raises(ArgumentError, match="at most 64"):
+        local_search(larger, 0)
+    with pytest.raises(ArgumentError, match="at most 64"):
+        order_graph(larger, range(size + 1), 0)
 
 
 # --- one graph, or a few ----------------------------------------------------------------------------------------------

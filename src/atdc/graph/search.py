@@ -61,8 +61,8 @@ PAPER_ORDER: tuple[int, ...] = tuple(LETTERS.index(letter) for letter in "nsdkta
 MAX_EXACT_TASKS = 16
 """Beyond this many tasks the dynamic programmes over all subsets are refused: they double with every task."""
 
-MAX_LOCAL_TASKS = 62
-"""A set of tasks is held as the bits of one signed 64-bit integer."""
+MAX_LOCAL_TASKS = 64
+"""A set of tasks is held as the bits of one 64-bit integer."""
 
 _CELLS_PER_CHUNK = 1 << 17
 """Images per batch of the exact search times T * 2^T: one array of a chunk is 1 MiB and stays in cache."""
@@ -662,9 +662,9 @@ def _gather(pairs: tuple[Pair, ...], size: int, limit: int) -> Integers:
 
 @lru_cache(maxsize=32)
 def _masks(size: int, limit: int) -> Integers:
-    """The parent sets of :func:`candidate_sets` as bit masks, shape (T, sets per child)."""
+    """The parent sets of :func:`candidate_sets` as bit masks, shape (T, sets per child); task 63 is the sign bit."""
     masks = [sum(1 << parent for parent in parents) for _, parents in _candidate_sets(size, limit)]
-    return np.array(masks, np.int64).reshape(size, -1)
+    return np.array(masks, np.uint64).view(np.int64).reshape(size, -1)
 
 
 def _subset_table(bits: Floats, size: int, limit: int) -> tuple[Floats, NDArray[np.int8]]:
@@ -792,12 +792,12 @@ def _predecessor_cost(bits: Floats, size: int, max_parents: int | None) -> Calla
     masks = _masks(size, _limit(size, max_parents))
     by_child = bits.reshape(masks.shape)
     ascending = np.argsort(by_child, axis=1)
-    masks = np.take_along_axis(masks, ascending, axis=1)
+    masks = np.take_along_axis(masks, ascending, axis=1).view(np.uint64)
     sorted_bits = np.take_along_axis(by_child, ascending, axis=1)
 
     @lru_cache(maxsize=1 << 20)
     def cost(child: int, predecessors: int) -> float:
-        within = (masks[child] & ~predecessors) == 0
+        within = (masks[child] & ~np.uint64(predecessors)) == 0
         return float(sorted_bits[child, within.argmax()])
 
     return cost
