@@ -673,6 +673,64 @@ def ablation(
 
 
 @app.command(rich_help_panel="Measure")
+def compare(
+    ctx: typer.Context,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Systems, images, budgets.")] = Path(
+        "recipes/compare_small.yaml"
+    ),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Results and report.")] = Path(
+        "results/compare_small"
+    ),
+    data: Data = Path("data/rooms"),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/compare"
+    ),
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="SYSTEM", help="Train and measure these now; repeatable.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Four images and two steps: a trial of the machinery.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Processes of one thread each that measure.")] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Every system on the same images and task networks: trains what needs it, measures real bytes, writes a report.
+
+    A system whose results are there is not done again. FOLDER gets compare.json, CSV tables and report.html.
+
+    [bold]Examples[/bold]
+
+        atdc compare --recipe recipes/compare_small.yaml --workers 2
+        atdc compare --only jpeg --only avif
+        atdc compare --quick -o /tmp/compare
+    """
+    from atdc.evaluation.compare import run_compare
+    from atdc.files import write_bytes_atomically
+    from atdc.report.comparison import render_comparison
+    from atdc.report.page import thumbnail_uri
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result = run_compare(
+        recipe, out, data=data, run=run, only=only or (), quick=quick, workers=workers, draw=thumbnail_uri, quiet=quiet
+    )
+    write_bytes_atomically(out / "report.html", render_comparison(result).encode())
+    _summary("compare", result, out / "compare.json", quiet)
+
+
+@app.command(rich_help_panel="Measure")
+def scaling(
+    ctx: typer.Context,
+    out: ResultFile = Path("results/scaling.json"),
+    quiet: Quiet = False,
+) -> None:
+    """Search and scoring for 8 to 64 tasks, on made-up scores with a known structure: time, and the saving kept."""
+    from atdc.evaluation.scaling import run_scaling
+
+    quiet = quiet or _globally(ctx, "quiet")
+    _summary("scaling", run_scaling(out, quiet=quiet), out, quiet)
+
+
+@app.command(rich_help_panel="Measure")
 def fuzz(
     ctx: typer.Context,
     model: Annotated[

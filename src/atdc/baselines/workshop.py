@@ -72,24 +72,18 @@ class CodedFeatures(FeatureSystem):
         """Raw features (B, T, C, h, w)."""
         return self.grouping.unpack(self.codec.decode_batch(data))
 
-    @torch.no_grad()
-    def prefix(self, features: Tensor, point: float, tasks: Sequence[int]) -> tuple[int, Tensor]:
-        """Bytes a receiver reads who wants only some tasks, and what it gets.
+    def prefix_bytes(self, features: Tensor, point: float, tasks: Sequence[int]) -> int:
+        """Bytes that a receiver reads who wants only some tasks of one image: header, their segments, and ancestors'.
 
         Args:
-            features: of one image, (1, T, C, h, w).
+            features: raw, (1, T, C, h, w).
             point: quality.
             tasks: wanted.
-
-        Returns:
-            Bytes read of a file with one segment per group, ancestors included, and the raw features (1, T, C, h, w).
         """
         packed = self.grouping.pack(features)
         graphs = self._choose(self.codec, packed, point)
         data = self.codec.encode_batch(packed, point, graphs, self._effort, profile="segments").data[0]
-        groups = sorted({self.grouping.of_task(task) for task in tasks})
-        read = self.codec.integers.read(data, groups)
-        return read.bytes_read, self.grouping.unpack(self.codec.restore([read], groups))
+        return self.codec.integers.read(data, sorted({self.grouping.of_task(task) for task in tasks})).bytes_read
 
 
 @dataclass(frozen=True)
@@ -240,7 +234,7 @@ class Workshop:
         ]
         return {
             "start": "any-graph codec" if row.further else "principal components",
-            "steps": {"base": budget.warmup + budget.codec, "further": budget.further},
+            "steps": budget.warmup + budget.codec + budget.further,
             "steps_run": budget.further if row.further else budget.warmup + budget.codec + budget.further,
             "batch": self.recipe.codec.batch,
             "seconds": round(sum(run.read_json("times.json", {}).values()), 1),

@@ -59,10 +59,19 @@ REFERENCES = ("independent", "fixed", "paper", "joint")
 """Systems that all others are compared against, and the best pixel codec."""
 ADDED_IN_ORDER = ("normal", "segment_semantic", "depth_zbuffer", "keypoints2d", "edge_texture", "rgb")
 """In which order tasks are added for the cumulative figure: the paper's fixed order."""
+SHOWN = ("ours", "independent", "paper", "joint", "jpeg", "webp", "avif", "vvc", "elic", "mlic")
+"""Systems whose answers are shown as pictures."""
 _SPAN, _BATCH = 25, 25
-_PREFIX_IMAGES, _PICTURE_IMAGES = 24, (3, 11)
-_PREFIX_POINT = 2.0
-_SHOWN = ("segment_semantic", "normal", "depth_zbuffer", "rgb")
+_PREFIX_IMAGES, _PREFIX_POINT, _PREFIX_UTILITY = 24, 2.0, 0.85
+_PICTURE, _PICTURE_BYTES, _SHOWN = 3, (350, 1600), ("segment_semantic", "normal", "depth_zbuffer", "rgb")
+_UNDERTRAINED_PERCENT = 1.0
+"""A codec whose validation objective still falls by more an epoch carries no verdict."""
+_WHAT = (
+    "Systems on the same images and task networks. bpp = 8 * file bytes / pixels. Utility u = (e_0 - e) / "
+    "(e_0 - e_inf), U its mean over tasks; a receiver of pictures answers rgb with the picture. bd_rates: percent of "
+    "bytes at equal utility against a reference (negative: fewer), 95 % bootstrap interval over images. total_loss: "
+    "file bits per feature element + Λ(q) * mean normalised task loss."
+)
 
 Draw = Callable[[str, NDArray[Any]], str]
 """A task's name and its answer to a picture for a page (a data URI)."""
@@ -156,38 +165,31 @@ def received(
     return [len(data) for data in files], codec.features_of(pictures), pictures
 
 
-def prefix_bytes(system: System, codec: Codec, data: LabelledImages) -> list[dict[str, Any]] | None:
+def prefix_bytes(system: System, codec: Codec, data: LabelledImages) -> list[float] | None:
     """Mean bytes a receiver needs for the first 1, 2, … tasks of :data:`ADDED_IN_ORDER`, at one quality; None for
     systems whose files cannot be read in part."""
     if not isinstance(system, CodedFeatures):
         return None
     order = [TASK_NAMES.index(name) for name in ADDED_IN_ORDER]
-    indices = list(range(min(_PREFIX_IMAGES, len(data))))
-    pixels = np.asarray(data.targets(indices)["rgb"], np.uint8)
+    pixels = np.asarray(data.targets(list(range(min(_PREFIX_IMAGES, len(data)))))["rgb"], np.uint8)
     sums = np.zeros(len(order))
-    for image in range(len(indices)):
-        features = codec.features_of(as_input(pixels[image : image + 1]))
-        for count in range(len(order)):
-            sums[count] += system.prefix(features, _PREFIX_POINT, order[: count + 1])[0]
-    return [
-        {"tasks": list(ADDED_IN_ORDER[: count + 1]), "bytes": float(sums[count] / len(indices))}
-        for count in range(len(order))
-    ]
+    for picture in pixels:
+        features = codec.features_of(as_input(picture[None]))
+        sums += [system.prefix_bytes(features, _PREFIX_POINT, order[: count + 1]) for count in range(len(order))]
+    return [float(total / len(pixels)) for total in sums]
 
 
 def drawn(system: System, codec: Codec, data: LabelledImages, draw: Draw) -> list[dict[str, Any]]:
-    """Answers of a few images at every point, as pictures for the report."""
-    shown = []
-    for image in _PICTURE_IMAGES:
-        pixels = np.asarray(data.targets([image])["rgb"], np.uint8)
-        features = codec.features_of(as_input(pixels))
-        for point in system.points:
-            sizes, answered, pictures = received(system, codec, features, pixels, point)
-            outputs = codec.answer_tensors(answered, _SHOWN)
-            if pictures is not None:
-                outputs["rgb"] = pictures
-            answers = {task: draw(task, presented(task, outputs[task])) for task in _SHOWN}
-            shown.append({"image": image, "point": point, "bytes": sizes[0], "answers": answers})
+    """Answers of one image at every point, as pictures for the report."""
+    pixels = np.asarray(data.targets([_PICTURE])["rgb"], np.uint8)
+    features, shown = codec.features_of(as_input(pixels)), []
+    for point in system.points:
+        sizes, answered, pictures = received(system, codec, features, pixels, point)
+        outputs = codec.answer_tensors(answered, _SHOWN)
+        if pictures is not None:
+            outputs["rgb"] = pictures
+        answers = {task: draw(task, presented(task, outputs[task])) for task in _SHOWN}
+        shown.append({"bytes": sizes[0], "answers": answers})
     return shown
 
 
@@ -338,7 +340,7 @@ def run_compare(
         quiet: no progress bars.
 
     Returns:
-        What was written to ``compare.json``.
+        What was written to ``compare.json``, and pictures of answers at equal bytes.
 
     Raises:
         ArgumentError: an unknown system.
@@ -369,11 +371,11 @@ def run_compare(
             save_records(folder / f"{name}.npz", records)
             said |= {"images": settings.images, "describe": dict(system.describe()), "trained": trained}
             said["prefix_bytes"] = prefix_bytes(system, shop.base, rooms)
-            said["pictures"] = [] if draw is None else drawn(system, shop.base, rooms, draw)
+            said["pictures"] = [] if draw is None or entry.name not in SHOWN else drawn(system, shop.base, rooms, draw)
         said["provenance"] = provenance(seed=0, weights=shop.base.feature_codec.fingerprint.hex())
         write_result(folder / f"{name}.json", said)
     result = _result(folder, known.values(), settings, shop, rooms, anchors)
-    write_result(out / "compare.json", result)
+    write_result(out / "compare.json", {name: value for name, value in result.items() if name != "pictures"})
     _write_tables(out, result)
     return result
 
@@ -409,14 +411,13 @@ def _result(
     height, width = rooms.targets([0])["rgb"].shape[-2:]
     config = shop.base.feature_codec.config
     elements = len(TASKS) * config.feature_channels * -(-height // config.stride) * -(-width // config.stride)
-    records: dict[Cell | str, Records] = dict(anchors)
+    records: dict[Cell | str, Records] = {anchor: rows for anchor, rows in anchors.items()}
     systems: dict[str, dict[str, Any]] = {}
     for entry in known:
         said = _said(folder, entry, settings, shop)
         if said is None:
-            systems[entry.name] = {"family": entry.family, "title": entry.name, "missing": "not run yet", "points": []}
-            continue
-        systems[entry.name] = said
+            said = {"title": entry.name, "family": entry.family, "missing": "not run yet"}
+        systems[entry.name] = {"images": 0, "describe": {}, "trained": None, **said}
         if said["missing"] is None:
             own = read_records(folder / f"{entry.name}.npz")
             records |= {Cell(entry.name, "normal", point): rows for point, rows in own.items()}
@@ -426,17 +427,15 @@ def _result(
     for name, said in systems.items():
         own_cells = [cell for cell in cells if cell.setting == name]
         said["points"] = [_point(point_row(data, cell, settings.images), objective, elements) for cell in own_cells]
-        for step in said.get("prefix_bytes") or []:
-            point = next(p for p in said["points"] if p["point"] == _PREFIX_POINT)
-            step["utility"] = sum(point["tasks"][task]["utility"] for task in step["tasks"]) / len(TASKS)
+        if said["trained"] is not None:
+            said["trained"]["undertrained"] = _undertrained(said["trained"])
+        said["cumulative"] = _cumulative(said)
     counts = {cell: settings.images for cell in cells}
     pixel_names = [name for name, said in systems.items() if said["family"] != "features"]
     rows = comparisons(data, counts, (*REFERENCES, *pixel_names), settings.resamples, seed=0)
+    pictures = _at_equal_bytes(systems)
     return {
-        "what": "Systems on the same images and task networks. bpp = 8 * file bytes / pixels. utility u = (e_0 - e) / "
-        "(e_0 - e_inf), U their mean over tasks; a receiver of pictures answers rgb with the picture. bd_rates: percent "
-        "of bytes at equal utility against a reference (negative: fewer), 95 % bootstrap interval over images. "
-        "total_loss: file bits per feature element + Λ(q) * mean normalised task loss.",
+        "what": _WHAT,
         "provenance": provenance(seed=0, weights=shop.base.feature_codec.fingerprint.hex()),
         "recipe": asdict(settings),
         "data": {
@@ -450,7 +449,48 @@ def _result(
         "systems": systems,
         "bd_rates": [{"system" if key == "setting" else key: value for key, value in row.items()} for row in rows],
         "best_pixel_codec": _best(rows, pixel_names),
+        "pictures": pictures,
     }
+
+
+def _undertrained(trained: Mapping[str, Any]) -> bool:
+    """Whether the validation objective still fell at the end, or whether that is not known."""
+    still = trained["improvement_percent_per_epoch"]
+    return still is None or still > _UNDERTRAINED_PERCENT
+
+
+def _cumulative(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Bytes and utility of the first 1, 2, … tasks: of systems whose files can be read in part at one quality, of others
+    at the point nearest to the same mean utility, where the first task costs what all do."""
+    points, parts = said["points"], said.get("prefix_bytes")
+    if not points:
+        return []
+    if parts is None:
+        point = min(points, key=lambda row: abs(row["utility"] - _PREFIX_UTILITY))
+        parts = [point["bytes_mean"]] * len(TASKS)
+    else:
+        point = next(row for row in points if row["point"] == _PREFIX_POINT)
+    steps = []
+    for count, size in enumerate(parts, 1):
+        tasks = ADDED_IN_ORDER[:count]
+        utility = sum(point["tasks"][task]["utility"] for task in tasks) / len(TASKS)
+        steps.append({"tasks": list(tasks), "bytes": size, "utility": utility})
+    return steps
+
+
+def _at_equal_bytes(systems: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The report's pictures: of every system that was drawn, the point nearest to some sizes."""
+    drawn_points = {name: said.pop("pictures", []) for name, said in systems.items()}
+    rows = []
+    for size in _PICTURE_BYTES:
+        row = []
+        for name, shown in drawn_points.items():
+            if shown:
+                nearest = min(shown, key=lambda one: abs(np.log(one["bytes"] / size)))
+                row.append({"system": name, **nearest})
+        if row:
+            rows.append({"image": _PICTURE, "bytes": size, "rows": row})
+    return rows
 
 
 def _point(row: dict[str, Any], objective: Objective, elements: int) -> dict[str, Any]:

@@ -139,6 +139,15 @@ def data_uri(picture: NDArray[np.uint8]) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def thumbnail_uri(task: str, answer: NDArray[np.generic]) -> str:
+    """An answer as a small picture inside a page that shows many: half the size, a few kilobytes."""
+    picture = Image.fromarray(picture_of(task, answer))
+    filter_ = Image.Resampling.NEAREST if task == "segment_semantic" else Image.Resampling.BOX
+    buffer = io.BytesIO()
+    picture.resize((picture.width // 2, picture.height // 2), filter_).save(buffer, "WEBP", quality=85)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
 def _table(shown: Sequence[Shown]) -> str:
     rivals = [rival.format for rival in shown[0].same_size] if shown else []
     head = "".join(f"<th>{name} of about<br>that size, PSNR</th>" for name in rivals)

@@ -177,13 +177,52 @@ def selfcheck_tables(result: Result) -> list[Table]:
     return [run, not_run] if totals["not_run"] else [run]
 
 
+def comparison_tables(result: Result) -> list[Table]:
+    """Every system's bytes and mean utility, and its rate differences at equal mean utility."""
+    points = plain_table("system", ["point", "bytes", "bpp", "U"])
+    for name, system in result["systems"].items():
+        for row in system["points"]:
+            points.add_row(
+                name,
+                f"{row['point']:g}",
+                f"{row['bytes_mean']:,.0f}",
+                f"{row['bpp']:.4f}",
+                _number(row["utility"], ".3f"),
+            )
+    rates = plain_table("bytes at equal U", ["against", "%", "from", "to"])
+    for row in result["bd_rates"]:
+        if row["over"] == "U":
+            values = [row.get(key, "refused" if key == "percent" else "") for key in ("percent", "low", "high")]
+            rates.add_row(row["system"], row["reference"], *(_number(value, "+.1f") for value in values))
+    missing = plain_table("not measured", ["why"])
+    for name, system in result["systems"].items():
+        if system["missing"]:
+            missing.add_row(name, escape(system["missing"]))
+    return [points, rates, missing]
+
+
+def scaling_tables(result: Result) -> list[Table]:
+    """What each search saves and takes, by number of tasks."""
+    table = plain_table("search", ["tasks", "saving %", "ms an image", "scores"])
+    for tasks, size in result["sizes"].items():
+        for name, search in size["settings"].items():
+            times = search["search_ms"]
+            table.add_row(
+                name, tasks, f"{search['saving_percent']:.1f}", _number(times and times["median"], ".2f"),
+                f"{search['scores']:,}",
+            )  # fmt: skip
+    return [table]
+
+
 SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "ablation": ablation_tables,
     "bench": bench_tables,
+    "compare": comparison_tables,
     "entropy-cost": entropy_cost_tables,
     "evaluate": evaluation_tables,
     "fuzz": fuzz_tables,
     "premise": premise_tables,
+    "scaling": scaling_tables,
     "selfcheck": selfcheck_tables,
     "statistics": statistics_tables,
 }
