@@ -15,7 +15,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -45,11 +44,9 @@ from atdc.evaluation.evaluate import (
     measure_answers,
     point_row,
 )
-from atdc.evaluation.metrics import FloatArray
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import LabelledImages, as_input, open_rooms, require_images
 from atdc.files import write_bytes_atomically
-from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec, load, presented
 from atdc.tasks import TASK_NAMES, TASKS
 
