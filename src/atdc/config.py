@@ -205,6 +205,8 @@ class CompareRecipe:
     """Test rooms."""
     qualities: tuple[float, ...] = (0, 1, 2, 4, 7)
     """At which feature codecs are measured."""
+    affinity: str = "results/affinity_small.json"
+    """Measured task affinities, which the TAMC-style codec is built on."""
     seeds: int = 3
     """Trainings of `ours`, `fixed` and `independent`."""
     pixel_steps: int = 2000

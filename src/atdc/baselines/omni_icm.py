@@ -8,14 +8,14 @@ heads, and the last convolution before each task's features is its light decoder
 
 from __future__ import annotations
 
-from atdc.baselines.joint import MODEL, TOGETHER, alone, alone_in_training
+from atdc.baselines.joint import TOGETHER, alone, alone_in_training, model
 from atdc.baselines.workshop import Row, Workshop
 from atdc.training.codec_stage import DeepFeatures, Objective
 
 
 def row() -> Row:
     """The row."""
-    return Row("omni-icm", "OmniICM-style", alone, alone_in_training, MODEL, TOGETHER, _deeper_layers, further=False)
+    return Row("omni-icm", "OmniICM-style", alone, alone_in_training, model, TOGETHER, _deeper_layers, further=False)
 
 
 def _deeper_layers(shop: Workshop, split: str) -> Objective:

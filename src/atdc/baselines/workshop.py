@@ -33,6 +33,22 @@ from atdc.training.graph_source import GraphSource, MixedGraphs
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import scorer_costs
 
+
+def wider(base: ModelConfig, factor: float) -> dict[str, int]:
+    """Widths of a codec that takes several tasks as one, of about the cost of one for each.
+
+    Latent and transforms grow by the factor, what decides probabilities by its square root.
+    """
+    root = factor**0.5
+    return {
+        "latent_channels": round(factor * base.latent_channels),
+        "codec_width": 8 * round(0.7 * factor * base.codec_width / 8),
+        "hyper_channels": round(root * base.hyper_channels),
+        "hyper_width": round(root * base.hyper_width),
+        "predictor_width": 1,
+    }
+
+
 ChooseGraphs = Callable[[FeatureCodec, Tensor, float], Sequence[TaskGraph]]
 """A codec, raw features (B, T, C, h, w) and a quality to one graph per image."""
 
@@ -95,7 +111,7 @@ class Row:
         title: what tables call it.
         choose: its graphs when it codes.
         graphs: its graphs in training, from the workshop and a split.
-        model: settings of :class:`~atdc.config.ModelConfig` that differ from the base's.
+        model: settings that differ from the base's, given those.
         grouping: tasks it takes as one.
         objective: what it is trained for, from the workshop and a split; the tasks' losses by default.
         further: whether it starts from the base's codec, trained on all kinds of graphs, or from nothing.
@@ -107,7 +123,7 @@ class Row:
     title: str
     choose: ChooseGraphs
     graphs: Callable[[Workshop, str], GraphSource]
-    model: Mapping[str, Any] = field(default_factory=dict)
+    model: Callable[[ModelConfig], Mapping[str, Any]] = lambda base: {}
     grouping: Grouping = field(default_factory=lambda: Grouping.alone(len(TASKS)))
     objective: Callable[[Workshop, str], Objective] | None = None
     further: bool = True
@@ -174,7 +190,9 @@ class Workshop:
             trained: False only builds it around whatever checkpoint there is, for a process that measures.
         """
         own = self.base.feature_codec
-        config = dataclasses.replace(own.config, **row.model)
+        channels = own.config.feature_channels * row.grouping.largest
+        changed = row.model(own.config)
+        config = dataclasses.replace(own.config, feature_channels=channels, **changed)
         recipe = dataclasses.replace(self.recipe, model=config, seed=row.seed)
         run = RunFolder(self._run / "rows" / f"{row.name}-{row.seed}", recipe)
         networks, twin = self._start(row, config)
@@ -194,7 +212,7 @@ class Workshop:
         book = self.book if groups == own.task_count else GraphBook.untrained(groups)
         names = own.task_names if groups == own.task_count else tuple(f"group {place}" for place in range(groups))
         codec = FeatureCodec(networks, integers_of(twin, networks), names, mean, deviation, book, own.fingerprint)
-        settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **row.model}
+        settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
         system = CodedFeatures(row.name, row.title, codec, row.grouping, row.choose, row.effort, self.points, settings)
         return system, self._history(run, row)
 
@@ -209,7 +227,8 @@ class Workshop:
         twin = EntropyTwin(config, groups)
         if config.predicts:
             networks.predictor.load_state_dict(own.networks.predictor.state_dict())
-        sample = dataclasses.replace(self.features["train"], grouping=row.grouping).read(np.arange(200))
+        features = dataclasses.replace(self.features["train"], grouping=row.grouping)
+        sample = features.read(np.arange(min(400, len(features))))
         for group in range(groups):
             deviation = networks.task(group).start_from_principal_components(sample[:, group])
             twin.task(group).start_from_deviation(deviation)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.baselines import graphs, joint, omni_icm, paper, sssic
+from atdc.baselines import graphs, joint, omni_icm, paper, sssic, tamc
 from atdc.baselines.system import FeatureSystem, PixelSystem, System
 from atdc.baselines.workshop import CodedFeatures, Row, Workshop
 from atdc.config import CompareRecipe, load_compare_recipe, load_recipe
@@ -44,6 +44,7 @@ from atdc.evaluation.evaluate import (
     measure_answers,
     point_row,
 )
+from atdc.evaluation.metrics import FloatArray
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import LabelledImages, as_input, open_rooms, require_images
 from atdc.files import write_bytes_atomically
@@ -83,12 +84,14 @@ class Entry:
         family: `pixels`, `learned pixels` or `features`.
         row: how a learned feature codec is made; None for systems made otherwise.
         make: makes a system of another kind, given the workshop and whether it may train.
+        missing: why it cannot even be tried.
     """
 
     name: str
     family: str
     row: Row | None = None
     make: Callable[[Workshop, bool], System] | None = None
+    missing: str | None = None
 
     def system(self, shop: Workshop, train: bool) -> tuple[System, Mapping[str, Any] | None]:
         """The system, trained if it may be, and how it was trained; None for what needs no training here."""
@@ -103,9 +106,20 @@ def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     rows = [graphs.row("codebook"), graphs.row("codebook", high_effort=True)]
     rows += [graphs.row(setting) for setting in graphs.TITLES if setting != "codebook"]
     rows += [paper.row(), sssic.row(), joint.row(), omni_icm.row()]
+    found = [Entry(row.name, "features", row) for row in rows]
+    found.append(_tamc(Path(recipe.affinity)))
     seeds = range(1, recipe.seeds)
-    rows += [graphs.row(setting, seed) for setting in ("codebook", "fixed", "independent") for seed in seeds]
-    return {row.name: Entry(row.name, "features", row) for row in rows}
+    more = [graphs.row(setting, seed) for setting in ("codebook", "fixed", "independent") for seed in seeds]
+    found += [Entry(row.name, "features", row) for row in more]
+    return {entry.name: entry for entry in found}
+
+
+def _tamc(path: Path) -> Entry:
+    """The row that needs measured affinities."""
+    if not path.exists():
+        return Entry("tamc", "features", missing=f"needs {path}; make it with: atdc affinity")
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    return Entry("tamc", "features", tamc.row(measured["affinity"], measured["qualities"]["4"]["cost_bits"]))
 
 
 # --- measuring one system --------------------------------------------------------------------------------------------
@@ -123,18 +137,7 @@ def measure(system: System, codec: Codec, data: LabelledImages, span: range) -> 
         for point in system.points:
             sizes, answered, pictures = received(system, codec, features, pixels, point)
             statistics, loss = measure_answers(codec, answered, targets, pictures)
-            nothing = np.zeros(len(indices), np.int64)
-            made[point].append(
-                Records(
-                    np.array(sizes, np.float64),
-                    np.zeros((len(indices), len(TASKS))),
-                    nothing,
-                    nothing,
-                    np.zeros(len(indices)),
-                    loss,
-                    statistics,
-                )  # fmt: skip
-            )
+            made[point].append(_records(np.array(sizes, np.float64), loss, statistics))
     return {point: Records.joined(parts) for point, parts in made.items()}
 
 
@@ -204,6 +207,13 @@ def save_records(path: Path, records: Mapping[float, Records]) -> None:
     write_bytes_atomically(path, buffer.getvalue())
 
 
+def _records(sizes: FloatArray, loss: FloatArray, statistics: dict[str, FloatArray]) -> Records:
+    """Records of a system of which only sizes and answers are known."""
+    images = len(sizes)
+    nothing = np.zeros(images, np.int64)
+    return Records(sizes, np.zeros((images, len(TASKS))), nothing, nothing, np.zeros(images), loss, statistics)
+
+
 def read_records(path: Path) -> dict[float, Records]:
     """The inverse of :func:`save_records`; raises :class:`DataError` when the file is no such thing."""
     try:
@@ -212,10 +222,8 @@ def read_records(path: Path) -> dict[float, Records]:
             found = {}
             for point in points:
                 size, loss = arrays[f"{point}/file_bytes"].astype(np.float64), arrays[f"{point}/loss"]
-                nothing = np.zeros(len(size), np.int64)
                 statistics = {task: arrays[f"{point}/statistics/{task}"].astype(np.float64) for task in TASK_NAMES}
-                bits = np.zeros((len(size), len(TASKS)))
-                found[float(point)] = Records(size, bits, nothing, nothing, np.zeros(len(size)), loss, statistics)
+                found[float(point)] = _records(size, loss, statistics)
             return found
     except Exception as error:  # numpy raises many kinds for a damaged file
         raise DataError(str(path), f"{error}", "records of a comparison", "delete the file") from error
@@ -223,10 +231,10 @@ def read_records(path: Path) -> dict[float, Records]:
 
 def key_of(entry: Entry, recipe: CompareRecipe, base: Codec, images: int) -> str:
     """Changes when anything does that a system's figures depend on: recipe, weights, images, settings of the row."""
-    row = entry.row
-    settings = (
-        None if row is None else [row.title, dict(row.model), row.grouping.groups, row.further, row.seed, row.effort]
-    )
+    row, config = entry.row, base.feature_codec.config
+    settings: list[Any] = []
+    if row is not None:
+        settings = [row.title, dict(row.model(config)), row.grouping.groups, row.further, row.seed, row.effort]
     shared = {name: value for name, value in asdict(recipe).items() if name not in ("seeds", "resamples", "name")}
     said = json.dumps(
         [VERSION, entry.name, settings, shared, base.feature_codec.fingerprint.hex(), images], sort_keys=True
@@ -356,7 +364,7 @@ def run_compare(
     folder.mkdir(parents=True, exist_ok=True)
     anchors = _anchors(folder, shop.base, rooms, settings.images)
     for name, entry in known.items():
-        if (only and name not in only) or _said(folder, entry, settings, shop) is not None:
+        if (only and name not in only) or entry.missing or _said(folder, entry, settings, shop) is not None:
             continue
         system, trained = entry.system(shop, train=True)
         said: dict[str, Any] = {
@@ -413,7 +421,7 @@ def _result(
     for entry in known:
         said = _said(folder, entry, settings, shop)
         if said is None:
-            said = {"title": entry.name, "family": entry.family, "missing": "not run yet"}
+            said = {"title": entry.name, "family": entry.family, "missing": entry.missing or "not run yet"}
         systems[entry.name] = {"images": 0, "describe": {}, "trained": None, **said}
         if said["missing"] is None:
             own = read_records(folder / f"{entry.name}.npz")
@@ -457,8 +465,8 @@ def _undertrained(trained: Mapping[str, Any]) -> bool:
 
 
 def _cumulative(said: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Bytes and utility of the first 1, 2, … tasks: of systems whose files can be read in part at one quality, of others
-    at the point nearest to the same mean utility, where the first task costs what all do."""
+    """Bytes and utility of the first 1, 2, … tasks: of files that can be read in part at one quality, of others at the
+    point nearest to a like mean utility, where the first task costs what all do."""
     points, parts = said["points"], said.get("prefix_bytes")
     if not points:
         return []
