@@ -69,7 +69,7 @@ def test_points_are_real_files_and_more_of_them_cost_more(compared) -> None:
         records = read_records(folder / "out" / "systems" / f"{name}.npz")
         sizes = [point["bytes_mean"] for point in result["systems"][name]["points"]]
         assert sizes == [pytest.approx(float(rows.file_bytes.mean())) for rows in records.values()]
-        assert sizes[0] < sizes[-1] and all(rows.file_bytes.min() > 19 for rows in records.values())
+        assert sizes[0] < sizes[-1] and all(rows.file_bytes.min() >= 19 for rows in records.values())
 
 
 @pytest.mark.slow
