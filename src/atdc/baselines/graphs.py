@@ -35,11 +35,12 @@ def row(setting: str, seed: int = 0, *, high_effort: bool = False) -> Row:
     """
     name = ("ours" if setting == DEFAULT_GRAPH else setting) + (f"-seed{seed}" if seed else "")
     title = TITLES[setting] + (f", seed {seed}" if seed else "")
+    trained_as = name
     if high_effort:
         name, title = f"{name}-high", f"{title}, high effort"
     return Row(
         name, title, partial(_chosen, setting=setting), partial(_trained, setting=setting), seed=seed,
-        effort="high" if high_effort else "normal",
+        effort="high" if high_effort else "normal", trained_as=trained_as,
     )  # fmt: skip
 
 

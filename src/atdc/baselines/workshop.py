@@ -117,6 +117,7 @@ class Row:
         further: whether it starts from the base's codec, trained on all kinds of graphs, or from nothing.
         effort: of its encoder.
         seed: of its training.
+        trained_as: name of the row whose training it shares; its own by default.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Row:
     further: bool = True
     effort: Effort = "normal"
     seed: int = 0
+    trained_as: str | None = None
 
 
 class Workshop:
@@ -194,7 +196,7 @@ class Workshop:
         changed = row.model(own.config)
         config = dataclasses.replace(own.config, feature_channels=channels, **changed)
         recipe = dataclasses.replace(self.recipe, model=config, seed=row.seed)
-        run = RunFolder(self._run / "rows" / f"{row.name}-{row.seed}", recipe)
+        run = RunFolder(self._run / "rows" / (row.trained_as or row.name), recipe)
         networks, twin = self._start(row, config)
         if trained:
             sets = {s: dataclasses.replace(self.features[s], grouping=row.grouping) for s in ("train", "val")}
