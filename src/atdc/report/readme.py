@@ -1,4 +1,4 @@
-"""The README's numbers: every table between two markers is written from a result file, never by hand.
+"""The numbers of the pages: every table between two markers is written from a result file, never by hand.
 
 A block looks like ``<!-- numbers: rates -->`` … ``<!-- end -->``. ``python -m atdc.report.readme`` (``make readme``)
 rewrites what stands between the markers; a test checks that nobody else has.
@@ -30,12 +30,17 @@ _SHOWN_METRIC = {
 _DEFAULT = ("codebook", "normal")
 
 
-def fill(text: str, results: Path) -> str:
+PAGES = {"README.md": "results", "docs/results.md": "../results"}
+"""Pages with blocks, and how each links to the folder of results."""
+
+
+def fill(text: str, results: Path, link: str = "results") -> str:
     """The text with every block written anew.
 
     Args:
         text: Markdown with blocks.
         results: folder of the result files; a block whose file is not there says so.
+        link: the folder as the page links to it.
 
     Raises:
         DataError: a block of an unknown name, or a damaged result file.
@@ -59,7 +64,7 @@ def fill(text: str, results: Path) -> str:
             body = "\n".join(render(result))
         except (OSError, ValueError, KeyError) as error:
             raise DataError(str(path), repr(error), f"a result of `{command}`", "Run it again.") from error
-        return f"{match[1]}{body}\n\n{_origin(result, command, file)}\n{match[3]}"
+        return f"{match[1]}{body}\n\n{_origin(result, command, file, link)}\n{match[3]}"
 
     return _BLOCK.sub(write, text)
 
@@ -206,6 +211,68 @@ def ablation(result: Result) -> Iterable[str]:
     yield f"Each trained {epochs['warm-up']} + {epochs['rate-distortion']} epochs from the same predictor."
 
 
+def systems(result: Result) -> Iterable[str]:
+    """Every system's bytes at equal mean utility against four others."""
+    measured = {name: system for name, system in result["systems"].items() if system["points"]}
+    found = {(row["system"], row["reference"]): row for row in result["bd_rates"] if row["over"] == "U"}
+    best = result["best_pixel_codec"]
+    references = [name for name in ("independent", "fixed", "paper", "joint", best) if name in measured]
+    yield from _table_head("system", [*(f"against `{name}`" for name in references), "bytes", "U", "steps here"])
+    for name, system in measured.items():
+        cells = [_difference(found.get((name, reference))) for reference in references]
+        trained, points = system["trained"], sorted(system["points"], key=lambda point: float(point["bytes_mean"]))
+        steps = "–" if trained is None else f"{trained['steps_run']}{' ²' if trained['undertrained'] else ''}"
+        sizes = f"{points[0]['bytes_mean']:,.0f} … {points[-1]['bytes_mean']:,.0f}"
+        reached = f"{points[0]['utility']:.2f} … {points[-1]['utility']:.2f}"
+        yield f"| {system['title']} (`{name}`) | {' | '.join(cells)} | {sizes} | {reached} | {steps} |"
+    yield ""
+    for name, system in result["systems"].items():
+        if system["missing"]:
+            yield f"- `{name}`: {system['missing']}."
+
+
+def order(result: Result) -> Iterable[str]:
+    """The objective and U of adaptive, fixed and random graphs at every quality."""
+    names = [name for name in ("ours", "fixed", "chain", "random", "paper-order") if result["systems"][name]["points"]]
+    yield from _table_head("quality", [f"`{name}`: loss, U" for name in names])
+    for place, quality in enumerate(result["recipe"]["qualities"]):
+        cells = []
+        for name in names:
+            point = result["systems"][name]["points"][place]
+            cells.append(f"{point['total_loss']:.4f}, {point['utility']:.3f}")
+        yield f"| {quality:g} | {' | '.join(cells)} |"
+
+
+def seeds(result: Result) -> Iterable[str]:
+    """How much three trainings differ: bytes at equal U against the first training of `independent`."""
+    found = {
+        row["system"]: row.get("percent")
+        for row in result["bd_rates"]
+        if row["over"] == "U" and row["reference"] == "independent"
+    }
+    for name in ("ours", "fixed", "independent"):
+        values = [0.0 if name == "independent" else found.get(name)]
+        values += [value for system, value in found.items() if system.startswith(f"{name}-seed")]
+        known = [value for value in values if value is not None]
+        yield f"- `{name}`: {', '.join(f'{value:+.1f} %' for value in known) or 'not measured'}"
+
+
+def many_tasks(result: Result) -> Iterable[str]:
+    """Search and scoring for many tasks."""
+    names = ("exact", "greedy", "greedy+local", "fixed", "chain")
+    yield from _table_head("tasks", ["pairs", *(f"`{name}`: saving, ms" for name in names)])
+    for tasks, size in result["sizes"].items():
+        cells = []
+        for name in names:
+            search = size["settings"].get(name)
+            if search is None:
+                cells.append("–")
+            else:
+                times = search["search_ms"]
+                cells.append(f"{search['saving_percent']:.1f} %" + (f", {times['median']:.1f}" if times else ""))
+        yield f"| {tasks} | {size['pairs']:,} | {' | '.join(cells)} |"
+
+
 BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "rates": ("evaluate_small.json", "atdc evaluate", rates),
     "points": ("evaluate_small.json", "atdc evaluate", points),
@@ -218,18 +285,22 @@ BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "fuzz": ("fuzz_small.json", "atdc fuzz --model small --count 50000", fuzz),
     "entropy": ("entropy_small.json", "atdc entropy-cost", entropy),
     "ablation": ("ablation_small.json", "atdc ablation", ablation),
+    "systems": ("compare_small/compare.json", "atdc compare", systems),
+    "order": ("compare_small/compare.json", "atdc compare", order),
+    "seeds": ("compare_small/compare.json", "atdc compare", seeds),
+    "manytasks": ("scaling.json", "atdc scaling", many_tasks),
 }
 """By the name of a block: its result file, the command that writes it, and what it says."""
 
 
-def _origin(result: Result, command: str, file: str) -> str:
+def _origin(result: Result, command: str, file: str, link: str) -> str:
     machine = result["provenance"]["machine"]
     data = result.get("data", {})
     images = f": {data['images']} images of `{data.get('name', 'rooms')}`" if "images" in data else ""
     split = f", split `{data['split']}`" if "split" in data else ""
     weights = f"; weights `{result['provenance']['weights']}`" if result.get("model") != "tiny" else ""
     return (
-        f"<sub>`{command}` → [`results/{file}`](results/{file}){images}{split}{weights}; {machine['cpu']}, threads: "
+        f"<sub>`{command}` → [`results/{file}`]({link}/{file}){images}{split}{weights}; {machine['cpu']}, threads: "
         f"{machine['threads']}.</sub>"
     )
 
@@ -259,13 +330,14 @@ def _metrics(tasks: Result) -> list[str]:
 
 
 def main() -> None:
-    """Rewrite the blocks of ``README.md`` in the current folder from ``results/``."""
-    path = Path("README.md")
-    text = path.read_text(encoding="utf-8")
-    filled = fill(text, Path("results"))
-    if filled != text:
-        write_bytes_atomically(path, filled.encode())
-    print(f"{path}: {'numbers rewritten' if filled != text else 'numbers are up to date'}", file=sys.stderr)
+    """Rewrite the blocks of all pages in the current folder from ``results/``."""
+    for name, link in PAGES.items():
+        path = Path(name)
+        text = path.read_text(encoding="utf-8")
+        filled = fill(text, Path("results"), link)
+        if filled != text:
+            write_bytes_atomically(path, filled.encode())
+        print(f"{path}: {'numbers rewritten' if filled != text else 'numbers are up to date'}", file=sys.stderr)
 
 
 if __name__ == "__main__":
