@@ -509,6 +509,32 @@ Qualities = Annotated[str, typer.Option("--qualities", metavar="Q,Q,...", help="
 ResultFile = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The result, JSON.")]
 
 
+@app.command(rich_help_panel="Make the weights")
+def refit(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
+    model: Model = DEFAULT_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Its settings of the scorer.")] = Path(
+        "recipes/small.yaml"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/refit"
+    ),
+    data: Data = Path("data/rooms"),
+) -> None:
+    """Distil a trained model's scorer from what its codec takes now, and choose its graphs anew.
+
+    For weights whose codec was trained further, or changed otherwise: a scorer left behind promises what is not there.
+
+    [bold]Examples[/bold]
+
+        atdc refit --model runs/small/small.safetensors -o better.safetensors
+    """
+    from atdc.training.stages import refit as refit_weights
+
+    _out.print(f"written: {escape(str(refit_weights(model, recipe, run, data, out)))}")
+
+
 @app.command(rich_help_panel="Measure")
 def evaluate(
     ctx: typer.Context,

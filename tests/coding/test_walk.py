@@ -1,5 +1,7 @@
 """The walk: one loop, four ports, one truth."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,10 @@ from atdc.numerics.entropy_model import EntropyModel
 
 TASKS = 4
 SHAPE = (8, 4)
+SMALL = ModelConfig(
+    feature_channels=4, predictor_width=8, latent_channels=6, codec_width=8, hyper_channels=3, hyper_width=8,
+    state_channels=4, scorer_width=8,
+)  # fmt: skip
 
 
 @st.composite
@@ -33,11 +39,7 @@ def graphs(draw: st.DrawFn) -> TaskGraph:
 @pytest.fixture(scope="module")
 def networks() -> CodecNetworks:
     torch.manual_seed(1)
-    config = ModelConfig(
-        feature_channels=4, predictor_width=8, latent_channels=6, codec_width=8, hyper_channels=3, hyper_width=8,
-        state_channels=4, scorer_width=8,
-    )  # fmt: skip
-    return CodecNetworks(config, TASKS, candidate_sets(TASKS, 2)).eval().requires_grad_(False)
+    return CodecNetworks(SMALL, TASKS, candidate_sets(TASKS, 2)).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +160,71 @@ def test_a_childs_bits_teach_its_parents_state(networks: CodecNetworks, twin: En
     port.bits[0, 1].backward()
     gradient = twin.task(0).own.weight.grad
     assert gradient is not None and bool(gradient.any())
+
+
+@pytest.mark.parametrize("parents", ["both", "prediction", "context", "none"])
+@pytest.mark.parametrize("factorised", ["none", "roots", "all"])
+def test_every_kind_of_codec_reads_what_it_wrote(parents: str, factorised: str) -> None:
+    torch.manual_seed(4)
+    config = dataclasses.replace(SMALL, parents=parents, factorised=factorised, residual="plain")
+    networks = CodecNetworks(config, TASKS, candidate_sets(TASKS, 2)).eval().requires_grad_(False)
+    twin = EntropyTwin(config, TASKS)
+    for parameter in twin.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    model = integers_of(twin, networks)
+    graph = TaskGraph(((), (0,), (0, 1), ()))
+    writing = WritingPort(model.tables, 1, TASKS)
+    written, coder = integer_walk(networks, model, writing, [graph], 5, torch.randn(1, TASKS, 4, *SHAPE) * 3)
+    latents, reader, _ = read_latents(model, writing.finish()[0], graph, 5)
+    assert reader.checks == coder.checks
+    read = walk(networks, [graph], torch.full((1, TASKS), 5.0), KnownPort(latents), SHAPE).reconstruction
+    assert torch.allclose(read, written, atol=1e-4)
+
+
+def test_a_factorised_task_sends_no_hyper_latent(networks: CodecNetworks, twin: EntropyTwin) -> None:
+    """Its symbols are the latent's alone: half of the sides, six channels."""
+    config = dataclasses.replace(networks.config, factorised="roots")
+    model = dataclasses.replace(integers_of(twin, networks), factorised=config.factorised)
+    counted: list[tuple[int, int]] = []
+
+    class Counter(CountingPort):
+        def code(self, image, task, symbols, table_index):
+            counted.append((task, len(table_index)))
+            return super().code(image, task, symbols, table_index)
+
+    graph = TaskGraph(((), (0,), (), ()))
+    integer_walk(networks, model, Counter(model.tables), [graph], 3, torch.randn(1, TASKS, 4, *SHAPE))
+    latent, hyper = 6 * 4 * 2, 3 * 2 * 1
+    assert sorted(counted) == [(0, latent), (1, hyper), (1, latent), (2, latent), (3, latent)]
+
+
+def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform_predict_nothing() -> None:
+    features = torch.randn(1, TASKS, 4, *SHAPE) * 3
+    graph, alone = TaskGraph(((), (0,), (), ())), TaskGraph.independent(TASKS)
+    for parents in ("prediction", "context"):
+        torch.manual_seed(6)
+        config = dataclasses.replace(SMALL, parents=parents, residual="plain")
+        networks = CodecNetworks(config, TASKS, candidate_sets(TASKS, 2)).eval().requires_grad_(False)
+        for task in range(TASKS):
+            torch.nn.init.normal_(networks.predictor.mean[task].weight)
+        twin = EntropyTwin(config, TASKS)
+        for parameter in twin.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.3)
+        quality, ports = torch.full((1, TASKS), 5.0), []
+        results = []
+        for each in (graph, alone):
+            port = TrainingPort(networks, twin, 1)
+            torch.manual_seed(0)
+            results.append(walk(networks, [each], quality, port, SHAPE, features).reconstruction)
+            ports.append(port)
+        if parents == "context":
+            means = [
+                networks.predict(1, networks.no_share(1, SHAPE), torch.tensor([[bit, 0, 0, 0]])) for bit in (0, 1.0)
+            ]
+            assert not means[0][0].any() and torch.equal(means[0][0], means[1][0])
+            assert not torch.equal(ports[0].bits[0, 1], ports[1].bits[0, 1])
+        else:
+            assert not twin.task(1).parents.any() and not twin.task(1).parent_bias.any()
+            assert not torch.equal(results[0][:, 1], results[1][:, 1])

@@ -19,7 +19,7 @@ from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import train
+from atdc.training.stages import exchange_rates, refit, train
 
 RECIPE = """
 name: tiny
@@ -169,3 +169,31 @@ def test_the_residual_ablation_trains_both_kinds(finished: tuple[Path, Path, Pat
     assert (
         json.loads((tmp_path / "ablation.json").read_text())["bytes_at_equal"].keys() == result["bytes_at_equal"].keys()
     )
+
+
+def test_exchange_rates_are_geometric_and_skip_slopes_of_the_wrong_sign() -> None:
+    """A planted growth of w is recovered, also where one slope between qualities has the wrong sign."""
+    errors = np.geomspace(1.0, 0.02, 8)[:, None]
+    bits = 100 - 50 * np.log2(errors)  # w = −dR/dD = 50/(ln 2 · D)
+    rates = exchange_rates(bits, errors)
+    assert rates[:, 0] == pytest.approx(50 / np.log(2) / errors[:, 0], rel=0.05)
+    bits[3] = bits[4] + 5
+    bent = exchange_rates(bits, errors)
+    assert (np.diff(np.log(bent[:, 0])) > 0).all() and np.log(bent / rates).std() < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_refitting_changes_scorer_and_graphs_and_nothing_else(
+    finished: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    recipe, run, rooms = finished
+    before = atdc.load(run / "tiny.safetensors").feature_codec
+    refitted = refit(run / "tiny.safetensors", recipe, tmp_path / "run", rooms, tmp_path / "new.safetensors")
+    after = atdc.load(refitted).feature_codec
+    assert not torch.equal(after.networks.scorer.last.weight, before.networks.scorer.last.weight)
+    first, second = before.networks.state_dict(), after.networks.state_dict()
+    for name in first:
+        assert name.startswith("scorer.") or torch.equal(first[name], second[name]), name
+    integers = after.entropy.to_arrays()
+    assert all(np.array_equal(value, integers[name]) for name, value in before.entropy.to_arrays().items())
