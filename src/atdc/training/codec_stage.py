@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from atdc.coding.latents import TrainingPort
 from atdc.coding.walk import walk
 from atdc.config import MAX_QUALITY, Recipe
-from atdc.data.rooms import RoomsDataset
+from atdc.data.targets import LabelledImages
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
@@ -103,7 +103,7 @@ def train_codec(
     sampler: GraphSampler,
     train: NormalisedFeatures,
     val: NormalisedFeatures,
-    train_data: RoomsDataset | None,
+    train_data: LabelledImages | None,
     bounds: Tensor,
 ) -> None:
     """One codec stage. Minimises, per image, in bits per feature element::
