@@ -12,7 +12,11 @@ from PIL import Image
 from atdc.data.nyuv2 import INTRINSICS, METRES_TIMES_Q, NYU40, SIDE_PX, Intrinsics, NyuV2Dataset, normals_of
 from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, LabelledImages, decode_stored, measured
 from atdc.errors import ArgumentError, DataError
-from atdc.tasks import CLASSES, IGNORE_CLASS
+from atdc.evaluation.evaluate import UNCOMPRESSED, measure_anchor
+from atdc.evaluation.metrics import MEASURES
+from atdc.evaluation.subject import features_at
+from atdc.pipeline import load
+from atdc.tasks import CLASSES, IGNORE_CLASS, TASK_NAMES
 
 REAL = Path(os.environ.get("ATDC_NYUV2", Path(__file__).parents[2].parent / "shared" / "data" / "nyuv2_256"))
 real = pytest.mark.skipif(not REAL.is_dir(), reason="no NYUv2 frames here: set ATDC_NYUV2 to their folder")
@@ -143,6 +147,17 @@ def test_another_folder_and_damaged_frames_are_refused(folder: Path) -> None:
     (folder / "classes.txt").write_text("wall\nfloor\n")
     with pytest.raises(DataError, match="40 classes"):
         NyuV2Dataset(folder, "train")
+
+
+def test_evaluation_takes_the_frames_as_it_takes_rooms(folder: Path, untrained_weights: Path) -> None:
+    data, codec = NyuV2Dataset(folder, "train", size=64), load(untrained_weights)
+    stored = data.targets([0, 1])
+    targets = {task: decode_stored(task, stored[task]) for task in TASK_NAMES}
+    records = measure_anchor(codec, UNCOMPRESSED, features_at(codec, data, [0, 1]), targets)
+    assert np.isfinite(records.loss).all()
+    for task, vectors in records.statistics.items():
+        assert np.isfinite(vectors).all()
+        assert np.isfinite(MEASURES[task].error(vectors.sum(0))), task
 
 
 @real
