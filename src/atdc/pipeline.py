@@ -30,9 +30,13 @@ from atdc.inspection import Inspection, inspect
 from atdc.integer_codec import ENTROPY_PREFIX, WEIGHTS_FORMAT, WeightsFile, open_weights
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
+from atdc.networks.tiles import Tile
 from atdc.tasks import TASK_NAMES
 
 ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | str | Path
+
+TILE_PX = 1024
+"""Side of the tiles in which larger pictures are seen: a quarter of a gigabyte at a time."""
 
 _SINGLE_PRECISION = ("log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread")
 
@@ -59,6 +63,9 @@ class Answers(dict[str, NDArray[Any]]):
 class Codec:
     """The whole main job: an image in, one small file out, six answers back.
 
+    Attributes:
+        tile_positions: side of the tiles in which larger pictures are seen, in feature positions.
+
     >>> codec = load("small")
     >>> photo = np.zeros((40, 60, 3), np.uint8)
     >>> data = codec.encode(photo, quality=4)
@@ -71,6 +78,7 @@ class Codec:
         self.networks = networks.channels_last().eval().requires_grad_(False)
         self.feature_codec = feature_codec
         self.card = dict(card)
+        self.tile_positions = TILE_PX // feature_codec.config.stride
 
     # --- images ----------------------------------------------------------------------------------------------------
 
@@ -99,7 +107,7 @@ class Codec:
             ImageError: the picture cannot be read.
             ArgumentError: an unknown task or setting, a quality out of range.
         """
-        pixels = to_tensor(image)
+        pixels = _bytes_tensor(image)
         graphs = graph if isinstance(graph, str) else [graph]
         size = (pixels.shape[2], pixels.shape[3])
         encoded = self.feature_codec.encode_batch(
@@ -152,7 +160,7 @@ class Codec:
             float32 (H, W); ``normal`` unit vectors, float32 (H, W, 3); ``keypoints2d`` and ``edge_texture`` in
             [0, 1], float32 (H, W); ``rgb`` in [0, 1], float32 (H, W, 3).
         """
-        pixels = to_tensor(image)
+        pixels = _bytes_tensor(image)
         wanted = self.feature_codec.task_indices(tasks)
         return Answers(self._answers(self.features_of(pixels), wanted, (pixels.shape[2], pixels.shape[3])))
 
@@ -160,11 +168,32 @@ class Codec:
 
     @torch.no_grad()
     def features_of(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] of any size to raw features (B, T, C, ⌈H/16⌉, ⌈W/16⌉)."""
+        """Images of any size to raw features (B, T, C, ⌈H/16⌉, ⌈W/16⌉).
+
+        Images larger than a tile of 1024 × 1024 pixels are seen in such tiles, with the same result but for rounding
+        (see :meth:`~atdc.networks.task_networks.TaskNetworks.features_by_tiles`).
+
+        Args:
+            images: (B, 3, H, W), bytes or floats in [0, 1].
+        """
         stride = self.feature_codec.config.stride
-        rows, columns = -images.shape[2] % stride, -images.shape[3] % stride
-        padded = F.pad(images, (0, columns, 0, rows), mode="replicate")
-        return self.networks.features(padded)
+        rows, columns = -(-images.shape[2] // stride), -(-images.shape[3] // stride)
+
+        def read(top: int, bottom: int, left: int, right: int) -> Tensor:
+            """Pixels as floats; beyond the image, the outermost ones again."""
+            part = images[:, :, top:bottom, left:right]
+            part = part.float() / 255 if part.dtype == torch.uint8 else part
+            beyond = (0, right - left - part.shape[3], 0, bottom - top - part.shape[2])
+            return F.pad(part, beyond, mode="replicate")
+
+        if max(rows, columns) <= self.tile_positions:
+            return self.networks.features(read(0, rows * stride, 0, columns * stride))
+
+        def read_tile(tile: Tile) -> Tensor:
+            down, across = tile.outer_rows, tile.outer_columns
+            return read(down.start * stride, down.stop * stride, across.start * stride, across.stop * stride)
+
+        return self.networks.features_by_tiles(read_tile, rows, columns, self.tile_positions)
 
     @torch.no_grad()
     def answer_tensors(self, features: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -180,9 +209,20 @@ class Codec:
         self.feature_codec.task_indices(list(quality))
         return [quality.get(name, 4.0) for name in self.feature_codec.task_names]
 
+    @torch.no_grad()
     def _answers(self, features: Tensor, wanted: Sequence[int], size: tuple[int, int]) -> dict[str, NDArray[Any]]:
-        outputs = self.answer_tensors(features, [TASK_NAMES[task] for task in wanted])
-        return {name: presented(name, output[..., : size[0], : size[1]]) for name, output in outputs.items()}
+        """Answers of one image, each made tile by tile: the raw output of a whole large picture never exists."""
+        stride, answers = self.feature_codec.config.stride, {}
+        for task in wanted:
+            for tile, output in self.networks.output_by_tiles(features, task, self.tile_positions):
+                down, across = tile.pixels(stride)
+                part = presented(TASK_NAMES[task], output[..., : size[0] - down.start, : size[1] - across.start])
+                if part.shape[:2] == size:
+                    answers[TASK_NAMES[task]] = part
+                    break
+                whole = answers.setdefault(TASK_NAMES[task], np.empty((*size, *part.shape[2:]), part.dtype))
+                whole[down, across] = part
+        return answers
 
     # --- weights ---------------------------------------------------------------------------------------------------
 
@@ -256,14 +296,14 @@ def _assemble(file: WeightsFile, tensors: dict[str, Tensor]) -> Codec:
     return Codec(networks, feature_codec, file.header["card"])
 
 
-def to_tensor(image: ImageLike) -> Tensor:
-    """A picture as (1, 3, H, W) float32 in [0, 1].
+def _bytes_tensor(image: ImageLike) -> Tensor:
+    """A picture as (1, 3, H, W), bytes.
 
     Raises:
         ImageError: no readable picture, or one that is too large.
         ArgumentError: an array that is not (H, W, 3) of uint8.
     """
-    return torch.from_numpy(as_rgb(image).astype(np.float32)).permute(2, 0, 1)[None] / 255
+    return torch.from_numpy(np.array(as_rgb(image))).permute(2, 0, 1)[None]
 
 
 def presented(task: str, output: Tensor) -> NDArray[Any]:

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
+from atdc.data.targets import LabelledImages
 from atdc.errors import ArgumentError, DataError
+
+__all__ = [
+    "DEFAULT_DATA", "LabelledImages", "Subject", "as_input", "features_at", "images_at", "load_subject", "open_rooms",
+    "require_images",
+]  # fmt: skip
 
 DEFAULT_DATA = Path("data/rooms")
 """Where rooms are rendered to unless told otherwise."""
@@ -37,16 +43,6 @@ class Subject(Protocol):
 
     def answer_tensors(self, features: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Features (B, T, C, h, w) to raw head outputs by task name."""
-        ...
-
-
-class LabelledImages(Protocol):
-    """Images with stored targets, all of one size; the `rgb` target is the image."""
-
-    def __len__(self) -> int: ...
-
-    def targets(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Stored targets (n, C, H, W) by task name, see :mod:`atdc.data.targets`."""
         ...
 
 

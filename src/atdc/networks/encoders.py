@@ -46,7 +46,13 @@ class SmallEncoder(nn.Module):
 
     Input (B, 3, H, W) in [0, 1], H and W multiples of 16; output (B, 32, H/16, W/16), each channel of about zero mean
     and unit deviation over the training set (the last normalisation has no learned scale).
+
+    Attributes:
+        halo: how many positions around its own a position of :meth:`local`'s output depends on. In pixels: 64 and 32
+            by the blocks at 1/16, 16 and 8 by those at 1/8 and 1/4, together 120 of 128.
     """
+
+    halo = 8
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -71,5 +77,19 @@ class SmallEncoder(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        features: Tensor = self.layers(image * 4 - 2)
+        return self.whole(self.local(image))
+
+    def local(self, image: Tensor) -> Tensor:
+        """The layers that see surroundings only: may run tile by tile."""
+        seen: Tensor = self.layers[: self.context](image * 4 - 2)
+        return seen
+
+    def whole(self, seen: Tensor) -> Tensor:
+        """The rest, from the context on, which takes all positions at once."""
+        features: Tensor = self.layers[self.context :](seen)
         return features
+
+    @property
+    def context(self) -> int:
+        """Which layer is the context."""
+        return next(place for place, layer in enumerate(self.layers) if isinstance(layer, GlobalContext))

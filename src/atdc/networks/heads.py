@@ -22,7 +22,14 @@ def _up(inputs: int, outputs: int, factor: int) -> nn.Sequential:
 
 
 class SmallHead(nn.Module):
-    """Features (B, 32, h, w) to the task's raw output (B, out_channels, 16h, 16w); about 90 MMAC at 16×16."""
+    """Features (B, 32, h, w) to the task's raw output (B, out_channels, 16h, 16w); about 90 MMAC at 16×16.
+
+    Attributes:
+        halo: how many positions around its own an output of :meth:`local` depends on: half of one by the 3×3 at 1/8, a
+            quarter by that at 1/4.
+    """
+
+    halo = 1
 
     def __init__(self, config: ModelConfig, out_channels: int) -> None:
         super().__init__()
@@ -39,5 +46,19 @@ class SmallHead(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        output: Tensor = self.layers(features)
+        return self.local(self.whole(features))
+
+    def whole(self, features: Tensor) -> Tensor:
+        """The layers up to the context, which take all positions at once, at the features' resolution."""
+        seen: Tensor = self.layers[: self.context + 1](features)
+        return seen
+
+    def local(self, seen: Tensor) -> Tensor:
+        """The rest, up to full resolution, which sees surroundings only: may run tile by tile."""
+        output: Tensor = self.layers[self.context + 1 :](seen)
         return output
+
+    @property
+    def context(self) -> int:
+        """Which layer is the context."""
+        return next(place for place, layer in enumerate(self.layers) if isinstance(layer, GlobalContext))

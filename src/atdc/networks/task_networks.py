@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from atdc.config import ModelConfig
 from atdc.networks.encoders import SmallEncoder
 from atdc.networks.heads import SmallHead
+from atdc.networks.tiles import Tile, tiles_of
 from atdc.tasks import TASKS
 
 
@@ -36,3 +37,44 @@ class TaskNetworks(nn.Module):
     def outputs(self, features: Tensor, tasks: Sequence[int]) -> list[Tensor]:
         """Raw outputs (B, out_channels, H, W) of the named task indices, in their order."""
         return [self.heads[task](features[:, task]) for task in tasks]
+
+    def features_by_tiles(self, read: Callable[[Tile], Tensor], rows: int, columns: int, side: int) -> Tensor:
+        """:meth:`features` of a picture that is too large to be seen at once; equal but for rounding.
+
+        Layers before an encoder's context see a tile and a margin around it; what they find, 6 bytes a pixel for all
+        tasks together, goes through the rest as a whole. So memory is bounded by the tile, but for those.
+
+        Args:
+            read: the picture (B, 3, 16 rows, 16 columns) in [0, 1] at a tile's ``outer`` positions.
+            rows: of the picture, in feature positions.
+            columns: likewise.
+            side: of a tile, in feature positions.
+        """
+        features = []
+        for encoder in self.encoders:
+            assert isinstance(encoder, SmallEncoder)
+            seen: Tensor | None = None
+            for tile in tiles_of(rows, columns, side, encoder.halo):
+                image = read(tile).contiguous(memory_format=torch.channels_last)
+                part = tile.core_of(encoder.local(image))
+                if seen is None:
+                    seen = part.new_empty((*part.shape[:2], rows, columns))
+                seen[..., tile.rows, tile.columns] = part
+            assert seen is not None
+            features.append(encoder.whole(seen))
+        return torch.stack(features, dim=1)
+
+    def output_by_tiles(self, features: Tensor, task: int, side: int) -> Iterator[tuple[Tile, Tensor]]:
+        """:meth:`outputs` of one task, tile by tile: its raw output (B, out_channels, 16h, 16w) at a tile's positions.
+
+        Args:
+            features: (B, T, C, rows, columns).
+            task: its index.
+            side: of a tile, in feature positions.
+        """
+        head = self.heads[task]
+        assert isinstance(head, SmallHead)
+        seen = head.whole(features[:, task])
+        for tile in tiles_of(features.shape[-2], features.shape[-1], side, head.halo):
+            outer = seen[..., tile.outer_rows, tile.outer_columns]
+            yield tile, tile.core_of(head.local(outer), 16)

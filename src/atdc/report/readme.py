@@ -120,14 +120,14 @@ def premise(result: Result) -> Iterable[str]:
             kept = values["saving_kept"]["judged_by_cost"][name]
             yield f"| {quality}, {name} | {' | '.join(cells)} | {kept:.1%} |"
     yield ""
-    parts = []
+    headroom = []
     for quality, values in result["qualities"].items():
         judged = values["saving_kept"]["judged_by_cost"]
         left = judged["possible_percent"] * (1 - judged["best_fixed"])
-        parts.append(f"{left:.1f} % at quality {quality} (of {judged['possible_percent']:.1f} %)")
+        headroom.append(f"{left:.1f} % at quality {quality} (of {judged['possible_percent']:.1f} %)")
     yield (
-        "What the best graph of each image saves beyond the best single graph, as real costs judge both, which is all that "
-        f"choosing per image can bring: {', '.join(parts)} of the independent cost."
+        "What the best graph of each image saves beyond the best single graph, as real costs judge both, which is all "
+        f"that choosing per image can bring: {', '.join(headroom)} of the independent cost."
     )
 
 

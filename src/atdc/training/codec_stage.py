@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from atdc.coding.latents import TrainingPort
 from atdc.coding.walk import walk
 from atdc.config import MAX_QUALITY, Recipe
-from atdc.data.rooms import RoomsDataset
+from atdc.data.targets import LabelledImages
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.entropy import EntropyTwin
@@ -59,11 +59,11 @@ class TaskLosses:
 
     Args:
         networks: heads; frozen.
-        data: rooms of the split.
+        data: labelled images of the split.
         bounds: ``L_0`` (channel means) and ``L_∞`` (uncompressed) of each task, (2, T).
     """
 
-    def __init__(self, networks: TaskNetworks, data: RoomsDataset, bounds: Tensor) -> None:
+    def __init__(self, networks: TaskNetworks, data: LabelledImages, bounds: Tensor) -> None:
         self._heads = networks.eval().requires_grad_(False).heads
         self._data, self._bounds, self._gap = data, bounds, loss_gap(bounds)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.data.rooms import RoomsDataset
+from atdc.data.targets import LabelledImages
 from atdc.networks.task_networks import TaskNetworks
 from atdc.training.run_folder import RunFolder
 
@@ -20,7 +20,7 @@ _BATCH = 20
 class FeatureCache:
     """Raw features (N, T, C, h, w) of a split, float16 on disk; resumes where a kill left it."""
 
-    def __init__(self, run: RunFolder, split: str, networks: TaskNetworks, data: RoomsDataset) -> None:
+    def __init__(self, run: RunFolder, split: str, networks: TaskNetworks, data: LabelledImages) -> None:
         self._path = run.path / "features" / f"{split}.npy"
         self._path.parent.mkdir(exist_ok=True)
         key = f"features/{split}.json"
@@ -30,7 +30,7 @@ class FeatureCache:
         self.features: NDArray[np.float16] = np.load(self._path, mmap_mode="r")
 
     @torch.no_grad()
-    def _fill(self, run: RunFolder, key: str, done: int, networks: TaskNetworks, data: RoomsDataset) -> None:
+    def _fill(self, run: RunFolder, key: str, done: int, networks: TaskNetworks, data: LabelledImages) -> None:
         networks.eval()
         array: np.memmap[tuple[int, ...], np.dtype[np.float16]] | None = None
         for start in tqdm(range(done, len(data), _BATCH), desc=f"features of {Path(key).stem}", mininterval=2.0):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from atdc.data.targets import measured
 from atdc.tasks import IGNORE_CLASS, TaskSpec
 
 
@@ -33,12 +34,12 @@ def loss_gap(bounds: Tensor) -> Tensor:
 
 
 def task_loss(task: TaskSpec, output: Tensor, target: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean loss over an image's pixels, (B,).
+    """Mean loss over an image's measured pixels, (B,); 0 for an image without any.
 
     Args:
         task: which loss; cross-entropy ignores class 255, normals are compared at unit length, depth in ln metres.
         output: raw head output (B, out_channels, H, W).
-        target: decoded target (B, C, H, W), see :mod:`atdc.data.targets`.
+        target: decoded target (B, C, H, W), see :mod:`atdc.data.targets`; says itself where nothing was measured.
         class_weights: weight of each class in the cross-entropy; all alike if None.
     """
     output = output.float()
@@ -50,5 +51,12 @@ def task_loss(task: TaskSpec, output: Tensor, target: Tensor, class_weights: Ten
     if task.name == "normal":
         output = F.normalize(output, dim=1)
     difference = output - target
+    share: Tensor | float = 1.0
+    valid = measured(task.name, target)
+    if valid is not None:
+        # Selected, not multiplied: what is left out may be NaN. With every pixel measured, the result is the same to
+        # the last bit as without this.
+        difference = torch.where(valid, difference, 0.0)
+        share = valid.sum((1, 2, 3)).clamp(min=1) / valid[0].numel()
     per_pixel = difference.abs() if task.loss == "l1" else torch.square(difference)
-    return per_pixel.mean((1, 2, 3))
+    return per_pixel.mean((1, 2, 3)) / share

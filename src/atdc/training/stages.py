@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
 from atdc.data.rooms import RoomsDataset, materialise
+from atdc.data.targets import LabelledImages
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.predictability import score_bits
@@ -164,7 +165,7 @@ def round_to_half(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def loss_bounds(run: RunFolder, networks: TaskNetworks, val: NormalisedFeatures, data: RoomsDataset) -> Tensor:
+def loss_bounds(run: RunFolder, networks: TaskNetworks, val: NormalisedFeatures, data: LabelledImages) -> Tensor:
     """``L_0`` (heads fed the channel means) and ``L_∞`` (uncompressed features) on validation images, (2, T)."""
     known = run.read_json("loss_bounds.json", None)
     if known is not None:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.config import Recipe
-from atdc.data.rooms import RoomsDataset
-from atdc.data.targets import decode_stored, flip_stored
+from atdc.data.targets import LabelledImages, decode_stored, flip_stored
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import CLASSES, TASK_NAMES, TASKS
 from atdc.training.loop import Draw, train_stage
@@ -23,7 +22,7 @@ SCENE_TASKS = ("segment_semantic", "normal", "depth_zbuffer")
 
 
 def load_targets(
-    data: RoomsDataset, indices: NDArray[np.int64], tasks: tuple[str, ...] = TASK_NAMES, flip: bool = False
+    data: LabelledImages, indices: NDArray[np.int64], tasks: tuple[str, ...] = TASK_NAMES, flip: bool = False
 ) -> dict[str, Tensor]:
     """Decoded targets of some images, by task name, optionally mirrored; the key ``rgb`` is the input image too."""
     stored = data.targets(indices, tasks)
@@ -33,7 +32,7 @@ def load_targets(
     }
 
 
-def class_weights(data: RoomsDataset) -> Tensor:
+def class_weights(data: LabelledImages) -> Tensor:
     """``1 / ln(1.02 + share)`` of each class, scaled to a mean of 1 over pixels (ENet, Paszke et al. 2016).
 
     Mean IoU counts a class of books as much as one of walls, which fill a hundred times the pixels.
@@ -49,8 +48,8 @@ def train_tasks(
     run: RunFolder,
     recipe: Recipe,
     networks: TaskNetworks,
-    half: tuple[RoomsDataset, RoomsDataset],
-    full: tuple[RoomsDataset, RoomsDataset],
+    half: tuple[LabelledImages, LabelledImages],
+    full: tuple[LabelledImages, LabelledImages],
 ) -> None:
     """Trains the task networks: a shared start, then each task alone, on half-size and at last on whole rooms.
 
@@ -84,8 +83,8 @@ def _train(
     module: nn.Module,
     encoders: list[tuple[nn.Module, list[int]]],
     heads: nn.ModuleList,
-    train: RoomsDataset,
-    val: RoomsDataset,
+    train: LabelledImages,
+    val: LabelledImages,
     weights: Tensor,
     epochs: int,
     lr: tuple[float, float],

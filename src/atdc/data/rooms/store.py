@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from atdc.data.rooms.render import TILE_PX, render_rooms
 from atdc.data.rooms.sample import StyleSet
+from atdc.data.targets import STORED_LAYOUT
 from atdc.errors import ArgumentError, DataError, OutputError
 
 __all__ = ["ROOMS_VERSION", "SPLITS", "RoomsDataset", "RoomsSplit", "materialise"]
@@ -27,10 +28,6 @@ ROOMS_VERSION = 2
 _CHUNK = 20
 _META = "meta.json"
 _PROGRESS = "progress.json"
-_LAYOUT: dict[str, tuple[int, type[np.generic]]] = {
-    "rgb": (3, np.uint8), "depth_zbuffer": (1, np.uint16), "normal": (3, np.uint8),
-    "segment_semantic": (1, np.uint8), "keypoints2d": (1, np.uint8), "edge_texture": (1, np.uint8),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +135,12 @@ def _prepare(target: Path, plan: dict[str, object], count: int, size: int) -> se
     """Make the arrays, or recognise those of a run with the same plan; return the chunks that are done."""
     target.mkdir(parents=True, exist_ok=True)
     progress = _read_json(target / _PROGRESS)
-    complete = all((target / f"{name}.npy").exists() for name in _LAYOUT)
+    complete = all((target / f"{name}.npy").exists() for name in STORED_LAYOUT)
     if complete and isinstance(progress, dict) and progress.get("plan") == plan:
         return {int(chunk) for chunk in progress["chunks"]}
     (target / _META).unlink(missing_ok=True)
     (target / _PROGRESS).unlink(missing_ok=True)
-    for name, (channels, dtype) in _LAYOUT.items():
+    for name, (channels, dtype) in STORED_LAYOUT.items():
         shape = (count, channels, size, size)
         np.lib.format.open_memmap(target / f"{name}.npy", mode="w+", dtype=dtype, shape=shape).flush()
     _write_json(target / _PROGRESS, {"plan": plan, "chunks": []})
@@ -179,7 +176,7 @@ def _render_chunk(job: tuple[str, RoomsSplit, int, int, int]) -> int:
     folder, rooms, chunk, count, size = job
     start, stop = chunk * _CHUNK, min((chunk + 1) * _CHUNK, count)
     rendered = render_rooms(rooms.seeds[start:stop], rooms.styles, size)
-    for name in _LAYOUT:
+    for name in STORED_LAYOUT:
         array = np.lib.format.open_memmap(Path(folder) / f"{name}.npy", mode="r+")
         array[start:stop] = rendered[name].numpy()
         array.flush()
@@ -217,7 +214,7 @@ class RoomsDataset:
             raise DataError(str(self.folder), found, f"version {ROOMS_VERSION}", renew)
         self._count, self.size = int(meta["count"]), int(meta["size"])
         self.arrays: dict[str, NDArray[np.generic]] = {}
-        for name, (channels, dtype) in _LAYOUT.items():
+        for name, (channels, dtype) in STORED_LAYOUT.items():
             path = self.folder / f"{name}.npy"
             try:
                 array = np.lib.format.open_memmap(path, mode="r")
@@ -247,10 +244,10 @@ class RoomsDataset:
         Raises:
             ArgumentError: an unknown target or a position out of range.
         """
-        wanted = list(_LAYOUT) if names is None else list(names)
+        wanted = list(STORED_LAYOUT) if names is None else list(names)
         for name in wanted:
-            if name not in _LAYOUT:
-                raise ArgumentError("names", repr(name), f"names among {', '.join(_LAYOUT)}")
+            if name not in STORED_LAYOUT:
+                raise ArgumentError("names", repr(name), f"names among {', '.join(STORED_LAYOUT)}")
         where = np.arange(self._count)[indices] if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)
         if where.size and (int(where.min()) < 0 or int(where.max()) >= self._count):
             raise ArgumentError("indices", f"{int(where.min())} … {int(where.max())}", f"0 … {self._count - 1}")

@@ -1,0 +1,72 @@
+"""Photos in a folder, without any labels: recursively, in a fixed order, whatever Pillow reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from atdc.errors import DataError, ImageError
+from atdc.images import PIXEL_LIMIT, read_image
+
+__all__ = ["PhotoFolder"]
+
+
+class PhotoFolder:
+    """The photos below a folder, sorted by path; files whose ending Pillow does not know are no photos.
+
+    Iterating reads one photo after the other, upright and in sRGB as :func:`atdc.images.read_image` gives them. What
+    cannot be read is passed over and noted. Linked folders are not entered, so that no loop is endless; hidden files
+    and folders are left out.
+
+    Args:
+        folder: where to look.
+        pixel_limit: a larger photo cannot be read.
+
+    Attributes:
+        paths: all photos found, readable or not.
+        skipped: what the latest iteration could not read, so far, and why.
+
+    Raises:
+        DataError: no such folder, or no photo in it.
+    """
+
+    def __init__(self, folder: Path, pixel_limit: int = PIXEL_LIMIT) -> None:
+        self.folder, self.pixel_limit = Path(folder), pixel_limit
+        if not self.folder.is_dir():
+            raise DataError(str(folder), "no such folder", "a folder of photos", "Check the path.")
+        endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+        found = []
+        for parent, folders, names in os.walk(self.folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            photos = (name for name in names if not name.startswith(".") and Path(name).suffix.lower() in endings)
+            found += [Path(parent) / name for name in photos]
+        if not found:
+            raise DataError(
+                str(folder), "no photo", "files that Pillow reads (.jpg, .png, .webp, …)", "Check the path."
+            )
+        self.paths = tuple(sorted(found))
+        self.skipped: list[ImageError] = []
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+        """Path and picture (H, W, 3) of every photo that can be read."""
+        self.skipped = []
+        for path in self.paths:
+            try:
+                picture = read_image(path, self.pixel_limit)
+            except ImageError as error:
+                self.skipped.append(error)
+                continue
+            yield path, picture
+
+    def summary(self) -> str:
+        """One sentence on the latest iteration: how many photos were read, how many were not, and the first reason."""
+        read = f"{len(self) - len(self.skipped)} of {len(self)} photos read"
+        return f"{read}; {len(self.skipped)} skipped, the first: {self.skipped[0]}" if self.skipped else f"{read}."

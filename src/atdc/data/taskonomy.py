@@ -1,0 +1,365 @@
+"""Taskonomy (Zamir et al., CVPR 2018) as it is downloaded: listing, official splits, reading, both target scalings.
+
+Files are ``<domain>/<building>/point_P_view_V_domain_<domain>.png``, the last ``<domain>`` being ``segmentsemantic`` in
+the folder ``segment_semantic``. What is in them:
+
+=================  ================  ==================================================================
+folder             PNG               meaning
+=================  ================  ==================================================================
+rgb                8 bit, RGB        sRGB
+depth_zbuffer      16 bit            1/512 m along the optical axis; 65535 = nothing there
+normal             8 bit, RGB        127.5 (n + 1)
+keypoints2d        16 bit            response, full scale 65535
+edge_texture       16 bit            response, full scale 65535
+segment_semantic   8 bit             0 = unlabelled, 1 = background, 2 … 17 = objects
+=================  ================  ==================================================================
+
+Two conventions say how networks are to answer. Masks are bool, true where a pixel takes part.
+
+=================  ===============================================  ==============================================
+target             ``standley`` (Standley et al., ICML 2020)        ``taskbank`` (the official Task Bank)
+=================  ===============================================  ==============================================
+rgb                v / 255                                          2 v / 255 - 1
+depth_zbuffer      (d - 1500) / 1000, mask d < 8192                 ln(1 + d) / ln 2¹⁶, mask d < 64500
+normal             2 v / 255 - 1, depth's mask                      the same, depth's mask
+keypoints2d        (k - 50) / 100                                   clipped to [0, 0.005] of full scale, as -1 … 1
+edge_texture       (e - 718) / 1070                                 clipped to [0, 0.08] of full scale, as -1 … 1
+segment_semantic   long, 1 … 17; 255 where unlabelled, mask v > 0   the same
+=================  ===============================================  ==============================================
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import multiprocessing
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from atdc.errors import ArgumentError, DataError
+from atdc.tasks import IGNORE_CLASS, TASK_NAMES
+
+__all__ = [
+    "CLASS_COUNT", "TINY", "Convention", "TaskonomyDataset", "TaskonomyStream", "file_of", "read_split", "scaled",
+]  # fmt: skip
+
+Convention: TypeAlias = Literal["standley", "taskbank"]
+Sample: TypeAlias = dict[str, Tensor]
+"""Targets by task name, and their masks as ``mask/<task>`` where they have one; ready for PyTorch's collation."""
+
+CLASS_COUNT = 17
+"""Labelled classes; the networks of Standley et al. answer with 18 channels, the first for what is unlabelled."""
+FULL_SCALE = 65535
+KEYPOINT_CLIP, EDGE_CLIP = 0.005, 0.08
+"""Shares of full scale at which Task Bank targets reach 1."""
+NO_DEPTH_RAW = 65535
+_NEAREST = ("depth_zbuffer", "normal", "segment_semantic")
+
+TINY: dict[str, tuple[str, ...]] = {
+    "train": (
+        "hanson", "merom", "klickitat", "onaga", "leonardo", "marstons", "newfields", "pinesdale", "lakeville",
+        "cosmos", "benevolence", "pomaria", "tolstoy", "shelbyville", "allensville", "wainscott", "beechwood",
+        "coffeen", "stockman", "hiteman", "woodbine", "lindenwood", "forkland", "mifflinburg", "ranchester",
+    ),
+    "val": ("wiconisco", "corozal", "collierville", "markleeville", "darden"),
+    "test": ("ihlen", "muleshoe", "uvalda", "noxapater", "mcdade"),
+}  # fmt: skip
+"""Buildings of the official Tiny split. Others: :func:`read_split` of the official ``train_val_test_*.csv``."""
+
+_log = logging.getLogger(__name__)
+
+
+def file_of(folder: Path, task: str, building: str, point: int, view: int) -> Path:
+    """Where a target lies.
+
+    >>> file_of(Path("data"), "segment_semantic", "hanson", 3, 0).as_posix()
+    'data/segment_semantic/hanson/point_3_view_0_domain_segmentsemantic.png'
+    """
+    return Path(folder) / task / building / f"point_{point}_view_{view}{_ending(task)}"
+
+
+def _ending(task: str) -> str:
+    return f"_domain_{task.replace('segment_semantic', 'segmentsemantic')}.png"
+
+
+def read_split(path: Path) -> dict[str, tuple[str, ...]]:
+    """Buildings by ``train``, ``val`` and ``test`` from an official table, ``id,train,val,test`` with 0 or 1.
+
+    Raises:
+        DataError: the file cannot be read or is no such table.
+    """
+    expected, cure = "columns id,train,val,test", "take one of the official train_val_test_*.csv."
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(str(path), str(error), expected, cure) from error
+    names = ("train", "val", "test")
+    if not rows or any(row.get(name) not in ("0", "1") for row in rows for name in names) or not rows[0].get("id"):
+        raise DataError(str(path), "another table", expected, cure)
+    return {name: tuple(row["id"] for row in rows if row[name] == "1") for name in names}
+
+
+def scaled(task: str, stored: NDArray[np.generic], convention: Convention) -> tuple[Tensor, Tensor | None]:
+    """A stored target (C, H, W) as networks answer it, and its mask (1, H, W) if it has one of its own.
+
+    The mask of normals is that of depth, too: :class:`TaskonomyDataset` joins them.
+
+    Raises:
+        ArgumentError: an unknown convention or task.
+
+    >>> target, mask = scaled("depth_zbuffer", np.array([[[1500, 65535]]], np.uint16), "standley")
+    >>> target[0, 0, 0].item(), mask.tolist()
+    (0.0, [[[True, False]]])
+    """
+    if convention not in get_args(Convention):
+        raise ArgumentError("convention", repr(convention), f"one of {', '.join(get_args(Convention))}")
+    if task not in TASK_NAMES:
+        raise ArgumentError("task", repr(task), f"one of {', '.join(TASK_NAMES)}")
+    bank = convention == "taskbank"
+    if task == "segment_semantic":
+        labels = torch.from_numpy(stored.astype(np.int64))
+        labelled = (labels > 0) & (labels <= CLASS_COUNT)
+        return torch.where(labelled, labels, IGNORE_CLASS), labelled
+    values = torch.from_numpy(stored.astype(np.float32))
+    if task == "depth_zbuffer":
+        if bank:
+            return torch.log1p(values) / math.log(2**16), values < 64500
+        return (values - 1500) / 1000, values < 8192
+    if task == "normal":
+        vectors = values / 127.5 - 1
+        return vectors, vectors.square().sum(0, keepdim=True) > 0.25
+    if task == "rgb":
+        return (values / 127.5 - 1 if bank else values / 255), None
+    clip, shift, scale = (KEYPOINT_CLIP, 50, 100) if task == "keypoints2d" else (EDGE_CLIP, 718, 1070)
+    if bank:
+        return (values / FULL_SCALE).clamp(0, clip) * (2 / clip) - 1, None
+    return (values - shift) / scale, None
+
+
+class TaskonomyDataset(Dataset[Sample]):
+    """Views of some buildings, by index; works with a :class:`torch.utils.data.DataLoader`.
+
+    Views that lack a wanted file are left out; how many, and why, is in ``missing`` and said once through ``logging``.
+
+    Args:
+        folder: what holds the domains' folders.
+        buildings: names, such as ``TINY["train"]`` or a split of :func:`read_split`.
+        tasks: which targets to read.
+        convention: how they are scaled.
+        size: side that square pictures are brought to, each target as suits it (means for pictures and responses, the
+            nearest pixel for depth, normals and classes); as they are if None.
+
+    Attributes:
+        views: (N, 3), number of the building, point and view.
+        absent: wanted buildings of which there is nothing.
+        missing: by task, views whose file for it is missing.
+
+    Raises:
+        ArgumentError: an unknown task or convention.
+        DataError: there is not one complete view.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        buildings: Sequence[str],
+        tasks: Sequence[str] = TASK_NAMES,
+        convention: Convention = "standley",
+        size: int | None = 256,
+    ) -> None:
+        for task in tasks:
+            if task not in TASK_NAMES:
+                raise ArgumentError("tasks", repr(task), f"names among {', '.join(TASK_NAMES)}")
+        if convention not in get_args(Convention):
+            raise ArgumentError("convention", repr(convention), f"one of {', '.join(get_args(Convention))}")
+        self.folder, self.buildings, self.convention, self.size = Path(folder), tuple(buildings), convention, size
+        self.tasks = tuple(tasks)
+        needed = tuple(dict.fromkeys((*tasks, *(("depth_zbuffer",) if "normal" in tasks else ()))))
+        self.views, self.absent, self.missing = _list_views(self.folder, self.buildings, needed)
+        if not len(self.views):
+            found = f"no complete view of {len(self.buildings)} buildings (missing files: {_counts(self.missing)})"
+            cure = "check the folder, which holds rgb, depth_zbuffer and so on, and the names of the buildings."
+            raise DataError(str(folder), found, f"{Path('rgb') / 'BUILDING' / 'point_0_view_0_domain_rgb.png'}", cure)
+        if self.absent or any(self.missing.values()):
+            _log.warning(
+                "%s: %d of %d buildings are absent; left out for a missing file: %s; %d views remain",
+                folder, len(self.absent), len(self.buildings), _counts(self.missing), len(self.views),
+            )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The view's targets by task name, and masks as ``mask/<task>``.
+
+        Raises:
+            DataError: a file is damaged, gone, or of another size or kind than its fellows.
+            IndexError: no such view.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number, point, view = (int(value) for value in self.views[index])
+        building = self.buildings[number]
+        sample: Sample = {}
+        depth_mask: Tensor | None = None
+        shapes = set()
+        needs_depth = "depth_zbuffer" in self.tasks or "normal" in self.tasks
+        for task in (*(("depth_zbuffer",) if needs_depth else ()), *self.tasks):
+            if task == "depth_zbuffer" and depth_mask is not None:
+                continue
+            stored = _read(file_of(self.folder, task, building, point, view), task)
+            shapes.add(stored.shape[1:])
+            target, mask = scaled(task, _resized(task, stored, self.size), self.convention)
+            if task == "depth_zbuffer":
+                depth_mask = mask
+            if task == "normal" and mask is not None and depth_mask is not None and len(shapes) == 1:
+                mask = mask & depth_mask
+            if task in self.tasks:
+                sample[task] = target
+                if mask is not None:
+                    sample[f"mask/{task}"] = mask
+        if len(shapes) > 1:
+            where = str(file_of(self.folder, "*", building, point, view))
+            raise DataError(
+                where, f"sizes {sorted(shapes)}", "one size for all targets of a view", "download it again."
+            )
+        return sample
+
+
+class TaskonomyStream(IterableDataset[Sample]):
+    """A data set in random order, shared out between processes and the workers of their loaders.
+
+    Every epoch is a new order, the same in all processes. Each of ``world`` processes gets as many views, and each
+    worker of its loader a part of them. A view that cannot be read is said through ``logging``, counted in
+    :attr:`damaged`, and replaced by another of the same worker, so that all processes yield equally many.
+
+    Args:
+        data: the views.
+        seed: of the order.
+        rank: which process this is.
+        world: how many there are.
+
+    Raises:
+        ArgumentError: a rank outside 0 … world - 1, or fewer views than processes.
+    """
+
+    def __init__(self, data: TaskonomyDataset, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        if not 0 <= rank < world:
+            raise ArgumentError("rank", str(rank), f"0 … {world - 1}")
+        if len(data) < world:
+            raise ArgumentError("world", str(world), f"at most {len(data)}, the number of views")
+        self.data, self.seed, self.rank, self.world = data, seed, rank, world
+        # Shared with the loader's workers, also with those that live on from epoch to epoch. Locks of the context
+        # `spawn` can be handed to workers however they are started.
+        context = multiprocessing.get_context("spawn")
+        self._epoch, self._damaged = context.Value("q", 0), context.Value("q", 0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which order comes next; a training loop sets it before each epoch."""
+        self._epoch.value = epoch
+
+    @property
+    def damaged(self) -> int:
+        """How many reads have failed so far, in all workers of this process."""
+        return int(self._damaged.value)
+
+    def __len__(self) -> int:
+        return len(self.data) // self.world
+
+    def part(self, worker: int = 0, workers: int = 1) -> NDArray[np.int64]:
+        """Indices of a worker's views, in the order of this epoch."""
+        order = np.random.default_rng((self.seed, self._epoch.value)).permutation(len(self.data))
+        return order[self.rank :: self.world][: len(self)][worker::workers]
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Views of this process, or of this worker of its loader.
+
+        Raises:
+            DataError: not one of them can be read.
+        """
+        worker = get_worker_info()
+        part = self.part(worker.id, worker.num_workers) if worker else self.part()
+        whole = []
+        for index in part:
+            try:
+                sample = self.data[int(index)]
+            except DataError as error:
+                with self._damaged.get_lock():
+                    self._damaged.value += 1
+                _log.warning("left out: %s", error)
+                continue
+            whole.append(int(index))
+            yield sample
+        if len(part) and not whole:
+            raise DataError(str(self.data.folder), f"{len(part)} damaged views and no other", "views that can be read")
+        for place in range(len(part) - len(whole)):
+            yield self.data[whole[place % len(whole)]]
+
+
+def _list_views(
+    folder: Path, buildings: Sequence[str], tasks: Sequence[str]
+) -> tuple[NDArray[np.int32], tuple[str, ...], dict[str, int]]:
+    """Complete views in the order of buildings, points and views; absent buildings; missing files by task."""
+    views: list[tuple[int, int, int]] = []
+    absent, missing = [], dict.fromkeys(tasks, 0)
+    for number, building in enumerate(buildings):
+        found = {task: _views_in(folder / task / building, _ending(task)) for task in tasks}
+        every = set().union(*found.values())
+        if not every:
+            absent.append(building)
+        for task in tasks:
+            missing[task] += len(every - found[task])
+        views += sorted((number, *view) for view in every.intersection(*found.values()))
+    return np.array(views, np.int32).reshape(-1, 3), tuple(absent), missing
+
+
+def _views_in(folder: Path, ending: str) -> set[tuple[int, int]]:
+    pattern = re.compile(r"point_(\d+)_view_(\d+)" + re.escape(ending))
+    try:
+        matches = [pattern.fullmatch(path.name) for path in folder.iterdir()]
+    except OSError:
+        return set()
+    return {(int(match[1]), int(match[2])) for match in matches if match}
+
+
+def _counts(missing: Mapping[str, int]) -> str:
+    return ", ".join(f"{task} {count}" for task, count in missing.items() if count) or "none"
+
+
+def _read(path: Path, task: str) -> NDArray[np.generic]:
+    """A file as (C, H, W), in the type its domain has."""
+    modes = {"rgb": ("RGB", "RGBA"), "normal": ("RGB", "RGBA"), "segment_semantic": ("L", "P")}
+    allowed = modes.get(task, ("I;16", "I;16B", "I"))
+    try:
+        with Image.open(path) as image:
+            if image.mode not in allowed:
+                raise DataError(str(path), f"an image of mode {image.mode}", f"mode {allowed[0]}", "download it again.")
+            array = np.array(image)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
+        raise DataError(str(path), f"no readable image ({error})", f"a file of {task}", "download it again.") from error
+    return array[None] if array.ndim == 2 else np.ascontiguousarray(array[..., :3].transpose(2, 0, 1))
+
+
+def _resized(task: str, stored: NDArray[np.generic], size: int | None) -> NDArray[np.generic]:
+    """A target (C, H, W) at another size, as suits it."""
+    height, width = stored.shape[1:]
+    if size is None or (height, width) == (size, size):
+        return stored
+    if task in _NEAREST:
+        rows, columns = ((np.arange(size) + 0.5) * side / size for side in (height, width))
+        return stored[:, rows.astype(np.intp)[:, None], columns.astype(np.intp)]
+    return F.interpolate(torch.from_numpy(stored.astype(np.float32))[None], (size, size), mode="area")[0].numpy()
