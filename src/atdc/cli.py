@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -447,8 +447,26 @@ def demo(
 Data = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Rendered rooms; made if absent.")]
 
 
-@app.command(rich_help_panel="Make the weights")
+data_app = typer.Typer(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+app.add_typer(data_app, name="data", rich_help_panel="Make the weights")
+
+
+class Exported(StrEnum):
+    """Data sets that can be written out."""
+
+    ROOMS = "rooms"
+    NYUV2 = "nyuv2"
+
+
+class Layout(StrEnum):
+    """Folder layouts that data sets can be written in."""
+
+    TASKONOMY = "taskonomy"
+
+
+@data_app.callback()
 def data(
+    ctx: typer.Context,
     split: Annotated[
         list[str] | None, typer.Option("--split", metavar="NAME", help="train, val, test or test_styles; repeatable.")
     ] = None,
@@ -465,12 +483,50 @@ def data(
     """
     from atdc.data.rooms import SPLITS, materialise
 
+    if ctx.invoked_subcommand is not None:
+        return
     names = split or list(SPLITS)
     for name in names:
         _known("split", name, list(SPLITS))
     for name in names:
         materialise(folder, name, count=count, workers=workers)
         _out.print(f"{name}: {count or SPLITS[name].count} rooms in {escape(str(folder / name))}")
+
+
+@data_app.command()
+def export(
+    source: Annotated[Exported, typer.Argument(help="What to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Gets a folder for each kind of target.")],
+    layout: Annotated[Layout, typer.Option(help="Of folders and file names.")] = Layout.TASKONOMY,
+    folder: Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where the images are.")] = Path(
+        "data/rooms"
+    ),
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
+    count: Annotated[int | None, typer.Option(help="Images; all by default.")] = None,
+) -> None:
+    """Write images and targets in another layout: Taskonomy's, with its file names, scalings and a table of splits.
+
+    [bold]Examples[/bold]
+
+        atdc data export rooms --out /tmp/taskonomy --count 20
+        atdc data export nyuv2 --data nyuv2_256 --split val --out /tmp/taskonomy
+    """
+    from atdc.data.export import export_taskonomy
+    from atdc.data.nyuv2 import NyuV2Dataset
+    from atdc.data.rooms import RoomsDataset
+
+    which: Literal["train", "val", "test"]
+    match _known("split", split, ("train", "val", "test")):
+        case "train":
+            which = "train"
+        case "val":
+            which = "val"
+        case _:
+            which = "test"
+    images = RoomsDataset(folder, which) if source is Exported.ROOMS else NyuV2Dataset(folder, which)
+    assert layout is Layout.TASKONOMY
+    export_taskonomy(images, out, f"{source.value}-{which}", which, count)
+    _out.print(f"written: {escape(str(out))}")
 
 
 @app.command(rich_help_panel="Make the weights")
@@ -917,7 +973,7 @@ def _complain(error: Exception | str, path: Path | None = None) -> None:
     """One line on standard error."""
     text = " ".join(str(_with_option(error)).split())
     if isinstance(error, MemoryError) or "allocate memory" in text:  # torch says it with a RuntimeError
-        text = "found too little memory; expected about 150 bytes a pixel. Make the picture smaller."
+        text = "found too little memory; expected about 45 bytes a pixel. Make the picture smaller."
     elif not isinstance(error, (AtdcError, str)):
         text = f"{type(error).__name__}: {text} (a defect of atdc; `atdc --traceback …` shows where)"
     if path is not None and str(path) not in text:
