@@ -529,3 +529,12 @@ def test_the_whole_main_job_from_the_shell(untrained_weights: Path, folder: Path
     Path("damaged.atdc").write_bytes(damaged)
     result = run("decode", "damaged.atdc", "-o", "answers", *model)
     assert result.exit_code == FAILED and result.stderr.count("\n") == 1
+
+
+def test_data_are_exported_in_the_layout_asked_for(folder: Path) -> None:
+    assert run("data", "--split", "val", "--count", "2", "--workers", "1", "--data", "rooms").exit_code == DONE
+    result = run("data", "export", "rooms", "--data", "rooms", "--split", "val", "--out", "tree")
+    assert result.exit_code == DONE and "tree" in result.stdout
+    assert len(list(Path("tree").glob("*/rooms-val/point_*_view_0_domain_*.png"))) == 2 * len(TASK_NAMES)
+    assert run("data", "export", "photos", "--out", "tree").exit_code == USAGE
+    assert run("data", "export", "rooms", "--data", "nowhere", "--out", "tree").exit_code == FAILED
