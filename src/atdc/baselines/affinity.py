@@ -241,13 +241,13 @@ def partition_affinity(affinity: ArrayLike, groups: Sequence[Sequence[int]]) -> 
     >>> partition_affinity([[9.0, 2.0, 0.0], [4.0, 9.0, 0.0], [0.0, 0.0, 9.0]], [(0, 1), (2,)])
     2.0
     """
-    matrix = np.asarray(affinity, np.float64)
+    rows = np.asarray(affinity, np.float64).tolist()
     helped = [
-        sum(matrix[other, task] for other in group if other != task) / max(len(group) - 1, 1)
+        sum(rows[other][task] for other in group if other != task) / max(len(group) - 1, 1)
         for group in groups
         for task in group
     ]
-    return float(np.mean(helped))
+    return float(sum(helped) / len(helped))
 
 
 def best_partition(affinity: ArrayLike) -> Grouping:

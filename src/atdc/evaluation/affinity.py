@@ -27,7 +27,7 @@ HALF_SIZE_PX = 128
 """Side of the rooms that affinities are measured on."""
 QUALITIES = (1, 4, 7)
 """Group costs are reported at these."""
-RESAMPLES = 500
+RESAMPLES = 100
 """Draws of measurements with replacement, each partitioned anew."""
 
 
