@@ -184,7 +184,7 @@ class Budget:
     """The base's steps on features alone."""
     codec: int = 1250
     """The base's steps on rate and objective."""
-    further: int = 150
+    further: int = 100
     """Steps of every codec on its own graphs after those."""
     lr: float = 2e-4
     """Learning rate at the start of the further steps."""

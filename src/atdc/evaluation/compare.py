@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.baselines import graphs, joint, omni_icm, paper, sssic, tamc
+from atdc.baselines import graphs, joint, omni_icm, paper, pixels, sssic, tamc, vvc
 from atdc.baselines.system import FeatureSystem, PixelSystem, System
 from atdc.baselines.workshop import CodedFeatures, Row, Workshop
 from atdc.config import CompareRecipe, load_compare_recipe, load_recipe
@@ -57,7 +58,7 @@ REFERENCES = ("independent", "fixed", "paper", "joint")
 """Systems that all others are compared against, and the best pixel codec."""
 ADDED_IN_ORDER = ("normal", "segment_semantic", "depth_zbuffer", "keypoints2d", "edge_texture", "rgb")
 """In which order tasks are added for the cumulative figure: the paper's fixed order."""
-SHOWN = ("ours", "independent", "paper", "joint", "jpeg", "webp", "avif", "vvc", "elic", "mlic")
+SHOWN = ("ours", "independent", "paper", "joint", "webp", "avif", "vvc_vvenc", "elic", "mlic")
 """Systems whose answers are shown as pictures."""
 _SPAN, _BATCH = 25, 25
 _PREFIX_IMAGES, _PREFIX_POINT, _PREFIX_UTILITY = 24, 2.0, 0.85
@@ -111,7 +112,16 @@ def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     seeds = range(1, recipe.seeds)
     more = [graphs.row(setting, seed) for setting in ("codebook", "fixed", "independent") for seed in seeds]
     found += [Entry(row.name, "features", row) for row in more]
+    found += [
+        Entry(codec.name, "pixels", make=partial(_given, codec=codec))
+        for codec in (pixels.JPEG, pixels.WEBP, pixels.AVIF, pixels.JPEG_XL, vvc.VVENC, vvc.VTM)
+    ]
     return {entry.name: entry for entry in found}
+
+
+def _given(shop: Workshop, train: bool, codec: PixelSystem) -> System:
+    """A codec that is as it is."""
+    return codec
 
 
 def _tamc(path: Path) -> Entry:
@@ -131,11 +141,11 @@ def measure(system: System, codec: Codec, data: LabelledImages, span: range) -> 
     for start in range(span.start, span.stop, _BATCH):
         indices = list(range(start, min(start + _BATCH, span.stop)))
         stored = data.targets(indices)
-        pixels = np.asarray(stored["rgb"], np.uint8)
+        originals = np.asarray(stored["rgb"], np.uint8)
         targets = {task: decode_stored(task, stored[task]) for task in TASK_NAMES}
-        features = codec.features_of(as_input(pixels))
+        features = codec.features_of(as_input(originals))
         for point in system.points:
-            sizes, answered, pictures = received(system, codec, features, pixels, point)
+            sizes, answered, pictures = received(system, codec, features, originals, point)
             statistics, loss = measure_answers(codec, answered, targets, pictures)
             made[point].append(_records(np.array(sizes, np.float64), loss, statistics))
     return {point: Records.joined(parts) for point, parts in made.items()}
@@ -143,7 +153,7 @@ def measure(system: System, codec: Codec, data: LabelledImages, span: range) -> 
 
 @torch.no_grad()
 def received(
-    system: System, codec: Codec, features: Tensor, pixels: NDArray[np.uint8], point: float
+    system: System, codec: Codec, features: Tensor, originals: NDArray[np.uint8], point: float
 ) -> tuple[list[int], Tensor, Tensor | None]:
     """Bytes of each file, the features that a receiver has from them, and its pictures if it has any.
 
@@ -154,7 +164,7 @@ def received(
         return [len(data) for data in files], system.decode(files), None
     assert isinstance(system, PixelSystem)
     files, decoded = [], []
-    for picture in pixels:
+    for picture in originals:
         data = system.encode(np.ascontiguousarray(picture.transpose(1, 2, 0)), point)
         back = system.decode(data)
         if back.shape[:2] != picture.shape[1:]:
@@ -171,20 +181,20 @@ def prefix_bytes(system: System, codec: Codec, data: LabelledImages) -> list[flo
     if not isinstance(system, CodedFeatures):
         return None
     order = [TASK_NAMES.index(name) for name in ADDED_IN_ORDER]
-    pixels = np.asarray(data.targets(list(range(min(_PREFIX_IMAGES, len(data)))))["rgb"], np.uint8)
+    originals = np.asarray(data.targets(list(range(min(_PREFIX_IMAGES, len(data)))))["rgb"], np.uint8)
     sums = np.zeros(len(order))
-    for picture in pixels:
+    for picture in originals:
         features = codec.features_of(as_input(picture[None]))
         sums += [system.prefix_bytes(features, _PREFIX_POINT, order[: count + 1]) for count in range(len(order))]
-    return [float(total / len(pixels)) for total in sums]
+    return [float(total / len(originals)) for total in sums]
 
 
 def drawn(system: System, codec: Codec, data: LabelledImages, draw: Draw) -> list[dict[str, Any]]:
     """Answers of one image at every point, as pictures for the report."""
-    pixels = np.asarray(data.targets([_PICTURE])["rgb"], np.uint8)
-    features, shown = codec.features_of(as_input(pixels)), []
+    originals = np.asarray(data.targets([_PICTURE])["rgb"], np.uint8)
+    features, shown = codec.features_of(as_input(originals)), []
     for point in system.points:
-        sizes, answered, pictures = received(system, codec, features, pixels, point)
+        sizes, answered, pictures = received(system, codec, features, originals, point)
         outputs = codec.answer_tensors(answered, _SHOWN)
         if pictures is not None:
             outputs["rgb"] = pictures
