@@ -12,7 +12,7 @@ RUN    ?= runs/$(basename $(notdir $(RECIPE)))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
-        evidence readme clean distclean
+        compare scaling evidence readme clean distclean
 
 help: ## this list
 	@printf 'Usage: make TARGET [NAME=value]\n\n'
@@ -74,6 +74,12 @@ entropy: $(BIN)/.dev-stamp ## what integers cost, and what parents' states save;
 
 ablation: $(BIN)/.dev-stamp ## conditional against plain residual coding -> results/
 	$(BIN)/atdc ablation
+
+compare: $(BIN)/.dev-stamp ## every system on the same images: trains, measures, reports -> results/compare_small (hours)
+	$(BIN)/atdc compare --workers $(JOBS)
+
+scaling: $(BIN)/.dev-stamp ## search and scoring for 8 to 64 tasks -> results/
+	$(BIN)/atdc scaling
 
 evidence: evaluate premise statistics bench selfcheck fuzz ## all of these, in order
 

@@ -800,6 +800,25 @@ def compare(
 
 
 @app.command(rich_help_panel="Measure")
+def sweep(
+    ctx: typer.Context,
+    model: Model = DEFAULT_MODEL,
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/sweep_small.json"),
+    split: Split = "test",
+    count: Count = 100,
+    qualities: Qualities = "1,4,7",
+    quiet: Quiet = False,
+) -> None:
+    """The paper's search for several K (most parents) and τ (least gain): what each costs in real bytes."""
+    from atdc.evaluation.sweep import run_sweep
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result = run_sweep(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
+    _summary("sweep", result, out, quiet)
+
+
+@app.command(rich_help_panel="Measure")
 def scaling(
     ctx: typer.Context,
     out: ResultFile = Path("results/scaling.json"),

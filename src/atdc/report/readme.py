@@ -267,6 +267,17 @@ def seeds(result: Result) -> Iterable[str]:
         yield f"- `{name}`: {', '.join(f'{value:+.1f} %' for value in known) or 'not measured'}"
 
 
+def sweep(result: Result) -> Iterable[str]:
+    """The paper's K and τ: bytes and objective."""
+    qualities = list(dict.fromkeys(row["quality"] for row in result["rows"]))
+    found = {(row["setting"], row["quality"]): row for row in result["rows"]}
+    yield from _table_head("setting", ["edges", *(f"quality {quality:g}: bytes, loss" for quality in qualities)])
+    for setting in dict.fromkeys(row["setting"] for row in result["rows"]):
+        rows = [found[setting, quality] for quality in qualities]
+        cells = [f"{row['bytes']:,.0f}, {row['total_loss']:.4f}" for row in rows]
+        yield f"| {setting} | {rows[0]['mean_edges']:.2f} | {' | '.join(cells)} |"
+
+
 def many_tasks(result: Result) -> Iterable[str]:
     """Search and scoring for many tasks."""
     names = ("exact", "greedy", "greedy+local", "fixed", "chain")
@@ -298,6 +309,7 @@ BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "systems": ("compare_small/compare.json", "atdc compare", systems),
     "order": ("compare_small/compare.json", "atdc compare", order),
     "seeds": ("compare_small/compare.json", "atdc compare", seeds),
+    "sweep": ("sweep_small.json", "atdc sweep", sweep),
     "manytasks": ("scaling.json", "atdc scaling", many_tasks),
 }
 """By the name of a block: its result file, the command that writes it, and what it says."""

@@ -214,6 +214,17 @@ def scaling_tables(result: Result) -> list[Table]:
     return [table]
 
 
+def sweep_tables(result: Result) -> list[Table]:
+    """The paper's K and τ."""
+    table = plain_table("setting", ["quality", "bytes", "loss", "edges", "graphs"])
+    for row in result["rows"]:
+        table.add_row(
+            row["setting"], f"{row['quality']:g}", f"{row['bytes']:,.0f}", f"{row['total_loss']:.4f}",
+            f"{row['mean_edges']:.2f}", f"{row['distinct']}",
+        )  # fmt: skip
+    return [table]
+
+
 SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "ablation": ablation_tables,
     "bench": bench_tables,
@@ -225,6 +236,7 @@ SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "scaling": scaling_tables,
     "selfcheck": selfcheck_tables,
     "statistics": statistics_tables,
+    "sweep": sweep_tables,
 }
 """By command."""
 
