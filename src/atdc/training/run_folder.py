@@ -7,22 +7,28 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from atdc.config import Recipe
 from atdc.errors import ArgumentError, WeightsError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class RunFolder:
     """Everything a run keeps on disk. Opening a folder that belongs to another recipe is refused.
 
+    Args:
+        path: of the folder.
+        recipe: a dataclass of all settings of the training.
+
     Raises:
         ArgumentError: the folder was made by a recipe with other settings.
     """
 
-    def __init__(self, path: Path, recipe: Recipe) -> None:
+    def __init__(self, path: Path, recipe: DataclassInstance) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
         settings = dataclasses.asdict(recipe)

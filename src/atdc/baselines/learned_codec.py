@@ -1,0 +1,290 @@
+"""A learned codec of pictures: transforms, hyperprior, context model, and gains that make one set of weights serve
+several rates.
+
+::
+
+    picture ─ analysis ─▶ y (M × H/16 × W/16) ─ ×gain(point) ─ quantise ─ ÷gain(point) ─ synthesis ─▶ picture
+                          └ hyper-analysis ─▶ z (H/64 × W/64) ─ ×gain ─ quantise ─▶ hyper-synthesis ─▶ side
+    mean, log σ of each part of y: context model(side, parts before it)
+
+:meth:`PixelCodec.walk` is one walk for training, counting, writing and reading: what differs is the port that it hands
+values to, as in :mod:`atdc.bitstream.ports`. So what an encoder computes from decoded values is computed by the same
+calls, on tensors of the same shapes, as in a decoder.
+
+Gains follow Cui et al., "Asymmetric Gained Deep Image Compression With Continuous Rate Adaptation" (CVPR 2021), with
+the inverse gain fixed to be the reciprocal. As in the feature codec, networks speak of the latent before its gain: a
+predicted mean is multiplied by it, and its logarithm is added to a predicted log σ.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from atdc.errors import CorruptFileError
+from atdc.numerics.entropy_model import MEAN_LIMIT
+from atdc.numerics.gaussian import gaussian_bits
+from atdc.numerics.quantise import (
+    MEANS_PER_STEP,
+    lower_bound,
+    quantised_mean,
+    round_straight_through,
+    scale_index,
+    scales,
+)
+from atdc.numerics.tables import FrequencyTables
+
+POINTS = 5
+"""Rates of one set of weights; point 0 has the fewest bytes."""
+STRIDE_PX = 64
+"""Pictures are padded to multiples of this: four halvings to the latent, two more to the hyper-latent."""
+LARGEST_SYMBOL = 1 << 15
+"""Writers clamp symbols to ± this; readers refuse more."""
+
+SCALE_MIN, SCALE_MAX, SCALE_COUNT = 0.05, 64.0, 64
+"""The probability tables, as in the feature codec: standard deviations in quantisation steps, geometric."""
+
+_LOG_MIN, _LOG_MAX = math.log(SCALE_MIN), math.log(SCALE_MAX)
+_MEAN_LIMIT = MEAN_LIMIT / MEANS_PER_STEP
+
+
+def gaussian_tables() -> FrequencyTables:
+    """The tables; made when weights are saved, and kept with them."""
+    return FrequencyTables.gaussian(scales(SCALE_MIN, SCALE_MAX, SCALE_COUNT))
+
+
+# --- ports -----------------------------------------------------------------------------------------------------------
+
+
+class ValuePort(Protocol):
+    """What the walk hands values to."""
+
+    def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
+        """Codes values and returns them as a decoder will see them, zero where nothing was coded.
+
+        Args:
+            value: (B, C, h, w), in quantisation steps; None when reading.
+            mean: likewise, what the value is expected to be.
+            log_scale: likewise, natural logarithm of how far it may lie from there.
+            where: bool (h, w), the positions to code; None for all.
+        """
+        ...
+
+
+class RatePort:
+    """Training: rates from uniform noise, values from rounding with a straight-through gradient.
+
+    Mixed quantisation after Minnen and Singh, "Channel-wise autoregressive entropy models" (ICIP 2020).
+
+    Attributes:
+        bits: of each image so far, (B,), differentiable.
+    """
+
+    def __init__(self) -> None:
+        self.bits: Tensor | float = 0.0
+
+    def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
+        assert value is not None, "training codes known values"
+        distance = value - mean
+        log_scale = lower_bound(log_scale, _LOG_MIN).clamp(max=_LOG_MAX)
+        bits = gaussian_bits(distance + torch.rand_like(value) - 0.5, log_scale)
+        decoded = round_straight_through(distance) + mean
+        if where is not None:
+            bits, decoded = bits * where, decoded * where
+        self.bits = self.bits + bits.sum((1, 2, 3))
+        return decoded
+
+
+class IntegerCoder(Protocol):
+    """A port of :mod:`atdc.bitstream.ports`: counts, writes or reads."""
+
+    def code(
+        self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
+    ) -> NDArray[np.int32]:
+        """Takes, or returns, symbols, each with the table that describes it."""
+        ...
+
+
+class SymbolPort:
+    """Coding, one picture at a time: values become integers around a mean of sixteenths, described by tables.
+
+    Args:
+        coder: counts, writes or reads them.
+    """
+
+    def __init__(self, coder: IntegerCoder) -> None:
+        self._coder = coder
+
+    def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
+        """See :class:`ValuePort`.
+
+        Raises:
+            CorruptFileError: bytes hold a symbol that no writer writes.
+        """
+        # Symbols of a damaged file may lead networks to anything, even to what is no number.
+        index = scale_index(torch.nan_to_num(log_scale), SCALE_MIN, SCALE_MAX, SCALE_COUNT)
+        mean = quantised_mean(torch.nan_to_num(mean).clamp(-_MEAN_LIMIT, _MEAN_LIMIT))
+        chosen = torch.ones(mean.shape[2:], dtype=torch.bool) if where is None else where.cpu()
+        symbols = None
+        if value is not None:
+            rounded = torch.round(value - mean).clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
+            symbols = rounded.cpu()[0, :, chosen].flatten().numpy().astype(np.int32)
+        table_index = index.cpu()[0, :, chosen].flatten().numpy().astype(np.uint8)
+        symbols = self._coder.code(0, 0, symbols, table_index)
+        if symbols.size and int(np.abs(symbols).max()) > LARGEST_SYMBOL:
+            raise CorruptFileError("latents", f"a symbol of magnitude {np.abs(symbols).max()}", f"{LARGEST_SYMBOL}")
+        decoded = torch.zeros(mean.shape)
+        decoded[0, :, chosen] = torch.from_numpy(symbols.astype(np.float32)).reshape(mean.shape[1], -1)
+        decoded = decoded.to(mean.device) + mean
+        return decoded if where is None else decoded * where
+
+
+class _ShapePort:
+    """Expects, and sees, the mean: for networks without numbers, whose work is counted."""
+
+    def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
+        return mean
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+
+class PointTable(nn.Module):
+    """A learned vector per point: (B,) points to (B, width, 1, 1)."""
+
+    def __init__(self, width: int, start: float = 0.0, end: float = 0.0) -> None:
+        super().__init__()
+        # The name makes the training loop treat it as it treats the feature codec's quality tables.
+        self.rows = nn.Parameter(torch.linspace(start, end, POINTS)[:, None].repeat(1, width))
+
+    def forward(self, point: Tensor) -> Tensor:
+        return self.rows[point][:, :, None, None]
+
+
+class GainedPort:
+    """Codes values before their gain through a port that knows them after it.
+
+    Args:
+        port: what values go to.
+        log_gain: (B, C, 1, 1).
+    """
+
+    def __init__(self, port: ValuePort, log_gain: Tensor) -> None:
+        self._port, self._log_gain = port, log_gain
+
+    @property
+    def step(self) -> Tensor:
+        """Quantisation step of each channel, the reciprocal of its gain, (B, C, 1, 1)."""
+        return torch.exp(-self._log_gain)
+
+    def channels(self, start: int, stop: int) -> GainedPort:
+        """The same for some of the channels."""
+        return GainedPort(self._port, self._log_gain[:, start:stop])
+
+    def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
+        """See :class:`ValuePort`, but all of it before the gain."""
+        gain = torch.exp(self._log_gain)
+        gained = None if value is None else value * gain
+        return self._port.code(gained, mean * gain, log_scale + self._log_gain, where) * self.step
+
+
+class PixelCodec(nn.Module):
+    """What a learned pixel codec must bring; the rest is here.
+
+    Args:
+        latent: channels of y, ``M``.
+        hyper: channels of z.
+        side: channels of what the hyper-synthesis makes of z.
+    """
+
+    analysis: nn.Module
+    """(B, 3, H, W) around 0 to (B, M, H/16, W/16)."""
+    synthesis: nn.Module
+    """Back."""
+    hyper_analysis: nn.Module
+    """(B, M, h, w) to (B, hyper, h/4, w/4)."""
+    hyper_synthesis: nn.Module
+    """(B, hyper, h/4, w/4) to (B, side, h, w)."""
+
+    def __init__(self, latent: int, hyper: int, side: int) -> None:
+        super().__init__()
+        self.latent_channels, self.hyper_channels = latent, hyper
+        self.log_gain = PointTable(latent, 0.5, 3.0)
+        self.hyper_log_gain = PointTable(hyper, 1.0, 2.0)
+        self.hyper_mean = PointTable(hyper)
+        self.hyper_log_scale = PointTable(hyper, -1.0, -1.0)
+        self.side_bias = PointTable(side)
+
+    @abstractmethod
+    def code_latent(self, port: GainedPort, side: Tensor, latent: Tensor | None) -> Tensor:
+        """Codes y part by part, each in the context of those before it.
+
+        Args:
+            port: where to; ``port.channels`` for a part.
+            side: (B, side, h, w).
+            latent: y, (B, M, h, w); None when reading.
+
+        Returns:
+            The decoded y, (B, M, h, w).
+        """
+
+    def walk(self, port: ValuePort, point: Tensor, sides: tuple[int, int], pixels: Tensor | None) -> Tensor:
+        """Codes pictures, and returns the latent as a decoder will see it, (B, M, rows/16, columns/16).
+
+        Args:
+            port: trains, counts, writes or reads.
+            point: (B,) of 0 … POINTS − 1.
+            sides: rows and columns, multiples of 64.
+            pixels: (B, 3, rows, columns) in 0 … 1; None when reading.
+        """
+        latent = None if pixels is None else self.analysis(pixels - 0.5)
+        hyper = None if latent is None else self.hyper_analysis(latent)
+        # A density per channel, everywhere the same.
+        positions = (len(point), self.hyper_channels, sides[0] // STRIDE_PX, sides[1] // STRIDE_PX)
+        mean, log_scale = (table(point).expand(positions) for table in (self.hyper_mean, self.hyper_log_scale))
+        hyper_port = GainedPort(port, self.hyper_log_gain(point))
+        side = self.hyper_synthesis(hyper_port.code(hyper, mean, log_scale, None)) + self.side_bias(point)
+        return self.code_latent(GainedPort(port, self.log_gain(point)), side, latent)
+
+    def restore(self, latent: Tensor) -> Tensor:
+        """What :meth:`walk` returned to pictures (B, 3, rows, columns), about 0 … 1, not clamped."""
+        pictures: Tensor = self.synthesis(latent) + 0.5
+        return pictures
+
+
+def complexity(codec: PixelCodec) -> Mapping[str, float]:
+    """How large a codec is: parameters, and multiply-accumulates, counted where torch dispatches them. All layers are
+    linear in the number of pixels, so the smallest picture tells of any.
+
+    Args:
+        codec: on any device; ``meta`` counts without computing.
+
+    Returns:
+        ``parameters_millions``; thousands of multiply-accumulates per pixel of ``encode``, ``decode`` (both with
+        hyper-synthesis and context model) and ``forward`` (everything once, which is what papers give).
+    """
+    device = next(codec.parameters()).device
+    sides = (STRIDE_PX, STRIDE_PX)
+    point, pixels = torch.zeros(1, dtype=torch.long, device=device), torch.zeros(1, 3, *sides, device=device)
+
+    def kmac_per_px(given: Tensor | None, restored: bool) -> float:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            latent = codec.walk(_ShapePort(), point, sides, given)
+            if restored:
+                codec.restore(latent)
+        return round(float(counter.get_total_flops()) / 2e3 / STRIDE_PX**2, 2)
+
+    return {
+        "parameters_millions": round(sum(p.numel() for p in codec.parameters()) / 1e6, 3),
+        "encode_kmac_per_px": kmac_per_px(pixels, restored=False),
+        "decode_kmac_per_px": kmac_per_px(None, restored=True),
+        "forward_kmac_per_px": kmac_per_px(pixels, restored=True),
+    }
