@@ -149,7 +149,7 @@ class Workshop:
         self, base: Codec, recipe: Recipe, budget: Budget, run: Path, data: Path, points: tuple[float, ...]
     ) -> None:
         self.base, self.recipe, self.budget, self.points = base, recipe, budget, points
-        self._run, self._data = run, data
+        self.run, self._data = run, data
 
     @cached_property
     def rooms(self) -> dict[str, RoomsDataset]:
@@ -159,7 +159,7 @@ class Workshop:
     @cached_property
     def features(self) -> dict[str, NormalisedFeatures]:
         """Features of both, every task by itself."""
-        own, run = self.base.feature_codec, RunFolder(self._run, self.recipe)
+        own, run = self.base.feature_codec, RunFolder(self.run, self.recipe)
         return {
             split: NormalisedFeatures(FeatureCache(run, split, self.base.networks, rooms), own.mean, own.deviation)
             for split, rooms in self.rooms.items()
@@ -196,7 +196,7 @@ class Workshop:
         changed = row.model(own.config)
         config = dataclasses.replace(own.config, feature_channels=channels, **changed)
         recipe = dataclasses.replace(self.recipe, model=config, seed=row.seed)
-        run = RunFolder(self._run / "rows" / (row.trained_as or row.name), recipe)
+        run = RunFolder(self.run / "rows" / (row.trained_as or row.name), recipe)
         networks, twin = self._start(row, config)
         if trained:
             sets = {s: dataclasses.replace(self.features[s], grouping=row.grouping) for s in ("train", "val")}

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.baselines import graphs, joint, omni_icm, paper, pixels, sssic, tamc, vvc
+from atdc.baselines import elic, graphs, joint, mlic, omni_icm, paper, pixels, sssic, tamc, vvc
+from atdc.baselines.learned_training import KINDS, train_pixel_codec
 from atdc.baselines.system import FeatureSystem, PixelSystem, System
 from atdc.baselines.workshop import CodedFeatures, Row, Workshop
 from atdc.config import CompareRecipe, load_compare_recipe, load_recipe
@@ -58,6 +59,8 @@ REFERENCES = ("independent", "fixed", "paper", "joint")
 """Systems that all others are compared against, and the best pixel codec."""
 ADDED_IN_ORDER = ("normal", "segment_semantic", "depth_zbuffer", "keypoints2d", "edge_texture", "rgb")
 """In which order tasks are added for the cumulative figure: the paper's fixed order."""
+SYSTEMS = {"elic": elic.system, "mlic": mlic.system}
+"""How learned pixel codecs are loaded."""
 SHOWN = ("ours", "independent", "paper", "joint", "webp", "avif", "vvc_vvenc", "elic", "mlic")
 """Systems whose answers are shown as pictures."""
 _SPAN, _BATCH = 25, 25
@@ -116,12 +119,23 @@ def entries(recipe: CompareRecipe) -> dict[str, Entry]:
         Entry(codec.name, "pixels", make=partial(_given, codec=codec))
         for codec in (pixels.JPEG, pixels.WEBP, pixels.AVIF, pixels.JPEG_XL, vvc.VVENC, vvc.VTM)
     ]
+    found += [
+        Entry(kind, "learned pixels", make=partial(_learned, kind=kind, steps=recipe.pixel_steps)) for kind in KINDS
+    ]
     return {entry.name: entry for entry in found}
 
 
 def _given(shop: Workshop, train: bool, codec: PixelSystem) -> System:
     """A codec that is as it is."""
     return codec
+
+
+def _learned(shop: Workshop, train: bool, kind: str, steps: int) -> System:
+    """A learned pixel codec of about the encoders' cost, trained as far as it is not yet."""
+    folder = shop.run / "pixels" / kind
+    if train:
+        train_pixel_codec(kind, "small", folder, shop.rooms["train"], shop.rooms["val"], steps)
+    return SYSTEMS[kind]("small", folder / f"{kind}_small.safetensors")
 
 
 def _tamc(path: Path) -> Entry:
