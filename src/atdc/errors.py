@@ -48,6 +48,10 @@ class DataError(AtdcError):
     """A data set folder or cache is missing, incomplete, or of another version."""
 
 
+class ProgramError(AtdcError):
+    """A program or library that does not come with ATDC is not there, fails, or takes too long."""
+
+
 class BitstreamError(AtdcError):
     """Base of everything that can be wrong with the bytes of an ATDC file."""
 

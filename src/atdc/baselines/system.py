@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # pages that show pixel codecs beside ATDC load no torch
+    from torch import Tensor
 
 Picture = NDArray[np.uint8]
 """(H, W, 3), sRGB."""
