@@ -7,7 +7,6 @@ as wanted, the one with the highest PSNR counts; if none is that small, the smal
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from atdc.baselines.pixels import JPEG, WEBP, PillowCodec
+
 Format = Literal["JPEG", "WebP"]
+_CODECS: dict[Format, PillowCodec] = {"JPEG": JPEG, "WebP": WEBP}
 _SCALES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125, 0.09375, 0.0625, 0.03125)
-_QUALITIES: dict[Format, tuple[int, int]] = {"JPEG": (1, 95), "WebP": (0, 100)}
 ABOUT = 0.05
 """Files within this share of the wanted size count as equal to it."""
 
@@ -65,11 +66,11 @@ def same_size(rgb: NDArray[np.uint8], wanted_bytes: int, format: Format) -> Same
         wanted_bytes: length of the file to compare with.
         format: ``"JPEG"`` or ``"WebP"``.
     """
-    original = Image.fromarray(rgb)
+    codec, original = _CODECS[format], Image.fromarray(rgb)
     candidates = [
         (data, quality, size)
         for size in _sizes(original)
-        for data, quality in _around(original.resize(size, Image.Resampling.LANCZOS), wanted_bytes, format)
+        for data, quality in _around(np.array(original.resize(size, Image.Resampling.LANCZOS)), wanted_bytes, codec)
     ]
     about = [item for item in candidates if abs(len(item[0]) - wanted_bytes) <= ABOUT * wanted_bytes]
     nearest = min(abs(len(data) - wanted_bytes) for data, _, _ in candidates)
@@ -86,28 +87,19 @@ def _sizes(original: Image.Image) -> Iterator[tuple[int, int]]:
             yield size
 
 
-def _around(picture: Image.Image, wanted_bytes: int, format: Format) -> list[tuple[bytes, int]]:
+def _around(picture: NDArray[np.uint8], wanted_bytes: int, codec: PillowCodec) -> list[tuple[bytes, int]]:
     """The files just below and just above the wanted size, by bisection over the quality."""
-    low, high = _QUALITIES[format]
-    files = {quality: _encode(picture, quality, format) for quality in (low, high)}
+    low, high = codec.lowest, codec.highest
+    files = {quality: codec.encode(picture, quality) for quality in (low, high)}
     while high - low > 1 and len(files[low]) <= wanted_bytes < len(files[high]):
         middle = (low + high) // 2
-        files[middle] = _encode(picture, middle, format)
+        files[middle] = codec.encode(picture, middle)
         low, high = (middle, high) if len(files[middle]) <= wanted_bytes else (low, middle)
     return [(files[low], low), (files[high], high)]
 
 
-def _encode(picture: Image.Image, quality: int, format: Format) -> bytes:
-    buffer = io.BytesIO()
-    if format == "JPEG":
-        picture.save(buffer, "JPEG", quality=quality, optimize=True)
-    else:
-        picture.save(buffer, "WEBP", quality=quality, method=6)
-    return buffer.getvalue()
-
-
 def _decoded(rgb: NDArray[np.uint8], data: bytes, quality: int, size: tuple[int, int], format: Format) -> SameSize:
-    with Image.open(io.BytesIO(data)) as small:
-        picture = small.convert("RGB").resize((rgb.shape[1], rgb.shape[0]), Image.Resampling.BICUBIC)
+    small = Image.fromarray(_CODECS[format].decode(data))
+    picture = small.resize((rgb.shape[1], rgb.shape[0]), Image.Resampling.BICUBIC)
     array = np.array(picture, dtype=np.uint8)
     return SameSize(format, len(data), psnr_db(rgb, array), quality, size[0], size[1], array)
