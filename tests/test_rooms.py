@@ -40,7 +40,7 @@ WITHOUT_TORCH = (
     "atdc.graph.search", "atdc.bitstream.range_coder", "atdc.bitstream.container", "atdc.bitstream.layout",
     "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.numerics.integer", "atdc.numerics.entropy_model",
     "atdc.coding.entropy_coder", "atdc.integer_codec", "atdc.inspection", "atdc.report.pictures", "atdc.report.page",
-    "atdc.cli",
+    "atdc.baselines.pixels", "atdc.baselines.vvc", "atdc.cli",
 )  # fmt: skip
 
 
