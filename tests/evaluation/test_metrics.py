@@ -11,6 +11,7 @@ import torch
 from atdc.data.targets import decode_stored
 from atdc.errors import ArgumentError
 from atdc.evaluation.metrics import MEASURES, measure_of, utility
+from atdc.evaluation.ms_ssim import ms_ssim
 from atdc.tasks import TASKS
 
 
@@ -117,6 +118,15 @@ def test_depth_is_compared_in_metres() -> None:
     assert figures["within_1_25"] == pytest.approx(2 / 3)
 
 
+def test_depth_shares_count_ratios_below_each_power_of_1_25_in_both_directions() -> None:
+    ratios = torch.tensor([1.0, 1.24, 1 / 1.26, 1.55, 1 / 1.57, 1.94, 1 / 1.96, 0.1])
+    target = torch.full((1, 1, 2, 4), math.log(2.0))
+    measure = MEASURES["depth_zbuffer"]
+    figures = measure.metrics(measure.statistics(target + torch.log(ratios).view(1, 1, 2, 4), target)[0])
+    shares = [figures[name] for name in ("within_1_25", "within_1_25_squared", "within_1_25_cubed")]
+    assert shares == [2 / 8, 4 / 8, 6 / 8]
+
+
 def test_psnr_is_the_mean_of_the_images_own() -> None:
     target = torch.full((2, 3, 4, 4), 0.5)
     output = target.clone()
@@ -126,6 +136,18 @@ def test_psnr_is_the_mean_of_the_images_own() -> None:
     figures = measure.metrics(measure.statistics(output, target).sum(0))
     assert figures["psnr_db"] == pytest.approx((20 + 40) / 2, abs=1e-3)
     assert figures["mse"] == pytest.approx((0.01 + 0.0001) / 2, rel=1e-4)
+
+
+def test_ms_ssim_is_the_mean_of_the_images_own_and_clamps_answers() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 3, 40, 40, generator=generator)
+    output = target.clone()
+    output[1] += 0.2 * torch.randn(3, 40, 40, generator=generator)
+    measure = MEASURES["rgb"]
+    vectors = measure.statistics(output, target)
+    alone = float(ms_ssim(output[1:].clamp(0, 1), target[1:]))
+    assert measure.metrics(vectors.sum(0))["ms_ssim"] == pytest.approx((1 + alone) / 2, rel=1e-6)
+    assert measure.metrics(np.array([3.0, 1.0]) @ vectors)["ms_ssim"] == pytest.approx((3 + alone) / 4, rel=1e-6)
 
 
 def test_drawing_images_by_matrix_product_is_drawing_images() -> None:

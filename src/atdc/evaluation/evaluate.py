@@ -47,7 +47,7 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import BY_NAME, TASK_NAMES
 from atdc.training.losses import loss_gap, task_loss
 
-RECORDS_VERSION = 1
+RECORDS_VERSION = 2
 """Records of another version are not read; it rises when a vector's meaning changes."""
 SHARD = 50
 """Images per record file: what a stopped run loses at most, for one setting and quality."""

@@ -11,11 +11,12 @@ segment_semantic    confusion counts, 14 x 14 (class 255 ignored)               
 keypoints2d         sum of absolute differences, pixels                            L1
 edge_texture        sum of absolute differences, pixels                            L1
 normal              sum of angles, pixels, counts per whole degree                 mean angle (degrees)
-depth_zbuffer       sums of relative and squared differences, pixels within 1.25   AbsRel
-rgb                 PSNR of the image, 1, squared differences, values              -PSNR (dB)
+depth_zbuffer       sums of relative and squared differences, pixels within        AbsRel
+                    1.25, 1.25², 1.25³, pixels
+rgb                 PSNR of the image, 1, squared differences, values, MS-SSIM     -PSNR (dB)
 ==================  =============================================================  ==================================
 
-Pixels of all images count alike, except for PSNR, which is the mean of the images' own PSNR (the custom of learned
+Pixels of all images count alike, except for PSNR and MS-SSIM, which are means of the images' own (the custom of learned
 image coding; a data-set MSE would let the worst image speak for all). mIoU averages over the classes that occur in the
 targets, so that two codecs on the same images average over the same classes.
 """
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.errors import ArgumentError
+from atdc.evaluation.ms_ssim import ms_ssim
 from atdc.tasks import CLASSES, IGNORE_CLASS, TASK_NAMES
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -175,29 +177,36 @@ class AngleMeasure(Measure):
 
 @final
 class DepthMeasure(Measure):
-    """Depth in metres, from answers and targets in ln metres; targets that are not finite are left out."""
+    """Depth in metres, from answers and targets in ln metres; targets that are not finite are left out.
 
-    columns = 4
+    "Within" is the usual share of pixels with ``max(d̂/d, d/d̂)`` below 1.25, 1.25² and 1.25³ (Eigen et al. 2014, arXiv
+    1406.2283, section 4.1).
+    """
+
+    powers = (1, 2, 3)
+    columns = 3 + len(powers)
 
     def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
-        """Sums of |d̂ - d| / d, of (d̂ - d)² and of max(d̂/d, d/d̂) < 1.25, and pixels; (B, 4)."""
+        """Sums of |d̂ - d| / d and of (d̂ - d)², pixels within 1.25, 1.25² and 1.25³, and pixels; (B, 6)."""
         valid = torch.isfinite(target)
         truth = torch.where(valid, target, 0.0).double()
         answer = crop(output, *target.shape[-2:]).double()
         weight = valid.double()
         relative = (torch.expm1(answer - truth)).abs()
         squared = torch.square(answer.exp() - truth.exp())
-        close = ((answer - truth).abs() < float(np.log(1.25))).double()
+        within = [((answer - truth).abs() < power * float(np.log(1.25))).double() for power in self.powers]
         dims = (1, 2, 3)
-        return _stack(*((value * weight).sum(dims) for value in (relative, squared, close)), weight.sum(dims))
+        return _stack(*((value * weight).sum(dims) for value in (relative, squared, *within)), weight.sum(dims))
 
     def metrics(self, sums: FloatArray) -> dict[str, FloatArray]:
-        """``abs_rel``, ``rmse_metres``, ``within_1_25``."""
-        pixels = np.maximum(sums[..., 3], 1)
+        """``abs_rel``, ``rmse_metres``, ``within_1_25``, ``within_1_25_squared``, ``within_1_25_cubed``."""
+        pixels = np.maximum(sums[..., -1], 1)
         return {
             "abs_rel": sums[..., 0] / pixels,
             "rmse_metres": np.sqrt(sums[..., 1] / pixels),
             "within_1_25": sums[..., 2] / pixels,
+            "within_1_25_squared": sums[..., 3] / pixels,
+            "within_1_25_cubed": sums[..., 4] / pixels,
         }
 
     def error(self, sums: FloatArray) -> FloatArray:
@@ -206,23 +215,27 @@ class DepthMeasure(Measure):
 
 
 @final
-class PsnrMeasure(Measure):
-    """The image itself, answers clamped to [0, 1]: PSNR of each image, then the mean over images."""
+class PictureMeasure(Measure):
+    """The image itself, answers clamped to [0, 1]: PSNR and MS-SSIM of each image, then the mean over images."""
 
-    columns = 4
+    columns = 5
 
     def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
-        """PSNR (dB), 1, sum of squared differences, values; (B, 4)."""
-        difference = (crop(output, *target.shape[-2:]).clamp(0, 1) - target).double()
+        """PSNR (dB), 1, sum of squared differences, values, MS-SSIM; (B, 5)."""
+        answer = crop(output, *target.shape[-2:]).clamp(0, 1)
+        difference = (answer - target).double()
         squared = torch.square(difference).sum((1, 2, 3))
         values = float(difference[0].numel())
         psnr = (-10 * torch.log10(squared / values)).clamp(max=PSNR_LIMIT)
-        return _stack(psnr, torch.ones(len(target)), squared, torch.full((len(target),), values))
+        ones = torch.ones(len(target))
+        return _stack(psnr, ones, squared, values * ones, ms_ssim(answer, target))
 
     def metrics(self, sums: FloatArray) -> dict[str, FloatArray]:
-        """``psnr_db`` (mean over images) and ``mse`` (over all values)."""
+        """``psnr_db`` and ``ms_ssim`` (means over images), ``mse`` (over all values)."""
+        images = np.maximum(sums[..., 1], 1)
         return {
-            "psnr_db": sums[..., 0] / np.maximum(sums[..., 1], 1),
+            "psnr_db": sums[..., 0] / images,
+            "ms_ssim": sums[..., 4] / images,
             "mse": sums[..., 2] / np.maximum(sums[..., 3], 1),
         }
 
@@ -237,7 +250,7 @@ MEASURES: dict[str, Measure] = {
     "edge_texture": AbsoluteMeasure(),
     "normal": AngleMeasure(),
     "depth_zbuffer": DepthMeasure(),
-    "rgb": PsnrMeasure(),
+    "rgb": PictureMeasure(),
 }
 """The measure of each task, in task order."""
 
