@@ -94,7 +94,3 @@ def test_a_shift_of_brightness_costs_luminance_at_the_last_scale_only() -> None:
 def test_a_negative_is_as_unlike_as_can_be() -> None:
     image = picture(64, 64)
     assert float(ms_ssim(image, 1 - image)) == 0
-
-
-def test_exponents_sum_to_one() -> None:
-    assert sum(WEIGHTS) == pytest.approx(1, abs=2e-4)

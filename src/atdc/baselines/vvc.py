@@ -81,6 +81,13 @@ class Vvc(PixelSystem):
         """A sentence where the encoder or PyAV's decoder is not there."""
         try:
             self.command(self.program(), Path("source"), (2, 2), 0, Path("target"))
+        except ProgramError as error:
+            return str(error)
+        return self.decoder_missing()
+
+    def decoder_missing(self) -> str | None:
+        """A sentence where PyAV's decoder is not there; decoding needs nothing else."""
+        try:
             _decoder()
         except ProgramError as error:
             return str(error)
@@ -253,10 +260,11 @@ def _decode_planes(stream: bytes) -> tuple[FloatPlane, FloatPlane, FloatPlane]:
         ImageError: there is not exactly one.
     """
     context = _decoder()
+    ffmpeg_error: type[Exception] = load_library("av").FFmpegError
     try:
         packets = [*context.parse(stream), *context.parse(None)]
         frames = [frame for packet in [*packets, None] for frame in context.decode(packet)]
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:  # FFmpeg's errors are one of these
+    except (ffmpeg_error, ValueError, OSError, RuntimeError, MemoryError) as error:
         raise damaged("VVC", error) from error
     if len(frames) != 1:
         raise ImageError("VVC", f"a stream of {len(frames)} pictures", "one picture")

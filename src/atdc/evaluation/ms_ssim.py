@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Exponents of the five scales, finest first (the paper's section 3.2)."""
+"""Exponents of the five scales, finest first (the paper's section 3.2); they sum to 1.0001, as printed there."""
 WINDOW, DEVIATION = 11, 1.5
 """Of the Gaussian, in pixels (Wang et al., "Image quality assessment", 2004)."""
 C1, C2 = 0.01**2, 0.03**2
@@ -33,7 +33,7 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     """MS-SSIM of each pair of images, (B,); 1 for equal ones.
 
     All five scales need 176 pixels a side. A smaller picture has as many as leave room for the window, their weights
-    scaled to sum to 1; below 11 pixels a side there is one scale, and the window is cut to the picture.
+    scaled to the same sum; below 11 pixels a side there is one scale, and the window is cut to the picture.
 
     Args:
         first: (B, C, H, W), 0 … 1.
@@ -45,7 +45,7 @@ def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     """
     side = min(first.shape[-2:])
     scales = next(count for count in range(len(WEIGHTS), 0, -1) if count == 1 or side >> (count - 1) >= WINDOW)
-    weights = [weight / sum(WEIGHTS[:scales]) for weight in WEIGHTS[:scales]]
+    weights = [weight * sum(WEIGHTS) / sum(WEIGHTS[:scales]) for weight in WEIGHTS[:scales]]
     # One pair after the other: what a pair needs stays in the processor's cache, which is twice as fast as a batch.
     return torch.stack([_of_pair(x, y, weights) for x, y in zip(first.float(), second.float(), strict=True)])
 
@@ -64,13 +64,10 @@ def _of_pair(x: Tensor, y: Tensor, weights: Sequence[float]) -> Tensor:
 
 def _terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """``l`` and ``c s`` at every place of the window, (C, H', W') each."""
-    # Variances do not depend on where values are centred, but what rounding costs them does: 0 is best.
-    x, y = x - 0.5, y - 0.5
     mean_x, mean_y, squares, product = (_blurred(value) for value in (x, y, x * x + y * y, x * y))
-    variances = squares - mean_x * mean_x - mean_y * mean_y
-    structure = (2 * (product - mean_x * mean_y) + C2) / (variances + C2)
-    mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x * mean_x + mean_y * mean_y + C1)
+    means = mean_x * mean_x + mean_y * mean_y
+    luminance = (2 * mean_x * mean_y + C1) / (means + C1)
+    structure = (2 * (product - mean_x * mean_y) + C2) / (squares - means + C2)
     return luminance, structure
 
 
