@@ -210,9 +210,9 @@ def test_a_description_has_versions_and_choices(pretended: Path) -> None:
     assert said["program"] == "Encoder Version 7.1 [pretended]" and said["configuration"] == "mine.cfg"
 
 
-def test_points_go_from_few_bytes_to_many_and_begin_with_the_coarsest() -> None:
+def test_points_go_from_few_bytes_to_many() -> None:
     for system in (VVENC, VTM):
-        assert system.points[0] == 63 and list(system.points) == sorted(system.points, reverse=True)
+        assert system.points[0] < 63 and list(system.points) == sorted(system.points, reverse=True)
         for wrong in (64, -1, 30.5, float("nan")):
             with pytest.raises(ArgumentError, match="QP"):
                 system.encode(scene(4, 4), wrong)

@@ -1,9 +1,10 @@
 """Picture codecs that come as libraries: JPEG, WebP and AVIF through Pillow, JPEG XL through imagecodecs.
 
 Each is used as people who want small files use it: the encoder's thorough modes, chroma at half resolution where the
-format knows it, one thread, and whole files, headers and all. `points` begin with the lowest quality that the encoder
-offers, because ATDC's files are smaller than these formats can be: a room of 256x256 takes 450 to 750 bytes on average,
-and with no setting fewer. Shrinking the picture first would help; :mod:`atdc.report.same_size` does that, for show.
+format knows it, one thread, and whole files, headers and all. `points` reach the utilities that ATDC's reach, as far as
+the format goes, and begin with the lowest quality that the encoder offers (JPEG's with 4: below it there is hardly a
+picture): a room of 256x256 takes 450 to 750 bytes on average, and with no setting fewer. Shrinking the picture first would
+help; :mod:`atdc.report.same_size` does that, for show.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class JpegXl(PixelSystem):
 
     name = "jpeg_xl"
     title = "JPEG XL"
-    points = (25.0, 10.0, 4.0, 1.5, 0.5)
+    points = (25.0, 17.0, 11.0, 7.0, 4.0)
     effort = 9
 
     def missing(self) -> str | None:
@@ -193,7 +194,7 @@ class JpegXl(PixelSystem):
 
 
 JPEG = PillowCodec(
-    "jpeg", "JPEG", (1, 10, 40, 80, 95), "JPEG", 1, 95,
+    "jpeg", "JPEG", (4, 8, 14, 24, 40), "JPEG", 1, 95,
     # Progressive files would be the larger ones at this size: every scan brings tables of its own.
     {"optimize": True, "progressive": False, "subsampling": "4:2:0"},
     ("jpg", "libjpeg_turbo"),
@@ -202,13 +203,13 @@ JPEG = PillowCodec(
 """Baseline JPEG with Huffman tables made for the picture."""
 
 WEBP = PillowCodec(
-    "webp", "WebP", (0, 20, 60, 85, 98), "WEBP", 0, 100, {"method": 6}, ("webp", "webp"),
+    "webp", "WebP", (0, 5, 12, 25, 50), "WEBP", 0, 100, {"method": 6}, ("webp", "webp"),
     "Quality 0, the lowest, takes about 0.06 bpp on rooms of 256x256.",
 )  # fmt: skip
 """Lossy WebP (VP8 intra), the slowest and best method."""
 
 AVIF = PillowCodec(
-    "avif", "AVIF", (0, 25, 50, 75, 95), "AVIF", 0, 100, {"speed": 4, "subsampling": "4:2:0", "max_threads": 1},
+    "avif", "AVIF", (0, 10, 20, 32, 45), "AVIF", 0, 100, {"speed": 4, "subsampling": "4:2:0", "max_threads": 1},
     ("avif", "avif"),
     "Quality 0, the lowest, takes about 0.08 bpp on rooms of 256x256, half of it for an empty picture.",
 )  # fmt: skip

@@ -164,7 +164,7 @@ class Vvenc(Vvc):
     """
 
     name = "vvc_vvenc"
-    points = (63, 48, 37, 27, 12)
+    points = (57, 50, 43, 36, 29)
     presets = ("faster", "fast", "medium", "slow", "slower")
     programs = ("vvencapp",)
     cure = "Build VVenC from its source (CMake, target vvencapp) and put vvencapp on the PATH."
@@ -201,7 +201,7 @@ class Vtm(Vvc):
 
     name = "vvc_vtm"
     title = "VVC intra (VTM)"
-    points = (63, 45, 34, 24, 13)
+    points = (54, 47, 40, 33, 26)
     programs = ("EncoderAppStatic", "EncoderApp")
     cure = "Build VTM from its source (CMake, target EncoderApp) and link its program to a folder on the PATH."
     version_argument = "--help"

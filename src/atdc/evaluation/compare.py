@@ -88,6 +88,7 @@ class Entry:
         family: `pixels`, `learned pixels` or `features`.
         row: how a learned feature codec is made; None for systems made otherwise.
         make: makes a system of another kind, given the workshop and whether it may train.
+        points: of a system that is as it is; those of others follow from the recipe.
         missing: why it cannot even be tried.
     """
 
@@ -95,6 +96,7 @@ class Entry:
     family: str
     row: Row | None = None
     make: Callable[[Workshop, bool], System] | None = None
+    points: tuple[float, ...] = ()
     missing: str | None = None
 
     def system(self, shop: Workshop, train: bool) -> tuple[System, Mapping[str, Any] | None]:
@@ -116,7 +118,7 @@ def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     more = [graphs.row(setting, seed) for setting in ("codebook", "fixed", "independent") for seed in seeds]
     found += [Entry(row.name, "features", row) for row in more]
     found += [
-        Entry(codec.name, "pixels", make=partial(_given, codec=codec))
+        Entry(codec.name, "pixels", make=partial(_given, codec=codec), points=codec.points)
         for codec in (pixels.JPEG, pixels.WEBP, pixels.AVIF, pixels.JPEG_XL, vvc.VVENC, vvc.VTM)
     ]
     found += [
@@ -256,7 +258,7 @@ def read_records(path: Path) -> dict[float, Records]:
 def key_of(entry: Entry, recipe: CompareRecipe, base: Codec, images: int) -> str:
     """Changes when anything does that a system's figures depend on: recipe, weights, images, settings of the row."""
     row, config = entry.row, base.feature_codec.config
-    settings: list[Any] = []
+    settings: list[Any] = list(entry.points)
     if row is not None:
         settings = [row.title, dict(row.model(config)), row.grouping.groups, row.further, row.seed, row.effort]
     shared = {name: value for name, value in asdict(recipe).items() if name not in ("seeds", "resamples", "name")}
