@@ -3,8 +3,8 @@
 Each is used as people who want small files use it: the encoder's thorough modes, chroma at half resolution where the
 format knows it, one thread, and whole files, headers and all. `points` reach the utilities that ATDC's reach, as far as
 the format goes, and begin with the lowest quality that the encoder offers (JPEG's with 4: below it there is hardly a
-picture): a room of 256x256 takes 450 to 750 bytes on average, and with no setting fewer. Shrinking the picture first would
-help; :mod:`atdc.report.same_size` does that, for show.
+picture): a room of 256x256 takes 450 to 750 bytes on average, and with no setting fewer. Shrinking the picture first
+would help; :mod:`atdc.report.same_size` does that, for show.
 """
 
 from __future__ import annotations
