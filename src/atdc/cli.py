@@ -800,6 +800,29 @@ def compare(
 
 
 @app.command(rich_help_panel="Measure")
+def affinity(
+    ctx: typer.Context,
+    model: Model = DEFAULT_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the network that is trained.")] = Path(
+        "recipes/small.yaml"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoint; a stopped call goes on.")] = Path(
+        "runs/affinity"
+    ),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/affinity_small.json"),
+    steps: Annotated[int, typer.Option(help="Training steps of the shared network.")] = 300,
+    batch: Annotated[int, typer.Option(help="Images in each.")] = 16,
+    quiet: Quiet = False,
+) -> None:
+    """Which tasks help each other when they share a network: what the TAMC-style codec groups by."""
+    from atdc.evaluation.affinity import run_affinity
+
+    quiet = quiet or _globally(ctx, "quiet")
+    _summary("affinity", run_affinity(model, recipe, run, data, out, steps=steps, batch=batch), out, quiet)
+
+
+@app.command(rich_help_panel="Measure")
 def sweep(
     ctx: typer.Context,
     model: Model = DEFAULT_MODEL,

@@ -225,8 +225,19 @@ def sweep_tables(result: Result) -> list[Table]:
     return [table]
 
 
+def affinity_tables(result: Result) -> list[Table]:
+    """By how much a step on one task lowers the others' losses, in percent, and the groups that follow."""
+    table = plain_table("step on", [*result["tasks"]])
+    for task, row in zip(result["tasks"], result["affinity"], strict=True):
+        table.add_row(task, *(f"{100 * value:+.2f} %" for value in row))
+    groups = plain_table("groups", [])
+    groups.add_row(", ".join(result["groups_in_letters"]))
+    return [table, groups]
+
+
 SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "ablation": ablation_tables,
+    "affinity": affinity_tables,
     "bench": bench_tables,
     "compare": comparison_tables,
     "entropy-cost": entropy_cost_tables,
