@@ -126,6 +126,7 @@ class Killed(Exception):
     """Stands for a kill between two steps."""
 
 
+@pytest.mark.slow  # what optimisers load takes longer than what is tested
 def test_a_killed_measurement_goes_on_as_if_never_killed(
     rooms: RoomsDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
