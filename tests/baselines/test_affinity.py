@@ -126,6 +126,7 @@ class Killed(Exception):
     """Stands for a kill between two steps."""
 
 
+@pytest.mark.slow  # what optimisers load takes longer than what is tested
 def test_a_killed_measurement_goes_on_as_if_never_killed(
     rooms: RoomsDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +231,7 @@ def test_stability_tells_steady_groups_from_shifting_ones() -> None:
     steady = stability(trace)
     assert steady["first_half"] == steady["second_half"] == [[0, 1], [2, 3], [4, 5]]
     assert steady["same_groups_when_resampled"] == 1.0
+    assert np.array_equal(steady["together_when_resampled"], label[:, None] == label)
     shifting = stability(np.concatenate([trace[:3], -trace[3:]]))
     assert shifting["first_half"] != shifting["second_half"] and shifting["halves_spearman"] < 0
 

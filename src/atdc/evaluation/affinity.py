@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from atdc.baselines.affinity import (
@@ -16,6 +17,7 @@ from atdc.baselines.affinity import (
     partition_affinity,
     static_graph,
 )
+from atdc.coding.grouping import Grouping
 from atdc.config import load_recipe
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.evaluation.provenance import provenance, write_result
@@ -73,13 +75,15 @@ def run_affinity(
     costs = [group_costs(subject.feature_codec, features, grouping, quality) for quality in QUALITIES]
     names = ["".join(LETTERS[task] for task in group) for group in grouping.groups]
     result: dict[str, Any] = {
-        "what": "affinity[i][j]: share by which a training step on task i alone lowers the loss of task j, averaged "
-        "over training, and its standard error over measurements. groups: the partition of highest mean affinity, a "
-        "task alone counting 0. cost_bits[g][p]: predicted bits of group g given group p, alone on the diagonal.",
+        "what": "affinity[i][j]: share by which a tenth of a training step on task i alone lowers the loss of task j, "
+        "averaged over training, and its standard error over measurements. groups: the partition of highest mean "
+        "affinity, a task alone counting 0. cost_bits[g][p]: predicted bits of group g given group p, alone on the "
+        "diagonal.",
         "provenance": provenance(seed=seed, weights=subject.feature_codec.fingerprint.hex()),
         "data": {"affinity": {"split": "train", "images": images, "size": train.size},
                  "costs": {"split": "val", "images": count}},
-        "training": {"recipe": settings.name, "steps": steps, "every": every, "batch": batch},
+        "training": {"recipe": settings.name, "steps": steps, "every": every, "batch": batch,
+                     "measurements": len(trace)},
         "tasks": [task.name for task in TASKS],
         "affinity": affinity.round(6).tolist(),
         "standard_error": (trace.std(0, ddof=1) / np.sqrt(len(trace))).round(6).tolist(),
@@ -105,7 +109,8 @@ def stability(trace: Floats, seed: int = 0) -> dict[str, Any]:
 
     Returns:
         Groups of the first and the second half of training, the rank correlation of their affinities (the diagonal
-        left out), and the share of resamples of all measurements with the same groups as the whole.
+        left out), the share of resamples of all measurements with the same groups as the whole, and for each two
+        tasks the share that has them in one group.
     """
     first, second = (part.mean(0) for part in np.array_split(trace, 2))
     others = ~np.eye(trace.shape[1], dtype=bool)
@@ -116,4 +121,11 @@ def stability(trace: Floats, seed: int = 0) -> dict[str, Any]:
         "second_half": [list(group) for group in best_partition(second).groups],
         "halves_spearman": float(spearmanr(first[others], second[others]).statistic),
         "same_groups_when_resampled": sum(own.groups == groups for own in resampled) / RESAMPLES,
+        "together_when_resampled": np.mean([_together(own) for own in resampled], 0).round(6).tolist(),
     }
+
+
+def _together(grouping: Grouping) -> NDArray[np.bool_]:
+    """Which tasks are in one group, (T, T)."""
+    label = np.array([grouping.of_task(task) for task in range(sum(map(len, grouping.groups)))])
+    return np.asarray(label[:, None] == label, np.bool_)
