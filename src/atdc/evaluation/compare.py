@@ -457,7 +457,8 @@ def _result(
     data = DataSet(records, int(height) * int(width), elements, objective)
     for name, said in systems.items():
         own_cells = [cell for cell in cells if cell.setting == name]
-        said["points"] = [_point(point_row(data, cell, settings.images), objective, elements) for cell in own_cells]
+        goal = objective if said["family"] == "features" else None
+        said["points"] = [_point(point_row(data, cell, settings.images), goal, elements) for cell in own_cells]
         if said["trained"] is not None:
             said["trained"]["undertrained"] = _undertrained(said["trained"])
         said["cumulative"] = _cumulative(said)
@@ -524,16 +525,14 @@ def _at_equal_bytes(systems: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _point(row: dict[str, Any], objective: Objective, elements: int) -> dict[str, Any]:
-    """A row of the table, with the objective counted in real bytes."""
-    rate = 8 * row["bytes_mean"] / elements
-    quality = row["quality"]
-    known = 0 <= quality <= 7
+def _point(row: dict[str, Any], objective: Objective | None, elements: int) -> dict[str, Any]:
+    """A row of the table; for a system whose points are qualities, with the objective counted in real bytes."""
+    rate, loss = 8 * row["bytes_mean"] / elements, row["total_loss_tasks"]
     return {
-        "point": quality,
+        "point": row["quality"],
         **{name: row[name] for name in ("bytes_mean", "bytes_min", "bytes_max", "bpp", "utility", "tasks")},
-        "task_loss": row["total_loss_tasks"],
-        "total_loss": rate + objective.weight(quality) * row["total_loss_tasks"] if known else None,
+        "task_loss": loss,
+        "total_loss": None if objective is None else rate + objective.weight(row["quality"]) * loss,
     }
 
 
