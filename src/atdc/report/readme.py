@@ -241,6 +241,16 @@ def systems(result: Result) -> Iterable[str]:
             yield f"- `{name}`: {system['missing']}."
 
 
+def by_task(result: Result) -> Iterable[str]:
+    """Our bytes at equal utility of each task, against every other system that is no graph setting."""
+    found = {(row["reference"], row["over"]): row for row in result["bd_rates"] if row["system"] == "ours"}
+    names = dict.fromkeys(reference for reference, _ in found)
+    yield from _table_head("`ours` against", ["U", *(task.title for task in TASKS)])
+    for name in names:
+        cells = [_difference(found.get((name, over))) for over in ("U", *(task.name for task in TASKS))]
+        yield f"| {result['systems'][name]['title']} (`{name}`) | {' | '.join(cells)} |"
+
+
 def order(result: Result) -> Iterable[str]:
     """The objective and U of adaptive, fixed and random graphs at every quality."""
     names = [name for name in ("ours", "fixed", "chain", "random", "paper-order") if result["systems"][name]["points"]]
@@ -307,6 +317,7 @@ BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "entropy": ("entropy_small.json", "atdc entropy-cost", entropy),
     "ablation": ("ablation_small.json", "atdc ablation", ablation),
     "systems": ("compare_small/compare.json", "atdc compare", systems),
+    "bytask": ("compare_small/compare.json", "atdc compare", by_task),
     "order": ("compare_small/compare.json", "atdc compare", order),
     "seeds": ("compare_small/compare.json", "atdc compare", seeds),
     "sweep": ("sweep_small.json", "atdc sweep", sweep),
