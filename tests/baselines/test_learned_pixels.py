@@ -1,7 +1,7 @@
 """Learned pixel codecs: files hold what was coded, cost what they should, and survive damage."""
 
-import contextlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,19 @@ def test_a_reader_decodes_the_symbols_that_were_written(trained: Trained, point:
     assert np.array_equal(trained.decode(data), expected)
 
 
+def test_files_do_not_depend_on_the_number_of_threads(trained: Trained) -> None:
+    threads: list[int] = []
+    hook = trained.networks.hyper_synthesis.register_forward_hook(lambda *_: threads.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        trained.decode(trained.encode(picture(64, 64), 2)[0])
+        assert threads == [1, 1] and torch.get_num_threads() == 2
+    finally:
+        hook.remove()
+        torch.set_num_threads(before)
+
+
 @settings(max_examples=5)
 @given(st.integers(1, 130), st.integers(1, 130), st.integers(0, POINTS - 1))
 def test_real_bits_are_ideal_bits(trained: Trained, rows: int, columns: int, point: int) -> None:
@@ -103,8 +116,8 @@ def test_damaged_bytes_raise_a_typed_error_or_give_a_picture(trained: Trained, d
     cut = data.draw(st.integers(0, len(file)))
     for damaged in (bytes(file), bytes(file[:cut])):
         if len(damaged) > 2 and max(damaged[1:3]) >= 0x80:
-            continue  # large pictures, which cost time; the test below has the largest
-        with contextlib.suppress(BitstreamError):
+            continue  # larger pictures are no different, and take time
+        with suppress(BitstreamError):
             assert trained.decode(damaged).dtype == np.uint8
 
 
@@ -178,11 +191,13 @@ def test_training_rates_are_coded_rates_where_values_are_as_expected() -> None:
     torch.manual_seed(0)
     mean, log_scale = torch.randn(1, 6, 32, 32), torch.rand(1, 6, 32, 32) * 3 - 1
     value = mean + torch.randn_like(mean) * log_scale.exp()
-    training, counting = RatePort(), CountingPort(gaussian_tables())
+    training, telling, counting = RatePort(), RatePort(noise=False), CountingPort(gaussian_tables())
     where = anchors(value)
     decoded = training.code(value, mean, log_scale, where)
     assert torch.allclose(SymbolPort(counting).code(value, mean, log_scale, where), decoded, atol=1.05)
+    telling.code(value, mean, log_scale, where)
     assert float(training.bits) == pytest.approx(counting.bits[0][0], rel=0.01)
+    assert float(telling.bits) == pytest.approx(counting.bits[0][0], rel=0.005)
 
 
 def test_weights_come_back_from_disk(trained: Trained, tmp_path: Path) -> None:

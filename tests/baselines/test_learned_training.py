@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.baselines import elic, learned_training
-from atdc.baselines.learned_training import PixelTraining, fit, random_crops, train_pixel_codec
-from atdc.errors import ArgumentError
+from atdc.baselines.learned_training import PixelTraining, fit, main, random_crops, train_pixel_codec
+from atdc.errors import ArgumentError, DataError
 from atdc.training.run_folder import RunFolder
 
 TINY = elic.ElicConfig(
@@ -105,3 +105,9 @@ def test_crops_fit_pictures_and_networks(side_px: int) -> None:
     pictures = Slopes().targets([0], ("rgb",))["rgb"]
     with pytest.raises(ArgumentError, match="crop"):
         random_crops(pictures, side_px, np.random.default_rng(0))
+
+
+def test_the_command_says_which_rooms_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="rooms"):
+        main(["elic", "small", "--data", str(tmp_path), "--run", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()

@@ -3,15 +3,17 @@
 A file is the point (one byte), rows and columns (LEB128 numbers, up to two bytes each below 16384), and one range-coded
 segment to the end. Everything else that a decoder needs is in the weights.
 
-These rows promise decoding on the machine that encoded, and with as many threads: networks that decide probabilities
-run in float32. A decoder elsewhere may go astray; it then reports a corrupt file, or returns a wrong picture.
+These rows promise decoding on the machine that encoded: networks that decide probabilities run in float32, on one
+thread whatever torch is set to, since on another number of threads sums are rounded differently. A decoder elsewhere
+may go astray; it then reports a corrupt file, or returns a wrong picture.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -109,7 +111,8 @@ class Trained:
         pixels = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)[None] / 255
         pixels = F.pad(pixels, (0, sides[1] - columns, 0, sides[0] - rows), mode="replicate")
         port = WritingPort(self.tables, 1, 1)
-        self.networks.walk(SymbolPort(port), torch.tensor([point]), sides, pixels)
+        with one_thread():
+            self.networks.walk(SymbolPort(port), torch.tensor([point]), sides, pixels)
         head = bytes([point]) + number_bytes(rows) + number_bytes(columns)
         return head + port.finish()[0][0], port.bits[0][0]
 
@@ -130,9 +133,26 @@ class Trained:
             raise CorruptFileError("size", f"{rows} rows, {columns} columns", f"1 … {PIXEL_LIMIT} pixels")
         port = ReadingPort(self.tables)
         port.begin(data[reader.position :], "latents")
-        latent = self.networks.walk(SymbolPort(port), torch.tensor([point]), sides, None)
-        port.end()
-        return as_picture(self.networks.restore(latent)[0, :, :rows, :columns])
+        with one_thread():
+            latent = self.networks.walk(SymbolPort(port), torch.tensor([point]), sides, None)
+            port.end()
+            return as_picture(self.networks.restore(latent)[0, :, :rows, :columns])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch computes on one thread; afterwards on as many as before.
+
+    >>> with one_thread():
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def padded(side_px: int) -> int:

@@ -102,9 +102,9 @@ def random_crops(pictures: Tensor, side_px: int, rng: np.random.Generator) -> Te
     return torch.stack(crops).float() / 255
 
 
-def rate_and_error(networks: PixelCodec, point: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Bits per pixel, from noise, and mean squared error of 0 … 1, each (B,), differentiable."""
-    port = RatePort()
+def rate_and_error(networks: PixelCodec, point: Tensor, pixels: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:
+    """Bits per pixel and mean squared error of 0 … 1, each (B,), differentiable; see :class:`RatePort` for `noise`."""
+    port = RatePort(noise)
     decoded = networks.restore(networks.walk(port, point, (pixels.shape[2], pixels.shape[3]), pixels))
     return torch.as_tensor(port.bits) / pixels[0, 0].numel(), (decoded - pixels).square().mean((1, 2, 3))
 
@@ -123,7 +123,7 @@ def fit(
         device: where torch computes.
 
     Returns:
-        By ``bpp0``, ``psnr0_db``, … rate (from noise) and PSNR of each point.
+        By ``bpp0``, ``psnr0_db``, … rate and PSNR of each point.
     """
     networks.to(device).train()
     weight = rate_weight(settings).to(device) * 255**2
@@ -149,7 +149,7 @@ def fit(
     def validate() -> dict[str, float]:
         figures: dict[str, float] = {}
         for point in range(POINTS):
-            rate_bpp, error = rate_and_error(networks, torch.full((len(seen),), point, device=device), seen)
+            rate_bpp, error = rate_and_error(networks, torch.full((len(seen),), point, device=device), seen, False)
             figures[f"bpp{point}"] = float(rate_bpp.mean())
             figures[f"psnr{point}_db"] = float(-10 * error.log10().mean())
         return figures

@@ -16,8 +16,8 @@ A latent residual prediction adds up to half a quantisation step to each decoded
 Where it differs from the paper: the hyper-latent's density is Gaussian (decision 0001), means are multiples of 1/16,
 and gains make one set of weights serve five rates (the paper trains one per rate).
 
-Rows of this codec promise decoding on the machine that encoded, and with as many threads: networks that decide
-probabilities run in float32.
+Rows of this codec promise decoding on the machine that encoded, and no other: networks that decide probabilities run
+in float32.
 """
 
 from __future__ import annotations
