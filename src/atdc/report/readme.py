@@ -236,9 +236,12 @@ def systems(result: Result) -> Iterable[str]:
         reached = f"{points[0]['utility']:.2f} … {points[-1]['utility']:.2f}"
         yield f"| {system['title']} (`{name}`) | {' | '.join(cells)} | {sizes} | {reached} | {steps} |"
     yield ""
+    reasons: dict[str, list[str]] = {}
     for name, system in result["systems"].items():
         if system["missing"]:
-            yield f"- `{name}`: {system['missing']}."
+            reasons.setdefault(system["missing"], []).append(f"`{name}`")
+    for reason, names in reasons.items():
+        yield f"- {', '.join(names)}: {reason}."
 
 
 def by_task(result: Result) -> Iterable[str]:
