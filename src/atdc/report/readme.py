@@ -277,7 +277,8 @@ def seeds(result: Result) -> Iterable[str]:
         values = [0.0 if name == "independent" else found.get(name)]
         values += [value for system, value in found.items() if system.startswith(f"{name}-seed")]
         known = [value for value in values if value is not None]
-        yield f"- `{name}`: {', '.join(f'{value:+.1f} %' for value in known) or 'not measured'}"
+        count = "one training so far" if len(known) < 2 else f"{len(known)} trainings"
+        yield f"- `{name}`: {', '.join(f'{value:+.1f} %' for value in known) or 'not measured'} ({count})"
 
 
 def sweep(result: Result) -> Iterable[str]:
