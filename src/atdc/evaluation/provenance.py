@@ -9,7 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def provenance(*, seed: int | None = None, weights: str | None = None) -> dict[s
     ['cores', 'cpu', 'system', 'threads']
     """
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command_of(sys.argv),
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": _commit(),
         "seed": seed,
@@ -54,6 +54,17 @@ def provenance(*, seed: int | None = None, weights: str | None = None) -> dict[s
             "system": f"{platform.system()} {platform.machine()}",
         },
     }
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """A command as others would type it: absolute paths, which are this machine's alone, by their last part.
+
+    >>> command_of(["/usr/bin/atdc", "evaluate", "--data", "/mnt/disk 1/rooms", "-o", "results/a.json"])
+    'atdc evaluate --data rooms -o results/a.json'
+    """
+    program, *others = arguments
+    shown = [Path(word).name if Path(word).is_absolute() else word for word in others]
+    return shlex.join([Path(program).name, *shown])
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
