@@ -480,7 +480,7 @@ def _result(
         "anchors": {"zero": figures(anchors[ZERO]), "uncompressed": figures(anchors[UNCOMPRESSED])},
         "systems": systems,
         "bd_rates": [{"system" if key == "setting" else key: value for key, value in row.items()} for row in rows],
-        "best_pixel_codec": _best(rows, pixel_names),
+        "best_pixel_codec": _best(systems, pixel_names),
         "pictures": pictures,
     }
 
@@ -536,14 +536,15 @@ def _point(row: dict[str, Any], objective: Objective | None, elements: int) -> d
     }
 
 
-def _best(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
-    """The pixel codec of fewest bytes at equal U: the one that no other beats."""
-    against = {(row["setting"], row["reference"]): row.get("percent") for row in rows if row["over"] == "U"}
+def _best(systems: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str | None:
+    """The pixel codec of fewest bytes at the utility of uncompressed features, U = 1, between its points."""
+    needed = {}
     for name in names:
-        others = [against.get((other, name)) for other in names if other != name]
-        if any((name, other) in against for other in names) and all(p is None or p > 0 for p in others):
-            return name
-    return None
+        points = sorted(systems[name]["points"], key=lambda point: float(point["utility"]))
+        if points and points[0]["utility"] <= 1 <= points[-1]["utility"]:
+            reached, sizes = ([point[key] for point in points] for key in ("utility", "bytes_mean"))
+            needed[name] = float(np.interp(1.0, reached, np.log(sizes)))
+    return min(needed, key=lambda name: needed[name]) if needed else None
 
 
 def _write_tables(out: Path, result: Mapping[str, Any]) -> None:
