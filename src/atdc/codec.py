@@ -246,10 +246,7 @@ class FeatureCodec:
             return [whole] * len(features)
         limit = self.config.max_parents
         if name == "paper":
-            normalised = self.normalise(features)
-            losses = proxy_losses(self.networks.predictor, normalised, self.pairs).double().numpy()
-            empty = torch.exp(-0.5 * normalised.square().mean((2, 3, 4))).double().numpy()
-            return [search.paper(losses[i], empty[i], limit) for i in range(len(features))]
+            return self.paper_graphs(features, limit)
         costs = self.cost_table(features, quality)
         if name == "codebook":
             chosen = search.codebook_choice(costs, self.book.codebook)
@@ -262,6 +259,15 @@ class FeatureCodec:
         if name == "paper-order":
             return [search.paper_order(table, limit) for table in tables]
         return [search.random_order(table, np.random.default_rng(i), limit) for i, table in enumerate(tables)]
+
+    @torch.no_grad()
+    def paper_graphs(self, features: Tensor, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
+        """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ; features (B, T, C, h, w)."""
+        normalised = self.normalise(features)
+        pairs = candidate_sets(self.task_count, max_parents)
+        losses = proxy_losses(self.networks.predictor, normalised, pairs).double().numpy()
+        empty = torch.exp(-0.5 * normalised.square().mean((2, 3, 4))).double().numpy()
+        return [search.paper(losses[i], empty[i], max_parents, threshold) for i in range(len(features))]
 
     @torch.no_grad()
     def cost_table(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:

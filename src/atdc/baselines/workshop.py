@@ -28,10 +28,9 @@ from atdc.pipeline import Codec
 from atdc.tasks import TASKS
 from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
-from atdc.training.feature_cache import FeatureCache
 from atdc.training.graph_source import GraphSource, MixedGraphs
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import scorer_costs
+from atdc.training.stages import features_of, scorer_costs, start_from_principal_components
 
 
 def wider(base: ModelConfig, factor: float) -> dict[str, int]:
@@ -159,11 +158,7 @@ class Workshop:
     @cached_property
     def features(self) -> dict[str, NormalisedFeatures]:
         """Features of both, every task by itself."""
-        own, run = self.base.feature_codec, RunFolder(self.run, self.recipe)
-        return {
-            split: NormalisedFeatures(FeatureCache(run, split, self.base.networks, rooms), own.mean, own.deviation)
-            for split, rooms in self.rooms.items()
-        }
+        return features_of(RunFolder(self.run, self.recipe), self.base, self.rooms)
 
     @cached_property
     def costs(self) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
@@ -229,11 +224,8 @@ class Workshop:
         twin = EntropyTwin(config, groups)
         if config.predicts:
             networks.predictor.load_state_dict(own.networks.predictor.state_dict())
-        features = dataclasses.replace(self.features["train"], grouping=row.grouping)
-        sample = features.read(np.arange(min(400, len(features))))
-        for group in range(groups):
-            deviation = networks.task(group).start_from_principal_components(sample[:, group])
-            twin.task(group).start_from_deviation(deviation)
+        packed = dataclasses.replace(self.features["train"], grouping=row.grouping)
+        start_from_principal_components(networks, twin, packed)
         return networks, twin
 
     def _train(self, run: RunFolder, recipe: Recipe, row: Row, subject: Subject) -> None:

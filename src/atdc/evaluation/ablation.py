@@ -27,10 +27,9 @@ from atdc.pipeline import Codec, load
 from atdc.tasks import TASKS
 from atdc.training.codec_stage import TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
-from atdc.training.feature_cache import FeatureCache
 from atdc.training.losses import loss_gap, task_loss
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import subject_of
+from atdc.training.stages import features_of, start_from_principal_components, subject_of
 from atdc.training.task_stage import load_targets
 
 KINDS = ("conditional", "plain")
@@ -56,10 +55,7 @@ def run_ablation(
     codec = load(model)
     own = codec.feature_codec
     rooms = {split: RoomsDataset(data, split) for split in ("train", "val")}
-    sets = {
-        split: NormalisedFeatures(FeatureCache(folder, split, codec.networks, rooms[split]), own.mean, own.deviation)
-        for split in rooms
-    }
+    sets = features_of(folder, codec, rooms)
     bounds = torch.tensor(codec.card["loss_bounds"])
     kinds: dict[str, Any] = {}
     for kind in KINDS:
@@ -96,9 +92,7 @@ def _train(
     networks.predictor.load_state_dict(own.networks.predictor.state_dict())
     networks.scorer.load_state_dict(own.networks.scorer.state_dict())
     twin = EntropyTwin(recipe.model, own.task_count)
-    sample = sets["train"].read(np.arange(min(400, len(sets["train"]))))
-    for task in range(own.task_count):
-        twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample[:, task]))
+    start_from_principal_components(networks, twin, sets["train"])
     subject = subject_of(recipe, networks, twin, own.book, sets["train"], sets["val"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     rate = recipe.codec.lr

@@ -255,7 +255,7 @@ def read_records(path: Path) -> dict[float, Records]:
         raise DataError(str(path), f"{error}", "records of a comparison", "delete the file") from error
 
 
-def key_of(entry: Entry, recipe: CompareRecipe, base: Codec, images: int) -> str:
+def key_of(entry: Entry, recipe: CompareRecipe, base: Codec) -> str:
     """Changes when anything does that a system's figures depend on: recipe, weights, images, settings of the row."""
     row, config = entry.row, base.feature_codec.config
     settings: list[Any] = list(entry.points)
@@ -263,7 +263,7 @@ def key_of(entry: Entry, recipe: CompareRecipe, base: Codec, images: int) -> str
         settings = [row.title, dict(row.model(config)), row.grouping.groups, row.further, row.seed, row.effort]
     shared = {name: value for name, value in asdict(recipe).items() if name not in ("seeds", "resamples", "name")}
     said = json.dumps(
-        [VERSION, entry.name, settings, shared, base.feature_codec.fingerprint.hex(), images], sort_keys=True
+        [VERSION, entry.name, settings, shared, base.feature_codec.fingerprint.hex(), recipe.images], sort_keys=True
     )
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
@@ -388,13 +388,13 @@ def run_compare(
     require_images(rooms, settings.images)
     folder = out / "systems"
     folder.mkdir(parents=True, exist_ok=True)
-    anchors = _anchors(folder, shop.base, rooms, settings.images)
+    anchors = _anchors(shop.base, rooms, settings.images)
     for name, entry in known.items():
         if (only and name not in only) or entry.missing or _said(folder, entry, settings, shop) is not None:
             continue
         system, trained = entry.system(shop, train=True)
         said: dict[str, Any] = {
-            "key": key_of(entry, settings, shop.base, settings.images), "name": name, "title": system.title,
+            "key": key_of(entry, settings, shop.base), "name": name, "title": system.title,
             "family": entry.family, "missing": system.missing(),
         }  # fmt: skip
         if said["missing"] is None:
@@ -420,10 +420,10 @@ def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: Workshop) -
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(str(path), f"{error}", "what a system takes, as JSON", "delete the file") from error
-    return said if said["key"] == key_of(entry, settings, shop.base, settings.images) else None
+    return said if said["key"] == key_of(entry, settings, shop.base) else None
 
 
-def _anchors(folder: Path, base: Codec, rooms: LabelledImages, images: int) -> dict[str, Records]:
+def _anchors(base: Codec, rooms: LabelledImages, images: int) -> dict[str, Records]:
     """Both ends of the utility scale."""
     parts: dict[str, list[Records]] = {ZERO: [], UNCOMPRESSED: []}
     for start in range(0, images, _BATCH):

@@ -7,7 +7,7 @@ hardly met, and the result says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,30 +23,12 @@ from atdc.evaluation.evaluate import Objective, measure_answers
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import DEFAULT_DATA, as_input, load_subject, open_rooms, require_images
 from atdc.graph import search
-from atdc.graph.predictability import proxy_losses, score_bits
+from atdc.graph.predictability import score_bits
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import TASK_NAMES
 from atdc.training.losses import loss_gap
 
 _BATCH = 25
-Choose = Callable[[FeatureCodec, Tensor, float], list[TaskGraph]]
-
-
-@torch.no_grad()
-def paper_graphs(codec: FeatureCodec, features: Tensor, max_parents: int, threshold: float) -> list[TaskGraph]:
-    """The paper's graph of each image, for any K and τ.
-
-    Args:
-        codec: with the predictor.
-        features: raw, (B, T, C, h, w).
-        max_parents: K.
-        threshold: τ.
-    """
-    normalised = codec.normalise(features)
-    pairs = search.candidate_sets(codec.task_count, max_parents)
-    losses = proxy_losses(codec.networks.predictor, normalised, pairs).double().numpy()
-    empty = torch.exp(-0.5 * normalised.square().mean((2, 3, 4))).double().numpy()
-    return [search.paper(losses[i], empty[i], max_parents, threshold) for i in range(len(features))]
 
 
 @torch.no_grad()
@@ -114,7 +96,7 @@ def run_sweep(
             targets = {task: decode_stored(task, stored[task]) for task in TASK_NAMES}
             features = subject.features_of(as_input(np.asarray(stored["rgb"], np.uint8)))
             by_image = {
-                name: paper_graphs(codec, features, k, tau) for name, (k, tau) in settings.items() if tau is not None
+                name: codec.paper_graphs(features, k, tau) for name, (k, tau) in settings.items() if tau is not None
             }
             for quality, name in sums:
                 limit = settings[name][0]

@@ -92,10 +92,8 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
 
     pairs = search.candidate_sets(len(TASKS), recipe.model.max_parents)
     networks = CodecNetworks(recipe.model, len(TASKS), pairs)
-    sample = train_set.read(np.arange(min(400, len(train_set))))
     twin = EntropyTwin(recipe.model, len(TASKS))
-    for task in range(len(TASKS)):
-        twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample[:, task]))
+    start_from_principal_components(networks, twin, train_set)
     train_predictor(run, recipe, networks, train_set, val_set)
 
     book = GraphBook.untrained(len(TASKS))
@@ -137,15 +135,31 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     return path
 
 
+def start_from_principal_components(networks: CodecNetworks, twin: EntropyTwin, train: NormalisedFeatures) -> None:
+    """Starts every task's transforms, and what is expected of its latent, from a sample of training features."""
+    sample = train.read(np.arange(min(400, len(train))))
+    for task in range(networks.task_count):
+        twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample[:, task]))
+
+
+def features_of(run: RunFolder, codec: Codec, rooms: Mapping[str, RoomsDataset]) -> dict[str, NormalisedFeatures]:
+    """A trained model's features of some splits, cached in the run folder."""
+    own = codec.feature_codec
+    return {
+        split: NormalisedFeatures(FeatureCache(run, split, codec.networks, data), own.mean, own.deviation)
+        for split, data in rooms.items()
+    }
+
+
 def subject_of(
     recipe: Recipe, networks: CodecNetworks, twin: EntropyTwin, book: GraphBook, train: NormalisedFeatures,
-    val: NormalisedFeatures, mix: Mapping[str, float] | None = None,
+    val: NormalisedFeatures,
 ) -> Subject:  # fmt: skip
-    """A codec with the graphs that its scorer chooses in a mixture of settings, the recipe's unless told otherwise.
+    """A codec with the graphs that its scorer chooses in the recipe's mixture of settings.
 
     Validation images are coded under the mixture's most frequent setting.
     """
-    mix = recipe.codec.graph_mix if mix is None else mix
+    mix = recipe.codec.graph_mix
     usual = {max(mix, key=lambda name: mix[name]): 1.0}
     tasks, limit = networks.task_count, recipe.model.max_parents
     return Subject(
@@ -259,14 +273,10 @@ def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path,
     """
     codec, recipe = load(model), load_recipe(recipe_path)
     own, run = codec.feature_codec, RunFolder(run_path, recipe)
-    train_set, val_set = (
-        NormalisedFeatures(
-            FeatureCache(run, split, codec.networks, RoomsDataset(data_path, split)), own.mean, own.deviation
-        )
-        for split in ("train", "val")
-    )
+    sets = features_of(run, codec, {split: RoomsDataset(data_path, split) for split in ("train", "val")})
+    count = recipe.scorer.final_images
     book = fit_scorer_to_codec(
-        run, recipe, "second", own.networks, own.entropy, train_set, val_set, recipe.scorer.final_images, own.book
+        run, recipe, "second", own.networks, own.entropy, sets["train"], sets["val"], count, own.book
     )
     own.book = book
     codec.card["refitted"] = {"date": datetime.date.today().isoformat(), "from": own.fingerprint.hex()}
