@@ -841,6 +841,65 @@ def sweep(
     _summary("sweep", result, out, quiet)
 
 
+@app.command("entropy-models", rich_help_panel="Measure")
+def entropy_models(
+    ctx: typer.Context,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the comparison.")] = Path(
+        "recipes/compare_small.yaml"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/compare"
+    ),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/entropy_models_small.json"),
+    steps: Annotated[int, typer.Option(help="Training steps of each codec, from the base's weights.")] = 200,
+    count: Count = 60,
+    qualities: Qualities = "1,3,5,7",
+    quiet: Quiet = False,
+) -> None:
+    """What graphs per image earn with a factorised, a hyper-latent and a context entropy model, by measured costs."""
+    from atdc.evaluation.entropy_models import run_entropy_models
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result = run_entropy_models(
+        recipe, run, data, out, steps=steps, count=count, qualities=_numbers(qualities), quiet=quiet
+    )
+    _summary("entropy-models", result, out, quiet)
+
+
+@app.command("add-task", rich_help_panel="Measure")
+def add_task(
+    ctx: typer.Context,
+    model: Model = DEFAULT_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How codecs are trained.")] = Path(
+        "recipes/small.yaml"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/added"
+    ),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/added_task_small.json"),
+    steps: Annotated[int, typer.Option(help="Of the codec of five; the sixth task gets half.")] = 500,
+    count: Count = 100,
+    qualities: Qualities = "1,4,7",
+    quiet: Quiet = False,
+) -> None:
+    """Train a codec of five tasks, add the sixth with all else frozen, and see what changes for the five.
+
+    [bold]Examples[/bold]
+
+        atdc add-task
+        atdc add-task --steps 1500 --count 1000
+    """
+    from atdc.evaluation.added_task import run_added_task
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result = run_added_task(
+        model, recipe, run, data, out, steps=steps, count=count, qualities=_numbers(qualities), quiet=quiet
+    )
+    _summary("add-task", result, out, quiet)
+
+
 @app.command(rich_help_panel="Measure")
 def scaling(
     ctx: typer.Context,

@@ -31,7 +31,6 @@ from atdc.baselines.learned_training import KINDS, train_pixel_codec
 from atdc.baselines.system import FeatureSystem, PixelSystem, System
 from atdc.baselines.workshop import CodedFeatures, Row, Workshop
 from atdc.config import CompareRecipe, load_compare_recipe, load_recipe
-from atdc.data.targets import decode_stored
 from atdc.errors import ArgumentError, DataError
 from atdc.evaluation.evaluate import (
     UNCOMPRESSED,
@@ -48,7 +47,7 @@ from atdc.evaluation.evaluate import (
 )
 from atdc.evaluation.metrics import FloatArray
 from atdc.evaluation.provenance import provenance, write_result
-from atdc.evaluation.subject import LabelledImages, as_input, open_rooms, require_images
+from atdc.evaluation.subject import LabelledImages, as_input, batches, images_at, open_rooms, require_images
 from atdc.files import write_bytes_atomically
 from atdc.pipeline import Codec, load, presented
 from atdc.tasks import TASK_NAMES, TASKS
@@ -63,7 +62,7 @@ SYSTEMS = {"elic": elic.system, "mlic": mlic.system}
 """How learned pixel codecs are loaded."""
 SHOWN = ("ours", "independent", "paper", "joint", "webp", "avif", "vvc_vvenc", "elic", "mlic")
 """Systems whose answers are shown as pictures."""
-_SPAN, _BATCH = 25, 25
+_SPAN = 25
 _PREFIX_IMAGES, _PREFIX_POINT, _PREFIX_UTILITY = 24, 2.0, 0.85
 _PICTURE, _PICTURE_BYTES, _SHOWN = 3, (350, 1600), ("segment_semantic", "normal", "depth_zbuffer", "rgb")
 _UNDERTRAINED_PERCENT = 1.0
@@ -154,15 +153,10 @@ def _tamc(path: Path) -> Entry:
 def measure(system: System, codec: Codec, data: LabelledImages, span: range) -> dict[float, Records]:
     """Codes some images at every point of a system, decodes the bytes, and measures the answers."""
     made: dict[float, list[Records]] = {point: [] for point in system.points}
-    for start in range(span.start, span.stop, _BATCH):
-        indices = list(range(start, min(start + _BATCH, span.stop)))
-        stored = data.targets(indices)
-        originals = np.asarray(stored["rgb"], np.uint8)
-        targets = {task: decode_stored(task, stored[task]) for task in TASK_NAMES}
-        features = codec.features_of(as_input(originals))
+    for batch in batches(codec, data, span):
         for point in system.points:
-            sizes, answered, pictures = received(system, codec, features, originals, point)
-            statistics, loss = measure_answers(codec, answered, targets, pictures)
+            sizes, answered, pictures = received(system, codec, batch.features, batch.pictures, point)
+            statistics, loss = measure_answers(codec, answered, batch.targets, pictures)
             made[point].append(_records(np.array(sizes, np.float64), loss, statistics))
     return {point: Records.joined(parts) for point, parts in made.items()}
 
@@ -197,7 +191,7 @@ def prefix_bytes(system: System, codec: Codec, data: LabelledImages) -> list[flo
     if not isinstance(system, CodedFeatures):
         return None
     order = [TASK_NAMES.index(name) for name in ADDED_IN_ORDER]
-    originals = np.asarray(data.targets(list(range(min(_PREFIX_IMAGES, len(data)))))["rgb"], np.uint8)
+    originals = images_at(data, range(min(_PREFIX_IMAGES, len(data))))
     sums = np.zeros(len(order))
     for picture in originals:
         features = codec.features_of(as_input(picture[None]))
@@ -207,7 +201,7 @@ def prefix_bytes(system: System, codec: Codec, data: LabelledImages) -> list[flo
 
 def drawn(system: System, codec: Codec, data: LabelledImages, draw: Draw) -> list[dict[str, Any]]:
     """Answers of one image at every point, as pictures for the report."""
-    originals = np.asarray(data.targets([_PICTURE])["rgb"], np.uint8)
+    originals = images_at(data, [_PICTURE])
     features, shown = codec.features_of(as_input(originals)), []
     for point in system.points:
         sizes, answered, pictures = received(system, codec, features, originals, point)
@@ -426,12 +420,9 @@ def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: Workshop) -
 def _anchors(base: Codec, rooms: LabelledImages, images: int) -> dict[str, Records]:
     """Both ends of the utility scale."""
     parts: dict[str, list[Records]] = {ZERO: [], UNCOMPRESSED: []}
-    for start in range(0, images, _BATCH):
-        stored = rooms.targets(list(range(start, min(start + _BATCH, images))))
-        targets = {task: decode_stored(task, stored[task]) for task in TASK_NAMES}
-        features = base.features_of(as_input(np.asarray(stored["rgb"], np.uint8)))
+    for batch in batches(base, rooms, range(images)):
         for anchor, made in parts.items():
-            made.append(measure_anchor(base, anchor, features, targets))
+            made.append(measure_anchor(base, anchor, batch.features, batch.targets))
     return {anchor: Records.joined(made) for anchor, made in parts.items()}
 
 

@@ -27,7 +27,6 @@ from tqdm import tqdm
 
 from atdc.codec import DEFAULT_GRAPH, Effort
 from atdc.config import MAX_QUALITY, CodecStage
-from atdc.data.targets import decode_stored
 from atdc.errors import ArgumentError, DataError
 from atdc.evaluation.metrics import MEASURES, FloatArray, utility
 from atdc.evaluation.provenance import provenance, write_result
@@ -36,7 +35,7 @@ from atdc.evaluation.subject import (
     DEFAULT_DATA,
     LabelledImages,
     Subject,
-    as_input,
+    batches,
     load_subject,
     open_rooms,
     require_images,
@@ -286,18 +285,13 @@ def measure_shard(
         batch: images coded at once.
         done: told the number of images after each of ``missing``.
     """
-    parts = [list(span[start : start + batch]) for start in range(0, len(span), batch)]
-    stored = [data.targets(indices) for indices in parts]
-    images = [as_input(np.asarray(one["rgb"], np.uint8)) for one in stored]
-    with torch.no_grad():
-        features = [subject.features_of(batch_images) for batch_images in images]
-    size = (images[0].shape[2], images[0].shape[3])
-    targets = [{task: decode_stored(task, one[task]) for task in TASK_NAMES} for one in stored]
+    parts = list(batches(subject, data, span, batch))
+    size = (parts[0].pictures.shape[2], parts[0].pictures.shape[3])
     for item in missing:
         if isinstance(item, str):
-            made = [measure_anchor(subject, item, *pair) for pair in zip(features, targets, strict=True)]
+            made = [measure_anchor(subject, item, part.features, part.targets) for part in parts]
         else:
-            made = [measure_cell(subject, item, *pair, size) for pair in zip(features, targets, strict=True)]
+            made = [measure_cell(subject, item, part.features, part.targets, size) for part in parts]
         Records.joined(made).write(_record_path(folder, item, span))
         done(len(span))
 

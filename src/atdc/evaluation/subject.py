@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
-from atdc.data.targets import LabelledImages
+from atdc.data.targets import LabelledImages, decode_stored
 from atdc.errors import ArgumentError, DataError
+from atdc.tasks import TASK_NAMES
 
 __all__ = [
-    "DEFAULT_DATA", "LabelledImages", "Subject", "as_input", "features_at", "images_at", "load_subject", "open_rooms",
-    "require_images",
+    "DEFAULT_DATA", "Batch", "LabelledImages", "Subject", "as_input", "batches", "features_at", "images_at",
+    "load_subject", "open_rooms", "require_images",
 ]  # fmt: skip
 
 DEFAULT_DATA = Path("data/rooms")
@@ -88,3 +90,28 @@ def features_at(subject: Subject, data: LabelledImages, indices: Sequence[int]) 
     """Raw features (n, T, C, h, w) of some images."""
     with torch.no_grad():
         return subject.features_of(as_input(images_at(data, indices)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some labelled images with what is measured on them.
+
+    Attributes:
+        pictures: bytes, (n, 3, H, W).
+        features: raw, (n, T, C, h, w).
+        targets: the truth by task, decoded.
+    """
+
+    pictures: NDArray[np.uint8]
+    features: Tensor
+    targets: Mapping[str, Tensor]
+
+
+def batches(subject: Subject, data: LabelledImages, span: range, size: int = 25) -> Iterator[Batch]:
+    """A span of images, a few at a time."""
+    for start in range(span.start, span.stop, size):
+        stored = data.targets(list(range(start, min(start + size, span.stop))))
+        pictures = np.asarray(stored["rgb"], np.uint8)
+        with torch.no_grad():
+            features = subject.features_of(as_input(pictures))
+        yield Batch(pictures, features, {task: decode_stored(task, stored[task]) for task in TASK_NAMES})

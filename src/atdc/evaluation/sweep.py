@@ -17,18 +17,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atdc.codec import FeatureCodec
-from atdc.data.targets import decode_stored
 from atdc.errors import WeightsError
 from atdc.evaluation.evaluate import Objective, measure_answers
 from atdc.evaluation.provenance import provenance, write_result
-from atdc.evaluation.subject import DEFAULT_DATA, as_input, load_subject, open_rooms, require_images
+from atdc.evaluation.subject import DEFAULT_DATA, batches, load_subject, open_rooms, require_images
 from atdc.graph import search
 from atdc.graph.predictability import score_bits
 from atdc.graph.task_graph import TaskGraph
-from atdc.tasks import TASK_NAMES
 from atdc.training.losses import loss_gap
-
-_BATCH = 25
 
 
 @torch.no_grad()
@@ -90,11 +86,8 @@ def run_sweep(
     bounds = torch.from_numpy(objective.bounds)
     gap = loss_gap(bounds).numpy()
     with tqdm(total=count * len(sums), unit="image", desc="sweep", disable=quiet) as bar:
-        for start in range(0, count, _BATCH):
-            indices = list(range(start, min(start + _BATCH, count)))
-            stored = rooms.targets(indices)
-            targets = {task: decode_stored(task, stored[task]) for task in TASK_NAMES}
-            features = subject.features_of(as_input(np.asarray(stored["rgb"], np.uint8)))
+        for batch in batches(subject, rooms, range(count)):
+            features, coded = batch.features, len(batch.features)
             by_image = {
                 name: codec.paper_graphs(features, k, tau) for name, (k, tau) in settings.items() if tau is not None
             }
@@ -102,11 +95,11 @@ def run_sweep(
                 limit = settings[name][0]
                 chosen = by_image.get(name) or exact_graphs(codec, features, quality, limit)
                 encoded = codec.encode_batch(features, quality, chosen)
-                _, loss = measure_answers(subject, codec.decode_batch(encoded.data), targets)
+                _, loss = measure_answers(subject, codec.decode_batch(encoded.data), batch.targets)
                 normalised = ((loss - objective.bounds[1]) / gap).mean(1)
-                sums[quality, name] += (sum(map(len, encoded.data)), float(normalised.sum()), len(indices))
+                sums[quality, name] += (sum(map(len, encoded.data)), float(normalised.sum()), coded)
                 graphs[quality, name] += chosen
-                bar.update(len(indices))
+                bar.update(coded)
     elements = features[0].numel()
     rows = []
     for (quality, name), (size, loss_sum, images) in sums.items():

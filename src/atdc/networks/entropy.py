@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -193,6 +194,26 @@ def integers_of(twin: EntropyTwin, networks: CodecNetworks) -> EntropyModel:
     return EntropyModel(tuple(models), tables, config.factorised)
 
 
+@torch.no_grad()
+def integers_extended(before: EntropyModel, twin: EntropyTwin, networks: CodecNetworks) -> EntropyModel:
+    """The integers of a twin that has tasks more than a model, whose own integers stay as they are.
+
+    The old tasks get rows for their new parents, in the units that they have; a weight beyond those saturates.
+    """
+    fresh, count = integers_of(twin, networks), len(before.tasks)
+    kept = []
+    for task, own in enumerate(before.tasks):
+        first_unit, up_fraction = MEAN_BITS + int(own.fractions[0]), int(own.fractions[1])
+        parents = _weight(_array(twin.task(task).parents)[count:], up_fraction)
+        bias = _fixed(_array(twin.task(task).parent_bias)[count:], first_unit)
+        kept.append(
+            replace(
+                own, parents=np.concatenate([own.parents, parents]), parent_bias=np.concatenate([own.parent_bias, bias])
+            )
+        )
+    return replace(fresh, tasks=(*kept, *fresh.tasks[count:]))
+
+
 def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: ModelConfig) -> TaskEntropy:
     steps = torch.arange(MAX_QUALITY * QUALITY_STEPS_PER_UNIT + 1) / QUALITY_STEPS_PER_UNIT
     width, latent = config.hyper_width, config.latent_channels
@@ -243,7 +264,8 @@ def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: Mo
 @torch.no_grad()
 def twin_of(model: EntropyModel, config: ModelConfig) -> EntropyTwin:
     """The float twin of an integer entropy model, to train shipped weights further: the inverse of
-    :func:`integers_of` but for what fixed point rounded away."""
+    :func:`integers_of` but for what fixed point rounded away, and for parents' part in the tables where the config
+    gives them none."""
     twin = EntropyTwin(config, len(model.tasks))
     log_step = math.log(config.scale_max / config.scale_min) / (config.scale_count - 1)
     width = config.hyper_width
@@ -253,11 +275,12 @@ def twin_of(model: EntropyModel, config: ModelConfig) -> EntropyTwin:
         # Constants of whole qualities are the tables' rows; the biases that were added to them stay in them.
         _fill(task.first.weight, (own.first * first).transpose(3, 2, 0, 1))
         _fill(task.quality.rows, own.first_bias[::QUALITY_STEPS_PER_UNIT] * (first * mean))
-        _fill(task.parent_bias, own.parent_bias * (first * mean))
         rearranged = (own.up * up).reshape(1, 1, width, 4, width).transpose(0, 1, 2, 4, 3)
         _fill(task.up.weight, rearranged.reshape(1, 1, width, 4 * width).transpose(3, 2, 0, 1))
         _fill(task.up.bias, (own.up_bias * (up * activation)).reshape(4, width).T.ravel())
-        _fill(task.parents, own.parents * up)
+        if config.informs:
+            _fill(task.parent_bias, own.parent_bias * (first * mean))
+            _fill(task.parents, own.parents * up)
         last = np.concatenate([own.last_mean * means, own.last_scale * (counts * log_step)], -1)
         _fill(task.last.weight, last.transpose(3, 2, 0, 1))
         log_scale = own.last_scale_bias * (counts * activation * log_step) + math.log(config.scale_min)

@@ -235,12 +235,36 @@ def affinity_tables(result: Result) -> list[Table]:
     return [table, groups]
 
 
+def entropy_models_tables(result: Result) -> list[Table]:
+    """What adapting earns with each entropy model."""
+    table = plain_table("entropy model", ["graphs", "quality", "bytes", "task loss"])
+    gains = plain_table("bytes of adaptive graphs", ["against", "%"])
+    for name, model in result["models"].items():
+        for row in model["points"]:
+            table.add_row(name, row["graphs"], f"{row['quality']:g}", f"{row['bytes']:,.0f}", f"{row['task_loss']:.4f}")
+        for reference, row in model["adaptive_against"].items():
+            gains.add_row(name, reference, _number(row.get("percent", "refused"), "+.1f"))
+    return [table, gains]
+
+
+def added_task_tables(result: Result) -> list[Table]:
+    """Bytes and losses of each task before and after another was added."""
+    tasks = list(result["rows"][-1]["losses"])
+    table = plain_table("coding", ["quality", "bytes", *tasks])
+    for row in result["rows"]:
+        losses = [_number(row["losses"].get(task), ".4f") for task in tasks]
+        table.add_row(row["coding"], f"{row['quality']:g}", f"{row['bytes']:,.0f}", *losses)
+    return [table]
+
+
 SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "ablation": ablation_tables,
+    "add-task": added_task_tables,
     "affinity": affinity_tables,
     "bench": bench_tables,
     "compare": comparison_tables,
     "entropy-cost": entropy_cost_tables,
+    "entropy-models": entropy_models_tables,
     "evaluate": evaluation_tables,
     "fuzz": fuzz_tables,
     "premise": premise_tables,

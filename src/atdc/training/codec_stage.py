@@ -172,7 +172,8 @@ def train_codec(
     settings, networks, train = recipe.codec, subject.networks, subject.train
     groups = train.groups
     networks.scorer.requires_grad_(False)
-    task_count, group_of = len(TASKS), [groups.of_task(task) for task in range(len(TASKS))]
+    task_count = len(train.mean)
+    group_of = [groups.of_task(task) for task in range(task_count)]
 
     def terms(features: Tensor, graphs: list[TaskGraph], quality: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Bits per feature element (B,), squared errors per feature element of all tasks (B, groups), proxy losses,

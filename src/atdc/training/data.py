@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.coding.grouping import Grouping
-from atdc.training.feature_cache import FeatureCache
+
+
+class RawFeatures(Protocol):
+    """Features of a split, as task networks left them."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: NDArray[np.int64]) -> Tensor:
+        """Of some images, float32 (n, T, C, h, w)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class NormalisedFeatures:
         grouping: tasks that the codec takes as one; none by default.
     """
 
-    cache: FeatureCache
+    cache: RawFeatures
     mean: Tensor
     deviation: Tensor
     grouping: Grouping | None = None

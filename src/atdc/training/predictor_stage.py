@@ -39,9 +39,8 @@ def train_predictor(
         losses = []
         for child in range(tasks):
             mask = random_parent_mask(rng, len(features), child, tasks)
-            with torch.autocast("cpu", torch.bfloat16):
-                mean, log_variance = predictor(child, torch.einsum("bt,btchw->bchw", mask, shares.float()), mask)
-            losses.append(proxy_loss(mean.float(), log_variance.float(), features[:, child]).mean())
+            mean, log_variance = predictor(child, torch.einsum("bt,btchw->bchw", mask, shares), mask)
+            losses.append(proxy_loss(mean, log_variance, features[:, child]).mean())
         return torch.stack(losses).mean()
 
     def prepare(draw: Draw) -> tuple[Tensor, np.random.Generator]:

@@ -1,0 +1,165 @@
+"""`atdc entropy-models`: what adapting graphs to images earns when tables know little, and when they know much.
+
+Three codecs of the same transforms and predictor, trained equally long from the same weights: one density for each
+latent channel (factorised), a hyper-latent, and a hyper-latent with parents' context. Each has graphs by its own costs:
+every image is coded from every parent set, so no scorer stands between. *Adaptive* is the cheapest graph of each image
+by those costs, an upper bound of what a choice made before coding can save; *fixed* the cheapest for the mean of
+validation images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from atdc.baselines.workshop import Row, Workshop
+from atdc.codec import FeatureCodec
+from atdc.errors import ArgumentError
+from atdc.evaluation.compare import Place
+from atdc.evaluation.evaluate import Objective, measure_answers
+from atdc.evaluation.provenance import provenance, write_result
+from atdc.evaluation.rate_distortion import bd_rate
+from atdc.evaluation.subject import batches, open_rooms, require_images
+from atdc.graph import search
+from atdc.graph.task_graph import TaskGraph
+from atdc.training.losses import loss_gap
+
+MODELS: dict[str, dict[str, Any]] = {
+    "factorised": {"parents": "prediction", "factorised": "all"},
+    "hyperprior": {"parents": "prediction"},
+    "context": {},
+}
+"""Settings of each codec that differ from the base's."""
+CHOICES = ("adaptive", "fixed", "independent")
+
+
+def row(name: str) -> Row:
+    """How a codec is made: from the base's weights, trained further on the base's mixture of graphs."""
+    return Row(
+        f"entropy-{name}", name,
+        choose=lambda codec, features, quality: [TaskGraph.independent(codec.task_count)] * len(features),
+        graphs=lambda shop, split: shop.mixed(split, shop.recipe.codec.graph_mix),
+        model=lambda base: MODELS[name],
+    )  # fmt: skip
+
+
+def run_entropy_models(
+    recipe: Path,
+    run: Path,
+    data: Path,
+    out: Path,
+    *,
+    steps: int = 200,
+    count: int = 60,
+    qualities: Sequence[float] = (1, 3, 5, 7),
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Trains the three codecs as far as they are not yet, measures them, and writes the result.
+
+    Args:
+        recipe: of a comparison; says base, learning rate and batch.
+        run: the comparison's folder of checkpoints and features.
+        data: rendered rooms.
+        out: the result, JSON.
+        steps: of training, for each codec.
+        count: test images, and validation images that fixed graphs are chosen on.
+        qualities: whole numbers.
+        quiet: no progress bar.
+    """
+    shop = Place(recipe, data, run / "whole", quick=False).shop()
+    if steps % shop.budget.per_epoch or steps < shop.budget.per_epoch:
+        raise ArgumentError("steps", str(steps), f"a multiple of {shop.budget.per_epoch}")
+    shop.budget = replace(shop.budget, further=steps)
+    rooms = open_rooms(data, "test")
+    require_images(rooms, count)
+    found: dict[str, Any] = {}
+    with tqdm(total=len(MODELS) * len(qualities) * 2 * count, unit="image", desc="costs", disable=quiet) as bar:
+        for name in MODELS:
+            system, trained = shop.make(row(name))
+            parts = list(batches(shop.base, rooms, range(count)))
+            rows = []
+            for quality in qualities:
+                val = shop.features["val"].cache.read(np.arange(count))
+                fixed = _settle(system.codec, val, quality)
+                bar.update(count)
+                sums = {choice: np.zeros(2) for choice in CHOICES}
+                distinct = set()
+                for part in parts:
+                    adaptive = search.exact_batch(
+                        real_costs(system.codec, part.features, quality), system.codec.task_count,
+                        system.codec.config.max_parents,
+                    )  # fmt: skip
+                    distinct |= set(adaptive)
+                    graphs = {
+                        "adaptive": adaptive,
+                        "fixed": [fixed] * len(adaptive),
+                        "independent": [TaskGraph.independent(fixed.size)] * len(adaptive),
+                    }
+                    for choice, chosen in graphs.items():
+                        files = system.codec.encode_batch(part.features, quality, chosen).data
+                        _, loss = measure_answers(shop.base, system.codec.decode_batch(files), part.targets)
+                        sums[choice] += sum(map(len, files)), float(normalised(shop, loss).sum())
+                    bar.update(len(adaptive))
+                for choice, (size, loss_sum) in sums.items():
+                    rows.append(
+                        {"quality": quality, "graphs": choice, "bytes": size / count, "task_loss": loss_sum / count}
+                        | ({"distinct": len(distinct)} if choice == "adaptive" else {})
+                    )
+            compared = {reference: _compared(rows, reference) for reference in CHOICES[1:]}
+            found[name] = {"settings": MODELS[name], "trained": trained, "points": rows, "adaptive_against": compared}
+    result = {
+        "what": "Bytes at equal task loss of graphs chosen per image by what they really cost, against the best single "
+        "graph and against independent coding, for three entropy models. Negative: fewer.",
+        "provenance": provenance(seed=0, weights=shop.base.feature_codec.fingerprint.hex()),
+        "data": {"name": "rooms", "split": "test", "images": count},
+        "models": found,
+    }
+    write_result(out, result)
+    return result
+
+
+def real_costs(codec: FeatureCodec, features: Tensor, quality: float) -> NDArray[np.float64]:
+    """Bits and squared error at the exchange rate of each pair, (B, P), from coding it."""
+    bits, errors = codec.pair_costs(features, quality)
+    weights = codec.rates_of_exchange(quality)[[child for child, _ in codec.pairs]]
+    costs: NDArray[np.float64] = bits + weights * errors
+    return costs
+
+
+def _settle(codec: FeatureCodec, features: Tensor, quality: float) -> TaskGraph:
+    """The cheapest single graph; the codec takes parents as decoded along it from here on."""
+    costs, level = real_costs(codec, features, quality).mean(0), int(quality)
+    limit = codec.config.max_parents
+    fixed = search.fixed(search.ScoreTable.of(codec.task_count, costs, limit), limit)
+    graphs = tuple(fixed if place == level else graph for place, graph in enumerate(codec.book.fixed))
+    codec.book = replace(codec.book, fixed=graphs)
+    return fixed
+
+
+def normalised(shop: Workshop, loss: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Losses (B, T) to their normalised mean over tasks, (B,)."""
+    bounds = torch.tensor(Objective.of(shop.base.card).bounds)
+    mean: NDArray[np.float64] = ((loss - bounds[1].numpy()) / loss_gap(bounds).numpy()).mean(1)
+    return mean
+
+
+def _compared(rows: Sequence[dict[str, Any]], reference: str) -> dict[str, Any]:
+    """Bytes at equal task loss, in percent."""
+    curves = {
+        choice: ([r["bytes"] for r in rows if r["graphs"] == choice],
+                 [-r["task_loss"] for r in rows if r["graphs"] == choice])
+        for choice in ("adaptive", reference)
+    }  # fmt: skip
+    try:
+        found = bd_rate(*curves[reference], *curves["adaptive"])
+    except ArgumentError as error:
+        return {"refused": str(error)}
+    return {"percent": found.percent, "overlap": found.overlap, "monotone": found.monotone}

@@ -1,0 +1,196 @@
+"""A task more for a trained codec: everything that it had stays as it is, so its files stay readable.
+
+Whatever the codec knows of its first tasks is frozen, weights and integers: the predictor's hidden layers, every old
+task's transforms and probability tables. What is trained did not exist before: the new task's transforms and tables, and
+its pairs in the predictor and in the tables of others, as in the paper's test of scalability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from atdc.codec import FeatureCodec
+from atdc.config import MAX_QUALITY, Recipe
+from atdc.graph import search
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.predictability import score_bits
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.entropy import EntropyTwin, integers_extended, integers_of
+from atdc.training.codec_stage import Objective, Subject, train_codec
+from atdc.training.data import NormalisedFeatures, RawFeatures
+from atdc.training.graph_source import GraphsByImage
+from atdc.training.predictor_stage import train_predictor
+from atdc.training.run_folder import RunFolder
+from atdc.training.stages import copy_of, start_from_principal_components
+
+Sets = Mapping[str, NormalisedFeatures]
+Goals = Mapping[str, Objective]
+
+
+@dataclass(frozen=True)
+class FirstTasks:
+    """Features of the first tasks alone.
+
+    Attributes:
+        whole: features of all.
+        count: of tasks.
+    """
+
+    whole: RawFeatures
+    count: int
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def read(self, indices: NDArray[np.int64]) -> Tensor:
+        """Raw features of some images, (n, count, C, h, w)."""
+        return self.whole.read(indices)[:, : self.count]
+
+
+def first_of(sets: Sets, count: int) -> dict[str, NormalisedFeatures]:
+    """The first tasks' features of some splits."""
+    return {
+        split: NormalisedFeatures(FirstTasks(own.cache, count), own.mean[:count], own.deviation[:count])
+        for split, own in sets.items()
+    }
+
+
+def best_by_predictor(networks: CodecNetworks, features: Tensor, level: int) -> list[TaskGraph]:
+    """The cheapest graph of each image by the predictor's score in bits; normalised features (B, T, C, h, w)."""
+    limit, tasks = networks.config.max_parents, networks.task_count
+    distortion = torch.from_numpy(GraphBook.untrained(tasks).distortion[[level]])
+    scores = score_bits(networks.predictor, features, search.candidate_sets(tasks, limit), distortion)[:, 0]
+    return search.exact_batch(scores.double().numpy(), tasks, limit)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A codec between trainings.
+
+    Attributes:
+        networks: predictor and transforms.
+        twin: entropy parameters in floating point.
+        codec: the same with integers, to code with.
+    """
+
+    networks: CodecNetworks
+    twin: EntropyTwin
+    codec: FeatureCodec
+
+
+def train_from_nothing(
+    run: RunFolder, recipe: Recipe, sets: Sets, goals: Goals, names: tuple[str, ...], steps: int
+) -> Trained:
+    """A codec of some tasks: predictor, `steps // 2` steps on features alone, `steps` on rate and objective."""
+    torch.manual_seed(recipe.seed)
+    networks = CodecNetworks(recipe.model, len(names), search.candidate_sets(len(names), recipe.model.max_parents))
+    twin = EntropyTwin(recipe.model, len(names))
+    start_from_principal_components(networks, twin, sets["train"])
+    _train(run, recipe, networks, twin, sets, goals, steps)
+    mean, deviation = sets["train"].mean, sets["train"].deviation
+    integers = integers_of(twin, networks)
+    book = GraphBook.untrained(len(names))
+    return Trained(networks, twin, FeatureCodec(copy_of(networks), integers, names, mean, deviation, book))
+
+
+def add_task(
+    run: RunFolder, recipe: Recipe, before: Trained, sets: Sets, goals: Goals, names: tuple[str, ...], steps: int
+) -> Trained:
+    """A codec of one task more, trained as :func:`train_from_nothing` does, with all that `before` has frozen.
+
+    Args:
+        run: a folder of its own.
+        recipe: how it is trained.
+        before: of all tasks but the last; stays as it is.
+        sets: features of all tasks.
+        goals: of all tasks.
+        names: of all tasks.
+        steps: of training.
+    """
+    torch.manual_seed(recipe.seed)
+    new = len(names) - 1
+    networks = CodecNetworks(recipe.model, len(names), search.candidate_sets(len(names), recipe.model.max_parents))
+    twin = EntropyTwin(recipe.model, len(names))
+    sample = sets["train"].read(np.arange(min(400, len(sets["train"]))))[:, new]
+    twin.task(new).start_from_deviation(networks.task(new).start_from_principal_components(sample))
+    adopt(networks, before.networks)
+    adopt(twin, before.twin)
+    _train(run, recipe, networks, twin, sets, goals, steps)
+    integers = integers_extended(before.codec.entropy, twin, networks)
+    mean, deviation = sets["train"].mean, sets["train"].deviation
+    book = GraphBook.untrained(len(names))
+    return Trained(networks, twin, FeatureCodec(copy_of(networks), integers, names, mean, deviation, book))
+
+
+@torch.no_grad()
+def adopt(larger: nn.Module, smaller: nn.Module) -> None:
+    """Copies a module of fewer tasks into one of more, and freezes what was copied.
+
+    A parameter that has rows for tasks keeps its new rows trainable. The scorer belongs to one number of tasks and is
+    left alone.
+    """
+    old = dict(smaller.named_parameters())
+    for name, parameter in larger.named_parameters():
+        if name not in old or name.startswith("scorer."):
+            continue
+        known = tuple(slice(size) for size in old[name].shape)
+        parameter[known] = old[name]
+        if parameter.shape == old[name].shape:
+            parameter.requires_grad_(False)
+        else:
+            parameter.register_hook(_without(known))  # type: ignore[no-untyped-call]
+
+
+def _without(known: tuple[slice, ...]) -> Callable[[Tensor], Tensor]:
+    def hook(gradient: Tensor) -> Tensor:
+        kept = gradient.clone()
+        kept[known] = 0
+        return kept
+
+    return hook
+
+
+def first_tasks(codec: FeatureCodec, count: int, fingerprint: bytes) -> FeatureCodec:
+    """The codec of the first tasks that is inside a codec of more: what reads files from before a task was added."""
+    config = codec.config
+    networks = CodecNetworks(config, count, search.candidate_sets(count, config.max_parents))
+    whole = codec.networks.state_dict()
+    part = {
+        name: value if name.startswith("scorer.") else whole[name][tuple(slice(size) for size in value.shape)]
+        for name, value in networks.state_dict().items()
+    }
+    networks.load_state_dict(part)
+    tasks = [
+        replace(task, parents=task.parents[:count], parent_bias=task.parent_bias[:count])
+        for task in codec.entropy.tasks[:count]
+    ]
+    entropy = replace(codec.entropy, tasks=tuple(tasks))
+    names, book = codec.task_names[:count], GraphBook.untrained(count)
+    return FeatureCodec(networks, entropy, names, codec.mean[:count], codec.deviation[:count], book, fingerprint)
+
+
+def _train(
+    run: RunFolder, recipe: Recipe, networks: CodecNetworks, twin: EntropyTwin, sets: Sets, goals: Goals, steps: int
+) -> None:
+    train_predictor(run, recipe, networks, sets["train"], sets["val"])
+    frozen = copy_of(networks).eval()
+
+    def graph_of(split: str) -> GraphsByImage:
+        def of(image: int) -> TaskGraph:
+            features = sets[split].read(np.array([image]))
+            return best_by_predictor(frozen, features, image % (MAX_QUALITY + 1))[0]
+
+        return GraphsByImage(of)
+
+    subject = Subject(networks, twin, graph_of("train"), graph_of("val"), sets["train"], sets["val"])
+    each = min(steps // 2, 50)
+    rate, end = recipe.codec.lr, recipe.codec.lr_end
+    train_codec(run, recipe, "warmup", steps // 2 // each, (rate, rate), subject, None, goals["val"], each)
+    train_codec(run, recipe, "codec", steps // each, (rate, end), subject, goals["train"], goals["val"], each)
