@@ -228,6 +228,12 @@ def encode(
             help="Another quality for one task; may be repeated.",
         ),
     ] = None,
+    balanced: Annotated[
+        bool,
+        typer.Option(
+            "--balanced", help="Give each task its own quality: the same mean utility as at -q for all, in fewer bytes."
+        ),
+    ] = False,
     graph: Graph = "codebook",
     effort: Annotated[
         Effort, typer.Option(help="[bold]high[/bold] codes several graphs, keeps the best: slower.")
@@ -249,21 +255,22 @@ def encode(
         atdc encode photo.jpg -o photo.atdc
         atdc encode *.png -o encoded --quality 2
         atdc encode photo.jpg -o out -q 3 --task-quality depth_zbuffer=6 --task-quality rgb=0
+        atdc encode photo.jpg -o out -q 3 --balanced
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
     """
     targets = _targets(images, out)
     single = out.suffix == SUFFIX and not out.is_dir()
-    qualities = dict.fromkeys(TASK_NAMES, quality)
-    for item in task_quality or []:
-        name, _, number = item.partition("=")
-        qualities[name] = float(number)
 
     from atdc.files import write_bytes_atomically
     from atdc.images import read_image
     from atdc.report.answer_files import make_folder
 
     codec = _load(model)
+    qualities = codec.balanced(quality) if balanced else dict.fromkeys(TASK_NAMES, quality)
+    for item in task_quality or []:
+        name, _, number = item.partition("=")
+        qualities[name] = float(number)
     make_folder(out.parent if single else out)
 
     def work(path: Path) -> _Coded:
@@ -589,6 +596,30 @@ def refit(
     from atdc.training.stages import refit as refit_weights
 
     _out.print(f"written: {escape(str(refit_weights(model, recipe, run, data, out)))}")
+
+
+@app.command(rich_help_panel="Make the weights")
+def balance(
+    ctx: typer.Context,
+    model: Model = DEFAULT_MODEL,
+    data: Data = Path("data/rooms"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="By default beside the weights, for `encode`.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="Validation images.")] = 300,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what quality of each task reaches the same mean utility in the fewest bytes: for `encode --balanced`.
+
+    [bold]Examples[/bold]
+
+        atdc balance --model runs/small/small.safetensors
+    """
+    from atdc.evaluation.balance import run_balance
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result, path = run_balance(model, data, out, count=count, quiet=quiet)
+    _summary("balance", result, path, quiet)
 
 
 @app.command(rich_help_panel="Measure")

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from atdc.balance import Balance
 from atdc.bitstream.container import PIXEL_LIMIT
 from atdc.bitstream.sources import Source
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile
@@ -64,6 +65,7 @@ class Codec:
     """The whole main job: an image in, one small file out, six answers back.
 
     Attributes:
+        path: of the weights file it was loaded from.
         tile_positions: side of the tiles in which larger pictures are seen, in feature positions.
 
     >>> codec = load("small")
@@ -74,7 +76,10 @@ class Codec:
     (40, 60)
     """
 
-    def __init__(self, networks: TaskNetworks, feature_codec: FeatureCodec, card: Mapping[str, Any]) -> None:
+    def __init__(
+        self, networks: TaskNetworks, feature_codec: FeatureCodec, card: Mapping[str, Any], path: Path | None = None
+    ) -> None:
+        self.path = path
         self.networks = networks.channels_last().eval().requires_grad_(False)
         self.feature_codec = feature_codec
         self.card = dict(card)
@@ -202,6 +207,24 @@ class Codec:
         outputs = self.networks.outputs(features, wanted)
         return {TASK_NAMES[task]: output for task, output in zip(wanted, outputs, strict=True)}
 
+    def balanced(self, quality: float) -> dict[str, float]:
+        """The qualities of each task that reach the mean utility of one quality for all in fewer bytes.
+
+        Measured for these weights and kept beside them (:mod:`atdc.balance`); to be given to :meth:`encode`.
+
+        Raises:
+            ArgumentError: not from 0 to 7.
+            WeightsError: none was measured for these weights.
+
+        >>> codec = load("small")
+        >>> sorted(codec.balanced(4)) == sorted(codec.feature_codec.task_names)
+        True
+        """
+        if self.path is None:
+            raise WeightsError("model", "weights in memory", "a weights file with a balance beside it", "save it first")
+        values = Balance.read(self.path, self.feature_codec.fingerprint).at(quality)
+        return dict(zip(self.feature_codec.task_names, values, strict=True))
+
     def qualities(self, quality: float | Mapping[str, float]) -> float | list[float]:
         """One number, or one per task from a mapping; raises :class:`ArgumentError` on an unknown task."""
         if not isinstance(quality, Mapping):
@@ -293,7 +316,7 @@ def _assemble(file: WeightsFile, tensors: dict[str, Tensor]) -> Codec:
         codec_networks, integers.model, names, tensors["feature.mean"], tensors["feature.deviation"], file.book,
         file.fingerprint,
     )  # fmt: skip
-    return Codec(networks, feature_codec, file.header["card"])
+    return Codec(networks, feature_codec, file.header["card"], file.path)
 
 
 def _bytes_tensor(image: ImageLike) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from atdc.baselines.workshop import Row, Workshop, wider
-from atdc.codec import FeatureCodec
+from atdc.codec import FeatureCodec, Quality
 from atdc.coding.grouping import Grouping
 from atdc.config import ModelConfig
 from atdc.graph.task_graph import TaskGraph
@@ -33,7 +33,7 @@ def row() -> Row:
     return Row("joint", "joint, one latent", alone, alone_in_training, model, TOGETHER, further=False)
 
 
-def alone(codec: FeatureCodec, features: Tensor, quality: float) -> Sequence[TaskGraph]:
+def alone(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:
     """One group, no parents."""
     return [TaskGraph.independent(1)] * len(features)
 

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from atdc.baselines.workshop import Row, Workshop
-from atdc.codec import FeatureCodec
+from atdc.codec import FeatureCodec, Quality
 from atdc.config import ModelConfig
 from atdc.graph.task_graph import TaskGraph
 from atdc.training.graph_source import GraphsByImage, GraphSource
@@ -31,7 +31,7 @@ def row() -> Row:
     return Row("paper", "the paper's codec and search", _chosen, _trained, model, further=False)
 
 
-def _chosen(codec: FeatureCodec, features: Tensor, quality: float) -> Sequence[TaskGraph]:
+def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:
     return codec.choose_graphs(features, quality, "paper")
 
 

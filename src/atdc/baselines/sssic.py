@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from atdc.baselines.workshop import Row, Workshop
-from atdc.codec import FeatureCodec
+from atdc.codec import FeatureCodec, Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import LETTERS
 from atdc.training.graph_source import GraphSource, OneGraph
@@ -33,7 +33,7 @@ def row() -> Row:
     return Row("sssic", "SSSIC-style", _chosen, _trained)
 
 
-def _chosen(codec: FeatureCodec, features: Tensor, quality: float) -> Sequence[TaskGraph]:
+def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:
     return [layers()] * len(features)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from atdc.baselines.affinity import best_partition, static_graph
 from atdc.baselines.workshop import Row, Workshop, wider
-from atdc.codec import FeatureCodec
+from atdc.codec import FeatureCodec, Quality
 from atdc.config import ModelConfig
 from atdc.graph.task_graph import TaskGraph
 from atdc.training.graph_source import GraphSource, OneGraph
@@ -42,7 +42,7 @@ def row(affinity: ArrayLike, cost: ArrayLike) -> Row:
     )  # fmt: skip
 
 
-def _chosen(codec: FeatureCodec, features: Tensor, quality: float, graph: TaskGraph) -> Sequence[TaskGraph]:
+def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, graph: TaskGraph) -> Sequence[TaskGraph]:
     return [graph] * len(features)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from atdc.baselines.system import FeatureSystem
-from atdc.codec import Effort, FeatureCodec
+from atdc.codec import Effort, FeatureCodec, Quality
 from atdc.coding.grouping import Grouping
 from atdc.config import Budget, ModelConfig, Recipe
 from atdc.data.rooms import RoomsDataset
@@ -48,8 +48,8 @@ def wider(base: ModelConfig, factor: float) -> dict[str, int]:
     }
 
 
-ChooseGraphs = Callable[[FeatureCodec, Tensor, float], Sequence[TaskGraph]]
-"""A codec, raw features (B, T, C, h, w) and a quality to one graph per image."""
+ChooseGraphs = Callable[[FeatureCodec, Tensor, Quality], Sequence[TaskGraph]]
+"""A codec, raw features (B, T, C, h, w) and a quality, or one of each task, to one graph per image."""
 
 
 class CodedFeatures(FeatureSystem):
@@ -64,15 +64,16 @@ class CodedFeatures(FeatureSystem):
         effort: of the encoder.
         points: qualities.
         settings: what identifies it.
+        quality: what is coded at a point.
     """
 
     def __init__(
         self, name: str, title: str, codec: FeatureCodec, grouping: Grouping, choose: ChooseGraphs, effort: Effort,
-        points: tuple[float, ...], settings: Mapping[str, Any],
+        points: tuple[float, ...], settings: Mapping[str, Any], quality: Callable[[float], Quality],
     ) -> None:  # fmt: skip
         self.name, self.title, self.points = name, title, points
         self.codec, self.grouping = codec, grouping
-        self._choose, self._effort, self._settings = choose, effort, dict(settings)
+        self._choose, self._effort, self._settings, self._quality = choose, effort, dict(settings), quality
 
     def describe(self) -> Mapping[str, Any]:
         """Architecture and graphs."""
@@ -80,8 +81,8 @@ class CodedFeatures(FeatureSystem):
 
     def encode(self, features: Tensor, point: float) -> list[bytes]:
         """Raw features (B, T, C, h, w) to one file per image."""
-        packed = self.grouping.pack(features)
-        return self.codec.encode_batch(packed, point, self._choose(self.codec, packed, point), self._effort).data
+        packed, quality = self.grouping.pack(features), self._quality(point)
+        return self.codec.encode_batch(packed, quality, self._choose(self.codec, packed, quality), self._effort).data
 
     def decode(self, data: Sequence[bytes]) -> Tensor:
         """Raw features (B, T, C, h, w)."""
@@ -95,9 +96,9 @@ class CodedFeatures(FeatureSystem):
             point: quality.
             tasks: wanted.
         """
-        packed = self.grouping.pack(features)
-        graphs = self._choose(self.codec, packed, point)
-        data = self.codec.encode_batch(packed, point, graphs, self._effort, profile="segments").data[0]
+        packed, quality = self.grouping.pack(features), self._quality(point)
+        graphs = self._choose(self.codec, packed, quality)
+        data = self.codec.encode_batch(packed, quality, graphs, self._effort, profile="segments").data[0]
         return self.codec.integers.read(data, sorted({self.grouping.of_task(task) for task in tasks})).bytes_read
 
 
@@ -117,6 +118,7 @@ class Row:
         effort: of its encoder.
         seed: of its training.
         trained_as: name of the row whose training it shares; its own by default.
+        balanced: whether tasks have qualities of their own (:mod:`atdc.balance`), or one for all.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Row:
     effort: Effort = "normal"
     seed: int = 0
     trained_as: str | None = None
+    balanced: bool = False
 
 
 class Workshop:
@@ -210,8 +213,14 @@ class Workshop:
         names = own.task_names if groups == own.task_count else tuple(f"group {place}" for place in range(groups))
         codec = FeatureCodec(networks, integers_of(twin, networks), names, mean, deviation, book, own.fingerprint)
         settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
-        system = CodedFeatures(row.name, row.title, codec, row.grouping, row.choose, row.effort, self.points, settings)
+        system = CodedFeatures(
+            row.name, row.title, codec, row.grouping, row.choose, row.effort, self.points, settings,
+            self._balanced if row.balanced else float,
+        )  # fmt: skip
         return system, self._history(run, row)
+
+    def _balanced(self, point: float) -> list[float]:
+        return list(self.base.balanced(point).values())
 
     def _start(self, row: Row, config: ModelConfig) -> tuple[CodecNetworks, EntropyTwin]:
         own = self.base.feature_codec

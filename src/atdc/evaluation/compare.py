@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from atdc.balance import beside
 from atdc.baselines import elic, graphs, joint, mlic, omni_icm, paper, pixels, sssic, tamc, vvc
 from atdc.baselines.learned_training import KINDS, train_pixel_codec
 from atdc.baselines.system import FeatureSystem, PixelSystem, System
@@ -49,6 +50,7 @@ from atdc.evaluation.metrics import FloatArray
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import LabelledImages, as_input, batches, images_at, open_rooms, require_images
 from atdc.files import write_bytes_atomically
+from atdc.integer_codec import open_weights
 from atdc.pipeline import Codec, load, presented
 from atdc.tasks import TASK_NAMES, TASKS
 
@@ -108,10 +110,14 @@ class Entry:
 
 def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     """All systems by name, in the order of tables."""
-    rows = [graphs.row("codebook"), graphs.row("codebook", high_effort=True)]
+    rows = [graphs.row("codebook"), graphs.row("codebook", high_effort=True), graphs.row("codebook", balanced=True)]
     rows += [graphs.row(setting) for setting in graphs.TITLES if setting != "codebook"]
+    rows.append(graphs.row("independent", balanced=True))
     rows += [paper.row(), sssic.row(), joint.row(), omni_icm.row()]
-    found = [Entry(row.name, "features", row) for row in rows]
+    unbalanced = (
+        None if beside(open_weights(recipe.base).path).exists() else "needs a balance; make it with: atdc balance"
+    )
+    found = [Entry(row.name, "features", row, missing=unbalanced if row.balanced else None) for row in rows]
     found.append(_tamc(Path(recipe.affinity)))
     seeds = range(1, recipe.seeds)
     more = [graphs.row(setting, seed) for setting in ("codebook", "fixed", "independent") for seed in seeds]
@@ -255,6 +261,8 @@ def key_of(entry: Entry, recipe: CompareRecipe, base: Codec) -> str:
     settings: list[Any] = list(entry.points)
     if row is not None:
         settings = [row.title, dict(row.model(config)), row.grouping.groups, row.further, row.seed, row.effort]
+        if row.balanced:
+            settings.append([base.balanced(quality) for quality in recipe.qualities])
     shared = {name: value for name, value in asdict(recipe).items() if name not in ("seeds", "resamples", "name")}
     said = json.dumps(
         [VERSION, entry.name, settings, shared, base.feature_codec.fingerprint.hex(), recipe.images], sort_keys=True

@@ -47,7 +47,8 @@ def graph_statistics(graphs: Sequence[TaskGraph], names: Sequence[str]) -> dict[
         names: of the tasks, by index.
 
     Returns:
-        ``root_share`` by task (an image with several roots counts for each), ``single_root_share``, ``distinct``,
+        ``root_share`` by task (an image with several roots counts for each), ``edge_share`` (child name to parent name
+        to the share of images with that edge), ``single_root_share``, ``distinct``,
         ``top_ten_share`` and ``top_ten`` (graphs in letters with their shares), ``mean_edges``, ``mean_roots``,
         ``mean_depth`` (edges on the longest path) and ``entropy_bits`` of the graph's distribution.
 
@@ -64,6 +65,10 @@ def graph_statistics(graphs: Sequence[TaskGraph], names: Sequence[str]) -> dict[
     return {
         "images": number,
         "root_share": {name: sum(task in graph.roots for graph in graphs) / number for task, name in enumerate(names)},
+        "edge_share": {
+            name: {names[parent]: count / number for parent, count in sorted(parents.items())}
+            for name, parents in zip(names, _parents(graphs), strict=True)
+        },
         "single_root_share": sum(len(graph.roots) == 1 for graph in graphs) / number,
         "distinct": len(frequency),
         "top_ten_share": sum(count for _, count in top) / number,
@@ -73,6 +78,11 @@ def graph_statistics(graphs: Sequence[TaskGraph], names: Sequence[str]) -> dict[
         "mean_depth": float(np.mean([_depth(graph) for graph in graphs])),
         "entropy_bits": float(-(shares * np.log2(shares)).sum()) + 0.0,
     }
+
+
+def _parents(graphs: Sequence[TaskGraph]) -> list[Counter[int]]:
+    """How often each task has each other as a parent."""
+    return [Counter(parent for graph in graphs for parent in graph.parents[task]) for task in range(graphs[0].size)]
 
 
 def _depth(graph: TaskGraph) -> int:

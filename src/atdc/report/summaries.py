@@ -257,10 +257,20 @@ def added_task_tables(result: Result) -> list[Table]:
     return [table]
 
 
+def balance_tables(result: Result) -> list[Table]:
+    """Qualities of each task that stand for one of all."""
+    tasks = list(result["measured"])
+    table = plain_table("quality", tasks)
+    for level, row in result["qualities"].items():
+        table.add_row(level, *(f"{row[task]:g}" for task in tasks))
+    return [table]
+
+
 SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "ablation": ablation_tables,
     "add-task": added_task_tables,
     "affinity": affinity_tables,
+    "balance": balance_tables,
     "bench": bench_tables,
     "compare": comparison_tables,
     "entropy-cost": entropy_cost_tables,

@@ -1,8 +1,8 @@
 """A task more for a trained codec: everything that it had stays as it is, so its files stay readable.
 
 Whatever the codec knows of its first tasks is frozen, weights and integers: the predictor's hidden layers, every old
-task's transforms and probability tables. What is trained did not exist before: the new task's transforms and tables, and
-its pairs in the predictor and in the tables of others, as in the paper's test of scalability.
+task's transforms and probability tables. What is trained did not exist before: the new task's transforms and tables
+and its pairs in the predictor and in the tables of others, as in the paper's test of scalability.
 """
 
 from __future__ import annotations

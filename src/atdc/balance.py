@@ -1,0 +1,122 @@
+"""How much quality each task gets: the same mean utility in fewer bytes than by one quality for all.
+
+At one quality for all tasks, a byte more is worth as much *loss* to each of them, as in training. What answers are
+judged by is another thing (degrees, mIoU, …), and there it is worth more to one task than to another. With measured
+bytes ``B_i(q)`` and utilities ``u_i(q)`` of each task, the qualities that maximise ``Σ_i u_i(q_i)/T − λ·Σ_i B_i(q_i)``
+are the best for the bytes that they take (Everett, 1963); λ is chosen so that the mean utility is that of one quality
+for all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT
+from atdc.errors import ArgumentError, WeightsError
+
+_STEPS = np.arange(MAX_QUALITY * QUALITY_STEPS_PER_UNIT + 1) / QUALITY_STEPS_PER_UNIT
+_LEVELS = np.arange(MAX_QUALITY + 1)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """The qualities of each task that stand for one quality of all.
+
+    Args:
+        qualities: at whole qualities, (8, T), 0 to 7.
+
+    >>> Balance(tuple((float(q), float(q) / 2) for q in range(8))).at(4.5)
+    [4.5, 2.25]
+    """
+
+    qualities: tuple[tuple[float, ...], ...]
+
+    def at(self, quality: float) -> list[float]:
+        """Of each task, linear between whole qualities, in steps of 1/8.
+
+        Raises:
+            ArgumentError: not from 0 to 7.
+        """
+        if not 0 <= quality <= MAX_QUALITY:
+            raise ArgumentError("quality", f"{quality:g}", f"a number from 0 to {MAX_QUALITY}", "try quality 4")
+        rows = np.array(self.qualities)
+        exact = [float(np.interp(quality, _LEVELS, rows[:, task])) for task in range(rows.shape[1])]
+        return [round(value * QUALITY_STEPS_PER_UNIT) / QUALITY_STEPS_PER_UNIT for value in exact]
+
+    @classmethod
+    def read(cls, weights: Path, fingerprint: bytes) -> Balance:
+        """The one that was measured for some weights and is kept beside them.
+
+        Args:
+            weights: their file.
+            fingerprint: theirs.
+
+        Raises:
+            WeightsError: there is none, it is damaged, or it belongs to other weights.
+        """
+        path = beside(weights)
+        try:
+            said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if said["provenance"]["weights"] != fingerprint.hex():
+                raise WeightsError(
+                    str(path), f"a balance of weights {said['provenance']['weights']}", fingerprint.hex(),
+                    "Measure it again with: atdc balance",
+                )  # fmt: skip
+            rows = [said["qualities"][str(level)] for level in range(MAX_QUALITY + 1)]
+            return cls(tuple(tuple(float(value) for value in row.values()) for row in rows))
+        except OSError as error:
+            raise WeightsError(
+                str(path), "no balance", "one that was measured for these weights", "Make it with: atdc balance"
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, WeightsError):
+                raise
+            raise WeightsError(
+                str(path), f"a damaged file ({error})", "a measured balance", "Make it with: atdc balance"
+            ) from error
+
+
+def beside(weights: Path) -> Path:
+    """Where the balance of a weights file is kept."""
+    return weights.with_suffix(".balance.json")
+
+
+def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Balance:
+    """The balance for measured sizes and utilities.
+
+    Args:
+        sizes: of each task at each whole quality, in any unit, (8, T), positive.
+        utilities: likewise.
+
+    Where a better quality was measured to be worse, which is noise, utilities are replaced by their monotone fit.
+
+    >>> levels = np.arange(8)[:, None]
+    >>> cheap, dear = 2.0 ** levels, 8 * 2.0 ** levels
+    >>> found = balanced(np.hstack([cheap, dear]), np.hstack([1 - 2.0 ** -levels] * 2))
+    >>> found.at(3)[0] > 3 > found.at(3)[1]
+    True
+    """
+    tasks = sizes.shape[1]
+    rising = np.stack([isotonic_regression(utilities[:, task]).x for task in range(tasks)], 1)
+    cost = np.exp(np.stack([np.interp(_STEPS, _LEVELS, np.log(sizes[:, task])) for task in range(tasks)], 1))
+    worth = np.stack([np.interp(_STEPS, _LEVELS, rising[:, task]) for task in range(tasks)], 1)
+    slopes = np.geomspace(1e-4, 1e4, 4001) * np.ptp(worth.mean(1)) / np.ptp(cost.sum(1))
+    chosen = np.stack([(worth / tasks - slope * cost).argmax(0) for slope in slopes])
+    every = np.arange(tasks)
+    reached = np.array([worth[row, every].mean() for row in chosen])
+    taken = np.array([cost[row, every].sum() for row in chosen])
+    rows: list[Sequence[float]] = []
+    for level in _LEVELS:
+        goal = rising[level].mean()
+        good = np.flatnonzero(reached >= goal - 1e-9)
+        best = chosen[good[taken[good].argmin()]]
+        rows.append(tuple(float(value) for value in _STEPS[best]))
+    return Balance(tuple(tuple(row) for row in rows))

@@ -1,0 +1,84 @@
+"""`atdc balance`: what each task's bytes and utility are at every quality, and the qualities that follow for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from atdc.balance import balanced, beside
+from atdc.config import MAX_QUALITY
+from atdc.evaluation.evaluate import (
+    UNCOMPRESSED,
+    ZERO,
+    Cell,
+    DataSet,
+    Objective,
+    Records,
+    measure_anchor,
+    measure_cell,
+    point_row,
+)
+from atdc.evaluation.provenance import provenance, write_result
+from atdc.evaluation.subject import batches, load_subject, open_rooms, require_images
+from atdc.integer_codec import open_weights
+from atdc.tasks import TASK_NAMES
+
+
+def run_balance(
+    model: str | Path = "small",
+    data: Path = Path("data/rooms"),
+    out: Path | None = None,
+    *,
+    count: int = 300,
+    quiet: bool = False,
+) -> tuple[dict[str, Any], Path]:
+    """Codes validation images along the fixed graphs at every whole quality, and writes the balance.
+
+    Args:
+        model: name or weights file.
+        data: folder of rooms.
+        out: the result; by default beside the weights, where :meth:`~atdc.pipeline.Codec.balanced` looks for it.
+        count: images.
+        quiet: no progress bar.
+
+    Returns:
+        What was written: per whole quality the qualities of each task, and what was measured; and where.
+    """
+    subject, rooms = load_subject(model), open_rooms(data, "val")
+    require_images(rooms, count)
+    cells = [Cell("fixed", "normal", level) for level in range(MAX_QUALITY + 1)]
+    items: list[Cell | str] = [*cells, ZERO, UNCOMPRESSED]
+    found: dict[Cell | str, list[Records]] = {item: [] for item in items}
+    with tqdm(total=count, unit="image", desc="balance", disable=quiet) as bar:
+        for batch in batches(subject, rooms, range(count)):
+            size = (batch.pictures.shape[2], batch.pictures.shape[3])
+            for anchor in (ZERO, UNCOMPRESSED):
+                found[anchor].append(measure_anchor(subject, anchor, batch.features, batch.targets))
+            for cell in cells:
+                found[cell].append(measure_cell(subject, cell, batch.features, batch.targets, size))
+            bar.update(len(batch.features))
+    records = {item: Records.joined(parts) for item, parts in found.items()}
+    measured = DataSet(records, size[0] * size[1], batch.features[0].numel(), Objective.of(subject.card))
+    rows = [point_row(measured, cell, count)["tasks"] for cell in cells]
+    bits = np.array([[row[task]["ideal_bits"] for task in TASK_NAMES] for row in rows])
+    utilities = np.array([[row[task]["utility"] for task in TASK_NAMES] for row in rows])
+    balance = balanced(bits, utilities)
+    result = {
+        "what": "Qualities of each task that reach the mean utility of one quality for all in the fewest bytes, from "
+        "measured bytes and utilities of each task along the fixed graphs.",
+        "provenance": provenance(weights=subject.feature_codec.fingerprint.hex()),
+        "data": {"name": "rooms", "split": "val", "images": count},
+        "qualities": {
+            str(level): dict(zip(TASK_NAMES, row, strict=True)) for level, row in enumerate(balance.qualities)
+        },
+        "measured": {
+            task: {"bytes": (bits[:, i] / 8).round(2).tolist(), "utility": utilities[:, i].round(5).tolist()}
+            for i, task in enumerate(TASK_NAMES)
+        },
+    }
+    path = out or beside(open_weights(model).path)
+    write_result(path, result)
+    return result, path
