@@ -110,13 +110,15 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     worth = np.stack([np.interp(_STEPS, _LEVELS, rising[:, task]) for task in range(tasks)], 1)
     slopes = np.geomspace(1e-4, 1e4, 4001) * np.ptp(worth.mean(1)) / np.ptp(cost.sum(1))
     chosen = np.stack([(worth / tasks - slope * cost).argmax(0) for slope in slopes])
+    # A slope meets only points of the convex hulls: between two of them, one quality for all may be the better choice.
+    alike = (_LEVELS * QUALITY_STEPS_PER_UNIT)[:, None].repeat(tasks, 1)
+    candidates = np.concatenate([alike, chosen])
     every = np.arange(tasks)
-    reached = np.array([worth[row, every].mean() for row in chosen])
-    taken = np.array([cost[row, every].sum() for row in chosen])
+    reached = np.array([worth[row, every].mean() for row in candidates])
+    taken = np.array([cost[row, every].sum() for row in candidates])
     rows: list[Sequence[float]] = []
     for level in _LEVELS:
-        goal = rising[level].mean()
-        good = np.flatnonzero(reached >= goal - 1e-9)
-        best = chosen[good[taken[good].argmin()]]
+        good = np.flatnonzero(reached >= rising[level].mean() - 1e-9)
+        best = candidates[good[taken[good].argmin()]]
         rows.append(tuple(float(value) for value in _STEPS[best]))
     return Balance(tuple(tuple(row) for row in rows))

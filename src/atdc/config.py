@@ -185,7 +185,7 @@ class Budget:
     codec: int = 1250
     """The base's steps on rate and objective."""
     further: int = 100
-    """Steps of every codec on its own graphs after those."""
+    """Steps of every codec on its own graphs after those; 0 takes the base's codec as it is."""
     lr: float = 2e-4
     """Learning rate at the start of the further steps."""
     per_epoch: int = 50
@@ -201,8 +201,10 @@ class CompareRecipe:
     """Weights whose task networks all systems share, and whose codec, trained on all kinds of graphs, is the start."""
     base_recipe: str = "recipes/small.yaml"
     """How the base's codec was trained; learned feature codecs are trained by the same settings."""
+    data: str = "rooms"
+    """Of which data set: `rooms` or `nyuv2`."""
     images: int = 200
-    """Test rooms."""
+    """How many, from the start of the test split."""
     qualities: tuple[float, ...] = (0, 1, 2, 4, 7)
     """At which feature codecs are measured."""
     affinity: str = "results/affinity_small.json"
@@ -213,6 +215,8 @@ class CompareRecipe:
     """Training steps of the learned pixel codecs."""
     resamples: int = 300
     """Of the bootstrap."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Systems that are measured only when they are named, and why."""
     budget: Budget = field(default_factory=Budget)
 
 

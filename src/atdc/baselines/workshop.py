@@ -182,14 +182,17 @@ class Workshop:
         """The tasks' losses on a split."""
         return TaskLosses(self.base.networks, self.rooms[split], torch.tensor(self.base.card["loss_bounds"]))
 
-    def make(self, row: Row, trained: bool = True) -> tuple[CodedFeatures, dict[str, Any]]:
-        """The row's system, trained as far as it is not yet, and how: steps, seconds, validation curve.
+    def make(self, row: Row, trained: bool = True) -> tuple[CodedFeatures, dict[str, Any] | None]:
+        """The row's system, trained as far as it is not yet, and how: steps, seconds, validation curve; None for the
+        base's codec as it is.
 
         Args:
             row: which.
             trained: False only builds it around whatever checkpoint there is, for a process that measures.
         """
         own = self.base.feature_codec
+        if row.further and not self.budget.further:
+            return self._system(row, own, {}), None
         channels = own.config.feature_channels * row.grouping.largest
         changed = row.model(own.config)
         config = dataclasses.replace(own.config, feature_channels=channels, **changed)
@@ -213,11 +216,13 @@ class Workshop:
         names = own.task_names if groups == own.task_count else tuple(f"group {place}" for place in range(groups))
         codec = FeatureCodec(networks, integers_of(twin, networks), names, mean, deviation, book, own.fingerprint)
         settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
-        system = CodedFeatures(
-            row.name, row.title, codec, row.grouping, row.choose, row.effort, self.points, settings,
-            self._balanced if row.balanced else float,
-        )  # fmt: skip
-        return system, self._history(run, row)
+        return self._system(row, codec, settings), self._history(run, row)
+
+    def _system(self, row: Row, codec: FeatureCodec, settings: Mapping[str, Any]) -> CodedFeatures:
+        quality = self._balanced if row.balanced else float
+        return CodedFeatures(
+            row.name, row.title, codec, row.grouping, row.choose, row.effort, self.points, settings, quality
+        )
 
     def _balanced(self, point: float) -> list[float]:
         return list(self.base.balanced(point).values())

@@ -48,7 +48,7 @@ from atdc.evaluation.evaluate import (
 )
 from atdc.evaluation.metrics import FloatArray
 from atdc.evaluation.provenance import provenance, write_result
-from atdc.evaluation.subject import LabelledImages, as_input, batches, images_at, open_rooms, require_images
+from atdc.evaluation.subject import LabelledImages, as_input, batches, images_at, open_images, require_images
 from atdc.files import write_bytes_atomically
 from atdc.integer_codec import open_weights
 from atdc.pipeline import Codec, load, presented
@@ -64,6 +64,8 @@ SYSTEMS = {"elic": elic.system, "mlic": mlic.system}
 """How learned pixel codecs are loaded."""
 SHOWN = ("ours", "independent", "paper", "joint", "webp", "avif", "vvc_vvenc", "elic", "mlic")
 """Systems whose answers are shown as pictures."""
+_BESIDES = ("name", "seeds", "resamples", "skipped")
+"""Settings of a recipe that change nothing in a system's figures."""
 _SPAN = 25
 _PREFIX_IMAGES, _PREFIX_POINT, _PREFIX_UTILITY = 24, 2.0, 0.85
 _PICTURE, _PICTURE_BYTES, _SHOWN = 3, (350, 1600), ("segment_semantic", "normal", "depth_zbuffer", "rgb")
@@ -263,7 +265,9 @@ def key_of(entry: Entry, recipe: CompareRecipe, base: Codec) -> str:
         settings = [row.title, dict(row.model(config)), row.grouping.groups, row.further, row.seed, row.effort]
         if row.balanced:
             settings.append([base.balanced(quality) for quality in recipe.qualities])
-    shared = {name: value for name, value in asdict(recipe).items() if name not in ("seeds", "resamples", "name")}
+    shared = {name: value for name, value in asdict(recipe).items() if name not in _BESIDES}
+    if shared["data"] == "rooms":
+        del shared["data"]  # what was measured before there was a choice stays valid
     said = json.dumps(
         [VERSION, entry.name, settings, shared, base.feature_codec.fingerprint.hex(), recipe.images], sort_keys=True
     )
@@ -314,7 +318,7 @@ def _start_worker(place: Place, name: str) -> None:
     torch.set_num_threads(1)
     shop = place.shop()
     system, _ = entries(place.settings())[name].system(shop, train=False)
-    _worker = system, shop.base, open_rooms(place.data, "test")
+    _worker = system, shop.base, open_images(place.settings().data, place.data, "test")
 
 
 def _measure_in_worker(span: range) -> dict[float, Records]:
@@ -382,17 +386,18 @@ def run_compare(
     place = Place(recipe, data, run / ("quick" if quick else "whole"), quick)
     settings = place.settings()
     known = entries(settings)
-    for name in only:
-        if name not in known:
-            raise ArgumentError("only", repr(name), f"some of {', '.join(known)}")
+    for where, names in (("only", only), ("skipped", settings.skipped)):
+        if unknown := [name for name in names if name not in known]:
+            raise ArgumentError(where, repr(unknown[0]), f"some of {', '.join(known)}")
     shop = place.shop()
-    rooms = open_rooms(data, "test")
+    rooms = open_images(settings.data, data, "test")
     require_images(rooms, settings.images)
     folder = out / "systems"
     folder.mkdir(parents=True, exist_ok=True)
     anchors = _anchors(shop.base, rooms, settings.images)
     for name, entry in known.items():
-        if (only and name not in only) or entry.missing or _said(folder, entry, settings, shop) is not None:
+        wanted = name in only if only else name not in settings.skipped
+        if not wanted or entry.missing or _said(folder, entry, settings, shop) is not None:
             continue
         system, trained = entry.system(shop, train=True)
         said: dict[str, Any] = {
@@ -446,7 +451,8 @@ def _result(
     for entry in known:
         said = _said(folder, entry, settings, shop)
         if said is None:
-            said = {"title": entry.name, "family": entry.family, "missing": entry.missing or "not run yet"}
+            why = entry.missing or settings.skipped.get(entry.name, "not run yet")
+            said = {"title": entry.name, "family": entry.family, "missing": why}
         systems[entry.name] = {"images": 0, "describe": {}, "trained": None, **said}
         if said["missing"] is None:
             own = read_records(folder / f"{entry.name}.npz")
@@ -470,7 +476,7 @@ def _result(
         "provenance": provenance(seed=0, weights=shop.base.feature_codec.fingerprint.hex()),
         "recipe": asdict(settings),
         "data": {
-            "name": "rooms",
+            "name": settings.data,
             "split": "test",
             "images": settings.images,
             "height": int(height),

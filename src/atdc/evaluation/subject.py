@@ -19,7 +19,7 @@ from atdc.tasks import TASK_NAMES
 
 __all__ = [
     "DEFAULT_DATA", "Batch", "LabelledImages", "Subject", "as_input", "batches", "features_at", "images_at",
-    "load_subject", "open_rooms", "require_images",
+    "load_subject", "open_images", "open_rooms", "require_images",
 ]  # fmt: skip
 
 DEFAULT_DATA = Path("data/rooms")
@@ -66,6 +66,22 @@ def open_rooms(data: Path, split: str) -> LabelledImages:
     if not (data / split / "meta.json").exists():
         materialise(data, split)
     return RoomsDataset(data, split)
+
+
+def open_images(name: str, folder: Path, split: str) -> LabelledImages:
+    """A split of a data set by name, ``rooms`` or ``nyuv2``.
+
+    Raises:
+        ArgumentError: an unknown data set.
+        DataError: the folder does not hold it.
+    """
+    if name == "rooms":
+        return open_rooms(folder, split)
+    if name != "nyuv2":
+        raise ArgumentError("data", repr(name), "rooms or nyuv2")
+    from atdc.data.nyuv2 import NyuV2Dataset
+
+    return NyuV2Dataset(folder, split)
 
 
 def require_images(data: LabelledImages, count: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from atdc.errors import DataError
 from atdc.files import write_bytes_atomically
+from atdc.report.graph_matrix import graph_matrices_svg
 from atdc.tasks import TASKS
 
 Result = Mapping[str, Any]
@@ -308,6 +309,58 @@ def many_tasks(result: Result) -> Iterable[str]:
         yield f"| {tasks} | {size['pairs']:,} | {' | '.join(cells)} |"
 
 
+def low_rates(result: Result) -> Iterable[str]:
+    """Every system's smallest files, and what is left of each task."""
+    smallest = {
+        name: min(system["points"], key=lambda point: float(point["bytes_mean"]))
+        for name, system in result["systems"].items()
+        if system["points"] and "-seed" not in name
+    }
+    yield from _table_head("system", ["bytes", "bpp", "U", *(task.title for task in TASKS)])
+    for name, point in sorted(smallest.items(), key=lambda item: float(item[1]["bytes_mean"])):
+        each = " | ".join(f"{point['tasks'][task.name]['utility']:.2f}" for task in TASKS)
+        cells = f"{point['bytes_mean']:,.0f} | {point['bpp']:.4f} | {point['utility']:.2f}"
+        yield f"| {result['systems'][name]['title']} | {cells} | {each} |"
+
+
+def entropy_models(result: Result) -> Iterable[str]:
+    """What adapting earns by entropy model."""
+    qualities = list(dict.fromkeys(row["quality"] for model in result["models"].values() for row in model["points"]))
+    yield from _table_head(
+        "entropy model",
+        ["adaptive against fixed", "against independent", *(f"bytes at quality {q:g}, adaptive" for q in qualities)],
+    )
+    for name, model in result["models"].items():
+        gains = []
+        for reference in ("fixed", "independent"):
+            percent = model["adaptive_against"][reference].get("percent")
+            gains.append("refused" if percent is None else f"**{percent:+.1f} %**")
+        sizes = [f"{row['bytes']:,.0f}" for row in model["points"] if row["graphs"] == "adaptive"]
+        yield f"| {name} | {' | '.join([*gains, *sizes])} |"
+
+
+def added_task(result: Result) -> Iterable[str]:
+    """What a sixth task changes for the five."""
+    tasks = [task for task in TASKS if task.name in result["rows"][0]["losses"]]
+    new = next(task for task in TASKS if task.name not in result["rows"][0]["losses"])
+    yield from _table_head(
+        "quality, coding",
+        ["bytes", *(f"{task.title}: loss" for task in tasks), "bytes of the five", f"{new.title}: bytes"],
+    )
+    for row in result["rows"]:
+        losses = [f"{row['losses'][task.name]:.4f}" for task in tasks]
+        five = sum(row["ideal_bytes"][task.name] for task in tasks)
+        added = row["ideal_bytes"].get(new.name)
+        cells = [f"{row['bytes']:,.0f}", *losses, f"{five:,.0f}", "–" if added is None else f"{added:,.0f}"]
+        yield f"| {row['quality']:g}, {row['coding']} | {' | '.join(cells)} |"
+    old = result["old_files"]
+    yield ""
+    yield (
+        f"Of {old['files']} files written before, {old['same_integers']} are read to the same integers after; features "
+        f"differ by {old['greatest_difference_of_features']:.1g} at most."
+    )
+
+
 BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "rates": ("evaluate_small.json", "atdc evaluate", rates),
     "points": ("evaluate_small.json", "atdc evaluate", points),
@@ -324,6 +377,9 @@ BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "bytask": ("compare_small/compare.json", "atdc compare", by_task),
     "order": ("compare_small/compare.json", "atdc compare", order),
     "seeds": ("compare_small/compare.json", "atdc compare", seeds),
+    "low": ("compare_small/compare.json", "atdc compare", low_rates),
+    "entropymodels": ("entropy_models_small.json", "atdc entropy-models", entropy_models),
+    "addedtask": ("added_task_small.json", "atdc add-task", added_task),
     "sweep": ("sweep_small.json", "atdc sweep", sweep),
     "manytasks": ("scaling.json", "atdc scaling", many_tasks),
 }
@@ -367,7 +423,7 @@ def _metrics(tasks: Result) -> list[str]:
 
 
 def main() -> None:
-    """Rewrite the blocks of all pages in the current folder from ``results/``."""
+    """Rewrite the blocks of all pages in the current folder from ``results/``, and the picture of the graphs."""
     for name, link in PAGES.items():
         path = Path(name)
         text = path.read_text(encoding="utf-8")
@@ -375,6 +431,8 @@ def main() -> None:
         if filled != text:
             write_bytes_atomically(path, filled.encode())
         print(f"{path}: {'numbers rewritten' if filled != text else 'numbers are up to date'}", file=sys.stderr)
+    statistics = json.loads(Path("results/statistics_small.json").read_text(encoding="utf-8"))
+    write_bytes_atomically(Path("docs/images/graphs.svg"), graph_matrices_svg(statistics).encode())
 
 
 if __name__ == "__main__":

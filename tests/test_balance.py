@@ -1,0 +1,52 @@
+"""Balanced qualities: never worth less than one quality for all, never dearer, and refused where they do not belong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atdc.balance import Balance, balanced, beside
+from atdc.errors import ArgumentError, WeightsError
+
+LEVELS = np.arange(8)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_no_less_utility_in_no_more_bytes(seed: int, tasks: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = np.cumsum(rng.uniform(1, 50, (8, tasks)), 0) * rng.uniform(0.1, 10, tasks)
+    utilities = 1 - np.exp(-np.cumsum(rng.uniform(0.1, 1, (8, tasks)), 0))
+    found = balanced(sizes, utilities)
+    for level in range(8):
+        qualities = np.array(found.at(level))
+        worth = [np.interp(qualities[task], LEVELS, utilities[:, task]) for task in range(tasks)]
+        taken = [np.exp(np.interp(qualities[task], LEVELS, np.log(sizes[:, task]))) for task in range(tasks)]
+        assert np.mean(worth) >= utilities[level].mean() - 1e-9
+        assert np.sum(taken) <= sizes[level].sum() * (1 + 1e-9)
+
+
+def test_a_noisy_dip_is_not_taken_for_a_reason() -> None:
+    utilities = np.linspace(0.5, 1.0, 8)[:, None].repeat(2, 1)
+    utilities[4, 1] = 0.6
+    rows = np.array(balanced(2.0 ** LEVELS[:, None].repeat(2, 1), utilities).qualities)
+    assert (np.diff(rows, axis=0) >= 0).all()
+
+
+def test_a_balance_of_other_weights_is_refused(tmp_path: Path) -> None:
+    weights = tmp_path / "some.safetensors"
+    with pytest.raises(WeightsError, match="atdc balance"):
+        Balance.read(weights, b"abcd")
+    rows = {str(level): {"a": level, "b": 0} for level in range(8)}
+    beside(weights).write_text(json.dumps({"provenance": {"weights": b"abcd".hex()}, "qualities": rows}))
+    assert Balance.read(weights, b"abcd").at(2.5) == [2.5, 0.0]
+    with pytest.raises(WeightsError, match="a balance of weights"):
+        Balance.read(weights, b"efgh")
+    with pytest.raises(ArgumentError):
+        Balance.read(weights, b"abcd").at(8)
+    for damaged in ("{", "[]", '{"provenance": {"weights": "61626364"}, "qualities": {}}'):
+        beside(weights).write_text(damaged)
+        with pytest.raises(WeightsError, match="atdc balance"):
+            Balance.read(weights, b"abcd")
