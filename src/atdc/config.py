@@ -24,14 +24,16 @@ MAX_QUALITY = 7
 class ModelConfig:
     """Everything that fixes the shape of a model's networks. Stored with the weights."""
 
+    architecture: str = "small"
+    """Of the task networks: `small` (ours) or `xception` (the paper's)."""
     feature_channels: int = 32
     """Channels of each task's feature tensor (the paper's Taskonomy networks: 512; ours, small: 32)."""
     stride: int = 16
     """Pixels per feature position, along each axis."""
     encoder_widths: tuple[int, int, int] = (32, 48, 96)
-    """Channels at 1/4, 1/8 and 1/16 of the resolution (ours)."""
+    """Channels at 1/4, 1/8 and 1/16 of the resolution (ours; of `small` only)."""
     head_widths: tuple[int, int, int] = (80, 48, 24)
-    """Channels at 1/16, 1/8 and 1/4 of the resolution (ours)."""
+    """Channels at 1/16, 1/8 and 1/4 of the resolution (ours; of `small` only)."""
     max_parents: int = 2
     """K_max, the most parents a task may have in a searched graph (paper: 2)."""
     predictor_width: int = 96
@@ -81,6 +83,7 @@ class ModelConfig:
 
 
 _CHOICES = {
+    "architecture": ("small", "xception"),
     "residual": ("conditional", "plain"),
     "parents": ("both", "prediction", "context", "none"),
     "factorised": ("none", "roots", "all"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,15 @@ from atdc.config import ModelConfig
 from atdc.networks.encoders import SmallEncoder
 from atdc.networks.heads import SmallHead
 from atdc.networks.tiles import Tile, tiles_of
+from atdc.networks.xception import XceptionEncoder, XceptionHead
 from atdc.tasks import TASKS
+
+Encoder = SmallEncoder | XceptionEncoder
+Head = SmallHead | XceptionHead
+ARCHITECTURES: dict[str, tuple[type[Encoder], type[Head]]] = {
+    "small": (SmallEncoder, SmallHead),
+    "xception": (XceptionEncoder, XceptionHead),
+}
 
 
 class TaskNetworks(nn.Module):
@@ -19,8 +28,9 @@ class TaskNetworks(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.encoders = nn.ModuleList([SmallEncoder(config) for _ in TASKS])
-        self.heads = nn.ModuleList([SmallHead(config, task.out_channels) for task in TASKS])
+        encoder, head = ARCHITECTURES[config.architecture]
+        self.encoders = nn.ModuleList([encoder(config) for _ in TASKS])
+        self.heads = nn.ModuleList([head(config, task.out_channels) for task in TASKS])
 
     def channels_last(self) -> TaskNetworks:
         """Lays weights out channels last, which CPUs and tensor cores convolve fastest."""
@@ -51,8 +61,8 @@ class TaskNetworks(nn.Module):
             side: of a tile, in feature positions.
         """
         features = []
-        for encoder in self.encoders:
-            assert isinstance(encoder, SmallEncoder)
+        for module in self.encoders:
+            encoder = cast(Encoder, module)
             seen: Tensor | None = None
             for tile in tiles_of(rows, columns, side, encoder.halo):
                 image = read(tile).contiguous(memory_format=torch.channels_last)
@@ -72,8 +82,7 @@ class TaskNetworks(nn.Module):
             task: its index.
             side: of a tile, in feature positions.
         """
-        head = self.heads[task]
-        assert isinstance(head, SmallHead)
+        head = cast(Head, self.heads[task])
         seen = head.whole(features[:, task])
         for tile in tiles_of(features.shape[-2], features.shape[-1], side, head.halo):
             outer = seen[..., tile.outer_rows, tile.outer_columns]
