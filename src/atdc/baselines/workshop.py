@@ -238,6 +238,7 @@ class Workshop:
         twin = EntropyTwin(config, groups)
         if config.predicts:
             networks.predictor.load_state_dict(own.networks.predictor.state_dict())
+            networks.scorer.load_state_dict(own.networks.scorer.state_dict())
         packed = dataclasses.replace(self.features["train"], grouping=row.grouping)
         start_from_principal_components(networks, twin, packed)
         return networks, twin

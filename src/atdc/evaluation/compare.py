@@ -113,6 +113,7 @@ class Entry:
 def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     """All systems by name, in the order of tables."""
     rows = [graphs.row("codebook"), graphs.row("codebook", high_effort=True), graphs.row("codebook", balanced=True)]
+    rows.append(graphs.anew())
     rows += [graphs.row(setting) for setting in graphs.TITLES if setting != "codebook"]
     rows.append(graphs.row("independent", balanced=True))
     rows += [paper.row(), sssic.row(), joint.row(), omni_icm.row()]

@@ -1,5 +1,5 @@
-"""The paper's task networks, those of Standley et al. ("Which Tasks Should Be Learned Together in Multi-task Learning?",
-ICML 2020): Xception (Chollet, CVPR 2017) up to its middle flow, and a head of transposed convolutions.
+"""The paper's task networks: Standley et al., "Which Tasks Should Be Learned Together in Multi-task Learning?"
+(ICML 2020). Xception (Chollet, CVPR 2017) up to its middle flow, and a head of transposed convolutions.
 
 ::
 
