@@ -77,6 +77,16 @@ def test_a_killed_run_goes_on_as_if_never_killed(tmp_path: Path) -> None:
     assert torch.equal(whole.weight, resumed.weight)
 
 
+def test_a_run_that_is_older_than_a_setting_goes_on(tmp_path: Path) -> None:
+    RunFolder(tmp_path, Recipe())
+    stored = json.loads((tmp_path / "recipe.json").read_text())
+    del stored["model"]["architecture"], stored["val_count"]
+    (tmp_path / "recipe.json").write_text(json.dumps(stored))
+    RunFolder(tmp_path, Recipe())
+    with pytest.raises(ArgumentError, match="model"):
+        RunFolder(tmp_path, Recipe(model=ModelConfig(architecture="xception")))
+
+
 def test_a_run_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
     RunFolder(tmp_path, Recipe())
     with pytest.raises(ArgumentError, match="seed"):

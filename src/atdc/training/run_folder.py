@@ -34,8 +34,8 @@ class RunFolder:
         settings = dataclasses.asdict(recipe)
         known = path / "recipe.json"
         if known.exists():
-            before = json.loads(known.read_text())
             now = json.loads(json.dumps(settings))
+            before = _completed(json.loads(known.read_text()), recipe)
             if before != now:
                 changed = [key for key in now if before.get(key) != now[key]]
                 raise ArgumentError(
@@ -80,3 +80,18 @@ class RunFolder:
         times = self.read_json("times.json", {})
         times[stage] = round(times.get(stage, 0.0) + seconds, 1)
         self.write_json("times.json", times)
+
+
+def _completed(before: dict[str, Any], recipe: DataclassInstance) -> dict[str, Any]:
+    """Stored settings of a run that may be older than some of them: those had what is now their default."""
+    whole = dict(before)
+    for setting in dataclasses.fields(recipe):
+        value = getattr(recipe, setting.name)
+        if setting.name not in before:
+            made = setting.default_factory
+            default = made() if made is not dataclasses.MISSING else setting.default
+            if default is not dataclasses.MISSING:
+                whole[setting.name] = json.loads(json.dumps(default, default=dataclasses.asdict))
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type) and isinstance(before[setting.name], dict):
+            whole[setting.name] = _completed(before[setting.name], value)
+    return whole
