@@ -599,6 +599,30 @@ def refit(
 
 
 @app.command(rich_help_panel="Make the weights")
+def retrain(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
+    model: Model = DEFAULT_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Settings of codec and scorer.")] = Path(
+        "recipes/small.yaml"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/retrain"
+    ),
+    data: Data = Path("data/rooms"),
+) -> None:
+    """Train a trained model's codec anew, with its task networks and predictor; then its scorer and graphs.
+
+    [bold]Examples[/bold]
+
+        atdc retrain -o better.safetensors
+    """
+    from atdc.training.stages import retrain as retrain_weights
+
+    _out.print(f"written: {escape(str(retrain_weights(model, recipe, run, data, out)))}")
+
+
+@app.command(rich_help_panel="Make the weights")
 def balance(
     ctx: typer.Context,
     model: Model = DEFAULT_MODEL,

@@ -19,7 +19,7 @@ from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import exchange_rates, refit, train
+from atdc.training.stages import exchange_rates, refit, retrain, train
 
 RECIPE = """
 name: tiny
@@ -191,6 +191,23 @@ def test_exchange_rates_are_geometric_and_skip_slopes_of_the_wrong_sign() -> Non
     bits[3] = bits[4] + 5
     bent = exchange_rates(bits, errors)
     assert (np.diff(np.log(bent[:, 0])) > 0).all() and np.log(bent / rates).std() < 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_training_a_codec_anew_keeps_task_networks_and_goes_on_after_a_kill(
+    finished: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    recipe, run, rooms = finished
+    start, out = run / "tiny.safetensors", tmp_path / "new.safetensors"
+    before, after = atdc.load(start), atdc.load(retrain(start, recipe, tmp_path / "run", rooms, out))
+    assert after.card["retrained"]["from"] == before.feature_codec.fingerprint.hex()
+    kept, now = before.networks.state_dict(), after.networks.state_dict()
+    assert all(torch.equal(kept[name], now[name]) for name in kept)
+    old, new = before.feature_codec.networks.state_dict(), after.feature_codec.networks.state_dict()
+    assert not torch.equal(old["transforms.0.block.weight"], new["transforms.0.block.weight"])
+    again = atdc.load(retrain(start, recipe, tmp_path / "run", rooms, tmp_path / "again.safetensors"))
+    assert torch.equal(new["scorer.last.weight"], again.feature_codec.networks.state_dict()["scorer.last.weight"])
 
 
 @pytest.mark.slow

@@ -284,6 +284,46 @@ def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path,
     return out
 
 
+def retrain(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path) -> Path:
+    """Trains the codec of trained weights anew, on the graphs that their scorer chooses; then as :func:`refit`.
+
+    Task networks and predictor stay where they are, so that a change of the codec or of its training takes the codec's
+    share of the time.
+
+    Args:
+        model: name or weights file.
+        recipe_path: settings of the codec and the scorer.
+        run_path: checkpoints; a stopped call goes on.
+        data_path: rendered rooms.
+        out: the new weights file.
+    """
+    codec, recipe = load(model), load_recipe(recipe_path)
+    own, run, settings = codec.feature_codec, RunFolder(run_path, recipe), recipe.codec
+    rooms = {split: RoomsDataset(data_path, split) for split in ("train", "val")}
+    sets = features_of(run, codec, rooms)
+    torch.manual_seed(recipe.seed)
+    networks = CodecNetworks(recipe.model, own.task_count, own.pairs)
+    networks.predictor.load_state_dict(own.networks.predictor.state_dict())
+    networks.scorer.load_state_dict(own.networks.scorer.state_dict())
+    twin = EntropyTwin(recipe.model, own.task_count)
+    start_from_principal_components(networks, twin, sets["train"])
+    bounds = torch.tensor(codec.card["loss_bounds"])
+    goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
+    subject = subject_of(recipe, networks, twin, own.book, sets["train"], sets["val"])
+    train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, val_goal)
+    train_codec(run, recipe, "codec", settings.epochs, (settings.lr, settings.lr_end), subject, goal, val_goal)
+    entropy, count = integers_of(twin, networks), recipe.scorer.final_images
+    book = fit_scorer_to_codec(run, recipe, "second", networks, entropy, sets["train"], sets["val"], count, own.book)
+    card = dict(codec.card)
+    card["retrained"] = {
+        "date": datetime.date.today().isoformat(), "from": own.fingerprint.hex(),
+        "stage_seconds": run.read_json("times.json", {}),
+    }  # fmt: skip
+    new = FeatureCodec(networks, entropy, own.task_names, own.mean, own.deviation, book)
+    Codec(codec.networks, new, card).save(out)
+    return out
+
+
 def copy_of(networks: CodecNetworks) -> CodecNetworks:
     """A copy for coding (the codec switches its networks to evaluation)."""
     pairs = search.candidate_sets(networks.task_count, networks.config.max_parents)
