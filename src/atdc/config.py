@@ -172,6 +172,8 @@ class Recipe:
     seed: int = 0
     train_count: int = 8000
     val_count: int = 500
+    accumulate: int = 1
+    """Parts of each batch (of task networks, predictor, codec) taken one after the other, where memory is too small."""
     model: ModelConfig = field(default_factory=ModelConfig)
     tasks: TaskStage = field(default_factory=TaskStage)
     predictor: PredictorStage = field(default_factory=PredictorStage)

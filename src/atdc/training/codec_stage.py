@@ -245,4 +245,5 @@ def train_codec(
     train_stage(
         run, name, module, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1],
         prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0, steps=steps,
+        accumulate=recipe.accumulate,
     )  # fmt: skip

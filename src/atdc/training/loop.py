@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from atdc.errors import ArgumentError
+from atdc.training import processes
 from atdc.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 Batch = TypeVar("Batch")
 
@@ -63,8 +68,11 @@ def train_stage(
     seed: int = 0,
     weight_decay: float = 0.0,
     clip: float = 1.0,
+    accumulate: int = 1,
 ) -> None:
     """Trains a module's trainable parameters, resuming from the stage's checkpoint if there is one.
+
+    Of several processes (:mod:`atdc.training.processes`) each takes its share of a batch.
 
     Args:
         run: where checkpoints and logs go.
@@ -72,10 +80,15 @@ def train_stage(
         module: what is trained and saved.
         images: how many images an epoch shuffles.
         steps: of an epoch; by default as many as use every image once.
-        prepare: loads a batch; runs in a thread beside the step before.
+        batch: images of a step, in all processes together.
+        prepare: loads a batch, or its part; runs in a thread beside the step before.
         step: returns the loss to minimise and figures for the progress bar.
         validate: figures after each epoch, printed and logged.
         clip: largest norm of the gradient.
+        accumulate: parts of a batch, taken one after the other for a step: where memory is too small for the whole.
+
+    Raises:
+        ArgumentError: a batch that parts and processes cannot share evenly.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -95,55 +108,82 @@ def train_stage(
         if first >= epochs:
             return
         optimiser.load_state_dict(state["optimiser"])
-    log = SummaryWriter(str(run.path / "log" / name))
+    log = SummaryWriter(str(run.path / "log" / name)) if processes.is_first() else None
     loader = ThreadPoolExecutor(1)
     batch = min(batch, images)
+    parts = accumulate * processes.count()
+    if batch % parts:
+        raise ArgumentError("batch", str(batch), f"a multiple of {parts}, the parts that it is cut into")
     per_epoch = images // batch if steps is None else min(steps, images // batch)
     for epoch in range(first, epochs):
         started = time.perf_counter()
         rng = np.random.default_rng([seed, epoch, *name.encode()])
-        torch.manual_seed(int(rng.integers(2**31)))
+        torch.manual_seed(int(rng.integers(2**31)) + processes.rank())
         order = rng.permutation(images)
         shown: dict[str, float] = {}
-        draws = [
-            Draw(np.sort(order[index * batch : (index + 1) * batch]), np.random.default_rng([seed, epoch, index]))
-            for index in range(per_epoch)
-        ]
-        bar = tqdm(range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False, mininterval=2.0)
+        draws = []
+        for index in range(per_epoch):
+            whole = np.sort(order[index * batch : (index + 1) * batch])
+            own = whole[processes.rank() :: processes.count()]
+            for part in range(accumulate):
+                # A single whole batch has the seed that it always had.
+                seeds = [seed, epoch, index] + ([part, processes.rank()] if parts > 1 else [])
+                draws.append(Draw(own[part::accumulate], np.random.default_rng(seeds)))
+        bar = tqdm(
+            range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False, mininterval=2.0,
+            disable=not processes.is_first(),
+        )  # fmt: skip
         coming = loader.submit(prepare, draws[0])
         for index in bar:
             progress = (epoch + index / per_epoch) / epochs
             for group in optimiser.param_groups:
                 group["lr"] = group["share"] * cosine(progress, lr, lr_end)
-            ready = coming.result()
-            if index + 1 < per_epoch:
-                coming = loader.submit(prepare, draws[index + 1])
-            loss, figures = step(ready)
             optimiser.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
+            for part in range(index * accumulate, (index + 1) * accumulate):
+                ready = coming.result()
+                if part + 1 < len(draws):
+                    coming = loader.submit(prepare, draws[part + 1])
+                loss, figures = step(ready)
+                torch.autograd.backward(loss / accumulate)
+                for key, value in figures.items():
+                    shown[key] = value if key not in shown else 0.98 * shown[key] + 0.02 * value
+            processes.average_gradients(parameters)
             norm = nn.utils.clip_grad_norm_(parameters, clip)
             if bool(torch.isfinite(norm)):
                 optimiser.step()
-            for key, value in figures.items():
-                shown[key] = value if key not in shown else 0.98 * shown[key] + 0.02 * value
             if index % 20 == 0:
                 bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items()})
-                for key, value in figures.items():
-                    log.add_scalar(f"train/{key}", value, epoch * per_epoch + index)
-        if validate is not None:
-            measured = validate()
-            for key, value in measured.items():
-                log.add_scalar(f"val/{key}", value, epoch + 1)
-            shown.update({f"val {key}": value for key, value in measured.items()})
-        run.save(name, {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1})
-        seconds = time.perf_counter() - started
-        run.add_time(name, seconds)
-        curve = run.read_json("curves.json", {})
-        curve.setdefault(name, []).append({key: round(value, 6) for key, value in shown.items()})
-        run.write_json("curves.json", curve)
-        tqdm.write(
-            f"{name} epoch {epoch + 1}/{epochs} ({seconds:.0f} s): "
-            + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
-        )
+                if log is not None:
+                    for key, value in figures.items():
+                        log.add_scalar(f"train/{key}", value, epoch * per_epoch + index)
+        processes.average_buffers(module)
+        if log is not None:
+            _finish_epoch(run, name, module, optimiser, (epoch, epochs, started), validate, shown, log)
+        processes.wait()
     loader.shutdown()
-    log.close()
+    if log is not None:
+        log.close()
+
+
+def _finish_epoch(
+    run: RunFolder, name: str, module: nn.Module, optimiser: torch.optim.Optimizer,
+    at: tuple[int, int, float], validate: Callable[[], dict[str, float]] | None, shown: dict[str, float],
+    log: SummaryWriter,
+) -> None:  # fmt: skip
+    """Validates, saves and says what an epoch came to; `at` is the epoch, their number, and when it started."""
+    epoch, epochs, started = at
+    if validate is not None:
+        measured = validate()
+        for key, value in measured.items():
+            log.add_scalar(f"val/{key}", value, epoch + 1)
+        shown.update({f"val {key}": value for key, value in measured.items()})
+    run.save(name, {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1})
+    seconds = time.perf_counter() - started
+    run.add_time(name, seconds)
+    curve = run.read_json("curves.json", {})
+    curve.setdefault(name, []).append({key: round(value, 6) for key, value in shown.items()})
+    run.write_json("curves.json", curve)
+    tqdm.write(
+        f"{name} epoch {epoch + 1}/{epochs} ({seconds:.0f} s): "
+        + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+    )

@@ -62,4 +62,5 @@ def train_predictor(
     train_stage(
         run, "predictor", predictor, images=len(train), epochs=settings.epochs, batch=settings.batch, lr=settings.lr,
         lr_end=settings.lr * 0.02, prepare=prepare, step=step, validate=validate, seed=recipe.seed,
+        accumulate=recipe.accumulate,
     )  # fmt: skip

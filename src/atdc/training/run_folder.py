@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from atdc.errors import ArgumentError, WeightsError
+from atdc.training import processes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,6 +31,7 @@ class RunFolder:
 
     def __init__(self, path: Path, recipe: DataclassInstance) -> None:
         self.path = path
+        processes.join()
         path.mkdir(parents=True, exist_ok=True)
         settings = dataclasses.asdict(recipe)
         known = path / "recipe.json"
@@ -46,9 +48,12 @@ class RunFolder:
             self.write_json("recipe.json", settings)
             versions = {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()}
             self.write_json("versions.json", versions)
+        processes.wait()
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes atomically: a kill leaves the old file or the new one."""
+        """Writes atomically: a kill leaves the old file or the new one. Of several processes the first alone writes."""
+        if not processes.is_first():
+            return
         temporary = self.path / (name + ".tmp")
         temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, self.path / name)
@@ -59,7 +64,9 @@ class RunFolder:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
 
     def save(self, name: str, state: dict[str, Any]) -> None:
-        """Saves tensors and plain values atomically as ``name.pt``."""
+        """Saves tensors and plain values atomically as ``name.pt``; likewise."""
+        if not processes.is_first():
+            return
         temporary = self.path / f"{name}.pt.tmp"
         torch.save(state, temporary)
         os.replace(temporary, self.path / f"{name}.pt")

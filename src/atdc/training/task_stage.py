@@ -145,5 +145,5 @@ def _train(
     train_stage(
         run, name, module, images=len(train), epochs=epochs, batch=settings.batch, lr=settings.lr * lr[0],
         lr_end=settings.lr * lr[1], prepare=prepare, step=step, validate=validate, seed=recipe.seed,
-        weight_decay=settings.weight_decay, clip=20.0,
+        weight_decay=settings.weight_decay, clip=20.0, accumulate=recipe.accumulate,
     )  # fmt: skip

@@ -1,0 +1,77 @@
+"""Training in several processes, started by ``torchrun``: each takes its share of every batch, gradients are averaged.
+
+::
+
+    torchrun --nproc-per-node 2 --no-python atdc train --recipe recipes/small.yaml
+
+One process does everything as if there were no others; of several, the first alone writes. Networks here are walked
+part by part, along graphs that differ from batch to batch; so gradients are averaged after the backward pass, by no
+wrapper around ``forward``. What is no training (features, measured costs, graphs) every process computes for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def join() -> None:
+    """Meets the other processes of a ``torchrun``; does nothing without one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
+
+
+def count() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this one writes files."""
+    return rank() == 0
+
+
+def wait() -> None:
+    """Until all are here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replaces each gradient by its mean over processes; one that a process lacks counts as zeros there."""
+    if count() == 1:
+        return
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        gradients.append(parameter.grad)
+    _average(gradients)
+
+
+@torch.no_grad()
+def average_buffers(module: nn.Module) -> None:
+    """Replaces floating-point buffers (running statistics of normalisations) by their means over processes."""
+    if count() > 1:
+        _average([buffer for buffer in module.buffers() if buffer.is_floating_point()])
+
+
+def _average(tensors: list[Tensor]) -> None:
+    """All in one message."""
+    if not tensors:
+        return
+    flat = torch.cat([tensor.ravel() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= count()
+    for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))

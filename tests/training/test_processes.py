@@ -1,0 +1,81 @@
+"""Several processes, and parts of a batch, train as one process does with the whole."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from atdc.config import Recipe
+from atdc.errors import ArgumentError
+from atdc.training.loop import Draw, train_stage
+from atdc.training.run_folder import RunFolder
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from tests.training.test_processes import trained
+trained(Path(sys.argv[1]))
+"""
+
+
+def trained(folder: Path, accumulate: int = 1, batch: int = 8) -> nn.Sequential:
+    """A stage without chance: what parts of a batch come to is their mean."""
+    torch.manual_seed(0)
+    module, run = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), RunFolder(folder, Recipe())
+    data = torch.from_numpy(np.random.default_rng(1).normal(size=(40, 3)).astype(np.float32))
+
+    def prepare(draw: Draw) -> torch.Tensor:
+        return data[draw.indices]
+
+    def step(batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+        loss = (module(batch) - batch.prod(1, keepdim=True)).square().mean()
+        return loss, {"loss": float(loss.detach())}
+
+    train_stage(
+        run, "toy", module, images=40, epochs=3, batch=batch, lr=0.05, lr_end=0.01, prepare=prepare, step=step,
+        accumulate=accumulate,
+    )  # fmt: skip
+    return module
+
+
+def _same(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_parts_of_a_batch_make_the_step_of_the_whole(tmp_path: Path) -> None:
+    assert _same(trained(tmp_path / "whole"), trained(tmp_path / "parts", accumulate=4))
+    with pytest.raises(ArgumentError, match="multiple of 3"):
+        trained(tmp_path / "uneven", accumulate=3)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "one")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).parents[2]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "two")],
+            cwd=root,
+            env={**os.environ, **place, "RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in started] == [0, 0]
+    state = RunFolder(tmp_path / "two", Recipe()).load("toy")
+    assert state is not None and state["epoch"] == 3
+    both = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    both.load_state_dict(state["module"])
+    assert _same(whole, both)
