@@ -26,6 +26,8 @@ class ModelConfig:
 
     architecture: str = "small"
     """Of the task networks: `small` (ours) or `xception` (the paper's)."""
+    classes: int = 14
+    """Semantic classes (ours 14, Taskonomy 17)."""
     feature_channels: int = 32
     """Channels of each task's feature tensor (the paper's Taskonomy networks: 512; ours, small: 32)."""
     stride: int = 16
@@ -170,8 +172,12 @@ class Recipe:
 
     name: str = "small"
     seed: int = 0
+    data: str = "rooms"
+    """What is learned from: `rooms`, which are rendered, or `taskonomy` or `nyuv2`, which must be there."""
     train_count: int = 8000
+    """Training images; so many are drawn from a data set that is read. Features are kept on disk, two bytes a number."""
     val_count: int = 500
+    """Validation images, likewise."""
     accumulate: int = 1
     """Parts of each batch (of task networks, predictor, codec) taken one after the other, where memory is too small."""
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -13,9 +13,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from atdc.data import export
-from atdc.data.export import SPLIT_TABLE, export_taskonomy
+from atdc.data.export import export_taskonomy
 from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, decode_stored
-from atdc.data.taskonomy import TINY, TaskonomyDataset, TaskonomyStream, file_of, read_split, scaled
+from atdc.data.taskonomy import (
+    SPLIT_TABLE,
+    TINY,
+    TaskonomyDataset,
+    TaskonomyImages,
+    TaskonomyStream,
+    file_of,
+    read_split,
+    scaled,
+)
 from atdc.errors import ArgumentError, DataError, OutputError
 from atdc.tasks import CLASSES, IGNORE_CLASS, TASK_NAMES
 
@@ -242,3 +251,26 @@ def test_a_loader_with_workers_gives_every_view_once_and_the_count_of_damaged_on
     loader = DataLoader(stream, batch_size=2, num_workers=2, multiprocessing_context="spawn")
     pictures = [picture.numpy().tobytes() for batch in loader for picture in batch["rgb"]]
     assert len(pictures) == 8 and len(set(pictures)) == 7 and stream.damaged == 1
+
+
+def test_what_training_reads_is_what_was_exported(tree: Path) -> None:
+    images, made = TaskonomyImages(tree, "train", SIDE), [Made(5, 0), Made(3, 1)]
+    assert len(images) == 8
+    read = images.targets(range(8))
+    for name in STORED_LAYOUT:
+        expected = np.concatenate([own.stored[name] for own in made])
+        if name == "normal":  # measured where depth is
+            expected[np.concatenate([own.stored["depth_zbuffer"] for own in made]).repeat(3, 1) == NO_DEPTH] = NO_NORMAL
+        assert read[name].numpy().dtype == expected.dtype and np.array_equal(read[name].numpy(), expected), name
+    assert list(images.targets([3], ["rgb"])) == ["rgb"]
+
+
+def test_a_damaged_view_is_counted_and_another_read_in_its_place(tree: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file_of(tree, "rgb", "one", 1, 0).write_bytes(b"no picture")
+    images = TaskonomyImages(tree, "train", SIDE)
+    with caplog.at_level(logging.WARNING):
+        read = images.targets([0, 1, 2], ["rgb"])["rgb"]
+    assert images.damaged == 1 and "another view" in caplog.text
+    assert torch.equal(read[1], read[2]) and not torch.equal(read[0], read[1])
+    with pytest.raises(ArgumentError, match="one of"):
+        TaskonomyImages(tree, "other", SIDE)

@@ -10,7 +10,8 @@ from torch import nn
 
 import atdc
 from atdc.config import ModelConfig, Recipe, load_compare_recipe, load_recipe
-from atdc.data.rooms import materialise
+from atdc.data.export import export_taskonomy
+from atdc.data.rooms import RoomsDataset, materialise
 from atdc.errors import ArgumentError, DataError
 from atdc.evaluation.ablation import KINDS, run_ablation
 from atdc.evaluation.entropy_cost import run_entropy_cost
@@ -19,7 +20,7 @@ from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import exchange_rates, refit, retrain, train
+from atdc.training.stages import exchange_rates, refit, retrain, train, training_images
 
 RECIPE = """
 name: tiny
@@ -191,6 +192,24 @@ def test_exchange_rates_are_geometric_and_skip_slopes_of_the_wrong_sign() -> Non
     bits[3] = bits[4] + 5
     bent = exchange_rates(bits, errors)
     assert (np.diff(np.log(bent[:, 0])) > 0).all() and np.log(bent / rates).std() < 0.3
+
+
+def test_training_reads_taskonomy_at_both_sizes(tmp_path: Path) -> None:
+    for split, count in (("train", 5), ("val", 3)):
+        materialise(tmp_path / "rooms", split, count=count, workers=1, size=64)
+        export_taskonomy(RoomsDataset(tmp_path / "rooms", split), tmp_path / "tree", f"made_{split}", split)
+    recipe = Recipe(data="taskonomy", train_count=4, val_count=9)
+    (train, val), (half, _) = training_images(recipe, tmp_path / "tree")
+    assert (len(train), len(val), len(half)) == (4, 3, 4)
+    assert train.targets([0, 3])["rgb"].shape == (2, 3, 256, 256) and half.targets([1])["normal"].shape[-1] == 128
+    assert torch.equal(train.targets([2], ["rgb"])["rgb"], train.targets([0, 2], ["rgb"])["rgb"][1:])
+    with pytest.raises(ArgumentError, match="taskonomy"):
+        training_images(Recipe(data="faces"), tmp_path)
+
+
+def test_the_papers_recipe_is_read() -> None:
+    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / "taskonomy_xception.yaml")
+    assert recipe.model.architecture == "xception" and recipe.predictor.epochs == 20
 
 
 @pytest.mark.slow

@@ -26,15 +26,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from atdc.data.targets import NO_DEPTH, LabelledImages
-from atdc.data.taskonomy import EDGE_CLIP, FULL_SCALE, KEYPOINT_CLIP, NO_DEPTH_RAW, file_of, read_split
+from atdc.data.taskonomy import EDGE_CLIP, FULL_SCALE, KEYPOINT_CLIP, NO_DEPTH_RAW, SPLIT_TABLE, file_of, read_split
 from atdc.errors import ArgumentError, DataError, OutputError
 from atdc.files import write_bytes_atomically
 from atdc.tasks import IGNORE_CLASS, TASK_NAMES
 
-__all__ = ["SPLIT_TABLE", "export_taskonomy", "taskonomy_array"]
-
-SPLIT_TABLE = "train_val_test.csv"
-"""Beside the domains' folders: which building is of which split, in the official form."""
+__all__ = ["export_taskonomy", "taskonomy_array"]
 
 
 def taskonomy_array(task: str, stored: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -19,6 +19,8 @@ depth is never nought. Rooms measure every pixel.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -54,6 +56,36 @@ class LabelledImages(Protocol):
     ) -> dict[str, Tensor]:
         """Stored targets (n, C, H, W) by name, all six if None."""
         ...
+
+
+@dataclass(frozen=True)
+class Some:
+    """Some of a data set's images, drawn once and for all by a seed; all of them where there are no more.
+
+    Args:
+        whole: the data set.
+        count: how many.
+        seed: of the draw.
+    """
+
+    whole: LabelledImages
+    count: int
+    seed: int = 0
+
+    @cached_property
+    def chosen(self) -> NDArray[np.int64]:
+        """Their places in the data set, ascending."""
+        order = np.random.default_rng(self.seed).permutation(len(self.whole))
+        return np.sort(order[: self.count])
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def targets(
+        self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Stored targets (n, C, H, W) by name, all six if None."""
+        return self.whole.targets(self.chosen[np.asarray(indices)], names)
 
 
 def decode_stored(task: str, stored: NDArray[np.integer] | Tensor) -> Tensor:

@@ -47,11 +47,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from atdc.data.targets import NO_DEPTH, NO_NORMAL
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import IGNORE_CLASS, TASK_NAMES
 
 __all__ = [
-    "CLASS_COUNT", "TINY", "Convention", "TaskonomyDataset", "TaskonomyStream", "file_of", "read_split", "scaled",
+    "CLASS_COUNT", "SPLIT_TABLE", "TINY", "Convention", "TaskonomyDataset", "TaskonomyImages", "TaskonomyStream",
+    "file_of", "read_split", "scaled", "stored_again",
 ]  # fmt: skip
 
 Convention: TypeAlias = Literal["standley", "taskbank"]
@@ -64,6 +66,11 @@ FULL_SCALE = 65535
 KEYPOINT_CLIP, EDGE_CLIP = 0.005, 0.08
 """Shares of full scale at which Task Bank targets reach 1."""
 NO_DEPTH_RAW = 65535
+MASKED_DEPTH_RAW = 64500
+"""Depth from here on is none, by the Task Bank."""
+SPLIT_TABLE = "train_val_test.csv"
+"""Beside the domains' folders, where it is not the official Tiny split: which building is of which, in the official
+form."""
 _NEAREST = ("depth_zbuffer", "normal", "segment_semantic")
 
 TINY: dict[str, tuple[str, ...]] = {
@@ -135,7 +142,7 @@ def scaled(task: str, stored: NDArray[np.generic], convention: Convention) -> tu
     values = torch.from_numpy(stored.astype(np.float32))
     if task == "depth_zbuffer":
         if bank:
-            return torch.log1p(values) / math.log(2**16), values < 64500
+            return torch.log1p(values) / math.log(2**16), values < MASKED_DEPTH_RAW
         return (values - 1500) / 1000, values < 8192
     if task == "normal":
         vectors = values / 127.5 - 1
@@ -306,6 +313,89 @@ class TaskonomyStream(IterableDataset[Sample]):
             raise DataError(str(self.data.folder), f"{len(part)} damaged views and no other", "views that can be read")
         for place in range(len(part) - len(whole)):
             yield self.data[whole[place % len(whole)]]
+
+
+class TaskonomyImages:
+    """Views as stored targets of :mod:`atdc.data.targets`, for training: the inverse of :mod:`atdc.data.export`.
+
+    Responses are in shares of the Task Bank's range, which is the usual one; classes count from 0 for the first that is
+    labelled, so networks for Taskonomy have 17. A view that cannot be read is said through ``logging``, counted in
+    :attr:`damaged` and replaced by the next.
+
+    Args:
+        folder: what holds the domains' folders, and the split's table if it is not the official Tiny split.
+        split: ``train``, ``val`` or ``test``.
+        size: side that square pictures are brought to.
+
+    Raises:
+        ArgumentError: an unknown split.
+        DataError: there is not one complete view, or a damaged table.
+    """
+
+    def __init__(self, folder: Path, split: str, size: int = 256) -> None:
+        table = Path(folder) / SPLIT_TABLE
+        splits = read_split(table) if table.exists() else TINY
+        if split not in splits:
+            raise ArgumentError("split", repr(split), f"one of {', '.join(splits)}")
+        self._views = TaskonomyDataset(folder, splits[split], size=size)
+        self.size, self.damaged = size, 0
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def targets(
+        self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Stored targets (n, C, H, W) by name, all six if None.
+
+        Raises:
+            DataError: no view can be read.
+        """
+        wanted = tuple(TASK_NAMES if names is None else names)
+        views = [self._readable(int(index), wanted) for index in indices]
+        return {name: torch.from_numpy(np.stack([view[name] for view in views])) for name in wanted}
+
+    def _readable(self, index: int, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+        for further in range(len(self)):
+            try:
+                return self._view((index + further) % len(self), names)
+            except DataError as error:
+                self.damaged += 1
+                _log.warning("another view in its place: %s", error)
+        raise DataError(str(self._views.folder), f"{len(self)} damaged views and no other", "views that can be read")
+
+    def _view(self, index: int, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+        number, point, view = (int(value) for value in self._views.views[index])
+        building = self._views.buildings[number]
+        needed = dict.fromkeys((*names, *(("depth_zbuffer",) if "normal" in names else ())))
+        read = {
+            task: _resized(task, _read(file_of(self._views.folder, task, building, point, view), task), self.size)
+            for task in needed
+        }
+        return {task: stored_again(task, read[task], read.get("depth_zbuffer")) for task in names}
+
+
+def stored_again(
+    task: str, array: NDArray[np.generic], depth: NDArray[np.generic] | None = None
+) -> NDArray[np.generic]:
+    """A file's array (C, H, W) as a stored target; normals are measured where depth is.
+
+    >>> stored_again("segment_semantic", np.array([[[0, 1]]], np.uint8)).tolist()
+    [[[255, 0]]]
+    """
+    if task == "segment_semantic":
+        labels = array.astype(np.int64)
+        return np.where((labels > 0) & (labels <= CLASS_COUNT), labels - 1, IGNORE_CLASS).astype(np.uint8)
+    if task == "depth_zbuffer":
+        return np.where(array.astype(np.int64) >= MASKED_DEPTH_RAW, NO_DEPTH, array).astype(np.uint16)
+    if task == "normal":
+        assert depth is not None
+        return np.where(depth.astype(np.int64) >= MASKED_DEPTH_RAW, NO_NORMAL, array).astype(np.uint8)
+    if task == "rgb":
+        return array.round().astype(np.uint8) if array.dtype != np.uint8 else array
+    clip = KEYPOINT_CLIP if task == "keypoints2d" else EDGE_CLIP
+    share = np.clip(array.astype(np.float64) / (clip * FULL_SCALE), 0, 1)
+    return np.rint(255 * share).astype(np.uint8)
 
 
 def _list_views(

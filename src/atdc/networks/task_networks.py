@@ -30,7 +30,8 @@ class TaskNetworks(nn.Module):
         super().__init__()
         encoder, head = ARCHITECTURES[config.architecture]
         self.encoders = nn.ModuleList([encoder(config) for _ in TASKS])
-        self.heads = nn.ModuleList([head(config, task.out_channels) for task in TASKS])
+        channels = [config.classes if task.loss == "cross_entropy" else task.out_channels for task in TASKS]
+        self.heads = nn.ModuleList([head(config, own) for own in channels])
 
     def channels_last(self) -> TaskNetworks:
         """Lays weights out channels last, which CPUs and tensor cores convolve fastest."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +24,11 @@ from torch import Tensor, nn
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
+from atdc.data.nyuv2 import NyuV2Dataset
 from atdc.data.rooms import RoomsDataset, materialise
-from atdc.data.targets import LabelledImages
+from atdc.data.targets import LabelledImages, Some
+from atdc.data.taskonomy import TaskonomyImages
+from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.predictability import score_bits
@@ -36,6 +39,7 @@ from atdc.networks.task_networks import TaskNetworks
 from atdc.numerics.entropy_model import EntropyModel
 from atdc.pipeline import Codec, load
 from atdc.tasks import TASK_NAMES, TASKS
+from atdc.training import processes
 from atdc.training.codec_stage import Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.feature_cache import FeatureCache
@@ -50,6 +54,8 @@ Pairs = tuple[search.Pair, ...]
 
 _TEACHER_LEVELS = (5, 5, 4, 3, 2, 2, 2, 2)
 """How often the scorer's teacher measures each quality: parent sets differ most where bytes are few."""
+_SIDE_PX = 256
+"""Of pictures that are not rendered but read."""
 _LISTED_GRAPHS = 1000
 """So many graphs are kept with the weights, for files to name them by number."""
 
@@ -72,13 +78,7 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     recipe = load_recipe(recipe_path)
     run = RunFolder(run_path, recipe)
     torch.manual_seed(recipe.seed)
-    materialise(data_path, "train", recipe.train_count)
-    materialise(data_path, "val", recipe.val_count)
-    train_data, val_data = RoomsDataset(data_path, "train"), RoomsDataset(data_path, "val")
-    half_path = data_path / "half"
-    materialise(half_path, "train", recipe.train_count, size=train_data.size // 2)
-    materialise(half_path, "val", recipe.val_count, size=train_data.size // 2)
-    half_data = RoomsDataset(half_path, "train"), RoomsDataset(half_path, "val")
+    (train_data, val_data), half_data = training_images(recipe, data_path)
 
     task_networks = TaskNetworks(recipe.model).channels_last()
     train_tasks(run, recipe, task_networks, half_data, (train_data, val_data))
@@ -122,7 +122,7 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     card = {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "data": f"procedural rooms: {len(train_set)} training and {len(val_set)} validation images",
+        "data": f"{recipe.data}: {len(train_set)} training and {len(val_set)} validation images",
         "trained": datetime.date.today().isoformat(),
         "stage_seconds": run.read_json("times.json", {}),
         "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
@@ -130,9 +130,43 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     }
     codec = Codec(task_networks, FeatureCodec(networks, entropy, TASK_NAMES, mean, deviation, book), card)
     path = out or run_path / f"{recipe.name}.safetensors"
-    codec.save(path)
-    print(json.dumps(card["stage_seconds"]))
+    if processes.is_first():
+        codec.save(path)
+        print(json.dumps(card["stage_seconds"]))
     return path
+
+
+Both = tuple[LabelledImages, LabelledImages]
+"""Training and validation images."""
+
+
+def training_images(recipe: Recipe, folder: Path) -> tuple[Both, Both]:
+    """The recipe's images, and the same at half their size. Rooms are rendered if they are not there.
+
+    Raises:
+        ArgumentError: an unknown data set.
+        DataError: the folder does not hold it.
+    """
+    if recipe.data == "rooms":
+        if processes.is_first():
+            for split, count in (("train", recipe.train_count), ("val", recipe.val_count)):
+                materialise(folder, split, count)
+                materialise(folder / "half", split, count, size=RoomsDataset(folder, split).size // 2)
+        processes.wait()
+        whole, half = (
+            (RoomsDataset(place, "train"), RoomsDataset(place, "val")) for place in (folder, folder / "half")
+        )
+        return whole, half
+    kinds: dict[str, Callable[[Path, str, int], LabelledImages]] = {"taskonomy": TaskonomyImages, "nyuv2": NyuV2Dataset}
+    if recipe.data not in kinds:
+        raise ArgumentError("data", repr(recipe.data), f"one of rooms, {', '.join(kinds)}")
+    read = kinds[recipe.data]
+
+    def both(size: int) -> Both:
+        train, val = (read(folder, split, size) for split in ("train", "val"))
+        return Some(train, recipe.train_count), Some(val, recipe.val_count)
+
+    return both(_SIDE_PX), both(_SIDE_PX // 2)
 
 
 def start_from_principal_components(networks: CodecNetworks, twin: EntropyTwin, train: NormalisedFeatures) -> None:
@@ -320,7 +354,8 @@ def retrain(model: str | Path, recipe_path: Path, run_path: Path, data_path: Pat
         "stage_seconds": run.read_json("times.json", {}),
     }  # fmt: skip
     new = FeatureCodec(networks, entropy, own.task_names, own.mean, own.deviation, book)
-    Codec(codec.networks, new, card).save(out)
+    if processes.is_first():
+        Codec(codec.networks, new, card).save(out)
     return out
 
 

@@ -32,13 +32,13 @@ def load_targets(
     }
 
 
-def class_weights(data: LabelledImages) -> Tensor:
+def class_weights(data: LabelledImages, classes: int = len(CLASSES)) -> Tensor:
     """``1 / ln(1.02 + share)`` of each class, scaled to a mean of 1 over pixels (ENet, Paszke et al. 2016).
 
     Mean IoU counts a class of books as much as one of walls, which fill a hundred times the pixels.
     """
     labels = data.targets(np.arange(min(len(data), 1000)), ("segment_semantic",))["segment_semantic"]
-    share = np.bincount(labels[..., ::4, ::4].numpy().ravel(), minlength=256)[: len(CLASSES)].astype(np.float64)
+    share = np.bincount(labels[..., ::4, ::4].numpy().ravel(), minlength=256)[:classes].astype(np.float64)
     share /= share.sum()
     weights = 1 / np.log(1.02 + share)
     return torch.from_numpy(weights / (weights * share).sum()).float()
@@ -60,7 +60,7 @@ def train_tasks(
         full: training and validation rooms.
     """
     settings = recipe.tasks
-    weights = class_weights(half[0])
+    weights = class_weights(half[0], recipe.model.classes)
     scene = [TASK_NAMES.index(name) for name in SCENE_TASKS]
     shared = nn.ModuleDict({"encoder": networks.encoders[scene[0]], "heads": networks.heads})
     _train(
