@@ -175,7 +175,7 @@ class Recipe:
     data: str = "rooms"
     """What is learned from: `rooms`, which are rendered, or `taskonomy` or `nyuv2`, which must be there."""
     train_count: int = 8000
-    """Training images; so many are drawn from a data set that is read. Features are kept on disk, two bytes a number."""
+    """Training images, drawn from a data set that is read; their features are kept on disk, two bytes a number."""
     val_count: int = 500
     """Validation images, likewise."""
     accumulate: int = 1
