@@ -908,7 +908,7 @@ def entropy_models(
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/entropy_models_small.json"),
     steps: Annotated[int, typer.Option(help="Training steps of each codec, from the base's weights.")] = 200,
-    count: Count = 60,
+    count: Count = 40,
     qualities: Qualities = "1,3,5,7",
     quiet: Quiet = False,
 ) -> None:
