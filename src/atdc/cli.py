@@ -736,13 +736,26 @@ def statistics(
     split: Split = "test",
     count: Count = 1000,
     qualities: Qualities = "1,4,7",
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE", help="Also draw who is predicted from whom, as an SVG.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Which graphs are chosen, how often each, and how often slight changes of the picture change them."""
+    """Which graphs are chosen, how often each, and how often slight changes of the picture change them.
+
+    [bold]Examples[/bold]
+
+        atdc statistics --picture docs/images/graphs.svg
+    """
     from atdc.evaluation.statistics import run_statistics
 
     quiet = quiet or _globally(ctx, "quiet")
     result = run_statistics(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
+    if picture is not None:
+        from atdc.files import write_bytes_atomically
+        from atdc.report.graph_matrix import graph_matrices_svg
+
+        write_bytes_atomically(picture, graph_matrices_svg(result).encode())
     _summary("statistics", result, out, quiet)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from atdc.errors import DataError
 from atdc.files import write_bytes_atomically
-from atdc.report.graph_matrix import graph_matrices_svg
 from atdc.tasks import TASKS
 
 Result = Mapping[str, Any]
@@ -423,7 +422,7 @@ def _metrics(tasks: Result) -> list[str]:
 
 
 def main() -> None:
-    """Rewrite the blocks of all pages in the current folder from ``results/``, and the picture of the graphs."""
+    """Rewrite the blocks of all pages in the current folder from ``results/``."""
     for name, link in PAGES.items():
         path = Path(name)
         text = path.read_text(encoding="utf-8")
@@ -431,8 +430,6 @@ def main() -> None:
         if filled != text:
             write_bytes_atomically(path, filled.encode())
         print(f"{path}: {'numbers rewritten' if filled != text else 'numbers are up to date'}", file=sys.stderr)
-    statistics = json.loads(Path("results/statistics_small.json").read_text(encoding="utf-8"))
-    write_bytes_atomically(Path("docs/images/graphs.svg"), graph_matrices_svg(statistics).encode())
 
 
 if __name__ == "__main__":
