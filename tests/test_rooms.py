@@ -1,6 +1,6 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
-    errors, tasks → config, files, images, numerics → networks, graph → coding, bitstream → integer_codec
+    errors, tasks → config, files, images, numerics → networks, graph, balance → coding, bitstream → integer_codec
                   → codec, inspection → pipeline
                   → data, evaluation, training, baselines → report → cli
 
@@ -22,7 +22,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "atdc"
 STAGES: tuple[tuple[str, ...], ...] = (
     ("errors", "tasks"),
     ("config", "files", "images", "numerics"),
-    ("networks", "graph"),
+    ("networks", "graph", "balance"),
     ("coding", "bitstream"),
     ("integer_codec",),
     ("codec", "inspection"),
@@ -36,7 +36,8 @@ DOOR = "atdc"
 """The package's own ``__init__``: it opens on every room but the last two."""
 
 WITHOUT_TORCH = (
-    "atdc", "atdc.errors", "atdc.tasks", "atdc.config", "atdc.files", "atdc.images", "atdc.graph.task_graph",
+    "atdc", "atdc.errors", "atdc.tasks", "atdc.config", "atdc.balance", "atdc.files", "atdc.images",
+    "atdc.graph.task_graph",
     "atdc.graph.search", "atdc.bitstream.range_coder", "atdc.bitstream.container", "atdc.bitstream.layout",
     "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.numerics.integer", "atdc.numerics.entropy_model",
     "atdc.coding.entropy_coder", "atdc.integer_codec", "atdc.inspection", "atdc.report.pictures", "atdc.report.page",
