@@ -317,6 +317,12 @@ class FeatureCodec:
             errors[:, column] = (value - target).square().sum((1, 2, 3)).numpy()
         return bits, errors
 
+    def measured_costs(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
+        """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`rates_of_exchange`."""
+        bits, errors = self.pair_costs(features, quality)
+        costs: NDArray[np.float64] = bits + self.rates_of_exchange(quality)[self._children] * errors
+        return costs
+
     def rates_of_exchange(self, quality: Quality) -> NDArray[np.float64]:
         """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
         return self._at_quality(self.book.bits_per_error, range(self.task_count), quality)

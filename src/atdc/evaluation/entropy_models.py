@@ -15,22 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.baselines.workshop import Row, Workshop
+from atdc.baselines.workshop import Row
 from atdc.codec import FeatureCodec
 from atdc.errors import ArgumentError
 from atdc.evaluation.compare import Place
-from atdc.evaluation.evaluate import Objective, measure_answers
+from atdc.evaluation.evaluate import measure_answers, normalised_loss
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.rate_distortion import bd_rate
 from atdc.evaluation.subject import batches, open_rooms, require_images
 from atdc.graph import search
+from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
-from atdc.training.losses import loss_gap
 
 MODELS: dict[str, dict[str, Any]] = {
     "factorised": {"parents": "prediction", "factorised": "all"},
@@ -78,7 +76,7 @@ def run_entropy_models(
     if steps % shop.budget.per_epoch or steps < shop.budget.per_epoch:
         raise ArgumentError("steps", str(steps), f"a multiple of {shop.budget.per_epoch}")
     shop.budget = replace(shop.budget, further=steps)
-    rooms = open_rooms(data, "test")
+    rooms, bounds = open_rooms(data, "test"), np.array(shop.base.card["loss_bounds"], np.float64)
     require_images(rooms, count)
     found: dict[str, Any] = {}
     with tqdm(total=len(MODELS) * len(qualities) * 2 * count, unit="image", desc="costs", disable=quiet) as bar:
@@ -103,7 +101,7 @@ def run_entropy_models(
                     for choice, own in graphs.items():
                         files = system.codec.encode_batch(part.features, quality, own).data
                         _, loss = measure_answers(shop.base, system.codec.decode_batch(files), part.targets)
-                        sums[choice] += sum(map(len, files)), float(normalised(shop, loss).sum())
+                        sums[choice] += sum(map(len, files)), float(normalised_loss(loss, bounds).sum())
                     bar.update(len(adaptive))
                 for choice, (size, loss_sum) in sums.items():
                     rows.append(
@@ -121,14 +119,6 @@ def run_entropy_models(
     }
     write_result(out, result)
     return result
-
-
-def real_costs(codec: FeatureCodec, features: Tensor, quality: float) -> NDArray[np.float64]:
-    """Bits and squared error at the exchange rate of each pair, (B, P), from coding it."""
-    bits, errors = codec.pair_costs(features, quality)
-    weights = codec.rates_of_exchange(quality)[[child for child, _ in codec.pairs]]
-    costs: NDArray[np.float64] = bits + weights * errors
-    return costs
 
 
 def settled(codec: FeatureCodec, features: Tensor, quality: float, rounds: int = 2) -> TaskGraph:
@@ -149,35 +139,30 @@ def settled(codec: FeatureCodec, features: Tensor, quality: float, rounds: int =
     for graph in (codec.book.fixed[level], *codec.book.codebook):
         real(graph)
     for _ in range(rounds):
-        best = min(known, key=real)
-        graphs = tuple(best if place == level else graph for place, graph in enumerate(codec.book.fixed))
-        codec.book = replace(codec.book, fixed=graphs)
-        costs = real_costs(codec, features, quality).mean(0)
+        codec.book = _with_fixed(codec.book, level, min(known, key=real))
+        costs = codec.measured_costs(features, quality).mean(0)
         found = search.fixed(search.ScoreTable.of(codec.task_count, costs, limit), limit)
         if found in known:
             break
         real(found)
     best = min(known, key=real)
-    graphs = tuple(best if place == level else graph for place, graph in enumerate(codec.book.fixed))
-    codec.book = replace(codec.book, fixed=graphs)
+    codec.book = _with_fixed(codec.book, level, best)
     return best
 
 
 def chosen(codec: FeatureCodec, features: Tensor, quality: float) -> list[TaskGraph]:
     """Each image's graph: the cheapest by the costs of pairs, or the codec's fixed one where that really costs less."""
     limit, level = codec.config.max_parents, int(quality)
-    by_pairs = search.exact_batch(real_costs(codec, features, quality), codec.task_count, limit)
+    by_pairs = search.exact_batch(codec.measured_costs(features, quality), codec.task_count, limit)
     fixed = [codec.book.fixed[level]] * len(features)
     normalised_features = codec.normalise(features)
     costs = [codec.total_costs(normalised_features, quality, graphs) for graphs in (by_pairs, fixed)]
     return [own if a < b else whole for own, whole, a, b in zip(by_pairs, fixed, *costs, strict=True)]
 
 
-def normalised(shop: Workshop, loss: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Losses (B, T) to their normalised mean over tasks, (B,)."""
-    bounds = torch.tensor(Objective.of(shop.base.card).bounds)
-    mean: NDArray[np.float64] = ((loss - bounds[1].numpy()) / loss_gap(bounds).numpy()).mean(1)
-    return mean
+def _with_fixed(book: GraphBook, level: int, fixed: TaskGraph) -> GraphBook:
+    """The book with another fixed graph at a quality."""
+    return replace(book, fixed=(*book.fixed[:level], fixed, *book.fixed[level + 1 :]))
 
 
 def _compared(rows: Sequence[dict[str, Any]], reference: str) -> dict[str, Any]:

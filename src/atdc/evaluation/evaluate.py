@@ -405,6 +405,12 @@ class Objective:
         return float(low * (high / low) ** (quality / MAX_QUALITY))
 
 
+def normalised_loss(loss: FloatArray, bounds: FloatArray) -> FloatArray:
+    """``mean_i (L_i - L_i,∞) / (L_i,0 - L_i,∞)`` of each image, (B,), from training losses (B, T) and bounds (2, T)."""
+    mean: FloatArray = ((loss - bounds[1]) / loss_gap(torch.from_numpy(bounds)).numpy()).mean(1)
+    return mean
+
+
 @dataclass(frozen=True)
 class DataSet:
     """Records of one set of images, with what turns them into utilities.
@@ -477,8 +483,7 @@ def point_row(data: DataSet, cell: Cell, count: int) -> dict[str, Any]:
     bounds = data.objective.bounds
     if bounds is None:
         bounds = np.stack([data.records[key].loss[:count].mean(0) for key in (ZERO, UNCOMPRESSED)])
-    gap = loss_gap(torch.from_numpy(bounds)).numpy()
-    task_term = float(((records.loss.mean(0) - bounds[1]) / gap).mean())
+    task_term = float(normalised_loss(records.loss.mean(0)[None], bounds)[0])
     rate_term = float(ideal.mean() / data.elements)
     ranks, uses = np.unique(records.graph_rank, return_counts=True)
     return {

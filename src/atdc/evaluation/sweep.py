@@ -18,13 +18,11 @@ from tqdm import tqdm
 
 from atdc.codec import FeatureCodec
 from atdc.errors import WeightsError
-from atdc.evaluation.evaluate import Objective, measure_answers
+from atdc.evaluation.evaluate import Objective, measure_answers, normalised_loss
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import DEFAULT_DATA, batches, load_subject, open_rooms, require_images
-from atdc.graph import search
-from atdc.graph.predictability import score_bits
+from atdc.graph.predictability import best_graphs
 from atdc.graph.task_graph import TaskGraph
-from atdc.training.losses import loss_gap
 
 
 @torch.no_grad()
@@ -37,10 +35,8 @@ def exact_graphs(codec: FeatureCodec, features: Tensor, quality: float, max_pare
         quality: a whole number.
         max_parents: K.
     """
-    pairs = search.candidate_sets(codec.task_count, max_parents)
-    distortion = torch.from_numpy(codec.book.distortion[[int(quality)]])
-    scores = score_bits(codec.networks.predictor, codec.normalise(features), pairs, distortion)[:, 0]
-    return search.exact_batch(scores.double().numpy(), codec.task_count, max_parents)
+    distortion = torch.from_numpy(codec.book.distortion[int(quality)])
+    return best_graphs(codec.networks.predictor, codec.normalise(features), distortion, max_parents)
 
 
 def run_sweep(
@@ -83,8 +79,6 @@ def run_sweep(
         raise WeightsError(
             str(model), "a card without loss bounds", "weights that were trained here", "Train them again."
         )
-    bounds = torch.from_numpy(objective.bounds)
-    gap = loss_gap(bounds).numpy()
     with tqdm(total=count * len(sums), unit="image", desc="sweep", disable=quiet) as bar:
         for batch in batches(subject, rooms, range(count)):
             features, coded = batch.features, len(batch.features)
@@ -96,8 +90,8 @@ def run_sweep(
                 chosen = by_image.get(name) or exact_graphs(codec, features, quality, limit)
                 encoded = codec.encode_batch(features, quality, chosen)
                 _, loss = measure_answers(subject, codec.decode_batch(encoded.data), batch.targets)
-                normalised = ((loss - objective.bounds[1]) / gap).mean(1)
-                sums[quality, name] += (sum(map(len, encoded.data)), float(normalised.sum()), coded)
+                normalised = float(normalised_loss(loss, objective.bounds).sum())
+                sums[quality, name] += (sum(map(len, encoded.data)), normalised, coded)
                 graphs[quality, name] += chosen
                 bar.update(coded)
     elements = features[0].numel()

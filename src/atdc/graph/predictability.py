@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from atdc.graph import search
+from atdc.graph.task_graph import TaskGraph
 from atdc.networks.predictor import Predictor, proxy_loss
 
 Pair = tuple[int, tuple[int, ...]]
@@ -75,3 +77,18 @@ def proxy_losses(predictor: Predictor, features: Tensor, pairs: Sequence[Pair]) 
         for child, mean, log_variance in _predictions(predictor, features, pairs)
     ]
     return torch.stack(losses, 1)
+
+
+def best_graphs(predictor: Predictor, features: Tensor, distortion: Tensor, max_parents: int) -> list[TaskGraph]:
+    """The cheapest graph of each image by :func:`score_bits`, for any number of parents.
+
+    Args:
+        predictor: the shared predictor.
+        features: normalised features (B, T, C, h, w).
+        distortion: D of each task, (T,).
+        max_parents: the most a task may have.
+    """
+    tasks = features.shape[1]
+    pairs = search.candidate_sets(tasks, max_parents)
+    scores = score_bits(predictor, features, pairs, distortion[None])[:, 0]
+    return search.exact_batch(scores.double().numpy(), tasks, max_parents)

@@ -19,10 +19,11 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
-from atdc.graph.predictability import score_bits
+from atdc.graph.predictability import best_graphs
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.entropy import EntropyTwin, integers_extended, integers_of
+from atdc.numerics.entropy_model import EntropyModel
 from atdc.training.codec_stage import Objective, Subject, train_codec
 from atdc.training.data import NormalisedFeatures, RawFeatures
 from atdc.training.graph_source import GraphsByImage
@@ -64,10 +65,8 @@ def first_of(sets: Sets, count: int) -> dict[str, NormalisedFeatures]:
 
 def best_by_predictor(networks: CodecNetworks, features: Tensor, level: int) -> list[TaskGraph]:
     """The cheapest graph of each image by the predictor's score in bits; normalised features (B, T, C, h, w)."""
-    limit, tasks = networks.config.max_parents, networks.task_count
-    distortion = torch.from_numpy(GraphBook.untrained(tasks).distortion[[level]])
-    scores = score_bits(networks.predictor, features, search.candidate_sets(tasks, limit), distortion)[:, 0]
-    return search.exact_batch(scores.double().numpy(), tasks, limit)
+    distortion = torch.from_numpy(GraphBook.untrained(networks.task_count).distortion[level])
+    return best_graphs(networks.predictor, features, distortion, networks.config.max_parents)
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,7 @@ def train_from_nothing(
     twin = EntropyTwin(recipe.model, len(names))
     start_from_principal_components(networks, twin, sets["train"])
     _train(run, recipe, networks, twin, sets, goals, steps)
-    mean, deviation = sets["train"].mean, sets["train"].deviation
-    integers = integers_of(twin, networks)
-    book = GraphBook.untrained(len(names))
-    return Trained(networks, twin, FeatureCodec(copy_of(networks), integers, names, mean, deviation, book))
+    return Trained(networks, twin, _codec(networks, integers_of(twin, networks), names, sets["train"]))
 
 
 def add_task(
@@ -124,9 +120,15 @@ def add_task(
     adopt(twin, before.twin)
     _train(run, recipe, networks, twin, sets, goals, steps)
     integers = integers_extended(before.codec.entropy, twin, networks)
-    mean, deviation = sets["train"].mean, sets["train"].deviation
+    return Trained(networks, twin, _codec(networks, integers, names, sets["train"]))
+
+
+def _codec(
+    networks: CodecNetworks, integers: EntropyModel, names: tuple[str, ...], train: NormalisedFeatures
+) -> FeatureCodec:
+    """What was trained, to code with."""
     book = GraphBook.untrained(len(names))
-    return Trained(networks, twin, FeatureCodec(copy_of(networks), integers, names, mean, deviation, book))
+    return FeatureCodec(copy_of(networks), integers, names, train.mean, train.deviation, book)
 
 
 @torch.no_grad()

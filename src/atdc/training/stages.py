@@ -279,10 +279,8 @@ def fit_scorer_to_codec(
 
     def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
         features, level = train.cache.read(chosen), int(levels[block])
-        bits, errors = codec.pair_costs(features, level)
-        weights = codec.rates_of_exchange(level)[[child for child, _ in codec.pairs]]
         costs = torch.zeros(len(chosen), MAX_QUALITY + 1, len(codec.pairs))
-        costs[:, level] = torch.from_numpy((bits + weights * errors) / features[0, 0].numel())
+        costs[:, level] = torch.from_numpy(codec.measured_costs(features, level) / features[0, 0].numel())
         known = torch.zeros(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
         known[:, level] = True
         return costs, known
