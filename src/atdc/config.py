@@ -123,11 +123,11 @@ class PredictorStage:
 
 @dataclass(frozen=True, slots=True)
 class ScorerStage:
-    """Distillation of the cheap scorer: from the predictor before the codec, from the codec half-way and at its end."""
+    """Distillation of the cheap scorer: from the predictor before the codec, from the codec at its end."""
 
     teacher_images: int = 2000
     final_images: int = 4000
-    """Training images that the last distillation, whose scorer is shipped, learns from."""
+    """Training images that the scorer at the end, which is shipped, learns from."""
     epochs: int = 14
     batch: int = 50
     lr: float = 2e-3
@@ -193,7 +193,7 @@ class Budget:
 
     warmup: int = 250
     """The base's steps on features alone."""
-    codec: int = 1250
+    codec: int = 1350
     """The base's steps on rate and objective."""
     further: int = 100
     """Steps of every codec on its own graphs after those; 0 takes the base's codec as it is."""

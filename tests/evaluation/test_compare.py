@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from atdc.baselines.workshop import CodedFeatures, improvement
+from atdc.baselines.workshop import CodedFeatures, Workshop, improvement
 from atdc.coding.grouping import Grouping
 from atdc.config import CompareRecipe
 from atdc.data.rooms import materialise
 from atdc.errors import ArgumentError
-from atdc.evaluation.compare import ADDED_IN_ORDER, Place, entries, read_records, run_compare
+from atdc.evaluation.compare import ADDED_IN_ORDER, Place, entries, key_of, read_records, run_compare
 from atdc.pipeline import Codec
 from atdc.report.comparison import render_comparison
 from atdc.report.page import thumbnail_uri
@@ -93,7 +93,7 @@ def test_what_is_there_is_not_done_again_and_other_settings_are(compared, monkey
     assert again["bd_rates"] == result["bd_rates"]
     recipe.write_text(recipe.read_text().replace("[0, 2, 4, 7]", "[0, 2, 4, 6]"))
     other = run_compare(recipe, folder / "out", data=rooms, run=folder / "run", only=["fixed"], quick=True, quiet=True)
-    assert [name for name, system in other["systems"].items() if system["points"]] == ["fixed"]
+    assert [name for name, system in other["systems"].items() if system["points"]] == ["fixed", "webp"]  # no qualities
 
 
 @pytest.mark.slow
@@ -111,6 +111,26 @@ def test_every_feature_row_gives_back_what_its_bytes_say(compared) -> None:
         files = system.encode(features, 4.0)
         assert torch.equal(system.decode(files), system.decode(files))
         assert system.decode(files).shape == features.shape
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_only_what_uses_the_bases_codec_depends_on_it(compared) -> None:
+    recipe, rooms, folder, _ = compared
+    place = Place(recipe, rooms, folder / "run" / "quick", True)
+    settings = place.settings()
+    known = entries(settings)
+
+    def keys(shop: Workshop) -> list[str]:
+        return [key_of(known[name], settings, shop) for name in ONLY]
+
+    own, other_codec, other_networks = place.shop(), place.shop(), place.shop()
+    other_codec.base.feature_codec.fingerprint = b"else"
+    with torch.no_grad():
+        next(iter(other_networks.base.networks.parameters())).add_(1)
+    differ = [one != other for one, other in zip(keys(own), keys(other_codec), strict=True)]
+    assert differ == [name in ("ours", "fixed", "paper") for name in ONLY]
+    assert all(one != other for one, other in zip(keys(own), keys(other_networks), strict=True))
 
 
 def test_unknown_systems_are_refused(tmp_path: Path, tiny_weights: Path) -> None:

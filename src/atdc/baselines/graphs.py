@@ -48,14 +48,6 @@ def row(setting: str, seed: int = 0, *, high_effort: bool = False, balanced: boo
     )  # fmt: skip
 
 
-def anew() -> Row:
-    """Our codec from nothing on the base's mixture of graphs, with the steps that rows have that start from nothing."""
-    return Row(
-        "ours-anew", "ours, trained anew", partial(_chosen, setting=DEFAULT_GRAPH),
-        lambda shop, split: shop.mixed(split, shop.recipe.codec.graph_mix), further=False,
-    )  # fmt: skip
-
-
 def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, setting: str) -> Sequence[TaskGraph]:
     return codec.choose_graphs(features, quality, setting)
 

@@ -30,7 +30,7 @@ def model(base: ModelConfig) -> Mapping[str, Any]:
 
 def row() -> Row:
     """The row."""
-    return Row("joint", "joint, one latent", alone, alone_in_training, model, TOGETHER, further=False)
+    return Row("joint", "joint, one latent", alone, alone_in_training, model, TOGETHER, from_base=False)
 
 
 def alone(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:

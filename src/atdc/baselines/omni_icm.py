@@ -15,7 +15,7 @@ from atdc.training.codec_stage import DeepFeatures, Objective
 
 def row() -> Row:
     """The row."""
-    return Row("omni-icm", "OmniICM-style", alone, alone_in_training, model, TOGETHER, _deeper_layers, further=False)
+    return Row("omni-icm", "OmniICM-style", alone, alone_in_training, model, TOGETHER, _deeper_layers, from_base=False)
 
 
 def _deeper_layers(shop: Workshop, split: str) -> Objective:

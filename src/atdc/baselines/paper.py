@@ -28,7 +28,7 @@ def model(base: ModelConfig) -> Mapping[str, Any]:
 
 def row() -> Row:
     """The row."""
-    return Row("paper", "the paper's codec and search", _chosen, _trained, model, further=False)
+    return Row("paper", "the paper's codec and search", _chosen, _trained, model, from_base=False)
 
 
 def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:

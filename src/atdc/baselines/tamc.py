@@ -38,7 +38,7 @@ def row(affinity: ArrayLike, cost: ArrayLike) -> Row:
     graph = static_graph(cost)
     return Row(
         "tamc", "TAMC-style", partial(_chosen, graph=graph), partial(_trained, graph=graph), model,
-        best_partition(np.asarray(affinity)), further=False,
+        best_partition(np.asarray(affinity)), from_base=False,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ steps for all of them."""
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,7 +115,7 @@ class Row:
         model: settings that differ from the base's, given those.
         grouping: tasks it takes as one.
         objective: what it is trained for, from the workshop and a split; the tasks' losses by default.
-        further: whether it starts from the base's codec, trained on all kinds of graphs, or from nothing.
+        from_base: whether it starts from the base's codec, trained on all kinds of graphs, or from nothing.
         effort: of its encoder.
         seed: of its training.
         trained_as: name of the row whose training it shares; its own by default.
@@ -128,7 +129,7 @@ class Row:
     model: Callable[[ModelConfig], Mapping[str, Any]] = lambda base: {}
     grouping: Grouping = field(default_factory=lambda: Grouping.alone(len(TASKS)))
     objective: Callable[[Workshop, str], Objective] | None = None
-    further: bool = True
+    from_base: bool = True
     effort: Effort = "normal"
     seed: int = 0
     trained_as: str | None = None
@@ -178,6 +179,14 @@ class Workshop:
         limit = self.base.feature_codec.config.max_parents
         return MixedGraphs(mix, self.book, self.costs[split], len(TASKS), limit)
 
+    @cached_property
+    def networks_key(self) -> str:
+        """Names the base's task networks, whatever its codec is."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.base.networks.state_dict().items()):
+            digest.update(name.encode() + value.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def task_losses(self, split: str) -> Objective:
         """The tasks' losses on a split."""
         return TaskLosses(self.base.networks, self.rooms[split], torch.tensor(self.base.card["loss_bounds"]))
@@ -191,20 +200,23 @@ class Workshop:
             trained: False only builds it around whatever checkpoint there is, for a process that measures.
         """
         own = self.base.feature_codec
-        if row.further and not self.budget.further:
+        if row.from_base and not self.budget.further:
             return self._system(row, own, {}), None
         channels = own.config.feature_channels * row.grouping.largest
         changed = row.model(own.config)
         config = dataclasses.replace(own.config, feature_channels=channels, **changed)
         recipe = dataclasses.replace(self.recipe, model=config, seed=row.seed)
-        run = RunFolder(self.run / "rows" / (row.trained_as or row.name), recipe)
+        folder = row.trained_as or row.name
+        if row.from_base:  # another base is another start
+            folder = f"{folder}-{own.fingerprint.hex()}"
+        run = RunFolder(self.run / "rows" / folder, recipe)
         networks, twin = self._start(row, config)
         if trained:
             sets = {s: dataclasses.replace(self.features[s], grouping=row.grouping) for s in ("train", "val")}
             sources = {split: row.graphs(self, split) for split in sets}
             subject = Subject(networks, twin, sources["train"], sources["val"], sets["train"], sets["val"])
             self._train(run, recipe, row, subject)
-        last = run.load("codec")
+        last = run.load("further")
         assert last is not None, "a row is trained before it is measured"
         for part, module in (("networks", networks), ("entropy", twin)):
             prefix = f"{part}."
@@ -232,7 +244,7 @@ class Workshop:
         torch.manual_seed(row.seed)
         groups = len(row.grouping.groups)
         networks = CodecNetworks(config, groups, candidate_sets(groups, config.max_parents))
-        if row.further:
+        if row.from_base:
             networks.load_state_dict(own.networks.state_dict())
             return networks.requires_grad_(True), twin_of(own.entropy, config)
         twin = EntropyTwin(config, groups)
@@ -247,23 +259,23 @@ class Workshop:
         budget, rate, end = self.budget, recipe.codec.lr, recipe.codec.lr_end
         goal, val_goal = ((row.objective or Workshop.task_losses)(self, split) for split in ("train", "val"))
         each = budget.per_epoch
-        if not row.further:
-            warm = budget.warmup // each
+        if not row.from_base:
+            warm, steps = budget.warmup // each, budget.codec // each
             train_codec(run, recipe, "warmup", warm, (rate, rate), subject, None, val_goal, each)
-        steps = budget.further if row.further else budget.codec + budget.further
-        start = budget.lr if row.further else rate
-        train_codec(run, recipe, "codec", steps // each, (start, end), subject, goal, val_goal, each)
+            train_codec(run, recipe, "codec", steps, (rate, end), subject, goal, val_goal, each)
+        train_codec(run, recipe, "further", budget.further // each, (budget.lr, end), subject, goal, val_goal, each)
 
     def _history(self, run: RunFolder, row: Row) -> dict[str, Any]:
         budget, curves = self.budget, run.read_json("curves.json", {})
         kept = [
             {key.removeprefix("val "): value for key, value in point.items() if key.startswith("val objective")}
-            for point in curves.get("codec", [])
+            for stage in ("codec", "further")
+            for point in curves.get(stage, [])
         ]
         return {
-            "start": "any-graph codec" if row.further else "principal components",
+            "start": "any-graph codec" if row.from_base else "principal components",
             "steps": budget.warmup + budget.codec + budget.further,
-            "steps_run": budget.further if row.further else budget.warmup + budget.codec + budget.further,
+            "steps_run": budget.further if row.from_base else budget.warmup + budget.codec + budget.further,
             "batch": self.recipe.codec.batch,
             "seconds": round(sum(run.read_json("times.json", {}).values()), 1),
             "curve": kept,

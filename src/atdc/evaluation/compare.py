@@ -64,8 +64,6 @@ SYSTEMS = {"elic": elic.system, "mlic": mlic.system}
 """How learned pixel codecs are loaded."""
 SHOWN = ("ours", "independent", "paper", "joint", "webp", "avif", "vvc_vvenc", "elic", "mlic")
 """Systems whose answers are shown as pictures."""
-_BESIDES = ("name", "seeds", "resamples", "skipped")
-"""Settings of a recipe that change nothing in a system's figures."""
 _SPAN = 25
 _PREFIX_IMAGES, _PREFIX_POINT, _PREFIX_UTILITY = 24, 2.0, 0.85
 _PICTURE, _PICTURE_BYTES, _SHOWN = 3, (350, 1600), ("segment_semantic", "normal", "depth_zbuffer", "rgb")
@@ -113,7 +111,6 @@ class Entry:
 def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     """All systems by name, in the order of tables."""
     rows = [graphs.row("codebook"), graphs.row("codebook", high_effort=True), graphs.row("codebook", balanced=True)]
-    rows.append(graphs.anew())
     rows += [graphs.row(setting) for setting in graphs.TITLES if setting != "codebook"]
     rows.append(graphs.row("independent", balanced=True))
     rows += [paper.row(), sssic.row(), joint.row(), omni_icm.row()]
@@ -258,21 +255,24 @@ def read_records(path: Path) -> dict[float, Records]:
         raise DataError(str(path), f"{error}", "records of a comparison", "delete the file") from error
 
 
-def key_of(entry: Entry, recipe: CompareRecipe, base: Codec) -> str:
-    """Changes when anything does that a system's figures depend on: recipe, weights, images, settings of the row."""
-    row, config = entry.row, base.feature_codec.config
-    settings: list[Any] = list(entry.points)
-    if row is not None:
-        settings = [row.title, dict(row.model(config)), row.grouping.groups, row.further, row.seed, row.effort]
+def key_of(entry: Entry, recipe: CompareRecipe, shop: Workshop) -> str:
+    """Changes when anything does that a system's figures depend on: images, task networks, and what the system is.
+
+    Only what starts from the base's codec, or is shown graphs by its predictor, depends on that codec.
+    """
+    row, base = entry.row, shop.base
+    said: list[Any] = [VERSION, entry.name, recipe.data, recipe.images, shop.networks_key]
+    if row is None:
+        said.append(entry.points or recipe.pixel_steps)
+    else:
+        config = replace(base.feature_codec.config, **row.model(base.feature_codec.config))
+        said += [asdict(config), row.grouping.groups, row.seed, row.effort, recipe.qualities]
+        said += [asdict(recipe.budget), asdict(shop.recipe.codec)]
+        if row.from_base or config.predicts:
+            said.append(base.feature_codec.fingerprint.hex())
         if row.balanced:
-            settings.append([base.balanced(quality) for quality in recipe.qualities])
-    shared = {name: value for name, value in asdict(recipe).items() if name not in _BESIDES}
-    if shared["data"] == "rooms":
-        del shared["data"]  # what was measured before there was a choice stays valid
-    said = json.dumps(
-        [VERSION, entry.name, settings, shared, base.feature_codec.fingerprint.hex(), recipe.images], sort_keys=True
-    )
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+            said.append([base.balanced(quality) for quality in recipe.qualities])
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -402,7 +402,7 @@ def run_compare(
             continue
         system, trained = entry.system(shop, train=True)
         said: dict[str, Any] = {
-            "key": key_of(entry, settings, shop.base), "name": name, "title": system.title,
+            "key": key_of(entry, settings, shop), "name": name, "title": system.title,
             "family": entry.family, "missing": system.missing(),
         }  # fmt: skip
         if said["missing"] is None:
@@ -428,7 +428,7 @@ def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: Workshop) -
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(str(path), f"{error}", "what a system takes, as JSON", "delete the file") from error
-    return said if said["key"] == key_of(entry, settings, shop.base) else None
+    return said if said["key"] == key_of(entry, settings, shop) else None
 
 
 def _anchors(base: Codec, rooms: LabelledImages, images: int) -> dict[str, Records]:

@@ -39,7 +39,7 @@ from atdc.pipeline import Codec, load
 from atdc.training.run_folder import RunFolder
 
 _BATCH = 20
-LAST_CHECKPOINT = "codec_second"
+LAST_CHECKPOINT = "codec"
 
 
 def run_entropy_cost(

@@ -2,11 +2,11 @@
 
 ::
 
-    rooms ─ tasks ─ features ─ predictor ─ scorer ─ graphs ─ warm-up ─ codec (1st half)
-          ─ scorer and graphs again, now from the codec's own costs ─ codec (2nd half) ─ scorer and graphs ─ weights
+    train:   rooms ─ tasks ─ features ─ predictor ─ scorer ─ graphs ─ warm-up ─ codec ─ scorer and graphs ─ weights
+    retrain:                                                weights ─ warm-up ─ codec ─ scorer and graphs ─ weights
 
-The middle refresh closes the loop: the codec learns on the graphs that its own costs prefer, not on those that a
-predictor trained before it preferred.
+The scorer and graphs that a codec ends with are fitted to its own costs. Retraining closes the loop: the codec learns
+on the graphs that a codec's costs prefer, not on those that a predictor preferred before there was any.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from atdc.numerics.entropy_model import EntropyModel
 from atdc.pipeline import Codec, load
 from atdc.tasks import TASK_NAMES, TASKS
 from atdc.training import processes
-from atdc.training.codec_stage import Subject, TaskLosses, train_codec
+from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.feature_cache import FeatureCache
 from atdc.training.graph_source import MixedGraphs
@@ -100,24 +100,8 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     fit_scorer_to_predictor(run, recipe, networks, train_set, book, pairs)
     book = choose_graphs(run, recipe, "graphs_predictor", networks, train_set, val_set, book, pairs)
 
-    settings = recipe.codec
-    halves = (settings.epochs // 2, settings.epochs - settings.epochs // 2)
-    middle = settings.lr * 0.4
-    goal, val_goal = (TaskLosses(task_networks, rooms, bounds) for rooms in (train_data, val_data))
-    subject = subject_of(recipe, networks, twin, book, train_set, val_set)
-    train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, val_goal)
-    train_codec(run, recipe, "codec_first", halves[0], (settings.lr, middle), subject, goal, val_goal)
-
-    entropy = integers_of(twin, networks)
-    book = fit_scorer_to_codec(
-        run, recipe, "first", networks, entropy, train_set, val_set, recipe.scorer.teacher_images, book
-    )
-    subject = subject_of(recipe, networks, twin, book, train_set, val_set)
-    train_codec(run, recipe, "codec_second", halves[1], (middle, settings.lr_end), subject, goal, val_goal)
-    entropy = integers_of(twin, networks)
-    book = fit_scorer_to_codec(
-        run, recipe, "second", networks, entropy, train_set, val_set, recipe.scorer.final_images, book
-    )
+    goals = tuple(TaskLosses(task_networks, images, bounds) for images in (train_data, val_data))
+    entropy, book = train_codec_and_graphs(run, recipe, networks, twin, book, (train_set, val_set), goals)
 
     card = {
         "recipe": recipe.name,
@@ -126,7 +110,7 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
         "trained": datetime.date.today().isoformat(),
         "stage_seconds": run.read_json("times.json", {}),
         "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
-        "lambda": [settings.lambda_min, settings.lambda_max],
+        "lambda": [recipe.codec.lambda_min, recipe.codec.lambda_max],
     }
     codec = Codec(task_networks, FeatureCodec(networks, entropy, TASK_NAMES, mean, deviation, book), card)
     path = out or run_path / f"{recipe.name}.safetensors"
@@ -204,6 +188,29 @@ def subject_of(
     )  # fmt: skip
 
 
+def train_codec_and_graphs(
+    run: RunFolder, recipe: Recipe, networks: CodecNetworks, twin: EntropyTwin, book: GraphBook,
+    sets: tuple[NormalisedFeatures, NormalisedFeatures], goals: tuple[Objective, ...],
+) -> tuple[EntropyModel, GraphBook]:  # fmt: skip
+    """Warm-up, the codec in one go with one falling learning rate, and its scorer and graphs.
+
+    Args:
+        run: checkpoints.
+        recipe: settings.
+        networks: the codec at its start, with the scorer that chooses the graphs it learns on; trained in place.
+        twin: likewise.
+        book: graphs to begin with.
+        sets: features of training and validation images.
+        goals: objectives of both.
+    """
+    settings, (goal, val_goal) = recipe.codec, goals
+    subject = subject_of(recipe, networks, twin, book, *sets)
+    train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, val_goal)
+    train_codec(run, recipe, "codec", settings.epochs, (settings.lr, settings.lr_end), subject, goal, val_goal)
+    entropy = integers_of(twin, networks)
+    return entropy, fit_scorer_to_codec(run, recipe, networks, entropy, *sets, book)
+
+
 def round_to_half(module: nn.Module) -> None:
     """Rounds convolutions to half precision, as the weights file keeps them, so that cached features are the shipped
     networks' features."""
@@ -260,19 +267,18 @@ def fit_scorer_to_predictor(
 
 
 def fit_scorer_to_codec(
-    run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, entropy: EntropyModel,
-    train: NormalisedFeatures, val: NormalisedFeatures, count: int, book: GraphBook,
+    run: RunFolder, recipe: Recipe, networks: CodecNetworks, entropy: EntropyModel, train: NormalisedFeatures,
+    val: NormalisedFeatures, book: GraphBook,
 ) -> GraphBook:  # fmt: skip
     """Measures distortions and exchange rates, distils the scorer from the codec's own costs, chooses graphs anew.
 
-    Args:
-        count: training images whose costs are measured, each at one quality.
+    The costs of each of the recipe's training images are measured at one quality.
     """
     frozen = copy_of(networks)
     codec = FeatureCodec(frozen, entropy, TASK_NAMES, train.mean, train.deviation, book)
-    book = measured_rates(run, f"rates_{name}", codec, val)
+    book = measured_rates(run, codec, val)
     codec.book = book
-    rng = np.random.default_rng(recipe.seed + 7)
+    count, rng = recipe.scorer.final_images, np.random.default_rng(recipe.seed + 7)
     images = rng.permutation(len(train))[:count]
     share = np.array(_TEACHER_LEVELS) / sum(_TEACHER_LEVELS)
     levels = rng.choice(MAX_QUALITY + 1, size=-(-count // BLOCK), p=share)
@@ -285,9 +291,9 @@ def fit_scorer_to_codec(
         known[:, level] = True
         return costs, known
 
-    costs, known = teacher_costs(run, f"teacher_{name}", images, teacher)
-    train_scorer(run, recipe, f"scorer_{name}", networks.scorer, images, costs, known, train)
-    return choose_graphs(run, recipe, f"graphs_{name}", networks, train, val, book, codec.pairs)
+    costs, known = teacher_costs(run, "teacher_codec", images, teacher)
+    train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, known, train)
+    return choose_graphs(run, recipe, "graphs_codec", networks, train, val, book, codec.pairs)
 
 
 def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path) -> Path:
@@ -306,11 +312,7 @@ def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path,
     codec, recipe = load(model), load_recipe(recipe_path)
     own, run = codec.feature_codec, RunFolder(run_path, recipe)
     sets = features_of(run, codec, {split: RoomsDataset(data_path, split) for split in ("train", "val")})
-    count = recipe.scorer.final_images
-    book = fit_scorer_to_codec(
-        run, recipe, "second", own.networks, own.entropy, sets["train"], sets["val"], count, own.book
-    )
-    own.book = book
+    own.book = fit_scorer_to_codec(run, recipe, own.networks, own.entropy, sets["train"], sets["val"], own.book)
     codec.card["refitted"] = {"date": datetime.date.today().isoformat(), "from": own.fingerprint.hex()}
     codec.save(out)
     return out
@@ -330,7 +332,7 @@ def retrain(model: str | Path, recipe_path: Path, run_path: Path, data_path: Pat
         out: the new weights file.
     """
     codec, recipe = load(model), load_recipe(recipe_path)
-    own, run, settings = codec.feature_codec, RunFolder(run_path, recipe), recipe.codec
+    own, run = codec.feature_codec, RunFolder(run_path, recipe)
     rooms = {split: RoomsDataset(data_path, split) for split in ("train", "val")}
     sets = features_of(run, codec, rooms)
     torch.manual_seed(recipe.seed)
@@ -340,12 +342,9 @@ def retrain(model: str | Path, recipe_path: Path, run_path: Path, data_path: Pat
     twin = EntropyTwin(recipe.model, own.task_count)
     start_from_principal_components(networks, twin, sets["train"])
     bounds = torch.tensor(codec.card["loss_bounds"])
-    goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
-    subject = subject_of(recipe, networks, twin, own.book, sets["train"], sets["val"])
-    train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, val_goal)
-    train_codec(run, recipe, "codec", settings.epochs, (settings.lr, settings.lr_end), subject, goal, val_goal)
-    entropy, count = integers_of(twin, networks), recipe.scorer.final_images
-    book = fit_scorer_to_codec(run, recipe, "second", networks, entropy, sets["train"], sets["val"], count, own.book)
+    goals = tuple(TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
+    both = sets["train"], sets["val"]
+    entropy, book = train_codec_and_graphs(run, recipe, networks, twin, own.book, both, goals)
     card = dict(codec.card)
     card["retrained"] = {
         "date": datetime.date.today().isoformat(), "from": own.fingerprint.hex(),
@@ -365,14 +364,14 @@ def copy_of(networks: CodecNetworks) -> CodecNetworks:
     return copy
 
 
-def measured_rates(run: RunFolder, name: str, codec: FeatureCodec, val: NormalisedFeatures) -> GraphBook:
+def measured_rates(run: RunFolder, codec: FeatureCodec, val: NormalisedFeatures) -> GraphBook:
     """The book with D and ``w = −dR/dD`` measured on validation images along the fixed graphs.
 
     Slopes between neighbouring qualities are noisy: each quality has a graph of its own, and a task's error follows its
     parents', too. Training weighs errors by ``Λ(q)``, which is geometric in q, and so is ``w`` taken to be.
     """
     book = codec.book
-    state = run.load(name)
+    state = run.load("rates")
     if state is None:
         features = val.cache.read(np.arange(min(100, len(val))))
         rows = []
@@ -381,7 +380,7 @@ def measured_rates(run: RunFolder, name: str, codec: FeatureCodec, val: Normalis
             error = ((encoded.reconstruction - features) / codec.deviation[:, :, None, None]).square().sum((2, 3, 4))
             rows.append(torch.stack([torch.from_numpy(encoded.ideal_bits).mean(0), error.double().mean(0)]))
         state = {"rates": torch.stack(rows), "elements": features[0, 0].numel()}
-        run.save(name, state)
+        run.save("rates", state)
     bits, errors = state["rates"][:, 0].numpy(), state["rates"][:, 1].numpy()
     return replace(book, distortion=errors / state["elements"], bits_per_error=exchange_rates(bits, errors))
 
