@@ -31,6 +31,14 @@ def test_the_decoder_gets_what_the_encoder_saw(codec: FeatureCodec, features: to
             assert torch.allclose(value, image[codec.task_names.index(name)], atol=1e-4)
 
 
+@pytest.mark.parametrize("setting", ["codebook", "chain", "independent"])
+def test_an_encoder_need_not_restore_tasks_without_children(
+    codec: FeatureCodec, features: torch.Tensor, setting: str
+) -> None:
+    whole, bare = (codec.encode_batch(features, 5, setting, restore_all=all_) for all_ in (True, False))
+    assert whole.data == bare.data and not torch.equal(whole.reconstruction, bare.reconstruction)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (4, 4), (2, 37)])
 @pytest.mark.parametrize("quality", [0, 7])
 def test_any_size_and_real_bytes_near_ideal_bits(codec: FeatureCodec, shape: tuple[int, int], quality: int) -> None:

@@ -47,7 +47,8 @@ class EncodedBatch:
         data: one file per image.
         graphs: the graph each image was coded along.
         ideal_bits: −Σ log₂ of the probabilities the range coder was given, (B, T).
-        reconstruction: what a decoder gets, (B, T, C, h, w), in the features' own units.
+        reconstruction: what a decoder gets, (B, T, C, h, w), in the features' own units; only a prediction for tasks
+            without children, where not all was to be restored.
     """
 
     data: list[bytes]
@@ -144,7 +145,7 @@ class FeatureCodec:
             raise ArgumentError("features", f"{unknown[0]!r} amiss", f"exactly {', '.join(self.task_names)}")
         stacked = torch.stack([features[name] for name in self.task_names])[None]
         graphs = graph if isinstance(graph, str) else [graph]
-        return self.encode_batch(stacked, quality, graphs, effort, profile=profile).data[0]
+        return self.encode_batch(stacked, quality, graphs, effort, profile=profile, restore_all=False).data[0]
 
     def decode(self, data: Source | bytes, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Features (C, h, w) by task name, of the named tasks or of all.
@@ -176,6 +177,7 @@ class FeatureCodec:
         effort: Effort = "normal",
         sizes: Sequence[tuple[int, int]] | None = None,
         profile: Profile = "compact",
+        restore_all: bool = True,
     ) -> EncodedBatch:
         """Codes features (B, T, C, h, w), each image to a file of its own.
 
@@ -186,6 +188,7 @@ class FeatureCodec:
             effort: see :meth:`encode`.
             sizes: (height, width) of the images the features come from, kept in the file; none for bare features.
             profile: see :meth:`encode`.
+            restore_all: False where the bytes are all that is wanted, which saves time.
         """
         steps = quality_steps(quality, self.task_count)
         normalised, shape = self.normalise(features), (features.shape[3], features.shape[4])
@@ -195,7 +198,10 @@ class FeatureCodec:
             graphs = self._best_of_several(normalised, steps, graphs)
         port = WritingPort(self.entropy.tables, len(features), self.task_count, together=profile == "compact")
         coder = self._coder(port, steps, len(features))
-        result = walk(self.networks, graphs, qualities, IntegerPort(coder), _sides(normalised), normalised)
+        result = walk(
+            self.networks, graphs, qualities, IntegerPort(coder), _sides(normalised), normalised,
+            restore_all=restore_all,
+        )  # fmt: skip
         data = []
         for image, segments in enumerate(port.finish()):
             height, width = sizes[image] if sizes is not None else shape

@@ -116,7 +116,7 @@ class Codec:
         graphs = graph if isinstance(graph, str) else [graph]
         size = (pixels.shape[2], pixels.shape[3])
         encoded = self.feature_codec.encode_batch(
-            self.features_of(pixels), self.qualities(quality), graphs, effort, [size], profile
+            self.features_of(pixels), self.qualities(quality), graphs, effort, [size], profile, restore_all=False
         )
         return encoded.data[0]
 

@@ -4,9 +4,10 @@ import copy
 
 import numpy as np
 
-from atdc.evaluation.entropy_models import chosen, settled
+from atdc.evaluation.entropy_models import chosen
 from atdc.evaluation.subject import as_input
 from atdc.pipeline import Codec
+from atdc.training.fixed_graphs import settled
 
 
 def test_choices_by_measured_costs_cost_no_more(tiny_codec: Codec, pictures) -> None:

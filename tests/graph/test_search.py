@@ -478,7 +478,7 @@ def test_fixed_mode_is_the_most_frequent_and_breaks_ties_by_parents() -> None:
 def test_codebook_choice_never_costs_more_than_its_first_graph_nor_less_than_exact(seed: int) -> None:
     bits = random_bits(seed, 6, 2, images=30)
     first, found = fixed(ScoreTable.of(6, bits.mean(axis=0), 2)), exact_batch(bits, 6)
-    codebook = build_codebook(bits, 4, first, found)
+    codebook = build_codebook(bits, 4, [first], found)
     assert codebook[0] == first and len(set(codebook)) == len(codebook) <= 4
     costs = graph_costs(bits, codebook)
     own = costs[codebook_choice(bits, codebook), np.arange(30)]
@@ -491,7 +491,7 @@ def test_codebook_choice_never_costs_more_than_its_first_graph_nor_less_than_exa
 def test_each_graph_of_a_codebook_is_the_one_that_helps_most(seed: int) -> None:
     bits = random_bits(seed, 4, 2, images=20)
     pool = EVERY[4, 2]
-    codebook = build_codebook(bits, 4, independent(4), pool)
+    codebook = build_codebook(bits, 4, [independent(4)], pool)
     costs = graph_costs(bits, pool)
     for number in range(1, len(codebook)):
         before = graph_costs(bits, codebook[:number]).min(axis=0)
@@ -502,16 +502,16 @@ def test_each_graph_of_a_codebook_is_the_one_that_helps_most(seed: int) -> None:
 def test_a_codebook_stops_where_no_graph_helps() -> None:
     bits = random_bits(0, 4, 2, images=3)
     found = exact_batch(bits, 4)
-    codebook = build_codebook(bits, 50, found[0], found)
+    codebook = build_codebook(bits, 50, found[:1], found)
     assert set(codebook) == set(found)
     np.testing.assert_array_equal(codebook_choice(bits, codebook), [codebook.index(graph) for graph in found])
-    assert build_codebook(bits, 1, found[0], found) == (found[0],)
-    assert build_codebook(bits, 5, independent(4), found * 2 + found[:1], candidate_limit=1)[1:] == (found[0],)
+    assert build_codebook(bits, 1, found[:1], found) == (found[0],)
+    assert build_codebook(bits, 5, [independent(4)], found * 2 + found[:1], candidate_limit=1)[1:] == (found[0],)
 
 
 def test_a_codebook_needs_no_scores_but_its_own() -> None:
     bits = random_bits(1, 6, 2, images=40)
-    codebook = build_codebook(bits, 4, fixed(ScoreTable.of(6, bits.mean(axis=0), 2)), exact_batch(bits, 6))
+    codebook = build_codebook(bits, 4, [fixed(ScoreTable.of(6, bits.mean(axis=0), 2))], exact_batch(bits, 6))
     pairs = pairs_of(codebook)
     few = bits[:, [pair_index(6, 2)[pair] for pair in pairs]]
     assert len(pairs) < 96
@@ -528,8 +528,8 @@ def test_codebooks_of_nothing_are_refused() -> None:
     for call in (
         lambda: codebook_choice(bits, []),
         lambda: codebook_choice(bits[:, :-1], [independent(4)]),
-        lambda: build_codebook(bits, 0, independent(4), []),
-        lambda: build_codebook(bits[:0], 2, independent(4), []),
+        lambda: build_codebook(bits, 0, [independent(4)], []),
+        lambda: build_codebook(bits[:0], 2, [independent(4)], []),
         lambda: graph_costs(bits, [independent(4), independent(3)]),
     ):
         with pytest.raises(AtdcError):

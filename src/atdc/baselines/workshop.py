@@ -83,7 +83,8 @@ class CodedFeatures(FeatureSystem):
     def encode(self, features: Tensor, point: float) -> list[bytes]:
         """Raw features (B, T, C, h, w) to one file per image."""
         packed, quality = self.grouping.pack(features), self._quality(point)
-        return self.codec.encode_batch(packed, quality, self._choose(self.codec, packed, quality), self._effort).data
+        graphs = self._choose(self.codec, packed, quality)
+        return self.codec.encode_batch(packed, quality, graphs, self._effort, restore_all=False).data
 
     def decode(self, data: Sequence[bytes]) -> Tensor:
         """Raw features (B, T, C, h, w)."""

@@ -29,7 +29,8 @@ class WalkResult:
     """What a walk leaves.
 
     Attributes:
-        reconstruction: decoded normalised features (B, T, C, h, w); zeros for tasks that were not wanted.
+        reconstruction: decoded normalised features (B, T, C, h, w); zeros for tasks that were not wanted, the mere
+            prediction for tasks that were not restored.
         proxy: ``L_proxy`` of each task given its decoded parents, (B, T) nats per element; None when reading.
     """
 
@@ -59,6 +60,7 @@ def walk(
     shape: tuple[int, int],
     features: Tensor | None = None,
     wanted: Collection[int] | None = None,
+    restore_all: bool = True,
 ) -> WalkResult:
     """Codes a batch of images' features along their graphs.
 
@@ -70,6 +72,7 @@ def walk(
         shape: (h, w) of the features, multiples of 4.
         features: normalised features (B, T, C, h, w); None when reading.
         wanted: tasks to decode (their ancestors come along); all by default.
+        restore_all: False restores parents only: all that an encoder needs.
     """
     batch, tasks = len(graphs), networks.task_count
     config = networks.config
@@ -90,7 +93,8 @@ def walk(
             if bool(mask[:, parent].any()):
                 summed = summed + shares[parent][images] * mask[:, parent, None, None, None]
         target = None if features is None else features[images, task]
-        value, loss = code_task(networks, task, images, summed, mask, quality[images, task], port, target)
+        restore = restore_all or has_children[task]
+        value, loss = code_task(networks, task, images, summed, mask, quality[images, task], port, target, restore)
         everyone = len(members) == batch  # nothing to keep of the zeros that stand for tasks not yet coded
         decoded[task] = value if everyone else decoded[task].index_copy(0, images, value)
         if loss is not None:
@@ -110,6 +114,7 @@ def code_task(
     quality: Tensor,
     port: LatentPort,
     target: Tensor | None,
+    restore: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """Codes one task of some images given their parents: the body of the walk.
 
@@ -122,9 +127,11 @@ def code_task(
         quality: (n,).
         port: trains, counts, writes or reads.
         target: normalised features (n, C, h, w); None when reading.
+        restore: whether the decoded features are wanted.
 
     Returns:
-        The decoded normalised features (n, C, h, w), and the proxy loss (n,) unless reading.
+        The decoded normalised features (n, C, h, w), or what was predicted where they are not wanted, and the proxy
+        loss (n,) unless reading.
     """
     transforms = networks.task(task)
     mean, log_variance = networks.predict(task, shares, mask)
@@ -135,4 +142,4 @@ def code_task(
         hyper = transforms.hyper_analysis(latent)
     sides = shares.shape[2] // 2, shares.shape[3] // 2
     latent = port.code(images, task, quality, mask, sides, latent, hyper)
-    return mean + transforms.synthesis(latent, mean, log_variance, quality), loss
+    return mean + transforms.synthesis(latent, mean, log_variance, quality) if restore else mean, loss

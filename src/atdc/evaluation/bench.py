@@ -148,7 +148,7 @@ def encode(
     """Pixels (n, 3, H, W) to files."""
     features = subject.features_of(as_input(images))
     sizes = [(images.shape[2], images.shape[3])] * len(images)
-    return subject.feature_codec.encode_batch(features, quality, setting, effort, sizes).data
+    return subject.feature_codec.encode_batch(features, quality, setting, effort, sizes, restore_all=False).data
 
 
 def encode_times(subject: Subject, images: NDArray[np.uint8], quality: float, quiet: bool = True) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def encode_times(subject: Subject, images: NDArray[np.uint8], quality: float, qu
         row["scoring"], costs = timed(codec.cost_table, features, quality)
         row["search"], chosen = timed(search.codebook_choice, costs, codec.book.codebook)
         graph = codec.book.codebook[int(chosen[0])]
-        both, encoded = timed(codec.encode_batch, features, quality, [graph], sizes=[size])
+        both, encoded = timed(codec.encode_batch, features, quality, [graph], sizes=[size], restore_all=False)
         recorder, container = _recorded(codec, features, quality, graph), unpack(encoded.data[0])
         row["writing"], data = timed(_write, codec, recorder, container)
         assert data == encoded.data[0], "the recorded symbols write another file"
@@ -307,11 +307,11 @@ def device_and_server(
     first = as_input(images[:1])
     features = subject.features_of(first)
     graph = codec.choose_graphs(features, quality, DEFAULT_GRAPH)
-    data = codec.encode_batch(features, quality, graph).data
+    data = codec.encode_batch(features, quality, graph, restore_all=False).data
     counts = {
         "encoders": macs(subject.features_of, first),
         "scoring": macs(codec.cost_table, features, quality),
-        "coding": macs(codec.encode_batch, features, quality, graph),
+        "coding": macs(codec.encode_batch, features, quality, graph, restore_all=False),
         "reading": macs(codec.decode_batch, data),
         "heads": macs(subject.answer_tensors, features),
     }

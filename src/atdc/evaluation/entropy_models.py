@@ -27,8 +27,8 @@ from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.rate_distortion import bd_rate
 from atdc.evaluation.subject import batches, open_rooms, require_images
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
+from atdc.training.fixed_graphs import settled
 
 MODELS: dict[str, dict[str, Any]] = {
     "factorised": {"parents": "prediction", "factorised": "all"},
@@ -99,7 +99,7 @@ def run_entropy_models(
                         "independent": [TaskGraph.independent(fixed.size)] * len(adaptive),
                     }
                     for choice, own in graphs.items():
-                        files = system.codec.encode_batch(part.features, quality, own).data
+                        files = system.codec.encode_batch(part.features, quality, own, restore_all=False).data
                         _, loss = measure_answers(shop.base, system.codec.decode_batch(files), part.targets)
                         sums[choice] += sum(map(len, files)), float(normalised_loss(loss, bounds).sum())
                     bar.update(len(adaptive))
@@ -121,35 +121,6 @@ def run_entropy_models(
     return result
 
 
-def settled(codec: FeatureCodec, features: Tensor, quality: float, rounds: int = 2) -> TaskGraph:
-    """The best single graph for some images; the codec takes parents as decoded along it from here on.
-
-    Pair costs depend on how parents were coded, so a graph is found along the last one, a few times; of these, those of
-    the codebook and the codec's own, the one of least real cost is taken.
-    """
-    level, limit = int(quality), codec.config.max_parents
-    normalised_features = codec.normalise(features)
-    known: dict[TaskGraph, float] = {}
-
-    def real(graph: TaskGraph) -> float:
-        if graph not in known:
-            known[graph] = float(codec.total_costs(normalised_features, quality, [graph] * len(features)).mean())
-        return known[graph]
-
-    for graph in (codec.book.fixed[level], *codec.book.codebook):
-        real(graph)
-    for _ in range(rounds):
-        codec.book = _with_fixed(codec.book, level, min(known, key=real))
-        costs = codec.measured_costs(features, quality).mean(0)
-        found = search.fixed(search.ScoreTable.of(codec.task_count, costs, limit), limit)
-        if found in known:
-            break
-        real(found)
-    best = min(known, key=real)
-    codec.book = _with_fixed(codec.book, level, best)
-    return best
-
-
 def chosen(codec: FeatureCodec, features: Tensor, quality: float) -> list[TaskGraph]:
     """Each image's graph: the cheapest by the costs of pairs, or the codec's fixed one where that really costs less."""
     limit, level = codec.config.max_parents, int(quality)
@@ -158,11 +129,6 @@ def chosen(codec: FeatureCodec, features: Tensor, quality: float) -> list[TaskGr
     normalised_features = codec.normalise(features)
     costs = [codec.total_costs(normalised_features, quality, graphs) for graphs in (by_pairs, fixed)]
     return [own if a < b else whole for own, whole, a, b in zip(by_pairs, fixed, *costs, strict=True)]
-
-
-def _with_fixed(book: GraphBook, level: int, fixed: TaskGraph) -> GraphBook:
-    """The book with another fixed graph at a quality."""
-    return replace(book, fixed=(*book.fixed[:level], fixed, *book.fixed[level + 1 :]))
 
 
 def _compared(rows: Sequence[dict[str, Any]], reference: str) -> dict[str, Any]:

@@ -315,7 +315,7 @@ def compare_settings(planted: Planted) -> dict[str, Any]:
     result["fixed"] = _row(planted, planted.saved([fixed] * images), 0, once=once)
 
     candidates, took_candidates = search_all(searches(size)["greedy+local"], planted.training, size)
-    took_book, book = timed(search.build_codebook, planted.training, CODEBOOK, fixed, candidates)
+    took_book, book = timed(search.build_codebook, planted.training, CODEBOOK, [fixed], candidates)
     pairs = search.pairs_of(book)
     own = planted.bits[:, [search.pair_index(size, PARENTS)[pair] for pair in pairs]]
     took, chosen = zip(*(timed(search.codebook_choice, row[None], book, pairs) for row in own), strict=True)

@@ -88,7 +88,7 @@ def run_sweep(
             for quality, name in sums:
                 limit = settings[name][0]
                 chosen = by_image.get(name) or exact_graphs(codec, features, quality, limit)
-                encoded = codec.encode_batch(features, quality, chosen)
+                encoded = codec.encode_batch(features, quality, chosen, restore_all=False)
                 _, loss = measure_answers(subject, codec.decode_batch(encoded.data), batch.targets)
                 normalised = float(normalised_loss(loss, objective.bounds).sum())
                 sums[quality, name] += (sum(map(len, encoded.data)), normalised, coded)

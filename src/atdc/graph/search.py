@@ -512,44 +512,45 @@ def codebook_choice(bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[P
 def build_codebook(
     bits: ArrayLike,
     codebook_size: int,
-    first: TaskGraph,
+    start: Sequence[TaskGraph],
     candidates: Sequence[TaskGraph],
     pairs: tuple[Pair, ...] | None = None,
     candidate_limit: int = 2000,
 ) -> tuple[TaskGraph, ...]:
     """A few graphs that serve all images well, each image being free to take the cheapest.
 
-    Starting from ``first``, each new graph is the candidate that lowers ``mean_n min_m cost[m, n]`` most. That drop is
+    Starting from ``start``, each new graph is the candidate that lowers ``mean_n min_m cost[m, n]`` most. That drop is
     a monotone submodular function of the set of graphs added, so this greedy choice reaches at least 1 - 1/e = 63 % of
     the drop that the best set of that size has (Nemhauser, Wolsey and Fisher, 1978). O(M * candidates * N) steps.
 
     Args:
         bits: scores of the training images, shape (N, P), in bits.
         codebook_size: ``M``, at least 1.
-        first: the graph that no image shall do worse than, usually :func:`fixed`.
+        start: graphs that no image shall do worse than, usually :func:`fixed`; at least one, no two alike.
         candidates: graphs to choose from, usually the exact ones of the training images, repetitions included.
         pairs: what the columns of ``bits`` are; by default the :func:`candidate_sets` that are P in number.
         candidate_limit: only so many of the candidates, the most frequent, are looked at.
 
     Returns:
-        ``first`` and up to M - 1 others, in the order they were added; fewer when no candidate lowers the mean.
+        ``start`` and others in the order they were added, M in all unless ``start`` has more; fewer when no candidate
+        lowers the mean.
 
     Raises:
         ArgumentError: a size below 1, no images, or as :func:`graph_costs`.
 
     >>> training = [[10, 4, 8, 3], [10, 9, 8, 3]]
-    >>> codebook = build_codebook(training, 4, independent(2), exact_batch(training, 2))
+    >>> codebook = build_codebook(training, 4, [independent(2)], exact_batch(training, 2))
     >>> [graph.describe("ab") for graph in codebook]
     ['a b', 'a b←a', 'b a←b']
     """
     if codebook_size < 1:
         raise ArgumentError("codebook_size", str(codebook_size), "at least 1")
-    graphs = [first, *(graph for graph in most_frequent(candidates, candidate_limit) if graph != first)]
+    graphs = [*start, *(graph for graph in most_frequent(candidates, candidate_limit) if graph not in start)]
     costs = graph_costs(bits, graphs, pairs)
     if not costs.size:
         raise ArgumentError("scores", "no images", "at least one")
-    current = costs[0]
-    chosen = [0]
+    chosen = list(range(len(start)))
+    current = costs[chosen].min(0)
     while len(chosen) < codebook_size:
         means = np.array([np.minimum(current, own).mean() for own in costs])
         pick = int(means.argmin())

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
@@ -43,6 +44,7 @@ from atdc.training import processes
 from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.feature_cache import FeatureCache
+from atdc.training.fixed_graphs import settled
 from atdc.training.graph_source import MixedGraphs
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import train_predictor
@@ -54,6 +56,8 @@ Pairs = tuple[search.Pair, ...]
 
 _TEACHER_LEVELS = (5, 5, 4, 3, 2, 2, 2, 2)
 """How often the scorer's teacher measures each quality: parent sets differ most where bytes are few."""
+_SETTLED_IMAGES = 60
+"""Validation images by which fixed graphs are chosen."""
 _SIDE_PX = 256
 """Of pictures that are not rendered but read."""
 _LISTED_GRAPHS = 1000
@@ -276,8 +280,8 @@ def fit_scorer_to_codec(
     """
     frozen = copy_of(networks)
     codec = FeatureCodec(frozen, entropy, TASK_NAMES, train.mean, train.deviation, book)
-    book = measured_rates(run, codec, val)
-    codec.book = book
+    codec.book = measured_rates(run, codec, val)
+    settle_fixed_graphs(run, codec, val)
     count, rng = recipe.scorer.final_images, np.random.default_rng(recipe.seed + 7)
     images = rng.permutation(len(train))[:count]
     share = np.array(_TEACHER_LEVELS) / sum(_TEACHER_LEVELS)
@@ -293,7 +297,19 @@ def fit_scorer_to_codec(
 
     costs, known = teacher_costs(run, "teacher_codec", images, teacher)
     train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, known, train)
-    return choose_graphs(run, recipe, "graphs_codec", networks, train, val, book, codec.pairs)
+    return choose_graphs(run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed)
+
+
+def settle_fixed_graphs(run: RunFolder, codec: FeatureCodec, val: NormalisedFeatures) -> None:
+    """Gives the codec's book the best single graph of each quality, by real costs on some validation images."""
+    known = run.read_json("fixed_graphs.json", None)
+    if known is None:
+        features = val.cache.read(np.arange(min(_SETTLED_IMAGES, len(val))))
+        for quality in tqdm(range(MAX_QUALITY + 1), desc="fixed graphs"):
+            settled(codec, features, quality)
+        known = [graph.parents for graph in codec.book.fixed]
+        run.write_json("fixed_graphs.json", known)
+    codec.book = replace(codec.book, fixed=tuple(TaskGraph(tuple(map(tuple, parents))) for parents in known))
 
 
 def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path) -> Path:
@@ -413,16 +429,17 @@ def exchange_rates(bits: NDArray[np.float64], errors: NDArray[np.float64]) -> ND
 @torch.no_grad()
 def choose_graphs(
     run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, train: NormalisedFeatures,
-    val: NormalisedFeatures, book: GraphBook, pairs: Pairs,
+    val: NormalisedFeatures, book: GraphBook, pairs: Pairs, fixed: tuple[TaskGraph, ...] | None = None,
 ) -> GraphBook:  # fmt: skip
-    """Fixed graphs on validation, codebook on training images, by the scorer; chains by the predictor on validation."""
+    """Codebook on training images by the scorer, which starts from the fixed graphs; chains by the predictor on
+    validation images. Fixed graphs, if they are not given, by the scorer on validation images."""
     known = run.read_json(f"{name}.json", None)
     if known is not None:
         return GraphBook.from_json(known)
     tasks, limit = len(TASKS), recipe.model.max_parents
     val_features = val.read(np.arange(len(val)))
     val_costs = networks.scorer(val_features).double().numpy()
-    fixed = tuple(
+    fixed = fixed or tuple(
         search.fixed(search.ScoreTable.of(tasks, val_costs[:, level].mean(0), limit), limit)
         for level in range(MAX_QUALITY + 1)
     )
@@ -434,8 +451,7 @@ def choose_graphs(
     rows = train_costs[np.arange(len(train_costs)), levels]
     rows = rows / train_costs[:, :, [pairs.index((c, ())) for c in range(tasks)]].sum(2).mean(0)[levels][:, None]
     candidates = search.most_frequent(search.exact_batch(rows, tasks, limit), _LISTED_GRAPHS)
-    first = search.fixed(search.ScoreTable.of(tasks, rows.mean(0), limit), limit)
-    codebook = search.build_codebook(rows[:4000], recipe.codec.codebook_size, first, candidates)
+    codebook = search.build_codebook(rows[:4000], recipe.codec.codebook_size, tuple(dict.fromkeys(fixed)), candidates)
     every = search.candidate_sets(tasks, None)
     distortion = torch.from_numpy(book.distortion)
     means = score_bits(networks.predictor, val_features[:60], every, distortion).double().mean(0).numpy()
