@@ -255,8 +255,7 @@ class FeatureCodec:
             return self.paper_graphs(features, limit)
         costs = self.cost_table(features, quality)
         if name == "codebook":
-            chosen = search.codebook_choice(costs, self.book.codebook)
-            return [self.book.codebook[index] for index in chosen.tolist()]
+            return self.from_codebook(costs, features, quality)
         if name == "exact":
             return search.exact_batch(costs, self.task_count, limit)
         tables = [ScoreTable.of(self.task_count, row, limit) for row in costs]
@@ -265,6 +264,12 @@ class FeatureCodec:
         if name == "paper-order":
             return [search.paper_order(table, limit) for table in tables]
         return [search.random_order(table, np.random.default_rng(i), limit) for i, table in enumerate(tables)]
+
+    def from_codebook(self, costs: NDArray[np.float64], features: Tensor, quality: Quality) -> list[TaskGraph]:
+        """Each image's cheapest graph of the codebook, by :meth:`cost_table` and the graphs' surcharges."""
+        surcharge = self.book.surcharge[self._level(quality)] * features[0, 0].numel()
+        chosen = search.codebook_choice(costs, self.book.codebook, surcharge=surcharge)
+        return [self.book.codebook[index] for index in chosen.tolist()]
 
     @torch.no_grad()
     def paper_graphs(self, features: Tensor, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:

@@ -66,7 +66,7 @@ def make_tiny_codec() -> Codec:
     start = GraphBook.untrained(len(TASK_NAMES))
     book = GraphBook(
         (graphs[0],) * 8, (graphs[1],) * 8, (graphs[2],) * 8, tuple(graphs), tuple(graphs), start.distortion,
-        start.bits_per_error,
+        start.bits_per_error, np.zeros((8, 4)),
     )  # fmt: skip
     entropy = integers_of(EntropyTwin(TINY, len(TASK_NAMES)), coding)
     codec = FeatureCodec(coding, entropy, TASK_NAMES, torch.full((6, 4), 0.1), torch.full((6, 4), 0.5), book, b"tiny")

@@ -33,7 +33,6 @@ from atdc.coding.walk import walk
 from atdc.errors import AtdcError
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import DEFAULT_DATA, Subject, as_input, images_at, load_subject, open_rooms, require_images
-from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 
 JPEG_QUALITIES = (50, 90)
@@ -171,8 +170,7 @@ def encode_times(subject: Subject, images: NDArray[np.uint8], quality: float, qu
         row: dict[str, float] = {}
         row["encoders"], features = timed(subject.features_of, as_input(picture))
         row["scoring"], costs = timed(codec.cost_table, features, quality)
-        row["search"], chosen = timed(search.codebook_choice, costs, codec.book.codebook)
-        graph = codec.book.codebook[int(chosen[0])]
+        row["search"], (graph,) = timed(codec.from_codebook, costs, features, quality)
         both, encoded = timed(codec.encode_batch, features, quality, [graph], sizes=[size], restore_all=False)
         recorder, container = _recorded(codec, features, quality, graph), unpack(encoded.data[0])
         row["writing"], data = timed(_write, codec, recorder, container)

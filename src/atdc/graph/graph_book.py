@@ -28,6 +28,9 @@ class GraphBook:
         listed: the graphs that files name by number, usual ones first: a prior that makes the usual graph one byte.
         distortion: mean squared error per normalised feature element at each quality, (8, T).
         bits_per_error: ``w = −dR/dD``, bits of a task's segment per unit of summed squared error, (8, T).
+        surcharge: what each graph of the codebook really takes beyond the scores of its pairs, the mean over images at
+            each quality, bits per feature element, (8, M). Scores take parents as the fixed graph leaves them; along
+            another graph they are better or worse.
     """
 
     fixed: tuple[TaskGraph, ...]
@@ -37,13 +40,15 @@ class GraphBook:
     listed: tuple[TaskGraph, ...]
     distortion: NDArray[np.float64]
     bits_per_error: NDArray[np.float64]
+    surcharge: NDArray[np.float64]
 
     @classmethod
     def untrained(cls, task_count: int) -> GraphBook:
         """Independent coding everywhere, with guessed distortions: where training starts."""
         alone = (TaskGraph.independent(task_count),) * (MAX_QUALITY + 1)
         guess = np.geomspace(0.6, 0.04, MAX_QUALITY + 1)[:, None].repeat(task_count, 1)
-        return cls(alone, alone, alone, alone[:1], alone[:1], guess, 0.5 / guess / np.log(2))
+        nothing = np.zeros((MAX_QUALITY + 1, 1))
+        return cls(alone, alone, alone, alone[:1], alone[:1], guess, 0.5 / guess / np.log(2), nothing)
 
     def whole(self, setting: str, level: int) -> TaskGraph | None:
         """The graph that a setting has for all images at a whole quality; None if it chooses per image."""
@@ -66,6 +71,7 @@ class GraphBook:
             "listed": plain(self.listed),
             "distortion": np.round(self.distortion, 6).tolist(),
             "bits_per_error": np.round(self.bits_per_error, 6).tolist(),
+            "surcharge": np.round(self.surcharge, 9).tolist(),
         }
 
     @classmethod
@@ -75,8 +81,11 @@ class GraphBook:
         def graphs(rows: list[list[list[int]]]) -> tuple[TaskGraph, ...]:
             return tuple(TaskGraph(tuple(tuple(parents) for parents in row)) for row in rows)
 
+        codebook = graphs(values["codebook"])
+        # Weights older than surcharges were made for a choice without them.
+        surcharge = values.get("surcharge", np.zeros((MAX_QUALITY + 1, len(codebook))))
         return cls(
-            graphs(values["fixed"]), graphs(values["fixed_mode"]), graphs(values["chain"]), graphs(values["codebook"]),
+            graphs(values["fixed"]), graphs(values["fixed_mode"]), graphs(values["chain"]), codebook,
             graphs(values["listed"]), np.array(values["distortion"], np.float64),
-            np.array(values["bits_per_error"], np.float64),
+            np.array(values["bits_per_error"], np.float64), np.array(surcharge, np.float64),
         )  # fmt: skip

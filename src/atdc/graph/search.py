@@ -482,13 +482,16 @@ def chain(mean_scores: ScoreTable) -> TaskGraph:
 # --- a few graphs for all images --------------------------------------------------------------------------------------
 
 
-def codebook_choice(bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[Pair, ...] | None = None) -> Integers:
-    """For each image the cheapest of the graphs, ``argmin_m sum_c score[c, parents_m(c)]``; ties: the first.
+def codebook_choice(
+    bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[Pair, ...] | None = None, surcharge: ArrayLike = 0.0
+) -> Integers:
+    """For each image the cheapest of the graphs, ``argmin_m extra_m + sum_c score[c, parents_m(c)]``; ties: the first.
 
     Args:
         bits: scores, shape (N, P), in bits.
         graphs: the codebook, M graphs; only the pairs in ``pairs_of(graphs)`` need scores.
         pairs: what the columns of ``bits`` are; by default the :func:`candidate_sets` that are P in number.
+        surcharge: what each graph takes beyond its pairs' scores, shape (M,), in bits; nothing by default.
 
     Returns:
         Indices into ``graphs``, shape (N,).
@@ -505,7 +508,7 @@ def codebook_choice(bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[P
         raise ArgumentError(
             "scores", "an image on which no graph is fully scored", "finite costs", "Score pairs_of(graphs)."
         )
-    choice: Integers = costs.argmin(axis=0).astype(np.int64)
+    choice: Integers = (costs + np.reshape(surcharge, (-1, 1))).argmin(axis=0).astype(np.int64)
     return choice
 
 

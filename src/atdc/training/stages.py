@@ -57,7 +57,7 @@ Pairs = tuple[search.Pair, ...]
 _TEACHER_LEVELS = (5, 5, 4, 3, 2, 2, 2, 2)
 """How often the scorer's teacher measures each quality: parent sets differ most where bytes are few."""
 _SETTLED_IMAGES = 60
-"""Validation images by which fixed graphs are chosen."""
+"""Validation images by which fixed graphs are chosen, the first; and surcharges measured, the last."""
 _SIDE_PX = 256
 """Of pictures that are not rendered but read."""
 _LISTED_GRAPHS = 1000
@@ -297,7 +297,31 @@ def fit_scorer_to_codec(
 
     costs, known = teacher_costs(run, "teacher_codec", images, teacher)
     train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, known, train)
-    return choose_graphs(run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed)
+    codec.book = choose_graphs(
+        run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed
+    )
+    frozen.scorer.load_state_dict(networks.scorer.state_dict())
+    return replace(codec.book, surcharge=measured_surcharge(run, codec, val))
+
+
+def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: NormalisedFeatures) -> NDArray[np.float64]:
+    """What coding along each graph of the codebook takes beyond its pairs' scores, the mean over some validation images
+    at each quality, bits per feature element, (8, M)."""
+    known = run.read_json("surcharge.json", None)
+    if known is None:
+        features = val.cache.read(np.arange(len(val))[-_SETTLED_IMAGES:])
+        normalised, graphs = codec.normalise(features), codec.book.codebook
+        known = np.zeros((MAX_QUALITY + 1, len(graphs)))
+        with tqdm(total=known.size, desc="surcharge") as bar:
+            for quality, row in enumerate(known):
+                scores = search.graph_costs(codec.cost_table(features, quality), graphs).mean(1)
+                for place, graph in enumerate(graphs):
+                    real = codec.total_costs(normalised, quality, [graph] * len(features)).mean()
+                    row[place] = (real - scores[place]) / features[0, 0].numel()
+                    bar.update()
+        known = known.tolist()
+        run.write_json("surcharge.json", known)
+    return np.array(known)
 
 
 def settle_fixed_graphs(run: RunFolder, codec: FeatureCodec, val: NormalisedFeatures) -> None:
@@ -458,6 +482,7 @@ def choose_graphs(
     chain = tuple(search.chain(search.ScoreTable.of(tasks, row)) for row in means)
     usual = (*codebook, *fixed, *mode, *chain, TaskGraph.independent(tasks), *candidates)
     listed = tuple(dict.fromkeys(usual))[:_LISTED_GRAPHS]
-    chosen = GraphBook(fixed, mode, chain, codebook, listed, book.distortion, book.bits_per_error)
+    nothing = np.zeros((MAX_QUALITY + 1, len(codebook)))
+    chosen = GraphBook(fixed, mode, chain, codebook, listed, book.distortion, book.bits_per_error, nothing)
     run.write_json(f"{name}.json", chosen.to_json())
     return chosen
