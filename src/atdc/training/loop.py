@@ -28,6 +28,8 @@ QUALITY_TABLE = ".rows"
 """How the parameters of a :class:`~atdc.networks.transforms.QualityTable` are named."""
 TABLE_RATE = 20.0
 """Quality tables learn this much faster: gains are logarithms, and a whole rate range may lie before them."""
+_SPIKE = 4.0
+"""A gradient's norm is cut at this many times the usual one of its epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def train_stage(
         prepare: loads a batch, or its part; runs in a thread beside the step before.
         step: returns the loss to minimise and figures for the progress bar.
         validate: figures after each epoch, printed and logged.
-        clip: largest norm of the gradient.
+        clip: largest norm of the gradient, which is also cut where it is far from usual.
         accumulate: parts of a batch, taken one after the other for a step: where memory is too small for the whole.
 
     Raises:
@@ -121,6 +123,7 @@ def train_stage(
         torch.manual_seed(int(rng.integers(2**31)) + processes.rank())
         order = rng.permutation(images)
         shown: dict[str, float] = {}
+        usual: float | None = None
         draws = []
         for index in range(per_epoch):
             whole = np.sort(order[index * batch : (index + 1) * batch])
@@ -148,9 +151,12 @@ def train_stage(
                 for key, value in figures.items():
                     shown[key] = value if key not in shown else 0.98 * shown[key] + 0.02 * value
             processes.average_gradients(parameters)
-            norm = nn.utils.clip_grad_norm_(parameters, clip)
-            if bool(torch.isfinite(norm)):
+            # One gradient far beyond the usual can undo hours: Adam divides by what gradients used to be.
+            limit = clip if usual is None else min(clip, _SPIKE * usual)
+            norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+            if math.isfinite(norm):
                 optimiser.step()
+                usual = norm if usual is None else 0.95 * usual + 0.05 * min(norm, limit)
             if index % 20 == 0:
                 bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items()})
                 if log is not None:
