@@ -536,6 +536,9 @@ def export(
     _out.print(f"written: {escape(str(out))}")
 
 
+Device = Annotated[str, typer.Option("--device", help="Where networks are trained: cpu, or cuda.")]
+
+
 @app.command(rich_help_panel="Make the weights")
 def train(
     recipe: Annotated[
@@ -549,6 +552,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="The weights; in the run folder by default.")
     ] = None,
+    device: Device = "cpu",
 ) -> None:
     """Train a model, from rendered rooms to a weights file. A stopped call goes on where it was.
 
@@ -556,11 +560,12 @@ def train(
 
         atdc train --recipe recipes/small.yaml
         atdc train --recipe recipes/tiny.yaml --run /tmp/tiny
+        atdc train --recipe recipes/small_long.yaml --device cuda
         tensorboard --logdir runs             # in another terminal
     """
     from atdc.training.stages import train as train_by_recipe
 
-    path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out)
+    path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device)
     _out.print(f"weights: {escape(str(path))}")
 
 
@@ -610,6 +615,7 @@ def retrain(
         "runs/retrain"
     ),
     data: Data = Path("data/rooms"),
+    device: Device = "cpu",
 ) -> None:
     """Train a trained model's codec anew, with its task networks and predictor; then its scorer and graphs.
 
@@ -619,7 +625,7 @@ def retrain(
     """
     from atdc.training.stages import retrain as retrain_weights
 
-    _out.print(f"written: {escape(str(retrain_weights(model, recipe, run, data, out)))}")
+    _out.print(f"written: {escape(str(retrain_weights(model, recipe, run, data, out, device)))}")
 
 
 @app.command(rich_help_panel="Make the weights")

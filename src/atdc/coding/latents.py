@@ -58,7 +58,7 @@ class TrainingPort:
         self._log_smallest = math.log(networks.config.scale_min)
         self._networks, self._twin = networks, twin
         self._batch = batch
-        self._bits = torch.zeros(batch, networks.task_count)
+        self._bits = torch.zeros(batch, networks.task_count, device=networks.predictor.pair.device)
         self._states: list[Tensor | None] = [None] * networks.task_count
 
     @property
@@ -79,18 +79,20 @@ class TrainingPort:
         assert latent is not None and hyper is not None, "training codes known latents"
         twin = self._twin.task(task)
         mean, log_scale = twin.hyper_prior(quality)
-        sent = torch.from_numpy(sends_hyper(self._networks.config.factorised, mask.numpy() > 0))
+        parents = mask.cpu().numpy() > 0
+        sent = torch.from_numpy(sends_hyper(self._networks.config.factorised, parents))
         if bool(sent.any()):
-            hyper = self._coded(images, task, hyper, mean, log_scale.expand_as(hyper), sent.float())
-        hyper = hyper * sent[:, None, None, None]
-        states = [None if state is None else state[images] for state in self._states]
+            hyper = self._coded(images, task, hyper, mean, log_scale.expand_as(hyper), sent.to(hyper))
+        hyper = hyper * sent[:, None, None, None].to(hyper.device)
+        wanted = np.flatnonzero(parents.any(0)).tolist()
+        states = [state[images] if state is not None and p in wanted else None for p, state in enumerate(self._states)]
         log_gain = self._networks.task(task).log_gain(quality)
         mean, log_scale, hidden = twin.latent_prior(hyper, quality, mask, states, log_gain)
         decoded = self._coded(images, task, latent, mean, log_scale)
         state = twin.state(decoded, hidden, quality)
         if len(images) < self._batch:
             known = self._states[task]
-            known = torch.zeros(self._batch, *state.shape[1:]) if known is None else known
+            known = state.new_zeros(self._batch, *state.shape[1:]) if known is None else known
             state = known.index_copy(0, images, state)
         self._states[task] = state
         return decoded

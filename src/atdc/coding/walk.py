@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,26 +75,27 @@ def walk(
         wanted: tasks to decode (their ancestors come along); all by default.
         restore_all: False restores parents only: all that an encoder needs.
     """
-    batch, tasks = len(graphs), networks.task_count
+    batch, tasks, device = len(graphs), networks.task_count, quality.device
     config = networks.config
-    decoded = [torch.zeros(batch, config.feature_channels, *shape) for _ in range(tasks)]
+    decoded = [torch.zeros(batch, config.feature_channels, *shape, device=device) for _ in range(tasks)]
     shares = [networks.no_share(batch, shape) for _ in range(tasks)]
-    proxy = torch.zeros(batch, tasks)
-    masks = torch.zeros(batch, tasks, tasks)
+    proxy = torch.zeros(batch, tasks, device=device)
+    edges = np.zeros((batch, tasks, tasks), np.float32)
     for image, graph in enumerate(graphs):
         for child, parents in enumerate(graph.parents):
-            masks[image, child, list(parents)] = 1
-    has_children = masks.amax((0, 1)).bool().tolist()
+            edges[image, child, list(parents)] = 1
+    has_children = edges.max((0, 1)) > 0
+    masks = torch.from_numpy(edges).to(device)
 
     for task, members in schedule(graphs, wanted):
-        images = torch.tensor(members)
+        images = torch.tensor(members, device=device)
         mask = masks[images, task]
         summed = networks.no_share(len(members), shape)
         for parent in range(tasks):
-            if bool(mask[:, parent].any()):
+            if edges[members, task, parent].any():
                 summed = summed + shares[parent][images] * mask[:, parent, None, None, None]
         target = None if features is None else features[images, task]
-        restore = restore_all or has_children[task]
+        restore = restore_all or bool(has_children[task])
         value, loss = code_task(networks, task, images, summed, mask, quality[images, task], port, target, restore)
         everyone = len(members) == batch  # nothing to keep of the zeros that stand for tasks not yet coded
         decoded[task] = value if everyone else decoded[task].index_copy(0, images, value)

@@ -30,7 +30,8 @@ class CodecNetworks(nn.Module):
 
     def no_share(self, batch: int, shape: tuple[int, int]) -> Tensor:
         """The contribution of no parent."""
-        return torch.zeros(batch, self.predictor.width if self.config.predicts else 0, *shape)
+        width = self.predictor.width if self.config.predicts else 0
+        return torch.zeros(batch, width, *shape, device=self.predictor.pair.device)
 
     def predict(self, child: int, shares: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of a child given its parents' shares; zeros, the normalised features' own, where
@@ -38,7 +39,7 @@ class CodecNetworks(nn.Module):
         if self.config.predicts:
             prediction: tuple[Tensor, Tensor] = self.predictor(child, shares, mask)
             return prediction
-        nothing = torch.zeros(len(shares), self.config.feature_channels, *shares.shape[2:])
+        nothing = torch.zeros(len(shares), self.config.feature_channels, *shares.shape[2:], device=shares.device)
         return nothing, nothing
 
     def task(self, index: int) -> TaskTransforms:

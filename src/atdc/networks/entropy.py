@@ -89,7 +89,7 @@ class TaskEntropyTwin(nn.Module):
         x = torch.relu(x + (mask @ self.parent_bias)[:, :, None, None]).clamp(max=_ACTIVATION_MAX)
         x = F.pixel_shuffle(self.up(x), 2)
         for parent, state in enumerate(states):
-            if state is not None and bool(mask[:, parent].any()):
+            if state is not None:
                 given = torch.einsum("bzhw,zc->bchw", state, self.parents[parent])
                 x = x + given * mask[:, parent, None, None, None]
         x = torch.relu(x).clamp(max=_ACTIVATION_MAX)

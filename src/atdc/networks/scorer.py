@@ -27,7 +27,8 @@ class Scorer(nn.Module):
         width = config.scorer_width
         self.pairs = len(pairs)
         self.base = [list(pairs).index((child, ())) for child, _ in pairs]
-        self.is_relative = torch.tensor([float(bool(parents)) for _, parents in pairs])
+        relative = torch.tensor([float(bool(parents)) for _, parents in pairs])
+        self.register_buffer("is_relative", relative, persistent=False)
         outputs = self.pairs * (MAX_QUALITY + 1)
         self.local = nn.Sequential(
             nn.Conv2d(task_count * config.feature_channels, width, 3, stride=2, padding=1),
@@ -38,6 +39,7 @@ class Scorer(nn.Module):
         self.last = nn.Linear(2 * width, outputs)
         self.register_buffer("offset", torch.zeros(MAX_QUALITY + 1, self.pairs))
         self.register_buffer("spread", torch.ones(MAX_QUALITY + 1, self.pairs))
+        self.is_relative: Tensor
         self.offset: Tensor
         self.spread: Tensor
         nn.init.zeros_(self.last.weight)

@@ -25,6 +25,7 @@ from atdc.networks.heads import SmallHead
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.data import NormalisedFeatures
+from atdc.training.devices import device_of, moved
 from atdc.training.graph_source import GraphSource
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, loss_gap, task_loss
@@ -75,7 +76,7 @@ class TaskLosses:
         """Of each image, (n,)."""
         output = self._heads[task](decoded.contiguous(memory_format=torch.channels_last))
         output, target = every_fourth_pixel(TASKS[task], output, targets[TASKS[task].name])
-        return (task_loss(TASKS[task], output, target) - self._bounds[1, task]) / self._gap[task]
+        return (task_loss(TASKS[task], output, target) - float(self._bounds[1, task])) / float(self._gap[task])
 
 
 class DeepFeatures:
@@ -99,7 +100,9 @@ class DeepFeatures:
         """What the layers see in uncompressed features."""
         raw = self._features.cache.read(indices)
         with torch.no_grad():
-            return {TASKS[task].name: self._layers[task](raw[:, task]) for task in tasks}
+            return {
+                TASKS[task].name: self._layers[task](raw[:, task].to(device_of(self._layers[task]))) for task in tasks
+            }
 
     def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Of each image, (n,)."""
@@ -226,12 +229,13 @@ def train_codec(
     def validate() -> dict[str, float]:
         figures: dict[str, float] = {}
         images = np.arange(min(_VALIDATION_IMAGES, len(subject.val)))
-        features = subject.val.read(images)
-        targets = val_objective.targets(images, range(task_count))
+        device = device_of(networks)
+        features = subject.val.read(images).to(device)
+        targets = moved(val_objective.targets(images, range(task_count)), device)
         for level in _VALIDATION_LEVELS:
             torch.manual_seed(level)  # the same noise and pixels at every validation
             graphs = subject.val_graphs.draw(images, level, np.random.default_rng(level))
-            quality = torch.full((len(features), networks.task_count), float(level))
+            quality = torch.full((len(features), networks.task_count), float(level), device=device)
             rate, error, _, decoded = terms(features, graphs, quality)
             raw = subject.val.restore(decoded)
             losses = [float(val_objective.loss(task, raw[:, task], targets).mean()) for task in range(task_count)]

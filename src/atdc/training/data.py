@@ -55,4 +55,5 @@ class NormalisedFeatures:
         """Back to raw features (n, T, C, h, w)."""
         if self.grouping is not None:
             normalised = self.grouping.unpack(normalised)
-        return normalised * self.deviation[:, :, None, None] + self.mean[:, :, None, None]
+        deviation, mean = self.deviation.to(normalised.device), self.mean.to(normalised.device)
+        return normalised * deviation[:, :, None, None] + mean[:, :, None, None]

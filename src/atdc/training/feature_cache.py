@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from atdc.data.targets import LabelledImages
 from atdc.networks.task_networks import TaskNetworks
+from atdc.training.devices import device_of
 from atdc.training.run_folder import RunFolder
 
 _BATCH = 20
@@ -36,7 +37,7 @@ class FeatureCache:
         for start in tqdm(range(done, len(data), _BATCH), desc=f"features of {Path(key).stem}", mininterval=2.0):
             stored = data.targets(np.arange(start, min(start + _BATCH, len(data))))["rgb"]
             image = torch.from_numpy(np.asarray(stored).astype(np.float32) / 255)
-            features = networks.features(image).half().numpy()
+            features = networks.features(image.to(device_of(networks))).half().cpu().numpy()
             if array is None:
                 shape = (len(data), *features.shape[1:])
                 mode = "r+" if done else "w+"

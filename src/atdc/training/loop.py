@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from atdc.errors import ArgumentError
 from atdc.training import processes
+from atdc.training.devices import device_of, moved
 from atdc.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ def train_stage(
         images: how many images an epoch shuffles.
         steps: of an epoch; by default as many as use every image once.
         batch: images of a step, in all processes together.
-        prepare: loads a batch, or its part; runs in a thread beside the step before.
-        step: returns the loss to minimise and figures for the progress bar.
+        prepare: loads a batch, or its part; runs in a thread beside the step before, on the CPU.
+        step: takes the batch where the module is; returns the loss to minimise and figures for the progress bar.
         validate: figures after each epoch, printed and logged.
         clip: largest norm of the gradient, which is also cut where it is far from usual.
         accumulate: parts of a batch, taken one after the other for a step: where memory is too small for the whole.
@@ -96,6 +97,7 @@ def train_stage(
 
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     parameters = [p for _, p in named]
+    device = device_of(module)
     tables = [p for name, p in named if name.endswith(QUALITY_TABLE)]
     groups = [
         {"params": [p for name, p in named if not name.endswith(QUALITY_TABLE)], "share": 1.0},
@@ -146,7 +148,7 @@ def train_stage(
                 ready = coming.result()
                 if part + 1 < len(draws):
                     coming = loader.submit(prepare, draws[part + 1])
-                loss, figures = step(ready)
+                loss, figures = step(moved(ready, device))
                 torch.autograd.backward(loss / accumulate)
                 for key, value in figures.items():
                     shown[key] = value if key not in shown else 0.98 * shown[key] + 0.02 * value

@@ -10,6 +10,7 @@ from atdc.config import Recipe
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictor import proxy_loss
 from atdc.training.data import NormalisedFeatures
+from atdc.training.devices import device_of
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
@@ -38,7 +39,7 @@ def train_predictor(
         shares = torch.stack([predictor.share(task, parents[:, task]) for task in range(tasks)], 1)
         losses = []
         for child in range(tasks):
-            mask = random_parent_mask(rng, len(features), child, tasks)
+            mask = random_parent_mask(rng, len(features), child, tasks).to(features.device)
             mean, log_variance = predictor(child, torch.einsum("bt,btchw->bchw", mask, shares), mask)
             losses.append(proxy_loss(mean, log_variance, features[:, child]).mean())
         return torch.stack(losses).mean()
@@ -48,15 +49,15 @@ def train_predictor(
 
     def step(batch: tuple[Tensor, np.random.Generator]) -> tuple[Tensor, dict[str, float]]:
         features, rng = batch
-        deviation = torch.rand(len(features), tasks, 1, 1, 1) * settings.parent_noise
-        noisy = (torch.rand(len(features), 1, 1, 1, 1) < 0.5).float()
+        deviation = torch.rand(len(features), tasks, 1, 1, 1, device=features.device) * settings.parent_noise
+        noisy = (torch.rand(len(features), 1, 1, 1, 1, device=features.device) < 0.5).float()
         loss = loss_of(features, features + noisy * deviation * torch.randn_like(features), rng)
         return loss, {"proxy": float(loss.detach())}
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         rng = np.random.default_rng(0)
-        features = val.read(np.arange(min(200, len(val))))
+        features = val.read(np.arange(min(200, len(val)))).to(device_of(predictor))
         return {"proxy": float(loss_of(features, features, rng))}
 
     train_stage(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 def join() -> None:
     """Meets the other processes of a ``torchrun``; does nothing without one."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def count() -> int:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.networks.scorer import Scorer
 from atdc.training.data import NormalisedFeatures
+from atdc.training.devices import device_of
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
@@ -44,6 +45,7 @@ def train_scorer(
     """Fits the scorer to the teacher's relative costs, standardised per quality and pair."""
     settings = recipe.scorer
     scorer.requires_grad_(True)
+    costs, known = costs.to(device_of(scorer)), known.to(device_of(scorer))
     relative = scorer.relative(costs)
     for level in range(MAX_QUALITY + 1):
         rows = relative[known[:, level], level]
@@ -71,7 +73,7 @@ def train_scorer(
     @torch.no_grad()
     def validate() -> dict[str, float]:
         rows = np.arange(held_out)
-        return {"error": float(loss_of(rows, train.read(images[rows])))}
+        return {"error": float(loss_of(rows, train.read(images[rows]).to(device_of(scorer))))}
 
     train_stage(
         run, name, scorer, images=len(images) - held_out, epochs=settings.epochs, batch=settings.batch, lr=settings.lr,

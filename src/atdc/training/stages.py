@@ -43,6 +43,7 @@ from atdc.tasks import TASK_NAMES, TASKS
 from atdc.training import processes
 from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
+from atdc.training.devices import device_of, moved, open_device
 from atdc.training.feature_cache import FeatureCache
 from atdc.training.fixed_graphs import settled
 from atdc.training.graph_source import MixedGraphs
@@ -64,7 +65,9 @@ _LISTED_GRAPHS = 1000
 """So many graphs are kept with the weights, for files to name them by number."""
 
 
-def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None = None) -> Path:
+def train(
+    recipe_path: Path, run_path: Path, data_path: Path, out: Path | None = None, device_name: str = "cpu"
+) -> Path:
     """Trains a model by a recipe, resuming whatever an earlier call finished.
 
     Args:
@@ -72,19 +75,20 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
         run_path: checkpoints, logs, stage times.
         data_path: where rendered rooms are kept; rendered here if absent.
         out: the weights file; by default ``<run>/<name>.safetensors``.
+        device_name: where networks are trained. What coding costs is always measured on the CPU, with integers.
 
     Returns:
         The weights file's path.
 
     Raises:
-        ArgumentError: a setting that is unknown, or a run folder of another recipe.
+        ArgumentError: a setting that is unknown, a run folder of another recipe, no such device.
     """
-    recipe = load_recipe(recipe_path)
+    recipe, device = load_recipe(recipe_path), open_device(device_name)
     run = RunFolder(run_path, recipe)
     torch.manual_seed(recipe.seed)
     (train_data, val_data), half_data = training_images(recipe, data_path)
 
-    task_networks = TaskNetworks(recipe.model).channels_last()
+    task_networks = TaskNetworks(recipe.model).channels_last().to(device)
     train_tasks(run, recipe, task_networks, half_data, (train_data, val_data))
     round_to_half(task_networks)
     train_cache = FeatureCache(run, "train", task_networks, train_data)
@@ -98,6 +102,8 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
     networks = CodecNetworks(recipe.model, len(TASKS), pairs)
     twin = EntropyTwin(recipe.model, len(TASKS))
     start_from_principal_components(networks, twin, train_set)
+    networks.to(device)
+    twin.to(device)
     train_predictor(run, recipe, networks, train_set, val_set)
 
     book = GraphBook.untrained(len(TASKS))
@@ -116,7 +122,7 @@ def train(recipe_path: Path, run_path: Path, data_path: Path, out: Path | None =
         "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
         "lambda": [recipe.codec.lambda_min, recipe.codec.lambda_max],
     }
-    codec = Codec(task_networks, FeatureCodec(networks, entropy, TASK_NAMES, mean, deviation, book), card)
+    codec = Codec(task_networks.cpu(), FeatureCodec(networks, entropy, TASK_NAMES, mean, deviation, book), card)
     path = out or run_path / f"{recipe.name}.safetensors"
     if processes.is_first():
         codec.save(path)
@@ -196,12 +202,13 @@ def train_codec_and_graphs(
     run: RunFolder, recipe: Recipe, networks: CodecNetworks, twin: EntropyTwin, book: GraphBook,
     sets: tuple[NormalisedFeatures, NormalisedFeatures], goals: tuple[Objective, ...],
 ) -> tuple[EntropyModel, GraphBook]:  # fmt: skip
-    """Warm-up, the codec in one go with one falling learning rate, and its scorer and graphs.
+    """Warm-up, the codec in one go with one falling learning rate, and, on the CPU, its scorer and graphs.
 
     Args:
         run: checkpoints.
         recipe: settings.
-        networks: the codec at its start, with the scorer that chooses the graphs it learns on; trained in place.
+        networks: the codec at its start, with the scorer that chooses the graphs it learns on; trained in place, where
+            it is, and left on the CPU.
         twin: likewise.
         book: graphs to begin with.
         sets: features of training and validation images.
@@ -211,6 +218,8 @@ def train_codec_and_graphs(
     subject = subject_of(recipe, networks, twin, book, *sets)
     train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, val_goal)
     train_codec(run, recipe, "codec", settings.epochs, (settings.lr, settings.lr_end), subject, goal, val_goal)
+    networks.cpu()
+    twin.cpu()
     entropy = integers_of(twin, networks)
     return entropy, fit_scorer_to_codec(run, recipe, networks, entropy, *sets, book)
 
@@ -233,12 +242,12 @@ def loss_bounds(run: RunFolder, networks: TaskNetworks, val: NormalisedFeatures,
     sums, count = torch.zeros(2, len(TASKS)), min(len(val), 400)
     for start in range(0, count, 20):
         indices = np.arange(start, min(start + 20, count))
-        features = val.cache.read(indices)
+        features = val.cache.read(indices).to(device_of(networks))
         means = val.restore(torch.zeros_like(features))
-        targets = load_targets(data, indices)
+        targets = moved(load_targets(data, indices), device_of(networks))
         for row, source in enumerate((means, features)):
             for task, output in enumerate(networks.outputs(source, range(len(TASKS)))):
-                sums[row, task] += task_loss(TASKS[task], output, targets[TASKS[task].name]).sum()
+                sums[row, task] += task_loss(TASKS[task], output, targets[TASKS[task].name]).sum().cpu()
     run.write_json("loss_bounds.json", (sums / count).tolist())
     return sums / count
 
@@ -246,9 +255,10 @@ def loss_bounds(run: RunFolder, networks: TaskNetworks, val: NormalisedFeatures,
 @torch.no_grad()
 def scorer_costs(networks: CodecNetworks, train: NormalisedFeatures) -> NDArray[np.float32]:
     """The scorer's costs of all training images, bits per feature element, (N, 8, P)."""
+    device = device_of(networks)
     return np.concatenate(
         [
-            networks.scorer(train.read(np.arange(start, min(start + 200, len(train))))).numpy()
+            networks.scorer(train.read(np.arange(start, min(start + 200, len(train)))).to(device)).cpu().numpy()
             for start in range(0, len(train), 200)
         ]
     )
@@ -259,12 +269,13 @@ def fit_scorer_to_predictor(
 ) -> None:
     """Distils the scorer from the predictor's rate-aware score, before there is a codec to measure."""
     images = np.random.default_rng(recipe.seed).permutation(len(train))[: recipe.scorer.teacher_images]
-    distortion = torch.from_numpy(book.distortion)
+    device = device_of(networks)
+    distortion = torch.from_numpy(book.distortion).to(device)
 
     def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
-        features = train.read(chosen)
+        features = train.read(chosen).to(device)
         bits = score_bits(networks.predictor, features, pairs, distortion) / features[0, 0].numel()
-        return bits, torch.ones(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
+        return bits.cpu(), torch.ones(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
 
     costs, known = teacher_costs(run, "teacher_predictor", images, teacher)
     train_scorer(run, recipe, "scorer_predictor", networks.scorer, images, costs, known, train)
@@ -358,7 +369,9 @@ def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path,
     return out
 
 
-def retrain(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path) -> Path:
+def retrain(
+    model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path, device_name: str = "cpu"
+) -> Path:
     """Trains the codec of trained weights anew, on the graphs that their scorer chooses; then as :func:`refit`.
 
     Task networks and predictor stay where they are, so that a change of the codec or of its training takes the codec's
@@ -370,9 +383,11 @@ def retrain(model: str | Path, recipe_path: Path, run_path: Path, data_path: Pat
         run_path: checkpoints; a stopped call goes on.
         data_path: rendered rooms.
         out: the new weights file.
+        device_name: where networks are trained.
     """
-    codec, recipe = load(model), load_recipe(recipe_path)
+    codec, recipe, device = load(model), load_recipe(recipe_path), open_device(device_name)
     own, run = codec.feature_codec, RunFolder(run_path, recipe)
+    codec.networks.to(device)
     rooms = {split: RoomsDataset(data_path, split) for split in ("train", "val")}
     sets = features_of(run, codec, rooms)
     torch.manual_seed(recipe.seed)
@@ -381,6 +396,8 @@ def retrain(model: str | Path, recipe_path: Path, run_path: Path, data_path: Pat
     networks.scorer.load_state_dict(own.networks.scorer.state_dict())
     twin = EntropyTwin(recipe.model, own.task_count)
     start_from_principal_components(networks, twin, sets["train"])
+    networks.to(device)
+    twin.to(device)
     bounds = torch.tensor(codec.card["loss_bounds"])
     goals = tuple(TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     both = sets["train"], sets["val"]
@@ -392,7 +409,7 @@ def retrain(model: str | Path, recipe_path: Path, run_path: Path, data_path: Pat
     }  # fmt: skip
     new = FeatureCodec(networks, entropy, own.task_names, own.mean, own.deviation, book)
     if processes.is_first():
-        Codec(codec.networks, new, card).save(out)
+        Codec(codec.networks.cpu(), new, card).save(out)
     return out
 
 
@@ -461,8 +478,9 @@ def choose_graphs(
     if known is not None:
         return GraphBook.from_json(known)
     tasks, limit = len(TASKS), recipe.model.max_parents
-    val_features = val.read(np.arange(len(val)))
-    val_costs = networks.scorer(val_features).double().numpy()
+    device = device_of(networks)
+    val_features = val.read(np.arange(len(val))).to(device)
+    val_costs = networks.scorer(val_features).double().cpu().numpy()
     fixed = fixed or tuple(
         search.fixed(search.ScoreTable.of(tasks, val_costs[:, level].mean(0), limit), limit)
         for level in range(MAX_QUALITY + 1)
@@ -477,8 +495,8 @@ def choose_graphs(
     candidates = search.most_frequent(search.exact_batch(rows, tasks, limit), _LISTED_GRAPHS)
     codebook = search.build_codebook(rows[:4000], recipe.codec.codebook_size, tuple(dict.fromkeys(fixed)), candidates)
     every = search.candidate_sets(tasks, None)
-    distortion = torch.from_numpy(book.distortion)
-    means = score_bits(networks.predictor, val_features[:60], every, distortion).double().mean(0).numpy()
+    distortion = torch.from_numpy(book.distortion).to(device)
+    means = score_bits(networks.predictor, val_features[:60], every, distortion).double().mean(0).cpu().numpy()
     chain = tuple(search.chain(search.ScoreTable.of(tasks, row)) for row in means)
     usual = (*codebook, *fixed, *mode, *chain, TaskGraph.independent(tasks), *candidates)
     listed = tuple(dict.fromkeys(usual))[:_LISTED_GRAPHS]

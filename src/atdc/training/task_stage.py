@@ -13,6 +13,7 @@ from atdc.config import Recipe
 from atdc.data.targets import LabelledImages, decode_stored, flip_stored
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import CLASSES, TASK_NAMES, TASKS
+from atdc.training.devices import device_of, moved
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, task_loss
 from atdc.training.run_folder import RunFolder
@@ -60,7 +61,7 @@ def train_tasks(
         full: training and validation rooms.
     """
     settings = recipe.tasks
-    weights = class_weights(half[0], recipe.model.classes)
+    weights = class_weights(half[0], recipe.model.classes).to(device_of(networks))
     scene = [TASK_NAMES.index(name) for name in SCENE_TASKS]
     shared = nn.ModuleDict({"encoder": networks.encoders[scene[0]], "heads": networks.heads})
     _train(
@@ -113,7 +114,7 @@ def _train(
         return answers
 
     def noisy(features: Tensor) -> Tensor:
-        deviation = torch.rand(len(features), 1, 1, 1) * settings.feature_noise
+        deviation = torch.rand(len(features), 1, 1, 1, device=features.device) * settings.feature_noise
         return features + deviation * torch.randn_like(features)
 
     def prepare(draw: Draw) -> dict[str, Tensor]:
@@ -137,7 +138,7 @@ def _train(
         sums = dict.fromkeys((TASKS[task].letter for task in members), 0.0)
         count = min(len(val), 200)
         for start in range(0, count, 20):
-            targets = load_targets(val, np.arange(start, min(start + 20, count)), names)
+            targets = moved(load_targets(val, np.arange(start, min(start + 20, count)), names), device_of(module))
             for task, output in outputs(targets["rgb"], lambda features: features).items():
                 sums[TASKS[task].letter] += float(task_loss(TASKS[task], output, targets[TASKS[task].name]).sum())
         return {letter: value / count for letter, value in sums.items()}

@@ -1,0 +1,76 @@
+"""Devices: a missing one is one clear line, and a batch arrives whole."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from atdc.coding.latents import TrainingPort
+from atdc.coding.walk import walk
+from atdc.config import ModelConfig
+from atdc.errors import ArgumentError
+from atdc.graph.search import candidate_sets
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.entropy import EntropyTwin
+from atdc.tasks import TASK_NAMES, TASKS, TaskSpec
+from atdc.training.devices import device_of, moved, open_device
+from atdc.training.losses import every_fourth_pixel, task_loss
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    features: torch.Tensor
+    level: int
+    targets: dict[str, torch.Tensor]
+    rows: np.ndarray
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "nonesuch"])
+def test_a_device_that_is_not_here_is_refused(name: str) -> None:
+    with pytest.raises(ArgumentError, match=name):
+        open_device(name)
+
+
+def test_tensors_at_any_depth_are_moved_and_all_else_stays() -> None:
+    batch = Batch(torch.ones(2, 3), 4, {"rgb": torch.zeros(2)}, np.arange(2))
+    (there,) = moved([batch], torch.device("meta"))
+    assert there.features.device.type == there.targets["rgb"].device.type == "meta"
+    assert there.features.shape == (2, 3) and there.level == 4 and there.rows is batch.rows
+
+
+def test_a_module_is_where_its_parameters_are() -> None:
+    assert device_of(torch.nn.Linear(1, 1).to("meta")).type == "meta"
+
+
+@pytest.mark.parametrize("factorised", ["none", "roots"])
+def test_a_training_step_stays_on_its_device(factorised: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device `meta`, which has shapes and no values, any operation that meets a tensor of the CPU fails."""
+    config = ModelConfig(
+        feature_channels=4, latent_channels=8, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=2,
+        predictor_width=8, scorer_width=8, factorised=factorised,
+    )  # fmt: skip
+    pairs = candidate_sets(3, config.max_parents)
+    networks = CodecNetworks(config, 3, pairs).to("meta")
+    twin = EntropyTwin(config, 3).to("meta")
+    features = torch.zeros(4, 3, config.feature_channels, 8, 8, device="meta")
+    quality = torch.zeros(4, 3, device="meta")
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: torch.ones(tensor.shape))  # masks are looked at
+    port = TrainingPort(networks, twin, 4)
+    chain, star = TaskGraph(((), (0,), (0, 1))), TaskGraph(((2,), (2,), ()))
+    result = walk(networks, [chain, chain, star, star], quality, port, (8, 8), features)
+    loss = port.bits.sum() + result.reconstruction.sum() + result.proxy.sum() + networks.scorer(features).sum()
+    loss.backward()
+    assert loss.device.type == "meta" and networks.predictor.pair.grad.device.type == "meta"
+
+
+@pytest.mark.parametrize("spec", TASKS, ids=TASK_NAMES)
+def test_losses_stay_on_their_device(spec: TaskSpec) -> None:
+    output = torch.zeros(2, spec.out_channels, 8, 8, device="meta", requires_grad=True)
+    kind = torch.long if spec.loss == "cross_entropy" else torch.float32
+    target = torch.zeros(2, 1 if spec.loss == "cross_entropy" else spec.out_channels, 8, 8, dtype=kind, device="meta")
+    loss = task_loss(spec, *every_fourth_pixel(spec, output, target))
+    loss.sum().backward()
+    assert loss.device.type == output.grad.device.type == "meta"
