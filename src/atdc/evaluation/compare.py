@@ -422,7 +422,7 @@ def run_compare(
 def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: Workshop) -> dict[str, Any] | None:
     """What a system's file says, if it is there and of this recipe."""
     path = folder / f"{entry.name}.json"
-    if not path.exists():
+    if entry.missing or not path.exists():
         return None
     try:
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
