@@ -365,7 +365,8 @@ def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path,
     sets = features_of(run, codec, {split: RoomsDataset(data_path, split) for split in ("train", "val")})
     own.book = fit_scorer_to_codec(run, recipe, own.networks, own.entropy, sets["train"], sets["val"], own.book)
     codec.card["refitted"] = {"date": datetime.date.today().isoformat(), "from": own.fingerprint.hex()}
-    codec.save(out)
+    if processes.is_first():
+        codec.save(out)
     return out
 
 
