@@ -25,6 +25,7 @@ class Batch:
     level: int
     targets: dict[str, torch.Tensor]
     rows: np.ndarray
+    graphs: list[TaskGraph]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -35,10 +36,11 @@ def test_a_device_that_is_not_here_is_refused(name: str) -> None:
 
 
 def test_tensors_at_any_depth_are_moved_and_all_else_stays() -> None:
-    batch = Batch(torch.ones(2, 3), 4, {"rgb": torch.zeros(2)}, np.arange(2))
-    (there,) = moved([batch], torch.device("meta"))
+    batch = Batch(torch.ones(2, 3), 4, {"rgb": torch.zeros(2)}, np.arange(2), [TaskGraph.independent(3)])
+    (there,) = moved((batch,), torch.device("meta"))
     assert there.features.device.type == there.targets["rgb"].device.type == "meta"
     assert there.features.shape == (2, 3) and there.level == 4 and there.rows is batch.rows
+    assert there.graphs is batch.graphs
 
 
 def test_a_module_is_where_its_parameters_are() -> None:

@@ -45,7 +45,7 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 def moved(value: Value, device: torch.device) -> Value:
-    """Tensors in a dataclass, mapping, tuple or list, at any depth, on a device; all else as it is.
+    """Tensors in a dataclass, mapping or tuple, at any depth, on a device; all else, lists among it, as it is.
 
     >>> moved({"a": (torch.ones(1), "b")}, torch.device("cpu"))
     {'a': (tensor([1.]), 'b')}
@@ -58,8 +58,8 @@ def _moved(value: Any, device: torch.device) -> Any:
         return value.to(device, non_blocking=True)
     if isinstance(value, Mapping):
         return {key: _moved(item, device) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_moved(item, device) for item in value)
+    if isinstance(value, tuple):
+        return tuple(_moved(item, device) for item in value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: _moved(getattr(value, field.name), device) for field in dataclasses.fields(value)}
         return type(value)(**fields)
