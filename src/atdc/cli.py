@@ -552,6 +552,9 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="The weights; in the run folder by default.")
     ] = None,
+    real: Annotated[
+        Path | None, typer.Option("--real", metavar="FOLDER", help="Real pictures, for recipes that learn from both.")
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Train a model, from rendered rooms to a weights file. A stopped call goes on where it was.
@@ -561,11 +564,12 @@ def train(
         atdc train --recipe recipes/small.yaml
         atdc train --recipe recipes/tiny.yaml --run /tmp/tiny
         atdc train --recipe recipes/small_long.yaml --device cuda
+        atdc train --recipe recipes/real.yaml --real nyuv2
         tensorboard --logdir runs             # in another terminal
     """
     from atdc.training.stages import train as train_by_recipe
 
-    path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device)
+    path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device, real)
     _out.print(f"weights: {escape(str(path))}")
 
 

@@ -12,8 +12,10 @@ import atdc
 from atdc.config import ModelConfig, Recipe, load_compare_recipe, load_recipe
 from atdc.data.export import export_taskonomy
 from atdc.data.rooms import RoomsDataset, materialise
+from atdc.data.targets import Mixed
 from atdc.errors import ArgumentError, DataError
 from atdc.evaluation.ablation import KINDS, run_ablation
+from atdc.evaluation.compare import entries
 from atdc.evaluation.entropy_cost import run_entropy_cost
 from atdc.tasks import BY_NAME
 from atdc.training.loop import Draw, train_stage
@@ -113,6 +115,12 @@ def test_every_recipe_of_the_project_loads() -> None:
         assert load(path).name == path.stem
 
 
+@pytest.mark.parametrize("name", ["compare_small", "compare_nyuv2"])
+def test_systems_that_a_comparison_skips_exist(name: str) -> None:
+    recipe = load_compare_recipe(Path(__file__).parents[2] / "recipes" / f"{name}.yaml")
+    assert set(recipe.skipped) <= set(entries(recipe))
+
+
 def test_parent_sets_never_hold_the_child() -> None:
     mask = random_parent_mask(np.random.default_rng(0), 500, 2, 6)
     assert not mask[:, 2].any() and set(mask.sum(1).tolist()) == {0, 1, 2, 3, 4, 5}
@@ -205,6 +213,22 @@ def test_training_reads_taskonomy_at_both_sizes(tmp_path: Path) -> None:
     assert torch.equal(train.targets([2], ["rgb"])["rgb"], train.targets([0, 2], ["rgb"])["rgb"][1:])
     with pytest.raises(ArgumentError, match="taskonomy"):
         training_images(Recipe(data="faces"), tmp_path)
+
+
+def test_real_frames_beside_rooms_are_spread_and_whole(tmp_path: Path) -> None:
+    for split, count in (("train", 7), ("val", 3)):
+        materialise(tmp_path / "rooms", split, count=count, workers=1, size=64)
+        materialise(tmp_path / "other", split, count=count - 1, workers=1, size=64)
+    first, second = (RoomsDataset(tmp_path / name, "train") for name in ("rooms", "other"))
+    mixed = Mixed(first, second, repeats=2)
+    assert len(mixed) == 7 + 2 * 6 and len(mixed.targets([0], ["rgb"])) == 1
+    everything = mixed.targets(range(len(mixed)))
+    for place, drawn in enumerate(mixed.order.tolist()):
+        data, index = (first, drawn) if drawn < 7 else (second, (drawn - 7) % 6)
+        own = data.targets([index])
+        assert all(torch.equal(everything[name][place], own[name][0]) for name in own)
+    with pytest.raises(ArgumentError, match="--real"):
+        training_images(Recipe(data="rooms+nyuv2", train_count=7, val_count=3), tmp_path / "rooms")
 
 
 def test_the_papers_recipe_is_read() -> None:

@@ -88,6 +88,48 @@ class Some:
         return self.whole.targets(self.chosen[np.asarray(indices)], names)
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """Two data sets as one, in an order that is drawn once and for all: any run of it holds its share of both.
+
+    Args:
+        first: a data set.
+        second: another, with pictures of the same size.
+        repeats: how often each of the second's images occurs.
+        seed: of the order.
+    """
+
+    first: LabelledImages
+    second: LabelledImages
+    repeats: int = 1
+    seed: int = 0
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Places in the first data set, and after its end those in the second."""
+        return np.random.default_rng(self.seed).permutation(len(self.first) + self.repeats * len(self.second))
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def targets(
+        self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Stored targets (n, C, H, W) by name, all six if None."""
+        places = self.order[np.asarray(indices)]
+        of_second = places >= len(self.first)
+        parts = [
+            (where, data.targets(own, names))
+            for data, where, own in (
+                (self.first, np.flatnonzero(~of_second), places[~of_second]),
+                (self.second, np.flatnonzero(of_second), (places[of_second] - len(self.first)) % len(self.second)),
+            )
+            if len(where)
+        ]
+        back = np.argsort(np.concatenate([where for where, _ in parts]))
+        return {name: torch.cat([stored[name] for _, stored in parts])[back] for name in parts[0][1]}
+
+
 def decode_stored(task: str, stored: NDArray[np.integer] | Tensor) -> Tensor:
     """Target (B, C, H, W) as the losses compare it; the class map is long, all others float32.
 

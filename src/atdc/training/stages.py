@@ -27,7 +27,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
 from atdc.data.nyuv2 import NyuV2Dataset
 from atdc.data.rooms import RoomsDataset, materialise
-from atdc.data.targets import LabelledImages, Some
+from atdc.data.targets import LabelledImages, Mixed, Some
 from atdc.data.taskonomy import TaskonomyImages
 from atdc.errors import ArgumentError
 from atdc.graph import search
@@ -66,8 +66,9 @@ _LISTED_GRAPHS = 1000
 
 
 def train(
-    recipe_path: Path, run_path: Path, data_path: Path, out: Path | None = None, device_name: str = "cpu"
-) -> Path:
+    recipe_path: Path, run_path: Path, data_path: Path, out: Path | None = None, device_name: str = "cpu",
+    real_path: Path | None = None,
+) -> Path:  # fmt: skip
     """Trains a model by a recipe, resuming whatever an earlier call finished.
 
     Args:
@@ -75,6 +76,7 @@ def train(
         run_path: checkpoints, logs, stage times.
         data_path: where rendered rooms are kept; rendered here if absent.
         out: the weights file; by default ``<run>/<name>.safetensors``.
+        real_path: real pictures beside rooms, for recipes that learn from both.
         device_name: where networks are trained. What coding costs is always measured on the CPU, with integers.
 
     Returns:
@@ -86,7 +88,7 @@ def train(
     recipe, device = load_recipe(recipe_path), open_device(device_name)
     run = RunFolder(run_path, recipe)
     torch.manual_seed(recipe.seed)
-    (train_data, val_data), half_data = training_images(recipe, data_path)
+    (train_data, val_data), half_data = training_images(recipe, data_path, real_path)
 
     task_networks = TaskNetworks(recipe.model).channels_last().to(device)
     train_tasks(run, recipe, task_networks, half_data, (train_data, val_data))
@@ -134,13 +136,28 @@ Both = tuple[LabelledImages, LabelledImages]
 """Training and validation images."""
 
 
-def training_images(recipe: Recipe, folder: Path) -> tuple[Both, Both]:
+def training_images(recipe: Recipe, folder: Path, real: Path | None = None) -> tuple[Both, Both]:
     """The recipe's images, and the same at half their size. Rooms are rendered if they are not there.
 
+    Args:
+        recipe: says which.
+        folder: of the data set, of rooms where there are two.
+        real: folder of the real pictures beside rooms.
+
     Raises:
-        ArgumentError: an unknown data set.
-        DataError: the folder does not hold it.
+        ArgumentError: an unknown data set, no folder of real pictures.
+        DataError: a folder does not hold what it should.
     """
+    if recipe.data == "rooms+nyuv2":
+        if real is None:
+            raise ArgumentError("real", "no folder", "one that holds NYUv2 frames", "pass --real FOLDER")
+        rooms = training_images(replace(recipe, data="rooms"), folder)
+
+        def mixed(size: int, drawn: Both) -> Both:
+            frames = [NyuV2Dataset(real, split, size) for split in ("train", "val")]
+            return Mixed(drawn[0], frames[0], recipe.real_repeats), Mixed(drawn[1], frames[1])
+
+        return mixed(_SIDE_PX, rooms[0]), mixed(_SIDE_PX // 2, rooms[1])
     if recipe.data == "rooms":
         if processes.is_first():
             for split, count in (("train", recipe.train_count), ("val", recipe.val_count)):
@@ -153,7 +170,7 @@ def training_images(recipe: Recipe, folder: Path) -> tuple[Both, Both]:
         return whole, half
     kinds: dict[str, Callable[[Path, str, int], LabelledImages]] = {"taskonomy": TaskonomyImages, "nyuv2": NyuV2Dataset}
     if recipe.data not in kinds:
-        raise ArgumentError("data", repr(recipe.data), f"one of rooms, {', '.join(kinds)}")
+        raise ArgumentError("data", repr(recipe.data), f"one of rooms, rooms+nyuv2, {', '.join(kinds)}")
     read = kinds[recipe.data]
 
     def both(size: int) -> Both:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from atdc.config import Recipe
 from atdc.data.targets import LabelledImages, decode_stored, flip_stored
 from atdc.networks.task_networks import TaskNetworks
+from atdc.pipeline import load
 from atdc.tasks import CLASSES, TASK_NAMES, TASKS
+from atdc.training.augment import augmented
 from atdc.training.devices import device_of, moved
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, task_loss
@@ -23,10 +25,16 @@ SCENE_TASKS = ("segment_semantic", "normal", "depth_zbuffer")
 
 
 def load_targets(
-    data: LabelledImages, indices: NDArray[np.int64], tasks: tuple[str, ...] = TASK_NAMES, flip: bool = False
-) -> dict[str, Tensor]:
-    """Decoded targets of some images, by task name, optionally mirrored; the key ``rgb`` is the input image too."""
+    data: LabelledImages, indices: NDArray[np.int64], tasks: tuple[str, ...] = TASK_NAMES, flip: bool = False,
+    changed_by: np.random.Generator | None = None,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Decoded targets of some images, by task name, optionally mirrored; the key ``rgb`` is the input image too.
+
+    Given a generator, as :func:`~atdc.training.augment.augmented` changes them.
+    """
     stored = data.targets(indices, tasks)
+    if changed_by is not None:
+        stored = augmented(stored, changed_by)
     return {
         name: decode_stored(name, flip_stored(name, np.asarray(stored[name])) if flip else np.asarray(stored[name]))
         for name in tasks
@@ -54,6 +62,8 @@ def train_tasks(
 ) -> None:
     """Trains the task networks: a shared start, then each task alone, on half-size and at last on whole rooms.
 
+    A recipe that names a start has no shared part.
+
     Half-size rooms cost a quarter of the time, and one encoder a sixth of six; what they learn carries over.
 
     Args:
@@ -64,13 +74,16 @@ def train_tasks(
     weights = class_weights(half[0], recipe.model.classes).to(device_of(networks))
     scene = [TASK_NAMES.index(name) for name in SCENE_TASKS]
     shared = nn.ModuleDict({"encoder": networks.encoders[scene[0]], "heads": networks.heads})
-    _train(
-        run, recipe, "tasks_shared", shared, [(networks.encoders[scene[0]], scene)], networks.heads, *half, weights,
-        settings.shared_epochs, (1.0, 0.5),
-    )  # fmt: skip
-    start = networks.encoders[scene[0]].state_dict()
-    for encoder in networks.encoders:
-        encoder.load_state_dict(start)
+    if settings.start:
+        networks.load_state_dict(load(settings.start).networks.state_dict())
+    else:
+        _train(
+            run, recipe, "tasks_shared", shared, [(networks.encoders[scene[0]], scene)], networks.heads, *half, weights,
+            settings.shared_epochs, (1.0, 0.5),
+        )  # fmt: skip
+        start = networks.encoders[scene[0]].state_dict()
+        for encoder in networks.encoders:
+            encoder.load_state_dict(start)
     alone = [(encoder, [task]) for task, encoder in enumerate(networks.encoders)]
     every = (networks, alone, networks.heads)
     _train(run, recipe, "tasks_half", *every, *half, weights, settings.half_epochs, (0.5, 0.25))
@@ -118,7 +131,8 @@ def _train(
         return features + deviation * torch.randn_like(features)
 
     def prepare(draw: Draw) -> dict[str, Tensor]:
-        return load_targets(train, draw.indices, names, flip=bool(draw.rng.integers(2)))
+        flip = bool(draw.rng.integers(2))
+        return load_targets(train, draw.indices, names, flip, draw.rng if settings.augment else None)
 
     def step(targets: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         module.train()
