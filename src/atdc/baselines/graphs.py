@@ -25,26 +25,22 @@ TITLES = {
 """Settings that are rows, and what tables call them."""
 
 
-def row(setting: str, seed: int = 0, *, high_effort: bool = False, balanced: bool = False) -> Row:
+def row(setting: str, seed: int = 0, *, balanced: bool = False) -> Row:
     """One setting, coded and trained under it.
 
     Args:
         setting: one of :data:`TITLES`.
         seed: of its further training.
-        high_effort: the encoder codes several graphs and keeps the best.
         balanced: tasks have qualities of their own.
     """
     name = ("ours" if setting == DEFAULT_GRAPH else setting) + (f"-seed{seed}" if seed else "")
     title = TITLES[setting] + (f", seed {seed}" if seed else "")
     trained_as = name
-    if high_effort:
-        name, title = f"{name}-high", f"{title}, high effort"
     if balanced:
         name, title = f"{name}-balanced", f"{title}, balanced"
     return Row(
         name, title, partial(_chosen, setting=setting), partial(_trained, setting=setting), seed=seed,
-        effort="high" if high_effort else "normal", trained_as=trained_as,
-        balanced=balanced,
+        trained_as=trained_as, balanced=balanced,
     )  # fmt: skip
 
 

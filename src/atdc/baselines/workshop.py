@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from atdc.baselines.system import FeatureSystem
-from atdc.codec import Effort, FeatureCodec, Quality
+from atdc.codec import FeatureCodec, Quality
 from atdc.coding.grouping import Grouping
 from atdc.config import Budget, ModelConfig, Recipe
 from atdc.data.rooms import RoomsDataset
@@ -62,19 +62,18 @@ class CodedFeatures(FeatureSystem):
         codec: codes packed features.
         grouping: how it packs tasks.
         choose: its graphs.
-        effort: of the encoder.
         points: qualities.
         settings: what identifies it.
         quality: what is coded at a point.
     """
 
     def __init__(
-        self, name: str, title: str, codec: FeatureCodec, grouping: Grouping, choose: ChooseGraphs, effort: Effort,
+        self, name: str, title: str, codec: FeatureCodec, grouping: Grouping, choose: ChooseGraphs,
         points: tuple[float, ...], settings: Mapping[str, Any], quality: Callable[[float], Quality],
     ) -> None:  # fmt: skip
         self.name, self.title, self.points = name, title, points
         self.codec, self.grouping = codec, grouping
-        self._choose, self._effort, self._settings, self._quality = choose, effort, dict(settings), quality
+        self._choose, self._settings, self._quality = choose, dict(settings), quality
 
     def describe(self) -> Mapping[str, Any]:
         """Architecture and graphs."""
@@ -84,7 +83,7 @@ class CodedFeatures(FeatureSystem):
         """Raw features (B, T, C, h, w) to one file per image."""
         packed, quality = self.grouping.pack(features), self._quality(point)
         graphs = self._choose(self.codec, packed, quality)
-        return self.codec.encode_batch(packed, quality, graphs, self._effort, restore_all=False).data
+        return self.codec.encode_batch(packed, quality, graphs, restore_all=False).data
 
     def decode(self, data: Sequence[bytes]) -> Tensor:
         """Raw features (B, T, C, h, w)."""
@@ -100,7 +99,7 @@ class CodedFeatures(FeatureSystem):
         """
         packed, quality = self.grouping.pack(features), self._quality(point)
         graphs = self._choose(self.codec, packed, quality)
-        data = self.codec.encode_batch(packed, quality, graphs, self._effort, profile="segments").data[0]
+        data = self.codec.encode_batch(packed, quality, graphs, profile="segments", restore_all=False).data[0]
         return self.codec.integers.read(data, sorted({self.grouping.of_task(task) for task in tasks})).bytes_read
 
 
@@ -117,7 +116,6 @@ class Row:
         grouping: tasks it takes as one.
         objective: what it is trained for, from the workshop and a split; the tasks' losses by default.
         from_base: whether it starts from the base's codec, trained on all kinds of graphs, or from nothing.
-        effort: of its encoder.
         seed: of its training.
         trained_as: name of the row whose training it shares; its own by default.
         balanced: whether tasks have qualities of their own (:mod:`atdc.balance`), or one for all.
@@ -131,7 +129,6 @@ class Row:
     grouping: Grouping = field(default_factory=lambda: Grouping.alone(len(TASKS)))
     objective: Callable[[Workshop, str], Objective] | None = None
     from_base: bool = True
-    effort: Effort = "normal"
     seed: int = 0
     trained_as: str | None = None
     balanced: bool = False
@@ -233,9 +230,7 @@ class Workshop:
 
     def _system(self, row: Row, codec: FeatureCodec, settings: Mapping[str, Any]) -> CodedFeatures:
         quality = self._balanced if row.balanced else float
-        return CodedFeatures(
-            row.name, row.title, codec, row.grouping, row.choose, row.effort, self.points, settings, quality
-        )
+        return CodedFeatures(row.name, row.title, codec, row.grouping, row.choose, self.points, settings, quality)
 
     def _balanced(self, point: float) -> list[float]:
         return list(self.base.balanced(point).values())

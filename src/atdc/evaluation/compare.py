@@ -110,9 +110,8 @@ class Entry:
 
 def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     """All systems by name, in the order of tables."""
-    rows = [graphs.row("codebook"), graphs.row("codebook", high_effort=True), graphs.row("codebook", balanced=True)]
+    rows = [graphs.row("codebook"), graphs.row("codebook", balanced=True)]
     rows += [graphs.row(setting) for setting in graphs.TITLES if setting != "codebook"]
-    rows.append(graphs.row("independent", balanced=True))
     rows += [paper.row(), sssic.row(), joint.row(), omni_icm.row()]
     unbalanced = (
         None if beside(open_weights(recipe.base).path).exists() else "needs a balance; make it with: atdc balance"
@@ -266,7 +265,7 @@ def key_of(entry: Entry, recipe: CompareRecipe, shop: Workshop) -> str:
         said.append(entry.points or recipe.pixel_steps)
     else:
         config = replace(base.feature_codec.config, **row.model(base.feature_codec.config))
-        said += [asdict(config), row.grouping.groups, row.seed, row.effort, recipe.qualities]
+        said += [asdict(config), row.grouping.groups, row.seed, recipe.qualities]
         said += [asdict(recipe.budget), asdict(shop.recipe.codec)]
         if row.from_base or config.predicts:
             said.append(base.feature_codec.fingerprint.hex())
