@@ -267,9 +267,7 @@ class FeatureCodec:
 
     def from_codebook(self, costs: NDArray[np.float64], features: Tensor, quality: Quality) -> list[TaskGraph]:
         """Each image's cheapest graph of the codebook, by :meth:`cost_table` and the graphs' surcharges."""
-        surcharge = self.book.surcharge[self._level(quality)] * features[0, 0].numel()
-        chosen = search.codebook_choice(costs, self.book.codebook, surcharge=surcharge)
-        return [self.book.codebook[index] for index in chosen.tolist()]
+        return self.book.cheapest(costs, self._level(quality), features[0, 0].numel())
 
     @torch.no_grad()
     def paper_graphs(self, features: Tensor, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from atdc.config import Recipe
 from atdc.evaluation.entropy_models import chosen
-from atdc.evaluation.subject import as_input
+from atdc.evaluation.subject import features_at
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import graph_costs
 from atdc.pipeline import Codec
@@ -35,7 +35,7 @@ class Kept:
 
 def test_choices_by_measured_costs_cost_no_more(tiny_codec: Codec, pictures) -> None:
     codec = copy.copy(tiny_codec.feature_codec)
-    features = tiny_codec.features_of(as_input(np.asarray(pictures.targets(range(6))["rgb"], np.uint8)))
+    features = features_at(tiny_codec, pictures, range(6))
     normalised, before = codec.normalise(features), codec.book.fixed[4]
     fixed = settled(codec, features, 4)
     assert codec.book.fixed[4] == fixed and codec.book.fixed[3] == tiny_codec.feature_codec.book.fixed[3]
@@ -51,7 +51,7 @@ def test_with_surcharges_scores_are_right_in_the_mean_and_stopped_runs_go_on(
     tiny_codec: Codec, pictures, tmp_path: Path
 ) -> None:
     codec, run = copy.copy(tiny_codec.feature_codec), RunFolder(tmp_path, Recipe())
-    features = tiny_codec.features_of(as_input(np.asarray(pictures.targets(range(6))["rgb"], np.uint8)))
+    features = features_at(tiny_codec, pictures, range(6))
     val = NormalisedFeatures(Kept(features), codec.mean, codec.deviation)
     settle_fixed_graphs(run, codec, val)
     surcharge, graphs = measured_surcharge(run, codec, val), codec.book.codebook
@@ -67,7 +67,7 @@ def test_with_surcharges_scores_are_right_in_the_mean_and_stopped_runs_go_on(
 
 def test_a_graph_is_left_for_a_surcharge_and_the_book_keeps_it(tiny_codec: Codec, pictures) -> None:
     codec = copy.copy(tiny_codec.feature_codec)
-    features = tiny_codec.features_of(as_input(np.asarray(pictures.targets(range(6))["rgb"], np.uint8)))
+    features = features_at(tiny_codec, pictures, range(6))
     for place, graph in enumerate(codec.book.codebook):
         surcharge = np.full_like(codec.book.surcharge, 1e3)
         surcharge[:, place] = 0

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from atdc.data.rooms.targets import edge_texture, keypoints2d
+from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
 from atdc.data.targets import DEPTH_UNITS_PER_METRE, NO_DEPTH, NO_NORMAL, STORED_LAYOUT
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import CLASSES, IGNORE_CLASS
@@ -255,8 +255,7 @@ class NyuV2Dataset:
             "depth_zbuffer": depth.to(torch.int32).numpy().astype(np.uint16),
             "normal": normal.to(torch.uint8),
             "segment_semantic": self._table[labels][None, None],
-            "keypoints2d": (keypoints2d(rgb8.float() / 255) * 255).round().to(torch.uint8),
-            "edge_texture": (edge_texture(rgb8.float() / 255) * 255).round().to(torch.uint8),
+            **{name: picture_target(name, rgb8) for name in PICTURE_TARGETS},
         }
         return {name: np.asarray(value)[0] for name, value in values.items()}
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.config import MAX_QUALITY
+from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 
 
@@ -57,18 +58,26 @@ class GraphBook:
             return whole[setting][level]
         return TaskGraph.independent(len(self.fixed[0].parents)) if setting == "independent" else None
 
+    def cheapest(self, costs: NDArray[np.floating[Any]], level: int, elements: int = 1) -> list[TaskGraph]:
+        """Each image's cheapest graph of the codebook by costs of all pairs (B, P), the graphs' surcharges included.
+
+        Args:
+            costs: bits per feature element, or bits where `elements` says of how many feature elements.
+            level: the whole quality.
+            elements: of a task.
+        """
+        surcharge = self.surcharge[level] * elements
+        chosen = search.codebook_choice(costs, self.codebook, surcharge=surcharge)
+        return [self.codebook[index] for index in chosen.tolist()]
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for the weights' header."""
-
-        def plain(graphs: Sequence[TaskGraph]) -> list[list[list[int]]]:
-            return [[list(parents) for parents in graph.parents] for graph in graphs]
-
         return {
-            "fixed": plain(self.fixed),
-            "fixed_mode": plain(self.fixed_mode),
-            "chain": plain(self.chain),
-            "codebook": plain(self.codebook),
-            "listed": plain(self.listed),
+            "fixed": plain_graphs(self.fixed),
+            "fixed_mode": plain_graphs(self.fixed_mode),
+            "chain": plain_graphs(self.chain),
+            "codebook": plain_graphs(self.codebook),
+            "listed": plain_graphs(self.listed),
             "distortion": np.round(self.distortion, 6).tolist(),
             "bits_per_error": np.round(self.bits_per_error, 6).tolist(),
             "surcharge": np.round(self.surcharge, 9).tolist(),
@@ -77,15 +86,21 @@ class GraphBook:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> GraphBook:
         """The inverse of :meth:`to_json`; graphs are validated as they are built."""
-
-        def graphs(rows: list[list[list[int]]]) -> tuple[TaskGraph, ...]:
-            return tuple(TaskGraph(tuple(tuple(parents) for parents in row)) for row in rows)
-
-        codebook = graphs(values["codebook"])
+        codebook = graphs_of(values["codebook"])
         # Weights older than surcharges were made for a choice without them.
         surcharge = values.get("surcharge", np.zeros((MAX_QUALITY + 1, len(codebook))))
         return cls(
-            graphs(values["fixed"]), graphs(values["fixed_mode"]), graphs(values["chain"]), codebook,
-            graphs(values["listed"]), np.array(values["distortion"], np.float64),
+            graphs_of(values["fixed"]), graphs_of(values["fixed_mode"]), graphs_of(values["chain"]), codebook,
+            graphs_of(values["listed"]), np.array(values["distortion"], np.float64),
             np.array(values["bits_per_error"], np.float64), np.array(surcharge, np.float64),
         )  # fmt: skip
+
+
+def plain_graphs(graphs: Sequence[TaskGraph]) -> list[list[list[int]]]:
+    """Graphs as lists of each task's parents, for JSON."""
+    return [[list(parents) for parents in graph.parents] for graph in graphs]
+
+
+def graphs_of(rows: Sequence[Sequence[Sequence[int]]]) -> tuple[TaskGraph, ...]:
+    """The inverse of :func:`plain_graphs`; graphs are validated as they are built."""
+    return tuple(TaskGraph(tuple(tuple(parents) for parents in row)) for row in rows)

@@ -10,17 +10,15 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.data.rooms.targets import edge_texture, keypoints2d
+from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
 from atdc.data.targets import NO_DEPTH
 
 SHARE = 0.5
 """Of images that are changed."""
 LEAST_SIDE = 0.6
 """Shortest side of a cut-out that fills the picture, as a share of the picture's."""
-_DERIVED = {"edge_texture": edge_texture, "keypoints2d": keypoints2d}
 
 
 def augmented(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -42,9 +40,7 @@ def augmented(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[st
     for image in np.flatnonzero(rng.random(len(stored["rgb"])) < SHARE):
         own = _zoomed({name: values[image : image + 1] for name, values in stored.items()}, rng)
         own["rgb"] = _coloured(own["rgb"], rng)
-        for name, derive in _DERIVED.items():
-            if name in own:
-                own[name] = (derive(own["rgb"].float() / 255) * 255).round().to(torch.uint8)
+        own |= {name: picture_target(name, own["rgb"]) for name in PICTURE_TARGETS if name in own}
         for name, values in own.items():
             changed[name][image] = values[0]
     return changed
@@ -66,8 +62,7 @@ def _zoomed(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str,
         if name == "depth_zbuffer":
             closer = (whole * share).round().clamp(min=1)
             whole = torch.where(whole == NO_DEPTH, float(NO_DEPTH), closer)
-        kind: NDArray[np.generic] = values.numpy()
-        zoomed[name] = torch.from_numpy(whole.numpy().astype(kind.dtype))
+        zoomed[name] = whole.to(values.dtype)
     return zoomed
 
 

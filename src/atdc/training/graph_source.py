@@ -64,10 +64,7 @@ class MixedGraphs:
         if whole is not None:
             return whole
         if name == "codebook":
-            surcharge = self._book.surcharge[level]
-            return self._book.codebook[
-                int(search.codebook_choice(costs[None], self._book.codebook, surcharge=surcharge)[0])
-            ]
+            return self._book.cheapest(costs[None], level)[0]
         if name == "exact":
             return search.exact_batch(costs[None], self._tasks, self._limit)[0]
         table = search.ScoreTable.of(self._tasks, costs, self._limit)

@@ -31,7 +31,7 @@ from atdc.data.targets import LabelledImages, Mixed, Some
 from atdc.data.taskonomy import TaskonomyImages
 from atdc.errors import ArgumentError
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_book import GraphBook, graphs_of, plain_graphs
 from atdc.graph.predictability import score_bits
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
@@ -359,9 +359,9 @@ def settle_fixed_graphs(run: RunFolder, codec: FeatureCodec, val: NormalisedFeat
         features = val.cache.read(np.arange(min(_SETTLED_IMAGES, len(val))))
         for quality in tqdm(range(MAX_QUALITY + 1), desc="fixed graphs"):
             settled(codec, features, quality)
-        known = [graph.parents for graph in codec.book.fixed]
+        known = plain_graphs(codec.book.fixed)
         run.write_json("fixed_graphs.json", known)
-    codec.book = replace(codec.book, fixed=tuple(TaskGraph(tuple(map(tuple, parents))) for parents in known))
+    codec.book = replace(codec.book, fixed=graphs_of(known))
 
 
 def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path) -> Path:

@@ -20,7 +20,7 @@ from torch import Tensor
 from atdc.data.rooms.materials import MaterialTable, albedo, hash01
 from atdc.data.rooms.sample import StyleSet, sample_scene
 from atdc.data.rooms.scene import BOX, CLASS_INDEX, CYLINDER, PATTERN_INDEX, SPHERE, Scene
-from atdc.data.rooms.targets import edge_texture, keypoints2d
+from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
 from atdc.errors import ArgumentError
 
 __all__ = ["DEPTH_UNITS_PER_METRE", "TILE_PX", "render_rooms", "render_scene"]
@@ -105,7 +105,6 @@ def render_scene(scene: Scene, size: int, device: torch.device) -> dict[str, Ten
     linear = base * (light + table.emission[material]) + shine
     rgb = _develop(scene, _to_image(linear, side), size)
 
-    rgb01 = rgb[None].to(torch.float32) / 255.0
     camera_normal = torch.stack(
         [normal[0] * axes[k, 0] + normal[1] * axes[k, 1] + normal[2] * axes[k, 2] for k in range(3)]
     )
@@ -116,8 +115,7 @@ def render_scene(scene: Scene, size: int, device: torch.device) -> dict[str, Ten
         "depth_zbuffer": _to_image(stored_depth[None], side),
         "normal": _to_image(((camera_normal + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8), side),
         "segment_semantic": _to_image(label[None].to(torch.uint8), side),
-        "keypoints2d": (keypoints2d(rgb01)[0] * 255.0).round().to(torch.uint8),
-        "edge_texture": (edge_texture(rgb01)[0] * 255.0).round().to(torch.uint8),
+        **{name: picture_target(name, rgb[None])[0] for name in PICTURE_TARGETS},
     }
 
 

@@ -21,7 +21,10 @@ from torch import Tensor
 
 from atdc.errors import ArgumentError
 
-__all__ = ["EDGE_SCALE", "KEYPOINT_SCALE", "KEYPOINT_SIGMAS_PX", "edge_texture", "keypoints2d"]
+__all__ = [
+    "EDGE_SCALE", "KEYPOINT_SCALE", "KEYPOINT_SIGMAS_PX", "PICTURE_TARGETS", "edge_texture", "keypoints2d",
+    "picture_target",
+]  # fmt: skip
 
 EDGE_SIGMA_PX = 1.5
 EDGE_SCALE = 0.07
@@ -107,3 +110,12 @@ def _blur(image: Tensor, sigma_px: float) -> Tensor:
             out = out.add(pair, alpha=weights[i] / total)
         image = out
     return image
+
+
+PICTURE_TARGETS = {"keypoints2d": keypoints2d, "edge_texture": edge_texture}
+"""Targets that follow from the picture alone."""
+
+
+def picture_target(name: str, rgb: Tensor) -> Tensor:
+    """One of :data:`PICTURE_TARGETS` as it is stored, uint8 (B, 1, H, W), of a picture of bytes (B, 3, H, W)."""
+    return (PICTURE_TARGETS[name](rgb.float() / 255) * 255).round().to(torch.uint8)
