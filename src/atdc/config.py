@@ -96,8 +96,6 @@ _CHOICES = {
 class TaskStage:
     """Training of the six encoders and heads, from small pictures to whole ones (ours)."""
 
-    start: str = ""
-    """Weights, by name or file, whose task networks training starts from; empty: from nothing."""
     augment: bool = False
     """Half of the pictures are zoomed and coloured anew each time, for data sets of few pictures."""
     shared_epochs: int = 24
@@ -176,12 +174,14 @@ class Recipe:
 
     name: str = "small"
     seed: int = 0
+    start: str = ""
+    """Weights, by name or file, that training starts from, its codec and graphs included; empty: nothing."""
     data: str = "rooms"
     """What is learned from: `rooms`, which are rendered; `taskonomy` or `nyuv2`, which must be there; `rooms+nyuv2`."""
     real_repeats: int = 4
     """How often each real training picture occurs beside rooms."""
     train_count: int = 8000
-    """Training images, drawn from a data set that is read; their features are kept on disk, two bytes a number."""
+    """Training images, rendered, or drawn from a data set that is read; features take two bytes a number."""
     val_count: int = 500
     """Validation images, likewise."""
     accumulate: int = 1

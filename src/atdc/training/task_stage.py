@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from atdc.config import Recipe
 from atdc.data.targets import LabelledImages, decode_stored, flip_stored
 from atdc.networks.task_networks import TaskNetworks
-from atdc.pipeline import load
 from atdc.tasks import CLASSES, TASK_NAMES, TASKS
 from atdc.training.augment import augmented
-from atdc.training.devices import device_of, moved
+from atdc.training.devices import computes_in_half, device_of, moved
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, task_loss
 from atdc.training.run_folder import RunFolder
@@ -62,7 +61,7 @@ def train_tasks(
 ) -> None:
     """Trains the task networks: a shared start, then each task alone, on half-size and at last on whole rooms.
 
-    A recipe that names a start has no shared part.
+    Networks that a recipe's start brings have no shared part.
 
     Half-size rooms cost a quarter of the time, and one encoder a sixth of six; what they learn carries over.
 
@@ -74,9 +73,7 @@ def train_tasks(
     weights = class_weights(half[0], recipe.model.classes).to(device_of(networks))
     scene = [TASK_NAMES.index(name) for name in SCENE_TASKS]
     shared = nn.ModuleDict({"encoder": networks.encoders[scene[0]], "heads": networks.heads})
-    if settings.start:
-        networks.load_state_dict(load(settings.start).networks.state_dict())
-    else:
+    if not recipe.start:
         _train(
             run, recipe, "tasks_shared", shared, [(networks.encoders[scene[0]], scene)], networks.heads, *half, weights,
             settings.shared_epochs, (1.0, 0.5),
@@ -119,7 +116,7 @@ def _train(
     def outputs(image: Tensor, change: Callable[[Tensor], Tensor]) -> dict[int, Tensor]:
         image = image.contiguous(memory_format=torch.channels_last)
         answers = {}
-        with torch.autocast(image.device.type, torch.bfloat16):
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=computes_in_half(image.device)):
             for encoder, tasks in encoders:
                 features = encoder(image)
                 for task in tasks:

@@ -70,8 +70,8 @@ def materialise(
 ) -> None:
     """Render a split to ``folder/split``: ``<target>.npy`` of shape ``(count, C, size, size)``, then ``meta.json``.
 
-    A finished folder is left as it is. A run that was killed continues where it stopped, with at most one chunk of
-    rooms per worker rendered again.
+    A finished folder of as many rooms, or more, is left as it is. A run that was killed continues where it stopped,
+    with at most one chunk of rooms per worker rendered again.
 
     Args:
         folder: parent folder; created if need be.
@@ -95,7 +95,8 @@ def materialise(
         raise ArgumentError("workers", str(workers), "at least 1")
     target = Path(folder) / split
     plan = _plan(rooms, count, size)
-    if _read_json(target / _META) == plan:
+    known = _read_json(target / _META)
+    if isinstance(known, dict) and known == plan | {"count": known.get("count")} and int(known["count"]) >= count:
         return
     try:
         done = _prepare(target, plan, count, size)
@@ -189,6 +190,7 @@ class RoomsDataset:
     Args:
         folder: the parent folder that was given to :func:`materialise`.
         split: a name in :data:`SPLITS`.
+        count: how many rooms from the split's start; all that are there if None.
 
     Attributes:
         split: the split's description.
@@ -200,7 +202,7 @@ class RoomsDataset:
         DataError: the folder is missing, unfinished, damaged or of another version.
     """
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Path, split: str, count: int | None = None) -> None:
         self.split = _split(split)
         self.folder = Path(folder) / split
         cure = f"run atdc.data.rooms.materialise(Path({str(folder)!r}), {split!r})."
@@ -224,7 +226,8 @@ class RoomsDataset:
             if array.shape != shape or array.dtype != dtype:
                 found = f"{array.dtype} of shape {array.shape}"
                 raise DataError(str(path), found, f"{np.dtype(dtype)} of shape {shape}", renew)
-            self.arrays[name] = array
+            self.arrays[name] = array[:count]
+        self._count = min(self._count, count or self._count)
 
     def __len__(self) -> int:
         return self._count
