@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -298,6 +299,23 @@ def test_one_task_of_segments_is_decoded_from_its_bytes_alone(real: dict[str, in
         read, size = (int(number.replace(",", "")) for number in (read, size))
         assert size == Path(f"{name}.atdc").stat().st_size
         assert read == (real["depth_zbuffer"] if name == "segments" else size)  # normal and all before it
+
+
+def test_files_find_the_shipped_weights_that_wrote_them(
+    real: dict[str, int], untrained_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "weights"
+    shipped.mkdir()
+    monkeypatch.setattr(atdc.integer_codec, "_SHIPPED", shipped)
+    assert run("decode", "compact.atdc", "-o", "answers").exit_code == FAILED
+    assert "all integers" not in run("verify", "compact.atdc").stdout
+    another = tmp_path / "named"
+    another.mkdir()
+    shutil.copy(untrained_weights, another / "other.safetensors")
+    monkeypatch.setattr(atdc.integer_codec, "_SHIPPED", another)
+    result = run("decode", "compact.atdc", "-o", "answers", "--tasks", "normal")
+    assert result.exit_code == DONE, result.output
+    assert "all integers" in run("verify", "compact.atdc").stdout
 
 
 def test_of_a_damaged_file_what_is_whole_is_decoded(real: dict[str, int], untrained_weights: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -26,17 +27,21 @@ from typer.core import TyperGroup
 from atdc.bitstream.container import PIXEL_LIMIT
 from atdc.bitstream.sources import FileSource
 from atdc.config import MAX_QUALITY
-from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
+from atdc.errors import ArgumentError, AtdcError, BitstreamError
 from atdc.graph.search import SETTINGS, parse_setting
 from atdc.tasks import TASK_NAMES
 
 if TYPE_CHECKING:
+    from atdc.bitstream.sources import Source
     from atdc.inspection import Inspection, Verification
     from atdc.integer_codec import IntegerReader
     from atdc.pipeline import Codec
 
 SUFFIX = ".atdc"
 DEFAULT_MODEL = "small"
+"""What pictures are encoded with."""
+MEASURED_MODEL = "small"
+"""What tables are of: weights that anybody can make again, from rooms alone."""
 FILE_LIMIT_BYTES = 256 * 2**20
 """A larger file is not read: no image that this package accepts needs as much."""
 
@@ -148,7 +153,7 @@ ModelAtHand = Annotated[
         "--model",
         metavar="NAME|FILE",
         help="The weights that wrote the file: they add task names, the graph and the integers. Without the option: "
-        f"{DEFAULT_MODEL}, if that is what wrote it; otherwise none.",
+        "the shipped ones, if that is what wrote it; otherwise none.",
     ),
 ]
 PixelLimit = Annotated[
@@ -301,7 +306,12 @@ def decode(
         ),
     ] = None,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
-    model: Model = DEFAULT_MODEL,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="NAME|FILE", help="Weights. Without the option: the shipped ones that wrote the file."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Decode files: for every task a PNG to look at and an .npy to compute with.
@@ -317,13 +327,16 @@ def decode(
     _distinct_stems(files)
     wanted = None if tasks is None else list(dict.fromkeys(_listed(tasks)))
 
+    from atdc.integer_codec import shipped_writer
     from atdc.report.answer_files import make_folder, write_answers
 
-    codec = _load(model)
+    if model is not None:
+        _load(model)  # weights that cannot be used are said once, not for every file
     make_folder(out)
 
     def work(path: Path) -> _Decoded:
         with _open(path) as source:
+            codec = _load(model or shipped_writer(source) or DEFAULT_MODEL)
             answers = codec.decode(source, wanted, skip_damaged=True, pixel_limit=pixel_limit)
             size = source.size()
         if answers:
@@ -359,11 +372,9 @@ def inspect(
     """
     from atdc.inspection import inspect as inspect_source
 
-    integers = _integers_at_hand(model)
-
     def work(path: Path) -> Inspection:
         with _open(path) as source:
-            return inspect_source(source, integers, pixel_limit=pixel_limit)
+            return inspect_source(source, _integers_at_hand(model, source), pixel_limit=pixel_limit)
 
     done = _for_each(ctx, ("inspecting", "inspected"), [file], work, lambda *_: "", quiet=True)
     for inspection in done.results:
@@ -393,11 +404,10 @@ def verify(
     from atdc.inspection import Verification
     from atdc.inspection import verify as verify_source
 
-    integers = _integers_at_hand(model)
-
     def work(path: Path) -> tuple[Path, Verification]:
         try:
             with _open(path) as source:
+                integers = _integers_at_hand(model, source)
                 return path, verify_source(source, integers, pixel_limit=pixel_limit)
         except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
             return path, Verification((error,))
@@ -585,7 +595,7 @@ ResultFile = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="T
 def refit(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Its settings of the scorer.")] = Path(
         "recipes/small.yaml"
     ),
@@ -611,7 +621,7 @@ def refit(
 def retrain(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Settings of codec and scorer.")] = Path(
         "recipes/small.yaml"
     ),
@@ -635,7 +645,7 @@ def retrain(
 @app.command(rich_help_panel="Make the weights")
 def balance(
     ctx: typer.Context,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     data: Data = Path("data/rooms"),
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="By default beside the weights, for `encode`.")
@@ -659,7 +669,7 @@ def balance(
 @app.command(rich_help_panel="Measure")
 def evaluate(
     ctx: typer.Context,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/evaluate_small.json"),
     split: Split = "test",
@@ -695,7 +705,7 @@ def evaluate(
 @app.command(rich_help_panel="Measure")
 def bench(
     ctx: typer.Context,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/bench_small.json"),
     count: Count = 50,
@@ -721,7 +731,7 @@ def bench(
 @app.command(rich_help_panel="Measure")
 def premise(
     ctx: typer.Context,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/premise_small.json"),
     split: Split = "test",
@@ -740,7 +750,7 @@ def premise(
 @app.command(rich_help_panel="Measure")
 def statistics(
     ctx: typer.Context,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/statistics_small.json"),
     split: Split = "test",
@@ -806,7 +816,7 @@ def entropy_cost(
 @app.command(rich_help_panel="Measure")
 def ablation(
     ctx: typer.Context,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How both are trained.")] = Path(
         "recipes/small.yaml"
     ),
@@ -877,10 +887,68 @@ def compare(
     _summary("compare", result, out / "compare.json", quiet)
 
 
+@app.command("tune-encoders", rich_help_panel="Measure")
+def tune_encoders(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How its codec was trained.")] = Path(
+        "recipes/small.yaml"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/tuned"
+    ),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/joint_tuning_small.json"),
+    steps: Annotated[int, typer.Option(help="Of each.")] = 200,
+    count: Count = 200,
+    quiet: Quiet = False,
+) -> None:
+    """Train the codec further with its encoders under the rate, and the codec alone as long; compare the two.
+
+    [bold]Examples[/bold]
+
+        atdc tune-encoders
+        atdc tune-encoders --steps 50 --count 100 -o /tmp/tuned.json
+    """
+    from atdc.evaluation.joint_tuning import run_joint_tuning
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result = run_joint_tuning(model, recipe, run, data, out, steps=steps, count=count, quiet=quiet)
+    _summary("versus", result, out, quiet)
+
+
+@app.command(rich_help_panel="Measure")
+def versus(
+    ctx: typer.Context,
+    models: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Weights; the first is the yardstick.")],
+    data: Data = Path("data/rooms"),
+    images: Annotated[str, typer.Option("--images", help="What DATA holds: rooms or nyuv2.")] = "rooms",
+    out: ResultFile = Path("results/versus_rooms.json"),
+    split: Split = "test",
+    count: Count = 200,
+    qualities: Qualities = "0,1,2,4,7",
+    quiet: Quiet = False,
+) -> None:
+    """Several weights on the same pictures: what their networks see, and bytes at equal utility.
+
+    [bold]Examples[/bold]
+
+        atdc versus real small
+        atdc versus real small --images nyuv2 --data nyuv2 -o /tmp/nyuv2.json
+    """
+    from atdc.evaluation.versus import run_versus
+
+    quiet = quiet or _globally(ctx, "quiet")
+    result = run_versus(
+        models, data, out, name=images, split=split, count=count, qualities=_numbers(qualities), quiet=quiet
+    )
+    _summary("versus", result, out, quiet)
+
+
 @app.command(rich_help_panel="Measure")
 def affinity(
     ctx: typer.Context,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the network that is trained.")] = Path(
         "recipes/small.yaml"
     ),
@@ -903,7 +971,7 @@ def affinity(
 @app.command(rich_help_panel="Measure")
 def sweep(
     ctx: typer.Context,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/sweep_small.json"),
     split: Split = "test",
@@ -948,7 +1016,7 @@ def entropy_models(
 @app.command("add-task", rich_help_panel="Measure")
 def add_task(
     ctx: typer.Context,
-    model: Model = DEFAULT_MODEL,
+    model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How codecs are trained.")] = Path(
         "recipes/small.yaml"
     ),
@@ -1023,7 +1091,7 @@ def fuzz(
 @app.command(rich_help_panel="Measure")
 def selfcheck(
     ctx: typer.Context,
-    model: Model = "small",
+    model: Model = MEASURED_MODEL,
     out: ResultFile = Path("results/selfcheck_small.json"),
     images: Annotated[int, typer.Option("--images", min=1, help="Images of a round.")] = 128,
     which: Annotated[CheckSet, typer.Option("--set", help="[bold]ci[/bold]: four ways to compute.")] = CheckSet.FULL,
@@ -1194,22 +1262,26 @@ def _summary(command: str, result: Mapping[str, Any], out: Path, quiet: bool) ->
         _out.print(f"written: {escape(str(out))}")
 
 
+@cache
 def _load(model: str) -> Codec:
     from atdc.pipeline import load
 
     return load(model)
 
 
-def _integers_at_hand(model: str | None) -> IntegerReader | None:
-    """What reads integers with the weights of that name; without a name with the default ones, if they are there."""
+def _integers_at_hand(model: str | None, source: Source) -> IntegerReader | None:
+    """What reads integers with the weights of that name; without a name with the shipped ones that wrote the file."""
+    from atdc.integer_codec import shipped_writer
+
+    name = model or shipped_writer(source)
+    return None if name is None else _integers(name)
+
+
+@cache
+def _integers(model: str) -> IntegerReader:
     from atdc.integer_codec import open_weights
 
-    try:
-        return open_weights(model or DEFAULT_MODEL).integers()
-    except WeightsError:
-        if model is not None:
-            raise
-        return None
+    return open_weights(model).integers()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,26 @@ class WeightsFile:
         return IntegerReader(model, self.book.listed, self.task_names, self.stride, self.fingerprint)
 
 
+def shipped_writer(source: Source | bytes) -> str | None:
+    """The name of the shipped weights that wrote a file; None if it was others, or is no whole file."""
+    try:
+        fingerprint = ContainerReader(source).header.fingerprint
+    except BitstreamError:
+        return None
+    return _by_fingerprint(_SHIPPED).get(fingerprint)
+
+
+@cache
+def _by_fingerprint(folder: Path) -> dict[bytes, str]:
+    """Names of all weights in a folder."""
+    files = sorted(folder.glob("*.safetensors"))
+    return {_fingerprint(read_bytes(file, _WEIGHTS_LIMIT, error_class=WeightsError)): file.stem for file in files}
+
+
+def _fingerprint(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:4]
+
+
 def open_weights(name: str | Path = "small") -> WeightsFile:
     """Opens shipped weights by name, or a weights file.
 
@@ -256,4 +277,4 @@ def open_weights(name: str | Path = "small") -> WeightsFile:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
-    return WeightsFile(path, header, book, tuple(map(str, names)), int(stride), hashlib.sha256(data).digest()[:4])
+    return WeightsFile(path, header, book, tuple(map(str, names)), int(stride), _fingerprint(data))

@@ -17,7 +17,9 @@ from atdc.errors import ArgumentError, DataError
 from atdc.evaluation.ablation import KINDS, run_ablation
 from atdc.evaluation.compare import entries
 from atdc.evaluation.entropy_cost import run_entropy_cost
+from atdc.evaluation.joint_tuning import run_joint_tuning
 from atdc.tasks import BY_NAME
+from atdc.training import stages
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
@@ -268,3 +270,45 @@ def test_refitting_changes_scorer_and_graphs_and_nothing_else(
         assert name.startswith("scorer.") or torch.equal(first[name], second[name]), name
     integers = after.entropy.to_arrays()
     assert all(np.array_equal(value, integers[name]) for name, value in before.entropy.to_arrays().items())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_recipe_may_start_from_weights(
+    finished: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "fit_scorer_to_codec", lambda *arguments: arguments[-1])  # takes long, is tested above
+    _, run, rooms = finished
+    start = run / "tiny.safetensors"
+    recipe = tmp_path / "further.yaml"
+    further = RECIPE.replace("tasks: {", "tasks: {half_epochs: 0, ").replace("warmup_epochs: 1, epochs: 2", "epochs: 0")
+    recipe.write_text(f"start: {start}\n{further.replace('train_count: 12', 'train_count: 9')}")
+    before, after = atdc.load(start), atdc.load(train(recipe, tmp_path / "run", rooms))
+    assert after.card["start"].endswith(before.feature_codec.fingerprint.hex())
+    assert after.card["data"].startswith("rooms: 9 training")
+    old, new = before.networks.state_dict(), after.networks.state_dict()
+    assert any(not torch.equal(old[name], new[name]) for name in old if name.startswith("heads"))
+    coding, now = before.feature_codec.networks.state_dict(), after.feature_codec.networks.state_dict()
+    assert all(torch.equal(coding[name], now[name]) for name in coding if name.startswith("predictor"))
+    recipe.write_text(f"start: {start}\n{RECIPE.replace('codec_width: 16', 'codec_width: 24')}")
+    with pytest.raises(ArgumentError, match="start"):
+        train(recipe, tmp_path / "other", rooms)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_encoders_learn_with_the_codec_only_where_they_are_to(
+    finished: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    recipe, run, rooms = finished
+    start = run / "tiny.safetensors"
+    materialise(rooms, "test", count=4, workers=1)
+    result = run_joint_tuning(start, recipe, tmp_path, rooms, tmp_path / "out.json", steps=2, count=4, quiet=True)
+    assert list(result["models"]) == ["tiny", "frozen", "joint"] and result["steps"] == 2
+    before, frozen, joint = (
+        atdc.load(path).networks.state_dict()
+        for path in (start, tmp_path / "frozen.safetensors", tmp_path / "joint.safetensors")
+    )
+    assert all(torch.equal(before[name], frozen[name]) for name in before)
+    changed = {name for name in before if not torch.equal(before[name], joint[name])}
+    assert changed and all(name.startswith("encoders") for name in changed)

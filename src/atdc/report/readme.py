@@ -30,7 +30,7 @@ _SHOWN_METRIC = {
 _DEFAULT = ("codebook", "normal")
 
 
-PAGES = {"README.md": "results", "docs/results.md": "../results"}
+PAGES = {"README.md": "results", "docs/results.md": "../results", "docs/real.md": "../results"}
 """Pages with blocks, and how each links to the folder of results."""
 
 
@@ -254,6 +254,27 @@ def by_task(result: Result) -> Iterable[str]:
         yield f"| {result['systems'][name]['title']} (`{name}`) | {' | '.join(cells)} |"
 
 
+def versus(result: Result) -> Iterable[str]:
+    """What several weights see on the same pictures, uncompressed and at every quality."""
+    yield from _table_head(
+        "weights, quality", ["bytes", "U", *(f"{task.title}, {_SHOWN_METRIC[task.name][1]}" for task in TASKS)]
+    )
+    for model, anchors in result["anchors"].items():
+        for row in result["points"]:
+            if row["model"] == model:
+                cells = [f"{row['bytes_mean']:,.0f}", f"{row['utility']:.3f}", *_metrics(row["tasks"])]
+                yield f"| `{model}`, {row['quality']:g} | {' | '.join(cells)} |"
+        yield f"| `{model}`, uncompressed | | | {' | '.join(_metrics(anchors['uncompressed']))} |"
+    yield ""
+    first = next(iter(result["models"]))
+    for model in list(result["models"])[1:]:
+        each = []
+        for over, title in (("U", "U"), *((task.name, task.title) for task in TASKS)):
+            found = [row for row in result["bd_rates"] if (row["model"], row["over"]) == (model, over)]
+            each.append(f"{title} {_difference(found[0])}")
+        yield f"Bytes of `{model}` against `{first}`, at equal utility of: {', '.join(each)}."
+
+
 def order(result: Result) -> Iterable[str]:
     """The objective and U of adaptive, fixed and random graphs at every quality."""
     names = [name for name in ("ours", "fixed", "chain", "random", "paper-order") if result["systems"][name]["points"]]
@@ -372,6 +393,10 @@ BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "fuzz": ("fuzz_small.json", "atdc fuzz --model small --count 50000", fuzz),
     "entropy": ("entropy_small.json", "atdc entropy-cost", entropy),
     "ablation": ("ablation_small.json", "atdc ablation", ablation),
+    "versusrooms": ("versus_rooms.json", "atdc versus real small", versus),
+    "versusnyuv": ("versus_nyuv2.json", "atdc versus real small --images nyuv2", versus),
+    "realsystems": ("compare_nyuv2/compare.json", "atdc compare --recipe recipes/compare_nyuv2.yaml", systems),
+    "realtasks": ("compare_nyuv2/compare.json", "atdc compare --recipe recipes/compare_nyuv2.yaml", by_task),
     "systems": ("compare_small/compare.json", "atdc compare", systems),
     "bytask": ("compare_small/compare.json", "atdc compare", by_task),
     "order": ("compare_small/compare.json", "atdc compare", order),

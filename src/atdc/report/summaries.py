@@ -201,6 +201,18 @@ def comparison_tables(result: Result) -> list[Table]:
     return [points, rates, missing]
 
 
+def versus_tables(result: Result) -> list[Table]:
+    """Each weights' bytes and mean utility, and what the others take against the first at equal utility."""
+    points = plain_table("weights", ["quality", "bytes", "U"])
+    for row in result["points"]:
+        points.add_row(row["model"], f"{row['quality']:g}", f"{row['bytes_mean']:,.0f}", _number(row["utility"], ".3f"))
+    rates = plain_table("bytes at equal utility", ["against", "of", "%", "from", "to"])
+    for row in result["bd_rates"]:
+        values = [row.get(key, "refused" if key == "percent" else "") for key in ("percent", "low", "high")]
+        rates.add_row(row["model"], row["reference"], row["over"], *(_number(value, "+.1f") for value in values))
+    return [points, rates]
+
+
 def scaling_tables(result: Result) -> list[Table]:
     """What each search saves and takes, by number of tasks."""
     table = plain_table("search", ["tasks", "saving %", "ms an image", "scores"])
@@ -282,6 +294,7 @@ SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "selfcheck": selfcheck_tables,
     "statistics": statistics_tables,
     "sweep": sweep_tables,
+    "versus": versus_tables,
 }
 """By command."""
 

@@ -113,9 +113,9 @@ class DeepFeatures:
 
 @dataclass(frozen=True, slots=True)
 class CodecBatch:
-    """Normalised features, the base quality and each group's own, graphs, and the tasks whose loss is taken."""
+    """What features are seen in, the base quality and each group's own, graphs, and the tasks whose loss is taken."""
 
-    features: Tensor
+    loaded: Tensor
     level: int
     quality: Tensor
     graphs: list[TaskGraph]
@@ -134,6 +134,7 @@ class Subject:
         val_graphs: of the validation images.
         train: features of the training images.
         val: features of the validation images.
+        encoders: that learn too, where features are live.
     """
 
     networks: CodecNetworks
@@ -142,6 +143,7 @@ class Subject:
     val_graphs: GraphSource
     train: NormalisedFeatures
     val: NormalisedFeatures
+    encoders: nn.Module | None = None
 
 
 def train_codec(
@@ -199,13 +201,13 @@ def train_codec(
         # One base quality a batch, so that graphs fit it; each group a step or so around it, so that they may differ.
         spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), networks.task_count)).astype(np.float32))
         return CodecBatch(
-            train.read(draw.indices), level, (level + spread).clamp(0, MAX_QUALITY),
+            train.load(draw.indices), level, (level + spread).clamp(0, MAX_QUALITY),
             subject.graphs.draw(draw.indices, level, rng), chosen, targets,
         )  # fmt: skip
 
     def step(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
         level, quality = batch.level, batch.quality
-        rate, error, proxy, decoded = terms(batch.features, batch.graphs, quality)
+        rate, error, proxy, decoded = terms(train.seen(batch.loaded), batch.graphs, quality)
         weight = task_weight(quality, recipe)
         loss = rate.mean() + PROXY_WEIGHT * proxy.mean()
         figures = {
@@ -230,7 +232,7 @@ def train_codec(
         figures: dict[str, float] = {}
         images = np.arange(min(_VALIDATION_IMAGES, len(subject.val)))
         device = device_of(networks)
-        features = subject.val.read(images).to(device)
+        features = subject.val.seen(subject.val.load(images).to(device))
         targets = moved(val_objective.targets(images, range(task_count)), device)
         for level in _VALIDATION_LEVELS:
             torch.manual_seed(level)  # the same noise and pixels at every validation
@@ -246,6 +248,8 @@ def train_codec(
         return figures
 
     module = nn.ModuleDict({"networks": networks, "entropy": subject.twin})
+    if subject.encoders is not None:
+        module["encoders"] = subject.encoders
     train_stage(
         run, name, module, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1],
         prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0, steps=steps,

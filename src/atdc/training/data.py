@@ -1,8 +1,8 @@
-"""Normalised features of a split, as the codec's training stages read them."""
+"""Normalised features of a split, as the codec's training stages read them: kept, or as encoders see them now."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.coding.grouping import Grouping
+from atdc.data.targets import LabelledImages
+from atdc.networks.task_networks import TaskNetworks
 
 
 class RawFeatures(Protocol):
@@ -46,10 +48,19 @@ class NormalisedFeatures:
         """The groups; every task its own by default."""
         return Grouping.alone(len(self.mean)) if self.grouping is None else self.grouping
 
-    def read(self, indices: NDArray[np.int64]) -> Tensor:
+    def load(self, indices: NDArray[np.int64]) -> Tensor:
+        """What :meth:`seen` takes, read on the CPU, beside a training step."""
+        return self.cache.read(indices)
+
+    def seen(self, loaded: Tensor) -> Tensor:
         """(n, groups, channels, h, w) of zero mean and unit deviation over the training set."""
-        normalised = (self.cache.read(indices) - self.mean[:, :, None, None]) / self.deviation[:, :, None, None]
+        deviation, mean = self.deviation.to(loaded.device), self.mean.to(loaded.device)
+        normalised = (loaded - mean[:, :, None, None]) / deviation[:, :, None, None]
         return normalised if self.grouping is None else self.grouping.pack(normalised)
+
+    def read(self, indices: NDArray[np.int64]) -> Tensor:
+        """Both at once."""
+        return self.seen(self.load(indices))
 
     def restore(self, normalised: Tensor) -> Tensor:
         """Back to raw features (n, T, C, h, w)."""
@@ -57,3 +68,24 @@ class NormalisedFeatures:
             normalised = self.grouping.unpack(normalised)
         deviation, mean = self.deviation.to(normalised.device), self.mean.to(normalised.device)
         return normalised * deviation[:, :, None, None] + mean[:, :, None, None]
+
+
+@dataclass(frozen=True)
+class LiveFeatures(NormalisedFeatures):
+    """Features as the encoders are now, with gradients: for encoders that learn with the codec.
+
+    Attributes:
+        networks: whose encoders see the pictures.
+        pictures: of the split.
+    """
+
+    networks: TaskNetworks = field(kw_only=True)
+    pictures: LabelledImages = field(kw_only=True)
+
+    def load(self, indices: NDArray[np.int64]) -> Tensor:
+        """Pictures (n, 3, H, W) in [0, 1]."""
+        return self.pictures.targets(indices, ("rgb",))["rgb"].float() / 255
+
+    def seen(self, loaded: Tensor) -> Tensor:
+        """Their features, of about zero mean and unit deviation."""
+        return super().seen(self.networks.features(loaded))
