@@ -397,6 +397,7 @@ BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "versusnyuv": ("versus_nyuv2.json", "atdc versus real small --images nyuv2", versus),
     "realsystems": ("compare_nyuv2/compare.json", "atdc compare --recipe recipes/compare_nyuv2.yaml", systems),
     "realtasks": ("compare_nyuv2/compare.json", "atdc compare --recipe recipes/compare_nyuv2.yaml", by_task),
+    "tuned": ("joint_tuning_small.json", "atdc tune-encoders", versus),
     "systems": ("compare_small/compare.json", "atdc compare", systems),
     "bytask": ("compare_small/compare.json", "atdc compare", by_task),
     "order": ("compare_small/compare.json", "atdc compare", order),
