@@ -650,6 +650,7 @@ def balance(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="By default beside the weights, for `encode`.")
     ] = None,
+    images: Annotated[str, typer.Option("--images", help="What DATA holds: rooms or nyuv2.")] = "rooms",
     count: Annotated[int, typer.Option("--count", help="Validation images.")] = 300,
     quiet: Quiet = False,
 ) -> None:
@@ -658,11 +659,12 @@ def balance(
     [bold]Examples[/bold]
 
         atdc balance --model runs/small/small.safetensors
+        atdc balance --model real --images nyuv2 --data nyuv2 --count 171
     """
     from atdc.evaluation.balance import run_balance
 
     quiet = quiet or _globally(ctx, "quiet")
-    result, path = run_balance(model, data, out, count=count, quiet=quiet)
+    result, path = run_balance(model, data, out, name=images, count=count, quiet=quiet)
     _summary("balance", result, path, quiet)
 
 

@@ -22,7 +22,7 @@ from atdc.evaluation.evaluate import (
     point_row,
 )
 from atdc.evaluation.provenance import provenance, write_result
-from atdc.evaluation.subject import batches, load_subject, open_rooms, require_images
+from atdc.evaluation.subject import batches, load_subject, open_images, require_images
 from atdc.integer_codec import open_weights
 from atdc.tasks import TASK_NAMES
 
@@ -32,6 +32,7 @@ def run_balance(
     data: Path = Path("data/rooms"),
     out: Path | None = None,
     *,
+    name: str = "rooms",
     count: int = 300,
     quiet: bool = False,
 ) -> tuple[dict[str, Any], Path]:
@@ -39,21 +40,22 @@ def run_balance(
 
     Args:
         model: name or weights file.
-        data: folder of rooms.
+        data: folder of the data set.
         out: the result; by default beside the weights, where :meth:`~atdc.pipeline.Codec.balanced` looks for it.
+        name: of the data set, ``rooms`` or ``nyuv2``.
         count: images.
         quiet: no progress bar.
 
     Returns:
         What was written: per whole quality the qualities of each task, and what was measured; and where.
     """
-    subject, rooms = load_subject(model), open_rooms(data, "val")
-    require_images(rooms, count)
+    subject, images = load_subject(model), open_images(name, data, "val")
+    require_images(images, count)
     cells = [Cell("fixed", "normal", level) for level in range(MAX_QUALITY + 1)]
     items: list[Cell | str] = [*cells, ZERO, UNCOMPRESSED]
     found: dict[Cell | str, list[Records]] = {item: [] for item in items}
     with tqdm(total=count, unit="image", desc="balance", disable=quiet) as bar:
-        for batch in batches(subject, rooms, range(count)):
+        for batch in batches(subject, images, range(count)):
             size = (batch.pictures.shape[2], batch.pictures.shape[3])
             for anchor in (ZERO, UNCOMPRESSED):
                 found[anchor].append(measure_anchor(subject, anchor, batch.features, batch.targets))
@@ -70,7 +72,7 @@ def run_balance(
         "what": "Qualities of each task that reach the mean utility of one quality for all in the fewest bytes, from "
         "measured bytes and utilities of each task along the fixed graphs.",
         "provenance": provenance(weights=subject.feature_codec.fingerprint.hex()),
-        "data": {"name": "rooms", "split": "val", "images": count},
+        "data": {"name": name, "split": "val", "images": count},
         "qualities": {
             str(level): dict(zip(TASK_NAMES, row, strict=True)) for level, row in enumerate(balance.qualities)
         },
