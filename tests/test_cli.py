@@ -21,6 +21,7 @@ import atdc.pipeline
 from atdc import cli
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, pack
 from atdc.bitstream.sources import Source
+from atdc.config import DEFAULT_MODEL
 from atdc.errors import CorruptFileError, NotAnAtdcFileError, WeightsError
 from atdc.pipeline import Answers
 from atdc.tasks import TASK_NAMES
@@ -64,7 +65,7 @@ def codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
     fake = FakeCodec()
 
     def load(name: str) -> FakeCodec:
-        if name != "small":
+        if name != DEFAULT_MODEL:
             raise WeightsError("model", repr(name), "shipped weights (small)")
         return fake
 

@@ -7,32 +7,46 @@ import pytest
 from PIL import Image
 
 import atdc
+from atdc.config import DEFAULT_MODEL
 from atdc.data.rooms import render_rooms
 from atdc.graph.search import SETTINGS
+from atdc.integer_codec import open_weights
 from atdc.pipeline import Codec
+from atdc.tasks import TASK_NAMES
 
 PACKAGE = Path(atdc.__file__).parent
-WEIGHTS = PACKAGE / "weights" / "small.safetensors"
+WEIGHTS = sorted((PACKAGE / "weights").glob("*.safetensors"))
 ROOMS = sorted((PACKAGE / "report" / "demo_images").glob("*.png"))
 
 pytestmark = [
     pytest.mark.weights,
-    pytest.mark.skipif(not WEIGHTS.exists(), reason="no weights in the package: train some with `make train`"),
+    pytest.mark.skipif(not WEIGHTS, reason="no weights in the package: train some with `make train`"),
 ]
 
 
-@pytest.fixture(scope="module")
-def codec() -> Codec:
-    return atdc.load("small")
+@pytest.fixture(scope="module", params=[path.stem for path in WEIGHTS])
+def codec(request: pytest.FixtureRequest) -> Codec:
+    return atdc.load(request.param)
 
 
 def _psnr_db(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean(np.square(a - b))))
 
 
-def test_weights_are_small_and_described() -> None:
-    assert WEIGHTS.stat().st_size <= 16 * 2**20
-    assert (WEIGHTS.parent / "small.md").read_text(encoding="utf-8").startswith("# ")
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_weights_are_small_and_described(path: Path) -> None:
+    assert path.stat().st_size <= 16 * 2**20
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert card.startswith(f"# `{path.stem}`") and open_weights(path).fingerprint.hex() in card
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_a_balance_lies_beside(path: Path) -> None:
+    assert atdc.load(path).balanced(7) == dict.fromkeys(TASK_NAMES, 7.0)
+
+
+def test_the_default_is_shipped() -> None:
+    assert DEFAULT_MODEL in [path.stem for path in WEIGHTS]
 
 
 @pytest.mark.parametrize("path", ROOMS, ids=lambda path: path.stem)

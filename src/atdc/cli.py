@@ -26,7 +26,7 @@ from typer.core import TyperGroup
 
 from atdc.bitstream.container import PIXEL_LIMIT
 from atdc.bitstream.sources import FileSource
-from atdc.config import MAX_QUALITY
+from atdc.config import DEFAULT_MODEL, MAX_QUALITY
 from atdc.errors import ArgumentError, AtdcError, BitstreamError
 from atdc.graph.search import SETTINGS, parse_setting
 from atdc.tasks import TASK_NAMES
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from atdc.pipeline import Codec
 
 SUFFIX = ".atdc"
-DEFAULT_MODEL = "small"
-"""What pictures are encoded with."""
 MEASURED_MODEL = "small"
 """What tables are of: weights that anybody can make again, from rooms alone."""
 FILE_LIMIT_BYTES = 256 * 2**20
@@ -330,13 +328,14 @@ def decode(
     from atdc.integer_codec import shipped_writer
     from atdc.report.answer_files import make_folder, write_answers
 
+    load = cache(_load)
     if model is not None:
-        _load(model)  # weights that cannot be used are said once, not for every file
+        load(model)  # weights that cannot be used are said once, not for every file
     make_folder(out)
 
     def work(path: Path) -> _Decoded:
         with _open(path) as source:
-            codec = _load(model or shipped_writer(source) or DEFAULT_MODEL)
+            codec = load(model or shipped_writer(source) or DEFAULT_MODEL)
             answers = codec.decode(source, wanted, skip_damaged=True, pixel_limit=pixel_limit)
             size = source.size()
         if answers:
@@ -372,9 +371,11 @@ def inspect(
     """
     from atdc.inspection import inspect as inspect_source
 
+    integers_of = _integers_at_hand(model)
+
     def work(path: Path) -> Inspection:
         with _open(path) as source:
-            return inspect_source(source, _integers_at_hand(model, source), pixel_limit=pixel_limit)
+            return inspect_source(source, integers_of(source), pixel_limit=pixel_limit)
 
     done = _for_each(ctx, ("inspecting", "inspected"), [file], work, lambda *_: "", quiet=True)
     for inspection in done.results:
@@ -404,11 +405,12 @@ def verify(
     from atdc.inspection import Verification
     from atdc.inspection import verify as verify_source
 
+    integers_of = _integers_at_hand(model)
+
     def work(path: Path) -> tuple[Path, Verification]:
         try:
             with _open(path) as source:
-                integers = _integers_at_hand(model, source)
-                return path, verify_source(source, integers, pixel_limit=pixel_limit)
+                return path, verify_source(source, integers_of(source), pixel_limit=pixel_limit)
         except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
             return path, Verification((error,))
 
@@ -1264,26 +1266,25 @@ def _summary(command: str, result: Mapping[str, Any], out: Path, quiet: bool) ->
         _out.print(f"written: {escape(str(out))}")
 
 
-@cache
 def _load(model: str) -> Codec:
     from atdc.pipeline import load
 
     return load(model)
 
 
-def _integers_at_hand(model: str | None, source: Source) -> IntegerReader | None:
-    """What reads integers with the weights of that name; without a name with the shipped ones that wrote the file."""
-    from atdc.integer_codec import shipped_writer
+def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | None]:
+    """What reads a file's integers: the weights of that name; without a name, the shipped ones that wrote it."""
+    from atdc.integer_codec import open_weights, shipped_writer
 
-    name = model or shipped_writer(source)
-    return None if name is None else _integers(name)
+    reader = cache(lambda name: open_weights(name).integers())
+    if model is not None:
+        reader(model)  # weights that cannot be used are said at once
 
+    def of(source: Source) -> IntegerReader | None:
+        name = model or shipped_writer(source)
+        return None if name is None else reader(name)
 
-@cache
-def _integers(model: str) -> IntegerReader:
-    from atdc.integer_codec import open_weights
-
-    return open_weights(model).integers()
+    return of
 
 
 @contextmanager

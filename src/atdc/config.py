@@ -14,6 +14,8 @@ import yaml
 
 from atdc.errors import ArgumentError
 
+DEFAULT_MODEL = "small"
+"""Weights that pictures are encoded with, unless others are named."""
 QUALITY_STEPS_PER_UNIT = 8
 """Quality travels as an integer in steps of 1/8."""
 MAX_QUALITY = 7

@@ -22,7 +22,7 @@ from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, ContainerReade
 from atdc.bitstream.ports import ReadingPort
 from atdc.bitstream.sources import Source
 from atdc.coding.entropy_coder import EntropyCoder
-from atdc.config import model_config
+from atdc.config import DEFAULT_MODEL, model_config
 from atdc.errors import BitstreamError, CorruptFileError, WeightsError
 from atdc.files import read_bytes
 from atdc.graph.graph_book import GraphBook
@@ -251,7 +251,7 @@ def _fingerprint(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:4]
 
 
-def open_weights(name: str | Path = "small") -> WeightsFile:
+def open_weights(name: str | Path = DEFAULT_MODEL) -> WeightsFile:
     """Opens shipped weights by name, or a weights file.
 
     Raises:

@@ -21,7 +21,7 @@ from atdc.balance import Balance
 from atdc.bitstream.container import PIXEL_LIMIT
 from atdc.bitstream.sources import Source
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile
-from atdc.config import model_config
+from atdc.config import DEFAULT_MODEL, model_config
 from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
 from atdc.files import write_bytes_atomically
 from atdc.graph.search import candidate_sets
@@ -277,11 +277,11 @@ def _stored(key: str, value: Tensor) -> Tensor:
     return value.detach().to(torch.float32 if exact else torch.float16).contiguous()
 
 
-def load(name: str | Path = "small") -> Codec:
+def load(name: str | Path = DEFAULT_MODEL) -> Codec:
     """Loads a model by the name of shipped weights, or from a weights file.
 
     Args:
-        name: ``small``, or a path to a ``.safetensors`` file.
+        name: ``real``, ``small``, or a path to a ``.safetensors`` file.
 
     Raises:
         WeightsError: no such weights, or a damaged or foreign file.

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.table import Table
 
+from atdc.config import DEFAULT_MODEL
 from atdc.errors import AtdcError
 from atdc.files import write_bytes_atomically
 from atdc.images import read_image
@@ -65,7 +66,7 @@ def carried_images() -> list[Path]:
 def run_demo(
     images: Sequence[Path],
     out: Path,
-    model: str = "small",
+    model: str = DEFAULT_MODEL,
     quality: float = 4.0,
     graph: str | None = None,
     report: Callable[[str], None] = _silent,

@@ -223,9 +223,7 @@ def ablation(result: Result) -> Iterable[str]:
 
 def systems(result: Result) -> Iterable[str]:
     """Every system's bytes at equal mean utility against four others; other seeds of one have a block of their own."""
-    measured = {
-        name: system for name, system in result["systems"].items() if system["points"] and "-seed" not in name
-    }
+    measured = {name: system for name, system in result["systems"].items() if system["points"] and "-seed" not in name}
     found = {(row["system"], row["reference"]): row for row in result["bd_rates"] if row["over"] == "U"}
     best = result["best_pixel_codec"]
     references = [name for name in ("independent", "fixed", "paper", "joint", best) if name in measured]
