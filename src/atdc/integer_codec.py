@@ -237,14 +237,14 @@ def shipped_writer(source: Source | bytes) -> str | None:
         fingerprint = ContainerReader(source).header.fingerprint
     except BitstreamError:
         return None
-    return _by_fingerprint(_SHIPPED).get(fingerprint)
+    known = sorted(_SHIPPED.glob("*.safetensors"))
+    return next((file.stem for file in known if _fingerprint_of(file, file.stat().st_mtime_ns) == fingerprint), None)
 
 
 @cache
-def _by_fingerprint(folder: Path) -> dict[bytes, str]:
-    """Names of all weights in a folder."""
-    files = sorted(folder.glob("*.safetensors"))
-    return {_fingerprint(read_bytes(file, _WEIGHTS_LIMIT, error_class=WeightsError)): file.stem for file in files}
+def _fingerprint_of(file: Path, changed_ns: int) -> bytes:
+    """Of a file as it was last changed: many files are asked about, and reading weights takes longer than a header."""
+    return _fingerprint(read_bytes(file, _WEIGHTS_LIMIT, error_class=WeightsError))
 
 
 def _fingerprint(data: bytes) -> bytes:
