@@ -23,7 +23,7 @@ help: ## this list
 
 ##@ Use
 demo: $(BIN)/.run-stamp ## the main job on the carried rooms, or on yours: make demo IMAGE=photo.jpg
-	$(BIN)/atdc demo $(if $(IMAGE),"$(IMAGE)",) -o demo
+	$(BIN)/atdc demo $(if $(IMAGE),"$(IMAGE)" --model real,) -o demo
 
 ##@ Check
 test: $(BIN)/.dev-stamp ## all tests (one file: make test NAMES=tests/test_cli.py)
