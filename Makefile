@@ -12,7 +12,7 @@ RUN    ?= runs/$(basename $(notdir $(RECIPE)))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
-        compare scaling evidence readme clean distclean
+        compare scaling results evidence readme clean distclean
 
 help: ## this list
 	@printf 'Usage: make TARGET [NAME=value]\n\n'
@@ -76,10 +76,17 @@ ablation: $(BIN)/.dev-stamp ## conditional against plain residual coding -> resu
 	$(BIN)/atdc ablation
 
 compare: $(BIN)/.dev-stamp ## every system on the same images: trains, measures, reports -> results/compare_small (hours)
+	test -f results/affinity_small.json || $(BIN)/atdc affinity
 	$(BIN)/atdc compare --workers $(JOBS)
 
 scaling: $(BIN)/.dev-stamp ## search and scoring for 8 to 64 tasks -> results/
 	$(BIN)/atdc scaling
+
+results: compare scaling ## every table of docs/results.md (a night)
+	$(BIN)/atdc sweep
+	$(BIN)/atdc add-task --steps 300
+	$(BIN)/atdc entropy-models --count 24
+	$(BIN)/python -m atdc.report.readme
 
 evidence: evaluate premise statistics bench selfcheck fuzz ## all of these, in order
 
