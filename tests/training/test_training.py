@@ -281,7 +281,9 @@ def test_a_recipe_may_start_from_weights(
     _, run, rooms = finished
     start = run / "tiny.safetensors"
     recipe = tmp_path / "further.yaml"
-    further = RECIPE.replace("tasks: {", "tasks: {half_epochs: 0, ").replace("warmup_epochs: 1, epochs: 2", "epochs: 0")
+    further = RECIPE.replace("tasks: {", "tasks: {half_epochs: 0, ").replace(
+        "warmup_epochs: 1, epochs: 2", "warmup_epochs: 0, epochs: 0"
+    )
     recipe.write_text(f"start: {start}\n{further.replace('train_count: 12', 'train_count: 9')}")
     before, after = atdc.load(start), atdc.load(train(recipe, tmp_path / "run", rooms))
     assert after.card["start"].endswith(before.feature_codec.fingerprint.hex())
