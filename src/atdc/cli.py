@@ -590,6 +590,7 @@ def train(
 Count = Annotated[int, typer.Option("--count", help="Images, from the split's start.")]
 Split = Annotated[str, typer.Option("--split", help="Rooms: test; or test_styles, of styles not trained on.")]
 Qualities = Annotated[str, typer.Option("--qualities", metavar="Q,Q,...", help="Qualities, separated by commas.")]
+Images = Annotated[str, typer.Option("--images", help="What DATA holds: rooms or nyuv2.")]
 ResultFile = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The result, JSON.")]
 
 
@@ -652,7 +653,7 @@ def balance(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="By default beside the weights, for `encode`.")
     ] = None,
-    images: Annotated[str, typer.Option("--images", help="What DATA holds: rooms or nyuv2.")] = "rooms",
+    images: Images = "rooms",
     count: Annotated[int, typer.Option("--count", help="Validation images.")] = 300,
     quiet: Quiet = False,
 ) -> None:
@@ -926,7 +927,7 @@ def versus(
     ctx: typer.Context,
     models: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Weights; the first is the yardstick.")],
     data: Data = Path("data/rooms"),
-    images: Annotated[str, typer.Option("--images", help="What DATA holds: rooms or nyuv2.")] = "rooms",
+    images: Images = "rooms",
     out: ResultFile = Path("results/versus_rooms.json"),
     split: Split = "test",
     count: Count = 200,

@@ -16,13 +16,11 @@ from atdc.evaluation.evaluate import (
     Cell,
     DataSet,
     Objective,
-    Records,
-    measure_anchor,
-    measure_cell,
+    measure_items,
     point_row,
 )
 from atdc.evaluation.provenance import provenance, write_result
-from atdc.evaluation.subject import batches, load_subject, open_images, require_images
+from atdc.evaluation.subject import features_at, load_subject, open_images, require_images
 from atdc.integer_codec import open_weights
 from atdc.tasks import TASK_NAMES
 
@@ -52,18 +50,11 @@ def run_balance(
     subject, images = load_subject(model), open_images(name, data, "val")
     require_images(images, count)
     cells = [Cell("fixed", "normal", level) for level in range(MAX_QUALITY + 1)]
-    items: list[Cell | str] = [*cells, ZERO, UNCOMPRESSED]
-    found: dict[Cell | str, list[Records]] = {item: [] for item in items}
     with tqdm(total=count, unit="image", desc="balance", disable=quiet) as bar:
-        for batch in batches(subject, images, range(count)):
-            size = (batch.pictures.shape[2], batch.pictures.shape[3])
-            for anchor in (ZERO, UNCOMPRESSED):
-                found[anchor].append(measure_anchor(subject, anchor, batch.features, batch.targets))
-            for cell in cells:
-                found[cell].append(measure_cell(subject, cell, batch.features, batch.targets, size))
-            bar.update(len(batch.features))
-    records = {item: Records.joined(parts) for item, parts in found.items()}
-    measured = DataSet(records, size[0] * size[1], batch.features[0].numel(), Objective.of(subject.card))
+        records = measure_items(subject, images, count, (ZERO, UNCOMPRESSED, *cells), bar.update)
+    height, width = images.targets([0])["rgb"].shape[-2:]
+    elements = features_at(subject, images, [0]).numel()
+    measured = DataSet(records, int(height) * int(width), elements, Objective.of(subject.card))
     rows = [point_row(measured, cell, count)["tasks"] for cell in cells]
     bits = np.array([[row[task]["ideal_bits"] for task in TASK_NAMES] for row in rows])
     utilities = np.array([[row[task]["utility"] for task in TASK_NAMES] for row in rows])

@@ -42,8 +42,8 @@ from atdc.evaluation.evaluate import (
     Records,
     comparisons,
     figures,
-    measure_anchor,
     measure_answers,
+    measure_items,
     point_row,
 )
 from atdc.evaluation.metrics import FloatArray
@@ -394,7 +394,7 @@ def run_compare(
     require_images(rooms, settings.images)
     folder = out / "systems"
     folder.mkdir(parents=True, exist_ok=True)
-    anchors = _anchors(shop.base, rooms, settings.images)
+    anchors = measure_items(shop.base, rooms, settings.images, (ZERO, UNCOMPRESSED))
     for name, entry in known.items():
         wanted = name in only if only else name not in settings.skipped
         if not wanted or entry.missing or _said(folder, entry, settings, shop) is not None:
@@ -430,23 +430,14 @@ def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: Workshop) -
     return said if said["key"] == key_of(entry, settings, shop) else None
 
 
-def _anchors(base: Codec, rooms: LabelledImages, images: int) -> dict[str, Records]:
-    """Both ends of the utility scale."""
-    parts: dict[str, list[Records]] = {ZERO: [], UNCOMPRESSED: []}
-    for batch in batches(base, rooms, range(images)):
-        for anchor, made in parts.items():
-            made.append(measure_anchor(base, anchor, batch.features, batch.targets))
-    return {anchor: Records.joined(made) for anchor, made in parts.items()}
-
-
 def _result(
     folder: Path, known: Iterable[Entry], settings: CompareRecipe, shop: Workshop, rooms: LabelledImages,
-    anchors: Mapping[str, Records],
+    anchors: Mapping[Cell | str, Records],
 ) -> dict[str, Any]:  # fmt: skip
     height, width = rooms.targets([0])["rgb"].shape[-2:]
     config = shop.base.feature_codec.config
     elements = len(TASKS) * config.feature_channels * -(-height // config.stride) * -(-width // config.stride)
-    records: dict[Cell | str, Records] = {anchor: rows for anchor, rows in anchors.items()}
+    records = dict(anchors)
     systems: dict[str, dict[str, Any]] = {}
     for entry in known:
         said = _said(folder, entry, settings, shop)

@@ -265,6 +265,34 @@ def measure_anchor(subject: Subject, key: str, features: Tensor, targets: Mappin
     return Records(np.zeros(images), bits, nothing, nothing, np.zeros(images), loss, statistics)
 
 
+def measure_items(
+    subject: Subject,
+    data: LabelledImages,
+    count: int,
+    items: Sequence[Cell | str],
+    done: Callable[[int], object] = lambda images: None,
+) -> dict[Cell | str, Records]:
+    """Cells and anchors on the first images, all in memory.
+
+    Args:
+        subject: the codec.
+        data: the images.
+        count: how many.
+        items: what to measure.
+        done: told the number of images after each batch.
+    """
+    made: dict[Cell | str, list[Records]] = {item: [] for item in items}
+    for part in batches(subject, data, range(count)):
+        size = (part.pictures.shape[2], part.pictures.shape[3])
+        for item, parts in made.items():
+            if isinstance(item, str):
+                parts.append(measure_anchor(subject, item, part.features, part.targets))
+            else:
+                parts.append(measure_cell(subject, item, part.features, part.targets, size))
+        done(len(part.features))
+    return {item: Records.joined(parts) for item, parts in made.items()}
+
+
 def measure_shard(
     subject: Subject,
     data: LabelledImages,

@@ -17,7 +17,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import load_recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.evaluation.provenance import write_result
-from atdc.evaluation.versus import run_versus
+from atdc.evaluation.versus import compared
 from atdc.networks.entropy import integers_of, twin_of
 from atdc.pipeline import Codec, load
 from atdc.training.codec_stage import TaskLosses, train_codec
@@ -54,7 +54,7 @@ def run_joint_tuning(
         quiet: no progress bar.
     """
     trained = [_tuned(kind, model, recipe, run, data, steps) for kind in KINDS]
-    result = run_versus([model, *trained], data, out, count=count, quiet=quiet)
+    result = compared([model, *trained], data, count=count, quiet=quiet)
     result |= {
         "what": "A codec trained further alone (frozen), and with its encoders under the rate (joint); same heads. "
         + result["what"],

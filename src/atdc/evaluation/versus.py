@@ -22,26 +22,21 @@ from atdc.evaluation.evaluate import (
     Records,
     comparisons,
     figures,
-    measure_anchor,
-    measure_cell,
+    measure_items,
     point_row,
 )
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import (
     DEFAULT_DATA,
-    LabelledImages,
-    Subject,
-    batches,
     load_subject,
     open_images,
     require_images,
 )
 
 
-def run_versus(
+def compared(
     models: Sequence[str | Path],
     data: Path = DEFAULT_DATA,
-    out: Path = Path("results/versus_rooms.json"),
     *,
     name: str = "rooms",
     split: str = "test",
@@ -55,7 +50,6 @@ def run_versus(
     Args:
         models: names or weights files; the first is the yardstick.
         data: folder of the data set.
-        out: the result, JSON.
         name: of the data set, ``rooms`` or ``nyuv2``.
         split: of it.
         count: pictures.
@@ -64,7 +58,7 @@ def run_versus(
         quiet: no progress bar.
 
     Returns:
-        What was written: metrics from uncompressed features, points, and percent of bytes at equal utility.
+        The result: metrics from uncompressed features, points, and percent of bytes at equal utility.
 
     Raises:
         ArgumentError: fewer than two weights, or the same twice.
@@ -79,19 +73,21 @@ def run_versus(
     subjects = {label: load_subject(model) for label, model in zip(labels, models, strict=True)}
     records: dict[Cell | str, Records] = {}
     anchors: dict[str, dict[str, Any]] = {}
-    total = count * len(subjects) * (len(qualities) + 2)
-    with tqdm(total=total, unit="image", desc="versus", disable=quiet) as bar:
+    usual = [Cell(DEFAULT_GRAPH, "normal", quality) for quality in qualities]
+    with tqdm(total=count * len(subjects), unit="image", desc="versus", disable=quiet) as bar:
         for label, subject in subjects.items():
-            made = _measured(label, subject, images, count, qualities, bar)
+            made = measure_items(subject, images, count, (ZERO, UNCOMPRESSED, *usual), bar.update)
             anchors[label] = {"zero": figures(made[ZERO]), "uncompressed": figures(made[UNCOMPRESSED])}
-            records = made | records  # the first one's ends of the scale stay
+            for anchor in (ZERO, UNCOMPRESSED):
+                records.setdefault(anchor, made[anchor])  # the first one's ends of the scale
+            records |= {Cell(label, "normal", cell.quality): made[cell] for cell in usual}
     config = subjects[labels[0]].feature_codec.config
     positions = -(-height // config.stride) * -(-width // config.stride)
     elements = subjects[labels[0]].feature_codec.task_count * config.feature_channels * positions
     rows = DataSet(records, int(height) * int(width), elements)
     cells = [cell for cell in records if isinstance(cell, Cell)]
     points = [point_row(rows, cell, count) for cell in sorted(cells)]
-    result = {
+    return {
         "what": "The same pictures through several weights. U: mean over tasks of (e_0 - e) / (e_0 - e_inf), e_0 and "
         "e_inf being the first weights' errors from channel means and from uncompressed features. bd_rates: percent of "
         "bytes at equal utility against the first (negative: fewer), 95 % bootstrap interval over pictures.",
@@ -105,23 +101,12 @@ def run_versus(
             for row in comparisons(rows, dict.fromkeys(cells, count), (labels[0],), resamples, seed=0)
         ],
     }
+
+
+def run_versus(
+    models: Sequence[str | Path], data: Path = DEFAULT_DATA, out: Path = Path("results/versus_rooms.json"), **plan: Any
+) -> dict[str, Any]:
+    """Writes what :func:`compared` finds, and returns it."""
+    result = compared(models, data, **plan)
     write_result(out, result)
     return result
-
-
-def _measured(
-    label: str, subject: Subject, images: LabelledImages, count: int, qualities: Sequence[float], bar: tqdm[Any]
-) -> dict[Cell | str, Records]:
-    """Real files at every quality, along the usual graphs, as points of a curve of this label; and both anchors."""
-    parts: dict[Cell | str, list[Records]] = {}
-    for batch in batches(subject, images, range(count)):
-        size = (batch.pictures.shape[2], batch.pictures.shape[3])
-        for anchor in (ZERO, UNCOMPRESSED):
-            parts.setdefault(anchor, []).append(measure_anchor(subject, anchor, batch.features, batch.targets))
-            bar.update(len(batch.features))
-        for quality in qualities:
-            cell = Cell(DEFAULT_GRAPH, "normal", quality)
-            made = measure_cell(subject, cell, batch.features, batch.targets, size)
-            parts.setdefault(Cell(label, "normal", quality), []).append(made)
-            bar.update(len(batch.features))
-    return {key: Records.joined(own) for key, own in parts.items()}
