@@ -98,8 +98,6 @@ _CHOICES = {
 class TaskStage:
     """Training of the six encoders and heads, from small pictures to whole ones (ours)."""
 
-    augment: bool = False
-    """Half of the pictures are zoomed and coloured anew each time, for data sets of few pictures."""
     shared_epochs: int = 24
     """On half-size rooms, one encoder for segmentation, normals and depth: what all six encoders start from."""
     half_epochs: int = 10
@@ -182,6 +180,9 @@ class Recipe:
     """What is learned from: `rooms`, which are rendered; `taskonomy` or `nyuv2`, which must be there; `rooms+nyuv2`."""
     real_repeats: int = 4
     """How often each real training picture occurs beside rooms."""
+    augment: bool = False
+    """Half of the training pictures are zoomed and coloured anew, each time for the task networks, once and for all for
+    the codec: for data sets of few pictures."""
     train_count: int = 8000
     """Training images, rendered, or drawn from a data set that is read; features take two bytes a number."""
     val_count: int = 500

@@ -51,7 +51,8 @@ class LatentPort(Protocol):
 class TrainingPort:
     """Rates from uniform noise, reconstructions from rounding with a straight-through gradient.
 
-    Mixed quantisation after Minnen and Singh, "Channel-wise autoregressive entropy models" (ICIP 2020).
+    Mixed quantisation after Minnen and Singh, "Channel-wise autoregressive entropy models" (ICIP 2020). Rates are
+    computed in single precision, also where the networks around them are not.
     """
 
     def __init__(self, networks: CodecNetworks, twin: EntropyTwin, batch: int) -> None:
@@ -77,6 +78,13 @@ class TrainingPort:
         hyper: Tensor | None,
     ) -> Tensor:
         assert latent is not None and hyper is not None, "training codes known latents"
+        kind = latent.device.type
+        with torch.autocast(kind if torch.amp.is_autocast_available(kind) else "cpu", enabled=False):
+            return self._code(images, task, quality, mask, latent.float(), hyper.float())
+
+    def _code(
+        self, images: Tensor, task: int, quality: Tensor, mask: Tensor, latent: Tensor, hyper: Tensor
+    ) -> Tensor:
         twin = self._twin.task(task)
         mean, log_scale = twin.hyper_prior(quality)
         parents = mask.cpu().numpy() > 0

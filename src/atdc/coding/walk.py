@@ -102,7 +102,7 @@ def walk(
         if loss is not None:
             proxy = proxy.index_put((images, torch.full_like(images, task)), loss)
         if has_children[task]:
-            share = networks.share(task, value)
+            share = networks.share(task, value).float()
             shares[task] = share if everyone else shares[task].index_copy(0, images, share)
     return WalkResult(torch.stack(decoded, 1), proxy if features is not None else None)
 
@@ -136,7 +136,8 @@ def code_task(
         loss (n,) unless reading.
     """
     transforms = networks.task(task)
-    mean, log_variance = networks.predict(task, shares, mask)
+    # Sums stay in single precision where training computes its convolutions in half.
+    mean, log_variance = (part.float() for part in networks.predict(task, shares, mask))
     latent = hyper = loss = None
     if target is not None:
         loss = proxy_loss(mean, log_variance, target)

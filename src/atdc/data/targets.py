@@ -147,8 +147,9 @@ def decode_stored(task: str, stored: NDArray[np.integer] | Tensor) -> Tensor:
     values = torch.from_numpy(array.astype(np.float32)).div_(255)
     if task == "normal":
         vectors = values.mul_(2).sub_(1)
-        unmeasured = torch.linalg.vector_norm(vectors, dim=1, keepdim=True) < _SHORTEST_NORMAL
-        return torch.nn.functional.normalize(vectors, dim=1).masked_fill_(unmeasured, 0)
+        x, y, z = vectors.unbind(1)  # norms over a dimension that is not the last are ten times slower
+        length = (x * x + y * y + z * z).sqrt_()
+        return vectors.div_(torch.where(length < _SHORTEST_NORMAL, torch.inf, length)[:, None])
     return values
 
 

@@ -5,15 +5,18 @@ For data sets of a few hundred frames, which networks would otherwise know by he
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
-from atdc.data.targets import NO_DEPTH
+from atdc.data.targets import NO_DEPTH, STORED_LAYOUT, LabelledImages
 
 SHARE = 0.5
 """Of images that are changed."""
@@ -26,7 +29,8 @@ def augmented(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[st
 
     A square is cut out and enlarged to the whole picture; what was Z metres away then looks as if it were at Z times
     the square's share of the side, and is said to be there. Classes, normals and depth are not interpolated. Exposure,
-    contrast and the balance of colours change; edges and keypoints follow from the new picture.
+    contrast and the balance of colours change, and the colours of half of these turn around the circle of hues; edges
+    and keypoints follow from the new picture.
 
     Args:
         stored: stored targets (n, C, H, W) by name, ``rgb`` among them, see :mod:`atdc.data.targets`.
@@ -70,4 +74,56 @@ def _coloured(rgb: Tensor, rng: np.random.Generator) -> Tensor:
     balance = torch.from_numpy(np.exp(rng.normal(0, 0.06, (1, 3, 1, 1)) + rng.normal(0, 0.2))).float()
     contrast, middle = float(np.exp(rng.normal(0, 0.15))), rgb.float().mean()
     lit = ((rgb.float() - middle) * contrast + middle) * balance
-    return lit.clamp(0, 255).round().to(torch.uint8)
+    turn = rng.uniform(-math.pi, math.pi) if rng.random() < SHARE else 0.0
+    saturation = float(np.exp(rng.normal(0.2, 0.4)))
+    colours = torch.einsum("rc,nchw->nrhw", turned(turn, saturation), lit)
+    return colours.clamp(0, 255).round().to(torch.uint8)
+
+
+def turned(angle: float, saturation: float) -> Tensor:
+    """The matrix (3, 3) that turns RGB around the axis of greys and scales the distance from it; greys stay.
+
+    Args:
+        angle: radians; a third of a circle takes red to green.
+        saturation: factor.
+
+    >>> (turned(2 * math.pi / 3, 1.0) @ torch.tensor([1.0, 0.0, 0.0])).round(decimals=4).abs().tolist()
+    [0.0, 1.0, 0.0]
+    """
+    grey = torch.full((3, 3), 1 / 3)
+    across = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
+    return grey + saturation * (math.cos(angle) * (torch.eye(3) - grey) + math.sin(angle) * across)
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """A data set as :func:`augmented` changes it, every image once and for all: what is kept of it stays true.
+
+    An image that occurs several times is changed differently each time.
+
+    Args:
+        whole: the data set.
+        seed: of the changes.
+    """
+
+    whole: LabelledImages
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def targets(
+        self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Stored targets (n, C, H, W) by name, all six if None."""
+        wanted = tuple(STORED_LAYOUT if names is None else names)
+        places = np.asarray(indices)
+        stored = self.whole.targets(places, tuple(dict.fromkeys([*wanted, "rgb"])))
+        changed = [
+            augmented({name: values[row : row + 1] for name, values in stored.items()}, self._generator(place))
+            for row, place in enumerate(places.tolist())
+        ]
+        return {name: torch.cat([own[name] for own in changed]) for name in wanted}
+
+    def _generator(self, place: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, place])

@@ -25,7 +25,7 @@ from atdc.networks.heads import SmallHead
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.data import NormalisedFeatures
-from atdc.training.devices import device_of, moved
+from atdc.training.devices import device_of, mixed_precision, moved
 from atdc.training.graph_source import GraphSource
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, loss_gap, task_loss
@@ -206,6 +206,10 @@ def train_codec(
         )  # fmt: skip
 
     def step(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
+        with mixed_precision(batch.quality.device):
+            return loss_of(batch)
+
+    def loss_of(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
         level, quality = batch.level, batch.quality
         rate, error, proxy, decoded = terms(train.seen(batch.loaded), batch.graphs, quality)
         weight = task_weight(quality, recipe)

@@ -12,14 +12,18 @@ from tqdm import tqdm
 
 from atdc.data.targets import LabelledImages
 from atdc.networks.task_networks import TaskNetworks
+from atdc.training import processes
 from atdc.training.devices import device_of
 from atdc.training.run_folder import RunFolder
 
 _BATCH = 20
+_ROUNDS = 50
+"""Between two notes of how far it is."""
 
 
 class FeatureCache:
-    """Raw features (N, T, C, h, w) of a split, float16 on disk; resumes where a kill left it."""
+    """Raw features (N, T, C, h, w) of a split, float16 on disk; resumes where a kill left it. Several processes share
+    the work and the file."""
 
     def __init__(self, run: RunFolder, split: str, networks: TaskNetworks, data: LabelledImages) -> None:
         self._path = run.path / "features" / f"{split}.npy"
@@ -33,22 +37,32 @@ class FeatureCache:
     @torch.no_grad()
     def _fill(self, run: RunFolder, key: str, done: int, networks: TaskNetworks, data: LabelledImages) -> None:
         networks.eval()
-        array: np.memmap[tuple[int, ...], np.dtype[np.float16]] | None = None
-        for start in tqdm(range(done, len(data), _BATCH), desc=f"features of {Path(key).stem}", mininterval=2.0):
-            stored = data.targets(np.arange(start, min(start + _BATCH, len(data))))["rgb"]
-            image = torch.from_numpy(np.asarray(stored).astype(np.float32) / 255)
-            features = networks.features(image.to(device_of(networks))).half().cpu().numpy()
-            if array is None:
-                shape = (len(data), *features.shape[1:])
-                mode = "r+" if done else "w+"
-                array = np.lib.format.open_memmap(self._path, mode, np.float16, shape)
-            array[start : start + len(features)] = features
-            if start % (50 * _BATCH) == 0:
+
+        def features_of(indices: NDArray[np.int64]) -> NDArray[np.float16]:
+            image = torch.from_numpy(np.asarray(data.targets(indices, ("rgb",))["rgb"]).astype(np.float32) / 255)
+            features: NDArray[np.float16] = networks.features(image.to(device_of(networks))).half().cpu().numpy()
+            return features
+
+        if done == 0 and processes.is_first():
+            shape = (len(data), *features_of(np.arange(1)).shape[1:])
+            np.lib.format.open_memmap(self._path, "w+", np.float16, shape).flush()
+        processes.wait()
+        array = np.lib.format.open_memmap(self._path, "r+")
+        # Each process takes a block of a round; after some rounds all are known to be there.
+        together = _BATCH * processes.count()
+        rounds = tqdm(
+            range(done, len(data), together), desc=f"features of {Path(key).stem}", mininterval=2.0,
+            disable=not processes.is_first(),
+        )  # fmt: skip
+        for number, start in enumerate(rounds):
+            own = start + _BATCH * processes.rank()
+            indices = np.arange(own, min(own + _BATCH, len(data)))
+            if len(indices):
+                array[indices] = features_of(indices)
+            if number % _ROUNDS == _ROUNDS - 1 or start + together >= len(data):
                 array.flush()
-                run.write_json(key, {"images": start})
-        if array is not None:
-            array.flush()
-        run.write_json(key, {"images": len(data)})
+                processes.wait()
+                run.write_json(key, {"images": min(start + together, len(data))})
 
     def __len__(self) -> int:
         return len(self.features)

@@ -6,17 +6,21 @@
 
 One process does everything as if there were no others; of several, the first alone writes. Networks here are walked
 part by part, along graphs that differ from batch to batch; so gradients are averaged after the backward pass, by no
-wrapper around ``forward``. What is no training (features, measured costs, graphs) every process computes for itself.
+wrapper around ``forward``. Features and measured costs are shared out, too; what else is no training (rates, graphs)
+every process computes for itself.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+Value = TypeVar("Value")
 
 
 def join() -> None:
@@ -44,6 +48,19 @@ def wait() -> None:
     """Until all are here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def gathered(own: Value) -> list[Value]:
+    """Every process's value, in their order.
+
+    >>> gathered("alone")
+    ['alone']
+    """
+    if count() == 1:
+        return [own]
+    values: list[Any] = [None] * count()
+    dist.all_gather_object(values, own)
+    return values
 
 
 @torch.no_grad()

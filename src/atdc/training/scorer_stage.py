@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.networks.scorer import Scorer
+from atdc.training import processes
 from atdc.training.data import NormalisedFeatures
 from atdc.training.devices import device_of
 from atdc.training.loop import Draw, train_stage
@@ -22,19 +23,28 @@ Teacher = Callable[[NDArray[np.int64], int], tuple[Tensor, Tensor]]
 
 BLOCK = 20
 """Images whose costs are measured together, at one quality."""
+_KEPT = 20
+"""Blocks after which what is measured is saved."""
 
 
 def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher: Teacher) -> tuple[Tensor, Tensor]:
-    """Costs of some images by the teacher; kept in the run folder, resumed block by block."""
+    """Costs of some images by the teacher; kept in the run folder, resumed block by block; processes take turns."""
     state = run.load(name)
     costs: list[Tensor] = [] if state is None else list(state["costs"])
     known: list[Tensor] = [] if state is None else list(state["known"])
-    for start in tqdm(range(len(costs) * BLOCK, len(images), BLOCK), desc=name, mininterval=2.0):
-        block_costs, block_known = teacher(images[start : start + BLOCK], start // BLOCK)
-        costs.append(block_costs.float())
-        known.append(block_known)
-        if (start // BLOCK) % 20 == 19 or start + BLOCK >= len(images):
-            run.save(name, {"costs": costs, "known": known})
+    blocks = -(-len(images) // BLOCK)
+    bar = tqdm(total=blocks, initial=len(costs), desc=name, mininterval=2.0, disable=not processes.is_first())
+    with bar:
+        while (done := len(costs)) < blocks:
+            block = done + processes.rank()
+            chosen = images[block * BLOCK : (block + 1) * BLOCK]
+            measured = [made for made in processes.gathered(teacher(chosen, block) if len(chosen) else None) if made]
+            for block_costs, block_known in measured:
+                costs.append(block_costs.float())
+                known.append(block_known)
+            bar.update(len(measured))
+            if len(costs) // _KEPT > done // _KEPT or len(costs) == blocks:
+                run.save(name, {"costs": costs, "known": known})
     return torch.cat(costs), torch.cat(known)
 
 

@@ -45,6 +45,7 @@ from atdc.numerics.entropy_model import EntropyModel
 from atdc.pipeline import Codec, load
 from atdc.tasks import TASK_NAMES, TASKS
 from atdc.training import processes
+from atdc.training.augment import Augmented
 from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.devices import device_of, moved, open_device
@@ -102,6 +103,8 @@ def train(
         task_networks.load_state_dict(start.networks.state_dict())
     train_tasks(run, recipe, task_networks.to(device), half_data, (train_data, val_data))
     round_to_half(task_networks)
+    if recipe.augment:
+        train_data = Augmented(train_data, recipe.seed)
     train_cache = FeatureCache(run, "train", task_networks, train_data)
     val_cache = FeatureCache(run, "val", task_networks, val_data)
     mean, deviation = train_cache.statistics()

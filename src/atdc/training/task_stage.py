@@ -14,7 +14,7 @@ from atdc.data.targets import LabelledImages, decode_stored, flip_stored
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import CLASSES, TASK_NAMES, TASKS
 from atdc.training.augment import augmented
-from atdc.training.devices import computes_in_half, device_of, moved
+from atdc.training.devices import device_of, mixed_precision, moved
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, task_loss
 from atdc.training.run_folder import RunFolder
@@ -116,7 +116,7 @@ def _train(
     def outputs(image: Tensor, change: Callable[[Tensor], Tensor]) -> dict[int, Tensor]:
         image = image.contiguous(memory_format=torch.channels_last)
         answers = {}
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=computes_in_half(image.device)):
+        with mixed_precision(image.device):
             for encoder, tasks in encoders:
                 features = encoder(image)
                 for task in tasks:
@@ -129,7 +129,7 @@ def _train(
 
     def prepare(draw: Draw) -> dict[str, Tensor]:
         flip = bool(draw.rng.integers(2))
-        return load_targets(train, draw.indices, names, flip, draw.rng if settings.augment else None)
+        return load_targets(train, draw.indices, names, flip, draw.rng if recipe.augment else None)
 
     def step(targets: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         module.train()
