@@ -21,23 +21,42 @@ from atdc.numerics.tables import FrequencyTables
 class BitCount:
     """Ideal bits by image and task: ``count[image][task]``; what was never coded has cost 0.
 
-    >>> count = BitCount()
-    >>> count.add(0, 2, 10.5)
-    >>> count[0][2], count[3][1], count.array(1, 3).tolist()
-    (10.5, 0.0, [[0.0, 0.0, 10.5]])
+    Bits of what is written or read are counted together, when somebody asks for them.
+
+    Args:
+        tables: the probability tables.
+
+    >>> count = BitCount(FrequencyTables.gaussian([1.0]))
+    >>> count.add(0, 2, np.array([0, 0], np.int32), np.array([0, 0], np.uint8))
+    >>> round(count[0][2], 2), count[3][1], count.array(1, 3).round(2).tolist()
+    (2.77, 0.0, [[0.0, 0.0, 2.77]])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tables: FrequencyTables) -> None:
+        self._tables = tables
         self._bits: dict[int, _Row] = {}
+        self._waiting: list[tuple[int, int, NDArray[np.int32], NDArray[np.uint8]]] = []
 
     def __getitem__(self, image: int) -> dict[int, float]:
         """Bits of one image by task."""
+        self.settle()
         return self._bits.get(image, _Row())
 
-    def add(self, image: int, task: int, bits: float) -> None:
-        """Adds bits to one image's task."""
-        row = self._bits.setdefault(image, _Row())
-        row[task] = row[task] + bits
+    def add(self, image: int, task: int, symbols: NDArray[np.int32], table_index: NDArray[np.uint8]) -> None:
+        """Adds symbols of one image's task."""
+        self._waiting.append((image, task, symbols, table_index))
+
+    def settle(self) -> None:
+        """Counts what was added; raises :class:`ArgumentError` for symbols that cannot be coded."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        symbols, table_index = (np.concatenate([entry[part] for entry in waiting]) for part in (2, 3))
+        bits = self._tables.ideal_bits(symbols, table_index)
+        ends = np.cumsum([len(entry[2]) for entry in waiting])[:-1]
+        for (image, task, _, _), own in zip(waiting, np.split(bits, ends), strict=True):
+            row = self._bits.setdefault(image, _Row())
+            row[task] = row[task] + float(own.sum())
 
     def array(self, images: int, tasks: int) -> NDArray[np.float64]:
         """The same as float64 ``(images, tasks)``."""
@@ -68,8 +87,7 @@ class CountingPort:
     """
 
     def __init__(self, tables: FrequencyTables) -> None:
-        self.bits = BitCount()
-        self._tables = tables
+        self.bits = BitCount(tables)
 
     def code(
         self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
@@ -80,7 +98,8 @@ class CountingPort:
             ArgumentError: no symbols, or symbols that cannot be coded.
         """
         symbols = _present(symbols)
-        self.bits.add(image, task, float(self._tables.ideal_bits(symbols, table_index).sum()))
+        self.bits.add(image, task, symbols, table_index)
+        self.bits.settle()
         return symbols
 
 
@@ -98,8 +117,7 @@ class WritingPort:
     """
 
     def __init__(self, tables: FrequencyTables, images: int, tasks: int, together: bool = False) -> None:
-        self.bits = BitCount()
-        self._tables = tables
+        self.bits = BitCount(tables)
         self._together = together
         self._encoders = [[RangeEncoder(tables) for _ in range(1 if together else tasks)] for _ in range(images)]
 
@@ -116,7 +134,7 @@ class WritingPort:
         if not (0 <= image < len(self._encoders) and 0 <= segment < len(self._encoders[image])):
             raise ArgumentError("image and task", f"{image} and {task}", f"{len(self._encoders)} images, their tasks")
         self._encoders[image][segment].encode(symbols, table_index)
-        self.bits.add(image, task, float(self._tables.ideal_bits(symbols, table_index).sum()))
+        self.bits.add(image, task, symbols, table_index)
         return symbols
 
     def finish(self) -> list[list[bytes]]:
@@ -135,7 +153,7 @@ class ReadingPort:
     """
 
     def __init__(self, tables: FrequencyTables) -> None:
-        self.bits = BitCount()
+        self.bits = BitCount(tables)
         self._tables = tables
         self._decoder: RangeDecoder | None = None
 
@@ -155,7 +173,7 @@ class ReadingPort:
         if symbols is not None:
             raise ArgumentError("symbols", f"{len(symbols)} of them", "None: a reader knows none")
         decoded = self._begun().decode(table_index)
-        self.bits.add(image, task, float(self._tables.ideal_bits(decoded, table_index).sum()))
+        self.bits.add(image, task, decoded, table_index)
         return decoded
 
     def end(self) -> None:

@@ -32,7 +32,7 @@ class WalkResult:
     Attributes:
         reconstruction: decoded normalised features (B, T, C, h, w); zeros for tasks that were not wanted, the mere
             prediction for tasks that were not restored.
-        proxy: ``L_proxy`` of each task given its decoded parents, (B, T) nats per element; None when reading.
+        proxy: ``L_proxy`` of each task given its decoded parents, (B, T) nats per element, where it was asked for.
     """
 
     reconstruction: Tensor
@@ -62,6 +62,7 @@ def walk(
     features: Tensor | None = None,
     wanted: Collection[int] | None = None,
     restore_all: bool = True,
+    with_proxy: bool = False,
 ) -> WalkResult:
     """Codes a batch of images' features along their graphs.
 
@@ -74,12 +75,13 @@ def walk(
         features: normalised features (B, T, C, h, w); None when reading.
         wanted: tasks to decode (their ancestors come along); all by default.
         restore_all: False restores parents only: all that an encoder needs.
+        with_proxy: also how well each task is predicted, for training.
     """
     batch, tasks, device = len(graphs), networks.task_count, quality.device
     config = networks.config
     decoded = [torch.zeros(batch, config.feature_channels, *shape, device=device) for _ in range(tasks)]
     shares = [networks.no_share(batch, shape) for _ in range(tasks)]
-    proxy = torch.zeros(batch, tasks, device=device)
+    proxy = torch.zeros(batch, tasks, device=device) if with_proxy else None
     edges = np.zeros((batch, tasks, tasks), np.float32)
     for image, graph in enumerate(graphs):
         for child, parents in enumerate(graph.parents):
@@ -89,22 +91,23 @@ def walk(
 
     for task, members in schedule(graphs, wanted):
         images = torch.tensor(members, device=device)
-        mask = masks[images, task]
+        everyone = len(members) == batch  # then nothing is copied, and nothing kept of zeros for tasks not yet coded
+        chosen = slice(None) if everyone else images
+        mask = masks[chosen, task]
         summed = networks.no_share(len(members), shape)
         for parent in range(tasks):
             if edges[members, task, parent].any():
-                summed = summed + shares[parent][images] * mask[:, parent, None, None, None]
-        target = None if features is None else features[images, task]
+                summed = summed + shares[parent][chosen] * mask[:, parent, None, None, None]
+        target = None if features is None else features[chosen, task]
         restore = restore_all or bool(has_children[task])
-        value, loss = code_task(networks, task, images, summed, mask, quality[images, task], port, target, restore)
-        everyone = len(members) == batch  # nothing to keep of the zeros that stand for tasks not yet coded
+        value, guess = code_task(networks, task, images, summed, mask, quality[chosen, task], port, target, restore)
         decoded[task] = value if everyone else decoded[task].index_copy(0, images, value)
-        if loss is not None:
-            proxy = proxy.index_put((images, torch.full_like(images, task)), loss)
+        if proxy is not None and target is not None:
+            proxy = proxy.index_put((images, torch.full_like(images, task)), proxy_loss(*guess, target))
         if has_children[task]:
             share = networks.share(task, value).float()
             shares[task] = share if everyone else shares[task].index_copy(0, images, share)
-    return WalkResult(torch.stack(decoded, 1), proxy if features is not None else None)
+    return WalkResult(torch.stack(decoded, 1), proxy)
 
 
 def code_task(
@@ -117,7 +120,7 @@ def code_task(
     port: LatentPort,
     target: Tensor | None,
     restore: bool = True,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Codes one task of some images given their parents: the body of the walk.
 
     Args:
@@ -132,17 +135,17 @@ def code_task(
         restore: whether the decoded features are wanted.
 
     Returns:
-        The decoded normalised features (n, C, h, w), or what was predicted where they are not wanted, and the proxy
-        loss (n,) unless reading.
+        The decoded normalised features (n, C, h, w), or what was predicted where they are not wanted; mean and log
+        variance of the prediction.
     """
     transforms = networks.task(task)
     # Sums stay in single precision where training computes its convolutions in half.
     mean, log_variance = (part.float() for part in networks.predict(task, shares, mask))
-    latent = hyper = loss = None
+    latent = hyper = None
     if target is not None:
-        loss = proxy_loss(mean, log_variance, target)
         latent = transforms.analysis(target - mean, mean, log_variance, quality)
         hyper = transforms.hyper_analysis(latent)
     sides = shares.shape[2] // 2, shares.shape[3] // 2
     latent = port.code(images, task, quality, mask, sides, latent, hyper)
-    return mean + transforms.synthesis(latent, mean, log_variance, quality) if restore else mean, loss
+    value = mean + transforms.synthesis(latent, mean, log_variance, quality) if restore else mean
+    return value, (mean, log_variance)

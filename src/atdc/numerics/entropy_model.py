@@ -161,9 +161,11 @@ class EntropyModel:
             x[with_it] += layers.parents[parent](states[parent][with_it])
         x = clamped(rounded_shift(x, up_bits), 0, ACTIVATION_LIMIT)
 
-        mean = (layers.last_mean(x) + own.last_mean_bias) * own.gain[steps][:, None, None].astype(np.int64)
+        last = layers.last(x)
+        last_mean, last_scale = last[..., : self.latent_channels], last[..., self.latent_channels :]
+        mean = (last_mean + own.last_mean_bias) * own.gain[steps][:, None, None].astype(np.int64)
         mean = rounded_shift(mean, ACTIVATION_BITS + mean_bits + GAIN_BITS - MEAN_BITS)
-        table = layers.last_scale(x) + own.last_scale_bias + own.gain_tables[steps][:, None, None]
+        table = last_scale + own.last_scale_bias + own.gain_tables[steps][:, None, None]
         table = rounded_shift(table, ACTIVATION_BITS + scale_bits)
         return clamped(mean, -MEAN_LIMIT, MEAN_LIMIT), clamped(table, 0, self.tables.size - 1), x
 
@@ -224,8 +226,7 @@ class _Layers:
 
     first: IntegerConv
     up: IntegerConv
-    last_mean: IntegerConv
-    last_scale: IntegerConv
+    last: IntegerConv
     own: IntegerConv
     hidden: IntegerConv
     parents: tuple[IntegerConv, ...]
@@ -258,7 +259,8 @@ class _Layers:
             return IntegerConv(getattr(task, name) if weight is None else weight, reach, f"entropy.{index}.{name}")
 
         return cls(
-            layer("first", HYPER_LIMIT), layer("up", ACTIVATION_LIMIT), layer("last_mean", ACTIVATION_LIMIT),
-            layer("last_scale", ACTIVATION_LIMIT), layer("own", _ASINH_LIMIT), layer("hidden", ACTIVATION_LIMIT),
+            layer("first", HYPER_LIMIT), layer("up", ACTIVATION_LIMIT),
+            layer("last_mean and last_scale", ACTIVATION_LIMIT, np.concatenate([task.last_mean, task.last_scale], -1)),
+            layer("own", _ASINH_LIMIT), layer("hidden", ACTIVATION_LIMIT),
             tuple(layer("parents", STATE_LIMIT, weight[None, None]) for weight in task.parents),
         )  # fmt: skip

@@ -58,9 +58,9 @@ class Demo:
 
 
 def carried_images() -> list[Path]:
-    """The rooms that the package carries, none of them seen in training."""
+    """The pictures that the package carries (:mod:`atdc.report.carried`), none of them seen in training: rooms first."""
     folder = Path(str(resources.files("atdc.report").joinpath("demo_images")))
-    return sorted(folder.glob("*.png"))
+    return sorted(folder.iterdir(), key=lambda path: (path.suffix != ".png", path.name))
 
 
 def run_demo(
