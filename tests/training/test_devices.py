@@ -62,7 +62,7 @@ def test_a_training_step_stays_on_its_device(factorised: str, monkeypatch: pytes
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: torch.ones(tensor.shape))  # masks are looked at
     port = TrainingPort(networks, twin, 4)
     chain, star = TaskGraph(((), (0,), (0, 1))), TaskGraph(((2,), (2,), ()))
-    result = walk(networks, [chain, chain, star, star], quality, port, (8, 8), features)
+    result = walk(networks, [chain, chain, star, star], quality, port, (8, 8), features, with_proxy=True)
     loss = port.bits.sum() + result.reconstruction.sum() + result.proxy.sum() + networks.scorer(features).sum()
     loss.backward()
     assert loss.device.type == "meta" and networks.predictor.pair.grad.device.type == "meta"

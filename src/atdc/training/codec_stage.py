@@ -184,7 +184,7 @@ def train_codec(
         """Bits per feature element (B,), squared errors per feature element of all tasks (B, groups), proxy losses,
         reconstructions."""
         port = TrainingPort(networks, subject.twin, len(features))
-        result = walk(networks, graphs, quality, port, tuple(features.shape[3:]), features, with_proxy=True)
+        result = walk(networks, graphs, quality, port, (features.shape[3], features.shape[4]), features, with_proxy=True)
         assert result.proxy is not None
         elements = task_count * features.shape[2] // groups.largest * features.shape[3] * features.shape[4]
         error = (result.reconstruction - features).square().sum((2, 3, 4)) / elements
