@@ -318,10 +318,11 @@ class FeatureCodec:
         for column, (child, chosen) in enumerate(pairs):
             mask = torch.zeros(batch, self.task_count)
             mask[:, list(chosen)] = 1
-            summed = sum((shares[parent] for parent in chosen), torch.zeros_like(shares[0]))
+            parts = [shares[parent] for parent in chosen]
+            summed = sum(parts[1:], parts[0]) if parts else None
             port = CountingPort(self.entropy.tables)
             target, beside = normalised[:, child], IntegerPort(coder.beside(port))
-            value, _ = code_task(self.networks, child, images, summed, mask, qualities[:, child], beside, target)
+            value, _ = code_task(self.networks, child, images, summed, mask, qualities[:, child], shape, beside, target)
             bits[:, column] = port.bits.array(batch, self.task_count)[:, child]
             errors[:, column] = (value - target).square().sum((1, 2, 3)).numpy()
         return bits, errors

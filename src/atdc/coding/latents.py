@@ -82,9 +82,7 @@ class TrainingPort:
         with torch.autocast(kind if torch.amp.is_autocast_available(kind) else "cpu", enabled=False):
             return self._code(images, task, quality, mask, latent.float(), hyper.float())
 
-    def _code(
-        self, images: Tensor, task: int, quality: Tensor, mask: Tensor, latent: Tensor, hyper: Tensor
-    ) -> Tensor:
+    def _code(self, images: Tensor, task: int, quality: Tensor, mask: Tensor, latent: Tensor, hyper: Tensor) -> Tensor:
         twin = self._twin.task(task)
         mean, log_scale = twin.hyper_prior(quality)
         parents = mask.cpu().numpy() > 0

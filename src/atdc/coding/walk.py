@@ -80,7 +80,7 @@ def walk(
     batch, tasks, device = len(graphs), networks.task_count, quality.device
     config = networks.config
     decoded = [torch.zeros(batch, config.feature_channels, *shape, device=device) for _ in range(tasks)]
-    shares = [networks.no_share(batch, shape) for _ in range(tasks)]
+    shares: dict[int, Tensor] = {}
     proxy = torch.zeros(batch, tasks, device=device) if with_proxy else None
     edges = np.zeros((batch, tasks, tasks), np.float32)
     for image, graph in enumerate(graphs):
@@ -94,19 +94,23 @@ def walk(
         everyone = len(members) == batch  # then nothing is copied, and nothing kept of zeros for tasks not yet coded
         chosen = slice(None) if everyone else images
         mask = masks[chosen, task]
-        summed = networks.no_share(len(members), shape)
-        for parent in range(tasks):
-            if edges[members, task, parent].any():
-                summed = summed + shares[parent][chosen] * mask[:, parent, None, None, None]
+        those = np.flatnonzero(edges[members, task].any(0)).tolist()
+        parts = [shares[parent][chosen] * mask[:, parent, None, None, None] for parent in those]
+        summed = sum(parts[1:], parts[0]) if parts else None
         target = None if features is None else features[chosen, task]
         restore = restore_all or bool(has_children[task])
-        value, guess = code_task(networks, task, images, summed, mask, quality[chosen, task], port, target, restore)
+        value, guess = code_task(
+            networks, task, images, summed, mask, quality[chosen, task], shape, port, target, restore
+        )
         decoded[task] = value if everyone else decoded[task].index_copy(0, images, value)
         if proxy is not None and target is not None:
             proxy = proxy.index_put((images, torch.full_like(images, task)), proxy_loss(*guess, target))
         if has_children[task]:
             share = networks.share(task, value).float()
-            shares[task] = share if everyone else shares[task].index_copy(0, images, share)
+            if not everyone:
+                known = shares[task] if task in shares else networks.no_share(batch, shape)
+                share = known.index_copy(0, images, share)
+            shares[task] = share
     return WalkResult(torch.stack(decoded, 1), proxy)
 
 
@@ -114,9 +118,10 @@ def code_task(
     networks: CodecNetworks,
     task: int,
     images: Tensor,
-    shares: Tensor,
+    shares: Tensor | None,
     mask: Tensor,
     quality: Tensor,
+    shape: tuple[int, int],
     port: LatentPort,
     target: Tensor | None,
     restore: bool = True,
@@ -127,9 +132,10 @@ def code_task(
         networks: predictor and transforms.
         task: which task.
         images: which images of the batch, (n,), told to the port.
-        shares: sum of the decoded parents' shares of the predictor's first layer, (n, width, h, w).
+        shares: sum of the decoded parents' shares of the predictor's first layer, (n, width, h, w); None if none.
         mask: (n, T), 1 where a task is a parent.
         quality: (n,).
+        shape: (h, w) of the features.
         port: trains, counts, writes or reads.
         target: normalised features (n, C, h, w); None when reading.
         restore: whether the decoded features are wanted.
@@ -140,12 +146,12 @@ def code_task(
     """
     transforms = networks.task(task)
     # Sums stay in single precision where training computes its convolutions in half.
-    mean, log_variance = (part.float() for part in networks.predict(task, shares, mask))
+    mean, log_variance = (part.float() for part in networks.predict(task, shares, mask, shape))
     latent = hyper = None
     if target is not None:
         latent = transforms.analysis(target - mean, mean, log_variance, quality)
         hyper = transforms.hyper_analysis(latent)
-    sides = shares.shape[2] // 2, shares.shape[3] // 2
+    sides = shape[0] // 2, shape[1] // 2
     latent = port.code(images, task, quality, mask, sides, latent, hyper)
     value = mean + transforms.synthesis(latent, mean, log_variance, quality) if restore else mean
     return value, (mean, log_variance)

@@ -23,8 +23,8 @@ _ORIENTATION = 0x0112
 
 
 def carried_pictures() -> dict[str, bytes]:
-    """File names and contents: rooms as PNG; a phone's upright photo, stored lying with its orientation; a scan, 16 bits
-    of grey; a thumbnail, with a palette and a transparent border."""
+    """File names and contents: rooms as PNG; a phone's upright photo, stored lying with its orientation; a scan with 16
+    bits of grey; a thumbnail with a palette and a transparent border."""
     files = {}
     for name, seed in ROOMS.items():
         source = PngImagePlugin.PngInfo()

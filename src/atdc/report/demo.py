@@ -58,7 +58,7 @@ class Demo:
 
 
 def carried_images() -> list[Path]:
-    """The pictures that the package carries (:mod:`atdc.report.carried`), none of them seen in training: rooms first."""
+    """The pictures that the package carries (:mod:`atdc.report.carried`), rooms first; none was seen in training."""
     folder = Path(str(resources.files("atdc.report").joinpath("demo_images")))
     return sorted(folder.iterdir(), key=lambda path: (path.suffix != ".png", path.name))
 

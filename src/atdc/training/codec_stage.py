@@ -183,8 +183,8 @@ def train_codec(
     def terms(features: Tensor, graphs: list[TaskGraph], quality: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Bits per feature element (B,), squared errors per feature element of all tasks (B, groups), proxy losses,
         reconstructions."""
-        port = TrainingPort(networks, subject.twin, len(features))
-        result = walk(networks, graphs, quality, port, (features.shape[3], features.shape[4]), features, with_proxy=True)
+        port, shape = TrainingPort(networks, subject.twin, len(features)), (features.shape[3], features.shape[4])
+        result = walk(networks, graphs, quality, port, shape, features, with_proxy=True)
         assert result.proxy is not None
         elements = task_count * features.shape[2] // groups.largest * features.shape[3] * features.shape[4]
         error = (result.reconstruction - features).square().sum((2, 3, 4)) / elements
