@@ -1,5 +1,7 @@
 """Changed pictures: targets follow, shapes and types stay, and a draw repeats itself."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from atdc.data.rooms.targets import edge_texture
 from atdc.data.targets import NO_DEPTH, STORED_LAYOUT
 from atdc.training import augment
-from atdc.training.augment import augmented
+from atdc.training.augment import Augmented, augmented, turned
 
 
 def _stored(count: int, seed: int) -> dict[str, torch.Tensor]:
@@ -54,3 +56,40 @@ def test_a_closer_look_brings_things_nearer(monkeypatch: pytest.MonkeyPatch) -> 
     stored["depth_zbuffer"] = torch.from_numpy(stored["depth_zbuffer"])
     depth = augmented(stored, np.random.default_rng(0))["depth_zbuffer"].int()
     assert depth.min() >= 600 and depth.max() <= 1000 and len(depth.unique()) > 4
+
+
+class _Images:
+    def __init__(self, count: int) -> None:
+        self._stored = _stored(count, 3)
+
+    def __len__(self) -> int:
+        return len(self._stored["rgb"])
+
+    def targets(self, indices, names=None):
+        return {name: self._stored[name][list(indices)] for name in (names or STORED_LAYOUT)}
+
+
+def test_a_data_set_is_changed_once_and_for_all() -> None:
+    images = _Images(12)
+    changed = Augmented(images, seed=5)
+    whole = changed.targets(np.arange(12))
+    assert len(changed) == 12 and set(whole) == set(STORED_LAYOUT)
+    for name, values in changed.targets([7, 2, 9], ("normal", "edge_texture")).items():
+        assert torch.equal(values, whole[name][[7, 2, 9]])
+    same = [torch.equal(new, old) for new, old in zip(whole["rgb"], images.targets(range(12))["rgb"], strict=True)]
+    assert 0 < sum(same) < 12
+    assert not torch.equal(Augmented(images, seed=6).targets(range(12), ("rgb",))["rgb"], whole["rgb"])
+
+
+@given(st.floats(-4, 4), st.floats(0, 3))
+@settings(deadline=None, max_examples=30)
+def test_hues_turn_around_greys(angle: float, saturation: float) -> None:
+    matrix = turned(angle, saturation)
+    torch.testing.assert_close(matrix @ torch.full((3,), 90.0), torch.full((3,), 90.0))
+    torch.testing.assert_close(matrix.sum(0), torch.ones(3))  # brightness, the mean of the channels, stays
+    torch.testing.assert_close(turned(-angle, 1.0) @ turned(angle, 1.0), torch.eye(3), atol=1e-5, rtol=0)
+    colour = torch.tensor([200.0, 30.0, 60.0])
+    distance = torch.linalg.vector_norm(matrix @ colour - colour.mean())
+    assert math.isclose(
+        float(distance), saturation * float((colour - colour.mean()).norm()), rel_tol=1e-3, abs_tol=1e-2
+    )

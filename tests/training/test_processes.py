@@ -13,14 +13,17 @@ from torch import nn
 
 from atdc.config import Recipe
 from atdc.errors import ArgumentError
+from atdc.training.feature_cache import FeatureCache
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
+from atdc.training.scorer_stage import BLOCK, teacher_costs
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.training.test_processes import trained
+from tests.training.test_processes import shared, trained
 trained(Path(sys.argv[1]))
+shared(Path(sys.argv[1]))
 """
 
 
@@ -44,6 +47,38 @@ def trained(folder: Path, accumulate: int = 1, batch: int = 8) -> nn.Sequential:
     return module
 
 
+class _Networks(nn.Module):
+    """Features that say which image they are of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, None, :, :2, :2] * self.scale
+
+
+class _Images:
+    def __len__(self) -> int:
+        return 70
+
+    def targets(self, indices, names=None):
+        return {"rgb": torch.from_numpy(indices.astype(np.uint8))[:, None, None, None].expand(-1, 3, 4, 4)}
+
+
+def shared(folder: Path) -> None:
+    """Features and a teacher's costs, into the run folder; an odd number of blocks."""
+    run = RunFolder(folder, Recipe())
+    cache = FeatureCache(run, "train", _Networks(), _Images())
+    assert np.allclose(cache.features[:, 0, 0, 0, 0] * 255, np.arange(70), atol=0.1)
+
+    def teacher(chosen: np.ndarray, block: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.from_numpy(chosen)[:, None] + 1000.0 * block, torch.ones(len(chosen), 1, dtype=torch.bool)
+
+    costs, known = teacher_costs(run, "toy_teacher", np.arange(90)[::-1].copy(), teacher)
+    assert known.all() and torch.equal(costs[:, 0], 89.0 - torch.arange(90) + 1000 * (torch.arange(90) // BLOCK))
+
+
 def _same(first: nn.Module, second: nn.Module) -> bool:
     pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
     return all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
@@ -60,6 +95,7 @@ def test_parts_of_a_batch_make_the_step_of_the_whole(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     whole = trained(tmp_path / "one")
+    shared(tmp_path / "one")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
