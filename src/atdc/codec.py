@@ -166,6 +166,11 @@ class FeatureCodec:
                 raise ArgumentError("tasks", repr(name), f"some of {', '.join(self.task_names)}")
         return [self.task_names.index(name) for name in names]
 
+    def elements_of(self, height: int, width: int) -> int:
+        """Numbers in the features of an image of that size, ``T·C·h·w``."""
+        stride = self.config.stride
+        return self.task_count * self.config.feature_channels * -(-height // stride) * -(-width // stride)
+
     # --- batches ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()

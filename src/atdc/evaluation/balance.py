@@ -20,7 +20,7 @@ from atdc.evaluation.evaluate import (
     point_row,
 )
 from atdc.evaluation.provenance import provenance, write_result
-from atdc.evaluation.subject import features_at, load_subject, open_images, require_images
+from atdc.evaluation.subject import load_subject, open_images, require_images
 from atdc.integer_codec import open_weights
 from atdc.tasks import TASK_NAMES
 
@@ -53,7 +53,7 @@ def run_balance(
     with tqdm(total=count, unit="image", desc="balance", disable=quiet) as bar:
         records = measure_items(subject, images, count, (ZERO, UNCOMPRESSED, *cells), bar.update)
     height, width = images.targets([0])["rgb"].shape[-2:]
-    elements = features_at(subject, images, [0]).numel()
+    elements = subject.feature_codec.elements_of(height, width)
     measured = DataSet(records, int(height) * int(width), elements, Objective.of(subject.card))
     rows = [point_row(measured, cell, count)["tasks"] for cell in cells]
     bits = np.array([[row[task]["ideal_bits"] for task in TASK_NAMES] for row in rows])

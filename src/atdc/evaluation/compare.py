@@ -435,8 +435,7 @@ def _result(
     anchors: Mapping[Cell | str, Records],
 ) -> dict[str, Any]:  # fmt: skip
     height, width = rooms.targets([0])["rgb"].shape[-2:]
-    config = shop.base.feature_codec.config
-    elements = len(TASKS) * config.feature_channels * -(-height // config.stride) * -(-width // config.stride)
+    elements = shop.base.feature_codec.elements_of(height, width)
     records = dict(anchors)
     systems: dict[str, dict[str, Any]] = {}
     for entry in known:

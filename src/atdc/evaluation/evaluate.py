@@ -675,8 +675,7 @@ def run_evaluate(
     folder = runs / f"{codec.fingerprint.hex()}-{split}-{width}x{height}-v{RECORDS_VERSION}"
     load = partial(_load, model, data, split) if workers > 1 else lambda: (subject, rooms)
     records = measure(load, plan, folder, workers, quiet)
-    h, w = -(-height // codec.config.stride), -(-width // codec.config.stride)
-    elements = codec.task_count * codec.config.feature_channels * h * w
+    elements = codec.elements_of(height, width)
     result = {
         "what": "Graph settings of one model on the same images, real files decoded from their bytes alone. bpp = "
         "8 * file bytes / pixels. utility u = (e_0 - e) / (e_0 - e_inf), U their mean over tasks. bd_rates: percent of "

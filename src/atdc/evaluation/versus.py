@@ -81,9 +81,7 @@ def compared(
             for anchor in (ZERO, UNCOMPRESSED):
                 records.setdefault(anchor, made[anchor])  # the first one's ends of the scale
             records |= {Cell(label, "normal", cell.quality): made[cell] for cell in usual}
-    config = subjects[labels[0]].feature_codec.config
-    positions = -(-height // config.stride) * -(-width // config.stride)
-    elements = subjects[labels[0]].feature_codec.task_count * config.feature_channels * positions
+    elements = subjects[labels[0]].feature_codec.elements_of(height, width)
     rows = DataSet(records, int(height) * int(width), elements)
     cells = [cell for cell in records if isinstance(cell, Cell)]
     points = [point_row(rows, cell, count) for cell in sorted(cells)]
