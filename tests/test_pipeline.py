@@ -12,6 +12,7 @@ import atdc
 from atdc.bitstream.container import ContainerReader
 from atdc.bitstream.sources import FileSource
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
+from atdc.graph.search import SETTINGS
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
 
@@ -40,6 +41,27 @@ def test_a_task_alone_is_answered_as_among_all(codec: Codec) -> None:
     for name in TASK_NAMES:
         alone = codec.decode(data, tasks=[name])
         assert list(alone) == [name] and np.array_equal(alone[name], everything[name])
+
+
+def test_coding_stays_on_its_device(codec: Codec, untrained_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the device `meta`, which has shapes and no values, any operation that meets a tensor of the CPU fails. What
+    comes back from there is zeros."""
+    image = np.random.default_rng(3).integers(0, 256, (40, 64, 3), np.uint8)
+    data = codec.encode(image, graph="chain")
+    arrived = torch.Tensor.cpu
+    monkeypatch.setattr(
+        torch.Tensor, "cpu", lambda own: torch.zeros(own.shape, dtype=own.dtype) if own.is_meta else arrived(own)
+    )
+    there = atdc.load(untrained_weights).to("meta")
+    there.tile_positions = 2
+    for setting in SETTINGS:
+        assert there.encode(image, graph=setting)
+    assert there.encode(image, effort="high")
+    shapes = {name: (40, 64, *CHANNELS.get(name, ())) for name in TASK_NAMES}
+    assert {name: answer.shape for name, answer in there.decode(data).items()} == shapes
+    own, features = there.feature_codec, there.features_of(torch.from_numpy(image).permute(2, 0, 1)[None])
+    assert features.is_meta and own.restore([own.integers.read(data)]).is_meta
+    assert own.measured_costs(features, 4).shape == own.full_scores(features, 4).shape == (1, len(own.pairs))
 
 
 def test_both_profiles_hold_the_same_answers(codec: Codec) -> None:

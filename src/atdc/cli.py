@@ -142,6 +142,7 @@ def _starting_with(names: Iterable[str]) -> Callable[[str], list[str]]:
     return lambda incomplete: [name for name in names if name.startswith(incomplete)]
 
 
+Device = Annotated[str, typer.Option("--device", help="Where networks run: cpu, or cuda.")]
 Model = Annotated[
     str, typer.Option("--model", metavar="NAME|FILE", help="Shipped weights by name, or a .safetensors file.")
 ]
@@ -249,6 +250,7 @@ def encode(
         ),
     ] = Profile.COMPACT,
     model: Model = DEFAULT_MODEL,
+    device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """Encode pictures: one small file each.
@@ -269,7 +271,7 @@ def encode(
     from atdc.images import read_image
     from atdc.report.answer_files import make_folder
 
-    codec = _load(model)
+    codec = _load(model, device)
     qualities = codec.balanced(quality) if balanced else dict.fromkeys(TASK_NAMES, quality)
     for item in task_quality or []:
         name, _, number = item.partition("=")
@@ -310,6 +312,7 @@ def decode(
             "--model", metavar="NAME|FILE", help="Weights. Without the option: the shipped ones that wrote the file."
         ),
     ] = None,
+    device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """Decode files: for every task a PNG to look at and an .npy to compute with.
@@ -328,7 +331,7 @@ def decode(
     from atdc.integer_codec import shipped_writer
     from atdc.report.answer_files import make_folder, write_answers
 
-    load = cache(_load)
+    load = cache(lambda name: _load(name, device))
     if model is not None:
         load(model)  # weights that cannot be used are said once, not for every file
     make_folder(out)
@@ -548,9 +551,6 @@ def export(
     _out.print(f"written: {escape(str(out))}")
 
 
-Device = Annotated[str, typer.Option("--device", help="Where networks are trained: cpu, or cuda.")]
-
-
 @app.command(rich_help_panel="Make the weights")
 def train(
     recipe: Annotated[
@@ -717,6 +717,7 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Pairs of runs behind each ratio of adaptive over fixed.")] = 60,
     quality: Quality = 4.0,
     threads: Annotated[int | None, typer.Option(help="Threads of torch; its own choice by default.")] = None,
+    device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
     """Times of encoding and decoding, stage by stage; adaptive over fixed graphs; memory; device against server.
@@ -725,11 +726,14 @@ def bench(
 
         atdc bench
         atdc bench --threads 1 --count 20 -o /tmp/bench.json
+        atdc bench --device cuda --model runs/taskonomy_xception/taskonomy_xception.safetensors -o /tmp/bench.json
     """
     from atdc.evaluation.bench import run_bench
 
     quiet = quiet or _globally(ctx, "quiet")
-    result = run_bench(model, data, out, count=count, rounds=rounds, quality=quality, threads=threads, quiet=quiet)
+    result = run_bench(
+        model, data, out, count=count, rounds=rounds, quality=quality, threads=threads, device=device, quiet=quiet
+    )
     _summary("bench", result, out, quiet)
 
 
@@ -1267,10 +1271,11 @@ def _summary(command: str, result: Mapping[str, Any], out: Path, quiet: bool) ->
         _out.print(f"written: {escape(str(out))}")
 
 
-def _load(model: str) -> Codec:
+def _load(model: str, device: str) -> Codec:
     from atdc.pipeline import load
 
-    return load(model)
+    codec = load(model)
+    return codec if device == "cpu" else codec.to(device)
 
 
 def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | None]:

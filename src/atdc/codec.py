@@ -27,6 +27,7 @@ from atdc.graph.search import ScoreTable, candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.integer_codec import DecodedIntegers, IntegerReader, combined_check, padded
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.devices import open_device
 from atdc.numerics.entropy_model import EntropyModel
 
 DEFAULT_GRAPH = "codebook"
@@ -171,6 +172,23 @@ class FeatureCodec:
         stride = self.config.stride
         return self.task_count * self.config.feature_channels * -(-height // stride) * -(-width // stride)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks run, and where features come back."""
+        return self.mean.device
+
+    def to(self, device: str | torch.device) -> FeatureCodec:
+        """Moves the networks to another device, itself, and returns itself; files stay the same but for what rounding
+        makes of the encoder's latents, and any device decodes them to the same integers.
+
+        Raises:
+            ArgumentError: no such device here.
+        """
+        device = open_device(device)
+        self.networks.to(device)
+        self.mean, self.deviation = self.mean.to(device), self.deviation.to(device)
+        return self
+
     # --- batches ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -236,10 +254,10 @@ class FeatureCodec:
             for task in range(self.task_count)
             if all(task in file.latents for file in files)
         }
+        qualities = (steps / QUALITY_STEPS_PER_UNIT).float().to(self.device)
         result = walk(
-            self.networks, [file.graph for file in files], (steps / QUALITY_STEPS_PER_UNIT).float(), KnownPort(known),
-            padded(shape), wanted=wanted,
-        )  # fmt: skip
+            self.networks, [file.graph for file in files], qualities, KnownPort(known), padded(shape), wanted=wanted
+        )
         return self._restore(result.reconstruction, shape)
 
     # --- graphs ----------------------------------------------------------------------------------------------------
@@ -279,8 +297,8 @@ class FeatureCodec:
         """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ; features (B, T, C, h, w)."""
         normalised = self.normalise(features)
         pairs = candidate_sets(self.task_count, max_parents)
-        losses = proxy_losses(self.networks.predictor, normalised, pairs).double().numpy()
-        empty = torch.exp(-0.5 * normalised.square().mean((2, 3, 4))).double().numpy()
+        losses = proxy_losses(self.networks.predictor, normalised, pairs).double().cpu().numpy()
+        empty = torch.exp(-0.5 * normalised.square().mean((2, 3, 4))).double().cpu().numpy()
         return [search.paper(losses[i], empty[i], max_parents, threshold) for i in range(len(features))]
 
     @torch.no_grad()
@@ -298,7 +316,7 @@ class FeatureCodec:
         normalised = self.normalise(features)
         distortion = torch.from_numpy(self.book.distortion)
         scores = score_bits(self.networks.predictor, normalised, self.pairs, distortion)
-        return self._at_quality(scores.numpy(), self._children, quality)
+        return self._at_quality(scores.cpu().numpy(), self._children, quality)
 
     @torch.no_grad()
     def pair_costs(
@@ -318,10 +336,10 @@ class FeatureCodec:
         shape = _sides(normalised)
         parents = walk(self.networks, fixed, qualities, IntegerPort(coder), shape, normalised).reconstruction
         bits, errors = np.zeros((batch, len(pairs))), np.zeros((batch, len(pairs)))
-        images = torch.arange(batch)
+        images = torch.arange(batch, device=self.device)
         shares = [self.networks.share(task, parents[:, task]) for task in range(self.task_count)]
         for column, (child, chosen) in enumerate(pairs):
-            mask = torch.zeros(batch, self.task_count)
+            mask = torch.zeros(batch, self.task_count, device=self.device)
             mask[:, list(chosen)] = 1
             parts = [shares[parent] for parent in chosen]
             summed = sum(parts[1:], parts[0]) if parts else None
@@ -329,7 +347,7 @@ class FeatureCodec:
             target, beside = normalised[:, child], IntegerPort(coder.beside(port))
             value, _ = code_task(self.networks, child, images, summed, mask, qualities[:, child], shape, beside, target)
             bits[:, column] = port.bits.array(batch, self.task_count)[:, child]
-            errors[:, column] = (value - target).square().sum((1, 2, 3)).numpy()
+            errors[:, column] = (value - target).square().sum((1, 2, 3)).cpu().numpy()
         return bits, errors
 
     def measured_costs(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
@@ -361,7 +379,7 @@ class FeatureCodec:
         latents = IntegerPort(self._coder(port, steps, len(graphs)))
         qualities = self._quality_tensor(steps, len(graphs))
         result = walk(self.networks, graphs, qualities, latents, _sides(normalised), normalised)
-        errors = (result.reconstruction - normalised).square().sum((2, 3, 4)).double().numpy()
+        errors = (result.reconstruction - normalised).square().sum((2, 3, 4)).double().cpu().numpy()
         bits = port.bits.array(len(graphs), self.task_count).sum(1)
         total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)
         return total
@@ -373,7 +391,7 @@ class FeatureCodec:
         return min(MAX_QUALITY, int(sum(steps) / len(steps) / QUALITY_STEPS_PER_UNIT + 0.5))
 
     def _cheap_costs(self, normalised: Tensor, quality: Quality) -> NDArray[np.float64]:
-        costs = self.networks.scorer(normalised).double().numpy() * normalised[0, 0].numel()
+        costs = self.networks.scorer(normalised).double().cpu().numpy() * normalised[0, 0].numel()
         return self._at_quality(costs, self._children, quality)
 
     def _at_quality(self, levels: NDArray[np.float64], tasks: Sequence[int], quality: Quality) -> NDArray[np.float64]:
@@ -390,7 +408,8 @@ class FeatureCodec:
         return EntropyCoder(self.entropy, port, np.array([steps] * batch, np.int64))
 
     def _quality_tensor(self, steps: Sequence[int], batch: int) -> Tensor:
-        return (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float()[None].repeat(batch, 1)
+        qualities = (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float()
+        return qualities.to(self.device)[None].repeat(batch, 1)
 
     def normalise(self, features: Tensor) -> Tensor:
         """Raw features (B, T, C, h, w) to zero mean and unit deviation, padded by repetition to multiples of 4.
@@ -403,9 +422,10 @@ class FeatureCodec:
             raise ArgumentError(
                 "features", f"shape {tuple(features.shape)}", f"(images, {expected[0]}, {expected[1]}, height, width)"
             )
-        if not bool(torch.isfinite(features).all()):
+        if bool((~torch.isfinite(features)).any().cpu()):
             raise ArgumentError("features", "a value that is not finite", "finite numbers")
         shape = (features.shape[3], features.shape[4])
+        features = features.to(self.device)
         normalised = (features - self.mean[:, :, None, None]) / self.deviation[:, :, None, None]
         rows, columns = padded(shape)
         flat = normalised.flatten(1, 2)

@@ -85,6 +85,20 @@ class Codec:
         self.card = dict(card)
         self.tile_positions = TILE_PX // feature_codec.config.stride
 
+    def to(self, device: str | torch.device) -> Codec:
+        """Moves all networks to another device, a GPU, say, itself, and returns itself. Integers stay on the CPU: what
+        one device encodes, any other decodes to the same integers.
+
+        Raises:
+            ArgumentError: no such device here.
+
+        >>> load("small").to("cpu").feature_codec.device
+        device(type='cpu')
+        """
+        self.feature_codec.to(device)
+        self.networks.to(self.feature_codec.device)
+        return self
+
     # --- images ----------------------------------------------------------------------------------------------------
 
     def encode(
@@ -186,7 +200,7 @@ class Codec:
 
         def read(top: int, bottom: int, left: int, right: int) -> Tensor:
             """Pixels as floats; beyond the image, the outermost ones again."""
-            part = images[:, :, top:bottom, left:right]
+            part = images[:, :, top:bottom, left:right].to(self.feature_codec.device)
             part = part.float() / 255 if part.dtype == torch.uint8 else part
             beyond = (0, right - left - part.shape[3], 0, bottom - top - part.shape[2])
             return F.pad(part, beyond, mode="replicate")
@@ -204,7 +218,7 @@ class Codec:
     def answer_tensors(self, features: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Raw head outputs (B, out_channels, 16h, 16w) by task name: logits, ln metres, vectors, values."""
         wanted = self.feature_codec.task_indices(tasks)
-        outputs = self.networks.outputs(features, wanted)
+        outputs = self.networks.outputs(features.to(self.feature_codec.device), wanted)
         return {TASK_NAMES[task]: output for task, output in zip(wanted, outputs, strict=True)}
 
     def balanced(self, quality: float) -> dict[str, float]:
@@ -261,7 +275,8 @@ class Codec:
         stored = {key: _stored(key, value) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
         integers = self.feature_codec.entropy.to_arrays()
         stored |= {ENTROPY_PREFIX + key: torch.from_numpy(value.copy()) for key, value in integers.items()}
-        stored["feature.mean"], stored["feature.deviation"] = self.feature_codec.mean, self.feature_codec.deviation
+        stored["feature.mean"] = self.feature_codec.mean.cpu()
+        stored["feature.deviation"] = self.feature_codec.deviation.cpu()
         header = {
             "format": WEIGHTS_FORMAT,
             "model": dataclasses.asdict(self.feature_codec.config),
@@ -274,7 +289,7 @@ class Codec:
 
 def _stored(key: str, value: Tensor) -> Tensor:
     exact = value.ndim < 2 or any(part in key for part in _SINGLE_PRECISION)
-    return value.detach().to(torch.float32 if exact else torch.float16).contiguous()
+    return value.detach().cpu().to(torch.float32 if exact else torch.float16).contiguous()
 
 
 def load(name: str | Path = DEFAULT_MODEL) -> Codec:
@@ -331,13 +346,17 @@ def _bytes_tensor(image: ImageLike) -> Tensor:
 
 def presented(task: str, output: Tensor) -> NDArray[Any]:
     """A raw head output (1, C, H, W) as what a user gets: see :meth:`Codec.answers`."""
-    values = output[0].float()
+    answer: NDArray[Any] = _presented(task, output[0].float()).cpu().numpy()
+    return answer
+
+
+def _presented(task: str, values: Tensor) -> Tensor:
     if task == "segment_semantic":
-        return values.argmax(0).to(torch.uint8).numpy()
+        return values.argmax(0).to(torch.uint8)
     if task == "depth_zbuffer":
-        return values[0].exp().numpy()
+        return values[0].exp()
     if task == "normal":
-        return F.normalize(values, dim=0).permute(1, 2, 0).contiguous().numpy()
+        return F.normalize(values, dim=0).permute(1, 2, 0).contiguous()
     if task == "rgb":
-        return values.clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
-    return values[0].clamp(0, 1).numpy()
+        return values.clamp(0, 1).permute(1, 2, 0).contiguous()
+    return values[0].clamp(0, 1)

@@ -13,9 +13,10 @@ from atdc.errors import ArgumentError
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.devices import device_of, open_device
 from atdc.networks.entropy import EntropyTwin
 from atdc.tasks import TASK_NAMES, TASKS, TaskSpec
-from atdc.training.devices import device_of, moved, open_device
+from atdc.training.devices import moved
 from atdc.training.losses import every_fourth_pixel, task_loss
 
 

@@ -129,9 +129,9 @@ class IntegerPort:
         hyper: Tensor | None,
     ) -> Tensor:
         assert latent is not None and hyper is not None, "a reader decodes its integers first, see KnownPort"
-        parents = mask.numpy() > 0
-        decoded = self._coder.code(images.tolist(), task, parents, sides, _channels_last(latent), _channels_last(hyper))
-        return as_latent(decoded)
+        members, parents = images.cpu().tolist(), mask.cpu().numpy() > 0
+        decoded = self._coder.code(members, task, parents, sides, _channels_last(latent), _channels_last(hyper))
+        return as_latent(decoded, latent.device)
 
 
 class KnownPort:
@@ -150,13 +150,14 @@ class KnownPort:
         latent: Tensor | None,
         hyper: Tensor | None,
     ) -> Tensor:
-        return as_latent(self._latents[task][images.numpy()])
+        return as_latent(self._latents[task][images.cpu().numpy()], images.device)
 
 
-def as_latent(sixteenths: Integers) -> Tensor:
+def as_latent(sixteenths: Integers, device: torch.device) -> Tensor:
     """Integers (n, rows, columns, M) to float32 quantisation steps (n, M, rows, columns); exact below 2²⁰ steps."""
-    return torch.from_numpy(sixteenths.astype(np.float32) / MEANS_PER_STEP).permute(0, 3, 1, 2).contiguous()
+    steps = torch.from_numpy(sixteenths.astype(np.float32) / MEANS_PER_STEP)
+    return steps.to(device).permute(0, 3, 1, 2).contiguous()
 
 
 def _channels_last(value: Tensor) -> NDArray[np.float64]:
-    return value.permute(0, 2, 3, 1).double().numpy()
+    return value.cpu().permute(0, 2, 3, 1).double().numpy()

@@ -39,6 +39,8 @@ JPEG_QUALITIES = (50, 90)
 """Of the pictures a device would send instead: small, and good enough for any network."""
 WARM_UP = 3
 """Rounds that are run and not counted."""
+BATCHES = (1, 4, 16, 64)
+"""Images at a time, of which the best throughput is told."""
 ADAPTIVE: tuple[tuple[str, Effort], ...] = (("codebook", "normal"), ("exact", "normal"), ("codebook", "high"))
 """What is timed against the fixed graph."""
 
@@ -47,10 +49,23 @@ T = TypeVar("T")
 
 
 def timed(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[float, T]:
-    """Milliseconds a call takes, and its result."""
+    """Milliseconds a call takes, a GPU's work included, and its result."""
+    _settle()
     start = time.perf_counter()
     result = function(*args, **kwargs)
+    _settle()
     return 1000 * (time.perf_counter() - start), result
+
+
+def _uses_gpu() -> bool:
+    """Whether this process computes on a GPU."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
+def _settle() -> None:
+    """Waits until a GPU has done what it was given."""
+    if _uses_gpu():
+        torch.cuda.synchronize()
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -123,8 +138,8 @@ class _Recorder:
 
 def _recorded(codec: FeatureCodec, features: Tensor, quality: float, graph: TaskGraph) -> _Recorder:
     """The symbols of one image, in the order in which they are written."""
-    normalised = (features - codec.mean[:, :, None, None]) / codec.deviation[:, :, None, None]
-    qualities = torch.full((1, codec.task_count), float(quality))
+    normalised = codec.normalise(features)
+    qualities = torch.full((1, codec.task_count), float(quality), device=codec.device)
     recorder = _Recorder()
     steps = np.array([quality_steps(quality, codec.task_count)])
     port = IntegerPort(EntropyCoder(codec.entropy, recorder, steps))
@@ -223,6 +238,28 @@ def adaptive_over_fixed(
         name = setting if effort == "normal" else f"{setting}+{effort}"
         result[name] = paired_ratio(run(setting, effort), run("fixed", "normal"), rounds)
     return result
+
+
+def throughput(
+    subject: Subject, images: NDArray[np.uint8], quality: float, batches: Sequence[int] = BATCHES, quiet: bool = True
+) -> dict[str, Any]:
+    """Images a second from pixels to files, and from files to all raw answers, several at a time; best of three runs.
+
+    On a GPU also the most memory that its tensors took, MiB.
+    """
+    codec, rows = subject.feature_codec, {}
+    for batch in tqdm(batches, desc="throughput", disable=quiet):
+        chosen = images[np.arange(batch) % len(images)]
+        files = encode(subject, chosen, quality, DEFAULT_GRAPH)  # also the warm-up
+        if _uses_gpu():
+            torch.cuda.reset_peak_memory_stats()
+        encoding = min(timed(encode, subject, chosen, quality, DEFAULT_GRAPH)[0] for _ in range(3))
+        decoding = min(timed(lambda: subject.answer_tensors(codec.decode_batch(files)))[0] for _ in range(3))
+        row = {"encode_per_s": round(1000 * batch / encoding, 2), "decode_per_s": round(1000 * batch / decoding, 2)}
+        if _uses_gpu():
+            row["gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        rows[f"batch_{batch}"] = row
+    return rows
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------
@@ -358,6 +395,7 @@ def run_bench(
     quality: float = 4,
     batch: int = 16,
     threads: int | None = None,
+    device: str = "cpu",
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Times everything on the first images of a split and writes the result.
@@ -372,6 +410,7 @@ def run_bench(
         quality: of all tasks.
         batch: images of the second, batched, ratio.
         threads: of torch; None leaves its choice.
+        device: where the networks run.
         quiet: no progress bars.
 
     Returns:
@@ -381,7 +420,7 @@ def run_bench(
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        load_ms, subject = timed(load_subject, model)
+        load_ms, subject = timed(load_subject, model, device)
         rooms = open_rooms(data, split)
         require_images(rooms, count)
         images = images_at(rooms, range(count))
@@ -389,10 +428,12 @@ def run_bench(
         encoded = encode_times(subject, images, quality, quiet)
         decoded = decode_times(subject, images, quality, quiet)
         result = {
-            "what": "Milliseconds per image (one at a time), ratios of paired runs, peak memory of a fresh process in "
-            "MiB, and millions of multiply-accumulates on device and server.",
+            "what": "Milliseconds per image (one at a time), ratios of paired runs, images a second of several at a "
+            "time, peak memory of a fresh process on the CPU in MiB, and millions of multiply-accumulates on device "
+            "and server.",
             "provenance": provenance(weights=subject.feature_codec.fingerprint.hex()),
             "data": {"name": "rooms", "split": split, "images": count, "height": height, "width": width},
+            "device": torch.cuda.get_device_name() if _uses_gpu() else "cpu",
             "quality": quality,
             "load_ms": round(load_ms, 1),
             "encode_ms": encoded,
@@ -401,6 +442,7 @@ def run_bench(
                 "batch_1": adaptive_over_fixed(subject, images, quality, rounds, 1, quiet),
                 f"batch_{batch}": adaptive_over_fixed(subject, images, quality, max(10, rounds // 4), batch, quiet),
             },
+            "throughput": throughput(subject, images, quality, quiet=quiet),
             "peak_memory_mib": peak_memory_mib(model, height, width),
             **device_and_server(subject, images, quality, encoded, decoded),
         }

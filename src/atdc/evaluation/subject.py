@@ -48,11 +48,11 @@ class Subject(Protocol):
         ...
 
 
-def load_subject(model: str | Path) -> Subject:
-    """The codec by name or weights file."""
+def load_subject(model: str | Path, device: str = "cpu") -> Subject:
+    """The codec by name or weights file, its networks on a device."""
     from atdc.pipeline import load
 
-    return load(model)
+    return load(model).to(device)
 
 
 def open_rooms(data: Path, split: str) -> LabelledImages:

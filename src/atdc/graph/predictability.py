@@ -25,7 +25,7 @@ def _predictions(predictor: Predictor, features: Tensor, pairs: Sequence[Pair]) 
     shares = [predictor.share(task, features[:, task]) for task in range(tasks)]
     nothing = torch.zeros_like(shares[0])
     for child, parents in pairs:
-        mask = torch.zeros(batch, tasks)
+        mask = torch.zeros(batch, tasks, device=features.device)
         mask[:, list(parents)] = 1
         summed = sum((shares[parent] for parent in parents), nothing)
         mean, log_variance = predictor(child, summed, mask)
@@ -46,7 +46,7 @@ def gaussian_score_bits(target: Tensor, mean: Tensor, log_variance: Tensor, dist
     """
     error, variance = torch.square(target - mean), torch.exp(log_variance)
     bits = []
-    for d in distortion.tolist():
+    for d in distortion.cpu().tolist():
         total = variance + d
         bits.append((torch.log(total / d) + (d + error) / total - 1).sum((1, 2, 3)) * (0.5 / math.log(2)))
     return torch.stack(bits, 1)
@@ -91,4 +91,4 @@ def best_graphs(predictor: Predictor, features: Tensor, distortion: Tensor, max_
     tasks = features.shape[1]
     pairs = search.candidate_sets(tasks, max_parents)
     scores = score_bits(predictor, features, pairs, distortion[None])[:, 0]
-    return search.exact_batch(scores.double().numpy(), tasks, max_parents)
+    return search.exact_batch(scores.double().cpu().numpy(), tasks, max_parents)

@@ -20,12 +20,13 @@ from atdc.config import MAX_QUALITY, Recipe
 from atdc.data.targets import LabelledImages
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.devices import device_of
 from atdc.networks.entropy import EntropyTwin
 from atdc.networks.heads import SmallHead
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.data import NormalisedFeatures
-from atdc.training.devices import device_of, mixed_precision, moved
+from atdc.training.devices import mixed_precision, moved
 from atdc.training.graph_source import GraphSource
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, loss_gap, task_loss

@@ -1,42 +1,16 @@
-"""Where networks are trained: the CPU, or a GPU. Whatever is loaded, measured in bits or saved stays on the CPU."""
+"""Training on a device: batches go there, and convolutions are computed as fast as it can. Whatever is loaded, measured
+in bits or saved stays on the CPU."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
-
-from atdc.errors import ArgumentError
+from torch import Tensor
 
 Value = TypeVar("Value")
-
-
-def open_device(name: str) -> torch.device:
-    """A device by its name; of several processes on one machine (``torchrun``) each gets a GPU of its own.
-
-    Raises:
-        ArgumentError: no such device here.
-
-    >>> open_device("cpu")
-    device(type='cpu')
-    """
-    if name == "cuda":
-        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch raises either for what a build or a machine lacks
-        raise ArgumentError(
-            "device", f"{name!r} ({str(error).splitlines()[0]})", "cpu, or a GPU that is here"
-        ) from error
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
-    return device
 
 
 def mixed_precision(device: torch.device) -> torch.autocast:
@@ -44,11 +18,6 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     long."""
     faster = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
     return torch.autocast(device.type if faster else "cpu", torch.bfloat16, enabled=faster)
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Where a module's parameters are."""
-    return next(module.parameters()).device
 
 
 def moved(value: Value, device: torch.device) -> Value:

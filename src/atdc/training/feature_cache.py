@@ -11,9 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atdc.data.targets import LabelledImages
+from atdc.networks.devices import device_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.training import processes
-from atdc.training.devices import device_of
 from atdc.training.run_folder import RunFolder
 
 _BATCH = 20

@@ -16,8 +16,9 @@ from torch import nn
 from tqdm import tqdm
 
 from atdc.errors import ArgumentError
+from atdc.networks.devices import device_of
 from atdc.training import processes
-from atdc.training.devices import device_of, moved
+from atdc.training.devices import moved
 from atdc.training.run_folder import RunFolder
 
 if TYPE_CHECKING:

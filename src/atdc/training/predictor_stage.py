@@ -8,9 +8,9 @@ from torch import Tensor
 
 from atdc.config import Recipe
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.devices import device_of
 from atdc.networks.predictor import proxy_loss
 from atdc.training.data import NormalisedFeatures
-from atdc.training.devices import device_of
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atdc.config import MAX_QUALITY, Recipe
+from atdc.networks.devices import device_of
 from atdc.networks.scorer import Scorer
 from atdc.training import processes
 from atdc.training.data import NormalisedFeatures
-from atdc.training.devices import device_of
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 

@@ -39,6 +39,7 @@ from atdc.graph.graph_book import GraphBook, graphs_of, plain_graphs
 from atdc.graph.predictability import score_bits
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.devices import device_of, open_device
 from atdc.networks.entropy import EntropyTwin, integers_of, twin_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.numerics.entropy_model import EntropyModel
@@ -48,7 +49,7 @@ from atdc.training import processes
 from atdc.training.augment import Augmented
 from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
-from atdc.training.devices import device_of, moved, open_device
+from atdc.training.devices import moved
 from atdc.training.feature_cache import FeatureCache
 from atdc.training.fixed_graphs import settled
 from atdc.training.graph_source import MixedGraphs

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from atdc.config import Recipe
 from atdc.data.targets import LabelledImages, decode_stored, flip_stored
+from atdc.networks.devices import device_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import CLASSES, TASK_NAMES, TASKS
 from atdc.training.augment import augmented
-from atdc.training.devices import device_of, mixed_precision, moved
+from atdc.training.devices import mixed_precision, moved
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, task_loss
 from atdc.training.run_folder import RunFolder

@@ -1,0 +1,35 @@
+"""Where networks run: the CPU, or a GPU. Whatever decides a bit stays on the CPU, in integers."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import nn
+
+from atdc.errors import ArgumentError
+
+
+def open_device(name: str | torch.device) -> torch.device:
+    """A device by its name; of several processes on one machine (``torchrun``) each gets a GPU of its own.
+
+    Raises:
+        ArgumentError: no such device here.
+
+    >>> open_device("cpu")
+    device(type='cpu')
+    """
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either for what a build or a machine lacks
+        found = f"{str(name)!r} ({str(error).splitlines()[0]})"
+        raise ArgumentError("device", found, "cpu, or a GPU that is here") from error
+    return device
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's parameters are."""
+    return next(module.parameters()).device
