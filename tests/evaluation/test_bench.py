@@ -67,6 +67,8 @@ def test_the_command_writes_every_part(
     assert result["mmac"]["encoders"] > result["mmac"]["scoring"] > 0
     assert set(result["adaptive_over_fixed"]) == {"batch_1", "batch_3"}
     assert np.isfinite(result["adaptive_over_fixed"]["batch_1"]["codebook"]["ratio"]["median"])
+    assert list(result["throughput"]) == [f"batch_{batch}" for batch in bench.BATCHES] and result["device"] == "cpu"
+    assert all(speed > 0 for row in result["throughput"].values() for speed in row.values())
 
 
 @pytest.mark.slow

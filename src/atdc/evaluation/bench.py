@@ -240,6 +240,11 @@ def adaptive_over_fixed(
     return result
 
 
+def _decode(subject: Subject, files: Sequence[bytes]) -> dict[str, Tensor]:
+    """Files to all raw answers."""
+    return subject.answer_tensors(subject.feature_codec.decode_batch(files))
+
+
 def throughput(
     subject: Subject, images: NDArray[np.uint8], quality: float, batches: Sequence[int] = BATCHES, quiet: bool = True
 ) -> dict[str, Any]:
@@ -247,14 +252,14 @@ def throughput(
 
     On a GPU also the most memory that its tensors took, MiB.
     """
-    codec, rows = subject.feature_codec, {}
+    rows = {}
     for batch in tqdm(batches, desc="throughput", disable=quiet):
         chosen = images[np.arange(batch) % len(images)]
         files = encode(subject, chosen, quality, DEFAULT_GRAPH)  # also the warm-up
         if _uses_gpu():
             torch.cuda.reset_peak_memory_stats()
         encoding = min(timed(encode, subject, chosen, quality, DEFAULT_GRAPH)[0] for _ in range(3))
-        decoding = min(timed(lambda: subject.answer_tensors(codec.decode_batch(files)))[0] for _ in range(3))
+        decoding = min(timed(_decode, subject, files)[0] for _ in range(3))
         row = {"encode_per_s": round(1000 * batch / encoding, 2), "decode_per_s": round(1000 * batch / decoding, 2)}
         if _uses_gpu():
             row["gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)

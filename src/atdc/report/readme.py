@@ -28,6 +28,7 @@ _SHOWN_METRIC = {
     "rgb": ("psnr_db", "PSNR ↑", ".1f dB"),
 }
 _DEFAULT = ("codebook", "normal")
+_THROUGHPUT = {"encode_per_s": "encode", "decode_per_s": "decode"}
 
 
 PAGES = {"README.md": "results", "docs/results.md": "../results", "docs/real.md": "../results"}
@@ -160,6 +161,11 @@ def times(result: Result) -> Iterable[str]:
         for setting, row in result["adaptive_over_fixed"]["batch_1"].items()
     ]
     yield f"Time over that of the fixed graph, paired, one image at a time: {', '.join(ratios)}."
+    others = sum(encode[stage]["median"] for stage in ("scoring", "search", "coding", "writing"))
+    yield f"All but the encoders takes {others / encode['encoders']['median']:.2f} times what the encoders take."
+    best = {job: max(result["throughput"].values(), key=lambda row: row[job]) for job in _THROUGHPUT}
+    speeds = ", ".join(f"{_THROUGHPUT[job]} {row[job]:.0f}" for job, row in best.items())
+    yield f"Images a second, at the best number at a time: {speeds}."
     yield ""
     yield from _table_head("system", ["device, ms", "device, MMAC", "bytes", "server, ms", "server, MMAC"])
     for name, row in result["systems"].items():

@@ -92,7 +92,12 @@ def bench_tables(result: Result) -> list[Table]:
             name, f"{row['device_ms']:.2f}", f"{row['device_mmac']:,.0f}", f"{row['bytes']:,.0f}",
             f"{row['server_ms']:.2f}", f"{row['server_mmac']:,.0f}",
         )  # fmt: skip
-    return [times, ratios, systems]
+    throughput = plain_table("images a second", ["encode", "decode"])
+    for batch, row in result["throughput"].items():
+        throughput.add_row(
+            batch.removeprefix("batch_") + " at a time", f"{row['encode_per_s']:.1f}", f"{row['decode_per_s']:.1f}"
+        )
+    return [times, ratios, throughput, systems]
 
 
 def fuzz_tables(result: Result) -> list[Table]:
