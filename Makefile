@@ -23,8 +23,8 @@ help: ## this list
 	@printf '\nPYTHON=python3.12 picks the interpreter (>= 3.11), JOBS=4 the number of test processes.\n'
 
 ##@ Use
-demo: $(BIN)/.run-stamp ## the main job on the carried rooms, or on yours: make demo IMAGE=photo.jpg
-	$(BIN)/atdc demo $(if $(IMAGE),"$(IMAGE)" --model real,) -o demo
+demo: $(BIN)/.run-stamp ## the main job on the carried pictures, or on yours: make demo IMAGE=photo.jpg
+	$(BIN)/atdc demo $(if $(IMAGE),"$(IMAGE)",) -o demo
 
 ##@ Check
 test: $(BIN)/.dev-stamp ## all tests (one file: make test NAMES=tests/test_cli.py)

@@ -1,7 +1,7 @@
 """ATDC: the codec for what machines look at.
 
 >>> import atdc
->>> codec = atdc.load("small")
+>>> codec = atdc.load("real")
 
 Names are imported on first use, so that ``import atdc`` alone stays light.
 """

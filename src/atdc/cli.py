@@ -433,7 +433,7 @@ def verify(
 def demo(
     ctx: typer.Context,
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE", help="Pictures; by default the rooms carried along.")
+        list[Path] | None, typer.Argument(metavar="IMAGE", help="Pictures; by default those carried along.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and the files.")] = Path("demo"),
     quality: Quality = 4.0,

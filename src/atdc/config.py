@@ -14,7 +14,7 @@ import yaml
 
 from atdc.errors import ArgumentError
 
-DEFAULT_MODEL = "small"
+DEFAULT_MODEL = "real"
 """Weights that pictures are encoded with, unless others are named."""
 QUALITY_STEPS_PER_UNIT = 8
 """Quality travels as an integer in steps of 1/8."""

@@ -68,7 +68,7 @@ class Codec:
         path: of the weights file it was loaded from.
         tile_positions: side of the tiles in which larger pictures are seen, in feature positions.
 
-    >>> codec = load("small")
+    >>> codec = load("real")
     >>> photo = np.zeros((40, 60, 3), np.uint8)
     >>> data = codec.encode(photo, quality=4)
     >>> answers = codec.decode(data, tasks=["depth_zbuffer"])
