@@ -13,7 +13,7 @@ NYUV2  ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
-        compare scaling results evidence real real-results readme clean distclean
+        compare scaling results evidence real real-results nyuv2-named readme clean distclean
 
 help: ## this list
 	@printf 'Usage: make TARGET [NAME=value]\n\n'
@@ -89,19 +89,20 @@ results: compare scaling ## every table of docs/results.md (a night)
 	$(BIN)/atdc entropy-models --count 24
 	$(BIN)/python -m atdc.report.readme
 
-real: $(BIN)/.dev-stamp ## weights for photos, from rooms and real frames: make real NYUV2=folder (hours)
-	@test -n "$(NYUV2)" || { echo 'make: name the folder of NYUv2 frames: make real NYUV2=folder'; exit 1; }
+real: nyuv2-named $(BIN)/.dev-stamp ## weights for photos, from rooms and real frames: make real NYUV2=folder (hours)
 	$(BIN)/atdc train --recipe recipes/real.yaml --real "$(NYUV2)"
 	$(BIN)/torchrun --nproc-per-node $(JOBS) --no-python -- \
 	    $(BIN)/atdc train --recipe recipes/real_further.yaml --real "$(NYUV2)"
 
-real-results: $(BIN)/.dev-stamp ## every table of docs/real.md: make real-results NYUV2=folder (hours)
-	@test -n "$(NYUV2)" || { echo 'make: name the folder of NYUv2 frames: make real-results NYUV2=folder'; exit 1; }
+real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make real-results NYUV2=folder (hours)
 	$(BIN)/atdc versus real small -o results/versus_rooms.json
 	$(BIN)/atdc versus real small --images nyuv2 --data "$(NYUV2)" --count 400 -o results/versus_nyuv2.json
 	$(BIN)/atdc compare --recipe recipes/compare_nyuv2.yaml --data "$(NYUV2)" -o results/compare_nyuv2
 	$(BIN)/atdc tune-encoders --steps 100 --count 100
 	$(BIN)/python -m atdc.report.readme
+
+nyuv2-named:
+	@test -n "$(NYUV2)" || { echo 'make: name the folder of NYUv2 frames: make $(MAKECMDGOALS) NYUV2=folder'; exit 1; }
 
 evidence: evaluate premise statistics bench selfcheck fuzz ## all of these, in order
 

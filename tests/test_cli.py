@@ -35,6 +35,10 @@ class FakeCodec:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
+    def to(self, device: str) -> "FakeCodec":
+        assert device == "cpu"
+        return self
+
     def encode(self, image: np.ndarray, quality: Mapping[str, float], graph: str, effort: str, profile: str) -> bytes:
         if image.shape[0] == 13:
             raise RuntimeError("thirteen\nrows")

@@ -1274,8 +1274,7 @@ def _summary(command: str, result: Mapping[str, Any], out: Path, quiet: bool) ->
 def _load(model: str, device: str) -> Codec:
     from atdc.pipeline import load
 
-    codec = load(model)
-    return codec if device == "cpu" else codec.to(device)
+    return load(model).to(device)
 
 
 def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | None]:

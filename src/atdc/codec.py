@@ -216,7 +216,7 @@ class FeatureCodec:
         steps = quality_steps(quality, self.task_count)
         normalised, shape = self.normalise(features), (features.shape[3], features.shape[4])
         graphs = self.choose_graphs(features, quality, graph) if isinstance(graph, str) else list(graph)
-        qualities = self._quality_tensor(steps, len(features))
+        qualities = self._quality_tensor([steps] * len(features))
         if effort == "high":
             graphs = self._best_of_several(normalised, steps, graphs)
         port = WritingPort(self.entropy.tables, len(features), self.task_count, together=profile == "compact")
@@ -247,14 +247,13 @@ class FeatureCodec:
     def restore(self, files: Sequence[DecodedIntegers], wanted: Sequence[int] | None = None) -> Tensor:
         """Decoded integers of files of one size to raw features (B, T, C, h, w); zeros for tasks not wanted."""
         shape = self.integers.feature_shape(files[0].header)
-        steps = torch.tensor([file.header.qualities for file in files], dtype=torch.float64)
         wanted = range(self.task_count) if wanted is None else wanted
         known = {
             task: np.concatenate([file.latents[task] for file in files])
             for task in range(self.task_count)
             if all(task in file.latents for file in files)
         }
-        qualities = (steps / QUALITY_STEPS_PER_UNIT).float().to(self.device)
+        qualities = self._quality_tensor([file.header.qualities for file in files])
         result = walk(
             self.networks, [file.graph for file in files], qualities, KnownPort(known), padded(shape), wanted=wanted
         )
@@ -330,7 +329,7 @@ class FeatureCodec:
         normalised = self.normalise(features)
         steps = quality_steps(quality, self.task_count)
         batch = len(features)
-        qualities = self._quality_tensor(steps, batch)
+        qualities = self._quality_tensor([steps] * batch)
         coder = self._coder(CountingPort(self.entropy.tables), steps, batch)
         fixed = [self.book.fixed[self._level(quality)]] * batch
         shape = _sides(normalised)
@@ -341,11 +340,10 @@ class FeatureCodec:
         for column, (child, chosen) in enumerate(pairs):
             mask = torch.zeros(batch, self.task_count, device=self.device)
             mask[:, list(chosen)] = 1
-            parts = [shares[parent] for parent in chosen]
-            summed = sum(parts[1:], parts[0]) if parts else None
+            given = [shares[parent] for parent in chosen]
             port = CountingPort(self.entropy.tables)
             target, beside = normalised[:, child], IntegerPort(coder.beside(port))
-            value, _ = code_task(self.networks, child, images, summed, mask, qualities[:, child], shape, beside, target)
+            value, _ = code_task(self.networks, child, images, given, mask, qualities[:, child], shape, beside, target)
             bits[:, column] = port.bits.array(batch, self.task_count)[:, child]
             errors[:, column] = (value - target).square().sum((1, 2, 3)).cpu().numpy()
         return bits, errors
@@ -377,7 +375,7 @@ class FeatureCodec:
         """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
         steps, port = quality_steps(quality, self.task_count), CountingPort(self.entropy.tables)
         latents = IntegerPort(self._coder(port, steps, len(graphs)))
-        qualities = self._quality_tensor(steps, len(graphs))
+        qualities = self._quality_tensor([steps] * len(graphs))
         result = walk(self.networks, graphs, qualities, latents, _sides(normalised), normalised)
         errors = (result.reconstruction - normalised).square().sum((2, 3, 4)).double().cpu().numpy()
         bits = port.bits.array(len(graphs), self.task_count).sum(1)
@@ -407,9 +405,9 @@ class FeatureCodec:
     def _coder(self, port: CountingPort | WritingPort, steps: Sequence[int], batch: int) -> EntropyCoder:
         return EntropyCoder(self.entropy, port, np.array([steps] * batch, np.int64))
 
-    def _quality_tensor(self, steps: Sequence[int], batch: int) -> Tensor:
-        qualities = (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float()
-        return qualities.to(self.device)[None].repeat(batch, 1)
+    def _quality_tensor(self, steps: Sequence[Sequence[int]]) -> Tensor:
+        """Qualities of each image and task, (B, T), from their steps."""
+        return (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float().to(self.device)
 
     def normalise(self, features: Tensor) -> Tensor:
         """Raw features (B, T, C, h, w) to zero mean and unit deviation, padded by repetition to multiples of 4.

@@ -221,7 +221,7 @@ def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform
             ports.append(port)
         if parents == "context":
             share = networks.no_share(1, SHAPE)
-            means = [networks.predict(1, share, torch.tensor([[bit, 0, 0, 0]]), SHAPE) for bit in (0, 1.0)]
+            means = [networks.predict(1, [share], torch.tensor([[bit, 0, 0, 0]]), SHAPE) for bit in (0, 1.0)]
             assert not means[0][0].any() and torch.equal(means[0][0], means[1][0])
             assert not torch.equal(ports[0].bits[0, 1], ports[1].bits[0, 1])
         else:

@@ -95,12 +95,11 @@ def walk(
         chosen = slice(None) if everyone else images
         mask = masks[chosen, task]
         those = np.flatnonzero(edges[members, task].any(0)).tolist()
-        parts = [shares[parent][chosen] * mask[:, parent, None, None, None] for parent in those]
-        summed = sum(parts[1:], parts[0]) if parts else None
+        given = [shares[parent][chosen] * mask[:, parent, None, None, None] for parent in those]
         target = None if features is None else features[chosen, task]
         restore = restore_all or bool(has_children[task])
         value, guess = code_task(
-            networks, task, images, summed, mask, quality[chosen, task], shape, port, target, restore
+            networks, task, images, given, mask, quality[chosen, task], shape, port, target, restore
         )
         decoded[task] = value if everyone else decoded[task].index_copy(0, images, value)
         if proxy is not None and target is not None:
@@ -118,7 +117,7 @@ def code_task(
     networks: CodecNetworks,
     task: int,
     images: Tensor,
-    shares: Tensor | None,
+    shares: Sequence[Tensor],
     mask: Tensor,
     quality: Tensor,
     shape: tuple[int, int],
@@ -132,7 +131,7 @@ def code_task(
         networks: predictor and transforms.
         task: which task.
         images: which images of the batch, (n,), told to the port.
-        shares: sum of the decoded parents' shares of the predictor's first layer, (n, width, h, w); None if none.
+        shares: of the predictor's first layer, one of each decoded parent, (n, width, h, w).
         mask: (n, T), 1 where a task is a parent.
         quality: (n,).
         shape: (h, w) of the features.

@@ -33,15 +33,17 @@ class CodecNetworks(nn.Module):
         width = self.predictor.width if self.config.predicts else 0
         return torch.zeros(batch, width, *shape, device=self.predictor.pair.device)
 
-    def predict(self, child: int, shares: Tensor | None, mask: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of a child given its parents' shares, or None where it has no parents; zeros, the
-        normalised features' own, where parents do not predict."""
+    def predict(
+        self, child: int, shares: Sequence[Tensor], mask: Tensor, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of a child given its parents' shares; zeros, the normalised features' own, where
+        parents do not predict."""
         if not self.config.predicts:
             nothing = torch.zeros(len(mask), self.config.feature_channels, *shape, device=mask.device)
             return nothing, nothing
-        if shares is None:
+        if not shares:
             return self.predictor.alone(child, mask, shape)
-        prediction: tuple[Tensor, Tensor] = self.predictor(child, shares, mask)
+        prediction: tuple[Tensor, Tensor] = self.predictor(child, sum(shares[1:], shares[0]), mask)
         return prediction
 
     def task(self, index: int) -> TaskTransforms:

@@ -120,10 +120,10 @@ class Augmented:
         places = np.asarray(indices)
         stored = self.whole.targets(places, tuple(dict.fromkeys([*wanted, "rgb"])))
         changed = [
-            augmented({name: values[row : row + 1] for name, values in stored.items()}, self._generator(place))
+            augmented(
+                {name: values[row : row + 1] for name, values in stored.items()},
+                np.random.default_rng([self.seed, place]),
+            )
             for row, place in enumerate(places.tolist())
         ]
         return {name: torch.cat([own[name] for own in changed]) for name in wanted}
-
-    def _generator(self, place: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, place])
