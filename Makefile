@@ -12,7 +12,7 @@ NYUV2  ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
+.PHONY: help demo test mutants portability lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
         compare scaling results evidence real real-results nyuv2-named readme clean distclean
 
 help: ## this list
@@ -29,6 +29,12 @@ demo: $(BIN)/.run-stamp ## the main job on the carried pictures, or on yours: ma
 ##@ Check
 test: $(BIN)/.dev-stamp ## all tests (one file: make test NAMES=tests/test_cli.py)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) $(NAMES)
+
+mutants: $(BIN)/.dev-stamp ## mistakes put into the source on purpose, which tests must notice: before a release
+	$(BIN)/python tests/mutants/run.py --jobs $(JOBS)
+
+portability: $(BIN)/.dev-stamp ## tests that could differ, under every kernel, one and two threads, five seeds
+	$(BIN)/python tests/portability.py
 
 lint: $(BIN)/.dev-stamp ## style: ruff, rules in pyproject.toml
 	$(BIN)/ruff check .

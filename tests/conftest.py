@@ -1,11 +1,16 @@
 """Fixtures that several test files share."""
 
 import dataclasses
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
@@ -21,6 +26,38 @@ from atdc.tasks import TASK_NAMES
 # Times depend on what else the machine does; laws do not.
 hypothesis.settings.register_profile("laws", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("laws")
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses every operation on a tensor of a device together with one of another, single numbers apart.
+
+    That is an error on a GPU. On the device ``meta``, which has shapes and no values, matrix products and convolutions
+    do not complain, so this does.
+    """
+
+    _transfers = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor) and leaf.ndim]
+        places = sorted({tensor.device.type for tensor in tensors})
+        if func not in self._transfers:
+            assert len(places) < 2, f"{func} meets the devices {', '.join(places)}"
+        return func(*args, **kwargs)
+
+
+@pytest.fixture
+def one_device() -> OneDevice:
+    """A context in which no operation may mix devices."""
+    return OneDevice()
+
+
+@pytest.fixture
+def seed() -> int:
+    """Of a test that trains: 0, or what ``make portability`` says."""
+    return int(os.environ.get("ATDC_TEST_SEED", "0"))
 
 
 @pytest.fixture(scope="session")

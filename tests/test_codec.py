@@ -1,5 +1,7 @@
 """Features to bytes and back."""
 
+import copy
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import atdc
 from atdc.codec import FeatureCodec, quality_steps
 from atdc.errors import ArgumentError, BitstreamError, WrongModelError
 from atdc.graph.search import SETTINGS
+from atdc.graph.task_graph import TaskGraph
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +66,64 @@ def test_each_task_has_a_quality_of_its_own(codec: FeatureCodec, features: torch
     assert torch.equal(codec.decode_batch(mixed.data), mixed.reconstruction)
 
 
+def with_book(codec: FeatureCodec, **changes: object) -> FeatureCodec:
+    """The codec with other graphs or rates."""
+    other = copy.copy(codec)
+    other.book = dataclasses.replace(codec.book, **changes)
+    return other
+
+
+def test_the_level_is_the_nearest_whole_quality(codec: FeatureCodec, features: torch.Tensor) -> None:
+    fixed = tuple(TaskGraph.unrank(rank, 6) for rank in range(8))
+    own = with_book(codec, fixed=fixed)
+    for quality, level in ((0, 0), (3.375, 3), (3.5, 4), (6.875, 7), ([3, 4, 4, 4, 4, 4], 4), ([0, 0, 0, 0, 0, 7], 1)):
+        assert own.choose_graphs(features, quality, "fixed") == [fixed[level]] * 3
+
+
+@pytest.mark.parametrize("value", [3.49, 3.51, 3.5])
+def test_a_quality_travels_as_the_nearest_eighth(value: float) -> None:
+    assert quality_steps(value, 1) == (28,)
+
+
 def test_high_effort_is_never_worse_than_fixed(codec: FeatureCodec, features: torch.Tensor) -> None:
-    normalised = (features - codec.mean[:, :, None, None]) / codec.deviation[:, :, None, None]
-    high = codec.encode_batch(features, 4, effort="high")
-    fixed = codec.choose_graphs(features, 4, "fixed")
-    best = codec.total_costs(normalised, 4, high.graphs)
-    assert (best <= codec.total_costs(normalised, 4, fixed) + 1e-9).all()
+    """Not even where the fixed graph is in no list and no search finds it."""
+    fixed = TaskGraph.unrank(1_000_000, 6)
+    own = with_book(codec, fixed=(fixed,) * 8)
+    assert fixed not in own.book.codebook
+    tried: list[TaskGraph] = []
+
+    def costs(normalised: torch.Tensor, quality: object, graphs: list[TaskGraph]) -> np.ndarray:
+        tried.extend(graphs)
+        return np.array([float(graph != fixed) for graph in graphs])
+
+    own.total_costs = costs  # type: ignore[method-assign]
+    assert own.encode_batch(features, 4, "independent", effort="high").graphs == [fixed] * 3
+    assert TaskGraph.independent(6) in tried and len(set(tried)) > 2
+
+
+def test_high_effort_keeps_the_cheapest_of_what_it_codes(codec: FeatureCodec, features: torch.Tensor) -> None:
+    own = with_book(codec, fixed=(TaskGraph.unrank(1_000_000, 6),) * 8)
+    normalised = own.normalise(features)
+    high = own.encode_batch(features, 4, effort="high")
+    best = own.total_costs(normalised, 4, high.graphs)
+    for setting in ("fixed", "codebook", "exact"):
+        assert (best <= own.total_costs(normalised, 4, own.choose_graphs(features, 4, setting)) * (1 + 1e-9)).all()
+
+
+def test_costs_weigh_each_tasks_error_by_its_own_multiplier(codec: FeatureCodec, features: torch.Tensor) -> None:
+    own = with_book(codec, bits_per_error=np.arange(1.0, 49.0).reshape(8, 6))
+    quality = [1, 2, 3, 4, 5, 6]
+    weights = own.rates_of_exchange(quality)
+    assert weights.tolist() == [6 * level + task + 1 for task, level in enumerate(quality)]
+    bits, errors = own.pair_costs(features, quality)
+    children = [child for child, _ in own.pairs]
+    assert np.allclose(own.measured_costs(features, quality), bits + weights[children] * errors)
+    graphs = own.choose_graphs(features, quality, "chain")
+    coded, normalised = own.encode_batch(features, quality, graphs), own.normalise(features)
+    restored = own.normalise(coded.reconstruction)
+    squared = (restored - normalised).square().sum((2, 3, 4)).numpy()
+    expected = coded.ideal_bits.sum(1) + squared @ weights
+    assert own.total_costs(normalised, quality, graphs) == pytest.approx(expected, rel=1e-3)
 
 
 def test_pair_costs_are_what_coding_takes(codec: FeatureCodec, features: torch.Tensor) -> None:

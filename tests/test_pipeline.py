@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import atdc
 from atdc.bitstream.container import ContainerReader
@@ -43,9 +44,11 @@ def test_a_task_alone_is_answered_as_among_all(codec: Codec) -> None:
         assert list(alone) == [name] and np.array_equal(alone[name], everything[name])
 
 
-def test_coding_stays_on_its_device(codec: Codec, untrained_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the device `meta`, which has shapes and no values, any operation that meets a tensor of the CPU fails. What
-    comes back from there is zeros."""
+def test_coding_stays_on_its_device(
+    codec: Codec, untrained_weights: Path, monkeypatch: pytest.MonkeyPatch, one_device: TorchDispatchMode
+) -> None:
+    """On the device `meta`, which has shapes and no values, no operation meets a tensor of the CPU. What comes back
+    from there is zeros."""
     image = np.random.default_rng(3).integers(0, 256, (40, 64, 3), np.uint8)
     data = codec.encode(image, graph="chain")
     arrived = torch.Tensor.cpu
@@ -54,14 +57,15 @@ def test_coding_stays_on_its_device(codec: Codec, untrained_weights: Path, monke
     )
     there = atdc.load(untrained_weights).to("meta")
     there.tile_positions = 2
-    for setting in SETTINGS:
-        assert there.encode(image, graph=setting)
-    assert there.encode(image, effort="high")
-    shapes = {name: (40, 64, *CHANNELS.get(name, ())) for name in TASK_NAMES}
-    assert {name: answer.shape for name, answer in there.decode(data).items()} == shapes
-    own, features = there.feature_codec, there.features_of(torch.from_numpy(image).permute(2, 0, 1)[None])
-    assert features.is_meta and own.restore([own.integers.read(data)]).is_meta
-    assert own.measured_costs(features, 4).shape == own.full_scores(features, 4).shape == (1, len(own.pairs))
+    with one_device:
+        for setting in SETTINGS:
+            assert there.encode(image, graph=setting)
+        assert there.encode(image, effort="high")
+        shapes = {name: (40, 64, *CHANNELS.get(name, ())) for name in TASK_NAMES}
+        assert {name: answer.shape for name, answer in there.decode(data).items()} == shapes
+        own, features = there.feature_codec, there.features_of(torch.from_numpy(image).permute(2, 0, 1)[None])
+        assert features.is_meta and own.restore([own.integers.read(data)]).is_meta
+        assert own.measured_costs(features, 4).shape == own.full_scores(features, 4).shape == (1, len(own.pairs))
 
 
 def test_both_profiles_hold_the_same_answers(codec: Codec) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -30,10 +29,8 @@ def test_a_failing_program_is_named_with_its_status_and_last_line() -> None:
 def test_a_program_that_does_not_end_is_stopped(tmp_path: Path) -> None:
     number = tmp_path / "pid"
     code = f"import os, pathlib, time; pathlib.Path({str(number)!r}).write_text(str(os.getpid())); time.sleep(60)"
-    start = time.monotonic()
     with pytest.raises(ProgramError, match=r"no end after 0\.8 seconds"):
         run_program([sys.executable, "-S", "-c", code], 0.8)
-    assert time.monotonic() - start < 20
     if number.exists():
         with pytest.raises(ProcessLookupError):
             os.kill(int(number.read_text()), 0)

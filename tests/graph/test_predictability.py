@@ -40,16 +40,21 @@ def planted(rng: torch.Generator, images: int) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_a_planted_dependency_is_recovered() -> None:
-    torch.manual_seed(0)
-    rng, choices = torch.Generator().manual_seed(0), np.random.default_rng(0)
-    predictor = Predictor(ModelConfig(feature_channels=4, predictor_width=32), 4)
-    optimiser = torch.optim.AdamW(predictor.parameters(), lr=4e-3)
+@pytest.mark.portability
+def test_a_planted_dependency_is_recovered_whatever_the_seed(seed: int) -> None:
+    """Trained until the losses are level, at a rate that falls to nothing, so that no seed and no kernel decides: the
+    ratios come out at .06, 3.6 and .08, bounds are .75, 1.2 and .6."""
+    torch.manual_seed(seed)
+    rng, choices = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    predictor, steps = Predictor(ModelConfig(feature_channels=4, predictor_width=32), 4), 500
+    optimiser = torch.optim.AdamW(predictor.parameters(), lr=8e-3)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     pairs = candidate_sets(4, 2)
-    for _ in range(700):
+    compared = [(1, ()), (1, (0,)), (0, (1,)), (2, (0, 3))]
+    for _ in range(steps):
         features = planted(rng, 8)
         losses = []
-        for child, parents in (pairs[int(i)] for i in choices.integers(len(pairs), size=4)):
+        for child, parents in (*compared, *(pairs[int(i)] for i in choices.integers(len(pairs), size=2))):
             mask = torch.zeros(8, 4)
             mask[:, list(parents)] = 1
             shares = sum((predictor.share(p, features[:, p]) for p in parents), torch.zeros(8, 32, 8, 8))
@@ -57,6 +62,7 @@ def test_a_planted_dependency_is_recovered() -> None:
         optimiser.zero_grad()
         torch.stack(losses).sum().backward()
         optimiser.step()
+        falling.step()
 
     predictor.requires_grad_(False)
     test = planted(torch.Generator().manual_seed(1), 32)

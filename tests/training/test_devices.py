@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from atdc.coding.latents import TrainingPort
 from atdc.coding.walk import walk
@@ -44,13 +45,21 @@ def test_tensors_at_any_depth_are_moved_and_all_else_stays() -> None:
     assert there.graphs is batch.graphs
 
 
+def test_the_watch_over_devices_notices_a_convolution_that_stayed_behind(one_device: TorchDispatchMode) -> None:
+    there, here = torch.zeros(1, 1, 3, 3, device="meta"), torch.zeros(1, 1, 3, 3)
+    with one_device, pytest.raises(AssertionError, match="convolution"):
+        torch.nn.functional.conv2d(there, here)
+
+
 def test_a_module_is_where_its_parameters_are() -> None:
     assert device_of(torch.nn.Linear(1, 1).to("meta")).type == "meta"
 
 
 @pytest.mark.parametrize("factorised", ["none", "roots"])
-def test_a_training_step_stays_on_its_device(factorised: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the device `meta`, which has shapes and no values, any operation that meets a tensor of the CPU fails."""
+def test_a_training_step_stays_on_its_device(
+    factorised: str, monkeypatch: pytest.MonkeyPatch, one_device: TorchDispatchMode
+) -> None:
+    """On the device `meta`, which has shapes and no values, no operation meets a tensor of the CPU."""
     config = ModelConfig(
         feature_channels=4, latent_channels=8, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=2,
         predictor_width=8, scorer_width=8, factorised=factorised,
@@ -63,17 +72,19 @@ def test_a_training_step_stays_on_its_device(factorised: str, monkeypatch: pytes
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: torch.ones(tensor.shape))  # masks are looked at
     port = TrainingPort(networks, twin, 4)
     chain, star = TaskGraph(((), (0,), (0, 1))), TaskGraph(((2,), (2,), ()))
-    result = walk(networks, [chain, chain, star, star], quality, port, (8, 8), features, with_proxy=True)
-    loss = port.bits.sum() + result.reconstruction.sum() + result.proxy.sum() + networks.scorer(features).sum()
-    loss.backward()
+    with one_device:
+        result = walk(networks, [chain, chain, star, star], quality, port, (8, 8), features, with_proxy=True)
+        loss = port.bits.sum() + result.reconstruction.sum() + result.proxy.sum() + networks.scorer(features).sum()
+        loss.backward()
     assert loss.device.type == "meta" and networks.predictor.pair.grad.device.type == "meta"
 
 
 @pytest.mark.parametrize("spec", TASKS, ids=TASK_NAMES)
-def test_losses_stay_on_their_device(spec: TaskSpec) -> None:
+def test_losses_stay_on_their_device(spec: TaskSpec, one_device: TorchDispatchMode) -> None:
     output = torch.zeros(2, spec.out_channels, 8, 8, device="meta", requires_grad=True)
     kind = torch.long if spec.loss == "cross_entropy" else torch.float32
     target = torch.zeros(2, 1 if spec.loss == "cross_entropy" else spec.out_channels, 8, 8, dtype=kind, device="meta")
-    loss = task_loss(spec, *every_fourth_pixel(spec, output, target))
-    loss.sum().backward()
+    with one_device:
+        loss = task_loss(spec, *every_fourth_pixel(spec, output, target))
+        loss.sum().backward()
     assert loss.device.type == output.grad.device.type == "meta"

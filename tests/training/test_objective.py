@@ -1,0 +1,68 @@
+"""What training minimises: the equation of :func:`atdc.training.codec_stage.train_codec`, term by term."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from atdc.coding.grouping import Grouping
+from atdc.coding.latents import TrainingPort
+from atdc.config import ModelConfig, Recipe
+from atdc.graph.search import candidate_sets
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.entropy import EntropyTwin
+from atdc.training import codec_stage
+
+TASKS, CHANNELS, SIDE = 3, 4, 8
+BITS_PER_ELEMENT = 1.5
+
+
+class KnownRate(TrainingPort):
+    """Every element of every task costs the same."""
+
+    @property
+    def bits(self) -> torch.Tensor:
+        return torch.full((self._batch, TASKS), BITS_PER_ELEMENT * CHANNELS * SIDE * SIDE)
+
+
+class Features:
+    """As much of a training set as the step looks at."""
+
+    groups, mean = Grouping.alone(TASKS), torch.zeros(TASKS, CHANNELS)
+
+    def __len__(self) -> int:
+        return 4
+
+    def load(self, indices: np.ndarray) -> torch.Tensor:
+        return torch.randn(len(indices), TASKS, CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+
+    def seen(self, loaded: torch.Tensor) -> torch.Tensor:
+        return loaded
+
+
+def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage: dict[str, Any] = {}
+    monkeypatch.setattr(codec_stage, "train_stage", lambda *_, **given: stage.update(given))
+    monkeypatch.setattr(codec_stage, "TrainingPort", KnownRate)
+    torch.manual_seed(0)
+    config = ModelConfig(
+        feature_channels=CHANNELS, latent_channels=8, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=2,
+        predictor_width=8, scorer_width=8,
+    )  # fmt: skip
+    networks = CodecNetworks(config, TASKS, candidate_sets(TASKS, config.max_parents))
+    graphs = SimpleNamespace(draw=lambda indices, level, rng: [TaskGraph.independent(TASKS)] * len(indices))
+    subject = codec_stage.Subject(networks, EntropyTwin(config, TASKS), graphs, graphs, Features(), Features())
+    recipe = Recipe(model=config)
+    codec_stage.train_codec(None, recipe, "warmup", 1, (1e-3, 1e-4), subject, None, None)
+    batch = stage["prepare"](SimpleNamespace(rng=np.random.default_rng(0), indices=np.arange(4)))
+    loss, figures = stage["step"](batch)
+    assert figures[f"rate q{batch.level}"] == pytest.approx(BITS_PER_ELEMENT)
+    # The rate enters the loss with weight one, before the division that evens out qualities.
+    batch_loss = float(loss.detach())
+    monkeypatch.setattr(KnownRate, "bits", property(lambda self: torch.zeros(self._batch, TASKS)))
+    without, _ = stage["step"](batch)
+    scale = float(codec_stage.task_weight(torch.tensor(float(batch.level)), recipe).sqrt())
+    assert (batch_loss - float(without.detach())) * scale == pytest.approx(BITS_PER_ELEMENT, rel=1e-3)
