@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
+from atdc.batch import complain, err, for_each, globally
+from atdc.batch import out as console
 from atdc.bitstream.container import PIXEL_LIMIT
 from atdc.bitstream.sources import FileSource
 from atdc.config import DEFAULT_MODEL, MAX_QUALITY
@@ -43,10 +42,6 @@ MEASURED_MODEL = "small"
 FILE_LIMIT_BYTES = 256 * 2**20
 """A larger file is not read: no image that this package accepts needs as much."""
 
-Result = TypeVar("Result")
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
-
 
 class _Commands(TyperGroup):
     """Errors of this package end in one line and an exit status, whichever way a command is called."""
@@ -57,7 +52,7 @@ class _Commands(TyperGroup):
         except AtdcError as error:
             if ctx.params.get("traceback"):
                 raise
-            _complain(error)
+            complain(error)
             raise typer.Exit(2 if isinstance(error, ArgumentError) else 1) from error
 
 
@@ -187,7 +182,7 @@ def _version(value: bool) -> None:
     if value:
         from atdc import __version__
 
-        _out.print(f"atdc {__version__}")
+        console.print(f"atdc {__version__}")
         raise typer.Exit
 
 
@@ -287,7 +282,7 @@ def encode(
     def line(path: Path, coded: _Coded) -> str:
         return f"{path} → {targets[path]}  {coded.bytes:,} bytes, {coded.bpp:.3f} bpp"
 
-    done = _for_each(ctx, ("encoding", "encoded"), images, work, line, quiet)
+    done = for_each(ctx, ("encoding", "encoded"), images, work, line, quiet)
     done.finish(lambda coded: f"{sum(c.bytes for c in coded):,} bytes, {_mean_bpp(coded):.3f} bpp")
 
 
@@ -352,7 +347,7 @@ def decode(
     def problems(decoded: _Decoded) -> list[str]:
         return [f"{task} is not decoded: {error}" for task, error in decoded.failed.items()]
 
-    done = _for_each(ctx, ("decoding", "decoded"), files, work, line, quiet, problems, "in part")
+    done = for_each(ctx, ("decoding", "decoded"), files, work, line, quiet, problems, "in part")
     done.finish(lambda _: f"answers in {out}")
 
 
@@ -380,7 +375,7 @@ def inspect(
         with _open(path) as source:
             return inspect_source(source, integers_of(source), pixel_limit=pixel_limit)
 
-    done = _for_each(ctx, ("inspecting", "inspected"), [file], work, lambda *_: "", quiet=True)
+    done = for_each(ctx, ("inspecting", "inspected"), [file], work, lambda *_: "", quiet=True)
     for inspection in done.results:
         if as_json:
             print(inspection.to_json())
@@ -423,7 +418,7 @@ def verify(
         return f"{path}: {found}; {_what_was_checked(checked[1])}"
 
     quiet = quiet or as_json
-    done = _for_each(ctx, ("verifying", "verified"), files, work, line, quiet, lambda it: it[1].problems, "not ok")
+    done = for_each(ctx, ("verifying", "verified"), files, work, line, quiet, lambda it: it[1].problems, "not ok")
     if as_json:
         print(json.dumps([{"file": str(path), **seen.to_json()} for path, seen in done.results], indent=1))
     done.finish()
@@ -450,18 +445,18 @@ def demo(
     """
     from atdc.report.demo import demo_tables, run_demo
 
-    quiet = quiet or _globally(ctx, "quiet")
-    with _err.status("starting", spinner="dots") as status:
+    quiet = quiet or globally(ctx, "quiet")
+    with err.status("starting", spinner="dots") as status:
         result = run_demo(
             images or [], out, model=model, quality=quality, graph=graph, report=status.update if not quiet else _silent
         )
     if not quiet:
         for table in demo_tables(result.shown):
-            _out.print(table)
-        _out.print(
+            console.print(table)
+        console.print(
             f"Decoded by another process, from the files and the weights alone, in {result.decode_seconds:.1f} s."
         )
-        _out.print(f"The page: {result.page.resolve().as_uri()}")
+        console.print(f"The page: {result.page.resolve().as_uri()}")
 
 
 # --- making the weights ----------------------------------------------------------------------------------------------
@@ -512,7 +507,7 @@ def data(
         _known("split", name, list(SPLITS))
     for name in names:
         materialise(folder, name, count=count, workers=workers)
-        _out.print(f"{name}: {count or SPLITS[name].count} rooms in {escape(str(folder / name))}")
+        console.print(f"{name}: {count or SPLITS[name].count} rooms in {escape(str(folder / name))}")
 
 
 @data_app.command()
@@ -548,7 +543,7 @@ def export(
     images = RoomsDataset(folder, which) if source is Exported.ROOMS else NyuV2Dataset(folder, which)
     assert layout is Layout.TASKONOMY
     export_taskonomy(images, out, f"{source.value}-{which}", which, count)
-    _out.print(f"written: {escape(str(out))}")
+    console.print(f"written: {escape(str(out))}")
 
 
 @app.command(rich_help_panel="Make the weights")
@@ -582,7 +577,7 @@ def train(
     from atdc.training.stages import train as train_by_recipe
 
     path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device, real)
-    _out.print(f"weights: {escape(str(path))}")
+    console.print(f"weights: {escape(str(path))}")
 
 
 # --- the evidence ----------------------------------------------------------------------------------------------------
@@ -617,7 +612,7 @@ def refit(
     """
     from atdc.training.stages import refit as refit_weights
 
-    _out.print(f"written: {escape(str(refit_weights(model, recipe, run, data, out)))}")
+    console.print(f"written: {escape(str(refit_weights(model, recipe, run, data, out)))}")
 
 
 @app.command(rich_help_panel="Make the weights")
@@ -642,7 +637,7 @@ def retrain(
     """
     from atdc.training.stages import retrain as retrain_weights
 
-    _out.print(f"written: {escape(str(retrain_weights(model, recipe, run, data, out, device)))}")
+    console.print(f"written: {escape(str(retrain_weights(model, recipe, run, data, out, device)))}")
 
 
 @app.command(rich_help_panel="Make the weights")
@@ -666,7 +661,7 @@ def balance(
     """
     from atdc.evaluation.balance import run_balance
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result, path = run_balance(model, data, out, name=images, count=count, quiet=quiet)
     _summary("balance", result, path, quiet)
 
@@ -699,7 +694,7 @@ def evaluate(
         _known("graph setting", name, SETTINGS)
     from atdc.evaluation.evaluate import run_evaluate
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_evaluate(
         model, data, out, split=split, count=count, extra_count=extra_count, settings=_listed(settings),
         extra_settings=_listed(extra_settings), qualities=_numbers(qualities), workers=workers, quiet=quiet,
@@ -730,7 +725,7 @@ def bench(
     """
     from atdc.evaluation.bench import run_bench
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_bench(
         model, data, out, count=count, rounds=rounds, quality=quality, threads=threads, device=device, quiet=quiet
     )
@@ -751,7 +746,7 @@ def premise(
     """Do scores predict bits? Every (image, child, parent set): score against what coding it really takes."""
     from atdc.evaluation.premise import run_premise
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_premise(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
     _summary("premise", result, out, quiet)
 
@@ -778,7 +773,7 @@ def statistics(
     """
     from atdc.evaluation.statistics import run_statistics
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_statistics(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
     if picture is not None:
         from atdc.files import write_bytes_atomically
@@ -814,7 +809,7 @@ def entropy_cost(
     """
     from atdc.evaluation.entropy_cost import run_entropy_cost
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_entropy_cost(
         recipe, run, data, out, count=count, qualities=tuple(_numbers(qualities)), rounds=rounds, steps=steps,
         quiet=quiet,
@@ -847,7 +842,7 @@ def ablation(
     """
     from atdc.evaluation.ablation import run_ablation
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     _summary("ablation", run_ablation(model, recipe, run, data, out, epochs=epochs, count=count), out, quiet)
 
 
@@ -888,7 +883,7 @@ def compare(
     from atdc.report.comparison import render_comparison
     from atdc.report.page import thumbnail_uri
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_compare(
         recipe, out, data=data, run=run, only=only or (), quick=quick, workers=workers, draw=thumbnail_uri, quiet=quiet
     )
@@ -921,7 +916,7 @@ def tune_encoders(
     """
     from atdc.evaluation.joint_tuning import run_joint_tuning
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_joint_tuning(model, recipe, run, data, out, steps=steps, count=count, quiet=quiet)
     _summary("versus", result, out, quiet)
 
@@ -947,7 +942,7 @@ def versus(
     """
     from atdc.evaluation.versus import run_versus
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_versus(
         models, data, out, name=images, split=split, count=count, qualities=_numbers(qualities), quiet=quiet
     )
@@ -973,7 +968,7 @@ def affinity(
     """Which tasks help each other when they share a network: what the TAMC-style codec groups by."""
     from atdc.evaluation.affinity import run_affinity
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     _summary("affinity", run_affinity(model, recipe, run, data, out, steps=steps, batch=batch), out, quiet)
 
 
@@ -991,7 +986,7 @@ def sweep(
     """The paper's search for several K (most parents) and τ (least gain): what each costs in real bytes."""
     from atdc.evaluation.sweep import run_sweep
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_sweep(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
     _summary("sweep", result, out, quiet)
 
@@ -1015,7 +1010,7 @@ def entropy_models(
     """What graphs per image earn with a factorised, a hyper-latent and a context entropy model, by measured costs."""
     from atdc.evaluation.entropy_models import run_entropy_models
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_entropy_models(
         recipe, run, data, out, steps=steps, count=count, qualities=_numbers(qualities), quiet=quiet
     )
@@ -1048,7 +1043,7 @@ def add_task(
     """
     from atdc.evaluation.added_task import run_added_task
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_added_task(
         model, recipe, run, data, out, steps=steps, count=count, qualities=_numbers(qualities), quiet=quiet
     )
@@ -1064,7 +1059,7 @@ def scaling(
     """Search and scoring for 8 to 64 tasks, on made-up scores with a known structure: time, and the saving kept."""
     from atdc.evaluation.scaling import run_scaling
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     _summary("scaling", run_scaling(out, quiet=quiet), out, quiet)
 
 
@@ -1090,7 +1085,7 @@ def fuzz(
     """
     from atdc.evaluation.fuzz import run_fuzz
 
-    quiet, out = quiet or _globally(ctx, "quiet"), out or Path(f"results/fuzz_{Path(model).stem}.json")
+    quiet, out = quiet or globally(ctx, "quiet"), out or Path(f"results/fuzz_{Path(model).stem}.json")
     result = run_fuzz(model, out, count=count, seed=seed, quiet=quiet)
     _summary("fuzz", result, out, quiet)
     if result["outcomes"]["failed"]:
@@ -1123,7 +1118,7 @@ def selfcheck(
     """
     from atdc.evaluation.selfcheck import run_selfcheck
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_selfcheck(
         model, out, images=images, configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols,
         python=python, quiet=quiet,
@@ -1155,99 +1150,6 @@ class _Decoded:
         self.tasks, self.failed, self.reading = tasks, failed, reading
 
 
-class _Done:
-    """What became of many inputs: results, some of them with problems; or nothing, where the work failed."""
-
-    def __init__(self, results: list[Any], flawed: int, failed: int, heading: str) -> None:
-        self.results, self.flawed, self.failed, self.heading = results, flawed, failed, heading
-
-    def finish(self, summary: Callable[[list[Any]], str] | None = None) -> None:
-        """Print the summary of many inputs, and leave with status 1 if anything is wrong with one."""
-        if self.heading:
-            what = f": {summary(self.results)}" if self.results and summary else ""
-            _out.print(f"{self.heading}{what}")
-        if self.failed or self.flawed:
-            raise typer.Exit(1)
-
-
-def _for_each(
-    ctx: typer.Context,
-    verbs: tuple[str, str],
-    paths: Sequence[Path],
-    work: Callable[[Path], Result],
-    line: Callable[[Path, Result], str],
-    quiet: bool,
-    problems: Callable[[Result], Iterable[Exception | str]] = lambda _: (),
-    flawed_word: str = "",
-) -> _Done:
-    """Work on every input; one that fails gets a line and does not stop the others.
-
-    Args:
-        ctx: of the command.
-        verbs: what happens, and what has happened, to an input.
-        paths: the inputs.
-        work: what to do with one.
-        line: what to say of one that is done.
-        quiet: say nothing but errors.
-        problems: what is wrong with a result; a line each.
-        flawed_word: what an input is called whose result has problems.
-    """
-    quiet = quiet or _globally(ctx, "quiet")
-    start, results, flawed, failed = time.perf_counter(), [], 0, 0
-    progress = Progress(
-        TextColumn(verbs[0]), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=_err, transient=True, disable=quiet or len(paths) < 2 or not _err.is_terminal,
-    )  # fmt: skip
-    with progress:
-        step = progress.add_task(verbs[0], total=len(paths))
-        for path in paths:
-            try:
-                result = work(path)
-                results.append(result)
-                if not quiet:
-                    _out.print(escape(line(path, result)))
-                wrong = list(problems(result))
-                flawed += bool(wrong)
-                for problem in wrong:
-                    _complain(problem, path)
-            except Exception as error:
-                if _globally(ctx, "traceback"):
-                    raise
-                failed += 1
-                _complain(error, path)
-            progress.advance(step)
-    heading = ""
-    if not quiet and len(paths) > 1:
-        heading = f"{verbs[1]} {len(results) - flawed} of {len(paths)} files"
-        heading += f", {flawed} {flawed_word}" if flawed else ""
-        heading += f", {failed} failed" if failed else ""
-        heading += f" in {time.perf_counter() - start:.1f} s"
-    return _Done(results, flawed, failed, heading)
-
-
-def _complain(error: Exception | str, path: Path | None = None) -> None:
-    """One line on standard error."""
-    text = " ".join(str(_with_option(error)).split())
-    if isinstance(error, MemoryError) or "allocate memory" in text:  # torch says it with a RuntimeError
-        text = "found too little memory; expected about 45 bytes a pixel. Make the picture smaller."
-    elif not isinstance(error, (AtdcError, str)):
-        text = f"{type(error).__name__}: {text} (a defect of atdc; `atdc --traceback …` shows where)"
-    if path is not None and str(path) not in text:
-        text = f"{path}: {text}"
-    _err.print(f"[bold red]atdc:[/bold red] {escape(text)}")
-
-
-def _with_option(error: Exception | str) -> Exception | str:
-    """An error over an image's size with the option that helps; any other as it is."""
-    if isinstance(error, BitstreamError) and error.where == "height and width" and error.expected.endswith("pixels"):
-        return type(error)(error.where, error.found, error.expected, "If that size is meant, raise --pixel-limit.")
-    return error
-
-
-def _globally(ctx: typer.Context, option: str) -> bool:
-    return bool((ctx.obj or {}).get(option, False))
-
-
 def _silent(step: str) -> None:
     """Says nothing."""
 
@@ -1267,8 +1169,8 @@ def _summary(command: str, result: Mapping[str, Any], out: Path, quiet: bool) ->
 
     if not quiet:
         for table in SUMMARIES[command](result):
-            _out.print(table)
-        _out.print(f"written: {escape(str(out))}")
+            console.print(table)
+        console.print(f"written: {escape(str(out))}")
 
 
 def _load(model: str, device: str) -> Codec:
@@ -1326,7 +1228,7 @@ def _show(file: Path, seen: Inspection) -> None:
     from atdc.report.summaries import plain_table
 
     unit, rate = ("pixels", "bpp") if seen.kind == "image" else ("feature positions", "bits per position")
-    _out.print(
+    console.print(
         f"[bold]{escape(str(file))}[/bold]: {seen.bytes:,} bytes for {seen.width}×{seen.height} {unit}, "
         f"{seen.bpp:.3f} {rate}"
     )
@@ -1342,16 +1244,16 @@ def _show(file: Path, seen: Inspection) -> None:
         cells = [name] if seen.graph is None else [name, ", ".join(seen.graph[name]) or "–"]
         cells += [f"{seen.quality[name]:g}", *(f"{row[key]:,.0f}" for key in known)]
         table.add_row(*cells, *([f"{row[known[0]] / (total or 1):.0%}"] if known else []))
-    _out.print(table)
+    console.print(table)
     if seen.graph is None:
-        _out.print(f"graph: number {seen.graph_number} of the list kept with weights {seen.fingerprint}")
+        console.print(f"graph: number {seen.graph_number} of the list kept with weights {seen.fingerprint}")
     ideal = "" if seen.ideal_bits is None else f"ideal {seen.ideal_bits / 8:,.1f} bytes; "
-    _out.print(
+    console.print(
         f"header and checks {seen.framing_bytes} bytes; {ideal}format {seen.version}, profile {seen.profile}, "
         f"weights {seen.fingerprint}"
     )
     if seen.ideal_bits is None:
-        _out.print(f"For task names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
+        console.print(f"For task names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
 
 
 def _what_was_checked(seen: Verification) -> str:
