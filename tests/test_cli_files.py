@@ -343,7 +343,8 @@ def test_what_cannot_be_shown_is_spelled_out(folder: Path, model: tuple[str, str
     done = shell(line, PYTHONIOENCODING=encoding, PYTHONUTF8="1")
     assert done.returncode == DONE and b"Traceback" not in done.stderr
     text = done.stdout.decode(encoding)
-    assert " -> out" in text and "predicted from" in text and "absent->.png: found no such" in done.stderr.decode()
+    assert " -> out" in text and "predicted from" in text
+    assert "absent->.png: found no such" in done.stderr.decode(encoding)
     assert Path("out/größe→.atdc").is_file()
     assert shell("atdc --help; atdc encode --help", PYTHONIOENCODING=encoding).returncode == DONE
 
@@ -380,6 +381,9 @@ def test_an_output_that_is_the_job_itself_is_not_lost_silently(folder: Path, mod
         done = shell(line)
         assert done.returncode == FAILED, line
         assert done.stderr.startswith(b"atdc: standard output: found no space left") and done.stderr.count(b"\n") == 1
+    closed = shell("atdc inspect a.atdc --json >&-; atdc verify - <&-")
+    assert b"standard output: found a closed one" in closed.stderr and b"-: found bad file descriptor" in closed.stderr
+    assert b"Traceback" not in closed.stderr
 
 
 # --- many processes, and stops ---------------------------------------------------------------------------------------

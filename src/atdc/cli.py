@@ -1228,7 +1228,7 @@ def _destination(out: str, items: Sequence[Item], kind: str) -> jobs_of.Destinat
     path = Path(out)
     if out in ("-", "/dev/stdout"):
         where = jobs_of.Destination("stream", path)
-        if len(items) == 1 and sys.stdout.isatty():
+        if len(items) == 1 and getattr(sys.stdout, "isatty", bool)():
             raise typer.BadParameter("standard output is a terminal; send it to a file or a program.")
     elif path.suffix and not out.endswith(("/", os.sep)) and not path.is_dir():
         where = jobs_of.Destination("file", path)

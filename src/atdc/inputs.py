@@ -7,6 +7,7 @@ or ``..``). So equal stems of different folders stay apart; those that still mee
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import stat
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from atdc.errors import ArgumentError, OutputError
 from atdc.files import read_bytes
@@ -54,10 +55,10 @@ def find_items(names: Sequence[str], listed: str | None, wanted: Callable[[Path]
     Raises:
         ArgumentError: the list cannot be read, or standard input is asked for twice.
     """
+    asked = [*names, *([] if listed is None else [listed])]
+    _once(asked)
     lines = [] if listed is None else _lines(listed)
-    asked = [*names, *lines, *([listed] if listed is not None else [])]
-    if sum(name in (STANDARD_INPUT, "/dev/stdin") for name in asked) > 1:
-        raise ArgumentError("standard input", "named twice", "one use of it", "Name the other input as a file.")
+    _once([*asked, *lines])
     found = [item for name in names for item in _expanded(name, None, wanted)]
     found += [item for line in lines for item in _expanded(line, _relative(Path(line)), wanted)]
     distinct = dict.fromkeys(found)
@@ -85,8 +86,24 @@ def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
     return result
 
 
+def _once(names: Sequence[str]) -> None:
+    if sum(name in (STANDARD_INPUT, "/dev/stdin") for name in names) > 1:
+        raise ArgumentError("standard input", "named twice", "one use of it", "Name the other input as a file.")
+
+
+def _standard_input() -> BinaryIO:
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:  # closed before this program began
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return cast(BinaryIO, stream)
+
+
 def _lines(listed: str) -> list[str]:
-    data = sys.stdin.buffer.read() if listed == STANDARD_INPUT else read_bytes(listed, _LIST_LIMIT_BYTES)
+    try:
+        data = _standard_input().read() if listed == STANDARD_INPUT else read_bytes(listed, _LIST_LIMIT_BYTES)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ArgumentError("standard input", reason, "a list of inputs", "Name a file with --from-file.") from error
     text = data.decode("utf-8-sig", "surrogateescape")
     return [line for line in text.splitlines() if line.strip()]
 
@@ -154,7 +171,7 @@ def _with_regular_file(item: Item, temporary: Path, number: int) -> Item:
         return item
     try:
         if item.name == STANDARD_INPUT:
-            return _copied(item, sys.stdin.buffer, temporary / str(number))
+            return _copied(item, _standard_input(), temporary / str(number))
         if item.name != "/dev/stdin" and not _is_pipe(item.path):
             return item
         with open(item.path, "rb") as stream:

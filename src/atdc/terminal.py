@@ -13,7 +13,7 @@ import errno
 import io
 import sys
 from io import BufferedIOBase, RawIOBase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from atdc.errors import OutputError
 
@@ -80,8 +80,9 @@ def require_output(*, to_the_end: bool = False) -> None:
     Raises:
         OutputError: with the operating system's reason.
     """
-    sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    stream = _standard_output()
+    stream.flush()
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
     failure = raw.failure if isinstance(raw, LenientOutput) else None
     if failure is not None and (to_the_end or failure.errno not in (errno.EPIPE, errno.EINVAL)):
         reason = (failure.strerror or str(failure)).lower()
@@ -94,12 +95,17 @@ def write_data(data: bytes) -> None:
     Raises:
         OutputError: it takes no bytes, or not all of them.
     """
-    stream = getattr(sys.stdout, "buffer", None)
-    if stream is None:
-        raise OutputError("standard output", "a closed one", "a place to write to", "Name a file with -o.")
-    sys.stdout.flush()
-    stream.write(data)
+    stream = _standard_output()
+    stream.flush()
+    stream.buffer.write(data)
     require_output(to_the_end=True)
+
+
+def _standard_output() -> TextIO:
+    stream: TextIO | None = sys.stdout
+    if stream is None:
+        raise OutputError("standard output", "a closed one", "a place to write to", "Send it to a file or a program.")
+    return stream
 
 
 def _spelled_out(error: UnicodeError) -> tuple[str, int]:
