@@ -459,3 +459,38 @@ def test_an_interrupted_command_says_how_far_it_was_and_goes_on(
     assert run("verify", "out", *model, "--quiet").exit_code == DONE
     time.sleep(0.1)
     assert below("out") == finished  # nobody goes on working
+
+
+@pytest.mark.slow
+def test_of_a_hundred_odd_files_each_is_encoded_or_named(folder: Path, model: tuple[str, str]) -> None:
+    modes = {
+        "L": "png",
+        "RGB": "jpg",
+        "RGBA": "webp",
+        "P": "gif",
+        "1": "tif",
+        "CMYK": "jpg",
+        "LA": "png",
+        "I;16": "png",
+    }
+    good, bad = set(), {"absent.png", os.devnull, "odd/link.png"}
+    Path("odd/sub folder").mkdir(parents=True)
+    for number in range(72):
+        mode, kind = list(modes.items())[number % len(modes)]
+        path = Path("odd") / ("sub folder" if number % 3 else "") / f"p{number:02}.{kind}"
+        Image.new(mode, (17 + number % 5, 16)).save(path)
+        good.add(str(path))
+    for number, content in enumerate([b"", b"x", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"ATDC", b"\xff\xd8\xff"] * 4):
+        path = Path("odd") / f"bad{number}.png"
+        path.write_bytes(content)
+        bad.add(str(path))
+    os.symlink("nowhere", "odd/link.png")
+    shutil.copy("photos/a.png", "odd/p00.jpeg")
+    bad.add("odd/p00.png")  # after p00.jpeg, whose output it would replace
+    good = (good | {"odd/p00.jpeg"}) - bad
+    result = run("encode", "odd", "absent.png", os.devnull, "-o", "out", *model)
+    assert result.exit_code == FAILED and len(good | bad) == 100
+    assert {line.split(" → ")[0] for line in result.stdout.splitlines()[:-1]} == good
+    errors = result.stderr.splitlines()
+    assert {error.removeprefix("atdc: ").split(": found ")[0] for error in errors} == bad and len(errors) == len(bad)
+    assert len(below("out")) == len(good) and "a defect of atdc" not in result.stderr

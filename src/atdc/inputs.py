@@ -132,7 +132,7 @@ def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iter
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders.sort()
         for path in (Path(parent, name) for name in sorted(files)):
-            if wanted(path):
+            if wanted(path) and not _is_pipe(path):  # one that nobody writes to would be waited for
                 empty = False
                 yield Item(str(path), path, _stem(base / path.relative_to(folder)))
     for error in unreadable:
