@@ -17,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import atdc.integer_codec
+import atdc.jobs
 import atdc.pipeline
 from atdc import cli
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, pack
@@ -39,7 +40,10 @@ class FakeCodec:
         assert device == "cpu"
         return self
 
-    def encode(self, image: np.ndarray, quality: Mapping[str, float], graph: str, effort: str, profile: str) -> bytes:
+    def encode(
+        self, image: np.ndarray, quality: Mapping[str, float], graph: str, effort: str, profile: str, pixel_limit: int
+    ) -> bytes:
+        assert image.shape[0] * image.shape[1] <= pixel_limit
         if image.shape[0] == 13:
             raise RuntimeError("thirteen\nrows")
         if image.shape[0] == 14:
@@ -186,9 +190,10 @@ def test_a_value_that_makes_no_sense_is_a_usage_error(
 
 
 def test_two_images_never_go_to_one_file(codec: FakeCodec, folder: Path) -> None:
-    Image.new("RGB", (6, 4)).save("a.jpg")
-    both = run("encode", "a.png", "a.jpg", "-o", "out")
-    assert both.exit_code == USAGE and "would be written to the same name" in words(both.stderr)
+    Image.new("RGB", (7, 5)).save("a.jpg")
+    both = run("encode", "a.png", "a.jpg", "b.jpg", "-o", "out")
+    assert both.exit_code == FAILED and "a.jpg: found out/a.atdc, the output of a.png" in words(both.stderr)
+    assert Path("out/a.atdc").read_bytes() == b'{"size": [4, 6]}' and Path("out/b.atdc").exists()
     one = run("encode", "a.png", "b.jpg", "-o", "x.atdc")
     assert one.exit_code == USAGE and "name a folder" in words(one.stderr)
 
@@ -259,7 +264,7 @@ def test_a_file_that_no_image_needs_is_not_read(
     codec: FakeCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("encode", "a.png", "-o", "a.atdc")
-    monkeypatch.setattr(cli, "FILE_LIMIT_BYTES", 15)
+    monkeypatch.setattr(atdc.jobs, "FILE_LIMIT_BYTES", 15)
     for command in (["decode", "a.atdc", "-o", "answers"], ["inspect", "a.atdc"], ["verify", "a.atdc"]):
         result = run(*command)
         assert result.exit_code == FAILED and "a.atdc: found 16 bytes; expected at most 15 bytes" in result.stderr
@@ -403,7 +408,8 @@ def test_weights_that_are_named_must_be_there(real: dict[str, int], no_weights: 
 
 def test_what_cannot_be_inspected_is_one_line(real: dict[str, int], folder: Path) -> None:
     Path("cut.atdc").write_bytes(Path("segments.atdc").read_bytes()[:-1])
-    for name in ("cut.atdc", "text.png", "missing.atdc", "."):
+    Path("empty").mkdir()
+    for name in ("cut.atdc", "text.png", "missing.atdc", "empty"):
         result = run("inspect", name)
         assert result.exit_code == FAILED and result.stdout == ""
         assert result.stderr.startswith(f"atdc: {name}: ") and result.stderr.count("\n") == 1

@@ -1,51 +1,45 @@
 """The command line: ``atdc encode``, ``decode``, ``inspect``, ``verify``, ``demo``; making weights; the evidence.
 
-Exit status: 0, all done; 1, some inputs failed, the others are done; 2, the command itself makes no sense. An error is
-one line on standard error, without traceback. What takes long to import is imported when a command needs it, so that
-``atdc --help`` and shell completion answer at once.
+Exit status: 0, all done; 1, some inputs failed, the others are done; 2, the command itself makes no sense; 130,
+interrupted. An error is one line on standard error, without traceback. What takes long to import is imported when a
+command needs it, so that ``atdc --help`` and shell completion answer at once.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
-from atdc.bitstream.container import PIXEL_LIMIT
-from atdc.bitstream.sources import FileSource
-from atdc.config import DEFAULT_MODEL, MAX_QUALITY
-from atdc.errors import ArgumentError, AtdcError, BitstreamError
+from atdc import jobs as jobs_of
+from atdc.batch import INTERRUPTED, complain, complaint, err, for_each, globally
+from atdc.batch import out as console
+from atdc.config import DEFAULT_MODEL, MAX_QUALITY, PIXEL_LIMIT
+from atdc.errors import ArgumentError, AtdcError
 from atdc.graph.search import SETTINGS, parse_setting
+from atdc.inputs import Item, apart, find_items
+from atdc.jobs import SUFFIX
 from atdc.tasks import TASK_NAMES
+from atdc.terminal import guard_output, require_output, write_data
 
 if TYPE_CHECKING:
-    from atdc.bitstream.sources import Source
-    from atdc.inspection import Inspection, Verification
-    from atdc.integer_codec import IntegerReader
-    from atdc.pipeline import Codec
+    from atdc.inspection import Inspection
 
-SUFFIX = ".atdc"
+RESUME = "The same command with --skip-existing goes on from there."
 MEASURED_MODEL = "small"
 """What tables are of: weights that anybody can make again, from rooms alone."""
-FILE_LIMIT_BYTES = 256 * 2**20
-"""A larger file is not read: no image that this package accepts needs as much."""
-
-Result = TypeVar("Result")
-_out = Console(highlight=False, soft_wrap=True)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class _Commands(TyperGroup):
@@ -54,10 +48,13 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            complain("interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
         except AtdcError as error:
             if ctx.params.get("traceback"):
                 raise
-            _complain(error)
+            complain(complaint(error))
             raise typer.Exit(2 if isinstance(error, ArgumentError) else 1) from error
 
 
@@ -161,7 +158,7 @@ PixelLimit = Annotated[
         "--pixel-limit",
         metavar="N",
         min=1,
-        help="Refuse files of larger images (height times width), before any memory is taken for them.",
+        help="Refuse larger pictures (height times width), before any memory is taken for them.",
     ),
 ]
 Quality = Annotated[
@@ -180,6 +177,27 @@ Graph = Annotated[
         help="How the task graph is chosen: " + ", ".join(SETTINGS) + ".",
     ),
 ]
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="FILE",
+        help="Files written by `atdc encode`, folders of them (with all below), patterns, or - for standard input.",
+    ),
+]
+FromFile = Annotated[
+    str | None,
+    typer.Option("--from-file", metavar="LIST", help="Inputs from a file, one a line; - for standard input."),
+]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave out inputs whose output is there: go on after a stop.")
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace outputs of other content; without it they are refused, the same bytes not."),
+]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes that share the inputs; same bytes as with 1.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
 
@@ -187,7 +205,7 @@ def _version(value: bool) -> None:
     if value:
         from atdc import __version__
 
-        _out.print(f"atdc {__version__}")
+        console.print(f"atdc {__version__}")
         raise typer.Exit
 
 
@@ -198,7 +216,9 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
     quiet: Quiet = False,
-    traceback: Annotated[bool, typer.Option("--traceback", help="On an error, show where it came from.")] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="On an error, show where it came from; inputs one by one.")
+    ] = False,
 ) -> None:
     """A codec for what machines look at: a photo in, one small file out, six answers back.
 
@@ -219,8 +239,22 @@ def root(
 @app.command(rich_help_panel="Use")
 def encode(
     ctx: typer.Context,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Pictures of any kind that Pillow reads.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A folder; or, for one image, a file ending in .atdc.")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="IMAGE", help="Pictures, folders of them (with all below), patterns, or - for standard input."
+        ),
+    ] = None,
+    *,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="A folder; for one picture, a file (a name with a suffix), or - for standard output.",
+        ),
+    ],
     quality: Quality = 4.0,
     task_quality: Annotated[
         list[str] | None,
@@ -249,6 +283,11 @@ def encode(
             "30 bytes more; single tasks can be fetched alone; damage spoils one task and what is predicted from it."
         ),
     ] = Profile.COMPACT,
+    from_file: FromFile = None,
+    skip_existing: SkipExisting = False,
+    force: Force = False,
+    jobs: Jobs = 1,
+    pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: Model = DEFAULT_MODEL,
     device: Device = "cpu",
     quiet: Quiet = False,
@@ -259,43 +298,46 @@ def encode(
 
         atdc encode photo.jpg -o photo.atdc
         atdc encode *.png -o encoded --quality 2
+        atdc encode photos -o encoded --jobs 4       # photos/sub/a.jpg → encoded/sub/a.atdc
+        atdc encode photos -o encoded --skip-existing      # go on after a stop
+        cat photo.jpg | atdc encode - -o - > photo.atdc
         atdc encode photo.jpg -o out -q 3 --task-quality depth_zbuffer=6 --task-quality rgb=0
         atdc encode photo.jpg -o out -q 3 --balanced
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
     """
-    targets = _targets(images, out)
-    single = out.suffix == SUFFIX and not out.is_dir()
-
-    from atdc.files import write_bytes_atomically
-    from atdc.images import read_image
-    from atdc.report.answer_files import make_folder
-
-    codec = _load(model, device)
-    qualities = codec.balanced(quality) if balanced else dict.fromkeys(TASK_NAMES, quality)
-    for item in task_quality or []:
-        name, _, number = item.partition("=")
-        qualities[name] = float(number)
-    make_folder(out.parent if single else out)
-
-    def work(path: Path) -> _Coded:
-        rgb = read_image(path)
-        data = codec.encode(rgb, quality=qualities, graph=graph, effort=effort.value, profile=profile.value)
-        write_bytes_atomically(targets[path], data)
-        return _Coded(len(data), rgb.shape[0] * rgb.shape[1])
-
-    def line(path: Path, coded: _Coded) -> str:
-        return f"{path} → {targets[path]}  {coded.bytes:,} bytes, {coded.bpp:.3f} bpp"
-
-    done = _for_each(ctx, ("encoding", "encoded"), images, work, line, quiet)
+    items = _items(ctx, images, from_file, _is_picture)
+    to = _destination(out, items, "picture")
+    given = dict(_task_quality(value) for value in task_quality or [])
+    make = partial(
+        jobs_of.encoder, model, device, quality, given, balanced, graph, effort.value, profile.value, pixel_limit, to,
+        _existing(skip_existing, force),
+    )  # fmt: skip
+    items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
+    done = for_each(
+        ctx, ("encoding", "encoded"), items, make,
+        quiet=quiet, jobs=jobs, resume=RESUME, console=err if to.kind == "stream" else console,
+    )  # fmt: skip
+    for report in done.reports if to.kind == "stream" else ():
+        write_data(report.value.data)
     done.finish(lambda coded: f"{sum(c.bytes for c in coded):,} bytes, {_mean_bpp(coded):.3f} bpp")
 
 
 @app.command(rich_help_panel="Use")
 def decode(
     ctx: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files written by `atdc encode`.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A folder; every file gets a folder of its own in it.")],
+    files: Files = None,
+    *,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PATH",
+            help="A folder; every file gets a folder of its own in it. For one file: a .zip, for one task an .npy or "
+            ".png, or - for standard output (.npy of one task, .zip of several).",
+        ),
+    ],
     tasks: Annotated[
         str | None,
         typer.Option(
@@ -305,6 +347,10 @@ def decode(
             help="Only these answers; all by default: " + ", ".join(TASK_NAMES) + ".",
         ),
     ] = None,
+    from_file: FromFile = None,
+    skip_existing: SkipExisting = False,
+    force: Force = False,
+    jobs: Jobs = 1,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: Annotated[
         str | None,
@@ -323,48 +369,42 @@ def decode(
     [bold]Examples[/bold]
 
         atdc decode photo.atdc -o answers      # answers/photo/depth_zbuffer.png, .npy, …
-        atdc decode encoded/*.atdc -o answers --tasks depth_zbuffer,normal
+        atdc decode encoded -o answers --tasks depth_zbuffer,normal
+        atdc decode photo.atdc -o depth.npy --tasks depth_zbuffer
+        atdc decode - -o - < photo.atdc > answers.zip
     """
-    _distinct_stems(files)
     wanted = None if tasks is None else list(dict.fromkeys(_listed(tasks)))
-
-    from atdc.integer_codec import shipped_writer
-    from atdc.report.answer_files import make_folder, write_answers
-
-    load = cache(lambda name: _load(name, device))
-    if model is not None:
-        load(model)  # weights that cannot be used are said once, not for every file
-    make_folder(out)
-
-    def work(path: Path) -> _Decoded:
-        with _open(path) as source:
-            codec = load(model or shipped_writer(source) or DEFAULT_MODEL)
-            answers = codec.decode(source, wanted, skip_damaged=True, pixel_limit=pixel_limit)
-            size = source.size()
-        if answers:
-            write_answers(out / path.stem, answers)
-        return _Decoded(list(answers), answers.failed, f"read {answers.bytes_read:,} of {size:,} bytes")
-
-    def line(path: Path, decoded: _Decoded) -> str:
-        where = f"{out / path.stem}{os.sep}  {', '.join(decoded.tasks)}" if decoded.tasks else "nothing"
-        return f"{path} → {where}; {decoded.reading}"
-
-    def problems(decoded: _Decoded) -> list[str]:
-        return [f"{task} is not decoded: {error}" for task, error in decoded.failed.items()]
-
-    done = _for_each(ctx, ("decoding", "decoded"), files, work, line, quiet, problems, "in part")
+    items = _items(ctx, files, from_file, _is_coded)
+    to = _destination(out, items, "file")
+    if to.kind == "file":
+        several = wanted is None or len(wanted) > 1
+        if to.path.suffix not in ((".zip",) if several else (".npy", ".png", ".zip")):
+            better = ".zip for several answers" if several else ".npy, .png or .zip for one answer"
+            raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
+    items = apart(items, lambda item: to.of(item, "")) if to.kind != "stream" else items
+    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, _existing(skip_existing, force))
+    done = for_each(
+        ctx, ("decoding", "decoded"), items, make,
+        quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME, console=err if to.kind == "stream" else console,
+    )  # fmt: skip
+    for report in done.reports if to.kind == "stream" else ():
+        if report.value is not None:
+            write_data(report.value)
     done.finish(lambda _: f"answers in {out}")
 
 
 @app.command(rich_help_panel="Use")
 def inspect(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file written by `atdc encode`.")],
+    files: Files = None,
+    from_file: FromFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: ModelAtHand = None,
 ) -> None:
-    """Show what is in a file: its size, the graph, and what every task cost. Works without weights, but tells less.
+    """Show what is in files: size, the graph, and what every task cost. Works without weights, but tells less.
+
+    For programs: --json prints an object for one file, and for several files or a folder a list of them, with names.
 
     [bold]Examples[/bold]
 
@@ -372,60 +412,50 @@ def inspect(
         atdc inspect photo.atdc --json | jq .graph
         atdc inspect photo.atdc --model my_weights.safetensors
     """
-    from atdc.inspection import inspect as inspect_source
-
-    integers_of = _integers_at_hand(model)
-
-    def work(path: Path) -> Inspection:
-        with _open(path) as source:
-            return inspect_source(source, integers_of(source), pixel_limit=pixel_limit)
-
-    done = _for_each(ctx, ("inspecting", "inspected"), [file], work, lambda *_: "", quiet=True)
-    for inspection in done.results:
-        if as_json:
+    items = _items(ctx, files, from_file, _is_coded)
+    make = partial(jobs_of.inspector, model, pixel_limit)
+    done = for_each(ctx, ("inspecting", "inspected"), items, make, quiet=True)
+    seen = [(item.name, report.value) for item, report in zip(done.items, done.reports, strict=True)]
+    if not as_json:
+        for number, (name, inspection) in enumerate(seen):
+            if number:
+                console.print()
+            _show(name, inspection)
+    elif _one_file(files, from_file):
+        for _, inspection in seen:
             print(inspection.to_json())
-        else:
-            _show(file, inspection)
+    else:
+        print(json.dumps([{"file": name, **json.loads(inspection.to_json())} for name, inspection in seen], indent=1))
+    require_output()
     done.finish()
 
 
 @app.command(rich_help_panel="Use")
 def verify(
     ctx: typer.Context,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files written by `atdc encode`.")],
+    files: Files = None,
+    from_file: FromFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: ModelAtHand = None,
+    jobs: Jobs = 1,
     quiet: Quiet = False,
 ) -> None:
     """Check that files are whole: header, checks and end; with the weights that wrote them, every integer, too.
 
     [bold]Examples[/bold]
 
-        atdc verify encoded/*.atdc
+        atdc verify encoded
         atdc verify photo.atdc --json | jq '.[0].problems'
     """
-    from atdc.inspection import Verification
-    from atdc.inspection import verify as verify_source
-
-    integers_of = _integers_at_hand(model)
-
-    def work(path: Path) -> tuple[Path, Verification]:
-        try:
-            with _open(path) as source:
-                return path, verify_source(source, integers_of(source), pixel_limit=pixel_limit)
-        except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
-            return path, Verification((error,))
-
-    def line(path: Path, checked: tuple[Path, Verification]) -> str:
-        count = len(checked[1].problems)
-        found = "ok" if not count else "1 problem" if count == 1 else f"{count} problems"
-        return f"{path}: {found}; {_what_was_checked(checked[1])}"
-
+    items = _items(ctx, files, from_file, _is_coded)
+    make = partial(jobs_of.verifier, model, pixel_limit)
     quiet = quiet or as_json
-    done = _for_each(ctx, ("verifying", "verified"), files, work, line, quiet, lambda it: it[1].problems, "not ok")
+    done = for_each(ctx, ("verifying", "verified"), items, make, quiet=quiet, jobs=jobs, flawed_word="not ok")
     if as_json:
-        print(json.dumps([{"file": str(path), **seen.to_json()} for path, seen in done.results], indent=1))
+        rows = zip(done.items, done.reports, strict=True)
+        print(json.dumps([{"file": item.name, **report.value} for item, report in rows], indent=1))
+        require_output()
     done.finish()
 
 
@@ -448,20 +478,36 @@ def demo(
         atdc demo
         atdc demo photo.jpg -o demo --quality 2
     """
+    from atdc.images import read_image
     from atdc.report.demo import demo_tables, run_demo
 
-    quiet = quiet or _globally(ctx, "quiet")
-    with _err.status("starting", spinner="dots") as status:
+    quiet = quiet or globally(ctx, "quiet")
+    items = _items(ctx, images, None, _is_picture) if images else []
+    pictures = []
+    for item in items:
+        try:
+            if item.refusal:
+                complain(item.refusal)
+            else:
+                read_image(item.path)
+                pictures.append(item.path)
+        except AtdcError as error:
+            complain(complaint(error, item))
+    if items and not pictures:
+        raise typer.Exit(1)
+    with err.status("starting", spinner="line") as status:
         result = run_demo(
-            images or [], out, model=model, quality=quality, graph=graph, report=status.update if not quiet else _silent
+            pictures, out, model=model, quality=quality, graph=graph, report=status.update if not quiet else _silent
         )
     if not quiet:
         for table in demo_tables(result.shown):
-            _out.print(table)
-        _out.print(
+            console.print(table)
+        console.print(
             f"Decoded by another process, from the files and the weights alone, in {result.decode_seconds:.1f} s."
         )
-        _out.print(f"The page: {result.page.resolve().as_uri()}")
+        console.print(f"The page: {result.page.resolve().as_uri()}")
+    if len(pictures) < len(items):
+        raise typer.Exit(1)
 
 
 # --- making the weights ----------------------------------------------------------------------------------------------
@@ -512,7 +558,7 @@ def data(
         _known("split", name, list(SPLITS))
     for name in names:
         materialise(folder, name, count=count, workers=workers)
-        _out.print(f"{name}: {count or SPLITS[name].count} rooms in {escape(str(folder / name))}")
+        console.print(f"{name}: {count or SPLITS[name].count} rooms in {escape(str(folder / name))}")
 
 
 @data_app.command()
@@ -548,7 +594,7 @@ def export(
     images = RoomsDataset(folder, which) if source is Exported.ROOMS else NyuV2Dataset(folder, which)
     assert layout is Layout.TASKONOMY
     export_taskonomy(images, out, f"{source.value}-{which}", which, count)
-    _out.print(f"written: {escape(str(out))}")
+    console.print(f"written: {escape(str(out))}")
 
 
 @app.command(rich_help_panel="Make the weights")
@@ -582,7 +628,7 @@ def train(
     from atdc.training.stages import train as train_by_recipe
 
     path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device, real)
-    _out.print(f"weights: {escape(str(path))}")
+    console.print(f"weights: {escape(str(path))}")
 
 
 # --- the evidence ----------------------------------------------------------------------------------------------------
@@ -617,7 +663,7 @@ def refit(
     """
     from atdc.training.stages import refit as refit_weights
 
-    _out.print(f"written: {escape(str(refit_weights(model, recipe, run, data, out)))}")
+    console.print(f"written: {escape(str(refit_weights(model, recipe, run, data, out)))}")
 
 
 @app.command(rich_help_panel="Make the weights")
@@ -642,7 +688,7 @@ def retrain(
     """
     from atdc.training.stages import retrain as retrain_weights
 
-    _out.print(f"written: {escape(str(retrain_weights(model, recipe, run, data, out, device)))}")
+    console.print(f"written: {escape(str(retrain_weights(model, recipe, run, data, out, device)))}")
 
 
 @app.command(rich_help_panel="Make the weights")
@@ -666,7 +712,7 @@ def balance(
     """
     from atdc.evaluation.balance import run_balance
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result, path = run_balance(model, data, out, name=images, count=count, quiet=quiet)
     _summary("balance", result, path, quiet)
 
@@ -699,7 +745,7 @@ def evaluate(
         _known("graph setting", name, SETTINGS)
     from atdc.evaluation.evaluate import run_evaluate
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_evaluate(
         model, data, out, split=split, count=count, extra_count=extra_count, settings=_listed(settings),
         extra_settings=_listed(extra_settings), qualities=_numbers(qualities), workers=workers, quiet=quiet,
@@ -730,7 +776,7 @@ def bench(
     """
     from atdc.evaluation.bench import run_bench
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_bench(
         model, data, out, count=count, rounds=rounds, quality=quality, threads=threads, device=device, quiet=quiet
     )
@@ -751,7 +797,7 @@ def premise(
     """Do scores predict bits? Every (image, child, parent set): score against what coding it really takes."""
     from atdc.evaluation.premise import run_premise
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_premise(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
     _summary("premise", result, out, quiet)
 
@@ -778,7 +824,7 @@ def statistics(
     """
     from atdc.evaluation.statistics import run_statistics
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_statistics(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
     if picture is not None:
         from atdc.files import write_bytes_atomically
@@ -814,7 +860,7 @@ def entropy_cost(
     """
     from atdc.evaluation.entropy_cost import run_entropy_cost
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_entropy_cost(
         recipe, run, data, out, count=count, qualities=tuple(_numbers(qualities)), rounds=rounds, steps=steps,
         quiet=quiet,
@@ -847,7 +893,7 @@ def ablation(
     """
     from atdc.evaluation.ablation import run_ablation
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     _summary("ablation", run_ablation(model, recipe, run, data, out, epochs=epochs, count=count), out, quiet)
 
 
@@ -888,7 +934,7 @@ def compare(
     from atdc.report.comparison import render_comparison
     from atdc.report.page import thumbnail_uri
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_compare(
         recipe, out, data=data, run=run, only=only or (), quick=quick, workers=workers, draw=thumbnail_uri, quiet=quiet
     )
@@ -921,7 +967,7 @@ def tune_encoders(
     """
     from atdc.evaluation.joint_tuning import run_joint_tuning
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_joint_tuning(model, recipe, run, data, out, steps=steps, count=count, quiet=quiet)
     _summary("versus", result, out, quiet)
 
@@ -947,7 +993,7 @@ def versus(
     """
     from atdc.evaluation.versus import run_versus
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_versus(
         models, data, out, name=images, split=split, count=count, qualities=_numbers(qualities), quiet=quiet
     )
@@ -973,7 +1019,7 @@ def affinity(
     """Which tasks help each other when they share a network: what the TAMC-style codec groups by."""
     from atdc.evaluation.affinity import run_affinity
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     _summary("affinity", run_affinity(model, recipe, run, data, out, steps=steps, batch=batch), out, quiet)
 
 
@@ -991,7 +1037,7 @@ def sweep(
     """The paper's search for several K (most parents) and τ (least gain): what each costs in real bytes."""
     from atdc.evaluation.sweep import run_sweep
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_sweep(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
     _summary("sweep", result, out, quiet)
 
@@ -1015,7 +1061,7 @@ def entropy_models(
     """What graphs per image earn with a factorised, a hyper-latent and a context entropy model, by measured costs."""
     from atdc.evaluation.entropy_models import run_entropy_models
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_entropy_models(
         recipe, run, data, out, steps=steps, count=count, qualities=_numbers(qualities), quiet=quiet
     )
@@ -1048,7 +1094,7 @@ def add_task(
     """
     from atdc.evaluation.added_task import run_added_task
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_added_task(
         model, recipe, run, data, out, steps=steps, count=count, qualities=_numbers(qualities), quiet=quiet
     )
@@ -1064,7 +1110,7 @@ def scaling(
     """Search and scoring for 8 to 64 tasks, on made-up scores with a known structure: time, and the saving kept."""
     from atdc.evaluation.scaling import run_scaling
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     _summary("scaling", run_scaling(out, quiet=quiet), out, quiet)
 
 
@@ -1090,7 +1136,7 @@ def fuzz(
     """
     from atdc.evaluation.fuzz import run_fuzz
 
-    quiet, out = quiet or _globally(ctx, "quiet"), out or Path(f"results/fuzz_{Path(model).stem}.json")
+    quiet, out = quiet or globally(ctx, "quiet"), out or Path(f"results/fuzz_{Path(model).stem}.json")
     result = run_fuzz(model, out, count=count, seed=seed, quiet=quiet)
     _summary("fuzz", result, out, quiet)
     if result["outcomes"]["failed"]:
@@ -1123,7 +1169,7 @@ def selfcheck(
     """
     from atdc.evaluation.selfcheck import run_selfcheck
 
-    quiet = quiet or _globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     result = run_selfcheck(
         model, out, images=images, configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols,
         python=python, quiet=quiet,
@@ -1136,116 +1182,73 @@ def selfcheck(
 # --- plumbing --------------------------------------------------------------------------------------------------------
 
 
-class _Coded:
-    """Length of one file and the pixels it stands for."""
-
-    def __init__(self, size_bytes: int, pixels: int) -> None:
-        self.bytes, self.bpp = size_bytes, 8 * size_bytes / pixels
-        self.pixels = pixels
-
-
-def _mean_bpp(coded: Sequence[_Coded]) -> float:
+def _mean_bpp(coded: Sequence[jobs_of.Coded]) -> float:
     return 8 * sum(item.bytes for item in coded) / max(1, sum(item.pixels for item in coded))
 
 
-class _Decoded:
-    """What of a file was decoded, what was not, and how much of it was read for that."""
-
-    def __init__(self, tasks: list[str], failed: Mapping[str, BitstreamError], reading: str) -> None:
-        self.tasks, self.failed, self.reading = tasks, failed, reading
-
-
-class _Done:
-    """What became of many inputs: results, some of them with problems; or nothing, where the work failed."""
-
-    def __init__(self, results: list[Any], flawed: int, failed: int, heading: str) -> None:
-        self.results, self.flawed, self.failed, self.heading = results, flawed, failed, heading
-
-    def finish(self, summary: Callable[[list[Any]], str] | None = None) -> None:
-        """Print the summary of many inputs, and leave with status 1 if anything is wrong with one."""
-        if self.heading:
-            what = f": {summary(self.results)}" if self.results and summary else ""
-            _out.print(f"{self.heading}{what}")
-        if self.failed or self.flawed:
-            raise typer.Exit(1)
+def _items(
+    ctx: typer.Context, names: Sequence[Path] | None, from_file: str | None, wanted: Callable[[Path], bool]
+) -> list[Item]:
+    """The inputs that are named; copies of what comes through pipes live as long as the command."""
+    if not names and from_file is None:
+        raise typer.BadParameter("no input is named; name files or folders, - for standard input, or use --from-file.")
+    temporary = ctx.with_resource(TemporaryDirectory(prefix="atdc-"))
+    return find_items([str(name) for name in names or ()], from_file, wanted, Path(temporary))
 
 
-def _for_each(
-    ctx: typer.Context,
-    verbs: tuple[str, str],
-    paths: Sequence[Path],
-    work: Callable[[Path], Result],
-    line: Callable[[Path, Result], str],
-    quiet: bool,
-    problems: Callable[[Result], Iterable[Exception | str]] = lambda _: (),
-    flawed_word: str = "",
-) -> _Done:
-    """Work on every input; one that fails gets a line and does not stop the others.
-
-    Args:
-        ctx: of the command.
-        verbs: what happens, and what has happened, to an input.
-        paths: the inputs.
-        work: what to do with one.
-        line: what to say of one that is done.
-        quiet: say nothing but errors.
-        problems: what is wrong with a result; a line each.
-        flawed_word: what an input is called whose result has problems.
-    """
-    quiet = quiet or _globally(ctx, "quiet")
-    start, results, flawed, failed = time.perf_counter(), [], 0, 0
-    progress = Progress(
-        TextColumn(verbs[0]), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=_err, transient=True, disable=quiet or len(paths) < 2 or not _err.is_terminal,
-    )  # fmt: skip
-    with progress:
-        step = progress.add_task(verbs[0], total=len(paths))
-        for path in paths:
-            try:
-                result = work(path)
-                results.append(result)
-                if not quiet:
-                    _out.print(escape(line(path, result)))
-                wrong = list(problems(result))
-                flawed += bool(wrong)
-                for problem in wrong:
-                    _complain(problem, path)
-            except Exception as error:
-                if _globally(ctx, "traceback"):
-                    raise
-                failed += 1
-                _complain(error, path)
-            progress.advance(step)
-    heading = ""
-    if not quiet and len(paths) > 1:
-        heading = f"{verbs[1]} {len(results) - flawed} of {len(paths)} files"
-        heading += f", {flawed} {flawed_word}" if flawed else ""
-        heading += f", {failed} failed" if failed else ""
-        heading += f" in {time.perf_counter() - start:.1f} s"
-    return _Done(results, flawed, failed, heading)
+def _one_file(names: Sequence[Path] | None, from_file: str | None) -> bool:
+    """Whether a single file is named by its path, so that a program expects one answer instead of a list."""
+    return (
+        from_file is None
+        and len(names or ()) == 1
+        and not any(name.is_dir() or (glob.has_magic(str(name)) and not name.exists()) for name in names or ())
+    )
 
 
-def _complain(error: Exception | str, path: Path | None = None) -> None:
-    """One line on standard error."""
-    text = " ".join(str(_with_option(error)).split())
-    if isinstance(error, MemoryError) or "allocate memory" in text:  # torch says it with a RuntimeError
-        text = "found too little memory; expected about 45 bytes a pixel. Make the picture smaller."
-    elif not isinstance(error, (AtdcError, str)):
-        text = f"{type(error).__name__}: {text} (a defect of atdc; `atdc --traceback …` shows where)"
-    if path is not None and str(path) not in text:
-        text = f"{path}: {text}"
-    _err.print(f"[bold red]atdc:[/bold red] {escape(text)}")
+def _is_coded(path: Path) -> bool:
+    return path.suffix == SUFFIX and not path.name.startswith(".")
 
 
-def _with_option(error: Exception | str) -> Exception | str:
-    """An error over an image's size with the option that helps; any other as it is."""
-    if isinstance(error, BitstreamError) and error.where == "height and width" and error.expected.endswith("pixels"):
-        return type(error)(error.where, error.found, error.expected, "If that size is meant, raise --pixel-limit.")
-    return error
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _picture_suffixes() and not path.name.startswith(".")
 
 
-def _globally(ctx: typer.Context, option: str) -> bool:
-    return bool((ctx.obj or {}).get(option, False))
+@cache
+def _picture_suffixes() -> frozenset[str]:
+    """Of what Pillow opens, and of kinds that cameras write and Pillow opens with an extra."""
+    from PIL import Image
+
+    documents = {"EPS", "MPEG", "BUFR", "GRIB", "HDF5", "WMF"}
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN.keys() - documents}
+    return frozenset(known | {".heic", ".heif", ".avif"})
+
+
+def _destination(out: str, items: Sequence[Item], kind: str) -> jobs_of.Destination:
+    """Standard output for ``-``, a file for what looks like one, otherwise a folder."""
+    path = Path(out)
+    if out in ("-", "/dev/stdout"):
+        where = jobs_of.Destination("stream", path)
+        if len(items) == 1 and getattr(sys.stdout, "isatty", bool)():
+            raise typer.BadParameter("standard output is a terminal; send it to a file or a program.")
+    elif path.suffix and not out.endswith(("/", os.sep)) and not path.is_dir():
+        where = jobs_of.Destination("file", path)
+    else:
+        return jobs_of.Destination("folder", path)
+    if len(items) != 1:
+        folder = f": {out}/" if where.kind == "file" else ""
+        raise typer.BadParameter(f"{out} is one file, but there are {len(items)} {kind}s; name a folder{folder}")
+    return where
+
+
+def _existing(skip: bool, force: bool) -> jobs_of.Existing:
+    if skip and force:
+        raise typer.BadParameter("--skip-existing and --force exclude each other.")
+    return jobs_of.Existing.SKIP if skip else jobs_of.Existing.REPLACE if force else jobs_of.Existing.REFUSE
+
+
+def _task_quality(value: str) -> tuple[str, float]:
+    name, _, number = value.partition("=")
+    return name, float(number)
 
 
 def _silent(step: str) -> None:
@@ -1267,67 +1270,16 @@ def _summary(command: str, result: Mapping[str, Any], out: Path, quiet: bool) ->
 
     if not quiet:
         for table in SUMMARIES[command](result):
-            _out.print(table)
-        _out.print(f"written: {escape(str(out))}")
+            console.print(table)
+        console.print(f"written: {escape(str(out))}")
 
 
-def _load(model: str, device: str) -> Codec:
-    from atdc.pipeline import load
-
-    return load(model).to(device)
-
-
-def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | None]:
-    """What reads a file's integers: the weights of that name; without a name, the shipped ones that wrote it."""
-    from atdc.integer_codec import open_weights, shipped_writer
-
-    reader = cache(lambda name: open_weights(name).integers())
-    if model is not None:
-        reader(model)  # weights that cannot be used are said at once
-
-    def of(source: Source) -> IntegerReader | None:
-        name = model or shipped_writer(source)
-        return None if name is None else reader(name)
-
-    return of
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[FileSource]:
-    """A file to be read by range."""
-    with FileSource(path) as source:
-        if source.size() > FILE_LIMIT_BYTES:
-            limit = f"at most {FILE_LIMIT_BYTES:,} bytes"
-            raise ArgumentError(str(path), f"{source.size():,} bytes", limit, "Check the path.")
-        yield source
-
-
-def _targets(images: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Which file each image goes to; a usage error if two would go to one."""
-    if out.suffix == SUFFIX and not out.is_dir():
-        if len(images) > 1:
-            raise typer.BadParameter(f"{out} is one file, but there are {len(images)} images; name a folder.")
-        return {images[0]: out}
-    _distinct_stems(images)
-    return {path: out / f"{path.stem}{SUFFIX}" for path in images}
-
-
-def _distinct_stems(paths: Sequence[Path]) -> None:
-    seen: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in seen:
-            raise typer.BadParameter(
-                f"{seen[path.stem]} and {path} would be written to the same name, {path.stem}; use separate calls."
-            )
-        seen[path.stem] = path
-
-
-def _show(file: Path, seen: Inspection) -> None:
+def _show(name: str, seen: Inspection) -> None:
     from atdc.report.summaries import plain_table
 
     unit, rate = ("pixels", "bpp") if seen.kind == "image" else ("feature positions", "bits per position")
-    _out.print(
-        f"[bold]{escape(str(file))}[/bold]: {seen.bytes:,} bytes for {seen.width}×{seen.height} {unit}, "
+    console.print(
+        f"[bold]{escape(name)}[/bold]: {seen.bytes:,} bytes for {seen.width}×{seen.height} {unit}, "
         f"{seen.bpp:.3f} {rate}"
     )
     known = [key for key in ("bytes", "ideal_bits") if all(key in row for row in seen.tasks.values())]
@@ -1342,25 +1294,16 @@ def _show(file: Path, seen: Inspection) -> None:
         cells = [name] if seen.graph is None else [name, ", ".join(seen.graph[name]) or "–"]
         cells += [f"{seen.quality[name]:g}", *(f"{row[key]:,.0f}" for key in known)]
         table.add_row(*cells, *([f"{row[known[0]] / (total or 1):.0%}"] if known else []))
-    _out.print(table)
+    console.print(table)
     if seen.graph is None:
-        _out.print(f"graph: number {seen.graph_number} of the list kept with weights {seen.fingerprint}")
+        console.print(f"graph: number {seen.graph_number} of the list kept with weights {seen.fingerprint}")
     ideal = "" if seen.ideal_bits is None else f"ideal {seen.ideal_bits / 8:,.1f} bytes; "
-    _out.print(
+    console.print(
         f"header and checks {seen.framing_bytes} bytes; {ideal}format {seen.version}, profile {seen.profile}, "
         f"weights {seen.fingerprint}"
     )
     if seen.ideal_bits is None:
-        _out.print(f"For task names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
-
-
-def _what_was_checked(seen: Verification) -> str:
-    if seen.decoded:
-        return f"checked: header, checks, and all integers with the weights {seen.fingerprint}"
-    if seen.fingerprint is None:
-        return "nothing can be read beyond that"
-    more = f"; for the integers, name the weights {seen.fingerprint} with --model" if seen.ok else ""
-    return f"checked: header and checks{more}"
+        console.print(f"For task names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
 
 
 def main() -> None:
@@ -1370,6 +1313,7 @@ def main() -> None:
     spinning made coding a small picture take a hundred times as long. It must be said before torch is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    guard_output()
     app()
 
 

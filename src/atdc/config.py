@@ -20,6 +20,11 @@ QUALITY_STEPS_PER_UNIT = 8
 """Quality travels as an integer in steps of 1/8."""
 MAX_QUALITY = 7
 """Qualities run from 0 (fewest bytes) to 7 (best answers)."""
+PIXEL_LIMIT = 1 << 26
+"""The largest picture, height times width, that is encoded or decoded unless told otherwise: 8192 x 8192 pixels.
+
+Encoding takes about 45 bytes a pixel, here 3 GB.
+"""
 
 
 @dataclass(frozen=True, slots=True)

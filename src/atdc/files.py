@@ -66,6 +66,40 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         raise OutputError(str(path), _reason(error), "a place to write to", cure) from error
 
 
+def write_bytes_unless_others(path: str | os.PathLike[str], data: bytes, *, replace: bool = False) -> None:
+    """Writes a file as :func:`write_bytes_atomically`, but never in place of other bytes, unless told to.
+
+    Where the same bytes are there already, nothing is done: a command that is repeated succeeds.
+
+    Args:
+        path: where to.
+        data: all of its bytes.
+        replace: other bytes may be lost.
+
+    Raises:
+        OutputError: a file of other content is there, or writing fails.
+    """
+    if not replace:
+        refuse_others(path, data)
+    write_bytes_atomically(path, data)
+
+
+def refuse_others(path: str | os.PathLike[str], data: bytes) -> None:
+    """Raises if writing these bytes would lose others.
+
+    Raises:
+        OutputError: a file of other content is there.
+    """
+    target = Path(path)
+    try:
+        lost = target.is_file() and (target.stat().st_size != len(data) or target.read_bytes() != data)
+    except (OSError, ValueError):  # it cannot be read, so it cannot be told apart from what is to be written
+        lost = True
+    if lost:
+        cure = "Add --force to replace it, or choose another name with -o."
+        raise OutputError(str(path), "a file of other content", "none, or the same", cure)
+
+
 def read_bytes(path: str | os.PathLike[str], limit: int, *, error_class: type[AtdcError] = ArgumentError) -> bytes:
     """A whole file, if it is no larger than the reader is ready to hold.
 

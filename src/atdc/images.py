@@ -25,10 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ArgumentError, ImageError
-
-PIXEL_LIMIT = 64_000_000
-"""Largest number of pixels accepted: the largest phone photos. Encoding takes about 45 bytes a pixel, here 3 GB."""
 
 _READABLE = "an image that Pillow reads (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, …)"
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})

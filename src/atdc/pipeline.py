@@ -18,10 +18,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from atdc.balance import Balance
-from atdc.bitstream.container import PIXEL_LIMIT
 from atdc.bitstream.sources import Source
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile
-from atdc.config import DEFAULT_MODEL, model_config
+from atdc.config import DEFAULT_MODEL, PIXEL_LIMIT, model_config
 from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
 from atdc.files import write_bytes_atomically
 from atdc.graph.search import candidate_sets
@@ -108,6 +107,8 @@ class Codec:
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
         profile: Profile = "compact",
+        *,
+        pixel_limit: int = PIXEL_LIMIT,
     ) -> bytes:
         """Codes an image's task features into one file.
 
@@ -118,6 +119,7 @@ class Codec:
             effort: ``high`` codes several graphs and keeps the best.
             profile: ``compact`` takes the fewest bytes; of ``segments`` a reader can fetch single tasks, and damage
                 to one leaves the others whole.
+            pixel_limit: refuse larger pictures; reading the file takes a limit as high.
 
         Returns:
             The file's bytes. They hold everything a decoder needs but the weights.
@@ -126,7 +128,7 @@ class Codec:
             ImageError: the picture cannot be read.
             ArgumentError: an unknown task or setting, a quality out of range.
         """
-        pixels = _bytes_tensor(image)
+        pixels = _bytes_tensor(image, pixel_limit)
         graphs = graph if isinstance(graph, str) else [graph]
         size = (pixels.shape[2], pixels.shape[3])
         encoded = self.feature_codec.encode_batch(
@@ -334,14 +336,14 @@ def _assemble(file: WeightsFile, tensors: dict[str, Tensor]) -> Codec:
     return Codec(networks, feature_codec, file.header["card"], file.path)
 
 
-def _bytes_tensor(image: ImageLike) -> Tensor:
+def _bytes_tensor(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> Tensor:
     """A picture as (1, 3, H, W), bytes.
 
     Raises:
         ImageError: no readable picture, or one that is too large.
         ArgumentError: an array that is not (H, W, 3) of uint8.
     """
-    return torch.from_numpy(np.array(as_rgb(image))).permute(2, 0, 1)[None]
+    return torch.from_numpy(np.array(as_rgb(image, pixel_limit))).permute(2, 0, 1)[None]
 
 
 def presented(task: str, output: Tensor) -> NDArray[Any]:

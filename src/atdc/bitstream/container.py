@@ -30,14 +30,12 @@ from atdc.bitstream.layout import (
     write_fields,
 )
 from atdc.bitstream.sources import BytesSource, CountedSource, Source
+from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ArgumentError, BitstreamError, CorruptFileError, TruncatedFileError, WrongModelError
 from atdc.graph.task_graph import TaskGraph
 
-PIXEL_LIMIT = 1 << 26
-"""The largest image a reader takes by default: 8192 x 8192 pixels."""
-
 POSITION_LIMIT = 1 << 18
-"""The largest feature grid a reader takes by default: that image's at stride 16."""
+"""The largest feature grid a reader takes by default: that of an image of ``PIXEL_LIMIT`` pixels at stride 16."""
 
 CHECK_BYTES = 2
 """Of a payload check or a symbol check: CRC-16."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atdc.errors import DataError, OutputError
-from atdc.files import write_bytes_atomically
+from atdc.errors import ArgumentError, DataError, OutputError
+from atdc.files import refuse_others, write_bytes_atomically
 from atdc.report.pictures import picture_of
 
 
@@ -28,27 +29,58 @@ def make_folder(folder: Path) -> None:
         raise OutputError(str(folder), found.lower(), "a folder to write to", "Choose another one with -o.") from error
 
 
-def write_answers(folder: Path, answers: Mapping[str, NDArray[np.generic]]) -> list[Path]:
+def answer_names(tasks: Iterable[str]) -> list[str]:
+    """The names of the files that :func:`write_answers` writes.
+
+    >>> answer_names(["rgb"])
+    ['rgb.png', 'rgb.npy']
+    """
+    return [f"{task}{suffix}" for task in tasks for suffix in (".png", ".npy")]
+
+
+def answers_as_bytes(answers: Mapping[str, NDArray[np.generic]], suffix: str) -> bytes:
+    """Answers as one file: a ``.png`` or ``.npy`` of one, or a ``.zip`` of all files, which ``np.load`` opens, too.
+
+    Raises:
+        ArgumentError: another suffix, or more than one answer for a file of one.
+
+    >>> answers_as_bytes({"depth_zbuffer": np.ones((2, 2), np.float32)}, ".npy")[:6]
+    b'\\x93NUMPY'
+    """
+    if suffix != ".zip" and (len(answers) != 1 or suffix not in _WRITERS):
+        raise ArgumentError(f"*{suffix}", f"{len(answers)} answers", "one in .npy or .png, or any number in .zip")
+    if suffix != ".zip":
+        ((task, answer),) = answers.items()
+        return _WRITERS[suffix](task, answer)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in _files_of(answers).items():
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)  # no date: same answers, same bytes
+    return buffer.getvalue()
+
+
+def write_answers(folder: Path, answers: Mapping[str, NDArray[np.generic]], *, replace: bool = True) -> list[Path]:
     """Write ``<task>.png`` (see :mod:`atdc.report.pictures`) and ``<task>.npy`` (the numbers themselves).
 
     Args:
         folder: made if it is not there; files in it with these names are replaced.
         answers: as :meth:`atdc.Codec.decode` returns them.
+        replace: files of other content with these names may be lost; otherwise nothing is written where there is one.
 
     Returns:
         The files written.
 
     Raises:
-        OutputError: a file cannot be written; none is left half written.
+        OutputError: a file cannot be written, or may not be replaced; none is left half written.
     """
     make_folder(folder)
-    written = []
-    for task, answer in answers.items():
-        for suffix, data in ((".png", _png(picture_of(task, answer))), (".npy", _npy(answer))):
-            path = folder / f"{task}{suffix}"
-            write_bytes_atomically(path, data)
-            written.append(path)
-    return written
+    files = {folder / name: data for name, data in _files_of(answers).items()}
+    if not replace:
+        for path, data in files.items():
+            refuse_others(path, data)
+    for path, data in files.items():
+        write_bytes_atomically(path, data)
+    return list(files)
 
 
 def read_answers(folder: Path, tasks: Iterable[str]) -> dict[str, NDArray[np.generic]]:
@@ -67,13 +99,20 @@ def read_answers(folder: Path, tasks: Iterable[str]) -> dict[str, NDArray[np.gen
     return answers
 
 
-def _png(picture: NDArray[np.uint8]) -> bytes:
+def _png(task: str, answer: NDArray[np.generic]) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(picture_of(task, answer)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _npy(answer: NDArray[np.generic]) -> bytes:
+def _npy(task: str, answer: NDArray[np.generic]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, answer, allow_pickle=False)
     return buffer.getvalue()
+
+
+_WRITERS = {".png": _png, ".npy": _npy}
+
+
+def _files_of(answers: Mapping[str, NDArray[np.generic]]) -> dict[str, bytes]:
+    return {f"{task}{suffix}": make(task, answers[task]) for task in answers for suffix, make in _WRITERS.items()}

@@ -180,7 +180,7 @@ def _decode_elsewhere(files: Sequence[Path], out: Path, model: str) -> None:
         for file in files:
             shutil.copy(file, empty)
         command = [sys.executable, "-m", "atdc.cli", "decode", *(file.name for file in files)]
-        command += ["-o", str(out.resolve()), "--model", model, "--quiet"]
+        command += ["-o", str(out.resolve()), "--model", model, "--quiet", "--force"]
         done = subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise AtdcError("the decoding process", f"exit status {done.returncode}", "0", done.stderr.strip()[-2000:])

@@ -1,0 +1,205 @@
+"""From what is named on a command line to the files that are meant, each with a place of its own for its output.
+
+A file is kept by its name, a file in a named folder by its path below that folder, a match of a pattern by its path
+below the part without wildcards, and a line of a list by its path as written (as ``tar`` does: without a leading ``/``
+or ``..``). So equal stems of different folders stay apart; those that still meet are refused, all but the first.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from atdc.errors import ArgumentError, OutputError
+from atdc.files import read_bytes
+
+STANDARD_INPUT = "-"
+STREAM_LIMIT_BYTES = 256 * 2**20
+"""The most bytes taken from a pipe, for want of a file's size: no picture that this package accepts needs as much."""
+_LIST_LIMIT_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input.
+
+    Attributes:
+        name: what messages call it: the path as given, or ``-``.
+        path: the regular file with its bytes; for a pipe, a temporary copy.
+        place: where its output belongs below the output folder, without a suffix.
+        refusal: why nothing is done with it; empty if something is.
+    """
+
+    name: str
+    path: Path
+    place: Path
+    refusal: str = ""
+
+
+def find_items(names: Sequence[str], listed: str | None, wanted: Callable[[Path], bool], temporary: Path) -> list[Item]:
+    """All inputs, in the order given; folders' contents sorted.
+
+    Args:
+        names: files, folders, patterns (``*``, ``?``, ``[…]``, ``**``) that the shell has left, or ``-``.
+        listed: a file of one such name a line, or ``-``; None for none.
+        wanted: of a folder's files, those that are meant.
+        temporary: a folder for copies of what comes through pipes.
+
+    Raises:
+        ArgumentError: the list cannot be read, or standard input is asked for twice.
+    """
+    asked = [*names, *([] if listed is None else [listed])]
+    _once(asked)
+    lines = [] if listed is None else _lines(listed)
+    _once([*asked, *lines])
+    found = [item for name in names for item in _expanded(name, None, wanted)]
+    found += [item for line in lines for item in _expanded(line, _relative(Path(line)), wanted)]
+    distinct = dict.fromkeys(found)
+    return [_with_regular_file(item, temporary, number) for number, item in enumerate(distinct)]
+
+
+def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
+    """The items, those refused whose output would be an earlier one's, or would replace the input itself."""
+    owners: dict[str, str] = {}
+    result = []
+    for item in items:
+        if not item.refusal:
+            path = target(item)
+            owner = owners.setdefault(os.path.normcase(os.path.abspath(path)), item.name)
+            found, expected, cure = "", "", ""
+            if owner != item.name:
+                found, expected = f"{path}, the output of {owner}", "an output of its own"
+                cure = "Name their common folder instead, or use another call and folder."
+            elif path.exists() and item.path.exists() and os.path.samefile(path, item.path):
+                found, expected = "the input itself as its output", "another file"
+                cure = "Choose another name with -o."
+            if found:
+                item = replace(item, refusal=_refusal(item.name, found, expected, cure))
+        result.append(item)
+    return result
+
+
+def _once(names: Sequence[str]) -> None:
+    if sum(name in (STANDARD_INPUT, "/dev/stdin") for name in names) > 1:
+        raise ArgumentError("standard input", "named twice", "one use of it", "Name the other input as a file.")
+
+
+def _standard_input() -> BinaryIO:
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:  # closed before this program began
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return cast(BinaryIO, stream)
+
+
+def _lines(listed: str) -> list[str]:
+    try:
+        data = _standard_input().read() if listed == STANDARD_INPUT else read_bytes(listed, _LIST_LIMIT_BYTES)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ArgumentError("standard input", reason, "a list of inputs", "Name a file with --from-file.") from error
+    text = data.decode("utf-8-sig", "surrogateescape")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> Iterator[Item]:
+    """The items that a name means, kept below ``base``; None: below nothing, a file by its name."""
+    path = Path(name)
+    if name in (STANDARD_INPUT, "/dev/stdin"):
+        yield Item(name, path, Path("stdin"))
+    elif path.is_dir():
+        yield from _in_folder(path, base or Path(), wanted)
+    elif not os.path.lexists(path) and glob.has_magic(name):
+        fixed = _before_wildcards(path)
+        matches = sorted(match for match in glob.glob(name, recursive=True) if not os.path.isdir(match))
+        for match in map(Path, matches):
+            yield Item(str(match), match, _stem(_relative(match) if base else match.relative_to(fixed)))
+        if not matches:
+            yield Item(name, path, path, _refusal(name, "no file of this pattern", "some", "Check the path."))
+    else:
+        yield Item(name, path, _stem(base or Path(path.name)))
+
+
+def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iterator[Item]:
+    unreadable: list[OSError] = []
+    empty = True
+    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders.sort()
+        for path in (Path(parent, name) for name in sorted(files)):
+            if wanted(path) and not _is_pipe(path):  # one that nobody writes to would be waited for
+                empty = False
+                yield Item(str(path), path, _stem(base / path.relative_to(folder)))
+    for error in unreadable:
+        reason = (error.strerror or str(error)).lower()
+        where = str(error.filename)
+        yield Item(
+            where, Path(where), Path(where), _refusal(where, reason, "a folder to read", "Check its permissions.")
+        )
+    if empty and not unreadable:
+        refusal = _refusal(str(folder), "a folder without such files", "some in it", "Name files by their paths.")
+        yield Item(str(folder), folder, folder, refusal)
+
+
+def _before_wildcards(path: Path) -> Path:
+    fixed = Path(path.anchor)
+    for part in path.parts[len(fixed.parts) : -1]:
+        if glob.has_magic(part):
+            break
+        fixed /= part
+    return fixed
+
+
+def _relative(path: Path) -> Path:
+    """As written, without a root and without ways up."""
+    parts = Path(os.path.normpath(path)).relative_to(Path(os.path.normpath(path)).anchor).parts
+    return Path(*(part for part in parts if part != os.pardir))
+
+
+def _stem(path: Path) -> Path:
+    return path.parent / path.stem
+
+
+def _with_regular_file(item: Item, temporary: Path, number: int) -> Item:
+    """The item; where it is a pipe, with its bytes in a temporary file, which can be read from any place."""
+    if item.refusal:
+        return item
+    try:
+        if item.name == STANDARD_INPUT:
+            return _copied(item, _standard_input(), temporary / str(number))
+        if item.name != "/dev/stdin" and not _is_pipe(item.path):
+            return item
+        with open(item.path, "rb") as stream:
+            return _copied(item, stream, temporary / str(number))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return replace(item, refusal=_refusal(item.name, reason, "bytes to read", "Check the path."))
+
+
+def _is_pipe(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever reads it says what is wrong
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _copied(item: Item, stream: BinaryIO, copy: Path) -> Item:
+    with open(copy, "wb") as file:
+        left = STREAM_LIMIT_BYTES + 1
+        while left and (part := stream.read(min(left, 2**20))):
+            file.write(part)
+            left -= len(part)
+    if not left:
+        limit = f"at most {STREAM_LIMIT_BYTES:,} bytes"
+        return replace(item, refusal=_refusal(item.name, "more bytes than that", limit, "Check where they come from."))
+    return replace(item, path=copy)
+
+
+def _refusal(where: str, found: str, expected: str, cure: str) -> str:
+    return str(OutputError(where, found, expected, cure))

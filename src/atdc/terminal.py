@@ -1,0 +1,115 @@
+"""Standard output and standard error that cannot fail a job: what cannot be shown is spelled out, what cannot be
+written is remembered instead of raised.
+
+A line about a finished file is worth less than the file: a terminal of few characters, a full disk behind ``>`` or a
+reader that has gone must not end the work. Where the output *is* the work, as with ``--json`` or ``-o -``, the command
+asks at its end (:func:`require_output`, :func:`write_data`).
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import sys
+from io import BufferedIOBase, RawIOBase
+from typing import TYPE_CHECKING, TextIO
+
+from atdc.errors import OutputError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+_SPELLED_OUT = {"→": "->", "×": "x", "–": "-", "−": "-", "…": "...", "“": '"', "”": '"', "’": "'"}
+_HANDLER = "atdc.spelled_out"
+
+
+class LenientOutput(io.RawIOBase):
+    """Bytes to a stream; after its first failure, to nowhere.
+
+    Attributes:
+        failure: why writing failed; None as long as it has not.
+    """
+
+    def __init__(self, raw: RawIOBase | BufferedIOBase) -> None:
+        self._raw = raw
+        self.failure: OSError | None = None
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Buffer, /) -> int | None:
+        """How many bytes were taken: all, where they go nowhere."""
+        if self.failure is None:
+            try:
+                return self._raw.write(data)
+            except OSError as error:
+                self.failure = error
+        return memoryview(data).nbytes
+
+    def fileno(self) -> int:
+        """Of the stream."""
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self._raw.isatty()
+
+
+def guard_output() -> None:
+    """Makes ``sys.stdout`` and ``sys.stderr`` lenient, for the rest of the process."""
+    codecs.register_error(_HANDLER, _spelled_out)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            raw: RawIOBase | BufferedIOBase = getattr(stream.buffer, "raw", None) or stream.buffer
+            binary: io.BufferedWriter = io.BufferedWriter(LenientOutput(raw))
+            lenient = io.TextIOWrapper(
+                binary, stream.encoding, _HANDLER, line_buffering=stream.line_buffering or name == "stderr"
+            )
+            setattr(sys, name, lenient)
+
+
+def require_output(*, to_the_end: bool = False) -> None:
+    """Raises if standard output has not taken what was printed.
+
+    Args:
+        to_the_end: a reader that has gone (``| head``) is a failure, too; otherwise it has had what it wanted.
+
+    Raises:
+        OutputError: with the operating system's reason.
+    """
+    stream = _standard_output()
+    stream.flush()
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    failure = raw.failure if isinstance(raw, LenientOutput) else None
+    if failure is not None and (to_the_end or failure.errno not in (errno.EPIPE, errno.EINVAL)):
+        reason = (failure.strerror or str(failure)).lower()
+        raise OutputError("standard output", reason, "a place to write to", "Name a file with -o, or free some space.")
+
+
+def write_data(data: bytes) -> None:
+    """Bytes to standard output, all of them.
+
+    Raises:
+        OutputError: it takes no bytes, or not all of them.
+    """
+    stream = _standard_output()
+    stream.flush()
+    stream.buffer.write(data)
+    require_output(to_the_end=True)
+
+
+def _standard_output() -> TextIO:
+    stream: TextIO | None = sys.stdout
+    if stream is None:
+        raise OutputError("standard output", "a closed one", "a place to write to", "Send it to a file or a program.")
+    return stream
+
+
+def _spelled_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_SPELLED_OUT.get(c) or c.encode("ascii", "backslashreplace").decode() for c in text), error.end
