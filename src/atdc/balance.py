@@ -45,10 +45,8 @@ class Balance:
         Raises:
             ArgumentError: not from 0 to 7.
         """
-        if not 0 <= quality <= MAX_QUALITY:
-            raise ArgumentError("quality", f"{quality:g}", f"a number from 0 to {MAX_QUALITY}", "try quality 4")
-        rows = np.array(self.qualities)
-        exact = [float(np.interp(quality, _LEVELS, rows[:, task])) for task in range(rows.shape[1])]
+        rows, level = np.array(self.qualities), quality_of(quality)
+        exact = [float(np.interp(level, _LEVELS, rows[:, task])) for task in range(rows.shape[1])]
         return [round(value * QUALITY_STEPS_PER_UNIT) / QUALITY_STEPS_PER_UNIT for value in exact]
 
     @classmethod

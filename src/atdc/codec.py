@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
+from atdc.bitstream.layout import PROFILES
 from atdc.bitstream.ports import CountingPort, WritingPort
-from atdc.bitstream.sources import Source
+from atdc.bitstream.sources import FileLike, opened
 from atdc.coding.entropy_coder import EntropyCoder
 from atdc.coding.latents import IntegerPort, KnownPort
 from atdc.coding.walk import code_task, walk
-from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig
-from atdc.errors import ArgumentError
+from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig, quality_of, require_one_of
+from atdc.errors import ArgumentError, FeatureWarning
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.predictability import proxy_losses, score_bits
@@ -27,7 +29,7 @@ from atdc.graph.search import ScoreTable, candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.integer_codec import DecodedIntegers, IntegerReader, combined_check, padded
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.devices import open_device
+from atdc.networks.devices import open_device, torch_defaults
 from atdc.numerics.entropy_model import EntropyModel
 
 DEFAULT_GRAPH = "codebook"
@@ -38,6 +40,9 @@ Effort = Literal["normal", "high"]
 Profile = Literal["compact", "segments"]
 
 _HIGH_EFFORT_CANDIDATES = 4
+EFFORTS: tuple[Effort, ...] = ("normal", "high")
+EXTREME_DEVIATIONS = 100.0
+"""Features further from their mean than this, in standard deviations, are warned of; those of photos lie within 40."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class EncodedBatch:
 
 
 def quality_steps(quality: Quality, task_count: int) -> tuple[int, ...]:
-    """Qualities as integers in steps of 1/8, one per task.
+    """Qualities as integers in steps of 1/8, one per task; each is rounded to the nearest (halves to the even one).
 
     Raises:
         ArgumentError: not a number from 0 to 7, or not one per task.
@@ -67,13 +72,25 @@ def quality_steps(quality: Quality, task_count: int) -> tuple[int, ...]:
     >>> quality_steps(4, 2), quality_steps([0.5, 7], 2)
     ((32, 32), (4, 56))
     """
-    values = [float(quality)] * task_count if isinstance(quality, (int, float)) else [float(q) for q in quality]
+    if np.ndim(quality) == 0:  # a number, or what is refused for not being one
+        return (round(quality_of(quality) * QUALITY_STEPS_PER_UNIT),) * task_count
+    values = [quality_of(value) for value in quality]  # type: ignore[union-attr]  # of one dimension or more
     if len(values) != task_count:
         raise ArgumentError("quality", f"{len(values)} values", f"one for each of the {task_count} tasks")
-    for value in values:
-        if not 0 <= value <= MAX_QUALITY:
-            raise ArgumentError("quality", f"{value:g}", f"a number from 0 to {MAX_QUALITY}", "try quality 4")
     return tuple(round(value * QUALITY_STEPS_PER_UNIT) for value in values)
+
+
+def given_graphs(graph: str | TaskGraph) -> str | list[TaskGraph]:
+    """A search setting's name, checked, or the graph of one image.
+
+    Raises:
+        ArgumentError: neither.
+    """
+    if isinstance(graph, TaskGraph):
+        return [graph]
+    if isinstance(graph, str):
+        return parse_setting(graph)
+    raise ArgumentError("graph", repr(graph), "the name of a search setting, or a TaskGraph")
 
 
 class FeatureCodec:
@@ -123,7 +140,7 @@ class FeatureCodec:
 
     def encode(
         self,
-        features: Mapping[str, Tensor],
+        features: Mapping[str, Tensor | NDArray[np.floating]],
         quality: Quality = 4,
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
@@ -132,7 +149,7 @@ class FeatureCodec:
         """Codes one set of features to one file.
 
         Args:
-            features: name to tensor (C, h, w), every task of the model.
+            features: name to tensor or array (C, h, w) of any floating-point type, every task of the model.
             quality: 0 to 7 in steps of 1/8, one for all tasks or one per task.
             graph: a search setting's name, or a graph.
             effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
@@ -141,26 +158,75 @@ class FeatureCodec:
         Raises:
             ArgumentError: unknown or missing tasks, a wrong shape, values that are not finite, an unknown setting.
         """
-        unknown = sorted(set(features) - set(self.task_names)) or sorted(set(self.task_names) - set(features))
-        if unknown:
-            raise ArgumentError("features", f"{unknown[0]!r} amiss", f"exactly {', '.join(self.task_names)}")
-        stacked = torch.stack([features[name] for name in self.task_names])[None]
-        graphs = graph if isinstance(graph, str) else [graph]
-        return self.encode_batch(stacked, quality, graphs, effort, profile=profile, restore_all=False).data[0]
+        stacked = self._stacked(features)[None]
+        return self.encode_batch(stacked, quality, given_graphs(graph), effort, profile=profile, restore_all=False).data[0]
 
-    def decode(self, data: Source | bytes, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def _stacked(self, features: Mapping[str, Tensor | NDArray[np.floating]]) -> Tensor:
+        """Features by name as one tensor (T, C, h, w), single precision, without gradients."""
+        missing = [name for name in self.task_names if name not in features]
+        unknown = [name for name in features if name not in self.task_names]
+        for problem, names in (("without", missing), ("with an unknown", unknown)):
+            if names:
+                raise ArgumentError("features", f"{problem} {names[0]!r}", f"exactly {', '.join(self.task_names)}")
+        tensors = {}
+        for name in self.task_names:
+            try:
+                tensor = torch.as_tensor(features[name]).detach()
+            except (TypeError, ValueError, RuntimeError) as error:
+                found = f"{type(features[name]).__name__} ({error})"
+                raise ArgumentError(f"features of {name}", found, "a tensor or an array of numbers") from error
+            channels = self.config.feature_channels
+            if not tensor.is_floating_point() or tensor.ndim != 3 or tensor.shape[0] != channels:
+                raise ArgumentError(
+                    f"features of {name}", f"{tensor.dtype}, shape {tuple(tensor.shape)}",
+                    f"floating point, shape ({channels}, height, width)",
+                )  # fmt: skip
+            tensors[name] = tensor.float()
+        first = self.task_names[0]
+        for name, tensor in tensors.items():
+            if tensor.shape != tensors[first].shape:
+                raise ArgumentError(
+                    f"features of {name}", f"shape {tuple(tensor.shape)}",
+                    f"{tuple(tensors[first].shape)}, that of {first}: all tasks have one size",
+                )  # fmt: skip
+        return torch.stack(list(tensors.values()))
+
+    def _warn_of_extremes(self, normalised: Tensor) -> None:
+        """Says which tensor has values that no training has shown the codec."""
+        extremes = normalised.abs().amax((0, 3, 4))
+        if normalised.is_meta or float(extremes.max()) <= EXTREME_DEVIATIONS:
+            return
+        for task, channel in (extremes > EXTREME_DEVIATIONS).nonzero().tolist():
+            warnings.warn(
+                f"features of {self.task_names[task]}, channel {channel}: found a value "
+                f"{float(extremes[task, channel]):.3g} standard deviations from the mean; expected at most "
+                f"{EXTREME_DEVIATIONS:g}. Answers of this task and of those predicted from it are in doubt: check that "
+                "the features are those of the networks that the codec was trained with.",
+                FeatureWarning,
+                stacklevel=4,
+            )
+
+    @torch_defaults()
+    def decode(self, data: FileLike, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Features (C, h, w) by task name, of the named tasks or of all.
+
+        Args:
+            data: the file: its bytes, a path, a file object, or a source that can be read by range.
+            tasks: which.
 
         Raises:
             BitstreamError: the bytes are not a file of this model, or are damaged.
             ArgumentError: an unknown task.
         """
         wanted = self.task_indices(tasks)
-        decoded = self.restore([self.integers.read(data, wanted)], wanted)[0]
+        with opened(data) as source:
+            decoded = self.restore([self.integers.read(source, wanted)], wanted)[0]
         return {self.task_names[task]: decoded[task] for task in wanted}
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Indices of named tasks; raises :class:`ArgumentError` that lists the known ones."""
+        if isinstance(tasks, str):
+            raise ArgumentError("tasks", repr(tasks), "a list of names", f"pass [{tasks!r}]")
         names = self.task_names if tasks is None else tasks
         for name in names:
             if name not in self.task_names:
@@ -191,6 +257,7 @@ class FeatureCodec:
 
     # --- batches ---------------------------------------------------------------------------------------------------
 
+    @torch_defaults()
     @torch.no_grad()
     def encode_batch(
         self,
@@ -213,9 +280,13 @@ class FeatureCodec:
             profile: see :meth:`encode`.
             restore_all: False where the bytes are all that is wanted, which saves time.
         """
+        require_one_of("effort", effort, EFFORTS)
+        require_one_of("profile", profile, PROFILES)
         steps = quality_steps(quality, self.task_count)
         normalised, shape = self.normalise(features), (features.shape[3], features.shape[4])
+        self._warn_of_extremes(normalised)
         graphs = self.choose_graphs(features, quality, graph) if isinstance(graph, str) else list(graph)
+        self._require_graphs(graphs, len(features))
         qualities = self._quality_tensor([steps] * len(features))
         if effort == "high":
             graphs = self._best_of_several(normalised, steps, graphs)
@@ -243,6 +314,7 @@ class FeatureCodec:
         """Features (B, T, C, h, w) of files whose features have one size."""
         return self.restore([self.integers.read(item) for item in data])
 
+    @torch_defaults()
     @torch.no_grad()
     def restore(self, files: Sequence[DecodedIntegers], wanted: Sequence[int] | None = None) -> Tensor:
         """Decoded integers of files of one size to raw features (B, T, C, h, w); zeros for tasks not wanted."""
@@ -259,8 +331,14 @@ class FeatureCodec:
         )
         return self._restore(result.reconstruction, shape)
 
+    def _require_graphs(self, graphs: Sequence[TaskGraph], images: int) -> None:
+        sizes = [own.size if isinstance(own, TaskGraph) else type(own).__name__ for own in graphs]
+        if sizes != [self.task_count] * images:
+            raise ArgumentError("graph", f"graphs of {sizes} tasks", f"{images} of {self.task_count} tasks")
+
     # --- graphs ----------------------------------------------------------------------------------------------------
 
+    @torch_defaults()
     @torch.no_grad()
     def choose_graphs(self, features: Tensor, quality: Quality, setting: str) -> list[TaskGraph]:
         """One graph per image of a batch (B, T, C, h, w), by a search setting's name.
@@ -423,7 +501,7 @@ class FeatureCodec:
         if bool((~torch.isfinite(features)).any().cpu()):
             raise ArgumentError("features", "a value that is not finite", "finite numbers")
         shape = (features.shape[3], features.shape[4])
-        features = features.to(self.device)
+        features = features.detach().to(self.device, torch.float32)
         normalised = (features - self.mean[:, :, None, None]) / self.deviation[:, :, None, None]
         rows, columns = padded(shape)
         flat = normalised.flatten(1, 2)

@@ -6,6 +6,9 @@ Under each field stands its meaning, its unit, and whether the value is the pape
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,46 @@ Encoding takes about 45 bytes a pixel, here 3 GB.
 """
 
 
+STRIDE = 16
+"""Pixels per feature position, along each axis, of every architecture of task networks."""
+
+
+def quality_of(value: Any, where: str = "quality") -> float:
+    """A quality as a number; whatever Python, NumPy or torch calls a number is one, and so is a string of digits.
+
+    Args:
+        value: from 0 to 7. What travels is the nearest multiple of 1/8, which `inspect` shows.
+        where: what to call it in an error.
+
+    Raises:
+        ArgumentError: no number, or one out of range.
+
+    >>> quality_of("4"), quality_of(True)
+    Traceback (most recent call last):
+    atdc.errors.ArgumentError: quality: found True; expected a number from 0 to 7. try quality 4
+    """
+    try:
+        number = math.nan if isinstance(value, (bool, bytes, bytearray)) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # torch raises the last for more than one number
+        number = math.nan
+    if not 0 <= number <= MAX_QUALITY:
+        raise ArgumentError(where, repr(value), f"a number from 0 to {MAX_QUALITY}", "try quality 4")
+    return number
+
+
+def require_one_of(where: str, value: Any, known: Sequence[str]) -> None:
+    """Refuses what is none of the known words, and names the one probably meant.
+
+    >>> require_one_of("effort", "hihg", ("normal", "high"))
+    Traceback (most recent call last):
+    atdc.errors.ArgumentError: effort: found 'hihg'; expected one of normal, high. Did you mean 'high'?
+    """
+    if value not in known:
+        close = difflib.get_close_matches(str(value), known, n=1)
+        cure = f"Did you mean {close[0]!r}?" if close else ""
+        raise ArgumentError(where, repr(value), f"one of {', '.join(known)}", cure)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Everything that fixes the shape of a model's networks. Stored with the weights."""
@@ -37,7 +80,7 @@ class ModelConfig:
     """Semantic classes (ours 14, Taskonomy 17)."""
     feature_channels: int = 32
     """Channels of each task's feature tensor (the paper's Taskonomy networks: 512; ours, small: 32)."""
-    stride: int = 16
+    stride: int = STRIDE
     """Pixels per feature position, along each axis."""
     encoder_widths: tuple[int, int, int] = (32, 48, 96)
     """Channels at 1/4, 1/8 and 1/16 of the resolution (ours; of `small` only)."""
@@ -79,6 +122,8 @@ class ModelConfig:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise ArgumentError(f"model.{name}", repr(getattr(self, name)), f"one of {', '.join(known)}")
+        if self.stride != STRIDE:
+            raise ArgumentError("model.stride", str(self.stride), f"{STRIDE}, which all task networks have")
 
     @property
     def predicts(self) -> bool:

@@ -23,6 +23,14 @@ class AtdcError(Exception):
         self.where, self.found, self.expected, self.cure = where, found, expected, cure
         super().__init__(f"{where}: found {found}; expected {expected}.{' ' + cure if cure else ''}")
 
+    def __reduce__(self) -> tuple[type[AtdcError], tuple[str, str, str, str]]:
+        """Pickles and copies with all fields: a process pool hands errors on in pickled form."""
+        return type(self), (self.where, self.found, self.expected, self.cure)
+
+
+class FeatureWarning(UserWarning):
+    """Features are so far outside what the weights were trained on that their answers, and others', are in doubt."""
+
 
 class ArgumentError(AtdcError, ValueError):
     """A value from outside (a task name, a graph setting, a quality, a recipe field) is not usable."""

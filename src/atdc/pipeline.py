@@ -18,22 +18,22 @@ from safetensors.torch import save
 from torch import Tensor
 
 from atdc.balance import Balance
-from atdc.bitstream.sources import Source
-from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile
+from atdc.bitstream.sources import FileLike, opened
+from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile, given_graphs
 from atdc.config import DEFAULT_MODEL, PIXEL_LIMIT, model_config
 from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
 from atdc.files import write_bytes_atomically
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
-from atdc.images import as_rgb
+from atdc.images import ImageLike, as_rgb
 from atdc.inspection import Inspection, inspect
 from atdc.integer_codec import ENTROPY_PREFIX, WEIGHTS_FORMAT, WeightsFile, open_weights
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.devices import torch_defaults
 from atdc.networks.task_networks import TaskNetworks
 from atdc.networks.tiles import Tile
 from atdc.tasks import TASK_NAMES
 
-ImageLike: TypeAlias = Image.Image | NDArray[np.uint8] | str | Path
 
 TILE_PX = 1024
 """Side of the tiles in which larger pictures are seen: a quarter of a gigabyte at a time."""
@@ -62,6 +62,9 @@ class Answers(dict[str, NDArray[Any]]):
 
 class Codec:
     """The whole main job: an image in, one small file out, six answers back.
+
+    It pickles and copies. Do not fork a process that has used it: torch's threads do not come along, and the child may
+    hang. Start workers by ``multiprocessing.get_context("spawn")``, or load the codec in each of them.
 
     Attributes:
         path: of the weights file it was loaded from.
@@ -100,6 +103,7 @@ class Codec:
 
     # --- images ----------------------------------------------------------------------------------------------------
 
+    @torch_defaults()
     def encode(
         self,
         image: ImageLike,
@@ -113,7 +117,7 @@ class Codec:
         """Codes an image's task features into one file.
 
         Args:
-            image: a path, a Pillow image, or an array (H, W, 3) of uint8.
+            image: see :func:`~atdc.images.as_rgb`.
             quality: 0 to 7 in steps of 1/8; a mapping sets single tasks, the others stay at 4.
             graph: a search setting (``codebook``, ``exact``, ``fixed``, ``independent``, …) or a graph.
             effort: ``high`` codes several graphs and keeps the best.
@@ -129,16 +133,17 @@ class Codec:
             ArgumentError: an unknown task or setting, a quality out of range.
         """
         pixels = _bytes_tensor(image, pixel_limit)
-        graphs = graph if isinstance(graph, str) else [graph]
+        graphs = given_graphs(graph)
         size = (pixels.shape[2], pixels.shape[3])
         encoded = self.feature_codec.encode_batch(
             self.features_of(pixels), self.qualities(quality), graphs, effort, [size], profile, restore_all=False
         )
         return encoded.data[0]
 
+    @torch_defaults()
     def decode(
         self,
-        data: Source | bytes,
+        data: FileLike,
         tasks: Sequence[str] | None = None,
         *,
         skip_damaged: bool = False,
@@ -147,7 +152,8 @@ class Codec:
         """Answers at the image's size, by task name: see :meth:`answers` for their form.
 
         Args:
-            data: the file's bytes, or a :class:`~atdc.bitstream.sources.Source`, of which only what is needed is read.
+            data: the file: a path or a :class:`~atdc.bitstream.sources.Source`, of which only what is needed is read;
+                its bytes; or a file object.
             tasks: which answers; all by default.
             skip_damaged: decode what is whole of a file with segments, and say in ``failed`` what is not.
             pixel_limit: refuse larger images.
@@ -158,9 +164,10 @@ class Codec:
         """
         codec = self.feature_codec
         wanted = codec.task_indices(tasks)
-        integers = codec.integers.read(
-            data, None if tasks is None else wanted, skip_damaged=skip_damaged, pixel_limit=pixel_limit
-        )
+        with opened(data) as source:
+            integers = codec.integers.read(
+                source, None if tasks is None else wanted, skip_damaged=skip_damaged, pixel_limit=pixel_limit
+            )
         header = integers.header
         if header.kind != "image":
             raise ArgumentError("file", "bare features", "a file made from an image", "use FeatureCodec.decode")
@@ -169,10 +176,12 @@ class Codec:
         failed = {codec.task_names[task]: integers.failed[task] for task in wanted if task in integers.failed}
         return Answers(values, failed, integers.bytes_read)
 
-    def inspect(self, data: Source | bytes) -> Inspection:
+    def inspect(self, data: FileLike) -> Inspection:
         """Sizes, qualities and graph of a file, and its ideal bits (which take decoding its symbols)."""
-        return inspect(data, self.feature_codec.integers)
+        with opened(data) as source:
+            return inspect(source, self.feature_codec.integers)
 
+    @torch_defaults()
     def answers(self, image: ImageLike, tasks: Sequence[str] | None = None) -> Answers:
         """Answers from uncompressed features: what a decoder could give at best.
 
@@ -187,6 +196,7 @@ class Codec:
 
     # --- tensors ---------------------------------------------------------------------------------------------------
 
+    @torch_defaults()
     @torch.no_grad()
     def features_of(self, images: Tensor) -> Tensor:
         """Images of any size to raw features (B, T, C, ⌈H/16⌉, ⌈W/16⌉).
@@ -216,6 +226,7 @@ class Codec:
 
         return self.networks.features_by_tiles(read_tile, rows, columns, self.tile_positions)
 
+    @torch_defaults()
     @torch.no_grad()
     def answer_tensors(self, features: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Raw head outputs (B, out_channels, 16h, 16w) by task name: logits, ln metres, vectors, values."""
@@ -294,6 +305,7 @@ def _stored(key: str, value: Tensor) -> Tensor:
     return value.detach().cpu().to(torch.float32 if exact else torch.float16).contiguous()
 
 
+@torch_defaults()
 def load(name: str | Path = DEFAULT_MODEL) -> Codec:
     """Loads a model by the name of shipped weights, or from a weights file.
 
@@ -321,6 +333,7 @@ def _assemble(file: WeightsFile, tensors: dict[str, Tensor]) -> Codec:
     config = model_config(file.header["model"])
     integers = file.integers()
     names = integers.task_names
+    _require_contents(file, tensors, config)
     networks = TaskNetworks(config)
     codec_networks = CodecNetworks(config, len(names), candidate_sets(len(names), config.max_parents))
     for prefix, module in (("tasks.", networks), ("codec.", codec_networks)):
@@ -336,12 +349,33 @@ def _assemble(file: WeightsFile, tensors: dict[str, Tensor]) -> Codec:
     return Codec(networks, feature_codec, file.header["card"], file.path)
 
 
+def _require_contents(file: WeightsFile, tensors: Mapping[str, Tensor], config: ModelConfig) -> None:
+    """Refuses what would be read, and answer under wrong names or with no numbers."""
+    if file.task_names != TASK_NAMES:
+        raise WeightsError(
+            str(file.path), f"weights of the tasks {', '.join(file.task_names)}", f"{', '.join(TASK_NAMES)}, in order",
+            "Train them again, or use them with the release that made them.",
+        )  # fmt: skip
+    shape = (len(TASK_NAMES), config.feature_channels)
+    for name, tensor in tensors.items():
+        expected = shape if name in ("feature.mean", "feature.deviation") else tuple(tensor.shape)
+        known = name.startswith(("tasks.", "codec.")) or name in ("feature.mean", "feature.deviation")
+        if not known or tuple(tensor.shape) != expected or not bool(torch.isfinite(tensor).all()):
+            found = "a tensor that nothing reads" if not known else f"shape {tuple(tensor.shape)}, or no finite numbers"
+            raise WeightsError(f"{file.path}, {name}", found, f"finite numbers of shape {expected}", _AGAIN)
+    if bool((tensors["feature.deviation"] <= 0).any()):
+        raise WeightsError(f"{file.path}, feature.deviation", "a value of 0 or less", "positive numbers", _AGAIN)
+
+
+_AGAIN = "Install the package again, or train again."
+
+
 def _bytes_tensor(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> Tensor:
     """A picture as (1, 3, H, W), bytes.
 
     Raises:
         ImageError: no readable picture, or one that is too large.
-        ArgumentError: an array that is not (H, W, 3) of uint8.
+        ArgumentError: an array that is no picture.
     """
     return torch.from_numpy(np.array(as_rgb(image, pixel_limit))).permute(2, 0, 1)[None]
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 from atdc.errors import ArgumentError
 
@@ -144,3 +146,34 @@ class CountedSource:
         if (offset, len(data)) not in self.ranges:
             self.ranges.append((offset, len(data)))
         return data
+
+
+FileLike: TypeAlias = Source | bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
+"""Whatever a program may have a file in."""
+
+
+@contextmanager
+def opened(data: FileLike) -> Iterator[Source]:
+    """A source of a file's bytes, whatever the file is in: its path, its bytes, a file object, or a source already.
+
+    Raises:
+        ArgumentError: nothing that has bytes, or a path that cannot be opened.
+
+    >>> with opened(memoryview(b"abc")) as source:
+    ...     source.read(1, 2)
+    b'bc'
+    """
+    if isinstance(data, (str, os.PathLike)):
+        with FileSource(data) as source:
+            yield source
+    elif isinstance(data, (bytes, bytearray, memoryview)):
+        yield BytesSource(bytes(data))
+    elif hasattr(data, "size") and hasattr(data, "read"):
+        yield data
+    elif hasattr(data, "read"):
+        content = data.read()
+        if not isinstance(content, bytes):
+            raise ArgumentError("file", f"an object that reads {type(content).__name__}", "bytes", "Open it with 'rb'.")
+        yield BytesSource(content)
+    else:
+        raise ArgumentError("file", type(data).__name__, "a path, bytes, or a file object")

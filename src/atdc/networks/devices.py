@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
@@ -33,3 +35,20 @@ def open_device(name: str | torch.device) -> torch.device:
 def device_of(module: nn.Module) -> torch.device:
     """Where a module's parameters are."""
     return next(module.parameters()).device
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Whatever a program has made of torch's global state does not change what is computed inside: default type and
+    device, autocast, inference mode. As a decorator, or in a ``with`` block."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(torch.device("cpu"))
+            stack.enter_context(torch.inference_mode(False))
+            for kind in ("cpu", "cuda"):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
