@@ -1,7 +1,7 @@
 """Runs the tests that could differ between kernels or seeds under many of both: ``make portability``.
 
-Marked ``portability`` are tests that train, or compare floats of different kernels. They run under every instruction set
-that torch and oneDNN can be told to use, with one and two threads; those that take a seed, with five. What the
+Marked ``portability`` are tests that train, or compare floats of different kernels. They run under every instruction
+set that torch and oneDNN can be told to use, with one and two threads; those that take a seed, with five. What the
 processor lacks is said to be not run.
 """
 

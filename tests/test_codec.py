@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 import atdc
 from atdc.codec import FeatureCodec, quality_steps
-from atdc.errors import ArgumentError, BitstreamError, WrongModelError
+from atdc.errors import ArgumentError, BitstreamError, FeatureWarning, WrongModelError
 from atdc.graph.search import SETTINGS
 from atdc.graph.task_graph import TaskGraph
 
@@ -54,7 +55,9 @@ def test_any_size_and_real_bytes_near_ideal_bits(codec: FeatureCodec, shape: tup
 
 def test_constant_and_huge_features_survive(codec: FeatureCodec) -> None:
     for value in (0.0, 1e6, -1e9):
-        encoded = codec.encode_batch(torch.full((1, 6, 8, 4, 4), value), 7)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FeatureWarning)
+            encoded = codec.encode_batch(torch.full((1, 6, 8, 4, 4), value), 7)
         assert torch.equal(codec.decode_batch(encoded.data), encoded.reconstruction)
 
 
@@ -110,11 +113,19 @@ def test_high_effort_keeps_the_cheapest_of_what_it_codes(codec: FeatureCodec, fe
         assert (best <= own.total_costs(normalised, 4, own.choose_graphs(features, 4, setting)) * (1 + 1e-9)).all()
 
 
+def test_a_pairs_costs_do_not_depend_on_the_pairs_before_it(codec: FeatureCodec, features: torch.Tensor) -> None:
+    bits, errors = codec.pair_costs(features, 3)
+    for column in (5, 60, len(codec.pairs) - 1):
+        alone = codec.pair_costs(features, 3, [codec.pairs[column]])
+        assert np.allclose(alone[0][:, 0], bits[:, column]) and np.allclose(alone[1][:, 0], errors[:, column])
+
+
 def test_costs_weigh_each_tasks_error_by_its_own_multiplier(codec: FeatureCodec, features: torch.Tensor) -> None:
     own = with_book(codec, bits_per_error=np.arange(1.0, 49.0).reshape(8, 6))
     quality = [1, 2, 3, 4, 5, 6]
     weights = own.rates_of_exchange(quality)
     assert weights.tolist() == [6 * level + task + 1 for task, level in enumerate(quality)]
+    assert np.allclose(own.rates_of_exchange([0.5] * 6), [4, 5, 6, 7, 8, 9])
     bits, errors = own.pair_costs(features, quality)
     children = [child for child, _ in own.pairs]
     assert np.allclose(own.measured_costs(features, quality), bits + weights[children] * errors)

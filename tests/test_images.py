@@ -194,8 +194,8 @@ def test_pictures_in_memory_are_taken_too(tmp_path: Path) -> None:
     with Image.open(path) as lazy:
         for image in (array, Image.fromarray(array), path, str(path), lazy):
             np.testing.assert_array_equal(as_rgb(image), array)
-    for wrong in (array / 255, array[..., 0], array[None], array[:0]):
-        with pytest.raises(ArgumentError, match=r"expected uint8, shape \(height, width, 3\)"):
+    for wrong in (array / 1.0, array[None], array[:0]):
+        with pytest.raises(ArgumentError, match=r"from 0 to 1|expected shape \(height, width, 3\)"):
             as_rgb(wrong)
 
 

@@ -21,7 +21,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "atdc"
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("errors", "tasks"),
-    ("config", "files", "images", "numerics"),
+    ("config", "files", "image_arrays", "images", "numerics"),
     ("networks", "graph", "balance"),
     ("coding", "bitstream"),
     ("integer_codec",),
@@ -32,6 +32,7 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("batch", "terminal"),
     ("jobs",),
     ("cli",),
+    ("__main__",),
 )
 STAGE = {room: number for number, rooms in enumerate(STAGES) for room in rooms}
 DOOR = "atdc"

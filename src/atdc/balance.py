@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
-from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT
-from atdc.errors import ArgumentError, WeightsError
+from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, quality_of
+from atdc.errors import WeightsError
 
 _STEPS = np.arange(MAX_QUALITY * QUALITY_STEPS_PER_UNIT + 1) / QUALITY_STEPS_PER_UNIT
 _LEVELS = np.arange(MAX_QUALITY + 1)

@@ -140,6 +140,14 @@ def _starting_with(names: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 Device = Annotated[str, typer.Option("--device", help="Where networks run: cpu, or cuda.")]
+ModelToUse = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE",
+        help=f"Shipped weights by name, or a .safetensors file; by default what ATDC_MODEL names, or {DEFAULT_MODEL}.",
+    ),
+]
 Model = Annotated[
     str, typer.Option("--model", metavar="NAME|FILE", help="Shipped weights by name, or a .safetensors file.")
 ]
@@ -288,7 +296,7 @@ def encode(
     force: Force = False,
     jobs: Jobs = 1,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
-    model: Model = DEFAULT_MODEL,
+    model: ModelToUse = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
@@ -306,12 +314,14 @@ def encode(
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
     """
+    from atdc.integer_codec import default_model
+
     items = _items(ctx, images, from_file, _is_picture)
     to = _destination(out, items, "picture")
     given = dict(_task_quality(value) for value in task_quality or [])
     make = partial(
-        jobs_of.encoder, model, device, quality, given, balanced, graph, effort.value, profile.value, pixel_limit, to,
-        _existing(skip_existing, force),
+        jobs_of.encoder, model or default_model(), device, quality, given, balanced, graph, effort.value,
+        profile.value, pixel_limit, to, _existing(skip_existing, force),
     )  # fmt: skip
     items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
     done = for_each(
@@ -468,7 +478,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and the files.")] = Path("demo"),
     quality: Quality = 4.0,
     graph: Graph = "codebook",
-    model: Model = DEFAULT_MODEL,
+    model: ModelToUse = None,
     quiet: Quiet = False,
 ) -> None:
     """The main job as a page: encode here, decode in another process, show everything.
@@ -479,6 +489,7 @@ def demo(
         atdc demo photo.jpg -o demo --quality 2
     """
     from atdc.images import read_image
+    from atdc.integer_codec import default_model
     from atdc.report.demo import demo_tables, run_demo
 
     quiet = quiet or globally(ctx, "quiet")
@@ -497,7 +508,12 @@ def demo(
         raise typer.Exit(1)
     with err.status("starting", spinner="line") as status:
         result = run_demo(
-            pictures, out, model=model, quality=quality, graph=graph, report=status.update if not quiet else _silent
+            pictures,
+            out,
+            model=model or default_model(),
+            quality=quality,
+            graph=graph,
+            report=status.update if not quiet else _silent,
         )
     if not quiet:
         for table in demo_tables(result.shown):

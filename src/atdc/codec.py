@@ -159,7 +159,9 @@ class FeatureCodec:
             ArgumentError: unknown or missing tasks, a wrong shape, values that are not finite, an unknown setting.
         """
         stacked = self._stacked(features)[None]
-        return self.encode_batch(stacked, quality, given_graphs(graph), effort, profile=profile, restore_all=False).data[0]
+        return self.encode_batch(
+            stacked, quality, given_graphs(graph), effort, profile=profile, restore_all=False
+        ).data[0]
 
     def _stacked(self, features: Mapping[str, Tensor | NDArray[np.floating]]) -> Tensor:
         """Features by name as one tensor (T, C, h, w), single precision, without gradients."""
@@ -332,7 +334,7 @@ class FeatureCodec:
         return self._restore(result.reconstruction, shape)
 
     def _require_graphs(self, graphs: Sequence[TaskGraph], images: int) -> None:
-        sizes = [own.size if isinstance(own, TaskGraph) else type(own).__name__ for own in graphs]
+        sizes = [graph.size for graph in graphs]
         if sizes != [self.task_count] * images:
             raise ArgumentError("graph", f"graphs of {sizes} tasks", f"{images} of {self.task_count} tasks")
 

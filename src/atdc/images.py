@@ -20,13 +20,22 @@ import io
 import os
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
-from atdc.errors import ArgumentError, ImageError
+from atdc.errors import ImageError
+from atdc.image_arrays import rgb_of_array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ImageLike: TypeAlias = (
+    "Image.Image | NDArray[np.generic] | Tensor | bytes | bytearray | memoryview | BinaryIO | str | os.PathLike[str]"
+)
 
 _READABLE = "an image that Pillow reads (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, …)"
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -51,10 +60,18 @@ def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> 
     try:
         if path.stat().st_size == 0 and path.is_file():
             raise ImageError(where, "an empty file (0 bytes)", _READABLE, "Copy or download it again.")
+    except OSError:
+        pass  # said by what opens it, below
+    return _read(path, where, pixel_limit)
+
+
+def _read(file: Path | BinaryIO, where: str, pixel_limit: int) -> NDArray[np.uint8]:
+    """The picture in a file on disk or in memory; errors speak of `where`."""
+    try:
         with warnings.catch_warnings():
             # Our own limit, checked below, comes before Pillow's warning about large images.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(file) as image:
                 _check_size(image, where, pixel_limit)
                 image.load()
                 return to_rgb(image)
@@ -63,11 +80,12 @@ def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> 
     except FileNotFoundError as error:
         raise ImageError(where, "no such file", _READABLE, "Check the path.") from error
     except IsADirectoryError as error:
-        raise ImageError(where, "a folder", "an image file", f"Name the files in it: {path / '*.jpg'}") from error
+        cure = f"Name the files in it: {Path(where) / '*.jpg'}"
+        raise ImageError(where, "a folder", "an image file", cure) from error
     except PermissionError as error:
         raise ImageError(where, "a file that may not be read", _READABLE, "Check its permissions.") from error
     except UnidentifiedImageError as error:
-        cure = "Use `atdc decode` to decode it." if path.suffix == ".atdc" else "Convert it, for example to PNG."
+        cure = "Use `atdc decode` to decode it." if where.endswith(".atdc") else "Convert it, for example to PNG."
         raise ImageError(where, "a file that is not an image", _READABLE, cure) from error
     except Image.DecompressionBombError as error:
         raise _too_large(where, "more pixels than Pillow accepts", pixel_limit) from error
@@ -78,24 +96,24 @@ def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> 
         raise ImageError(where, found, "a whole, readable image", "Copy or download it again.") from error
 
 
-def as_rgb(
-    image: Image.Image | NDArray[np.uint8] | str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT
-) -> NDArray[np.uint8]:
+def as_rgb(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
     """Whatever a caller calls an image, as ``(height, width, 3)`` sRGB bytes.
 
     Args:
-        image: a path, a Pillow image, or an array of bytes that already has that shape.
+        image: a path; a file's bytes or a file object; a Pillow image; an array ``(H, W)``, ``(H, W, 1)``,
+            ``(H, W, 3)`` or ``(H, W, 4)`` of uint8, uint16 or floats from 0 to 1; or a torch tensor ``(3, H, W)`` of
+            such numbers. The fourth channel is opacity over white.
         pixel_limit: as in :func:`read_image`.
 
     Raises:
         ImageError: the picture cannot be read, or is too large.
-        ArgumentError: the array has another shape or type.
+        ArgumentError: the array has another shape or type; the message says how to make it fit.
 
-    >>> as_rgb(np.zeros((4, 6, 3), np.uint8)).shape
+    >>> as_rgb(np.ones((4, 6))).shape
     (4, 6, 3)
-    >>> as_rgb(np.zeros((4, 6)))
+    >>> as_rgb(np.zeros((3, 40, 60), np.uint8))
     Traceback (most recent call last):
-    atdc.errors.ArgumentError: image: found an array of float64, shape (4, 6); expected uint8, ...
+    atdc.errors.ArgumentError: image: found an array of uint8, shape (3, 40, 60); expected shape (height, width, 3), ...
     """
     if isinstance(image, (str, os.PathLike)):
         return read_image(image, pixel_limit)
@@ -106,17 +124,14 @@ def as_rgb(
             return to_rgb(image)
         except OSError as error:  # an image opened lazily is decoded only here
             raise ImageError(str(where), f"a damaged image ({error})", "a whole, readable image") from error
-    array = np.asarray(image)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-        raise ArgumentError(
-            "image",
-            f"an array of {array.dtype}, shape {array.shape}",
-            "uint8, shape (height, width, 3)",
-            "For floats in 0 … 1 pass (255 * image).round().astype('uint8').",
-        )
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return _read(io.BytesIO(image), "image", pixel_limit)
+    if hasattr(image, "read"):
+        return _read(cast(BinaryIO, image), str(getattr(image, "name", "image")), pixel_limit)
+    array = rgb_of_array(image)
     if array.shape[0] * array.shape[1] > pixel_limit:
         raise _too_large("image", f"{array.shape[1]}×{array.shape[0]} pixels", pixel_limit)
-    return np.ascontiguousarray(array)
+    return to_rgb(Image.fromarray(array)) if array.shape[2] == 4 else array
 
 
 def to_rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import binascii
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -231,14 +232,41 @@ class WeightsFile:
         return IntegerReader(model, self.book.listed, self.task_names, self.stride, self.fingerprint)
 
 
-def shipped_writer(source: Source | bytes) -> str | None:
-    """The name of the shipped weights that wrote a file; None if it was others, or is no whole file."""
+def writer_of(source: Source | bytes) -> str | None:
+    """The weights that wrote a file: the name of shipped ones, or the path of one's own; None if they are not at hand,
+    or if it is no whole file.
+
+    Searched are the shipped weights, the file that the environment's ``ATDC_MODEL`` names, and the folder of
+    ``.safetensors`` files that it, or ``ATDC_WEIGHTS``, names.
+    """
     try:
         fingerprint = ContainerReader(source).header.fingerprint
     except BitstreamError:
         return None
-    known = sorted(_SHIPPED.glob("*.safetensors"))
-    return next((file.stem for file in known if _fingerprint_of(file, file.stat().st_mtime_ns) == fingerprint), None)
+    for name, file in _weights_at_hand():
+        try:
+            if _fingerprint_of(file, file.stat().st_mtime_ns) == fingerprint:
+                return name
+        except OSError:  # gone since it was listed
+            continue
+    return None
+
+
+def _weights_at_hand() -> Iterator[tuple[str, Path]]:
+    """Names and files, the shipped ones first."""
+    for file in sorted(_SHIPPED.glob("*.safetensors")):
+        yield file.stem, file
+    for variable in ("ATDC_MODEL", "ATDC_WEIGHTS"):
+        path = Path(os.environ.get(variable, ""))
+        for file in sorted(path.glob("*.safetensors")) if variable in os.environ and path.is_dir() else [path]:
+            if file.suffix == ".safetensors" and file.is_file():
+                yield str(file), file
+
+
+def default_model() -> str:
+    """Weights that pictures are encoded with where none are named: ``ATDC_MODEL``, if it names weights, not a folder."""
+    named = os.environ.get("ATDC_MODEL", "")
+    return named if named and not Path(named).is_dir() else DEFAULT_MODEL
 
 
 @cache
@@ -251,12 +279,13 @@ def _fingerprint(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:4]
 
 
-def open_weights(name: str | Path = DEFAULT_MODEL) -> WeightsFile:
+def open_weights(name: str | Path | None = None) -> WeightsFile:
     """Opens shipped weights by name, or a weights file.
 
     Raises:
         WeightsError: no such weights, or a damaged or foreign file.
     """
+    name = default_model() if name is None else name
     path = Path(name)
     if path.suffix != ".safetensors":
         path = _SHIPPED / f"{name}.safetensors"

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal
 
 from atdc.batch import Report, Work, complaint
 from atdc.bitstream.sources import FileSource
-from atdc.config import DEFAULT_MODEL
 from atdc.errors import ArgumentError
 from atdc.inputs import Item
 from atdc.tasks import TASK_NAMES
@@ -114,7 +113,7 @@ def decoder(
 ) -> Work:
     """Decodes files; the value of a report is the bytes for standard output, if that is where they go."""
     from atdc.files import write_bytes_unless_others
-    from atdc.integer_codec import shipped_writer
+    from atdc.integer_codec import default_model, writer_of
     from atdc.report.answer_files import answer_names, answers_as_bytes, make_folder, write_answers
 
     load = cache(lambda name: _load(name, device))
@@ -134,7 +133,7 @@ def decoder(
         if existing is Existing.SKIP and there and all(path.is_file() for path in there):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         with opened(item.path) as source:
-            codec = load(model or shipped_writer(source) or DEFAULT_MODEL)
+            codec = load(model or writer_of(source) or default_model())
             answers = codec.decode(source, tasks, skip_damaged=True, pixel_limit=pixel_limit)
             reading = f"read {answers.bytes_read:,} of {source.size():,} bytes"
         where, value, replace = "nothing", None, existing is Existing.REPLACE
@@ -206,14 +205,14 @@ def _load(model: str, device: str) -> Codec:
 
 def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | None]:
     """What reads a file's integers: the weights of that name; without a name, the shipped ones that wrote it."""
-    from atdc.integer_codec import open_weights, shipped_writer
+    from atdc.integer_codec import open_weights, writer_of
 
     reader = cache(lambda name: open_weights(name).integers())
     if model is not None:
         reader(model)  # weights that cannot be used are said at once
 
     def of(source: Source) -> IntegerReader | None:
-        name = model or shipped_writer(source)
+        name = model or writer_of(source)
         return None if name is None else reader(name)
 
     return of

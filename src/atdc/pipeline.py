@@ -6,13 +6,12 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -20,7 +19,7 @@ from torch import Tensor
 from atdc.balance import Balance
 from atdc.bitstream.sources import FileLike, opened
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile, given_graphs
-from atdc.config import DEFAULT_MODEL, PIXEL_LIMIT, model_config
+from atdc.config import PIXEL_LIMIT, ModelConfig, model_config
 from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
 from atdc.files import write_bytes_atomically
 from atdc.graph.search import candidate_sets
@@ -33,7 +32,6 @@ from atdc.networks.devices import torch_defaults
 from atdc.networks.task_networks import TaskNetworks
 from atdc.networks.tiles import Tile
 from atdc.tasks import TASK_NAMES
-
 
 TILE_PX = 1024
 """Side of the tiles in which larger pictures are seen: a quarter of a gigabyte at a time."""
@@ -306,11 +304,12 @@ def _stored(key: str, value: Tensor) -> Tensor:
 
 
 @torch_defaults()
-def load(name: str | Path = DEFAULT_MODEL) -> Codec:
+def load(name: str | Path | None = None) -> Codec:
     """Loads a model by the name of shipped weights, or from a weights file.
 
     Args:
-        name: ``real``, ``small``, or a path to a ``.safetensors`` file.
+        name: ``real``, ``small``, or a path to a ``.safetensors`` file; by default what the environment's
+            ``ATDC_MODEL`` names, or ``real``.
 
     Raises:
         WeightsError: no such weights, or a damaged or foreign file.

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import BinaryIO, Protocol, TypeAlias, cast
 
 from atdc.errors import ArgumentError
 
@@ -168,10 +168,10 @@ def opened(data: FileLike) -> Iterator[Source]:
             yield source
     elif isinstance(data, (bytes, bytearray, memoryview)):
         yield BytesSource(bytes(data))
-    elif hasattr(data, "size") and hasattr(data, "read"):
+    elif hasattr(data, "size"):
         yield data
     elif hasattr(data, "read"):
-        content = data.read()
+        content = cast(BinaryIO, data).read()
         if not isinstance(content, bytes):
             raise ArgumentError("file", f"an object that reads {type(content).__name__}", "bytes", "Open it with 'rb'.")
         yield BytesSource(content)
