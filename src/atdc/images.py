@@ -6,8 +6,12 @@ the alpha channel was answers nonsense without a word. Here every such choice is
 - EXIF orientation is applied, then forgotten.
 - An embedded ICC profile is converted to sRGB; a profile that cannot be used is ignored, as image viewers do.
 - Transparency is composited over white, the page that most pictures with alpha are drawn for.
-- 16 bits become 8 by ``round(v / 257)``, so that 65535 is white. Grey is repeated over the three channels.
-- Floating point grey is read as 0 … 1 when it lies there, and otherwise stretched from its least to its largest value.
+- 16 bits become 8 by ``round(v / 257)``, so that 65535 is white; signed ones after adding 32768. Colours of 16 bits a
+  channel are read by their high bytes, which is Pillow's way. Grey is repeated over the three channels.
+- Grey of 32 bits, whose range no file states, is stretched from its least to its largest value, and so is floating
+  point that does not lie in 0 … 1. What Pillow itself keeps in 32 bits although it fits into 16 counts as 16 bits.
+- Where zero is white (TIFF's MinIsWhite), brightness is turned round.
+- A PNG's gamma counts where neither a profile nor an sRGB mark says more.
 - Of an animation, the first frame counts.
 
 No torch here: reading a picture costs no second of import time.
@@ -24,7 +28,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
 
 from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ImageError
@@ -39,6 +43,12 @@ ImageLike: TypeAlias = (
 
 _READABLE = "an image that Pillow reads (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, …)"
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+"""TIFF's tags."""
+_GAMMA_TOLERANCE = 0.02
+"""Of the product of a file's gamma and 2.2: within it, the file is sRGB."""
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*")
 _WITH_ALPHA = {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
 
 
@@ -71,8 +81,13 @@ def _read(file: Path | BinaryIO, where: str, pixel_limit: int) -> NDArray[np.uin
         with warnings.catch_warnings():
             # Our own limit, checked below, comes before Pillow's warning about large images.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
+            with _opened(file, where) as image:
                 _check_size(image, where, pixel_limit)
+                clear = image.info.get("transparency")
+                if isinstance(clear, tuple) and ";16" in str(
+                    getattr(image, "tile", "")
+                ):  # compared with what Pillow makes of 16 bits
+                    image.info["transparency"] = tuple(value >> 8 for value in clear)
                 image.load()
                 return to_rgb(image)
     except (ImageError, KeyboardInterrupt):
@@ -94,6 +109,32 @@ def _read(file: Path | BinaryIO, where: str, pixel_limit: int) -> NDArray[np.uin
     except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
         found = "a truncated image" if "truncated" in str(error).lower() else f"a damaged image ({error})"
         raise ImageError(where, found, "a whole, readable image", "Copy or download it again.") from error
+
+
+def _opened(file: Path | BinaryIO, where: str) -> Image.Image:
+    """Pillow's image of a file, or an error that names the kind of picture that is not supported."""
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        if isinstance(file, Path):
+            with file.open("rb") as opened:
+                head = opened.read(12)
+        else:
+            file.seek(0)
+            head = file.read(12)
+            file.seek(0)
+        if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+            try:
+                import pillow_heif
+            except ImportError as error:
+                cure = "Install what reads it: pip install 'atdc[heif]'"
+                raise ImageError(where, "a HEIC picture", _READABLE, cure) from error
+            pillow_heif.register_heif_opener()
+            return Image.open(file)
+        if head[:4] in _TIFF_MAGIC:
+            found = "a TIFF of a bit depth, sample format or photometric interpretation that Pillow does not read"
+            raise ImageError(where, found, "8 or 16 unsigned bits a sample, or 32-bit floats", "Convert it.") from None
+        raise
 
 
 def as_rgb(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
@@ -146,9 +187,24 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     [[[127, 127, 127]]]
     """
     profile: bytes | None = image.info.get("icc_profile")
+    gamma = None if profile or "srgb" in image.info else image.info.get("gamma")
+    tags = getattr(image, "tag_v2", {})
+    zero_is_white = tags.get(_PHOTOMETRIC) == 0 and image.mode not in ("1", "L")  # of those, Pillow takes care
+    # Pillow keeps signed numbers of 16 bits, and unsigned ones of 32, in signed ones of 32.
+    form = tags.get(_BITS, (0,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0]
+    offset, modulus = {(16, 2): (1 << 15, 1 << 32), (32, 1): (0, 1 << 32)}.get(form, (0, None))
     with contextlib.suppress(Exception):  # an unreadable EXIF block is no reason to refuse the picture
         image = ImageOps.exif_transpose(image)
-    image, alpha = _eight_bits(image)
+    image, alpha = _eight_bits(image, offset, modulus)
+    if zero_is_white:
+        image = ImageChops.invert(image)
+    if (
+        isinstance(gamma, float)
+        and gamma > 0
+        and abs(gamma * 2.2 - 1) > _GAMMA_TOLERANCE
+        and image.mode in ("L", "RGB")
+    ):
+        image = image.point(_srgb_of_gamma(gamma) * len(image.getbands()))
     image = _to_srgb(image, profile)
     if alpha is not None:
         page = Image.new("RGB", image.size, "white")
@@ -157,11 +213,23 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     return np.array(image, dtype=np.uint8)
 
 
-def _eight_bits(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def _srgb_of_gamma(gamma: float) -> list[int]:
+    """The sRGB byte of each byte that a file of that gamma keeps: ``light = v^(1/gamma)``, by IEC 61966-2-1."""
+    light = (np.arange(256) / 255) ** (1 / gamma)
+    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return [int(value) for value in (255 * srgb).round()]
+
+
+def _eight_bits(image: Image.Image, offset: int, modulus: int | None) -> tuple[Image.Image, Image.Image | None]:
     """The colours in a mode of 8 bits a channel (L, RGB, CMYK, LAB), and the alpha channel if there is one."""
     if image.mode in _SIXTEEN_BIT_MODES:
-        values = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)), None
+        values = np.asarray(image).astype(np.int64) + offset
+        values = values if modulus is None else values % modulus
+        if values.min() < 0 or values.max() > 65535:
+            return Image.fromarray(_stretch(values.astype(np.float64))), None
+        clear = image.info.get("transparency")
+        alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)) if isinstance(clear, int) else None
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)), alpha
     if image.mode == "F":
         return Image.fromarray(_stretch(np.asarray(image, dtype=np.float64))), None
     if image.mode in _WITH_ALPHA or image.has_transparency_data:

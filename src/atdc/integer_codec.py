@@ -264,7 +264,8 @@ def _weights_at_hand() -> Iterator[tuple[str, Path]]:
 
 
 def default_model() -> str:
-    """Weights that pictures are encoded with where none are named: ``ATDC_MODEL``, if it names weights, not a folder."""
+    """Weights that pictures are encoded with where none are named: ``ATDC_MODEL``, unless that is a folder, or the
+    shipped default."""
     named = os.environ.get("ATDC_MODEL", "")
     return named if named and not Path(named).is_dir() else DEFAULT_MODEL
 

@@ -7,11 +7,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import BinaryIO, Protocol, TypeAlias, cast
+from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 from atdc.errors import ArgumentError
 
 
+@runtime_checkable
 class Source(Protocol):
     """Bytes that can be read by range; a file, a server's answer, or bytes in memory."""
 
@@ -168,10 +169,10 @@ def opened(data: FileLike) -> Iterator[Source]:
             yield source
     elif isinstance(data, (bytes, bytearray, memoryview)):
         yield BytesSource(bytes(data))
-    elif hasattr(data, "size"):
+    elif isinstance(data, Source):
         yield data
     elif hasattr(data, "read"):
-        content = cast(BinaryIO, data).read()
+        content = data.read()
         if not isinstance(content, bytes):
             raise ArgumentError("file", f"an object that reads {type(content).__name__}", "bytes", "Open it with 'rb'.")
         yield BytesSource(content)
