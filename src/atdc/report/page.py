@@ -120,15 +120,23 @@ def page(shown: Sequence[Shown], title: str, made_by: str) -> str:
         title=escape(title),
         headline=f"{pictures}, {tasks} answers each, {total:,} bytes",
         lead=(
-            "ATDC sends what machines look at: not pixels but the features of several vision tasks. For every picture "
-            "it chooses <strong>which task is predicted from which</strong>, and sends of each task only what the "
-            "others could not foretell. Everything below marked <strong>from the file</strong> was computed by another "
+            "ATDC sends what machines look at: not pixels but the features of several vision tasks. It chooses a graph, "
+            f"<strong>which task is predicted from which</strong>{_graphs_said(shown)}, and sends of each task only what "
+            "its parents could not predict. Everything below marked <strong>from the file</strong> was computed by another "
             "process that had the file and the model's weights, and nothing else."
         ),
         table=_table(shown),
         items="\n".join(_item(item, index) for index, item in enumerate(shown)),
         footer=escape(made_by),
     )
+
+
+def _graphs_said(shown: Sequence[Shown]) -> str:
+    """How many graphs the pictures take, where there is more than one picture."""
+    graphs = len({str(sorted(item.parents.items())) for item in shown})
+    if len(shown) < 2:
+        return ""
+    return " (here one for all)" if graphs == 1 else f" (here {graphs} for {len(shown)} pictures)"
 
 
 def data_uri(picture: NDArray[np.uint8]) -> str:

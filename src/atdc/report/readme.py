@@ -128,8 +128,8 @@ def premise(result: Result) -> Iterable[str]:
         headroom.append(f"{left:.1f} % at quality {quality} (of {judged['possible_percent']:.1f} %)")
     yield (
         "What the best graph of each image saves beyond the best single graph, as sums of the measured costs of pairs "
-        f"judge both: {', '.join(headroom)} of the independent cost. Really coded, graphs chosen by such sums cost up to "
-        "7 % more than the best fixed one, since a parent is then coded along another graph than it was measured on."
+        f"judge both: {', '.join(headroom)} of the independent cost. Really coded, graphs chosen by such sums cost up "
+        "to 7 % more than the best fixed one, since a parent is then coded along another graph than it was measured on."
     )
 
 
