@@ -120,10 +120,10 @@ def page(shown: Sequence[Shown], title: str, made_by: str) -> str:
         title=escape(title),
         headline=f"{pictures}, {tasks} answers each, {total:,} bytes",
         lead=(
-            "ATDC sends what machines look at: not pixels but the features of several vision tasks. It chooses a graph, "
-            f"<strong>which task is predicted from which</strong>{_graphs_said(shown)}, and sends of each task only what "
-            "its parents could not predict. Everything below marked <strong>from the file</strong> was computed by another "
-            "process that had the file and the model's weights, and nothing else."
+            "ATDC sends what machines look at: not pixels but the features of several vision tasks. It chooses a "
+            f"graph, <strong>which task is predicted from which</strong>{_graphs_said(shown)}, and sends of each "
+            "task only what its parents could not predict. Everything below marked <strong>from the file</strong> was "
+            "computed by another process that had the file and the model's weights, and nothing else."
         ),
         table=_table(shown),
         items="\n".join(_item(item, index) for index, item in enumerate(shown)),
