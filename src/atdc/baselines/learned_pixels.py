@@ -25,13 +25,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from atdc.baselines.learned_codec import POINTS, STRIDE_PX, PixelCodec, SymbolPort, complexity, gaussian_tables
-from atdc.baselines.system import Picture, PixelSystem
+from atdc.baselines.system import Picture, PixelSystem, colour_bytes
 from atdc.bitstream.layout import ByteReader, number_bytes
 from atdc.bitstream.ports import ReadingPort, WritingPort
 from atdc.bitstream.sources import BytesSource
 from atdc.errors import ArgumentError, CorruptFileError, WeightsError
 from atdc.files import write_bytes_atomically
-from atdc.images import as_rgb
 from atdc.numerics.tables import FrequencyTables
 
 PIXEL_LIMIT = 1 << 22
@@ -224,7 +223,7 @@ class LearnedPixels(PixelSystem):
         """
         if point not in self.points:
             raise ArgumentError("point", f"{point:g}", f"one of {self.points}")
-        return self.trained().encode(as_rgb(picture), int(point))[0]
+        return self.trained().encode(colour_bytes(picture), int(point))[0]
 
     def decode(self, data: bytes) -> Picture:
         """The picture, from the bytes alone.

@@ -20,7 +20,7 @@ import PIL
 from PIL import Image, features
 
 from atdc.baselines.outside import load_library, missing_library
-from atdc.baselines.system import Picture, PixelSystem
+from atdc.baselines.system import Picture, PixelSystem, colour_bytes
 from atdc.errors import ArgumentError, ImageError, ProgramError
 from atdc.images import as_rgb
 
@@ -100,7 +100,7 @@ class PillowCodec(PixelSystem):
             ProgramError: this Pillow lacks the format.
         """
         quality = whole_point("quality", point, self.lowest, self.highest)
-        image = Image.fromarray(as_rgb(picture))
+        image = Image.fromarray(colour_bytes(picture))
         if (why := self.missing()) is not None:
             raise ProgramError("Pillow", why, f"{self.title} support")
         buffer = io.BytesIO()
@@ -171,7 +171,7 @@ class JpegXl(PixelSystem):
         codecs = load_library("imagecodecs")
         try:
             data: bytes = codecs.jpegxl_encode(
-                as_rgb(picture), distance=float(point), effort=self.effort, usecontainer=False, numthreads=1
+                colour_bytes(picture), distance=float(point), effort=self.effort, usecontainer=False, numthreads=1
             )
         except codecs.JpegxlError as error:
             raise ProgramError("libjxl", str(error), "a coded picture") from error

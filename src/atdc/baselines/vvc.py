@@ -22,10 +22,10 @@ import numpy as np
 
 from atdc.baselines.outside import load_library, run_program
 from atdc.baselines.pixels import damaged, whole_point
-from atdc.baselines.system import Picture, PixelSystem
+from atdc.baselines.system import Picture, PixelSystem, colour_bytes
 from atdc.baselines.yuv420 import FloatPlane, from_yuv420, to_yuv420
 from atdc.errors import ArgumentError, ImageError, ProgramError
-from atdc.images import PIXEL_LIMIT, as_rgb
+from atdc.images import PIXEL_LIMIT
 
 Command: TypeAlias = Sequence[str | Path]
 """A program and its arguments."""
@@ -119,7 +119,7 @@ class Vvc(PixelSystem):
                 gone all the same.
         """
         qp = whole_point("QP", point, 0, MAX_QP)
-        picture = as_rgb(picture)
+        picture = colour_bytes(picture)
         height, width = picture.shape[:2]
         odd = (width % 2) + 2 * (height % 2)
         even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")

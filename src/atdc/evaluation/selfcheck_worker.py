@@ -28,6 +28,7 @@ from atdc.coding.walk import schedule
 from atdc.errors import BitstreamError
 from atdc.evaluation.subject import as_input
 from atdc.files import write_bytes_atomically
+from atdc.networks.devices import coarse_arithmetic
 from atdc.numerics.entropy_model import EntropyModel
 from atdc.numerics.integer import Integers
 from atdc.pipeline import Codec, load
@@ -329,10 +330,10 @@ def run_job(job: Job) -> dict[str, Any]:
         place(codec, torch.device(settings.device))
     if settings.compiled:
         compile_networks(codec)
-    folder, device = Path(job.folder), torch.device(settings.device).type
+    folder = Path(job.folder)
     encoded: dict[str, Any] = {}
     decoded: dict[str, Any] = {}
-    with torch.no_grad(), torch.autocast(device, dtype=torch.bfloat16, enabled=settings.autocast):
+    with torch.no_grad(), coarse_arithmetic(settings.autocast):
         for group in job.encode:
             encoded |= _encode(codec, model, group, settings.batch, folder)
         for files in job.decode:

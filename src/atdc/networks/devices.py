@@ -37,6 +37,21 @@ def device_of(module: nn.Module) -> torch.device:
     return next(module.parameters()).device
 
 
+_coarse = False
+
+
+@contextmanager
+def coarse_arithmetic(wanted: bool) -> Iterator[None]:
+    """Networks compute in bfloat16 where torch finds that fit, inside :func:`torch_defaults` too: to check that no
+    float decides a bit."""
+    global _coarse
+    before, _coarse = _coarse, wanted
+    try:
+        yield
+    finally:
+        _coarse = before
+
+
 @contextmanager
 def torch_defaults() -> Iterator[None]:
     """Whatever a program has made of torch's global state does not change what is computed inside: default type and
@@ -48,7 +63,7 @@ def torch_defaults() -> Iterator[None]:
             stack.enter_context(torch.device("cpu"))
             stack.enter_context(torch.inference_mode(False))
             for kind in ("cpu", "cuda"):
-                stack.enter_context(torch.autocast(kind, enabled=False))
+                stack.enter_context(torch.autocast(kind, dtype=torch.bfloat16, enabled=_coarse))
             yield
     finally:
         torch.set_default_dtype(dtype)
