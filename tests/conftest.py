@@ -28,6 +28,13 @@ hypothesis.settings.register_profile("laws", deadline=None, suppress_health_chec
 hypothesis.settings.load_profile("laws")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that take a seed, so that they can be run with several."""
+    for item in items:
+        if "seed" in getattr(item, "fixturenames", ()):
+            item.add_marker("seeded")
+
+
 class OneDevice(TorchDispatchMode):
     """Refuses every operation on a tensor of a device together with one of another, single numbers apart.
 

@@ -15,6 +15,8 @@ from atdc.errors import ArgumentError, BitstreamError, FeatureWarning, WrongMode
 from atdc.graph.search import SETTINGS
 from atdc.graph.task_graph import TaskGraph
 
+pytestmark = pytest.mark.portability
+
 
 @pytest.fixture(scope="module")
 def codec(untrained_weights: Path) -> FeatureCodec:

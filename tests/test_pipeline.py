@@ -17,6 +17,8 @@ from atdc.graph.search import SETTINGS
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
 
+pytestmark = pytest.mark.portability
+
 CHANNELS = {"normal": (3,), "rgb": (3,)}
 
 

@@ -16,6 +16,8 @@ from atdc.baselines.learned_training import PixelTraining, fit, main, random_cro
 from atdc.errors import ArgumentError, DataError
 from atdc.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.portability
+
 TINY = elic.ElicConfig(
     widths=(6, 8, 12), bottlenecks=1, groups=(2, 2, 4), hyper=4, hyper_synthesis=(6, 6), channel_context=(6, 6),
     aggregation=(12, 8),

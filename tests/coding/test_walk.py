@@ -19,6 +19,8 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.numerics.entropy_model import EntropyModel
 
+pytestmark = pytest.mark.portability
+
 TASKS = 4
 SHAPE = (8, 4)
 SMALL = ModelConfig(

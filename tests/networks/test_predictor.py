@@ -6,6 +6,8 @@ import torch
 from atdc.config import ModelConfig
 from atdc.networks.predictor import Predictor
 
+pytestmark = pytest.mark.portability
+
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 12), (8, 5), (6, 7), (16, 20)])
 def test_a_child_without_parents_is_predicted_as_from_a_whole_picture_of_nothing(shape: tuple[int, int]) -> None:

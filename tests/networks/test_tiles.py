@@ -15,6 +15,8 @@ from atdc.networks.heads import SmallHead
 from atdc.networks.tiles import tiles_of
 from atdc.pipeline import Codec
 
+pytestmark = pytest.mark.portability
+
 WEIGHTS = Path(atdc.__file__).parent / "weights" / "small.safetensors"
 
 

@@ -17,6 +17,8 @@ from atdc.training.added_task import Trained, add_task, first_of, first_tasks, t
 from atdc.training.data import NormalisedFeatures
 from atdc.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.portability
+
 MODEL = ModelConfig(
     feature_channels=4, encoder_widths=(4, 4, 4), head_widths=(8, 4, 4), predictor_width=8, latent_channels=4,
     codec_width=8, hyper_channels=2, hyper_width=4, scorer_width=4,

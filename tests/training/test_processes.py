@@ -18,6 +18,8 @@ from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import BLOCK, teacher_costs
 
+pytestmark = pytest.mark.portability
+
 SCRIPT = """
 import sys
 from pathlib import Path

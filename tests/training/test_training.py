@@ -26,6 +26,8 @@ from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import exchange_rates, refit, retrain, train, training_images
 
+pytestmark = pytest.mark.portability
+
 RECIPE = """
 name: tiny
 train_count: 12
