@@ -371,6 +371,11 @@ class FeatureCodec:
         """Each image's cheapest graph of the codebook, by :meth:`cost_table` and the graphs' surcharges."""
         return self.book.cheapest(costs, self._level(quality), features[0, 0].numel())
 
+    def codebook_estimates(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
+        """What the setting `codebook` compares: the estimated cost of each graph of the codebook, bits, (M, B)."""
+        costs = self.cost_table(features, quality)
+        return self.book.estimates(costs, self._level(quality), features[0, 0].numel())
+
     @torch.no_grad()
     def paper_graphs(self, features: Tensor, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
         """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ; features (B, T, C, h, w)."""

@@ -70,6 +70,12 @@ class GraphBook:
         chosen = search.codebook_choice(costs, self.codebook, surcharge=surcharge)
         return [self.codebook[index] for index in chosen.tolist()]
 
+    def estimates(self, costs: NDArray[np.floating[Any]], level: int, elements: int = 1) -> NDArray[np.float64]:
+        """What :meth:`cheapest` compares, by graph of the codebook and image, (M, B), in the unit of `costs`."""
+        surcharge = self.surcharge[level][:, None] * elements
+        estimates: NDArray[np.float64] = search.graph_costs(costs, self.codebook) + surcharge
+        return estimates
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for the weights' header."""
         return {

@@ -1,25 +1,51 @@
 """The pictures that the package carries for its demo: four test rooms, and three rooms as people's files have them.
 
-``python -m atdc.report.carried src/atdc/report/demo_images`` makes them again.
+All are rendered, so their ground truth is rendered again wherever it is wanted.
+``python -m atdc.report.carried src/atdc/report/demo_images`` makes the files again.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from atdc.data.rooms import ROOMS_VERSION, render_rooms
 from atdc.data.rooms.sample import StyleSet
+from atdc.data.targets import decode_stored
 from atdc.files import write_bytes_atomically
+from atdc.tasks import IGNORE_CLASS
 
 ROOMS = {"bedroom": 2_000_022, "dining-room": 2_000_018, "playroom": 2_000_041, "study": 2_000_032}
 """Seeds of the test split."""
+RENDERED_TARGETS = ("segment_semantic", "normal", "depth_zbuffer")
+"""Tasks whose ground truth comes from the scene; that of the others is a function of the picture."""
 _ORIENTATION = 0x0112
 """EXIF's tag; 6 is a picture to be turned to the right."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What of which room a file shows: the part `box` (left, top, right, bottom) of a square rendering, in a border."""
+
+    seed: int
+    styles: StyleSet
+    side_px: int
+    box: tuple[int, int, int, int]
+    border_px: int = 0
+
+
+_PHOTO, _SCAN, _THUMBNAIL = "phone-photo.jpg", "grey-scan.tif", "thumbnail.gif"
+_VIEWS = {f"{name}.png": _View(seed, "train", 256, (0, 0, 256, 256)) for name, seed in ROOMS.items()} | {
+    _PHOTO: _View(3_000_010, "held_out", 512, (64, 0, 448, 512)),
+    _SCAN: _View(3_000_003, "held_out", 256, (0, 32, 256, 224)),
+    _THUMBNAIL: _View(3_000_007, "held_out", 96, (0, 16, 96, 80), border_px=4),
+}
 
 
 def carried_pictures() -> dict[str, bytes]:
@@ -29,25 +55,52 @@ def carried_pictures() -> dict[str, bytes]:
     for name, seed in ROOMS.items():
         source = PngImagePlugin.PngInfo()
         source.add_text("Source", f"atdc rooms, version {ROOMS_VERSION}, test split, seed {seed}")
-        files[f"{name}.png"] = _saved(_room(seed, "train", 256), "PNG", pnginfo=source, optimize=True)
+        files[f"{name}.png"] = _saved(_picture(f"{name}.png"), "PNG", pnginfo=source, optimize=True)
 
-    upright = _room(3_000_010, "held_out", 512).crop((64, 0, 448, 512))
     orientation = Image.Exif()
     orientation[_ORIENTATION] = 6
-    lying = upright.transpose(Image.Transpose.ROTATE_90)
-    files["phone-photo.jpg"] = _saved(lying, "JPEG", quality=90, exif=orientation)
+    lying = _picture(_PHOTO).transpose(Image.Transpose.ROTATE_90)
+    files[_PHOTO] = _saved(lying, "JPEG", quality=90, exif=orientation)
 
-    grey = np.asarray(_room(3_000_003, "held_out", 256).convert("L").crop((0, 32, 256, 224)), np.uint16)
-    files["grey-scan.tif"] = _saved(Image.fromarray(grey * 257), "TIFF", compression="tiff_lzw")
+    grey = np.asarray(_picture(_SCAN).convert("L"), np.uint16)
+    files[_SCAN] = _saved(Image.fromarray(grey * 257), "TIFF", compression="tiff_lzw")
 
-    cut_out = Image.new("RGBA", (104, 72))
-    cut_out.paste(_room(3_000_007, "held_out", 96).crop((0, 16, 96, 80)), (4, 4))
-    files["thumbnail.gif"] = _saved(cut_out, "GIF")
+    room, border = _picture(_THUMBNAIL), _VIEWS[_THUMBNAIL].border_px
+    cut_out = Image.new("RGBA", (room.width + 2 * border, room.height + 2 * border))
+    cut_out.paste(room, (border, border))
+    files[_THUMBNAIL] = _saved(cut_out, "GIF")
     return files
 
 
-def _room(seed: int, styles: StyleSet, side_px: int) -> Image.Image:
-    return Image.fromarray(render_rooms([seed], styles, side_px)["rgb"][0].permute(1, 2, 0).numpy())
+def carried_truth(file_name: str) -> dict[str, NDArray[np.generic]]:
+    """The ground truth of a carried picture by task, for :data:`RENDERED_TARGETS`, in the form of answers.
+
+    What the room does not fill (the thumbnail's border) is class 255, depth NaN, normal (0, 0, 0).
+
+    >>> carried_truth("thumbnail.gif")["depth_zbuffer"].shape
+    (72, 104)
+    """
+    view = _VIEWS[file_name]
+    stored = render_rooms([view.seed], view.styles, view.side_px)
+    left, top, right, bottom = view.box
+    unmeasured = {"segment_semantic": IGNORE_CLASS, "normal": 0.0, "depth_zbuffer": np.nan}
+    truth: dict[str, NDArray[np.generic]] = {}
+    for task in RENDERED_TARGETS:
+        values = decode_stored(task, stored[task])[0, :, top:bottom, left:right].permute(1, 2, 0).numpy()
+        border = (view.border_px, view.border_px)
+        values = np.pad(values, (border, border, (0, 0)), constant_values=unmeasured[task])
+        if task == "segment_semantic":
+            values = values.astype(np.uint8)
+        elif task == "depth_zbuffer":
+            values = np.exp(values)
+        truth[task] = values if task == "normal" else values[..., 0]
+    return truth
+
+
+def _picture(file_name: str) -> Image.Image:
+    view = _VIEWS[file_name]
+    rgb = render_rooms([view.seed], view.styles, view.side_px)["rgb"][0].permute(1, 2, 0).numpy()
+    return Image.fromarray(rgb).crop(view.box)
 
 
 def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:

@@ -1,0 +1,80 @@
+"""Why this graph: what the graphs that an encoder may choose from are expected to cost, and what they really cost.
+
+A cost is what the encoder minimises, ``J = bits + Σ_i w_i·‖z_i − ẑ_i‖²``: the coded bits and each task's squared error
+of (normalised) features at that task's exchange rate. The estimate is the sum of the cheap scorer's costs of all tasks
+given their parents and of the graph's surcharge, without coding anything; the real cost comes from coding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from atdc.graph.task_graph import TaskGraph
+from atdc.pipeline import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One graph and what it costs on one picture.
+
+    Attributes:
+        parents: {child: [parents]}.
+        listed: whether it is one of the codebook's graphs, among which the default chooses.
+        estimated_cost_bits: by the scorer and the graph's surcharge; None where the graph is not of the codebook.
+        cost_bits: really coded.
+        size_bytes: of its file.
+        chosen: whether the picture's file has this graph.
+    """
+
+    parents: dict[str, list[str]]
+    listed: bool
+    estimated_cost_bits: float | None
+    cost_bits: float
+    size_bytes: int
+    chosen: bool
+
+
+@torch.no_grad()
+def candidates_of(
+    codec: Codec, rgb: NDArray[np.uint8], quality: float, chosen: dict[str, list[str]]
+) -> list[Candidate]:
+    """The graphs of the codebook, independent coding and the chosen graph, each coded; by real cost, least first.
+
+    Args:
+        codec: the model.
+        rgb: the picture, ``(H, W, 3)`` bytes.
+        quality: 0 to 7.
+        chosen: the graph that the picture was coded along.
+
+    >>> from atdc import load
+    >>> codec, grey = load("small"), np.full((64, 64, 3), 128, np.uint8)
+    >>> parents = codec.inspect(codec.encode(grey)).graph
+    >>> [candidate.parents == parents for candidate in candidates_of(codec, grey, 4, parents) if candidate.chosen]
+    [True]
+    """
+    features = codec.features_of(torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None])
+    feature_codec = codec.feature_codec
+    names = feature_codec.task_names
+    estimates = feature_codec.codebook_estimates(features, quality)[:, 0].tolist()
+    own = TaskGraph(tuple(tuple(map(names.index, chosen[name])) for name in names))
+    known = dict(zip(feature_codec.book.codebook, estimates, strict=True))
+    graphs = list(dict.fromkeys([*known, own, TaskGraph.independent(len(names))]))
+    repeated = features.expand(len(graphs), -1, -1, -1, -1)
+    coded = feature_codec.encode_batch(repeated, quality, graphs, sizes=[rgb.shape[:2]] * len(graphs))
+    difference = (coded.reconstruction - repeated) / feature_codec.deviation[:, :, None, None]
+    errors = difference.square().sum((2, 3, 4)).double().cpu().numpy()
+    costs = coded.ideal_bits.sum(1) + errors @ feature_codec.rates_of_exchange(quality)
+    candidates = [
+        Candidate(_named(graph, names), graph in known, known.get(graph), float(cost), len(data), graph == own)
+        for graph, cost, data in zip(graphs, costs, coded.data, strict=True)
+    ]
+    return sorted(candidates, key=lambda candidate: candidate.cost_bits)
+
+
+def _named(graph: TaskGraph, names: Sequence[str]) -> dict[str, list[str]]:
+    return {names[child]: [names[parent] for parent in parents] for child, parents in enumerate(graph.parents)}
