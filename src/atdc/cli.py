@@ -494,16 +494,18 @@ def demo(
 
     quiet = quiet or globally(ctx, "quiet")
     items = _items(ctx, images, None, _is_picture) if images else []
-    pictures = []
+    pictures, refused = [], []
     for item in items:
         try:
             if item.refusal:
-                complain(item.refusal)
+                refused.append(item.refusal)
             else:
                 read_image(item.path)
                 pictures.append(item.path)
         except AtdcError as error:
-            complain(complaint(error, item))
+            refused.append(complaint(error, item))
+    for line in refused:
+        complain(line)
     if items and not pictures:
         raise typer.Exit(1)
     with err.status("starting", spinner="line") as status:
@@ -514,6 +516,7 @@ def demo(
             quality=quality,
             graph=graph,
             report=status.update if not quiet else _silent,
+            refused=refused,
         )
     if not quiet:
         for table in demo_tables(result.shown):
@@ -522,7 +525,7 @@ def demo(
             f"Decoded by another process, from the files and the weights alone, in {result.decode_seconds:.1f} s."
         )
         console.print(f"The page: {result.page.resolve().as_uri()}")
-    if len(pictures) < len(items):
+    if refused:
         raise typer.Exit(1)
 
 

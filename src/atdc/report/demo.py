@@ -7,13 +7,14 @@ model's weights.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -23,12 +24,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.table import Table
 
+from atdc.codec import DEFAULT_GRAPH
 from atdc.config import DEFAULT_MODEL
 from atdc.errors import AtdcError
 from atdc.files import write_bytes_atomically
 from atdc.images import read_image
-from atdc.pipeline import Codec, load
+from atdc.pipeline import load
 from atdc.report.answer_files import make_folder, read_answers
+from atdc.report.candidates import candidates_of
+from atdc.report.carried import carried_truth
+from atdc.report.ground_truth import Answers, error_of, picture_truth
 from atdc.report.page import SHORT_TITLES, Shown, page
 from atdc.report.same_size import same_size
 from atdc.report.summaries import plain_table
@@ -36,6 +41,8 @@ from atdc.tasks import BY_NAME
 
 DEMO_PIXELS = 400_000
 """Larger pictures are shrunk for the page, so that it opens at once; `atdc encode` takes them as they are."""
+DEMO_SIDE_PX = 4096
+"""Longer ones are shrunk, too: WebP, in which the page holds its pictures, ends at 16,383."""
 
 
 def _silent(step: str) -> None:
@@ -68,18 +75,20 @@ def run_demo(
     out: Path,
     model: str = DEFAULT_MODEL,
     quality: float = 4.0,
-    graph: str | None = None,
+    graph: str = DEFAULT_GRAPH,
     report: Callable[[str], None] = _silent,
+    refused: Sequence[str] = (),
 ) -> Demo:
     """Encode, decode elsewhere, and write ``out/index.html`` beside the files themselves.
 
     Args:
-        images: pictures of any kind; none means :func:`carried_images`.
+        images: pictures of any kind; none means :func:`carried_images`, on the page by their errors, least first.
         out: folder for the page, the ``.atdc`` files and, in ``decoded/``, the answers.
         model: a name or a path, as for :func:`atdc.load`.
         quality: 0 (fewest bytes) to 7 (best answers).
-        graph: a search setting; None is the codec's default.
+        graph: a search setting.
         report: called with a sentence before every step that takes time.
+        refused: inputs that could not be read, a line each; the page names them.
 
     Raises:
         AtdcError: a picture cannot be read, the weights are missing, the folder cannot be written, or the other
@@ -100,9 +109,9 @@ def run_demo(
         originals.append((rgb.shape[1], rgb.shape[0]))
         pictures.append(_shrink(rgb))
         if not files:
-            _encode(codec, pictures[0], quality, graph)  # the first call also sets up the machine's kernels
+            codec.encode(pictures[0], quality, graph)  # the first call also sets up the machine's kernels
         start = time.perf_counter()
-        files.append(_encode(codec, pictures[-1], quality, graph))
+        files.append(codec.encode(pictures[-1], quality, graph))
         seconds.append(time.perf_counter() - start)
         write_bytes_atomically(out / f"{name}.atdc", files[-1])
 
@@ -113,7 +122,7 @@ def run_demo(
     decode_seconds = time.perf_counter() - start
 
     shown = []
-    for name, rgb, original, data, second in zip(names, pictures, originals, files, seconds, strict=True):
+    for path, name, rgb, original, data, second in zip(paths, names, pictures, originals, files, seconds, strict=True):
         report(f"comparing {name}")
         inspection = codec.inspect(data)
         assert inspection.graph is not None, "the codec knows its own graphs"
@@ -124,8 +133,15 @@ def run_demo(
                 rgb=rgb,
                 original_size=original,
                 size_bytes=len(data),
-                task_bytes={task: round(row["ideal_bits"] / 8) for task, row in inspection.tasks.items()},
+                task_bytes=apportioned(
+                    len(data) - inspection.framing_bytes,
+                    {task: row["ideal_bits"] for task, row in inspection.tasks.items()},
+                ),
+                framing_bytes=inspection.framing_bytes,
                 parents=inspection.graph,
+                setting=graph,
+                candidates=candidates_of(codec, rgb, quality, inspection.graph),
+                truth=_truth(path, rgb),
                 quality=inspection.quality,
                 decoded=read_answers(decoded_folder / name, uncompressed),
                 uncompressed=uncompressed,
@@ -134,14 +150,44 @@ def run_demo(
                 encode_seconds=second,
             )
         )
+    if not images:
+        shown = by_error(shown)
     made_by = (
         f"Made by atdc {metadata.version('atdc')} with the model “{model}” and torch {metadata.version('torch')}. "
         f"Another process decoded all files in {decode_seconds:.1f} s, most of which is starting Python and loading "
         "the weights."
     )
     target = out / "index.html"
-    write_bytes_atomically(target, page(shown, ", ".join(names), made_by).encode())
+    write_bytes_atomically(target, page(shown, ", ".join(names), made_by, refused).encode(errors="replace"))
     return Demo(target, tuple(shown), decode_seconds)
+
+
+def apportioned(total: int, parts: Mapping[str, float]) -> dict[str, int]:
+    """Whole numbers in proportion to the parts that sum to `total`, by largest remainders (Hamilton's method).
+
+    The tasks of a file share one range coder, so their bytes are parts of what it wrote, by ideal bits.
+
+    >>> apportioned(10, {"a": 1.0, "b": 1.0, "c": 1.0})
+    {'a': 4, 'b': 3, 'c': 3}
+    """
+    whole = sum(parts.values())
+    exact = {name: total * part / whole if whole else total / len(parts) for name, part in parts.items()}
+    counts = {name: math.floor(value) for name, value in exact.items()}
+    left = total - sum(counts.values())
+    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:left]:
+        counts[name] += 1
+    return counts
+
+
+def by_error(shown: Sequence[Shown]) -> list[Shown]:
+    """Pictures with all their ground truth, ordered by the errors of the answers from their files, least first.
+
+    What is compared is the mean over tasks of the error relative to its mean over the pictures, so that all tasks count
+    alike; of the image, the mean squared error.
+    """
+    errors = np.array([[_error(task, item) for task in item.decoded] for item in shown])
+    relative = (errors / np.maximum(errors.mean(0), 1e-12)).mean(1)
+    return [shown[index] for index in np.argsort(relative, kind="stable")]
 
 
 def demo_tables(shown: Sequence[Shown]) -> list[Table]:
@@ -169,26 +215,33 @@ def demo_tables(shown: Sequence[Shown]) -> list[Table]:
     return [sizes, costs]
 
 
-def _encode(codec: Codec, rgb: NDArray[np.uint8], quality: float, graph: str | None) -> bytes:
-    return codec.encode(rgb, quality=quality) if graph is None else codec.encode(rgb, quality=quality, graph=graph)
-
-
 def _decode_elsewhere(files: Sequence[Path], out: Path, model: str) -> None:
     if Path(model).exists():
         model = str(Path(model).resolve())
     with tempfile.TemporaryDirectory(prefix="atdc-demo-") as empty:
         for file in files:
             shutil.copy(file, empty)
-        command = [sys.executable, "-m", "atdc.cli", "decode", *(file.name for file in files)]
-        command += ["-o", str(out.resolve()), "--model", model, "--quiet", "--force"]
+        command = [sys.executable, "-m", "atdc.cli", "decode", "-o", str(out.resolve()), "--model", model]
+        command += ["--quiet", "--force", "--", *(file.name for file in files)]
         done = subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise AtdcError("the decoding process", f"exit status {done.returncode}", "0", done.stderr.strip()[-2000:])
 
 
+def _truth(path: Path, rgb: NDArray[np.uint8]) -> Answers:
+    """What is known of a picture: of any, that which it determines itself; of a carried one, its scene, too."""
+    scene = carried_truth(path.name) if path in carried_images() else {}
+    return {**scene, **picture_truth(rgb)}
+
+
+def _error(task: str, item: Shown) -> float:
+    error = error_of(task, item.decoded[task], item.truth[task])
+    return float(10 ** (error / 10)) if task == "rgb" else error  # -PSNR in dB to mean squared error
+
+
 def _shrink(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = rgb.shape[:2]
-    scale = math.sqrt(DEMO_PIXELS / (height * width))
+    scale = min(math.sqrt(DEMO_PIXELS / (height * width)), DEMO_SIDE_PX / max(height, width))
     if scale >= 1.0:
         return rgb
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -196,12 +249,11 @@ def _shrink(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Names made different by a number: two folders may each hold an ``a.jpg``."""
-    seen: dict[str, int] = {}
-    result = []
+    """Names made different by a number: two folders may each hold an ``a.jpg``, and one of them an ``a-2.jpg``."""
+    result: list[str] = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+        numbered = (f"{name}-{number}" for number in itertools.count(2))
+        result.append(next(free for free in itertools.chain([name], numbered) if free not in result))
     return result
 
 

@@ -190,13 +190,12 @@ def _box(node: GraphNode, x: float, y: float, share: float) -> str:
         )
     bar = left + NODE_WIDTH - 10 - text
     return (
-        f'<g class="node" data-task="{escape(node.name)}"><title>{escape(node.name)}: {node.size_bytes} bytes, '
-        f"{share:.0%} of the tasks' bytes</title>"
+        f'<g class="node" data-task="{escape(node.name)}"><title>{escape(node.name)}: {node.size_bytes:,} bytes</title>'
         f'<rect class="box" x="{left:g}" y="{top:g}" width="{NODE_WIDTH}" height="{NODE_HEIGHT}" rx="10"/>{thumbnail}'
         f'<text class="title" x="{text:g}" y="{top + 20:g}">{escape(node.title)}</text>'
         f'<text class="bytes" x="{text:g}" y="{top + 38:g}">{node.size_bytes:,} bytes</text>'
         f'<rect class="track" x="{text:g}" y="{top + 45:g}" width="{bar:g}" height="4" rx="2"/>'
-        f'<rect class="share" x="{text:g}" y="{top + 45:g}" width="{max(2.0, bar * share):.1f}" height="4" rx="2"/></g>'
+        f'<rect class="share" x="{text:g}" y="{top + 45:g}" width="{bar * share:.1f}" height="4" rx="2"/></g>'
     )
 
 

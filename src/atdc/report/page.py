@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from atdc.report.candidates import Candidate
 from atdc.report.graph_svg import GraphNode, graph_svg, layers
+from atdc.report.ground_truth import Answers, error_in_words
 from atdc.report.pictures import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, picture_of
-from atdc.report.same_size import SameSize, psnr_db
+from atdc.report.same_size import ABOUT, SameSize, psnr_db
 from atdc.tasks import BY_NAME
 
 SHORT_TITLES = {
@@ -32,7 +34,6 @@ SHORT_TITLES = {
 }
 """Words that fit into a box of the graph."""
 
-Answers = Mapping[str, NDArray[np.generic]]
 _LOSSLESS_PIXELS = 300_000
 
 
@@ -45,11 +46,15 @@ class Shown:
         rgb: what was encoded, ``(H, W, 3)`` bytes.
         original_size: width and height of the input file; `rgb` is smaller if the demo shrank it.
         size_bytes: length of the ATDC file, all included.
-        task_bytes: length of each task's segment.
+        task_bytes: each task's part of the coded bytes.
+        framing_bytes: header, graph and checks; with `task_bytes` they sum to `size_bytes`.
         parents: the graph, {child: [parents]}.
+        setting: the search setting that chose it.
+        candidates: graphs, the chosen one among them, and what they cost; by real cost, least first.
         quality: of every task.
         decoded: answers of the process that had only the file and the weights.
         uncompressed: answers from the features themselves.
+        truth: ground truth by task, in the form of answers, of the tasks that have one on this picture.
         same_size: what pixel codecs make of about as many bytes.
         jpeg75_bytes: the picture as an ordinary JPEG, quality 75.
         encode_seconds: time of `encode`, without loading the model.
@@ -60,10 +65,14 @@ class Shown:
     original_size: tuple[int, int]
     size_bytes: int
     task_bytes: Mapping[str, int]
+    framing_bytes: int
     parents: Mapping[str, Sequence[str]]
+    setting: str
+    candidates: Sequence[Candidate]
     quality: Mapping[str, float]
     decoded: Answers
     uncompressed: Answers
+    truth: Answers
     same_size: Sequence[SameSize]
     jpeg75_bytes: int
     encode_seconds: float
@@ -77,10 +86,7 @@ class Shown:
     @property
     def graph_in_letters(self) -> str:
         """Edges as ``n→d``, those sent first in front; a dash when every task stands on its own."""
-        layer_of = layers(list(self.task_bytes), self.parents)
-        children = sorted(self.task_bytes, key=lambda child: layer_of[child])
-        edges = [f"{_letter(parent)}→{_letter(child)}" for child in children for parent in self.parents.get(child, ())]
-        return " ".join(edges) or "–"
+        return _in_letters(list(self.task_bytes), self.parents)
 
     def psnr_db(self, answers: Answers) -> float:
         """Of the `rgb` answer against the input."""
@@ -104,13 +110,14 @@ def agreement(task: str, decoded: NDArray[np.generic], uncompressed: NDArray[np.
     return f"{float(np.mean(np.abs(first - second))):.3f} apart, of 1"
 
 
-def page(shown: Sequence[Shown], title: str, made_by: str) -> str:
+def page(shown: Sequence[Shown], title: str, made_by: str, refused: Sequence[str] = ()) -> str:
     """The whole page.
 
     Args:
         shown: the pictures, in order.
         title: for the browser's tab.
         made_by: one sentence for the foot: model, versions, times.
+        refused: inputs that could not be read, a line each.
     """
     total = sum(item.size_bytes for item in shown)
     template = Template(resources.files("atdc.report").joinpath("demo.html").read_text(encoding="utf-8"))
@@ -120,11 +127,12 @@ def page(shown: Sequence[Shown], title: str, made_by: str) -> str:
         title=escape(title),
         headline=f"{pictures}, {tasks} answers each, {total:,} bytes",
         lead=(
-            "ATDC sends what machines look at: not pixels but the features of several vision tasks. It chooses a "
-            f"graph, <strong>which task is predicted from which</strong>{_graphs_said(shown)}, and sends of each "
-            "task only what its parents could not predict. Everything below marked <strong>from the file</strong> was "
-            "computed by another process that had the file and the model's weights, and nothing else."
+            "ATDC sends what machines look at: not pixels but the features of several vision tasks. Along a graph, "
+            "<strong>which task is predicted from which</strong>, it sends of each task only what its parents could "
+            f"not predict. {_graphs_said(shown)} Everything below marked <strong>from the file</strong> was computed "
+            "by another process that had the file and the model's weights, and nothing else."
         ),
+        refused=_refused(refused),
         table=_table(shown),
         items="\n".join(_item(item, index) for index, item in enumerate(shown)),
         footer=escape(made_by),
@@ -132,11 +140,20 @@ def page(shown: Sequence[Shown], title: str, made_by: str) -> str:
 
 
 def _graphs_said(shown: Sequence[Shown]) -> str:
-    """How many graphs the pictures take, where there is more than one picture."""
-    graphs = len({str(sorted(item.parents.items())) for item in shown})
+    """How many graphs the pictures take, as it happened."""
+    graphs = len({item.graph_in_letters for item in shown})
     if len(shown) < 2:
         return ""
-    return " (here one for all)" if graphs == 1 else f" (here {graphs} for {len(shown)} pictures)"
+    if graphs == 1:
+        return f"Here all {len(shown)} pictures have the same graph."
+    return f"Here the {len(shown)} pictures have {graphs} different graphs."
+
+
+def _refused(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<div class="refused"><b>Not shown, because not readable:</b><ul>{items}</ul></div>'
 
 
 def data_uri(picture: NDArray[np.uint8]) -> str:
@@ -177,14 +194,16 @@ def _table(shown: Sequence[Shown]) -> str:
 
 def _item(item: Shown, index: int) -> str:
     height, width = item.rgb.shape[:2]
-    depth_range = depth_range_of(item.uncompressed["depth_zbuffer"].astype(np.float64))
-    decoded = {task: picture_of(task, answer, depth_range) for task, answer in item.decoded.items()}
-    plain = {task: picture_of(task, answer, depth_range) for task, answer in item.uncompressed.items()}
+    scale = item.truth.get("depth_zbuffer", item.uncompressed["depth_zbuffer"])
+    depth_range = depth_range_of(scale.astype(np.float64))
+    drawn = [
+        {task: picture_of(task, answer, depth_range) for task, answer in answers.items()}
+        for answers in (item.truth, item.decoded, item.uncompressed)
+    ]
     nodes = [
-        GraphNode(task, SHORT_TITLES.get(task, task), size, data_uri(_thumbnail(decoded[task])))
+        GraphNode(task, SHORT_TITLES.get(task, task), size, data_uri(_thumbnail(drawn[1][task])))
         for task, size in item.task_bytes.items()
     ]
-    framing = item.size_bytes - sum(item.task_bytes.values())
     shrunk = ""
     if item.original_size != (width, height):
         shrunk = f", shrunk from {item.original_size[0]}×{item.original_size[1]}"
@@ -196,57 +215,143 @@ def _item(item: Shown, index: int) -> str:
 <figure><img src="{data_uri(item.rgb)}" alt="the input"><figcaption><b>Input.</b> As a JPEG of quality 75 it takes
 {item.jpeg75_bytes:,} bytes, {_times(item.jpeg75_bytes / item.size_bytes)} as much.</figcaption></figure>
 <figure class="graphbox"><div class="scroll">{graph_svg(nodes, item.parents)}</div>
-<figcaption><b>The graph chosen for this picture:</b> {_graph_in_words(item)} Header, graph and checksum take
-{framing} bytes more.</figcaption></figure>
+<figcaption><b>The graph:</b> {_graph_in_words(item)} The tasks take {sum(item.task_bytes.values()):,} bytes (each its
+part by ideal bits), header, graph and check {item.framing_bytes}: together {item.size_bytes:,}.</figcaption></figure>
 </div>
-<h3>Answers <span>— above from the file, below from uncompressed features</span></h3>
-<div class="answers">{"".join(_answer(item, task, decoded[task], plain[task]) for task in item.decoded)}</div>
+<h3>Answers <span>— ground truth, from the file, from uncompressed features; with each its error against the ground
+truth</span></h3>
+<div class="answers">{"".join(_answer(item, task, drawn) for task in item.decoded)}</div>
 {_legend(item, depth_range)}
-<h3>The same bytes, as nothing but a picture</h3>
-{_rivals(item, decoded["rgb"])}
+<h3>About the same bytes, as nothing but a picture</h3>
+{_rivals(item)}
+<h3>Why this graph <span>— {len(item.candidates)} graphs, each really coded</span></h3>
+{_candidates(item)}
 </section>"""
 
 
-def _answer(item: Shown, task: str, decoded: NDArray[np.uint8], plain: NDArray[np.uint8]) -> str:
-    if task == "rgb":
-        note = f"{item.psnr_db(item.decoded):.1f} dB; uncompressed {item.psnr_db(item.uncompressed):.1f} dB"
-    else:
-        note = agreement(task, item.decoded[task], item.uncompressed[task])
-    title = escape(SHORT_TITLES.get(task, task))
-    pair = "".join(
-        f'<div class="plain"><img src="{data_uri(picture)}" alt="{title}, {tag}"><span class="tag">{tag}</span></div>'
-        for picture, tag in ((decoded, "from the file"), (plain, "uncompressed"))
-    )
+def _answer(item: Shown, task: str, drawn: Sequence[Mapping[str, NDArray[np.uint8]]]) -> str:
+    title, truth = escape(SHORT_TITLES.get(task, task)), item.truth.get(task)
+    cells = []
+    for tag, answers, pictures in zip(
+        ("ground truth", "from the file", "uncompressed"),
+        (item.truth, item.decoded, item.uncompressed),
+        drawn,
+        strict=True,
+    ):
+        if task not in answers:
+            cells.append('<figure><div class="none">no ground truth for this picture</div></figure>')
+            continue
+        note = tag
+        if truth is not None and answers is not item.truth:
+            note = f"{tag}: <b>{error_in_words(task, answers[task], truth)}</b>"
+        image = f'<img src="{data_uri(pictures[task])}" alt="{title}, {tag}">'
+        cells.append(f"<figure>{image}<figcaption>{note}</figcaption></figure>")
+    alike = "" if task == "rgb" else f" · {agreement(task, item.decoded[task], item.uncompressed[task])}"
     return (
-        f"<figure><h4>{title} <span>{item.task_bytes[task]:,} B</span></h4>"
-        f'<div class="pair">{pair}</div><figcaption>{note}</figcaption></figure>'
+        f'<section class="task"><h4>{title} <span>{item.task_bytes[task]:,} B{alike}</span></h4>'
+        f'<div class="three">{"".join(cells)}</div></section>'
     )
 
 
-def _rivals(item: Shown, decoded: NDArray[np.uint8]) -> str:
+def _rivals(item: Shown) -> str:
     height, width = item.rgb.shape[:2]
-    figures = [
-        f'<figure><img src="{data_uri(item.rgb)}" alt="the input"><figcaption><b>Input.</b></figcaption></figure>',
-        f'<figure><img src="{data_uri(decoded)}" alt="ATDC\'s image answer"><figcaption><b>ATDC, {item.size_bytes:,} '
-        f"bytes:</b> {item.psnr_db(item.decoded):.1f} dB, and {len(item.task_bytes) - 1} more answers."
-        "</figcaption></figure>",
-    ]
+    figures = []
     for rival in item.same_size:
         how = f"quality {rival.quality}"
         if (rival.width, rival.height) != (width, height):
             how += f", shrunk to {rival.width}×{rival.height} first"
+        if abs(rival.size_bytes - item.size_bytes) > ABOUT * item.size_bytes:
+            how += "; no file of it is nearer in size"
         figures.append(
             f'<figure><img src="{data_uri(rival.picture)}" alt="{rival.format}"><figcaption><b>{rival.format}, '
             f"{rival.size_bytes:,} bytes:</b> {rival.psnr_db:.1f} dB ({how}).</figcaption></figure>"
         )
-    return f'<div class="rivals{" tall" if height > width else ""}">{"".join(figures)}</div>'
+    words = (
+        f"ATDC's image answer has {item.psnr_db(item.decoded):.1f} dB, and beside it there are "
+        f"{len(item.task_bytes) - 1} more answers in the {item.size_bytes:,} bytes. As a picture, "
+        f"{_better_pictures(item)}."
+    )
+    return f'<div class="rivals">{"".join(figures)}<p class="facts">{words}</p></div>'
+
+
+def _better_pictures(item: Shown) -> str:
+    """Which pixel codecs send the better picture in about as many bytes."""
+    own = item.psnr_db(item.decoded)
+    better = [rival.format for rival in item.same_size if rival.psnr_db > own]
+    if not better:
+        return "that is the best of them"
+    return f"{' and '.join(better)} {'is' if len(better) == 1 else 'are'} better"
+
+
+def _candidates(item: Shown) -> str:
+    chosen = next(candidate for candidate in item.candidates if candidate.chosen)
+    rows = []
+    for candidate in item.candidates:
+        name = f"<code>{_in_letters(list(item.task_bytes), candidate.parents)}</code>"
+        if not any(candidate.parents.values()):
+            name = "every task on its own"
+        estimate = candidate.estimated_cost_bits
+        row, mark = ('<tr class="chosen">', " (chosen)") if candidate.chosen else ("<tr>", "")
+        rows.append(
+            f"{row}<td>{name}{mark}</td>"
+            f"<td>{'–' if estimate is None else f'{estimate / 8:,.0f}'}</td><td>{candidate.cost_bits / 8:,.0f}</td>"
+            f"<td>{candidate.size_bytes:,} B</td>"
+            f"<td>{_percent(candidate.size_bytes, chosen.size_bytes)}</td></tr>"
+        )
+    return (
+        f'<p class="facts">{_why(item)}</p><div class="scroll"><table class="candidates"><thead><tr><th>graph</th>'
+        "<th>estimated<br>cost</th><th>real<br>cost</th><th>file</th><th>bytes against<br>the chosen</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _why(item: Shown) -> str:
+    """Who chose the graph, by what, and whether really coding the candidates bears it out."""
+    listed = sum(candidate.listed for candidate in item.candidates)
+    chosen = next(candidate for candidate in item.candidates if candidate.chosen)
+    least = item.candidates[0]
+    cost = (
+        "A cost is the coded bits and each task's squared feature error at its exchange rate, in bytes; the estimate "
+        "is made without coding."
+    )
+    if item.setting == "codebook":
+        who = f"The encoder takes, of the model's {listed} graphs, the one of least estimated cost."
+    else:
+        who = (
+            f"The setting <code>{escape(item.setting)}</code> chose it; for comparison the {listed} graphs among which "
+            "<code>codebook</code>, the default, chooses."
+        )
+    if least.chosen:
+        outcome = "Really coded, none of these costs less."
+    else:
+        more = 100 * (chosen.cost_bits / least.cost_bits - 1)
+        outcome = f"Really coded, the chosen one costs {more:.1f} % more than the cheapest of these."
+    alone = [candidate for candidate in item.candidates if not any(candidate.parents.values())]
+    saved = ""
+    if alone and not alone[0].chosen:
+        change = _percent(chosen.size_bytes, alone[0].size_bytes)
+        saved = f" Against independent coding of this picture its file has {change} bytes, at the same quality."
+    return f"{who} {outcome}{saved} {cost}"
+
+
+def _percent(value: int, reference: int) -> str:
+    """A signed change, one decimal.
+
+    >>> _percent(75, 100), _percent(1, 1)
+    ('−25.0 %', '±0.0 %')
+    """
+    change = 100 * (value / reference - 1)
+    return "±0.0 %" if round(change, 1) == 0 else f"{change:+.1f} %".replace("-", "−")
 
 
 def _legend(item: Shown, depth_range: tuple[float, float]) -> str:
-    entries = [
-        f'<li><i style="background:rgb{CLASS_COLOURS[name]}"></i>{name}</li>'
-        for name in classes_in(item.uncompressed["segment_semantic"].astype(np.int64))
+    maps = [
+        answers["segment_semantic"]
+        for answers in (item.truth, item.decoded, item.uncompressed)
+        if "segment_semantic" in answers
     ]
+    classes = dict.fromkeys(name for answer in maps for name in classes_in(answer.astype(np.int64)))
+    entries = [f'<li><i style="background:rgb{CLASS_COLOURS[name]}"></i>{name}</li>' for name in classes]
     stops = ",".join("rgb({},{},{})".format(*colour) for colour in depth_scale(9).tolist())
     entries.append(
         f'<li><i class="bar" style="background:linear-gradient(90deg,{stops})"></i>'
@@ -274,6 +379,14 @@ def _quality_in_words(quality: Mapping[str, float]) -> str:
     if len(values) == 1:
         return f"quality {values.pop():g}"
     return "quality " + ", ".join(f"{SHORT_TITLES.get(task, task)} {value:g}" for task, value in quality.items())
+
+
+def _in_letters(tasks: Sequence[str], parents: Mapping[str, Sequence[str]]) -> str:
+    """Edges as ``n→d``, those sent first in front; a dash where there are none."""
+    layer_of = layers(tasks, parents)
+    children = sorted(tasks, key=lambda child: layer_of[child])
+    edges = [f"{_letter(parent)}→{_letter(child)}" for child in children for parent in parents.get(child, ())]
+    return " ".join(edges) or "–"
 
 
 def _letter(task: str) -> str:
