@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
@@ -18,8 +20,10 @@ from atdc.data.rooms import ROOMS_VERSION, SPLITS
 from atdc.errors import AtdcError, ImageError
 from atdc.images import read_image, to_rgb
 from atdc.report import demo
-from atdc.report.carried import ROOMS, carried_pictures
-from atdc.report.demo import carried_images, demo_tables, run_demo
+from atdc.report.candidates import Candidate, candidates_of
+from atdc.report.carried import RENDERED_TARGETS, ROOMS, carried_pictures, carried_truth
+from atdc.report.demo import apportioned, by_error, carried_images, demo_tables, run_demo
+from atdc.report.ground_truth import error_in_words, error_of, picture_truth
 from atdc.report.page import Shown, agreement, page
 from atdc.report.same_size import same_size
 from atdc.tasks import TASK_NAMES
@@ -43,7 +47,13 @@ def _answers(rgb: np.ndarray, shift: float = 0.0) -> dict[str, np.ndarray]:
 def _shown(name: str = "a room", parents: Mapping[str, list[str]] | None = None) -> Shown:
     rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
     return Shown(
-        name=name, rgb=rgb, original_size=(32, 24), size_bytes=1036, task_bytes=dict.fromkeys(TASK_NAMES, 150),
+        name=name, rgb=rgb, original_size=(32, 24), size_bytes=919, framing_bytes=19,
+        task_bytes=dict.fromkeys(TASK_NAMES, 150), setting="codebook",
+        candidates=[
+            Candidate({"rgb": ["normal"]}, True, 8000.0, 7200.0, 919, True),
+            Candidate({}, False, None, 8800.0, 1149, False),
+        ],
+        truth=picture_truth(rgb),
         parents={"rgb": ["normal"], "normal": []} if parents is None else parents,
         quality=dict.fromkeys(TASK_NAMES, 4.0), decoded=_answers(rgb, 0.1), uncompressed=_answers(rgb),
         same_size=[same_size(rgb, 300, "WebP")], jpeg75_bytes=5000, encode_seconds=0.25,
@@ -60,10 +70,11 @@ def test_the_page_needs_nothing_from_outside() -> None:
 
 def test_the_page_tells_sizes_graph_and_answers() -> None:
     html = page([_shown()], "title", "made by a test")
-    for text in ("1,036 bytes", "10.792 bits per pixel", "136 bytes more", "n→a"):
+    for text in ("919 bytes", "9.573 bits per pixel", "together 919", "n→a"):
         assert text in html
-    assert html.count("from the file</span>") == len(TASK_NAMES) == html.count("uncompressed</span>")
-    assert "5,000 bytes, 4.8 times as much" in html
+    assert len(re.findall(r"<figcaption>from the file<br>", html)) == len(TASK_NAMES)
+    assert html.count("<figcaption>ground truth</figcaption>") == 3 == html.count("no ground truth for this picture")
+    assert "5,000 bytes, 5.4 times as much" in html
 
 
 def test_a_graph_without_edges_and_mixed_qualities_are_told() -> None:
@@ -84,6 +95,98 @@ def test_agreement_is_in_the_tasks_own_measure() -> None:
     x, z = np.array([[[1.0, 0, 0]]]), np.array([[[0, 0, 1.0]]])
     assert agreement("normal", x, z) == "90.0° apart"
     assert agreement("edge_texture", np.full((1, 1), 0.5), np.full((1, 1), 0.25)) == "0.250 apart, of 1"
+
+
+def test_answers_with_ground_truth_have_their_error_and_others_their_agreement() -> None:
+    item = _shown()
+    html = page([item], "title", "")
+    for answers in (item.decoded, item.uncompressed):
+        assert f"<b>{error_in_words('keypoints2d', answers['keypoints2d'], item.truth['keypoints2d'])}</b>" in html
+    assert "% away in depth, against uncompressed" in html and "AbsRel" not in html
+
+
+def test_the_page_says_whether_pictures_have_one_graph_or_several() -> None:
+    assert "all 2 pictures have the same graph" in page([_shown("a"), _shown("b")], "", "")
+    html = page([_shown("a"), _shown("b", {"normal": ["rgb"]}), _shown("c")], "", "")
+    assert "the 3 pictures have 2 different graphs" in html and "the same graph" not in html
+
+
+def test_the_page_says_why_this_graph_from_what_coding_it_took() -> None:
+    item = _shown()
+    html = page([item], "", "")
+    assert "none of these costs less" in html and "20.0 % fewer bytes than independent coding" in html
+    assert "<td>1,000</td><td>900</td><td>919 B</td><td>±0.0 %</td>" in html and "<td>+25.0 %</td>" in html
+    cheaper = Candidate({"depth_zbuffer": ["rgb"]}, True, 8100.0, 7000.0, 900, False)
+    html = page([dataclasses.replace(item, candidates=[cheaper, *item.candidates])], "", "")
+    assert "2.9 % more than the cheapest of these" in html and "none of these costs less" not in html
+    html = page([dataclasses.replace(item, setting="chain")], "", "")
+    assert "The setting <code>chain</code> chose it" in html and "of least estimated cost" not in html
+
+
+def test_inputs_that_cannot_be_read_are_named_on_the_page() -> None:
+    html = page([_shown()], "", "", ["a <b>.png: found no such file"])
+    assert "Not shown" in html and "a &lt;b&gt;.png: found no such file" in html
+    assert "Not shown" not in page([_shown()], "", "")
+
+
+def test_a_picture_returned_without_error_and_a_file_of_another_size_are_told() -> None:
+    item = dataclasses.replace(_shown(), decoded=_answers(_shown().rgb), size_bytes=10)
+    html = page([item], "", "")
+    assert "∞ dB" in html and "inf" not in html and "no file of it is nearer in size" in html
+
+
+@given(st.integers(0, 5000), st.lists(st.floats(0, 1e5), min_size=1, max_size=6))
+def test_the_tasks_bytes_sum_to_the_coded_bytes_and_none_is_a_byte_off(total: int, bits: list[float]) -> None:
+    parts = {str(index): value for index, value in enumerate(bits)}
+    counts = apportioned(total, parts)
+    assert sum(counts.values()) == total and list(counts) == list(parts)
+    if sum(bits) > 0:
+        assert all(abs(counts[name] - total * part / sum(bits)) < 1 + 1e-6 for name, part in parts.items())
+
+
+def test_names_stay_apart_whatever_they_end_in() -> None:
+    assert demo._distinct(["a", "a", "a-2", "a"]) == ["a", "a-2", "a-2-2", "a-3"]
+
+
+def test_a_long_picture_is_shrunk_to_what_the_page_can_hold() -> None:
+    assert demo._shrink(np.zeros((3, 20_000, 3), np.uint8)).shape == (1, demo.DEMO_SIDE_PX, 3)
+
+
+def test_the_ground_truth_of_carried_pictures_is_that_of_what_they_show() -> None:
+    """Classes change where the picture has edges, more than where its mirror image has some."""
+    for path in carried_images():
+        truth, rgb = carried_truth(path.name), read_image(path)
+        assert set(truth) == set(RENDERED_TARGETS)
+        assert all(values.shape[:2] == rgb.shape[:2] for values in truth.values())
+        edges, classes = picture_truth(rgb)["edge_texture"], truth["segment_semantic"].astype(int)
+        if path.name == "thumbnail.gif":  # its border is its mirror image's, too
+            edges, classes = edges[4:-4, 4:-4], classes[4:-4, 4:-4]
+        jumps = np.zeros(edges.shape)
+        jumps[:, 1:] += classes[:, 1:] != classes[:, :-1]
+        jumps[1:] += classes[1:] != classes[:-1]
+        upright, mirrored = edges[jumps > 0].mean(), edges[:, ::-1][jumps > 0].mean()
+        assert upright > 1.2 * mirrored, path.name
+
+
+def test_pixels_outside_the_scene_have_no_ground_truth() -> None:
+    truth = carried_truth("thumbnail.gif")
+    inside = np.zeros((72, 104), bool)
+    inside[4:-4, 4:-4] = True
+    assert np.array_equal(truth["segment_semantic"] != 255, inside)
+    assert np.array_equal(np.isfinite(truth["depth_zbuffer"]), inside)
+    assert np.array_equal(np.linalg.norm(truth["normal"], axis=-1) > 0.5, inside)
+    for task, values in truth.items():
+        answer = np.nan_to_num(np.where(values == 255, 0, values), nan=3.0) if task != "normal" else values + 0.0
+        assert error_of(task, answer, values) < 1e-3, "what is outside does not count"
+
+
+def test_pictures_are_ordered_by_their_errors_least_first() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    truth = {**_answers(rgb), "segment_semantic": np.zeros((24, 32), np.uint8)}
+    items = [
+        dataclasses.replace(_shown(f"{shift}"), truth=truth, decoded=_answers(rgb, shift)) for shift in (0.3, 0.1, 0.2)
+    ]
+    assert [item.name for item in by_error(items)] == ["0.1", "0.2", "0.3"]
 
 
 def test_the_carried_pictures_are_those_that_their_program_makes() -> None:
@@ -117,7 +220,7 @@ def test_table_has_a_row_for_every_picture() -> None:
     with console.capture() as capture:
         console.print(*demo_tables([_shown("first"), _shown("second")]))
     text = capture.get()
-    assert text.count("first") == text.count("second") == 2 and "1,036" in text
+    assert text.count("first") == text.count("second") == 2 and "919" in text
 
 
 @pytest.mark.slow
@@ -135,6 +238,7 @@ def test_the_demo_shows_what_another_process_decoded(
     paths = [tmp_path / "x" / "photo.png", tmp_path / "y" / "photo.png"]
     result = run_demo(paths, tmp_path / "demo", model=str(untrained_weights), quality=3, report=steps.append)
     assert result.page == tmp_path / "demo" / "index.html" and result.page.stat().st_size > 20_000
+    assert len(result.shown) == 2 and all(set(item.truth) == set(picture_truth(item.rgb)) for item in result.shown)
     first, second = result.shown
     assert (first.name, second.name) == ("photo", "photo-2") and len(steps) == 6
     assert second.original_size == (90, 50) and second.rgb.shape == (41, 73, 3)
@@ -142,6 +246,8 @@ def test_the_demo_shows_what_another_process_decoded(
     for item in result.shown:
         data = (tmp_path / "demo" / f"{item.name}.atdc").read_bytes()
         assert item.size_bytes == len(data) == codec.inspect(data).bytes
+        assert sum(item.task_bytes.values()) + item.framing_bytes == len(data)
+        assert [candidate.size_bytes for candidate in item.candidates if candidate.chosen] == [len(data)]
         for task, answer in codec.decode(data).items():
             np.testing.assert_allclose(item.decoded[task], answer, atol=1e-5)
 
@@ -166,3 +272,22 @@ def test_the_demo_of_the_shipped_model_makes_a_file_of_every_carried_picture(tmp
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path.stem for path in carried_images()} == {path.stem for path in tmp_path.glob("*.atdc")}
+    html = (tmp_path / "index.html").read_text("utf-8")
+    assert len(html) < 10_000_000, "one file that opens at once"
+    rooms = len(carried_images())
+    assert html.count("<figcaption>ground truth</figcaption>") == rooms * len(TASK_NAMES)
+
+
+@pytest.mark.weights
+def test_the_candidate_of_least_estimate_is_the_one_that_the_encoder_takes() -> None:
+    """And a candidate's size and cost are those of its own file."""
+    codec, rgb = atdc.pipeline.load(), read_image(carried_images()[0])[:128, :128]
+    parents = codec.inspect(codec.encode(rgb, 2)).graph
+    assert parents is not None
+    candidates = candidates_of(codec, rgb, 2, parents)
+    listed = [item for item in candidates if item.estimated_cost_bits is not None]
+    assert len(listed) == len(codec.feature_codec.book.codebook) == sum(item.listed for item in candidates)
+    assert min(listed, key=lambda item: item.estimated_cost_bits or 0.0).chosen
+    assert [item.cost_bits for item in candidates] == sorted(item.cost_bits for item in candidates)
+    alone = [item for item in candidates if not any(item.parents.values())]
+    assert [item.size_bytes for item in alone] == [len(codec.encode(rgb, 2, graph="independent"))]

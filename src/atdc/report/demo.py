@@ -35,7 +35,7 @@ from atdc.report.candidates import candidates_of
 from atdc.report.carried import carried_truth
 from atdc.report.ground_truth import Answers, error_of, picture_truth
 from atdc.report.page import SHORT_TITLES, Shown, page
-from atdc.report.same_size import same_size
+from atdc.report.same_size import decibels, same_size
 from atdc.report.summaries import plain_table
 from atdc.tasks import BY_NAME
 
@@ -201,8 +201,8 @@ def demo_tables(shown: Sequence[Shown]) -> list[Table]:
             f"{item.rgb.shape[1]}×{item.rgb.shape[0]}",
             f"{item.size_bytes:,}",
             f"{item.rate_bpp:.3f}",
-            f"{item.psnr_db(item.decoded):.1f} dB",
-            *(f"{rival.size_bytes:,} B {rival.psnr_db:.1f} dB" for rival in item.same_size),
+            decibels(item.psnr_db(item.decoded)),
+            *(f"{rival.size_bytes:,} B {decibels(rival.psnr_db)}" for rival in item.same_size),
         )
     tasks = list(shown[0].task_bytes) if shown else []
     letters = [BY_NAME[task].letter if task in BY_NAME else "" for task in tasks]

@@ -16,6 +16,7 @@ from torch import Tensor
 from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
 from atdc.data.targets import decode_stored
 from atdc.evaluation.metrics import measure_of
+from atdc.report.same_size import decibels, psnr_db
 from atdc.tasks import CLASSES
 
 Answers = Mapping[str, NDArray[np.generic]]
@@ -59,6 +60,8 @@ def error_in_words(task: str, answer: NDArray[np.generic], truth: NDArray[np.gen
     >>> error_in_words("segment_semantic", np.array([[1, 1]], np.uint8), np.array([[1, 0]], np.uint8))
     'mIoU 0.250'
     """
+    if task == "rgb":
+        return decibels(psnr_db(truth, answer, peak=1.0))
     error = error_of(task, answer, truth)
     if task == "segment_semantic":
         return f"mIoU {1 - error:.3f}"
@@ -66,7 +69,7 @@ def error_in_words(task: str, answer: NDArray[np.generic], truth: NDArray[np.gen
         return f"AbsRel {error:.3f}"
     if task == "normal":
         return f"{error:.1f}° off"
-    return f"{-error:.1f} dB" if task == "rgb" else f"L1 {error:.4f}"
+    return f"L1 {error:.4f}"
 
 
 def _as_output(task: str, answer: NDArray[np.generic]) -> Tensor:

@@ -21,7 +21,7 @@ from atdc.report.candidates import Candidate
 from atdc.report.graph_svg import GraphNode, graph_svg, layers
 from atdc.report.ground_truth import Answers, error_in_words
 from atdc.report.pictures import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, picture_of
-from atdc.report.same_size import ABOUT, SameSize, psnr_db
+from atdc.report.same_size import SameSize, decibels, psnr_db
 from atdc.tasks import BY_NAME
 
 SHORT_TITLES = {
@@ -175,15 +175,15 @@ def thumbnail_uri(task: str, answer: NDArray[np.generic]) -> str:
 
 def _table(shown: Sequence[Shown]) -> str:
     rivals = [rival.format for rival in shown[0].same_size] if shown else []
-    head = "".join(f"<th>{name} of about<br>that size, PSNR</th>" for name in rivals)
+    head = "".join(f"<th>{name} nearest<br>in size, PSNR</th>" for name in rivals)
     rows = []
     for index, item in enumerate(shown):
-        cells = "".join(f"<td>{rival.size_bytes:,} B, {rival.psnr_db:.1f} dB</td>" for rival in item.same_size)
+        cells = "".join(f"<td>{rival.size_bytes:,} B, {decibels(rival.psnr_db)}</td>" for rival in item.same_size)
         rows.append(
             f'<tr><td><a href="#picture-{index}">{escape(item.name)}</a></td>'
             f"<td>{item.rgb.shape[1]}×{item.rgb.shape[0]}</td><td>{item.size_bytes:,} B</td>"
             f"<td>{item.rate_bpp:.3f}</td><td>{item.jpeg75_bytes:,} B</td>"
-            f"<td>{item.psnr_db(item.decoded):.1f} dB</td>{cells}<td><code>{item.graph_in_letters}</code></td></tr>"
+            f"<td>{decibels(item.psnr_db(item.decoded))}</td>{cells}<td><code>{item.graph_in_letters}</code></td></tr>"
         )
     return (
         "<table><thead><tr><th>picture</th><th>size</th><th>file</th><th>bits per<br>pixel</th>"
@@ -218,8 +218,8 @@ def _item(item: Shown, index: int) -> str:
 <figcaption><b>The graph:</b> {_graph_in_words(item)} The tasks take {sum(item.task_bytes.values()):,} bytes (each its
 part by ideal bits), header, graph and check {item.framing_bytes}: together {item.size_bytes:,}.</figcaption></figure>
 </div>
-<h3>Answers <span>— ground truth, from the file, from uncompressed features; with each its error against the ground
-truth</span></h3>
+<h3>Answers <span>— ground truth, from the file, from uncompressed features; below an answer its error against the
+ground truth</span></h3>
 <div class="answers">{"".join(_answer(item, task, drawn) for task in item.decoded)}</div>
 {_legend(item, depth_range)}
 <h3>About the same bytes, as nothing but a picture</h3>
@@ -239,16 +239,19 @@ def _answer(item: Shown, task: str, drawn: Sequence[Mapping[str, NDArray[np.uint
         strict=True,
     ):
         if task not in answers:
-            cells.append('<figure><div class="none">no ground truth for this picture</div></figure>')
+            height, width = item.rgb.shape[:2]
+            empty = f'<div class="none" style="aspect-ratio:{width}/{height}">no ground truth for this picture</div>'
+            cells.append(f"<figure>{empty}</figure>")
             continue
         note = tag
-        if truth is not None and answers is not item.truth:
-            note = f"{tag}: <b>{error_in_words(task, answers[task], truth)}</b>"
+        if answers is not item.truth and truth is not None:
+            note += f"<br><b>{error_in_words(task, answers[task], truth)}</b>"
+        elif answers is item.decoded:
+            note += f"<br>{agreement(task, item.decoded[task], item.uncompressed[task])}, against uncompressed"
         image = f'<img src="{data_uri(pictures[task])}" alt="{title}, {tag}">'
         cells.append(f"<figure>{image}<figcaption>{note}</figcaption></figure>")
-    alike = "" if task == "rgb" else f" · {agreement(task, item.decoded[task], item.uncompressed[task])}"
     return (
-        f'<section class="task"><h4>{title} <span>{item.task_bytes[task]:,} B{alike}</span></h4>'
+        f'<section class="task"><h4>{title} <span>{item.task_bytes[task]:,} bytes</span></h4>'
         f'<div class="three">{"".join(cells)}</div></section>'
     )
 
@@ -260,14 +263,14 @@ def _rivals(item: Shown) -> str:
         how = f"quality {rival.quality}"
         if (rival.width, rival.height) != (width, height):
             how += f", shrunk to {rival.width}×{rival.height} first"
-        if abs(rival.size_bytes - item.size_bytes) > ABOUT * item.size_bytes:
+        if not rival.is_about(item.size_bytes):
             how += "; no file of it is nearer in size"
         figures.append(
             f'<figure><img src="{data_uri(rival.picture)}" alt="{rival.format}"><figcaption><b>{rival.format}, '
-            f"{rival.size_bytes:,} bytes:</b> {rival.psnr_db:.1f} dB ({how}).</figcaption></figure>"
+            f"{rival.size_bytes:,} bytes:</b> {decibels(rival.psnr_db)} ({how}).</figcaption></figure>"
         )
     words = (
-        f"ATDC's image answer has {item.psnr_db(item.decoded):.1f} dB, and beside it there are "
+        f"ATDC's image answer has {decibels(item.psnr_db(item.decoded))}, and beside it there are "
         f"{len(item.task_bytes) - 1} more answers in the {item.size_bytes:,} bytes. As a picture, "
         f"{_better_pictures(item)}."
     )
@@ -329,8 +332,9 @@ def _why(item: Shown) -> str:
     alone = [candidate for candidate in item.candidates if not any(candidate.parents.values())]
     saved = ""
     if alone and not alone[0].chosen:
-        change = _percent(chosen.size_bytes, alone[0].size_bytes)
-        saved = f" Against independent coding of this picture its file has {change} bytes, at the same quality."
+        change = 100 * (1 - chosen.size_bytes / alone[0].size_bytes)
+        words = f"{abs(change):.1f} % {'fewer' if change >= 0 else 'more'} bytes"
+        saved = f" It takes {words} than independent coding of this picture at the same quality."
     return f"{who} {outcome}{saved} {cost}"
 
 

@@ -47,6 +47,10 @@ class SameSize:
     height: int
     picture: NDArray[np.uint8]
 
+    def is_about(self, wanted_bytes: int) -> bool:
+        """Whether its file is about as large as wanted; no file of the format is nearer if not."""
+        return abs(self.size_bytes - wanted_bytes) <= ABOUT * wanted_bytes
+
 
 def psnr_db(original: NDArray[np.generic], other: NDArray[np.generic], peak: float = 255.0) -> float:
     """Peak signal-to-noise ratio, ``10 log10(peak² / mean squared error)``, in decibels; infinite for equal pictures.
@@ -56,6 +60,15 @@ def psnr_db(original: NDArray[np.generic], other: NDArray[np.generic], peak: flo
     """
     error = float(np.mean((original.astype(np.float64) - other.astype(np.float64)) ** 2))
     return math.inf if error == 0.0 else 10.0 * math.log10(peak**2 / error)
+
+
+def decibels(psnr_db: float) -> str:
+    """A PSNR in words.
+
+    >>> decibels(26.54), decibels(math.inf)
+    ('26.5 dB', '∞ dB')
+    """
+    return "∞ dB" if math.isinf(psnr_db) else f"{psnr_db:.1f} dB"
 
 
 def same_size(rgb: NDArray[np.uint8], wanted_bytes: int, format: Format) -> SameSize:
