@@ -150,13 +150,14 @@ def run_demo(
                 encode_seconds=second,
             )
         )
-    if not images:
-        shown = by_error(shown)
     made_by = (
         f"Made by atdc {metadata.version('atdc')} with the model “{model}” and torch {metadata.version('torch')}. "
         f"Another process decoded all files in {decode_seconds:.1f} s, most of which is starting Python and loading "
         "the weights."
     )
+    if not images:
+        shown = by_error(shown)
+        made_by += " Pictures are in the order of their answers' errors against the ground truth, least first."
     target = out / "index.html"
     write_bytes_atomically(target, page(shown, ", ".join(names), made_by, refused).encode(errors="replace"))
     return Demo(target, tuple(shown), decode_seconds)

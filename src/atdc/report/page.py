@@ -251,7 +251,7 @@ def _answer(item: Shown, task: str, drawn: Sequence[Mapping[str, NDArray[np.uint
         image = f'<img src="{data_uri(pictures[task])}" alt="{title}, {tag}">'
         cells.append(f"<figure>{image}<figcaption>{note}</figcaption></figure>")
     return (
-        f'<section class="task"><h4>{title} <span>{item.task_bytes[task]:,} bytes</span></h4>'
+        f'<section class="task"><h4>{title} ({_letter(task)}) <span>{item.task_bytes[task]:,} bytes</span></h4>'
         f'<div class="three">{"".join(cells)}</div></section>'
     )
 
