@@ -144,6 +144,11 @@ def test_the_tasks_bytes_sum_to_the_coded_bytes_and_none_is_a_byte_off(total: in
         assert all(abs(counts[name] - total * part / sum(bits)) < 1 + 1e-6 for name, part in parts.items())
 
 
+def test_the_bytes_left_over_go_to_the_largest_remainders() -> None:
+    assert apportioned(10, {"a": 2.6, "b": 7.4}) == {"a": 3, "b": 7}
+    assert apportioned(10, {"a": 2.4, "b": 7.6}) == {"a": 2, "b": 8}
+
+
 def test_names_stay_apart_whatever_they_end_in() -> None:
     assert demo._distinct(["a", "a", "a-2", "a"]) == ["a", "a-2", "a-2-2", "a-3"]
 
