@@ -20,11 +20,11 @@ from atdc.data.rooms import ROOMS_VERSION, SPLITS
 from atdc.errors import AtdcError, ImageError
 from atdc.images import read_image, to_rgb
 from atdc.report import demo
-from atdc.report.candidates import Candidate, candidates_of
+from atdc.report.candidates import candidates_of
 from atdc.report.carried import RENDERED_TARGETS, ROOMS, carried_pictures, carried_truth
 from atdc.report.demo import apportioned, by_error, carried_images, demo_tables, run_demo
-from atdc.report.ground_truth import error_in_words, error_of, picture_truth
-from atdc.report.page import Shown, agreement, page
+from atdc.report.ground_truth import error_in_words, error_of, errors_in_words, picture_truth
+from atdc.report.page import Candidate, Shown, agreement, page
 from atdc.report.same_size import same_size
 from atdc.tasks import TASK_NAMES
 
@@ -53,7 +53,7 @@ def _shown(name: str = "a room", parents: Mapping[str, list[str]] | None = None)
             Candidate({"rgb": ["normal"]}, True, 8000.0, 7200.0, 919, True),
             Candidate({}, False, None, 8800.0, 1149, False),
         ],
-        truth=picture_truth(rgb),
+        truth=picture_truth(rgb), errors=errors_in_words(_answers(rgb, 0.1), _answers(rgb), picture_truth(rgb)),
         parents={"rgb": ["normal"], "normal": []} if parents is None else parents,
         quality=dict.fromkeys(TASK_NAMES, 4.0), decoded=_answers(rgb, 0.1), uncompressed=_answers(rgb),
         same_size=[same_size(rgb, 300, "WebP")], jpeg75_bytes=5000, encode_seconds=0.25,
@@ -130,7 +130,9 @@ def test_inputs_that_cannot_be_read_are_named_on_the_page() -> None:
 
 
 def test_a_picture_returned_without_error_and_a_file_of_another_size_are_told() -> None:
-    item = dataclasses.replace(_shown(), decoded=_answers(_shown().rgb), size_bytes=10)
+    rgb = _shown().rgb
+    errors = errors_in_words(_answers(rgb), _answers(rgb), picture_truth(rgb))
+    item = dataclasses.replace(_shown(), decoded=_answers(rgb), errors=errors, size_bytes=10)
     html = page([item], "", "")
     assert "∞ dB" in html and "inf" not in html and "no file of it is nearer in size" in html
 

@@ -8,7 +8,6 @@ given their parents and of the graph's surcharge, without coding anything; the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,27 +15,7 @@ from numpy.typing import NDArray
 
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One graph and what it costs on one picture.
-
-    Attributes:
-        parents: {child: [parents]}.
-        listed: whether it is one of the codebook's graphs, among which the default chooses.
-        estimated_cost_bits: by the scorer and the graph's surcharge; None where the graph is not of the codebook.
-        cost_bits: really coded.
-        size_bytes: of its file.
-        chosen: whether the picture's file has this graph.
-    """
-
-    parents: dict[str, list[str]]
-    listed: bool
-    estimated_cost_bits: float | None
-    cost_bits: float
-    size_bytes: int
-    chosen: bool
+from atdc.report.page import Candidate
 
 
 @torch.no_grad()

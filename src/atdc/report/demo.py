@@ -33,8 +33,8 @@ from atdc.pipeline import load
 from atdc.report.answer_files import make_folder, read_answers
 from atdc.report.candidates import candidates_of
 from atdc.report.carried import carried_truth
-from atdc.report.ground_truth import Answers, error_of, picture_truth
-from atdc.report.page import SHORT_TITLES, Shown, page
+from atdc.report.ground_truth import error_of, errors_in_words, picture_truth
+from atdc.report.page import SHORT_TITLES, Answers, Shown, page
 from atdc.report.same_size import decibels, same_size
 from atdc.report.summaries import plain_table
 from atdc.tasks import BY_NAME
@@ -126,7 +126,8 @@ def run_demo(
         report(f"comparing {name}")
         inspection = codec.inspect(data)
         assert inspection.graph is not None, "the codec knows its own graphs"
-        uncompressed = codec.answers(rgb)
+        uncompressed, truth = codec.answers(rgb), _truth(path, rgb)
+        decoded = read_answers(decoded_folder / name, uncompressed)
         shown.append(
             Shown(
                 name=name,
@@ -141,9 +142,10 @@ def run_demo(
                 parents=inspection.graph,
                 setting=graph,
                 candidates=candidates_of(codec, rgb, quality, inspection.graph),
-                truth=_truth(path, rgb),
+                truth=truth,
+                errors=errors_in_words(decoded, uncompressed, truth),
                 quality=inspection.quality,
-                decoded=read_answers(decoded_folder / name, uncompressed),
+                decoded=decoded,
                 uncompressed=uncompressed,
                 same_size=[same_size(rgb, len(data), "WebP"), same_size(rgb, len(data), "JPEG")],
                 jpeg75_bytes=_jpeg75_bytes(rgb),

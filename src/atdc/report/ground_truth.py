@@ -6,8 +6,6 @@ and depth have one where the scene is known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,10 +14,9 @@ from torch import Tensor
 from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
 from atdc.data.targets import decode_stored
 from atdc.evaluation.metrics import measure_of
+from atdc.report.page import Answers
 from atdc.report.same_size import decibels, psnr_db
 from atdc.tasks import CLASSES
-
-Answers = Mapping[str, NDArray[np.generic]]
 
 
 def picture_truth(rgb: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
@@ -70,6 +67,15 @@ def error_in_words(task: str, answer: NDArray[np.generic], truth: NDArray[np.gen
     if task == "normal":
         return f"{error:.1f}° off"
     return f"L1 {error:.4f}"
+
+
+def errors_in_words(decoded: Answers, uncompressed: Answers, truth: Answers) -> dict[str, tuple[str, str]]:
+    """By task that has ground truth, :func:`error_in_words` of both answers."""
+    return {
+        task: (error_in_words(task, decoded[task], truth[task]), error_in_words(task, uncompressed[task], truth[task]))
+        for task in decoded
+        if task in truth
+    }
 
 
 def _as_output(task: str, answer: NDArray[np.generic]) -> Tensor:

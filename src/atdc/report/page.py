@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atdc.report.candidates import Candidate
 from atdc.report.graph_svg import GraphNode, graph_svg, layers
-from atdc.report.ground_truth import Answers, error_in_words
 from atdc.report.pictures import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, picture_of
 from atdc.report.same_size import SameSize, decibels, psnr_db
 from atdc.tasks import BY_NAME
@@ -34,7 +32,29 @@ SHORT_TITLES = {
 }
 """Words that fit into a box of the graph."""
 
+Answers = Mapping[str, NDArray[np.generic]]
 _LOSSLESS_PIXELS = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One graph and what it costs on one picture: see :mod:`atdc.report.candidates`.
+
+    Attributes:
+        parents: {child: [parents]}.
+        listed: whether it is one of the codebook's graphs, among which the default chooses.
+        estimated_cost_bits: by the scorer and the graph's surcharge; None where the graph is not of the codebook.
+        cost_bits: really coded.
+        size_bytes: of its file.
+        chosen: whether the picture's file has this graph.
+    """
+
+    parents: Mapping[str, Sequence[str]]
+    listed: bool
+    estimated_cost_bits: float | None
+    cost_bits: float
+    size_bytes: int
+    chosen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,7 @@ class Shown:
         decoded: answers of the process that had only the file and the weights.
         uncompressed: answers from the features themselves.
         truth: ground truth by task, in the form of answers, of the tasks that have one on this picture.
+        errors: of each of these, the error of `decoded` and of `uncompressed` against it, in words.
         same_size: what pixel codecs make of about as many bytes.
         jpeg75_bytes: the picture as an ordinary JPEG, quality 75.
         encode_seconds: time of `encode`, without loading the model.
@@ -73,6 +94,7 @@ class Shown:
     decoded: Answers
     uncompressed: Answers
     truth: Answers
+    errors: Mapping[str, tuple[str, str]]
     same_size: Sequence[SameSize]
     jpeg75_bytes: int
     encode_seconds: float
@@ -230,26 +252,23 @@ ground truth</span></h3>
 
 
 def _answer(item: Shown, task: str, drawn: Sequence[Mapping[str, NDArray[np.uint8]]]) -> str:
-    title, truth = escape(SHORT_TITLES.get(task, task)), item.truth.get(task)
+    title = escape(SHORT_TITLES.get(task, task))
+    if task in item.errors:
+        from_file, uncompressed = (f"<br><b>{error}</b>" for error in item.errors[task])
+    else:
+        from_file = f"<br>{agreement(task, item.decoded[task], item.uncompressed[task])}, against uncompressed"
+        uncompressed = ""
     cells = []
-    for tag, answers, pictures in zip(
-        ("ground truth", "from the file", "uncompressed"),
-        (item.truth, item.decoded, item.uncompressed),
-        drawn,
-        strict=True,
+    for tag, error, pictures in zip(
+        ("ground truth", "from the file", "uncompressed"), ("", from_file, uncompressed), drawn, strict=True
     ):
-        if task not in answers:
+        if task not in pictures:
             height, width = item.rgb.shape[:2]
             empty = f'<div class="none" style="aspect-ratio:{width}/{height}">no ground truth for this picture</div>'
             cells.append(f"<figure>{empty}</figure>")
             continue
-        note = tag
-        if answers is not item.truth and truth is not None:
-            note += f"<br><b>{error_in_words(task, answers[task], truth)}</b>"
-        elif answers is item.decoded:
-            note += f"<br>{agreement(task, item.decoded[task], item.uncompressed[task])}, against uncompressed"
         image = f'<img src="{data_uri(pictures[task])}" alt="{title}, {tag}">'
-        cells.append(f"<figure>{image}<figcaption>{note}</figcaption></figure>")
+        cells.append(f"<figure>{image}<figcaption>{tag}{error}</figcaption></figure>")
     return (
         f'<section class="task"><h4>{title} ({_letter(task)}) <span>{item.task_bytes[task]:,} bytes</span></h4>'
         f'<div class="three">{"".join(cells)}</div></section>'
