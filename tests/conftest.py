@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -80,7 +81,10 @@ def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         TaskGraph(((3,), (2,), (5,), (), (3, 0), (3,))),
         TaskGraph(((), (0, 2), (0,), (1, 2), (0, 3), (3, 4))),
     )
-    book = dataclasses.replace(GraphBook.untrained(tasks), codebook=graphs, listed=graphs, fixed=(graphs[0],) * 8)
+    book = dataclasses.replace(
+        GraphBook.untrained(tasks), codebook=graphs, listed=graphs, fixed=(graphs[0],) * 8,
+        surcharge=np.zeros((8, len(graphs))),
+    )  # fmt: skip
     networks = CodecNetworks(config, tasks, candidate_sets(tasks, config.max_parents))
     torch.nn.init.normal_(networks.scorer.last.weight)  # left at zero, it would find all graphs equally good
     means, deviations = torch.zeros(tasks, 8), torch.full((tasks, 8), 0.3)

@@ -35,9 +35,12 @@ if TYPE_CHECKING:
     from atdc.codec import FeatureCodec as FeatureCodec
     from atdc.config import ModelConfig as ModelConfig
     from atdc.config import Recipe as Recipe
+    from atdc.graph.graph_book import GraphBook as GraphBook
     from atdc.inspection import Inspection as Inspection
     from atdc.inspection import Verification as Verification
     from atdc.integer_codec import IntegerReader as IntegerReader
+    from atdc.numerics.entropy_model import EntropyModel as EntropyModel
+    from atdc.numerics.tables import FrequencyTables as FrequencyTables
     from atdc.pipeline import Answers as Answers
     from atdc.pipeline import Codec as Codec
     from atdc.pipeline import load as load
@@ -48,7 +51,10 @@ _LATE = {
     "Answers": "atdc.pipeline",
     "Codec": "atdc.pipeline",
     "EncodedBatch": "atdc.codec",
+    "EntropyModel": "atdc.numerics.entropy_model",
     "FeatureCodec": "atdc.codec",
+    "FrequencyTables": "atdc.numerics.tables",
+    "GraphBook": "atdc.graph.graph_book",
     "Inspection": "atdc.inspection",
     "IntegerReader": "atdc.integer_codec",
     "ModelConfig": "atdc.config",
@@ -58,10 +64,10 @@ _LATE = {
 }
 __all__ = [
     "TASKS", "Answers", "ArgumentError", "AtdcError", "BitstreamError", "Codec", "CorruptFileError", "DataError",
-    "EncodedBatch", "FeatureCodec", "FeatureWarning", "GraphError", "ImageError", "Inspection", "IntegerReader",
-    "ModelConfig", "NotAnAtdcFileError", "OutputError", "ProgramError", "Recipe", "TaskGraph", "TaskSpec",
-    "TruncatedFileError", "UnsupportedVersionError", "Verification", "WeightsError", "WrongModelError", "__version__",
-    "load",
+    "EncodedBatch", "EntropyModel", "FeatureCodec", "FeatureWarning", "FrequencyTables", "GraphBook", "GraphError",
+    "ImageError", "Inspection", "IntegerReader", "ModelConfig", "NotAnAtdcFileError", "OutputError", "ProgramError",
+    "Recipe", "TaskGraph", "TaskSpec", "TruncatedFileError", "UnsupportedVersionError", "Verification", "WeightsError",
+    "WrongModelError", "__version__", "load",
 ]  # fmt: skip
 
 

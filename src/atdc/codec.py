@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -43,6 +45,8 @@ _HIGH_EFFORT_CANDIDATES = 4
 EFFORTS: tuple[Effort, ...] = ("normal", "high")
 EXTREME_DEVIATIONS = 100.0
 """Features further from their mean than this, in standard deviations, are warned of; those of photos lie within 40."""
+LARGEST_DEVIATIONS = 1e12
+"""Features further from their mean than this are refused: their squares leave single precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,10 @@ def quality_steps(quality: Quality, task_count: int) -> tuple[int, ...]:
     >>> quality_steps(4, 2), quality_steps([0.5, 7], 2)
     ((32, 32), (4, 56))
     """
-    if np.ndim(quality) == 0:  # a number, or what is refused for not being one
-        return (round(quality_of(quality) * QUALITY_STEPS_PER_UNIT),) * task_count
-    values = [quality_of(value) for value in quality]  # type: ignore[union-attr]  # of one dimension or more
+    given: Any = quality
+    if isinstance(given, (str, bytes, Mapping, Set)) or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
+        return (round(quality_of(given) * QUALITY_STEPS_PER_UNIT),) * task_count
+    values = [quality_of(value) for value in given]
     if len(values) != task_count:
         raise ArgumentError("quality", f"{len(values)} values", f"one for each of the {task_count} tasks")
     return tuple(round(value * QUALITY_STEPS_PER_UNIT) for value in values)
@@ -138,6 +143,7 @@ class FeatureCodec:
 
     # --- one image -------------------------------------------------------------------------------------------------
 
+    @torch_defaults()
     def encode(
         self,
         features: Mapping[str, Tensor | NDArray[np.floating]],
@@ -150,21 +156,26 @@ class FeatureCodec:
 
         Args:
             features: name to tensor or array (C, h, w) of any floating-point type, every task of the model.
-            quality: 0 to 7 in steps of 1/8, one for all tasks or one per task.
+            quality: 0 to 7, rounded to the nearest multiple of 1/8; one for all tasks or one per task.
             graph: a search setting's name, or a graph.
             effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
             profile: `compact` takes the fewest bytes; `segments` lets a reader fetch single tasks.
 
         Raises:
-            ArgumentError: unknown or missing tasks, a wrong shape, values that are not finite, an unknown setting.
+            ArgumentError: unknown or missing tasks, a wrong shape, values that are not finite or beyond
+                :data:`LARGEST_DEVIATIONS`, an unknown setting.
+
+        Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
         stacked = self._stacked(features)[None]
         return self.encode_batch(
             stacked, quality, given_graphs(graph), effort, profile=profile, restore_all=False
         ).data[0]
 
-    def _stacked(self, features: Mapping[str, Tensor | NDArray[np.floating]]) -> Tensor:
+    def _stacked(self, features: Any) -> Tensor:
         """Features by name as one tensor (T, C, h, w), single precision, without gradients."""
+        if not isinstance(features, Mapping):
+            raise ArgumentError("features", type(features).__name__, f"a mapping of {', '.join(self.task_names)}")
         missing = [name for name in self.task_names if name not in features]
         unknown = [name for name in features if name not in self.task_names]
         for problem, names in (("without", missing), ("with an unknown", unknown)):
@@ -172,18 +183,14 @@ class FeatureCodec:
                 raise ArgumentError("features", f"{problem} {names[0]!r}", f"exactly {', '.join(self.task_names)}")
         tensors = {}
         for name in self.task_names:
-            try:
-                tensor = torch.as_tensor(features[name]).detach()
-            except (TypeError, ValueError, RuntimeError) as error:
-                found = f"{type(features[name]).__name__} ({error})"
-                raise ArgumentError(f"features of {name}", found, "a tensor or an array of numbers") from error
+            tensor = _float_tensor(features[name], f"features of {name}")
             channels = self.config.feature_channels
-            if not tensor.is_floating_point() or tensor.ndim != 3 or tensor.shape[0] != channels:
-                raise ArgumentError(
-                    f"features of {name}", f"{tensor.dtype}, shape {tuple(tensor.shape)}",
-                    f"floating point, shape ({channels}, height, width)",
-                )  # fmt: skip
-            tensors[name] = tensor.float()
+            if tensor.ndim != 3 or tensor.shape[0] != channels:
+                found = f"shape {tuple(tensor.shape)}"
+                raise ArgumentError(f"features of {name}", found, f"shape ({channels}, height, width)")
+            if tensor.is_meta and self.device.type != "meta":
+                raise ArgumentError(f"features of {name}", "a tensor on the device meta", "one that holds values")
+            tensors[name] = tensor.to(self.device)
         first = self.task_names[0]
         for name, tensor in tensors.items():
             if tensor.shape != tensors[first].shape:
@@ -195,18 +202,20 @@ class FeatureCodec:
 
     def _warn_of_extremes(self, normalised: Tensor) -> None:
         """Says which tensor has values that no training has shown the codec."""
-        extremes = normalised.abs().amax((0, 3, 4))
-        if normalised.is_meta or float(extremes.max()) <= EXTREME_DEVIATIONS:
+        extremes = _extremes(normalised)
+        count = int((extremes > EXTREME_DEVIATIONS).sum())
+        if not count:
             return
-        for task, channel in (extremes > EXTREME_DEVIATIONS).nonzero().tolist():
-            warnings.warn(
-                f"features of {self.task_names[task]}, channel {channel}: found a value "
-                f"{float(extremes[task, channel]):.3g} standard deviations from the mean; expected at most "
-                f"{EXTREME_DEVIATIONS:g}. Answers of this task and of those predicted from it are in doubt: check that "
-                "the features are those of the networks that the codec was trained with.",
-                FeatureWarning,
-                stacklevel=4,
-            )
+        task, channel = divmod(int(extremes.argmax()), extremes.shape[1])
+        more = f" (and {count - 1} more channels likewise)" if count > 1 else ""
+        warnings.warn(
+            f"features of {self.task_names[task]}, channel {channel}: found a value {extremes[task, channel]:.3g} "
+            f"standard deviations from the mean{more}; expected at most {EXTREME_DEVIATIONS:g}. Answers of this task "
+            "and of those predicted from it are in doubt: check that the features are those of the networks that the "
+            "codec was trained with.",
+            FeatureWarning,
+            stacklevel=_frames_of_the_package(),
+        )
 
     @torch_defaults()
     def decode(self, data: FileLike, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -229,7 +238,10 @@ class FeatureCodec:
         """Indices of named tasks; raises :class:`ArgumentError` that lists the known ones."""
         if isinstance(tasks, str):
             raise ArgumentError("tasks", repr(tasks), "a list of names", f"pass [{tasks!r}]")
-        names = self.task_names if tasks is None else tasks
+        try:
+            names = self.task_names if tasks is None else tuple(tasks)
+        except TypeError as error:
+            raise ArgumentError("tasks", repr(tasks), "a list of names") from error
         for name in names:
             if name not in self.task_names:
                 raise ArgumentError("tasks", repr(name), f"some of {', '.join(self.task_names)}")
@@ -286,6 +298,11 @@ class FeatureCodec:
         require_one_of("profile", profile, PROFILES)
         steps = quality_steps(quality, self.task_count)
         normalised, shape = self.normalise(features), (features.shape[3], features.shape[4])
+        given: Any = graph  # of one image, it is easily given without its list
+        if isinstance(given, TaskGraph) or (not isinstance(given, str) and len(given) != len(features)):
+            raise ArgumentError("graph", repr(graph), f"a setting's name, or {len(features)} graphs, one per image")
+        if sizes is not None and len(sizes) != len(features):
+            raise ArgumentError("sizes", f"{len(sizes)} of them", f"{len(features)}, one per image")
         self._warn_of_extremes(normalised)
         graphs = self.choose_graphs(features, quality, graph) if isinstance(graph, str) else list(graph)
         self._require_graphs(graphs, len(features))
@@ -320,7 +337,11 @@ class FeatureCodec:
     @torch.no_grad()
     def restore(self, files: Sequence[DecodedIntegers], wanted: Sequence[int] | None = None) -> Tensor:
         """Decoded integers of files of one size to raw features (B, T, C, h, w); zeros for tasks not wanted."""
-        shape = self.integers.feature_shape(files[0].header)
+        shapes = {self.integers.feature_shape(file.header) for file in files}
+        if len(shapes) != 1:
+            found = f"features of {', '.join(f'{h} x {w}' for h, w in sorted(shapes))}" if shapes else "none"
+            raise ArgumentError("files", found, "at least one file, all of one size", "Decode them one by one.")
+        (shape,) = shapes
         wanted = range(self.task_count) if wanted is None else wanted
         known = {
             task: np.concatenate([file.latents[task] for file in files])
@@ -340,6 +361,7 @@ class FeatureCodec:
 
     # --- graphs ----------------------------------------------------------------------------------------------------
 
+    @torch_defaults()
     @torch_defaults()
     @torch.no_grad()
     def choose_graphs(self, features: Tensor, quality: Quality, setting: str) -> list[TaskGraph]:
@@ -376,6 +398,7 @@ class FeatureCodec:
         costs = self.cost_table(features, quality)
         return self.book.estimates(costs, self._level(quality), features[0, 0].numel())
 
+    @torch_defaults()
     @torch.no_grad()
     def paper_graphs(self, features: Tensor, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
         """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ; features (B, T, C, h, w)."""
@@ -385,6 +408,7 @@ class FeatureCodec:
         empty = torch.exp(-0.5 * normalised.square().mean((2, 3, 4))).double().cpu().numpy()
         return [search.paper(losses[i], empty[i], max_parents, threshold) for i in range(len(features))]
 
+    @torch_defaults()
     @torch.no_grad()
     def cost_table(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
         """The cheap scorer's cost of each (child, parent set), bits, (B, P); pairs in the order of :attr:`pairs`.
@@ -394,6 +418,7 @@ class FeatureCodec:
         """
         return self._cheap_costs(self.normalise(features), quality)
 
+    @torch_defaults()
     @torch.no_grad()
     def full_scores(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
         """The predictor's score of each pair, bits, (B, P): :func:`~atdc.graph.predictability.score_bits`."""
@@ -402,6 +427,7 @@ class FeatureCodec:
         scores = score_bits(self.networks.predictor, normalised, self.pairs, distortion)
         return self._at_quality(scores.cpu().numpy(), self._children, quality)
 
+    @torch_defaults()
     @torch.no_grad()
     def pair_costs(
         self, features: Tensor, quality: Quality, pairs: Sequence[search.Pair] | None = None
@@ -455,6 +481,7 @@ class FeatureCodec:
         totals = np.stack([self.total_costs(normalised, quality, graphs) for graphs in candidates])
         return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
 
+    @torch_defaults()
     @torch.no_grad()
     def total_costs(self, normalised: Tensor, quality: Quality, graphs: list[TaskGraph]) -> NDArray[np.float64]:
         """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
@@ -498,18 +525,30 @@ class FeatureCodec:
         """Raw features (B, T, C, h, w) to zero mean and unit deviation, padded by repetition to multiples of 4.
 
         Raises:
-            ArgumentError: a wrong shape, or values that are not finite.
+            ArgumentError: a wrong shape, or values that are not finite or beyond :data:`LARGEST_DEVIATIONS`.
         """
         expected = (self.task_count, self.config.feature_channels)
+        given: Any = features
+        if not isinstance(given, Tensor):
+            raise ArgumentError("features", type(given).__name__, "a tensor; arrays are taken by name, see `encode`")
         if features.ndim != 5 or features.shape[1:3] != expected or 0 in features.shape:
             raise ArgumentError(
                 "features", f"shape {tuple(features.shape)}", f"(images, {expected[0]}, {expected[1]}, height, width)"
             )
-        if bool((~torch.isfinite(features)).any().cpu()):
-            raise ArgumentError("features", "a value that is not finite", "finite numbers")
         shape = (features.shape[3], features.shape[4])
         features = features.detach().to(self.device, torch.float32)
         normalised = (features - self.mean[:, :, None, None]) / self.deviation[:, :, None, None]
+        extremes = _extremes(normalised)
+        beyond = np.argwhere(~(extremes <= LARGEST_DEVIATIONS))  # in this form true of NaN
+        if len(beyond):
+            task, channel = beyond[0].tolist()
+            finite = math.isfinite(extremes[task, channel])
+            raise ArgumentError(
+                f"features of {self.task_names[task]}, channel {channel}",
+                f"a value {extremes[task, channel]:.3g} standard deviations from the mean" if finite
+                else "a value that is not finite, or not in single precision",
+                f"finite numbers within {LARGEST_DEVIATIONS:g} standard deviations",
+            )  # fmt: skip
         rows, columns = padded(shape)
         flat = normalised.flatten(1, 2)
         flat = F.pad(flat, (0, columns - shape[1], 0, rows - shape[0]), mode="replicate")
@@ -518,6 +557,41 @@ class FeatureCodec:
     def _restore(self, normalised: Tensor, shape: tuple[int, int]) -> Tensor:
         cropped = normalised[..., : shape[0], : shape[1]]
         return cropped * self.deviation[:, :, None, None] + self.mean[:, :, None, None]
+
+
+def _float_tensor(value: Any, where: str) -> Tensor:
+    """A tensor or an array of any floating-point type, byte order and layout in memory as a tensor of floats."""
+    if not isinstance(value, Tensor):
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ArgumentError(
+                where, f"{type(value).__name__} ({error})", "a tensor or an array of numbers"
+            ) from error
+        if array.dtype.kind != "f":
+            raise ArgumentError(where, f"{type(value).__name__} of {array.dtype}", "floating-point numbers")
+        with np.errstate(over="ignore"):  # what is infinite then is refused as such
+            return torch.from_numpy(np.array(array, np.float32, order="C"))
+    if not value.is_floating_point() or value.layout != torch.strided or value.is_quantized:
+        raise ArgumentError(where, f"{value.dtype}, {value.layout}", "a dense tensor of floating-point numbers")
+    return value.detach().float()
+
+
+def _extremes(normalised: Tensor) -> NDArray[np.float64]:
+    """How far from the mean the values of each task and channel lie at most, (T, C), of features (B, T, C, h, w)."""
+    extremes: NDArray[np.float64] = normalised.abs().amax((0, 3, 4)).cpu().double().numpy()
+    return extremes
+
+
+def _frames_of_the_package() -> int:
+    """How many frames up the caller's program begins, so that a warning names its line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_CALLERS:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+_NOT_THE_CALLERS = ("atdc", "contextlib", "torch")  # decorators are of the latter two
 
 
 def _sides(features: Tensor) -> tuple[int, int]:

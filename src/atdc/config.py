@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,12 +50,34 @@ def quality_of(value: Any, where: str = "quality") -> float:
     atdc.errors.ArgumentError: quality: found True; expected a number from 0 to 7. try quality 4
     """
     try:
-        number = math.nan if isinstance(value, (bool, bytes, bytearray)) else float(value)
+        no_number = isinstance(value, (bool, bytes, bytearray)) or _dtype_of(value).startswith(("bool", "complex"))
+        number = math.nan if no_number else float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):  # torch raises the last for more than one number
         number = math.nan
     if not 0 <= number <= MAX_QUALITY:
         raise ArgumentError(where, repr(value), f"a number from 0 to {MAX_QUALITY}", "try quality 4")
     return number
+
+
+def _dtype_of(value: Any) -> str:
+    """What NumPy or torch calls the type of a number of theirs; nothing for any other value."""
+    return str(getattr(value, "dtype", "")).removeprefix("torch.")
+
+
+def pixel_limit_of(value: Any) -> int:
+    """A limit of pixels as an integer.
+
+    Raises:
+        ArgumentError: no whole number.
+
+    >>> pixel_limit_of(float("nan"))
+    Traceback (most recent call last):
+    atdc.errors.ArgumentError: pixel_limit: found nan; expected a whole number of pixels.
+    """
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise ArgumentError("pixel_limit", repr(value), "a whole number of pixels") from error
 
 
 def require_one_of(where: str, value: Any, known: Sequence[str]) -> None:
@@ -64,7 +87,7 @@ def require_one_of(where: str, value: Any, known: Sequence[str]) -> None:
     Traceback (most recent call last):
     atdc.errors.ArgumentError: effort: found 'hihg'; expected one of normal, high. Did you mean 'high'?
     """
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         close = difflib.get_close_matches(str(value), known, n=1)
         cure = f"Did you mean {close[0]!r}?" if close else ""
         raise ArgumentError(where, repr(value), f"one of {', '.join(known)}", cure)
@@ -124,6 +147,11 @@ class ModelConfig:
                 raise ArgumentError(f"model.{name}", repr(getattr(self, name)), f"one of {', '.join(known)}")
         if self.stride != STRIDE:
             raise ArgumentError("model.stride", str(self.stride), f"{STRIDE}, which all task networks have")
+        for name in _WIDTHS_OF_SMALL:
+            usual = type(self).__dataclass_fields__[name].default
+            if self.architecture != "small" and getattr(self, name) != usual:
+                where, found = f"model.{name}", f"{getattr(self, name)} for {self.architecture}"
+                raise ArgumentError(where, found, f"{usual}: that architecture has widths of its own", "Leave it out.")
 
     @property
     def predicts(self) -> bool:
@@ -136,6 +164,7 @@ class ModelConfig:
         return self.parents in ("both", "context")
 
 
+_WIDTHS_OF_SMALL = ("encoder_widths", "head_widths")
 _CHOICES = {
     "architecture": ("small", "xception"),
     "residual": ("conditional", "plain"),

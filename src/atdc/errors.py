@@ -5,6 +5,8 @@ Every error a user can meet derives from :class:`AtdcError`, so ``except AtdcErr
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class AtdcError(Exception):
     """Base of every error raised on purpose.
@@ -23,9 +25,9 @@ class AtdcError(Exception):
         self.where, self.found, self.expected, self.cure = where, found, expected, cure
         super().__init__(f"{where}: found {found}; expected {expected}.{' ' + cure if cure else ''}")
 
-    def __reduce__(self) -> tuple[type[AtdcError], tuple[str, str, str, str]]:
-        """Pickles and copies with all fields: a process pool hands errors on in pickled form."""
-        return type(self), (self.where, self.found, self.expected, self.cure)
+    def __reduce__(self) -> tuple[type[AtdcError], tuple[str, str, str, str], dict[str, Any]]:
+        """Pickles and copies with all fields and notes: a process pool hands errors on in pickled form."""
+        return type(self), (self.where, self.found, self.expected, self.cure), self.__dict__
 
 
 class FeatureWarning(UserWarning):

@@ -14,6 +14,8 @@ from atdc.errors import ArgumentError
 
 CHANNELS = (1, 3, 4)
 """Grey, colour, colour and opacity."""
+_OVERSHOOT = 0.1
+"""How far beyond 0 … 1 resampling and rounding take a picture, at most; beyond that, it is scaled otherwise."""
 _EXPECTED = "shape (height, width, 3), (height, width), or with 1 or 4 channels"
 
 
@@ -53,8 +55,10 @@ def _channels_last(tensor: Any) -> NDArray[Any]:
     """A tensor (C, H, W) as an array (H, W, C)."""
     shape = tuple(tensor.shape)
     if len(shape) != 3 or shape[0] not in CHANNELS or 0 in shape:
-        cure = ""
-        if len(shape) == 4:
+        cure = "Check how it was made."
+        if 0 in shape:
+            cure = "It has no pixel."
+        elif len(shape) == 4:
             cure = "One picture at a time: pass image[0]."
         elif len(shape) == 3 and shape[2] in CHANNELS:
             cure = "Pass image.permute(2, 0, 1)."
@@ -63,7 +67,11 @@ def _channels_last(tensor: Any) -> NDArray[Any]:
         raise ArgumentError("image", f"a tensor of shape {shape}", "shape (3, height, width)", cure)
     if tensor.is_floating_point():
         tensor = tensor.float()
-    array: NDArray[Any] = tensor.permute(1, 2, 0).cpu().numpy()
+    try:
+        array: NDArray[Any] = tensor.permute(1, 2, 0).cpu().numpy()
+    except (TypeError, RuntimeError) as error:  # sparse, quantised, or on the device `meta`, which holds no values
+        found = f"a tensor without plain values ({str(error).splitlines()[0]})"
+        raise ArgumentError("image", found, "a dense tensor of uint8, uint16 or floats") from error
     return array
 
 
@@ -94,15 +102,22 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
     found = f"an array of {array.dtype}"
     if array.dtype.kind == "b":
         raise ArgumentError("image", found, "uint8, uint16 or floats", "Pass image.astype('uint8') * 255.")
-    if array.dtype.kind != "f":
-        raise ArgumentError(
-            "image", found, "uint8, uint16 or floats", "If its values are 0 to 255: image.astype('uint8')."
-        )
+    if array.dtype.kind not in "uif":
+        raise ArgumentError("image", found, "uint8, uint16 or floats")
     if not bool(np.isfinite(array).all()):
         raise ArgumentError("image", "a value that is not finite", "numbers from 0 to 1")
     low, high = float(array.min()), float(array.max())
+    if array.dtype.kind != "f":
+        fitting = "uint8" if high <= 255 else "uint16"
+        fits = low >= 0 and high <= 65535
+        cure = f"Its values fit {fitting}: convert it to that type." if fits else "Scale it to 0 … 255, as uint8."
+        raise ArgumentError("image", f"{found}, {low:g} to {high:g}", "uint8, uint16 or floats", cure)
     if low < 0 or high > 1:
-        cure = "Pass image / 255." if low >= 0 and high <= 255 else "Undo its normalisation, or scale it to 0 … 1."
-        raise ArgumentError("image", f"values from {low:g} to {high:g}", "numbers from 0 to 1", cure)
+        cure = "Undo its normalisation, or scale it to 0 … 1."
+        if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
+            cure = "Clip it: pass image.clip(0, 1)."
+        elif low >= 0 and 2 < high <= 65535:
+            cure = f"Pass image / {255 if high <= 255 else 65535}."
+        raise ArgumentError("image", f"values from {low:.9g} to {high:.9g}", "numbers from 0 to 1", cure)
     rounded: NDArray[np.uint8] = (255 * array.astype(np.float64)).round().astype(np.uint8)
     return rounded

@@ -70,7 +70,7 @@ def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> 
     try:
         if path.stat().st_size == 0 and path.is_file():
             raise ImageError(where, "an empty file (0 bytes)", _READABLE, "Copy or download it again.")
-    except OSError:
+    except (OSError, ValueError):
         pass  # said by what opens it, below
     return _read(path, where, pixel_limit)
 
@@ -163,7 +163,7 @@ def as_rgb(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8
         _check_size(image, str(where), pixel_limit)
         try:
             return to_rgb(image)
-        except OSError as error:  # an image opened lazily is decoded only here
+        except (OSError, ValueError) as error:  # an image opened lazily is decoded only here, if it is still open
             raise ImageError(str(where), f"a damaged image ({error})", "a whole, readable image") from error
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _read(io.BytesIO(image), "image", pixel_limit)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from atdc.bitstream import container
 from atdc.bitstream.container import PIXEL_LIMIT, ContainerReader
-from atdc.bitstream.sources import BytesSource, Source
-from atdc.config import QUALITY_STEPS_PER_UNIT
+from atdc.bitstream.sources import FileLike, Source, opened
+from atdc.config import QUALITY_STEPS_PER_UNIT, pixel_limit_of
 from atdc.errors import AtdcError, BitstreamError
 from atdc.graph.task_graph import TaskGraph
 from atdc.integer_codec import IntegerReader
@@ -70,14 +70,12 @@ class Inspection:
         return json.dumps(dataclasses.asdict(self), indent=1)
 
 
-def inspect(
-    source: Source | bytes, integers: IntegerReader | None = None, *, pixel_limit: int = PIXEL_LIMIT
-) -> Inspection:
+def inspect(source: FileLike, integers: IntegerReader | None = None, *, pixel_limit: int = PIXEL_LIMIT) -> Inspection:
     """Sizes, qualities and graph of a file. Whatever is said of it has been checked.
 
     Args:
-        source: the file. Without its weights only its head is read, but all of a ``compact`` file: no smaller part of
-            it has a check.
+        source: the file, in whatever :func:`~atdc.bitstream.sources.opened` takes. Without its weights only its head
+            is read, but all of a ``compact`` file: no smaller part of it has a check.
         integers: of the weights that the file names: tasks and graph get their names, and ideal bits are counted.
             Those of other weights are of no use and left aside.
         pixel_limit: refuse larger images.
@@ -90,7 +88,11 @@ def inspect(
     >>> seen.height, seen.width, seen.quality, seen.framing_bytes, seen.fingerprint
     (256, 256, {'0': 4.0, '1': 4.0}, 20, '61626364')
     """
-    source = BytesSource(source) if isinstance(source, bytes) else source
+    with opened(source) as whole:
+        return _inspection(whole, integers, pixel_limit_of(pixel_limit))
+
+
+def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int) -> Inspection:
     reader = ContainerReader(source, pixel_limit=pixel_limit)
     reader.check_end()
     header = reader.header
@@ -163,13 +165,11 @@ class Verification:
         return {"ok": self.ok, "decoded": self.decoded, "fingerprint": self.fingerprint, "problems": problems}
 
 
-def verify(
-    source: Source | bytes, integers: IntegerReader | None = None, *, pixel_limit: int = PIXEL_LIMIT
-) -> Verification:
+def verify(source: FileLike, integers: IntegerReader | None = None, *, pixel_limit: int = PIXEL_LIMIT) -> Verification:
     """Checks everything that can be checked, and goes on after what is damaged.
 
     Args:
-        source: the file.
+        source: the file, in whatever :func:`~atdc.bitstream.sources.opened` takes.
         integers: of the weights that the file names: all integers are decoded, compared with their checks, and their
             bytes with those that a writer would write. Without them header, checks and end are looked at.
         pixel_limit: refuse larger images.
@@ -180,6 +180,11 @@ def verify(
     >>> print(verify(two_tasks[:-1]).problems[0])
     payload: found check 0aff; expected ... for these bytes. Get the file again from its source.
     """
+    with opened(source) as whole:
+        return _verification(whole, integers, pixel_limit_of(pixel_limit))
+
+
+def _verification(source: Source, integers: IntegerReader | None, pixel_limit: int) -> Verification:
     seen = container.verify(source, pixel_limit=pixel_limit)
     if seen.header is None:
         return Verification(seen.problems)
@@ -191,7 +196,7 @@ def verify(
     return Verification(tuple(named.values()), True, fingerprint)  # by text: damaged bytes are met twice
 
 
-def _integer_problems(source: Source | bytes, integers: IntegerReader, pixel_limit: int) -> list[BitstreamError]:
+def _integer_problems(source: Source, integers: IntegerReader, pixel_limit: int) -> list[BitstreamError]:
     try:
         decoded = integers.read(source, skip_damaged=True, pixel_limit=pixel_limit)
     except BitstreamError as error:

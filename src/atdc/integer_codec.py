@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, ContainerReader, Header
 from atdc.bitstream.ports import ReadingPort
-from atdc.bitstream.sources import Source
+from atdc.bitstream.sources import FileLike, Source, opened
 from atdc.coding.entropy_coder import EntropyCoder
-from atdc.config import DEFAULT_MODEL, model_config
+from atdc.config import DEFAULT_MODEL, model_config, pixel_limit_of
 from atdc.errors import BitstreamError, CorruptFileError, WeightsError
 from atdc.files import read_bytes
 from atdc.graph.graph_book import GraphBook
@@ -86,7 +86,7 @@ class IntegerReader:
 
     def read(
         self,
-        source: Source | bytes,
+        source: FileLike,
         wanted: Collection[int] | None = None,
         *,
         skip_damaged: bool = False,
@@ -96,8 +96,8 @@ class IntegerReader:
         """The integers of some tasks and their ancestors, or of all tasks.
 
         Args:
-            source: the file, or anything that can be read by range: of a file of profile ``segments``, only the
-                segments that are needed are read.
+            source: the file: its path, bytes, a file object, or anything that can be read by range: of a file of
+                profile ``segments``, only the segments that are needed are read.
             wanted: task indices; all if None.
             skip_damaged: a damaged segment fails its task and what is predicted from it, and the others are decoded;
                 otherwise the first damage is raised. A file of profile ``compact`` is whole or fails.
@@ -107,7 +107,20 @@ class IntegerReader:
         Raises:
             BitstreamError: not a file of these weights, or damaged.
         """
-        reader = ContainerReader(source, pixel_limit=pixel_limit, position_limit=position_limit)
+        with opened(source) as whole:
+            return self._read(
+                ContainerReader(whole, pixel_limit=pixel_limit_of(pixel_limit), position_limit=position_limit),
+                wanted, skip_damaged, pixel_limit, position_limit,
+            )  # fmt: skip
+
+    def _read(
+        self,
+        reader: ContainerReader,
+        wanted: Collection[int] | None,
+        skip_damaged: bool,
+        pixel_limit: int,
+        position_limit: int,
+    ) -> DecodedIntegers:
         header = reader.header
         header.require_model(self.fingerprint)
         if header.task_count != len(self.task_names):
@@ -229,6 +242,9 @@ class WeightsFile:
             keys = [key for key in file.keys() if key.startswith(ENTROPY_PREFIX)]  # noqa: SIM118 (not a mapping)
             arrays = {key.removeprefix(ENTROPY_PREFIX): file.get_tensor(key) for key in keys}
         model = EntropyModel.from_arrays(arrays, len(self.task_names), model_config(self.header["model"]).factorised)
+        if unread := sorted(set(arrays) - set(model.to_arrays())):
+            where, found = f"{self.path}, {ENTROPY_PREFIX}{unread[0]}", "integers that nothing reads"
+            raise WeightsError(where, found, f"those of {len(self.task_names)} tasks", _REINSTALL)
         return IntegerReader(model, self.book.listed, self.task_names, self.stride, self.fingerprint)
 
 
@@ -300,11 +316,21 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
             header = json.loads((file.metadata() or {})["atdc"])
         if header["format"] != WEIGHTS_FORMAT:
             raise WeightsError(str(path), f"weights format {header['format']}", str(WEIGHTS_FORMAT), "Upgrade atdc.")
-        book, names, stride = GraphBook.from_json(header["book"]), header["tasks"], header["model"]["stride"]
+        names, stride = _task_names(header["tasks"]), model_config(header["model"]).stride
+        book = GraphBook.from_json(header["book"])
+        book.require_tasks(len(names))
     except (SafetensorError, OSError) as error:
         raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
-    return WeightsFile(path, header, book, tuple(map(str, names)), int(stride), _fingerprint(data))
+    return WeightsFile(path, header, book, names, stride, _fingerprint(data))
+
+
+def _task_names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"tasks {names!r}, where a list of names is expected")
+    if len(set(names)) < len(names):
+        raise ValueError(f"tasks {names!r}, one of them twice")
+    return tuple(names)

@@ -19,8 +19,8 @@ from torch import Tensor
 from atdc.balance import Balance
 from atdc.bitstream.sources import FileLike, opened
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile, given_graphs
-from atdc.config import PIXEL_LIMIT, ModelConfig, model_config
-from atdc.errors import ArgumentError, AtdcError, BitstreamError, WeightsError
+from atdc.config import PIXEL_LIMIT, ModelConfig, model_config, pixel_limit_of
+from atdc.errors import ArgumentError, BitstreamError, WeightsError
 from atdc.files import write_bytes_atomically
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
@@ -31,6 +31,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
 from atdc.networks.task_networks import TaskNetworks
 from atdc.networks.tiles import Tile
+from atdc.numerics.entropy_model import EntropyModel
 from atdc.tasks import TASK_NAMES
 
 TILE_PX = 1024
@@ -61,8 +62,9 @@ class Answers(dict[str, NDArray[Any]]):
 class Codec:
     """The whole main job: an image in, one small file out, six answers back.
 
-    It pickles and copies. Do not fork a process that has used it: torch's threads do not come along, and the child may
-    hang. Start workers by ``multiprocessing.get_context("spawn")``, or load the codec in each of them.
+    It pickles and copies. A process that is forked from one that has used it lacks torch's threads and would wait for
+    them for ever; there :class:`~atdc.errors.ProgramError` is raised instead. Start workers by
+    ``multiprocessing.get_context("spawn")``, or call ``torch.set_num_threads(1)`` first in each of them.
 
     Attributes:
         path: of the weights file it was loaded from.
@@ -116,7 +118,8 @@ class Codec:
 
         Args:
             image: see :func:`~atdc.images.as_rgb`.
-            quality: 0 to 7 in steps of 1/8; a mapping sets single tasks, the others stay at 4.
+            quality: 0 to 7, rounded to the nearest multiple of 1/8, which :meth:`inspect` shows; a mapping sets single
+                tasks, the others stay at 4.
             graph: a search setting (``codebook``, ``exact``, ``fixed``, ``independent``, …) or a graph.
             effort: ``high`` codes several graphs and keeps the best.
             profile: ``compact`` takes the fewest bytes; of ``segments`` a reader can fetch single tasks, and damage
@@ -130,7 +133,7 @@ class Codec:
             ImageError: the picture cannot be read.
             ArgumentError: an unknown task or setting, a quality out of range.
         """
-        pixels = _bytes_tensor(image, pixel_limit)
+        pixels = _bytes_tensor(image, pixel_limit_of(pixel_limit))
         graphs = given_graphs(graph)
         size = (pixels.shape[2], pixels.shape[3])
         encoded = self.feature_codec.encode_batch(
@@ -321,7 +324,7 @@ def load(name: str | Path | None = None) -> Codec:
             tensors = {key: stored.get_tensor(key).float() for key in keys}
         return _assemble(file, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-        if isinstance(error, AtdcError):
+        if isinstance(error, WeightsError):
             raise
         raise WeightsError(
             str(file.path), f"other contents ({error})", "weights written by ATDC", "Install the package again."
@@ -333,6 +336,7 @@ def _assemble(file: WeightsFile, tensors: dict[str, Tensor]) -> Codec:
     integers = file.integers()
     names = integers.task_names
     _require_contents(file, tensors, config)
+    _require_agreement(file, integers.model, config)
     networks = TaskNetworks(config)
     codec_networks = CodecNetworks(config, len(names), candidate_sets(len(names), config.max_parents))
     for prefix, module in (("tasks.", networks), ("codec.", codec_networks)):
@@ -364,6 +368,18 @@ def _require_contents(file: WeightsFile, tensors: Mapping[str, Tensor], config: 
             raise WeightsError(f"{file.path}, {name}", found, f"finite numbers of shape {expected}", _AGAIN)
     if bool((tensors["feature.deviation"] <= 0).any()):
         raise WeightsError(f"{file.path}, feature.deviation", "a value of 0 or less", "positive numbers", _AGAIN)
+
+
+def _require_agreement(file: WeightsFile, model: EntropyModel, config: ModelConfig) -> None:
+    """Refuses settings that the integers, which no network reads, do not follow."""
+    integers = {
+        "latent_channels": model.latent_channels, "hyper_channels": model.hyper_channels,
+        "scale_count": model.tables.size,
+    }  # fmt: skip
+    for name, value in integers.items():
+        if getattr(config, name) != value:
+            found = str(getattr(config, name))
+            raise WeightsError(f"{file.path}, model.{name}", found, f"{value}, as its integers have", _AGAIN)
 
 
 _AGAIN = "Install the package again, or train again."

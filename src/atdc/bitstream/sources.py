@@ -172,7 +172,11 @@ def opened(data: FileLike) -> Iterator[Source]:
     elif isinstance(data, Source):
         yield data
     elif hasattr(data, "read"):
-        content = data.read()
+        try:
+            content = data.read()
+        except (OSError, ValueError) as error:  # closed, or opened for writing only
+            raise ArgumentError("file", f"an object that cannot be read ({error})", "an open file object",
+                                "Open it with 'rb'.") from error  # fmt: skip
         if not isinstance(content, bytes):
             raise ArgumentError("file", f"an object that reads {type(content).__name__}", "bytes", "Open it with 'rb'.")
         yield BytesSource(content)

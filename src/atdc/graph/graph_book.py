@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.config import MAX_QUALITY
+from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 
@@ -50,6 +51,39 @@ class GraphBook:
         guess = np.geomspace(0.6, 0.04, MAX_QUALITY + 1)[:, None].repeat(task_count, 1)
         nothing = np.zeros((MAX_QUALITY + 1, 1))
         return cls(alone, alone, alone, alone[:1], alone[:1], guess, 0.5 / guess / np.log(2), nothing)
+
+    def require_tasks(self, task_count: int) -> None:
+        """Checks that everything is there that encoders and decoders of so many tasks look up.
+
+        Raises:
+            ArgumentError: graphs of another number of tasks or at too few qualities, or numbers that are of another
+                shape, not finite, or, where only positive ones make sense, not positive.
+
+        >>> GraphBook.untrained(3).require_tasks(2)
+        Traceback (most recent call last):
+        atdc.errors.ArgumentError: book.fixed: found a graph of 3 tasks; expected graphs of 2 tasks.
+        """
+        levels = MAX_QUALITY + 1
+        for name in ("fixed", "fixed_mode", "chain", "codebook", "listed"):
+            graphs: tuple[TaskGraph, ...] = getattr(self, name)
+            expected = levels if name in ("fixed", "fixed_mode", "chain") else max(1, len(graphs))
+            if len(graphs) != expected:
+                raise ArgumentError(f"book.{name}", f"{len(graphs)} graphs", f"{expected} of them")
+            for graph in graphs:
+                if graph.size != task_count:
+                    found = f"a graph of {graph.size} tasks"
+                    raise ArgumentError(f"book.{name}", found, f"graphs of {task_count} tasks")
+        shapes = {
+            "distortion": (levels, task_count), "bits_per_error": (levels, task_count),
+            "surcharge": (levels, len(self.codebook)),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            values: NDArray[np.float64] = getattr(self, name)
+            if values.shape != shape or not np.isfinite(values).all():
+                found = f"shape {values.shape}" if values.shape != shape else "a number that is not finite"
+                raise ArgumentError(f"book.{name}", found, f"finite numbers of shape {shape}")
+            if name != "surcharge" and values.min() < 0:
+                raise ArgumentError(f"book.{name}", f"{values.min():g}", "0 or more")
 
     def whole(self, setting: str, level: int) -> TaskGraph | None:
         """The graph that a setting has for all images at a whole quality; None if it chooses per image."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
 
-from atdc.errors import ArgumentError
+from atdc.errors import ArgumentError, ProgramError
 
 
 def open_device(name: str | torch.device) -> torch.device:
@@ -52,12 +54,72 @@ def coarse_arithmetic(wanted: bool) -> Iterator[None]:
         _coarse = before
 
 
+class _DefaultType:
+    """Single precision as torch's default type, which all threads share, while any of them is inside."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._outside = torch.float32
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._outside = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.set_default_dtype(self._outside)
+
+
+class _Fork:
+    """Whether this process was forked from one whose torch had started threads, which a child waits for in vain."""
+
+    def __init__(self) -> None:
+        self.threads_used = False
+        self.threads_lost = False
+
+    def check(self) -> None:
+        if torch.get_num_threads() == 1:
+            return
+        if self.threads_lost:
+            raise ProgramError(
+                "process", "one that was forked after ATDC had computed in several threads", "threads of its own",
+                'Start it by multiprocessing.get_context("spawn"), or call torch.set_num_threads(1) in it first.',
+            )  # fmt: skip
+        self.threads_used = True
+
+
+_default_type = _DefaultType()
+_fork = _Fork()
+
+
+def _after_fork() -> None:
+    """In the child: another thread of the parent may have been inside, and is not here."""
+    global _default_type
+    _default_type = _DefaultType()
+    _fork.threads_lost |= _fork.threads_used
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @contextmanager
 def torch_defaults() -> Iterator[None]:
     """Whatever a program has made of torch's global state does not change what is computed inside: default type and
-    device, autocast, inference mode. As a decorator, or in a ``with`` block."""
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
+    device, autocast, inference mode. As a decorator, or in a ``with`` block.
+
+    Raises:
+        ProgramError: in a process forked after torch's threads were used, where any computation would hang.
+    """
+    _fork.check()
+    default_type = _default_type
+    default_type.enter()
     try:
         with ExitStack() as stack:
             stack.enter_context(torch.device("cpu"))
@@ -66,4 +128,4 @@ def torch_defaults() -> Iterator[None]:
                 stack.enter_context(torch.autocast(kind, dtype=torch.bfloat16, enabled=_coarse))
             yield
     finally:
-        torch.set_default_dtype(dtype)
+        default_type.leave()
