@@ -19,7 +19,16 @@ WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1
 
 def tiff(values: tuple[float, ...], bits: int, photometric: int, sample_format: int, order: str) -> bytes:
     """One row of grey, uncompressed."""
-    kind = {(8, 1): "B", (16, 1): "H", (16, 2): "h", (32, 1): "I", (32, 2): "i", (32, 3): "f", (64, 3): "d"}
+    kind = {
+        (8, 1): "B",
+        (8, 2): "b",
+        (16, 1): "H",
+        (16, 2): "h",
+        (32, 1): "I",
+        (32, 2): "i",
+        (32, 3): "f",
+        (64, 3): "d",
+    }
     data = struct.pack(order + kind[bits, sample_format] * len(values), *values)
     fields = [(256, 4, len(values)), (257, 4, 1), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 0),
               (277, 3, 1), (278, 4, 1), (279, 4, len(data)), (339, 3, sample_format)]  # fmt: skip
@@ -38,7 +47,10 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 def png(colour: int, bits: int, samples: tuple[int, ...], width: int, *extra: bytes) -> bytes:
     """One row."""
-    row = b"\0" + struct.pack(">" + {8: "B", 16: "H"}[bits] * len(samples), *samples)
+    if bits < 8:  # one byte holds all of them
+        row = bytes([0, sum(sample << 8 - bits * (place + 1) for place, sample in enumerate(samples))])
+    else:
+        row = b"\0" + struct.pack(">" + {8: "B", 16: "H"}[bits] * len(samples), *samples)
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(extra) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
 
@@ -46,6 +58,7 @@ def png(colour: int, bits: int, samples: tuple[int, ...], width: int, *extra: by
 TIFFS = [
     (8, BLACK_IS_ZERO, UNSIGNED, (0, 200), (0, 200)),
     (8, WHITE_IS_ZERO, UNSIGNED, (0, 200), (255, 55)),
+    (8, BLACK_IS_ZERO, SIGNED, (-128, -28, 127), (0, 100, 255)),
     (16, BLACK_IS_ZERO, UNSIGNED, (0, 25700), (0, 100)),
     (16, WHITE_IS_ZERO, UNSIGNED, (0, 25700), (255, 155)),
     (16, BLACK_IS_ZERO, SIGNED, (-32768, -7068, 32767), (0, 100, 255)),
@@ -65,7 +78,10 @@ def test_grey_tiffs_have_their_right_values_or_are_named(
     data = tiff(values, bits, photometric, sample_format, order)
     # Big-endian, Pillow does not read these two.
     if order == ">" and (bits, photometric, sample_format) in ((16, WHITE_IS_ZERO, UNSIGNED), (32, 1, UNSIGNED)):
-        with pytest.raises(ImageError, match="TIFF of a bit depth"):
+        with pytest.raises(
+            ImageError,
+            match=rf"a TIFF of {bits} unsigned bits, big-endian, with photometric interpretation {photometric};",
+        ):
             as_rgb(data)
         return
     assert as_rgb(data)[0].tolist() == [[value] * 3 for value in expected]
@@ -81,8 +97,10 @@ def test_tiffs_that_pillow_does_not_read_are_named(
 ) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(tiff((0, 1), bits, photometric, sample_format, order))
+    kind = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "floating-point"}[sample_format]
+    named = f"a TIFF of {bits} {kind} bits, {'little' if order == '<' else 'big'}-endian, .* {photometric};"
     for form in (path, path.read_bytes()):
-        with pytest.raises(ImageError, match="TIFF of a bit depth"):
+        with pytest.raises(ImageError, match=named):
             as_rgb(form)
 
 
@@ -102,6 +120,15 @@ PNGS = {
     "8-bit grey, one value clear": (
         png(GREY, 8, (9, 10), 2, chunk(b"tRNS", struct.pack(">H", 9))), [[255] * 3, [10] * 3],
     ),
+    "1-bit grey, one value clear": (
+        png(GREY, 1, (0, 1), 2, chunk(b"tRNS", struct.pack(">H", 0))), [[255] * 3, [255] * 3],
+    ),
+    "2-bit grey, one value clear": (
+        png(GREY, 2, (1, 2), 2, chunk(b"tRNS", struct.pack(">H", 1))), [[255] * 3, [170] * 3],
+    ),
+    "4-bit grey, one value clear": (
+        png(GREY, 4, (1, 2), 2, chunk(b"tRNS", struct.pack(">H", 1))), [[255] * 3, [34] * 3],
+    ),
     "linear light": (png(GREY, 8, (0, 55, 255), 3, LINEAR), [[0] * 3, [128] * 3, [255] * 3]),
     "linear light, in colour": (png(RGB, 8, (0, 55, 255), 1, LINEAR), [[0, 128, 255]]),
     "the gamma of sRGB": (png(GREY, 8, (55,), 1, SRGB_GAMMA), [[55] * 3]),
@@ -113,6 +140,62 @@ PNGS = {
 def test_pngs_have_their_right_values(kind: str) -> None:
     data, expected = PNGS[kind]
     assert as_rgb(data)[0].tolist() == expected
+    with Image.open(io.BytesIO(data)) as lazy:
+        assert as_rgb(lazy)[0].tolist() == expected
+
+
+def test_grey_of_twelve_bits_reaches_white() -> None:
+    data = tiff((0x64, 0x0F, 0xFF), 8, BLACK_IS_ZERO, UNSIGNED, "<")  # two samples of 12 bits: 0x640 and 0xfff
+    data = data.replace(struct.pack("<HHIHH", 258, 3, 1, 8, 0), struct.pack("<HHIHH", 258, 3, 1, 12, 0))
+    data = data.replace(struct.pack("<HHII", 256, 4, 1, 3), struct.pack("<HHII", 256, 4, 1, 2))
+    assert as_rgb(data)[0].tolist() == [[100] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_cut_short_is_not_called_unsupported(order: str) -> None:
+    whole = tiff((0.0, 1.0), 64, BLACK_IS_ZERO, FLOAT, order)
+    for length in (4, 8, 20, 60):
+        with pytest.raises(ImageError, match=r"truncated|damaged") as caught:
+            as_rgb(whole[:length])
+        assert "a TIFF of" not in caught.value.found
+
+
+def test_sixteen_bits_of_fits_are_signed() -> None:
+    cards = ("SIMPLE  = T", "BITPIX  = 16", "NAXIS   = 2", "NAXIS1  = 3", "NAXIS2  = 1", "BZERO   = 32768", "END")
+    head = "".join(card.ljust(80) for card in cards).ljust(2880).encode()
+    data = head + struct.pack(">3h", -32768, -7068, 32767).ljust(2880, b"\0")
+    assert as_rgb(data)[0].tolist() == [[value] * 3 for value in (0, 100, 255)]
+
+
+def test_a_drawing_is_refused_and_no_interpreter_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was asked for")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", started)
+    data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n0 0 moveto\n%%EOF\n"
+    with pytest.raises(ImageError, match="a file of the kind EPS; expected an image that Pillow reads"):
+        as_rgb(data)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F", "LAB"])
+def test_orientation_is_applied_in_every_mode(mode: str) -> None:
+    wide = Image.new(mode, (3, 2))
+    wide.getexif()[0x0112] = 6
+    assert as_rgb(wide).shape == (3, 2, 3)
+
+
+def test_odd_metadata_does_not_refuse_a_picture_where_warnings_are_errors() -> None:
+    data = png(GREY, 8, (0, 200), 2, chunk(b"acTL", bytes(8)))  # an animation of no frames
+    with pytest.warns(UserWarning, match="Invalid APNG"), Image.open(io.BytesIO(data)):
+        pass
+    assert as_rgb(data)[0].tolist() == [[0] * 3, [200] * 3]
+
+
+def test_a_lazily_opened_picture_that_is_cut_short_is_named() -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(buffer, "PNG")
+    with Image.open(io.BytesIO(buffer.getvalue()[:2000])) as lazy, pytest.raises(ImageError, match="truncated"):
+        as_rgb(lazy)
 
 
 MODES = {
@@ -139,6 +222,7 @@ def test_a_heic_picture_is_read_where_its_reader_is_installed(tmp_path: Path) ->
     for form in (path, path.read_bytes()):
         read = as_rgb(form)
         assert read.shape == (48, 64, 3) and np.abs(read.astype(int) - (200, 100, 50)).max() <= 4
+    assert "HEIF" not in Image.OPEN, "what a program's own Pillow reads is not changed"
 
 
 def test_a_heic_picture_without_its_reader_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
