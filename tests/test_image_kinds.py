@@ -3,7 +3,6 @@
 import io
 import struct
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,62 +11,20 @@ from PIL import Image
 
 from atdc.errors import ImageError
 from atdc.images import as_rgb
-
-UNSIGNED, SIGNED, FLOAT = 1, 2, 3
-WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1
-
-
-def tiff(values: tuple[float, ...], bits: int, photometric: int, sample_format: int, order: str) -> bytes:
-    """One row of grey, uncompressed."""
-    kind = {
-        (8, 1): "B",
-        (8, 2): "b",
-        (16, 1): "H",
-        (16, 2): "h",
-        (32, 1): "I",
-        (32, 2): "i",
-        (32, 3): "f",
-        (64, 3): "d",
-    }
-    data = struct.pack(order + kind[bits, sample_format] * len(values), *values)
-    fields = [(256, 4, len(values)), (257, 4, 1), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 0),
-              (277, 3, 1), (278, 4, 1), (279, 4, len(data)), (339, 3, sample_format)]  # fmt: skip
-    start = 8 + 2 + 12 * len(fields) + 4
-    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(order + "HIH", 42, 8, len(fields))
-    for tag, size, value in fields:
-        own = start if tag == 273 else value
-        head += struct.pack(order + "HHI", tag, size, 1)
-        head += struct.pack(order + "HH", own, 0) if size == 3 else struct.pack(order + "I", own)
-    return head + struct.pack(order + "I", 0) + data
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def png(colour: int, bits: int, samples: tuple[int, ...], width: int, *extra: bytes) -> bytes:
-    """One row."""
-    if bits < 8:  # one byte holds all of them
-        row = bytes([0, sum(sample << 8 - bits * (place + 1) for place, sample in enumerate(samples))])
-    else:
-        row = b"\0" + struct.pack(">" + {8: "B", 16: "H"}[bits] * len(samples), *samples)
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + b"".join(extra) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
-
-
-TIFFS = [
-    (8, BLACK_IS_ZERO, UNSIGNED, (0, 200), (0, 200)),
-    (8, WHITE_IS_ZERO, UNSIGNED, (0, 200), (255, 55)),
-    (8, BLACK_IS_ZERO, SIGNED, (-128, -28, 127), (0, 100, 255)),
-    (16, BLACK_IS_ZERO, UNSIGNED, (0, 25700), (0, 100)),
-    (16, WHITE_IS_ZERO, UNSIGNED, (0, 25700), (255, 155)),
-    (16, BLACK_IS_ZERO, SIGNED, (-32768, -7068, 32767), (0, 100, 255)),
-    (32, BLACK_IS_ZERO, UNSIGNED, (0, 1_600_000_000, 4_000_000_000), (0, 102, 255)),
-    (32, BLACK_IS_ZERO, SIGNED, (-1_000_000_000, 0, 1_000_000_000), (0, 128, 255)),
-    (32, BLACK_IS_ZERO, FLOAT, (0.0, 0.4, 1.0), (0, 102, 255)),
-    (32, WHITE_IS_ZERO, FLOAT, (0.0, 0.4, 1.0), (255, 153, 0)),
-    (32, BLACK_IS_ZERO, FLOAT, (-10.0, 0.0, 10.0), (0, 128, 255)),
-]
+from odd_files import (
+    BIG_ENDIAN_UNREAD,
+    BLACK_IS_ZERO,
+    FLOAT,
+    GREY,
+    PNGS,
+    SIGNED,
+    TIFFS,
+    UNREAD,
+    UNSIGNED,
+    chunk,
+    png,
+    tiff,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -76,8 +33,7 @@ def test_grey_tiffs_have_their_right_values_or_are_named(
     bits: int, photometric: int, sample_format: int, values: tuple[float, ...], expected: tuple[int, ...], order: str
 ) -> None:
     data = tiff(values, bits, photometric, sample_format, order)
-    # Big-endian, Pillow does not read these two.
-    if order == ">" and (bits, photometric, sample_format) in ((16, WHITE_IS_ZERO, UNSIGNED), (32, 1, UNSIGNED)):
+    if order == ">" and (bits, photometric, sample_format) in BIG_ENDIAN_UNREAD:
         with pytest.raises(
             ImageError,
             match=rf"a TIFF of {bits} unsigned bits, big-endian, with photometric interpretation {photometric};",
@@ -87,10 +43,7 @@ def test_grey_tiffs_have_their_right_values_or_are_named(
     assert as_rgb(data)[0].tolist() == [[value] * 3 for value in expected]
 
 
-@pytest.mark.parametrize(
-    ("bits", "photometric", "sample_format"),
-    [(64, BLACK_IS_ZERO, FLOAT), (32, WHITE_IS_ZERO, UNSIGNED), (16, 0, SIGNED)],
-)
+@pytest.mark.parametrize(("bits", "photometric", "sample_format"), UNREAD)
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_tiffs_that_pillow_does_not_read_are_named(
     tmp_path: Path, bits: int, photometric: int, sample_format: int, order: str
@@ -102,38 +55,6 @@ def test_tiffs_that_pillow_does_not_read_are_named(
     for form in (path, path.read_bytes()):
         with pytest.raises(ImageError, match=named):
             as_rgb(form)
-
-
-GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6
-LINEAR, SRGB_GAMMA = (chunk(b"gAMA", struct.pack(">I", value)) for value in (100_000, 45_455))
-PNGS = {
-    "16-bit grey": (png(GREY, 16, (0, 25700), 2), [[0] * 3, [100] * 3]),
-    "16-bit grey, one value clear": (
-        png(GREY, 16, (25700, 25701), 2, chunk(b"tRNS", struct.pack(">H", 25700))), [[255] * 3, [100] * 3],
-    ),
-    "16-bit colour, one colour clear": (
-        png(RGB, 16, (0, 1000, 65535, 0, 256, 512), 2, chunk(b"tRNS", struct.pack(">3H", 0, 1000, 65535))),
-        [[255] * 3, [0, 1, 2]],
-    ),
-    "16-bit grey and opacity": (png(GREY_ALPHA, 16, (25700, 65535, 0, 0), 2), [[100] * 3, [255] * 3]),
-    "16-bit colour and opacity": (png(RGBA, 16, (256, 512, 768, 65535), 1), [[1, 2, 3]]),
-    "8-bit grey, one value clear": (
-        png(GREY, 8, (9, 10), 2, chunk(b"tRNS", struct.pack(">H", 9))), [[255] * 3, [10] * 3],
-    ),
-    "1-bit grey, one value clear": (
-        png(GREY, 1, (0, 1), 2, chunk(b"tRNS", struct.pack(">H", 0))), [[255] * 3, [255] * 3],
-    ),
-    "2-bit grey, one value clear": (
-        png(GREY, 2, (1, 2), 2, chunk(b"tRNS", struct.pack(">H", 1))), [[255] * 3, [170] * 3],
-    ),
-    "4-bit grey, one value clear": (
-        png(GREY, 4, (1, 2), 2, chunk(b"tRNS", struct.pack(">H", 1))), [[255] * 3, [34] * 3],
-    ),
-    "linear light": (png(GREY, 8, (0, 55, 255), 3, LINEAR), [[0] * 3, [128] * 3, [255] * 3]),
-    "linear light, in colour": (png(RGB, 8, (0, 55, 255), 1, LINEAR), [[0, 128, 255]]),
-    "the gamma of sRGB": (png(GREY, 8, (55,), 1, SRGB_GAMMA), [[55] * 3]),
-    "linear light, but marked as sRGB": (png(GREY, 8, (55,), 1, LINEAR, chunk(b"sRGB", b"\0")), [[55] * 3]),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", PNGS)
