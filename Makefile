@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 NAMES  ?=
-RECIPE ?= recipes/small.yaml
+RECIPE ?= small
 RUN    ?= runs/$(basename $(notdir $(RECIPE)))
 NYUV2  ?=
 
@@ -54,7 +54,7 @@ check: lint types test ## lint, types and tests, as .ci/run does
 data: $(BIN)/.dev-stamp ## render the rooms (training, validation, test) into data/
 	$(BIN)/atdc data
 
-train: $(BIN)/.dev-stamp ## from nothing to weights: make train [RECIPE=recipes/small_long.yaml]; resumes
+train: $(BIN)/.dev-stamp ## from nothing to weights: make train [RECIPE=small_long]; resumes
 	$(BIN)/atdc train --recipe $(RECIPE) --run $(RUN)
 
 evaluate: $(BIN)/.dev-stamp ## rates and task errors of every graph setting -> results/
@@ -96,14 +96,14 @@ results: compare scaling ## every table of docs/results.md (a night)
 	$(BIN)/python -m atdc.report.readme
 
 real: nyuv2-named $(BIN)/.dev-stamp ## weights for photos, from rooms and real frames: make real NYUV2=folder (hours)
-	$(BIN)/atdc train --recipe recipes/real.yaml --real "$(NYUV2)"
+	$(BIN)/atdc train --recipe real --real "$(NYUV2)"
 	$(BIN)/torchrun --nproc-per-node $(JOBS) --no-python -- \
-	    $(BIN)/atdc train --recipe recipes/real_further.yaml --real "$(NYUV2)"
+	    $(BIN)/atdc train --recipe real_further --real "$(NYUV2)"
 
 real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make real-results NYUV2=folder (hours)
 	$(BIN)/atdc versus real small -o results/versus_rooms.json
 	$(BIN)/atdc versus real small --images nyuv2 --data "$(NYUV2)" --count 400 -o results/versus_nyuv2.json
-	$(BIN)/atdc compare --recipe recipes/compare_nyuv2.yaml --data "$(NYUV2)" -o results/compare_nyuv2
+	$(BIN)/atdc compare --recipe compare_nyuv2 --data "$(NYUV2)" -o results/compare_nyuv2
 	$(BIN)/atdc tune-encoders --steps 100 --count 100
 	$(BIN)/python -m atdc.report.readme
 

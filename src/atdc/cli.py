@@ -620,7 +620,11 @@ def export(
 def train(
     recipe: Annotated[
         Path,
-        typer.Option("--recipe", metavar="FILE", help="Settings, in YAML; recipes/small.yaml is the shipped model."),
+        typer.Option(
+            "--recipe",
+            metavar="NAME|FILE",
+            help="A shipped recipe by name (small made the weights `small`), or settings in YAML.",
+        ),
     ],
     run: Annotated[
         Path | None, typer.Option("--run", metavar="FOLDER", help="Checkpoints and logs; runs/<recipe> by default.")
@@ -638,10 +642,10 @@ def train(
 
     [bold]Examples[/bold]
 
-        atdc train --recipe recipes/small.yaml
-        atdc train --recipe recipes/tiny.yaml --run /tmp/tiny
-        atdc train --recipe recipes/small_long.yaml --device cuda
-        atdc train --recipe recipes/real.yaml --real nyuv2
+        atdc train --recipe small
+        atdc train --recipe tiny --run /tmp/tiny
+        atdc train --recipe small_long --device cuda
+        atdc train --recipe real --real nyuv2
         tensorboard --logdir runs             # in another terminal
     """
     from atdc.training.stages import train as train_by_recipe
@@ -665,7 +669,7 @@ def refit(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
     model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Its settings of the scorer.")] = Path(
-        "recipes/small.yaml"
+        "small"
     ),
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
         "runs/refit"
@@ -691,7 +695,7 @@ def retrain(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
     model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Settings of codec and scorer.")] = Path(
-        "recipes/small.yaml"
+        "small"
     ),
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
         "runs/retrain"
@@ -856,9 +860,7 @@ def statistics(
 @app.command("entropy-cost", rich_help_panel="Measure")
 def entropy_cost(
     ctx: typer.Context,
-    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the training run.")] = Path(
-        "recipes/small.yaml"
-    ),
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the training run.")] = Path("small"),
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="A finished training run.")] = Path("runs/small"),
     data: Data = Path("data/rooms"),
     out: ResultFile = Path("results/entropy_small.json"),
@@ -891,9 +893,7 @@ def entropy_cost(
 def ablation(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,
-    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How both are trained.")] = Path(
-        "recipes/small.yaml"
-    ),
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How both are trained.")] = Path("small"),
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
         "runs/ablation"
     ),
@@ -920,7 +920,7 @@ def ablation(
 def compare(
     ctx: typer.Context,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Systems, images, budgets.")] = Path(
-        "recipes/compare_small.yaml"
+        "compare_small"
     ),
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Results and report.")] = Path(
         "results/compare_small"
@@ -944,7 +944,7 @@ def compare(
 
     [bold]Examples[/bold]
 
-        atdc compare --recipe recipes/compare_small.yaml --workers 2
+        atdc compare --recipe compare_small --workers 2
         atdc compare --only jpeg --only avif
         atdc compare --quick -o /tmp/compare
     """
@@ -966,7 +966,7 @@ def tune_encoders(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How its codec was trained.")] = Path(
-        "recipes/small.yaml"
+        "small"
     ),
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
         "runs/tuned"
@@ -1024,7 +1024,7 @@ def affinity(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the network that is trained.")] = Path(
-        "recipes/small.yaml"
+        "small"
     ),
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoint; a stopped call goes on.")] = Path(
         "runs/affinity"
@@ -1065,7 +1065,7 @@ def sweep(
 def entropy_models(
     ctx: typer.Context,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the comparison.")] = Path(
-        "recipes/compare_small.yaml"
+        "compare_small"
     ),
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
         "runs/compare"
@@ -1091,9 +1091,7 @@ def entropy_models(
 def add_task(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,
-    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How codecs are trained.")] = Path(
-        "recipes/small.yaml"
-    ),
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How codecs are trained.")] = Path("small"),
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
         "runs/added"
     ),

@@ -30,6 +30,7 @@ PIXEL_LIMIT = 1 << 26
 Encoding takes about 45 bytes a pixel, here 3 GB.
 """
 
+_RECIPES = Path(__file__).parent / "recipes"
 
 STRIDE = 16
 """Pixels per feature position, along each axis, of every architecture of task networks."""
@@ -298,7 +299,7 @@ class CompareRecipe:
     name: str = "compare_small"
     base: str = "small"
     """Weights whose task networks all systems share, and whose codec, trained on all kinds of graphs, is the start."""
-    base_recipe: str = "recipes/small.yaml"
+    base_recipe: str = "small"
     """How the base's codec was trained; learned feature codecs are trained by the same settings."""
     data: str = "rooms"
     """Of which data set: `rooms` or `nyuv2`."""
@@ -321,7 +322,7 @@ class CompareRecipe:
 
 def _build(cls: type[Any], values: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise ArgumentError(where, repr(values), "a mapping of settings", "see recipes/small.yaml")
+        raise ArgumentError(where, repr(values), "a mapping of settings", f"See {_RECIPES / 'small.yaml'}")
     known = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(known))
     if unknown:
@@ -348,8 +349,27 @@ def model_config(values: dict[str, Any]) -> ModelConfig:
     return config
 
 
+def shipped_recipes() -> tuple[str, ...]:
+    """The names of the recipes that come with the package.
+
+    >>> "small" in shipped_recipes()
+    True
+    """
+    return tuple(sorted(path.stem for path in _RECIPES.glob("*.yaml")))
+
+
 def load_recipe(path: Path) -> Recipe:
-    """Reads a recipe file (YAML); raises :class:`ArgumentError` with the setting's path when a value is not usable."""
+    """Reads a recipe.
+
+    Args:
+        path: a YAML file, or the name of a shipped recipe, without folder and suffix.
+
+    Raises:
+        ArgumentError: there is no such recipe, or a value is not usable; the setting's path is named.
+
+    >>> load_recipe(Path("small")).name
+    'small'
+    """
     recipe = _build(Recipe, _read(path), path.name)
     assert isinstance(recipe, Recipe)
     return recipe
@@ -363,9 +383,12 @@ def load_compare_recipe(path: Path) -> CompareRecipe:
 
 
 def _read(path: Path) -> Any:
+    shipped = shipped_recipes()
+    file = _RECIPES / f"{path}.yaml" if str(path) in shipped else path
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise ArgumentError(str(path), str(error), "a readable recipe file", "try recipes/small.yaml") from error
+        expected = f"the name of a shipped recipe ({', '.join(shipped)}) or a readable YAML file"
+        raise ArgumentError(str(path), (error.strerror or str(error)).lower(), expected) from error
     except yaml.YAMLError as error:
-        raise ArgumentError(str(path), f"broken YAML ({error})", "a recipe like recipes/small.yaml") from error
+        raise ArgumentError(str(path), f"broken YAML ({error})", f"a recipe like {_RECIPES / 'small.yaml'}") from error

@@ -6,13 +6,15 @@ the alpha channel was answers nonsense without a word. Here every such choice is
 - EXIF orientation is applied, then forgotten.
 - An embedded ICC profile is converted to sRGB; a profile that cannot be used is ignored, as image viewers do.
 - Transparency is composited over white, the page that most pictures with alpha are drawn for.
-- 16 bits become 8 by ``round(v / 257)``, so that 65535 is white; signed ones after adding 32768. Colours of 16 bits a
-  channel are read by their high bytes, which is Pillow's way. Grey is repeated over the three channels.
+- 16 bits become 8 by ``round(v / 257)``, so that 65535 is white, and 12 bits likewise; signed numbers of 8 or 16 bits
+  after adding half their range. Colours of 16 bits a channel are read by their high bytes, which is Pillow's way, and
+  so is the colour that a PNG says is clear. Grey is repeated over the three channels.
 - Grey of 32 bits, whose range no file states, is stretched from its least to its largest value, and so is floating
   point that does not lie in 0 … 1. What Pillow itself keeps in 32 bits although it fits into 16 counts as 16 bits.
 - Where zero is white (TIFF's MinIsWhite), brightness is turned round.
-- A PNG's gamma counts where neither a profile nor an sRGB mark says more.
-- Of an animation, the first frame counts.
+- A PNG's gamma counts where neither a profile nor an sRGB mark says more; its primaries without a profile do not.
+- Of an animation, and of a file of several pages, the first frame counts.
+- What has no pixels of its own (EPS, which Pillow would hand to Ghostscript, and data formats) is refused.
 
 No torch here: reading a picture costs no second of import time.
 """
@@ -23,12 +25,13 @@ import contextlib
 import io
 import os
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ImageError
@@ -45,10 +48,17 @@ _READABLE = "an image that Pillow reads (PNG, JPEG, WebP, TIFF, BMP, GIF, PPM, �
 _SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 """TIFF's tags."""
+_SIGNED = 2
+"""A TIFF's sample format."""
 _GAMMA_TOLERANCE = 0.02
 """Of the product of a file's gamma and 2.2: within it, the file is sRGB."""
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
-_TIFF_MAGIC = (b"II*\0", b"MM\0*")
+_TIFF_ORDERS = {b"II*\0": "little-endian", b"MM\0*": "big-endian"}
+_TIFF_FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point"}
+_WITHOUT_PIXELS = frozenset({"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"})
+"""What Pillow opens and cannot load by itself."""
+_SCALES = {"L;2": 85, "L;4": 17}
+"""Of grey with fewer than 8 bits: what Pillow multiplies the samples by, but not the value that is clear."""
 _WITH_ALPHA = {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
 
 
@@ -77,19 +87,23 @@ def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> 
 
 def _read(file: Path | BinaryIO, where: str, pixel_limit: int) -> NDArray[np.uint8]:
     """The picture in a file on disk or in memory; errors speak of `where`."""
+    with _named_errors(where, pixel_limit), _opened(file, where) as image:
+        if image.format in _WITHOUT_PIXELS:
+            raise ImageError(where, f"a file of the kind {image.format}", _READABLE, "Convert it, for example to PNG.")
+        _check_size(image, where, pixel_limit)
+        return to_rgb(image)
+
+
+@contextlib.contextmanager
+def _named_errors(where: str, pixel_limit: int) -> Iterator[None]:
+    """Whatever Pillow raises inside becomes an :class:`ImageError`, and its warnings do not become errors."""
     try:
         with warnings.catch_warnings():
-            # Our own limit, checked below, comes before Pillow's warning about large images.
+            # Our own limit comes before Pillow's warning about large images; a picture that can be read in spite of
+            # odd metadata is read.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with _opened(file, where) as image:
-                _check_size(image, where, pixel_limit)
-                clear = image.info.get("transparency")
-                if isinstance(clear, tuple) and ";16" in str(
-                    getattr(image, "tile", "")
-                ):  # compared with what Pillow makes of 16 bits
-                    image.info["transparency"] = tuple(value >> 8 for value in clear)
-                image.load()
-                return to_rgb(image)
+            warnings.simplefilter("ignore", UserWarning)
+            yield
     except (ImageError, KeyboardInterrupt):
         raise
     except FileNotFoundError as error:
@@ -129,12 +143,29 @@ def _opened(file: Path | BinaryIO, where: str) -> Image.Image:
             except ImportError as error:
                 cure = "Install what reads it: pip install 'atdc[heif]'"
                 raise ImageError(where, "a HEIC picture", _READABLE, cure) from error
-            pillow_heif.register_heif_opener()
-            return Image.open(file)
-        if head[:4] in _TIFF_MAGIC:
-            found = "a TIFF of a bit depth, sample format or photometric interpretation that Pillow does not read"
-            raise ImageError(where, found, "8 or 16 unsigned bits a sample, or 32-bit floats", "Convert it.") from None
+            # Not registered with Pillow, which belongs to the whole program.
+            image_of: Callable[[Path | BinaryIO], Image.Image] = pillow_heif.HeifImageFile
+            return image_of(file)
+        if head[:4] in _TIFF_ORDERS:
+            expected = "8 or 16 unsigned bits a sample with black as zero, or 32-bit floats"
+            raise ImageError(where, _tiff_kind(file), expected, "Convert it, for example to PNG.") from None
         raise
+
+
+def _tiff_kind(file: Path | BinaryIO) -> str:
+    """What a TIFF that Pillow does not read says of its samples."""
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(file.open("rb")) if isinstance(file, Path) else file
+        header = stream.read(8)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(header)
+        stream.seek(tags.next)
+        tags.load(stream)
+    if _PHOTOMETRIC not in tags:
+        raise OSError("truncated directory of tags")
+    bits = ", ".join(str(value) for value in tags.get(_BITS, (1,)))
+    sample_format = _TIFF_FORMATS.get(tags.get(_SAMPLE_FORMAT, (1,))[0], "unusual")
+    order = _TIFF_ORDERS[header[:4]]
+    return f"a TIFF of {bits} {sample_format} bits, {order}, with photometric interpretation {tags[_PHOTOMETRIC]}"
 
 
 def as_rgb(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
@@ -161,10 +192,8 @@ def as_rgb(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8
     if isinstance(image, Image.Image):
         where = getattr(image, "filename", "") or "image"
         _check_size(image, str(where), pixel_limit)
-        try:
+        with _named_errors(str(where), pixel_limit):  # an image opened lazily is decoded only here
             return to_rgb(image)
-        except (OSError, ValueError) as error:  # an image opened lazily is decoded only here, if it is still open
-            raise ImageError(str(where), f"a damaged image ({error})", "a whole, readable image") from error
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _read(io.BytesIO(image), "image", pixel_limit)
     if hasattr(image, "read"):
@@ -190,12 +219,14 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     gamma = None if profile or "srgb" in image.info else image.info.get("gamma")
     tags = getattr(image, "tag_v2", {})
     zero_is_white = tags.get(_PHOTOMETRIC) == 0 and image.mode not in ("1", "L")  # of those, Pillow takes care
-    # Pillow keeps signed numbers of 16 bits, and unsigned ones of 32, in signed ones of 32.
     form = tags.get(_BITS, (0,))[0], tags.get(_SAMPLE_FORMAT, (1,))[0]
-    offset, modulus = {(16, 2): (1 << 15, 1 << 32), (32, 1): (0, 1 << 32)}.get(form, (0, None))
+    if image.format == "FITS" and image.mode == "I;16":
+        form = (16, _SIGNED)
+    clear = _clear(image)
+    image.load()
     with contextlib.suppress(Exception):  # an unreadable EXIF block is no reason to refuse the picture
         image = ImageOps.exif_transpose(image)
-    image, alpha = _eight_bits(image, offset, modulus)
+    image, alpha = _eight_bits(image, form, clear)
     if zero_is_white:
         image = ImageChops.invert(image)
     if (
@@ -220,24 +251,56 @@ def _srgb_of_gamma(gamma: float) -> list[int]:
     return [int(value) for value in (255 * srgb).round()]
 
 
-def _eight_bits(image: Image.Image, offset: int, modulus: int | None) -> tuple[Image.Image, Image.Image | None]:
-    """The colours in a mode of 8 bits a channel (L, RGB, CMYK, LAB), and the alpha channel if there is one."""
+def _clear(image: Image.Image) -> Any:
+    """The value, colour or palette entry that is clear, in terms of the samples that Pillow makes; None without one.
+
+    Only an image that is not loaded yet still knows how many bits its samples have in the file.
+    """
+    clear = image.info.get("transparency")
+    stored = str(image.tile[0].args) if isinstance(image, ImageFile.ImageFile) and image.tile else ""
+    if isinstance(clear, tuple) and ";16" in stored:
+        return tuple(value >> 8 for value in clear)
+    return clear * _SCALES.get(stored, 1) if isinstance(clear, int) else clear
+
+
+def _eight_bits(image: Image.Image, form: tuple[int, int], clear: Any) -> tuple[Image.Image, Image.Image | None]:
+    """The colours in a mode of 8 bits a channel (L, RGB, CMYK, LAB), and the alpha channel if there is one.
+
+    Args:
+        image: of any mode.
+        form: bits and sample format, where a TIFF says them.
+        clear: what :func:`_clear` says.
+    """
     if image.mode in _SIXTEEN_BIT_MODES:
-        values = np.asarray(image).astype(np.int64) + offset
-        values = values if modulus is None else values % modulus
+        values = _unsigned(np.asarray(image).astype(np.int64), form)
         if values.min() < 0 or values.max() > 65535:
             return Image.fromarray(_stretch(values.astype(np.float64))), None
-        clear = image.info.get("transparency")
         alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)) if isinstance(clear, int) else None
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)), alpha
     if image.mode == "F":
         return Image.fromarray(_stretch(np.asarray(image, dtype=np.float64))), None
     if image.mode in _WITH_ALPHA or image.has_transparency_data:
+        if clear != image.info.get("transparency"):
+            image = image.copy()
+            image.info["transparency"] = clear
         image = image.convert(_WITH_ALPHA.get(image.mode, "RGBA"))
         return image.convert("L" if image.mode == "LA" else "RGB"), image.getchannel("A")
+    if image.mode == "L" and form == (8, _SIGNED):
+        return image.point([value ^ 128 for value in range(256)]), None
     if image.mode in ("L", "RGB", "CMYK", "LAB"):
         return image, None
     return image.convert("L" if image.mode == "1" else "RGB"), None
+
+
+def _unsigned(values: NDArray[np.int64], form: tuple[int, int]) -> NDArray[np.int64]:
+    """Samples of 16 bits as 0 … 65535; of 32 bits as they are, but with the sign that the file says."""
+    if form == (12, 1):
+        return (values * 65535 + 2047) // 4095
+    if form == (16, _SIGNED):
+        return (values + (1 << 15)) % (1 << 16)
+    if form == (32, 1):  # Pillow keeps them in signed ones of 32
+        return values % (1 << 32)
+    return values
 
 
 def _stretch(values: NDArray[np.float64]) -> NDArray[np.uint8]:

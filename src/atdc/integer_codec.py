@@ -37,7 +37,7 @@ WEIGHTS_FORMAT = 2
 ENTROPY_PREFIX = "entropy."
 _WEIGHTS_LIMIT = 1 << 30
 _SHIPPED = Path(__file__).parent / "weights"
-_REINSTALL = "Install the package again, or train with: atdc train --recipe recipes/small.yaml"
+_REINSTALL = "Install the package again, or train with: atdc train --recipe small"
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +309,7 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
         if not path.exists():
             shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.safetensors"))) or "none"
             raise WeightsError("model", repr(str(name)), f"shipped weights ({shipped}) or a .safetensors file",
-                               "train some with: atdc train --recipe recipes/small.yaml")  # fmt: skip
+                               "train some with: atdc train --recipe small")  # fmt: skip
     data = read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError)
     try:
         with safe_open(path, framework="np") as file:

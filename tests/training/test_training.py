@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import atdc
-from atdc.config import ModelConfig, Recipe, load_compare_recipe, load_recipe
+from atdc.config import ModelConfig, Recipe, load_compare_recipe, load_recipe, shipped_recipes
 from atdc.data.export import export_taskonomy
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.data.targets import Mixed
@@ -112,16 +112,22 @@ def test_a_broken_recipe_names_the_setting(tmp_path: Path, text: str, named: str
 
 
 def test_every_recipe_of_the_project_loads() -> None:
-    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+    recipes = shipped_recipes()
     assert len(recipes) >= 2
-    for path in recipes:
-        load = load_compare_recipe if path.stem.startswith("compare") else load_recipe
-        assert load(path).name == path.stem
+    for name in recipes:
+        load = load_compare_recipe if name.startswith("compare") else load_recipe
+        assert load(Path(name)).name == name
+
+
+def test_a_recipe_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    for missing in (Path("smal"), tmp_path / "small", Path("recipes/small.yaml"), tmp_path):
+        with pytest.raises(ArgumentError, match=r"shipped recipe \(.*\bsmall, .*\) or a readable YAML file"):
+            load_recipe(missing)
 
 
 @pytest.mark.parametrize("name", ["compare_small", "compare_nyuv2"])
 def test_systems_that_a_comparison_skips_exist(name: str) -> None:
-    recipe = load_compare_recipe(Path(__file__).parents[2] / "recipes" / f"{name}.yaml")
+    recipe = load_compare_recipe(Path(name))
     assert set(recipe.skipped) <= set(entries(recipe))
 
 
@@ -236,7 +242,7 @@ def test_real_frames_beside_rooms_are_spread_and_whole(tmp_path: Path) -> None:
 
 
 def test_the_papers_recipe_is_read() -> None:
-    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / "taskonomy_xception.yaml")
+    recipe = load_recipe(Path("taskonomy_xception"))
     assert recipe.model.architecture == "xception" and recipe.predictor.epochs == 20
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    torchrun --nproc-per-node 2 --no-python -- atdc train --recipe recipes/small.yaml
+    torchrun --nproc-per-node 2 --no-python -- atdc train --recipe small
 
 One process does everything as if there were no others; of several, the first alone writes. Networks here are walked
 part by part, along graphs that differ from batch to batch; so gradients are averaged after the backward pass, by no

@@ -1,0 +1,45 @@
+"""What is installed is what messages and documents speak of."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import typer.main
+
+from atdc.cli import app
+from atdc.config import load_compare_recipe, load_recipe, shipped_recipes
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "atdc"
+
+
+def test_every_file_of_the_package_goes_into_the_wheel() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["atdc"]
+    there = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    packed = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
+    assert there == packed and {path.stem for path in packed if path.suffix == ".yaml"} == set(shipped_recipes())
+
+
+def test_every_recipe_that_is_recommended_is_shipped() -> None:
+    speaking = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.yaml"), *PACKAGE.rglob("*.md"), *ROOT.glob("docs/*.md")]
+    found = {
+        (path.name, name)
+        for path in (*speaking, ROOT / "README.md", ROOT / "Makefile")
+        for name in re.findall(r"(?:--recipe |RECIPE ?\??= ?)([\w./]+)", path.read_text())
+    }
+    assert {"small", "real", "compare_nyuv2"} <= {name for _, name in found}
+    assert not {(file, name) for file, name in found if name not in shipped_recipes()}
+
+
+def test_every_recipe_that_a_command_takes_by_default_loads() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    defaults = {
+        name: option.default
+        for name, command in commands.items()
+        for option in command.params
+        if option.name == "recipe" and option.default is not None
+    }
+    assert len(defaults) >= 8
+    for name, default in defaults.items():
+        load = load_compare_recipe if "compare" in str(default) else load_recipe
+        assert load(Path(default)).name == str(default), name
