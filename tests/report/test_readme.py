@@ -1,5 +1,6 @@
 """The README's numbers are those of the result files, and its commands and links exist."""
 
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from atdc import cli
 from atdc.errors import DataError
 from atdc.graph.search import SETTINGS
-from atdc.report.readme import BLOCKS, PAGES, fill
+from atdc.report.readme import BLOCKS, PAGES, _difference, fill
 from atdc.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +55,41 @@ def test_an_unknown_block_and_a_damaged_result_are_named(tmp_path: Path) -> None
     (tmp_path / "premise_small.json").write_text("{}")
     with pytest.raises(DataError, match="premise_small"):
         fill("<!-- numbers: premise -->\n<!-- end -->", tmp_path)
+
+
+def block(page: str, name: str) -> str:
+    """What stands between the markers of a block."""
+    found = re.search(rf"<!-- numbers: {name} -->\n(.*?)<!-- end -->", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    assert found is not None, name
+    return found[1]
+
+
+def test_every_system_that_learned_here_shows_its_steps_and_whether_it_was_done() -> None:
+    rows = {row.split("`")[1]: row for row in block("docs/results.md", "systems").splitlines() if "(`" in row}
+    compared = json.loads((ROOT / "results/compare_small/compare.json").read_text("utf-8"))["systems"]
+    assert {"ours", "paper", "elic", "mlic"} <= set(rows)
+    for name, row in rows.items():
+        steps = row.rstrip(" |").rpartition("|")[2].strip()
+        learned, trained = compared[name]["family"] != "pixels", compared[name]["trained"]
+        assert (steps != "–") == learned, name
+        assert steps.endswith("²") == (learned and (trained is None or trained["undertrained"])), name
+
+
+def test_no_row_of_a_system_that_still_learned_carries_a_verdict() -> None:
+    shown = block("docs/results.md", "systems") + block("docs/results.md", "bytask")
+    marked = [row for row in shown.splitlines() if "²" in row]
+    assert len(marked) > 10 and not [row for row in marked if "**" in row]
+
+
+def test_a_verdict_is_bold_and_needs_an_interval_clear_of_zero() -> None:
+    row = {"percent": -9.14, "low": -10.0, "high": -8.0, "monotone": True, "resamples": 300, "resamples_refused": 0}
+    assert _difference(row) == "**-9.1 %** [-10.0, -8.0]"
+    assert _difference(row, finished=False) == "-9.1 % [-10.0, -8.0]"
+    assert _difference(row | {"high": 0.1}) == "-9.1 % [-10.0, +0.1]"
+    assert _difference(row | {"monotone": False}) == "**-9.1 %** [-10.0, -8.0] ¹"
+
+
+def test_an_interval_says_of_how_many_resamples_it_is_where_some_were_refused() -> None:
+    row = {"percent": -9.14, "low": -10.0, "high": -8.0, "monotone": True, "resamples": 300, "resamples_refused": 20}
+    assert _difference(row) == "**-9.1 %** [-10.0, -8.0] of 280/300"
+    assert _difference(row | {"low": None, "high": None}) == "-9.1 % (no interval: 280/300)"

@@ -15,6 +15,7 @@ from typing import Any
 
 from atdc.errors import DataError
 from atdc.files import write_bytes_atomically
+from atdc.report.comparison import is_finished, steps_of
 from atdc.tasks import TASKS
 
 Result = Mapping[str, Any]
@@ -236,9 +237,12 @@ def systems(result: Result) -> Iterable[str]:
     references = [name for name in ("independent", "fixed", "paper", "joint", best) if name in measured]
     yield from _table_head("system", [*(f"against `{name}`" for name in references), "bytes", "U", "steps here"])
     for name, system in measured.items():
-        cells = [_difference(found.get((name, reference))) for reference in references]
-        trained, points = system["trained"], sorted(system["points"], key=lambda point: float(point["bytes_mean"]))
-        steps = "–" if trained is None else f"{trained['steps_run']}{' ²' if trained['undertrained'] else ''}"
+        cells = [
+            _difference(found.get((name, reference)), is_finished(system) and is_finished(measured[reference]))
+            for reference in references
+        ]
+        points, steps_run = sorted(system["points"], key=lambda point: float(point["bytes_mean"])), steps_of(system)
+        steps = "–" if steps_run is None else f"{steps_run:,}{'' if is_finished(system) else ' ²'}"
         sizes = f"{points[0]['bytes_mean']:,.0f} … {points[-1]['bytes_mean']:,.0f}"
         reached = f"{points[0]['utility']:.2f} … {points[-1]['utility']:.2f}"
         yield f"| {system['title']} (`{name}`) | {' | '.join(cells)} | {sizes} | {reached} | {steps} |"
@@ -257,8 +261,9 @@ def by_task(result: Result) -> Iterable[str]:
     names = dict.fromkeys(reference for reference, _ in found)
     yield from _table_head("`ours` against", ["U", *(task.title for task in TASKS)])
     for name in names:
-        cells = [_difference(found.get((name, over))) for over in ("U", *(task.name for task in TASKS))]
-        yield f"| {result['systems'][name]['title']} (`{name}`) | {' | '.join(cells)} |"
+        finished = is_finished(result["systems"]["ours"]) and is_finished(result["systems"][name])
+        cells = [_difference(found.get((name, over)), finished) for over in ("U", *(task.name for task in TASKS))]
+        yield f"| {result['systems'][name]['title']} (`{name}`){'' if finished else ' ²'} | {' | '.join(cells)} |"
 
 
 def versus(result: Result) -> Iterable[str]:
@@ -435,13 +440,21 @@ def _table_head(first: str, others: list[str]) -> Iterable[str]:
     yield "|---|" + "---:|" * len(others)
 
 
-def _difference(row: Result | None) -> str:
+def _difference(row: Result | None, finished: bool = True) -> str:
+    """A rate difference as a cell, with how many resamples its interval is of if some were refused.
+
+    Bold is a verdict: the interval is clear of 0, and both systems were trained to the end.
+    """
     if row is None:
         return "–"
     if "percent" not in row:
         return "refused"
-    interval = "" if row["low"] is None else f" [{row['low']:+.1f}, {row['high']:+.1f}]"
-    return f"**{row['percent']:+.1f} %**{interval}{'' if row['monotone'] else ' ¹'}"
+    low, high, drawn, refused = (row[key] for key in ("low", "high", "resamples", "resamples_refused"))
+    value, mark = f"{row['percent']:+.1f} %", "" if row["monotone"] else " ¹"
+    if low is None:
+        return f"{value} (no interval: {drawn - refused}/{drawn}){mark}"
+    shown = f"**{value}**" if finished and not low <= 0 <= high else value
+    return f"{shown} [{low:+.1f}, {high:+.1f}]{f' of {drawn - refused}/{drawn}' if refused else ''}{mark}"
 
 
 def _metrics(tasks: Result) -> list[str]:
