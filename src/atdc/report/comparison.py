@@ -35,10 +35,11 @@ def render_comparison(result: Mapping[str, Any]) -> str:
     Args:
         result: ``what`` (a sentence), ``provenance`` and ``systems``; by system ``title``, ``family`` (of
             :data:`FAMILIES`), ``images``, ``describe``, ``trained`` (``steps``, ``steps_run``, ``seconds``,
-            ``start``, ``undertrained``; or None), ``missing`` (why it was not measured, or None),
-            ``points`` (``point``, ``bytes_mean``, ``bpp``, ``utility`` and ``tasks``, by task with its ``utility``) and
-            ``cumulative`` (``tasks`` so far, ``bytes``, ``utility``). Also ``bd_rates`` (``system``, ``reference``, ``over``: "U" or a
-            task, and ``percent``, ``low``, ``high``, ``monotone``, ``resamples``, ``resamples_refused``; or
+            ``start``, ``undertrained``; or None), ``missing`` (why it was not measured, or None), ``points`` (each:
+            ``point``, ``bytes_mean``, ``bpp``, ``utility`` and ``tasks``, by task with its ``utility``) and
+            ``cumulative`` (``tasks`` so far, ``bytes``, ``utility``). Also ``bd_rates`` (``system``, ``reference``,
+            ``over``: "U" or a task, and ``percent``, ``low``, ``high``, ``monotone``, ``resamples``,
+            ``resamples_refused``; or
             ``refused``) and ``pictures`` (``image``, ``bytes``, ``rows``: ``system``, ``bytes``, ``answers``, data
             URIs by task). Lists may be empty or absent.
 

@@ -6,14 +6,18 @@ rewrites what stands between the markers; a test checks that nobody else has.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from atdc.errors import DataError
+from atdc.evaluation.provenance import reservations
 from atdc.files import write_bytes_atomically
 from atdc.report.comparison import is_finished, steps_of
 from atdc.tasks import TASKS
@@ -29,6 +33,8 @@ _SHOWN_METRIC = {
     "rgb": ("psnr_db", "PSNR ↑", ".1f dB"),
 }
 _DEFAULT = ("codebook", "normal")
+TINY = b"tiny".hex()
+"""What the weights that `atdc fuzz` makes up call themselves."""
 _THROUGHPUT = {"encode_per_s": "encode", "decode_per_s": "decode"}
 
 
@@ -49,7 +55,7 @@ def fill(text: str, results: Path, link: str = "results") -> str:
 
     >>> print(fill("<!-- numbers: rates -->\\n<!-- end -->", Path("no such folder")))
     <!-- numbers: rates -->
-    *Not measured yet: `atdc evaluate` writes `results/evaluate_small.json`.*
+    *Not measured yet: `atdc evaluate --count 400 --extra-count 100` writes `results/evaluate_small.json`.*
     <!-- end -->
     """
 
@@ -394,45 +400,87 @@ def added_task(result: Result) -> Iterable[str]:
 
 
 BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
-    "rates": ("evaluate_small.json", "atdc evaluate", rates),
-    "points": ("evaluate_small.json", "atdc evaluate", points),
-    "checks": ("evaluate_small.json", "atdc evaluate", checks),
-    "premise": ("premise_small.json", "atdc premise", premise),
-    "graphs": ("statistics_small.json", "atdc statistics", graphs),
-    "times": ("bench_small.json", "atdc bench", times),
-    "exact": ("selfcheck_small.json", "atdc selfcheck --symbols 1e8", exact),
-    "fuzztiny": ("fuzz_tiny.json", "atdc fuzz --model tiny", fuzz),
+    "rates": ("evaluate_small.json", "atdc evaluate --count 400 --extra-count 100", rates),
+    "points": ("evaluate_small.json", "atdc evaluate --count 400 --extra-count 100", points),
+    "checks": ("evaluate_small.json", "atdc evaluate --count 400 --extra-count 100", checks),
+    "premise": ("premise_small.json", "atdc premise --count 50", premise),
+    "graphs": ("statistics_small.json", "atdc statistics --count 250", graphs),
+    "times": ("bench_small.json", "atdc bench --count 30 --threads 2", times),
+    "exact": ("selfcheck_small.json", "atdc selfcheck --set full --symbols 1e8", exact),
+    "fuzztiny": ("fuzz_tiny.json", "atdc fuzz --model tiny --count 1000000", fuzz),
     "fuzz": ("fuzz_small.json", "atdc fuzz --model small --count 50000", fuzz),
-    "entropy": ("entropy_small.json", "atdc entropy-cost", entropy),
-    "ablation": ("ablation_small.json", "atdc ablation", ablation),
-    "versusrooms": ("versus_rooms.json", "atdc versus real small", versus),
-    "versusnyuv": ("versus_nyuv2.json", "atdc versus real small --images nyuv2", versus),
-    "realsystems": ("compare_nyuv2/compare.json", "atdc compare --recipe recipes/compare_nyuv2.yaml", systems),
-    "realtasks": ("compare_nyuv2/compare.json", "atdc compare --recipe recipes/compare_nyuv2.yaml", by_task),
+    "entropy": ("entropy_small.json", "atdc entropy-cost --count 250", entropy),
+    "ablation": ("ablation_small.json", "atdc ablation --epochs 1 --count 250", ablation),
+    "versusrooms": ("versus_rooms.json", "atdc versus real small --count 200 -o results/versus_rooms.json", versus),
+    "versusnyuv": (
+        "versus_nyuv2.json",
+        "atdc versus real small --images nyuv2 --data nyuv2 --count 400 -o results/versus_nyuv2.json",
+        versus,
+    ),
+    "realsystems": (
+        "compare_nyuv2/compare.json",
+        "atdc compare --recipe recipes/compare_nyuv2.yaml --data nyuv2 -o results/compare_nyuv2",
+        systems,
+    ),
+    "realtasks": (
+        "compare_nyuv2/compare.json",
+        "atdc compare --recipe recipes/compare_nyuv2.yaml --data nyuv2 -o results/compare_nyuv2",
+        by_task,
+    ),
     "tuned": ("joint_tuning_small.json", "atdc tune-encoders --steps 100 --count 100", versus),
-    "systems": ("compare_small/compare.json", "atdc compare", systems),
-    "bytask": ("compare_small/compare.json", "atdc compare", by_task),
-    "order": ("compare_small/compare.json", "atdc compare", order),
-    "seeds": ("compare_small/compare.json", "atdc compare", seeds),
-    "low": ("compare_small/compare.json", "atdc compare", low_rates),
+    "systems": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", systems),
+    "bytask": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", by_task),
+    "order": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", order),
+    "seeds": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", seeds),
+    "low": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", low_rates),
     "entropymodels": ("entropy_models_small.json", "atdc entropy-models --count 24", entropy_models),
-    "addedtask": ("added_task_small.json", "atdc add-task --steps 300", added_task),
-    "sweep": ("sweep_small.json", "atdc sweep", sweep),
+    "addedtask": ("added_task_small.json", "atdc add-task --steps 300 --count 100", added_task),
+    "sweep": ("sweep_small.json", "atdc sweep --count 100", sweep),
     "manytasks": ("scaling.json", "atdc scaling", many_tasks),
 }
 """By the name of a block: its result file, the command that writes it, and what it says."""
 
 
 def _origin(result: Result, command: str, file: str, link: str) -> str:
-    machine = result["provenance"]["machine"]
-    data = result.get("data", {})
+    """The caption: the command, its file, what it ran on, and why it may not be what the command gives today."""
+    origin = result["provenance"]
+    data, machine, commit = result.get("data", {}), origin["machine"], origin["commit"] or "unknown"
     images = f": {data['images']} images of `{data.get('name', 'rooms')}`" if "images" in data else ""
     split = f", split `{data['split']}`" if "split" in data else ""
-    weights = f"; weights `{result['provenance']['weights']}`" if result.get("model") != "tiny" else ""
+    weights = "" if origin["weights"] in (None, TINY) else f"weights `{origin['weights']}`, "
+    seed = "" if origin["seed"] is None else f"seed {origin['seed']}, "
     return (
-        f"<sub>`{command}` → [`results/{file}`]({link}/{file}){images}{split}{weights}; {machine['cpu']}, threads: "
-        f"{machine['threads']}.</sub>"
+        f"<sub>`{command}` → [`results/{file}`]({link}/{file}){images}{split}; {weights}{seed}code `{commit[:7]}` of "
+        f"{origin['date'][:10]}; {machine['cpu']}, threads: {machine['threads']}.{_marks(result)}</sub>"
     )
+
+
+def _marks(result: Result) -> str:
+    """Reservations about a result, and about rows of it that were measured on their own."""
+    rows: dict[str, Result] = {
+        name: row["provenance"] for name, row in result.get("systems", {}).items() if "provenance" in row
+    }
+    concerned: dict[str, list[str]] = {}
+    for name, origin in (rows or {"": result["provenance"]}).items():
+        for words in reservations(origin, shipped_weights()):
+            concerned.setdefault(words, []).append(name)
+    said = [
+        words if len(names) == max(1, len(rows)) else f"{words} ({', '.join(f'`{name}`' for name in names)})"
+        for words, names in concerned.items()
+    ]
+    return f" **To renew:** {'; '.join(said)}." if said else ""
+
+
+@cache
+def shipped_weights() -> frozenset[str]:
+    """Fingerprints of the weights in the package, and of the tiny ones that tests make.
+
+    >>> TINY in shipped_weights()
+    True
+    """
+    folder = resources.files("atdc").joinpath("weights")
+    files = [file for file in folder.iterdir() if file.name.endswith(".safetensors")]
+    return frozenset({TINY, *(hashlib.sha256(file.read_bytes()).hexdigest()[:8] for file in files)})
 
 
 def _table_head(first: str, others: list[str]) -> Iterable[str]:
