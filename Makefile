@@ -59,6 +59,7 @@ train: $(BIN)/.dev-stamp ## from nothing to weights: make train [RECIPE=recipes/
 
 evaluate: $(BIN)/.dev-stamp ## rates and task errors of every graph setting -> results/
 	$(BIN)/atdc evaluate --count 400 --extra-count 100
+	$(BIN)/atdc evaluate --split test_styles --count 250 --extra-count 0 --settings codebook,fixed,independent --extra-settings '' --qualities 0,1,2,4,7 --out results/evaluate_small_styles.json
 
 bench: $(BIN)/.dev-stamp ## times and memory -> results/
 	$(BIN)/atdc bench --count 30 --threads 2

@@ -1,7 +1,8 @@
 """The numbers of the pages: every table between two markers is written from a result file, never by hand.
 
 A block looks like ``<!-- numbers: rates -->`` … ``<!-- end -->``. ``python -m atdc.report.readme`` (``make readme``)
-rewrites what stands between the markers; a test checks that nobody else has.
+rewrites what stands between the markers, and names the sentences that :mod:`atdc.report.figures` finds at odds with the
+files; tests check both.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from atdc.errors import DataError
 from atdc.evaluation.provenance import reservations
 from atdc.files import write_bytes_atomically
 from atdc.report.comparison import is_finished, steps_of
+from atdc.report.figures import pages, problems
 from atdc.tasks import TASKS
 
 Result = Mapping[str, Any]
@@ -38,7 +40,13 @@ TINY = b"tiny".hex()
 _THROUGHPUT = {"encode_per_s": "encode", "decode_per_s": "decode"}
 
 
-PAGES = {"README.md": "results", "docs/results.md": "../results", "docs/real.md": "../results"}
+PAGES = {
+    "README.md": "results",
+    "docs/results.md": "../results",
+    "docs/real.md": "../results",
+    "src/atdc/weights/small.md": "../../../results",
+    "src/atdc/weights/real.md": "../../../results",
+}
 """Pages with blocks, and how each links to the folder of results."""
 
 
@@ -136,7 +144,8 @@ def premise(result: Result) -> Iterable[str]:
     yield (
         "What the best graph of each image saves beyond the best single graph, as sums of the measured costs of pairs "
         f"judge both: {', '.join(headroom)} of the independent cost. Really coded, graphs chosen by such sums cost up "
-        "to 7 % more than the best fixed one, since a parent is then coded along another graph than it was measured on."
+        "to 7 % more than the best fixed one (measured once; no result file is kept), since a parent is then coded "
+        "along another graph than it was measured on."
     )
 
 
@@ -293,6 +302,28 @@ def versus(result: Result) -> Iterable[str]:
         yield f"Bytes of `{model}` against `{first}`, at equal utility of: {', '.join(each)}."
 
 
+def uncompressed(result: Result) -> Iterable[str]:
+    """Answers from uncompressed features: of one model with those to channel means, or of several models."""
+    anchors = result["anchors"]
+    if "models" in result:
+        columns = {f"`{model}`": anchors[model]["uncompressed"] for model in result["models"]}
+    else:
+        columns = {"uncompressed": anchors["uncompressed"], "from channel means": anchors["zero"]}
+    cells = {title: _metrics(tasks) for title, tasks in columns.items()}
+    yield from _table_head("task", list(cells))
+    for place, task in enumerate(TASKS):
+        values = " | ".join(column[place] for column in cells.values())
+        yield f"| {task.title}, {_SHOWN_METRIC[task.name][1]} | {values} |"
+
+
+def default_rates(result: Result) -> Iterable[str]:
+    """The default's bytes and U at every quality."""
+    yield from _table_head("quality", ["bytes", "U"])
+    for row in result["points"]:
+        if (row["setting"], row["effort"]) == _DEFAULT:
+            yield f"| {row['quality']:g} | {row['bytes_mean']:,.0f} | {row['utility']:.3f} |"
+
+
 def order(result: Result) -> Iterable[str]:
     """The objective and U of adaptive, fixed and random graphs at every quality."""
     names = [name for name in ("ours", "fixed", "chain", "random", "paper-order") if result["systems"][name]["points"]]
@@ -399,10 +430,24 @@ def added_task(result: Result) -> Iterable[str]:
     )
 
 
+EVALUATE = "atdc evaluate --count 400 --extra-count 100"
+STYLES = (
+    "atdc evaluate --split test_styles --count 250 --extra-count 0 --settings codebook,fixed,independent "
+    "--extra-settings '' --qualities 0,1,2,4,7 --out results/evaluate_small_styles.json"
+)
+VERSUS_ROOMS = "atdc versus real small --count 200 -o results/versus_rooms.json"
+VERSUS_NYUV2 = "atdc versus real small --images nyuv2 --data nyuv2 --count 400 -o results/versus_nyuv2.json"
+COMPARE = "atdc compare --recipe recipes/compare_small.yaml"
+COMPARE_NYUV2 = "atdc compare --recipe recipes/compare_nyuv2.yaml --data nyuv2 -o results/compare_nyuv2"
 BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
-    "rates": ("evaluate_small.json", "atdc evaluate --count 400 --extra-count 100", rates),
-    "points": ("evaluate_small.json", "atdc evaluate --count 400 --extra-count 100", points),
-    "checks": ("evaluate_small.json", "atdc evaluate --count 400 --extra-count 100", checks),
+    "rates": ("evaluate_small.json", EVALUATE, rates),
+    "points": ("evaluate_small.json", EVALUATE, points),
+    "checks": ("evaluate_small.json", EVALUATE, checks),
+    "cardsmall": ("evaluate_small.json", EVALUATE, uncompressed),
+    "cardrates": ("evaluate_small.json", EVALUATE, default_rates),
+    "cardstyles": ("evaluate_small_styles.json", STYLES, uncompressed),
+    "cardnyuv": ("versus_nyuv2.json", VERSUS_NYUV2, uncompressed),
+    "cardrooms": ("versus_rooms.json", VERSUS_ROOMS, uncompressed),
     "premise": ("premise_small.json", "atdc premise --count 50", premise),
     "graphs": ("statistics_small.json", "atdc statistics --count 250", graphs),
     "times": ("bench_small.json", "atdc bench --count 30 --threads 2", times),
@@ -411,28 +456,16 @@ BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "fuzz": ("fuzz_small.json", "atdc fuzz --model small --count 50000", fuzz),
     "entropy": ("entropy_small.json", "atdc entropy-cost --count 250", entropy),
     "ablation": ("ablation_small.json", "atdc ablation --epochs 1 --count 250", ablation),
-    "versusrooms": ("versus_rooms.json", "atdc versus real small --count 200 -o results/versus_rooms.json", versus),
-    "versusnyuv": (
-        "versus_nyuv2.json",
-        "atdc versus real small --images nyuv2 --data nyuv2 --count 400 -o results/versus_nyuv2.json",
-        versus,
-    ),
-    "realsystems": (
-        "compare_nyuv2/compare.json",
-        "atdc compare --recipe recipes/compare_nyuv2.yaml --data nyuv2 -o results/compare_nyuv2",
-        systems,
-    ),
-    "realtasks": (
-        "compare_nyuv2/compare.json",
-        "atdc compare --recipe recipes/compare_nyuv2.yaml --data nyuv2 -o results/compare_nyuv2",
-        by_task,
-    ),
+    "versusrooms": ("versus_rooms.json", VERSUS_ROOMS, versus),
+    "versusnyuv": ("versus_nyuv2.json", VERSUS_NYUV2, versus),
+    "realsystems": ("compare_nyuv2/compare.json", COMPARE_NYUV2, systems),
+    "realtasks": ("compare_nyuv2/compare.json", COMPARE_NYUV2, by_task),
     "tuned": ("joint_tuning_small.json", "atdc tune-encoders --steps 100 --count 100", versus),
-    "systems": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", systems),
-    "bytask": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", by_task),
-    "order": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", order),
-    "seeds": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", seeds),
-    "low": ("compare_small/compare.json", "atdc compare --recipe recipes/compare_small.yaml", low_rates),
+    "systems": ("compare_small/compare.json", COMPARE, systems),
+    "bytask": ("compare_small/compare.json", COMPARE, by_task),
+    "order": ("compare_small/compare.json", COMPARE, order),
+    "seeds": ("compare_small/compare.json", COMPARE, seeds),
+    "low": ("compare_small/compare.json", COMPARE, low_rates),
     "entropymodels": ("entropy_models_small.json", "atdc entropy-models --count 24", entropy_models),
     "addedtask": ("added_task_small.json", "atdc add-task --steps 300 --count 100", added_task),
     "sweep": ("sweep_small.json", "atdc sweep --count 100", sweep),
@@ -516,7 +549,7 @@ def _metrics(tasks: Result) -> list[str]:
 
 
 def main() -> None:
-    """Rewrite the blocks of all pages in the current folder from ``results/``."""
+    """Rewrite the blocks of all pages in the current folder from ``results/``, and name sentences at odds with them."""
     for name, link in PAGES.items():
         path = Path(name)
         text = path.read_text(encoding="utf-8")
@@ -524,6 +557,11 @@ def main() -> None:
         if filled != text:
             write_bytes_atomically(path, filled.encode())
         print(f"{path}: {'numbers rewritten' if filled != text else 'numbers are up to date'}", file=sys.stderr)
+    wrong = [
+        f"{page}: {problem}" for page, text in pages(Path()).items() for problem in problems(text, Path("results"))
+    ]
+    if wrong:
+        sys.exit("\n".join(wrong))
 
 
 if __name__ == "__main__":
