@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from atdc.errors import ArgumentError
-from atdc.evaluation.rate_distortion import Curve, bd_rate, bd_rate_with_interval, draw_counts
+from atdc.evaluation.rate_distortion import LEAST_RISE, Curve, bd_rate, bd_rate_with_interval, draw_counts
 
+RESULTS = Path(__file__).parents[2] / "results"
 RATES = np.array([0.05, 0.1, 0.2, 0.4, 0.8])
 UTILITIES = 1 - 0.4 * np.exp(-6 * RATES) - 0.1 * np.exp(-40 * RATES)
 
@@ -92,6 +97,35 @@ def test_a_curve_that_falls_throughout_is_refused() -> None:
         Curve.through([1, 2, 3, 4], [0.9, 0.8, 0.7, 0.6])
 
 
+@given(start=st.floats(0.05, 1), rise=st.floats(0.01, 0.3))
+def test_a_curve_that_saturates_at_its_lowest_rate_gets_no_bd_rate(start: float, rise: float) -> None:
+    utilities = start * (1 + rise * np.array([0, 0.6, 0.8, 0.95, 1]))
+    if utilities[0] > 0.9 * utilities[-1]:
+        with pytest.raises(ArgumentError, match="at its lowest rate"):
+            bd_rate(RATES, utilities, 0.5 * RATES, utilities)
+    else:
+        assert bd_rate(RATES, utilities, 0.5 * RATES, utilities).percent == pytest.approx(-50)
+
+
+def test_either_curve_may_be_the_one_that_saturates() -> None:
+    flat, steep = np.array([0.91, 0.96, 0.98, 0.99, 1.0]), np.array([0.85, 0.9, 0.95, 0.98, 1.0])
+    for reference, candidate in ((flat, steep), (steep, flat)):
+        with pytest.raises(ArgumentError, match="at its lowest rate"):
+            bd_rate(RATES, reference, RATES, candidate)
+
+
+def test_a_flatter_resample_is_counted_all_the_same() -> None:
+    """Whether a curve saturates is decided on all images; the interval is of every resample that overlaps."""
+    random = np.random.default_rng(2)
+    images = 50
+    rates = np.tile(RATES, (images, 1))
+    steep = 1 - np.array([0.105, 0.07, 0.05, 0.02, 0]) * random.uniform(0.5, 1.5, (images, 1))
+    result = bd_rate_with_interval(*resampled(rates, steep), *resampled(0.8 * rates, steep), images=images)
+    flat = [utility for utility in resampled(rates, steep)[1] if utility[0] > 0.9 * utility[-1]]
+    assert flat and result.resamples_refused == 0 and result.resamples == 100
+    assert result.low == pytest.approx(-20) and result.high == pytest.approx(-20)
+
+
 def test_a_curve_that_is_not_monotone_is_fitted_and_the_result_says_so() -> None:
     dented = UTILITIES.copy()
     dented[2], dented[3] = dented[3], dented[2]
@@ -152,3 +186,32 @@ def test_draws_repeat_by_seed_and_keep_the_number_of_images() -> None:
     np.testing.assert_array_equal(counts, draw_counts(50, 20, seed=3))
     assert counts.shape == (21, 50) and (counts[0] == 1).all() and (counts.sum(1) == 50).all()
     assert (counts != draw_counts(50, 20, seed=4)).any()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("compare_small/compare.json", "system"),
+        ("compare_nyuv2/compare.json", "system"),
+        ("versus_nyuv2.json", "model"),
+        ("versus_rooms.json", "model"),
+        ("evaluate_small.json", "setting"),
+    ],
+)
+def test_no_result_file_compares_a_curve_that_saturates(file: str, name: str) -> None:
+    result = json.loads((RESULTS / file).read_text("utf-8"))
+    points: dict[str, list[dict[str, Any]]] = {}
+    if name == "system":
+        points = {key: system["points"] for key, system in result["systems"].items()}
+    else:
+        for row in result["points"]:
+            effort = "" if row.get("effort", "normal") == "normal" else f"+{row['effort']}"
+            points.setdefault(row[name] + effort, []).append(row)
+    for row in result["bd_rates"]:
+        for label in (row[name], row["reference"]):
+            over = row["over"]
+            utilities = [p["utility"] if over == "U" else p["tasks"][over]["utility"] for p in points[label]]
+            if "percent" in row:
+                curve = Curve.through([p["bytes_mean"] for p in points[label]], utilities)
+                assert curve.rise >= LEAST_RISE, (label, over)
+                assert row["resamples"] >= 10 * row["resamples_refused"] or row["low"] is None

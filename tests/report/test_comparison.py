@@ -45,7 +45,7 @@ def system(title: str, family: str, factor: float, **changes: Any) -> dict[str, 
 
 
 def made_up() -> dict[str, Any]:
-    trained = {"steps": 1000, "seconds": 9000.0, "start": "random weights", "undertrained": True}
+    trained = {"steps": 1000, "steps_run": 1000, "seconds": 9000.0, "start": "random weights", "undertrained": True}
     return {
         "what": "Everything on ten rooms & nothing else.",
         "provenance": {"command": "atdc compare", "commit": "abc", "seed": 0, "machine": {"cpu": "a <processor>"}},
@@ -59,12 +59,12 @@ def made_up() -> dict[str, Any]:
         },
         "bd_rates": [
             {"system": "atdc", "reference": "fixed", "over": "U", "percent": -9.1, "low": -10.0, "high": -8.0,
-             "monotone": True},
+             "monotone": True, "resamples": 300, "resamples_refused": 20},
             {"system": "elic", "reference": "fixed", "over": "U", "percent": 500.0, "low": 400.0, "high": 600.0,
-             "monotone": False},
+             "monotone": False, "resamples": 300, "resamples_refused": 0},
             {"system": "webp", "reference": "fixed", "over": "U", "refused": "only 3 % \"shared\""},
             {"system": "atdc", "reference": "webp", "over": "rgb", "percent": 3.0, "low": None, "high": None,
-             "monotone": True},
+             "monotone": True, "resamples": 300, "resamples_refused": 60},
         ],
         "pictures": [
             {"image": 3, "bytes": 400, "rows": [
@@ -143,9 +143,11 @@ def test_rates_stand_under_their_reference_with_interval_mark_and_reason() -> No
     rows = {words(row.find("th")): row.find("td") for row in first.findall(".//tbody/tr")}  # type: ignore[arg-type]
     assert list(rows) == ["ATDC", "ELIC, trained <here> undertrained", "WebP"]
     cells = {name: (words(cell), cell.get("class")) for name, cell in rows.items() if cell is not None}
-    assert cells["ATDC"] == ("−9.1 %−10.0 … −8.0", "number fewer")
+    assert cells["ATDC"] == ("−9.1 %−10.0 … −8.0 of 280/300", "number fewer")
     # Who was still learning gets a number and a mark, but no colour.
     assert cells["ELIC, trained <here> undertrained"] == ("+500.0 %¹+400.0 … +600.0", "number")
+    without = words(second.find(".//tbody/tr/td"))  # type: ignore[arg-type]
+    assert without == "+3.0 %no interval of 240/300"
     refused = rows["WebP"].find("span")  # type: ignore[union-attr]
     assert refused is not None and refused.get("title") == 'only 3 % "shared"'
 

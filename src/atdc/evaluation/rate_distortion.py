@@ -13,7 +13,9 @@ and Butland, 1984), which a single cubic does not.
 A number is only given where it means something: at least :data:`LEAST_RATES` rates on each curve, and utilities both
 reach at least :data:`LEAST_OVERLAP` of all that either reaches. A curve along which more bytes give a worse answer has
 no inverse; it is replaced by its least-squares monotone fit (isotonic regression), whose flat stretches count as one
-point each, and the result says so.
+point each, and the result says so. A curve that saturates at its lowest rate, where all other rates add less than
+:data:`LEAST_RISE` of its highest utility, is refused: utility hardly depends on bytes there, so bytes at equal utility
+are noise. That is decided once, on all images; a resample that comes out flatter is no reason to leave it out.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ LEAST_RATES = 4
 """Fewer measured rates than this do not make a curve."""
 LEAST_OVERLAP = 0.5
 """Least share of the union of both utility ranges that both curves must reach."""
+LEAST_RISE = 0.1
+"""Least rise of a curve, as a share of its highest utility (of the larger end, if they are negative)."""
 MOST_REFUSED = 0.1
 """Largest share of bootstrap resamples that may be refused before the interval is."""
 
@@ -88,6 +92,16 @@ class Curve:
         pooled = np.add.reduceat(rate, starts) / np.diff(fit.blocks)
         return cls(pooled, np.asarray(fit.x)[starts], len(starts) == len(rate))
 
+    @property
+    def rise(self) -> float:
+        """How far the utility rises from the lowest to the highest rate, as a share of its larger end.
+
+        >>> round(Curve.through([1, 2, 4, 8], [0.9, 0.95, 0.97, 1.0]).rise, 3)
+        0.1
+        """
+        low, high = float(self.utilities[0]), float(self.utilities[-1])
+        return (high - low) / max(abs(low), abs(high))
+
 
 @dataclass(frozen=True)
 class BDRate:
@@ -102,6 +116,7 @@ class BDRate:
         utility_to: highest utility compared.
         monotone: False when a monotone fit stands in for at least one of the two curves.
         images: images drawn from in the bootstrap; 0 without one.
+        resamples: drawn in the bootstrap; 0 without one.
         resamples_refused: resamples that could not be compared (overlap too small) and were left out.
     """
 
@@ -113,6 +128,7 @@ class BDRate:
     low: float | None = None
     high: float | None = None
     images: int = 0
+    resamples: int = 0
     resamples_refused: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -126,7 +142,7 @@ def bd_rate(
     """BD-rate of the second curve against the first.
 
     Raises:
-        ArgumentError: as :meth:`Curve.through`, or the curves overlap by less than half.
+        ArgumentError: as :meth:`Curve.through` and :func:`require_rise`, or the curves overlap by less than half.
 
     A codec that needs 70 % of the bytes everywhere:
 
@@ -136,6 +152,33 @@ def bd_rate(
     """
     reference = Curve.through(reference_rates, reference_utilities, "reference curve")
     candidate = Curve.through(rates, utilities, "candidate curve")
+    require_rise(reference, "reference curve")
+    require_rise(candidate, "candidate curve")
+    return _difference(reference, candidate)
+
+
+def require_rise(curve: Curve, name: str) -> None:
+    """Refuses a curve that saturates at its lowest rate.
+
+    Raises:
+        ArgumentError: the curve rises by less than :data:`LEAST_RISE`.
+
+    >>> require_rise(Curve.through([1, 2, 4, 8], [0.96, 0.97, 0.99, 1.0]), "depth")
+    Traceback (most recent call last):
+        ...
+    atdc.errors.ArgumentError: depth: found 96.0 % of its highest utility at its lowest rate; expected at most 90 %. \
+measure lower rates
+    """
+    if curve.rise < LEAST_RISE:
+        raise ArgumentError(
+            name,
+            f"{100 * (1 - curve.rise):.1f} % of its highest utility at its lowest rate",
+            f"at most {100 * (1 - LEAST_RISE):.0f} %",
+            "measure lower rates",
+        )
+
+
+def _difference(reference: Curve, candidate: Curve) -> BDRate:
     low = max(reference.utilities[0], candidate.utilities[0])
     high = min(reference.utilities[-1], candidate.utilities[-1])
     union = max(reference.utilities[-1], candidate.utilities[-1]) - min(reference.utilities[0], candidate.utilities[0])
@@ -203,7 +246,8 @@ def bd_rate_with_interval(
     percents: list[float] = []
     for row in zip(reference_rates[1:], reference_utilities[1:], rates[1:], utilities[1:], strict=True):
         try:
-            percents.append(bd_rate(*row).percent)
+            reference, candidate = Curve.through(*row[:2]), Curve.through(*row[2:])
+            percents.append(_difference(reference, candidate).percent)
         except ArgumentError:
             continue
     resamples = len(rates) - 1
@@ -212,4 +256,4 @@ def bd_rate_with_interval(
     if percents and refused <= MOST_REFUSED * resamples:
         tail = 100 * (1 - level) / 2
         low, high = (float(value) for value in np.percentile(percents, [tail, 100 - tail]))
-    return replace(whole, low=low, high=high, images=images, resamples_refused=refused)
+    return replace(whole, low=low, high=high, images=images, resamples=resamples, resamples_refused=refused)

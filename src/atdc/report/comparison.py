@@ -34,12 +34,14 @@ def render_comparison(result: Mapping[str, Any]) -> str:
 
     Args:
         result: ``what`` (a sentence), ``provenance`` and ``systems``; by system ``title``, ``family`` (of
-            :data:`FAMILIES`), ``images``, ``describe``, ``trained`` (``steps``, ``seconds``, ``start``,
-            ``undertrained``; or None), ``missing`` (why it was not measured, or None), ``points`` (``point``,
-            ``bytes_mean``, ``bpp``, ``utility`` and ``tasks``, by task with its ``utility``) and ``cumulative``
-            (``tasks`` so far, ``bytes``, ``utility``). Also ``bd_rates`` (``system``, ``reference``, ``over``: "U" or a
-            task, and ``percent``, ``low``, ``high``, ``monotone``; or ``refused``) and ``pictures`` (``image``,
-            ``bytes``, ``rows``: ``system``, ``bytes``, ``answers``, data URIs by task). Lists may be empty or absent.
+            :data:`FAMILIES`), ``images``, ``describe``, ``trained`` (``steps``, ``steps_run``, ``seconds``,
+            ``start``, ``undertrained``; or None), ``missing`` (why it was not measured, or None), ``points`` (each:
+            ``point``, ``bytes_mean``, ``bpp``, ``utility`` and ``tasks``, by task with its ``utility``) and
+            ``cumulative`` (``tasks`` so far, ``bytes``, ``utility``). Also ``bd_rates`` (``system``, ``reference``,
+            ``over``: "U" or a task, and ``percent``, ``low``, ``high``, ``monotone``, ``resamples``,
+            ``resamples_refused``; or
+            ``refused``) and ``pictures`` (``image``, ``bytes``, ``rows``: ``system``, ``bytes``, ``answers``, data
+            URIs by task). Lists may be empty or absent.
 
     Returns:
         HTML that is also well-formed XML. Columns of the tables of rates are the references, in the order in which
@@ -88,6 +90,30 @@ def styles_of(systems: Mapping[str, Mapping[str, Any]]) -> dict[str, Style]:
     if unknown := [name for name in systems if name not in styles]:
         raise ValueError(f"the family of {unknown[0]} is none of {', '.join(FAMILIES)}")
     return styles
+
+
+def steps_of(system: Mapping[str, Any]) -> int | None:
+    """Steps a system was trained for here, or None for one that was not.
+
+    >>> steps_of({"trained": {"steps_run": 100}}), steps_of({"describe": {"training": {"steps": 2000}}}), steps_of({})
+    (100, 2000, None)
+    """
+    if trained := system.get("trained"):
+        return int(trained["steps_run"])
+    training = (system.get("describe") or {}).get("training")
+    return None if training is None else int(training["steps"])
+
+
+def is_finished(system: Mapping[str, Any]) -> bool:
+    """Whether a system was trained to the end, or needs no training: only then is there a verdict on it.
+
+    Learned picture codecs keep no curve of their training, so whether they still improved is not known.
+
+    >>> is_finished({"trained": None}), is_finished({"describe": {"training": {"steps": 2000}}})
+    (True, False)
+    """
+    trained = system.get("trained")
+    return not trained["undertrained"] if trained else steps_of(system) is None
 
 
 def _sections(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -249,12 +275,14 @@ def _rate_cell(row: Mapping[str, Any] | None, is_reference: bool, both_finished:
     if "refused" in row:
         return f'<td><span title="{escape(row["refused"])}">refused</span></td>'
     percent, low, high = float(row["percent"]), row["low"], row["high"]
-    interval = "" if low is None or high is None else f"<small>{_signed(low)} … {_signed(high)}</small>"
+    interval = "no interval" if low is None or high is None else f"{_signed(low)} … {_signed(high)}"
+    if row["resamples_refused"]:
+        interval += f" of {row['resamples'] - row['resamples_refused']}/{row['resamples']}"
     mark = "" if row["monotone"] else "¹"
     kind = ""
     if low is not None and high is not None and both_finished:  # a colour is a verdict
         kind = " fewer" if high < 0 else " more" if low > 0 else ""
-    return f'<td class="number{kind}">{_signed(percent)} %{mark}{interval}</td>'
+    return f'<td class="number{kind}">{_signed(percent)} %{mark}<small>{interval}</small></td>'
 
 
 def _systems_table(systems: Mapping[str, Any], order: Sequence[str]) -> str:
@@ -273,8 +301,8 @@ def _systems_table(systems: Mapping[str, Any], order: Sequence[str]) -> str:
 
 def _system_row(systems: Mapping[str, Any], name: str) -> str:
     system = systems[name]
-    trained = system.get("trained")
-    budget, start = "–", "–"
+    trained, steps = system.get("trained"), steps_of(system)
+    budget, start = "–" if steps is None else f"{steps:,} steps", "–"
     if trained:
         budget = f"{trained['steps']:,} steps, {_time(float(trained['seconds']))}"
         start = escape(str(trained["start"]))
@@ -287,10 +315,10 @@ def _system_row(systems: Mapping[str, Any], name: str) -> str:
 
 
 def _undertrained(system: Mapping[str, Any]) -> str:
-    trained = system.get("trained")
-    if not trained or not trained["undertrained"]:
+    if is_finished(system):
         return ""
-    return ' <span class="pill" title="it was still improving when training ended: no verdict">undertrained</span>'
+    why = "it was still improving when training ended, or nobody knows: no verdict"
+    return f' <span class="pill" title="{why}">undertrained</span>'
 
 
 def _provenance(provenance: Mapping[str, Any]) -> str:

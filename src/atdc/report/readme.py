@@ -1,20 +1,27 @@
 """The numbers of the pages: every table between two markers is written from a result file, never by hand.
 
 A block looks like ``<!-- numbers: rates -->`` … ``<!-- end -->``. ``python -m atdc.report.readme`` (``make readme``)
-rewrites what stands between the markers; a test checks that nobody else has.
+rewrites what stands between the markers, and names the sentences that :mod:`atdc.report.figures` finds at odds with the
+files; tests check both.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from atdc.errors import DataError
+from atdc.evaluation.provenance import reservations
 from atdc.files import write_bytes_atomically
+from atdc.report.comparison import is_finished, steps_of
+from atdc.report.figures import pages, problems
 from atdc.tasks import TASKS
 
 Result = Mapping[str, Any]
@@ -28,10 +35,18 @@ _SHOWN_METRIC = {
     "rgb": ("psnr_db", "PSNR ↑", ".1f dB"),
 }
 _DEFAULT = ("codebook", "normal")
+TINY = b"tiny".hex()
+"""What the weights that `atdc fuzz` makes up call themselves."""
 _THROUGHPUT = {"encode_per_s": "encode", "decode_per_s": "decode"}
 
 
-PAGES = {"README.md": "results", "docs/results.md": "../results", "docs/real.md": "../results"}
+PAGES = {
+    "README.md": "results",
+    "docs/results.md": "../results",
+    "docs/real.md": "../results",
+    "src/atdc/weights/small.md": "../../../results",
+    "src/atdc/weights/real.md": "../../../results",
+}
 """Pages with blocks, and how each links to the folder of results."""
 
 
@@ -48,7 +63,7 @@ def fill(text: str, results: Path, link: str = "results") -> str:
 
     >>> print(fill("<!-- numbers: rates -->\\n<!-- end -->", Path("no such folder")))
     <!-- numbers: rates -->
-    *Not measured yet: `atdc evaluate` writes `results/evaluate_small.json`.*
+    *Not measured yet: `atdc evaluate --count 400 --extra-count 100` writes `results/evaluate_small.json`.*
     <!-- end -->
     """
 
@@ -129,7 +144,8 @@ def premise(result: Result) -> Iterable[str]:
     yield (
         "What the best graph of each image saves beyond the best single graph, as sums of the measured costs of pairs "
         f"judge both: {', '.join(headroom)} of the independent cost. Really coded, graphs chosen by such sums cost up "
-        "to 7 % more than the best fixed one, since a parent is then coded along another graph than it was measured on."
+        "to 7 % more than the best fixed one (measured once; no result file is kept), since a parent is then coded "
+        "along another graph than it was measured on."
     )
 
 
@@ -236,9 +252,12 @@ def systems(result: Result) -> Iterable[str]:
     references = [name for name in ("independent", "fixed", "paper", "joint", best) if name in measured]
     yield from _table_head("system", [*(f"against `{name}`" for name in references), "bytes", "U", "steps here"])
     for name, system in measured.items():
-        cells = [_difference(found.get((name, reference))) for reference in references]
-        trained, points = system["trained"], sorted(system["points"], key=lambda point: float(point["bytes_mean"]))
-        steps = "–" if trained is None else f"{trained['steps_run']}{' ²' if trained['undertrained'] else ''}"
+        cells = [
+            _difference(found.get((name, reference)), is_finished(system) and is_finished(measured[reference]))
+            for reference in references
+        ]
+        points, steps_run = sorted(system["points"], key=lambda point: float(point["bytes_mean"])), steps_of(system)
+        steps = "–" if steps_run is None else f"{steps_run:,}{'' if is_finished(system) else ' ²'}"
         sizes = f"{points[0]['bytes_mean']:,.0f} … {points[-1]['bytes_mean']:,.0f}"
         reached = f"{points[0]['utility']:.2f} … {points[-1]['utility']:.2f}"
         yield f"| {system['title']} (`{name}`) | {' | '.join(cells)} | {sizes} | {reached} | {steps} |"
@@ -257,8 +276,9 @@ def by_task(result: Result) -> Iterable[str]:
     names = dict.fromkeys(reference for reference, _ in found)
     yield from _table_head("`ours` against", ["U", *(task.title for task in TASKS)])
     for name in names:
-        cells = [_difference(found.get((name, over))) for over in ("U", *(task.name for task in TASKS))]
-        yield f"| {result['systems'][name]['title']} (`{name}`) | {' | '.join(cells)} |"
+        finished = is_finished(result["systems"]["ours"]) and is_finished(result["systems"][name])
+        cells = [_difference(found.get((name, over)), finished) for over in ("U", *(task.name for task in TASKS))]
+        yield f"| {result['systems'][name]['title']} (`{name}`){'' if finished else ' ²'} | {' | '.join(cells)} |"
 
 
 def versus(result: Result) -> Iterable[str]:
@@ -280,6 +300,28 @@ def versus(result: Result) -> Iterable[str]:
             found = [row for row in result["bd_rates"] if (row["model"], row["over"]) == (model, over)]
             each.append(f"{title} {_difference(found[0])}")
         yield f"Bytes of `{model}` against `{first}`, at equal utility of: {', '.join(each)}."
+
+
+def uncompressed(result: Result) -> Iterable[str]:
+    """Answers from uncompressed features: of one model with those to channel means, or of several models."""
+    anchors = result["anchors"]
+    if "models" in result:
+        columns = {f"`{model}`": anchors[model]["uncompressed"] for model in result["models"]}
+    else:
+        columns = {"uncompressed": anchors["uncompressed"], "from channel means": anchors["zero"]}
+    cells = {title: _metrics(tasks) for title, tasks in columns.items()}
+    yield from _table_head("task", list(cells))
+    for place, task in enumerate(TASKS):
+        values = " | ".join(column[place] for column in cells.values())
+        yield f"| {task.title}, {_SHOWN_METRIC[task.name][1]} | {values} |"
+
+
+def default_rates(result: Result) -> Iterable[str]:
+    """The default's bytes and U at every quality."""
+    yield from _table_head("quality", ["bytes", "U"])
+    for row in result["points"]:
+        if (row["setting"], row["effort"]) == _DEFAULT:
+            yield f"| {row['quality']:g} | {row['bytes_mean']:,.0f} | {row['utility']:.3f} |"
 
 
 def order(result: Result) -> Iterable[str]:
@@ -388,46 +430,90 @@ def added_task(result: Result) -> Iterable[str]:
     )
 
 
+EVALUATE = "atdc evaluate --count 400 --extra-count 100"
+STYLES = (
+    "atdc evaluate --split test_styles --count 250 --extra-count 0 --settings codebook,fixed,independent "
+    "--extra-settings '' --qualities 0,1,2,4,7 --out results/evaluate_small_styles.json"
+)
+VERSUS_ROOMS = "atdc versus real small --count 200 -o results/versus_rooms.json"
+VERSUS_NYUV2 = "atdc versus real small --images nyuv2 --data nyuv2 --count 400 -o results/versus_nyuv2.json"
+COMPARE = "atdc compare --recipe compare_small"
+COMPARE_NYUV2 = "atdc compare --recipe compare_nyuv2 --data nyuv2 -o results/compare_nyuv2"
 BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
-    "rates": ("evaluate_small.json", "atdc evaluate", rates),
-    "points": ("evaluate_small.json", "atdc evaluate", points),
-    "checks": ("evaluate_small.json", "atdc evaluate", checks),
-    "premise": ("premise_small.json", "atdc premise", premise),
-    "graphs": ("statistics_small.json", "atdc statistics", graphs),
-    "times": ("bench_small.json", "atdc bench", times),
-    "exact": ("selfcheck_small.json", "atdc selfcheck --symbols 1e8", exact),
-    "fuzztiny": ("fuzz_tiny.json", "atdc fuzz --model tiny", fuzz),
+    "rates": ("evaluate_small.json", EVALUATE, rates),
+    "points": ("evaluate_small.json", EVALUATE, points),
+    "checks": ("evaluate_small.json", EVALUATE, checks),
+    "cardsmall": ("evaluate_small.json", EVALUATE, uncompressed),
+    "cardrates": ("evaluate_small.json", EVALUATE, default_rates),
+    "cardstyles": ("evaluate_small_styles.json", STYLES, uncompressed),
+    "cardnyuv": ("versus_nyuv2.json", VERSUS_NYUV2, uncompressed),
+    "cardrooms": ("versus_rooms.json", VERSUS_ROOMS, uncompressed),
+    "premise": ("premise_small.json", "atdc premise --count 50", premise),
+    "graphs": ("statistics_small.json", "atdc statistics --count 250", graphs),
+    "times": ("bench_small.json", "atdc bench --count 30 --threads 2", times),
+    "exact": ("selfcheck_small.json", "atdc selfcheck --set full --symbols 1e8", exact),
+    "fuzztiny": ("fuzz_tiny.json", "atdc fuzz --model tiny --count 1000000", fuzz),
     "fuzz": ("fuzz_small.json", "atdc fuzz --model small --count 50000", fuzz),
-    "entropy": ("entropy_small.json", "atdc entropy-cost", entropy),
-    "ablation": ("ablation_small.json", "atdc ablation", ablation),
-    "versusrooms": ("versus_rooms.json", "atdc versus real small", versus),
-    "versusnyuv": ("versus_nyuv2.json", "atdc versus real small --images nyuv2", versus),
-    "realsystems": ("compare_nyuv2/compare.json", "atdc compare --recipe compare_nyuv2", systems),
-    "realtasks": ("compare_nyuv2/compare.json", "atdc compare --recipe compare_nyuv2", by_task),
+    "entropy": ("entropy_small.json", "atdc entropy-cost --count 250", entropy),
+    "ablation": ("ablation_small.json", "atdc ablation --epochs 1 --count 250", ablation),
+    "versusrooms": ("versus_rooms.json", VERSUS_ROOMS, versus),
+    "versusnyuv": ("versus_nyuv2.json", VERSUS_NYUV2, versus),
+    "realsystems": ("compare_nyuv2/compare.json", COMPARE_NYUV2, systems),
+    "realtasks": ("compare_nyuv2/compare.json", COMPARE_NYUV2, by_task),
     "tuned": ("joint_tuning_small.json", "atdc tune-encoders --steps 100 --count 100", versus),
-    "systems": ("compare_small/compare.json", "atdc compare", systems),
-    "bytask": ("compare_small/compare.json", "atdc compare", by_task),
-    "order": ("compare_small/compare.json", "atdc compare", order),
-    "seeds": ("compare_small/compare.json", "atdc compare", seeds),
-    "low": ("compare_small/compare.json", "atdc compare", low_rates),
+    "systems": ("compare_small/compare.json", COMPARE, systems),
+    "bytask": ("compare_small/compare.json", COMPARE, by_task),
+    "order": ("compare_small/compare.json", COMPARE, order),
+    "seeds": ("compare_small/compare.json", COMPARE, seeds),
+    "low": ("compare_small/compare.json", COMPARE, low_rates),
     "entropymodels": ("entropy_models_small.json", "atdc entropy-models --count 24", entropy_models),
-    "addedtask": ("added_task_small.json", "atdc add-task --steps 300", added_task),
-    "sweep": ("sweep_small.json", "atdc sweep", sweep),
+    "addedtask": ("added_task_small.json", "atdc add-task --steps 300 --count 100", added_task),
+    "sweep": ("sweep_small.json", "atdc sweep --count 100", sweep),
     "manytasks": ("scaling.json", "atdc scaling", many_tasks),
 }
 """By the name of a block: its result file, the command that writes it, and what it says."""
 
 
 def _origin(result: Result, command: str, file: str, link: str) -> str:
-    machine = result["provenance"]["machine"]
-    data = result.get("data", {})
+    """The caption: the command, its file, what it ran on, and why it may not be what the command gives today."""
+    origin = result["provenance"]
+    data, machine, commit = result.get("data", {}), origin["machine"], origin["commit"] or "unknown"
     images = f": {data['images']} images of `{data.get('name', 'rooms')}`" if "images" in data else ""
     split = f", split `{data['split']}`" if "split" in data else ""
-    weights = f"; weights `{result['provenance']['weights']}`" if result.get("model") != "tiny" else ""
+    weights = "" if origin["weights"] in (None, TINY) else f"weights `{origin['weights']}`, "
+    seed = "" if origin["seed"] is None else f"seed {origin['seed']}, "
     return (
-        f"<sub>`{command}` → [`results/{file}`]({link}/{file}){images}{split}{weights}; {machine['cpu']}, threads: "
-        f"{machine['threads']}.</sub>"
+        f"<sub>`{command}` → [`results/{file}`]({link}/{file}){images}{split}; {weights}{seed}code `{commit[:7]}` of "
+        f"{origin['date'][:10]}; {machine['cpu']}, threads: {machine['threads']}.{_marks(result)}</sub>"
     )
+
+
+def _marks(result: Result) -> str:
+    """Reservations about a result, and about rows of it that were measured on their own."""
+    rows: dict[str, Result] = {
+        name: row["provenance"] for name, row in result.get("systems", {}).items() if "provenance" in row
+    }
+    concerned: dict[str, list[str]] = {}
+    for name, origin in (rows or {"": result["provenance"]}).items():
+        for words in reservations(origin, shipped_weights()):
+            concerned.setdefault(words, []).append(name)
+    said = [
+        words if len(names) == max(1, len(rows)) else f"{words} ({', '.join(f'`{name}`' for name in names)})"
+        for words, names in concerned.items()
+    ]
+    return f" **To renew:** {'; '.join(said)}." if said else ""
+
+
+@cache
+def shipped_weights() -> frozenset[str]:
+    """Fingerprints of the weights in the package, and of the tiny ones that tests make.
+
+    >>> TINY in shipped_weights()
+    True
+    """
+    folder = resources.files("atdc").joinpath("weights")
+    files = [file for file in folder.iterdir() if file.name.endswith(".safetensors")]
+    return frozenset({TINY, *(hashlib.sha256(file.read_bytes()).hexdigest()[:8] for file in files)})
 
 
 def _table_head(first: str, others: list[str]) -> Iterable[str]:
@@ -435,13 +521,21 @@ def _table_head(first: str, others: list[str]) -> Iterable[str]:
     yield "|---|" + "---:|" * len(others)
 
 
-def _difference(row: Result | None) -> str:
+def _difference(row: Result | None, finished: bool = True) -> str:
+    """A rate difference as a cell, with how many resamples its interval is of if some were refused.
+
+    Bold is a verdict: the interval is clear of 0, and both systems were trained to the end.
+    """
     if row is None:
         return "–"
     if "percent" not in row:
         return "refused"
-    interval = "" if row["low"] is None else f" [{row['low']:+.1f}, {row['high']:+.1f}]"
-    return f"**{row['percent']:+.1f} %**{interval}{'' if row['monotone'] else ' ¹'}"
+    low, high, drawn, refused = (row[key] for key in ("low", "high", "resamples", "resamples_refused"))
+    value, mark = f"{row['percent']:+.1f} %", "" if row["monotone"] else " ¹"
+    if low is None:
+        return f"{value} (no interval: {drawn - refused}/{drawn}){mark}"
+    shown = f"**{value}**" if finished and not low <= 0 <= high else value
+    return f"{shown} [{low:+.1f}, {high:+.1f}]{f' of {drawn - refused}/{drawn}' if refused else ''}{mark}"
 
 
 def _metrics(tasks: Result) -> list[str]:
@@ -455,7 +549,7 @@ def _metrics(tasks: Result) -> list[str]:
 
 
 def main() -> None:
-    """Rewrite the blocks of all pages in the current folder from ``results/``."""
+    """Rewrite the blocks of all pages in the current folder from ``results/``, and name sentences at odds with them."""
     for name, link in PAGES.items():
         path = Path(name)
         text = path.read_text(encoding="utf-8")
@@ -463,6 +557,11 @@ def main() -> None:
         if filled != text:
             write_bytes_atomically(path, filled.encode())
         print(f"{path}: {'numbers rewritten' if filled != text else 'numbers are up to date'}", file=sys.stderr)
+    wrong = [
+        f"{page}: {problem}" for page, text in pages(Path()).items() for problem in problems(text, Path("results"))
+    ]
+    if wrong:
+        sys.exit("\n".join(wrong))
 
 
 if __name__ == "__main__":
