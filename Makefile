@@ -85,7 +85,7 @@ ablation: $(BIN)/.dev-stamp ## conditional against plain residual coding -> resu
 
 compare: $(BIN)/.dev-stamp ## every system on the same images: trains, measures, reports -> results/compare_small (hours)
 	test -f results/affinity_small.json || $(BIN)/atdc affinity
-	$(BIN)/atdc compare --recipe recipes/compare_small.yaml --workers $(JOBS)
+	$(BIN)/atdc compare --recipe compare_small --workers $(JOBS)
 
 scaling: $(BIN)/.dev-stamp ## search and scoring for 8 to 64 tasks -> results/
 	$(BIN)/atdc scaling
