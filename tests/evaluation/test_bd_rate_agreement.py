@@ -60,10 +60,11 @@ def require_agreement(reference: Points, candidate: Points) -> None:
 
 @st.composite
 def monotone_curves(draw: st.DrawFn) -> Points:
-    """Four to nine points, steep, flat and uneven, by ascending rate."""
+    """Four to nine points, steep, flat and uneven, by ascending rate; none saturates at its lowest rate."""
     steps = st.tuples(st.floats(0.01, 2), st.floats(0.001, 1))
     log_rates, utilities = np.cumsum(draw(st.lists(steps, min_size=LEAST_RATES, max_size=9)), axis=0).T
-    return np.exp(log_rates + draw(st.floats(-3, 3))), utilities + draw(st.floats(-1, 1))
+    lowest = draw(st.floats(0, 2)) * (utilities[-1] - utilities[0])
+    return np.exp(log_rates + draw(st.floats(-3, 3))), utilities - utilities[0] + lowest
 
 
 @pytest.mark.parametrize("case", PUBLISHED)
