@@ -87,7 +87,7 @@ def test_the_level_is_the_nearest_whole_quality(codec: FeatureCodec, features: t
 
 @pytest.mark.parametrize("value", [3.49, 3.51, 3.5])
 def test_a_quality_travels_as_the_nearest_eighth(value: float) -> None:
-    assert quality_steps(value, 1) == (28,)
+    assert quality_steps(value, 1) == quality_steps([value], 1) == (28,)
 
 
 def test_high_effort_is_never_worse_than_fixed(codec: FeatureCodec, features: torch.Tensor) -> None:
