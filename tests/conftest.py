@@ -15,11 +15,11 @@ from torch.utils._pytree import tree_leaves
 
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
+from atdc.entropy.twin import EntropyTwin, integers_of
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES

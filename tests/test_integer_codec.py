@@ -18,8 +18,8 @@ from atdc.bitstream.layout import PROFILES
 from atdc.bitstream.ports import WritingPort
 from atdc.bitstream.sources import BytesSource, CountedSource
 from atdc.codec import FeatureCodec
-from atdc.coding.entropy_coder import LARGEST_SYMBOL, EntropyCoder
-from atdc.coding.walk import schedule
+from atdc.coding.traversal import schedule
+from atdc.entropy.coder import LARGEST_SYMBOL, EntropyCoder
 from atdc.errors import BitstreamError, CorruptFileError, WeightsError, WrongModelError
 from atdc.graph.task_graph import TaskGraph
 from atdc.integer_codec import IntegerReader, combined_check, open_weights, padded

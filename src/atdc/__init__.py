@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from atdc.codec import FeatureCodec as FeatureCodec
     from atdc.config import ModelConfig as ModelConfig
     from atdc.config import Recipe as Recipe
+    from atdc.entropy.model import EntropyModel as EntropyModel
+    from atdc.entropy.tables import FrequencyTables as FrequencyTables
     from atdc.graph.graph_book import GraphBook as GraphBook
     from atdc.inspection import Inspection as Inspection
     from atdc.inspection import Verification as Verification
     from atdc.integer_codec import IntegerReader as IntegerReader
-    from atdc.numerics.entropy_model import EntropyModel as EntropyModel
-    from atdc.numerics.tables import FrequencyTables as FrequencyTables
     from atdc.pipeline import Answers as Answers
     from atdc.pipeline import Codec as Codec
     from atdc.pipeline import load as load
@@ -51,9 +51,9 @@ _LATE = {
     "Answers": "atdc.pipeline",
     "Codec": "atdc.pipeline",
     "EncodedBatch": "atdc.codec",
-    "EntropyModel": "atdc.numerics.entropy_model",
+    "EntropyModel": "atdc.entropy.model",
     "FeatureCodec": "atdc.codec",
-    "FrequencyTables": "atdc.numerics.tables",
+    "FrequencyTables": "atdc.entropy.tables",
     "GraphBook": "atdc.graph.graph_book",
     "Inspection": "atdc.inspection",
     "IntegerReader": "atdc.integer_codec",

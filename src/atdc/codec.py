@@ -19,20 +19,20 @@ from atdc.bitstream.container import Container, Header, Segment, graph_code, pac
 from atdc.bitstream.layout import PROFILES
 from atdc.bitstream.ports import CountingPort, WritingPort
 from atdc.bitstream.sources import FileLike, opened
-from atdc.coding.entropy_coder import EntropyCoder
-from atdc.coding.latents import IntegerPort, KnownPort
-from atdc.coding.walk import code_task, walk
+from atdc.coding.latent_coders import IntegerPort, KnownPort
+from atdc.coding.traversal import code_task, walk
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig, quality_of, require_one_of
+from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
-from atdc.graph.predictability import proxy_losses, score_bits
 from atdc.graph.search import ScoreTable, candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.integer_codec import DecodedIntegers, IntegerReader, combined_check, padded
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
-from atdc.numerics.entropy_model import EntropyModel
+from atdc.networks.predictability import proxy_losses, score_bits
 
 DEFAULT_GRAPH = "codebook"
 """The search setting used when none is named."""
@@ -421,7 +421,7 @@ class FeatureCodec:
     @torch_defaults()
     @torch.no_grad()
     def full_scores(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
-        """The predictor's score of each pair, bits, (B, P): :func:`~atdc.graph.predictability.score_bits`."""
+        """The predictor's score of each pair, bits, (B, P): :func:`~atdc.networks.predictability.score_bits`."""
         normalised = self.normalise(features)
         distortion = torch.from_numpy(self.book.distortion)
         scores = score_bits(self.networks.predictor, normalised, self.pairs, distortion)

@@ -1,6 +1,6 @@
 """Files to integers: everything a reader does before the first network runs. Nothing here imports torch.
 
-What it decodes is the same on every machine, byte for byte: see :mod:`atdc.numerics.integer`.
+What it decodes is the same on every machine, byte for byte: see :mod:`atdc.entropy.integer`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from safetensors import SafetensorError, safe_open
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, ContainerReader, Header
 from atdc.bitstream.ports import ReadingPort
 from atdc.bitstream.sources import FileLike, Source, opened
-from atdc.coding.entropy_coder import EntropyCoder
 from atdc.config import DEFAULT_MODEL, model_config, pixel_limit_of
+from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.integer import Integers
+from atdc.entropy.model import EntropyModel
 from atdc.errors import BitstreamError, CorruptFileError, WeightsError
 from atdc.files import read_bytes
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
-from atdc.numerics.entropy_model import EntropyModel
-from atdc.numerics.integer import Integers
 
 FEATURE_MULTIPLE = 4
 """Features are padded to multiples of this: latents lie at a half, hyper-latents at a quarter of their size."""

@@ -20,6 +20,7 @@ from atdc.balance import Balance
 from atdc.bitstream.sources import FileLike, opened
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile, given_graphs
 from atdc.config import PIXEL_LIMIT, ModelConfig, model_config, pixel_limit_of
+from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
 from atdc.files import write_bytes_atomically
 from atdc.graph.search import candidate_sets
@@ -31,7 +32,6 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
 from atdc.networks.task_networks import TaskNetworks
 from atdc.networks.tiles import Tile
-from atdc.numerics.entropy_model import EntropyModel
 from atdc.tasks import TASK_NAMES
 
 TILE_PX = 1024

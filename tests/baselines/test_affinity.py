@@ -30,8 +30,8 @@ from atdc.config import ModelConfig, Recipe
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.errors import ArgumentError, GraphError
 from atdc.evaluation.affinity import stability
-from atdc.graph.predictability import score_bits
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.predictability import score_bits
 from atdc.pipeline import load
 from atdc.training.run_folder import RunFolder
 

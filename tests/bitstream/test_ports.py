@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atdc.bitstream.ports import CountingPort, ReadingPort, WritingPort
+from atdc.entropy.tables import FrequencyTables
 from atdc.errors import ArgumentError, CorruptFileError
-from atdc.numerics.tables import FrequencyTables
 
 TABLES = FrequencyTables.gaussian(np.geomspace(0.1, 8, 16).tolist())
 IMAGES, TASKS = 2, 3

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from atdc.bitstream import range_coder
 from atdc.bitstream.range_coder import RangeDecoder, RangeEncoder
+from atdc.entropy.tables import SYMBOL_LIMIT, FrequencyTables
 from atdc.errors import ArgumentError, CorruptFileError
-from atdc.numerics.tables import SYMBOL_LIMIT, FrequencyTables
 
 SCALES = np.geomspace(0.04, 64, 64)
 TABLES = FrequencyTables.gaussian(SCALES.tolist())

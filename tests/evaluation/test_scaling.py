@@ -32,9 +32,9 @@ from atdc.evaluation.scaling import (
     shortlisted,
     subset_scores,
 )
-from atdc.graph.predictability import score_bits
 from atdc.graph.search import ScoreTable, candidate_sets, greedy, pair_index
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.predictability import score_bits
 from atdc.networks.predictor import Predictor
 
 sizes = st.integers(3, 7)

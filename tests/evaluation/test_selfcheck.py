@@ -22,7 +22,7 @@ PLANTED = '''
 import numpy as np
 import torch
 from atdc.evaluation.selfcheck_worker import main
-from atdc.numerics.entropy_model import EntropyModel
+from atdc.entropy.model import EntropyModel
 
 exact = EntropyModel.latent_prior
 

@@ -21,13 +21,13 @@ import numpy as np
 from safetensors.numpy import save
 
 from atdc.bitstream.container import Header, graph_code
-from atdc.coding.entropy_coder import SymbolPort
+from atdc.entropy.coder import SymbolPort
+from atdc.entropy.model import EntropyModel
+from atdc.entropy.tables import FrequencyTables
 from atdc.evaluation.sample_files import LowestSymbols, RandomSymbols, Zeros, random_entropy, write_symbols
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.integer_codec import ENTROPY_PREFIX, WEIGHTS_FORMAT, open_weights
-from atdc.numerics.entropy_model import EntropyModel
-from atdc.numerics.tables import FrequencyTables
 from atdc.tasks import TASK_NAMES
 
 HERE = Path(__file__).parent

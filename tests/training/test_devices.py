@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from atdc.coding.latents import TrainingPort
-from atdc.coding.walk import walk
+from atdc.coding.latent_coders import TrainingPort
+from atdc.coding.traversal import walk
 from atdc.config import ModelConfig
+from atdc.entropy.twin import EntropyTwin
 from atdc.errors import ArgumentError
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of, open_device
-from atdc.networks.entropy import EntropyTwin
 from atdc.tasks import TASK_NAMES, TASKS, TaskSpec
 from atdc.training.devices import moved
 from atdc.training.losses import every_fourth_pixel, task_loss

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from atdc.coding.grouping import Grouping
-from atdc.coding.latents import TrainingPort
+from atdc.coding.latent_coders import TrainingPort
 from atdc.config import ModelConfig, Recipe
+from atdc.entropy.twin import EntropyTwin
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin
 from atdc.training import codec_stage
 
 TASKS, CHANNELS, SIDE = 3, 4, 8

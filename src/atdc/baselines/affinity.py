@@ -28,11 +28,11 @@ from atdc.coding.grouping import Grouping
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.errors import ArgumentError
-from atdc.graph.predictability import score_bits
 from atdc.graph.search import ScoreTable, candidate_sets, exact
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.encoders import SmallEncoder
 from atdc.networks.heads import SmallHead
+from atdc.networks.predictability import score_bits
 from atdc.tasks import TASKS
 from atdc.training.loop import cosine
 from atdc.training.losses import task_loss

@@ -29,10 +29,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from atdc.errors import CorruptFileError
-from atdc.numerics.entropy_model import MEAN_LIMIT
-from atdc.numerics.gaussian import gaussian_bits
-from atdc.numerics.quantise import (
+from atdc.entropy.gaussian import gaussian_bits
+from atdc.entropy.model import MEAN_LIMIT
+from atdc.entropy.rounding import (
     MEANS_PER_STEP,
     lower_bound,
     quantised_mean,
@@ -40,7 +39,8 @@ from atdc.numerics.quantise import (
     scale_index,
     scales,
 )
-from atdc.numerics.tables import FrequencyTables
+from atdc.entropy.tables import FrequencyTables
+from atdc.errors import CorruptFileError
 
 POINTS = 5
 """Rates of one set of weights; point 0 has the fewest bytes."""

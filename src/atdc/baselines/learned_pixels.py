@@ -29,9 +29,9 @@ from atdc.baselines.system import Picture, PixelSystem, colour_bytes
 from atdc.bitstream.layout import ByteReader, number_bytes
 from atdc.bitstream.ports import ReadingPort, WritingPort
 from atdc.bitstream.sources import BytesSource
+from atdc.entropy.tables import FrequencyTables
 from atdc.errors import ArgumentError, CorruptFileError, WeightsError
 from atdc.files import write_bytes_atomically
-from atdc.numerics.tables import FrequencyTables
 
 PIXEL_LIMIT = 1 << 22
 """Pixels of the largest picture, sides padded; what a damaged file's size can cost a decoder."""

@@ -20,11 +20,11 @@ from atdc.codec import FeatureCodec, Quality
 from atdc.coding.grouping import Grouping
 from atdc.config import Budget, ModelConfig, Recipe
 from atdc.data.rooms import RoomsDataset
+from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin, integers_of, twin_of
 from atdc.pipeline import Codec
 from atdc.tasks import TASKS
 from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.bitstream.range_coder import RangeDecoder, RangeEncoder
+from atdc.entropy.tables import FrequencyTables
 from atdc.errors import ArgumentError
-from atdc.numerics.tables import FrequencyTables
 
 
 class BitCount:

@@ -28,8 +28,8 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from atdc.entropy.tables import ESCAPE_BITS_LIMIT, PRECISION_BITS, SYMBOL_LIMIT, FrequencyTables, low_bits
 from atdc.errors import CorruptFileError
-from atdc.numerics.tables import ESCAPE_BITS_LIMIT, PRECISION_BITS, SYMBOL_LIMIT, FrequencyTables, low_bits
 
 _Result = TypeVar("_Result")
 _Int32s = NDArray[np.int32]

@@ -17,12 +17,12 @@ import torch
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
 from atdc.data.rooms import RoomsDataset
+from atdc.entropy.twin import EntropyTwin, integers_of
 from atdc.errors import ArgumentError
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.rate_distortion import bd_rate
 from atdc.graph.search import candidate_sets
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin, integers_of
 from atdc.pipeline import Codec, load
 from atdc.tasks import TASKS
 from atdc.training.codec_stage import TaskLosses, train_codec

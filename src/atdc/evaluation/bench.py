@@ -27,9 +27,9 @@ from tqdm import tqdm
 from atdc.bitstream.container import Container, Segment, pack, unpack
 from atdc.bitstream.ports import WritingPort
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, quality_steps
-from atdc.coding.entropy_coder import EntropyCoder
-from atdc.coding.latents import IntegerPort
-from atdc.coding.walk import walk
+from atdc.coding.latent_coders import IntegerPort
+from atdc.coding.traversal import walk
+from atdc.entropy.coder import EntropyCoder
 from atdc.errors import AtdcError
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import DEFAULT_DATA, Subject, as_input, images_at, load_subject, open_rooms, require_images

@@ -24,17 +24,17 @@ from tqdm import tqdm
 
 from atdc.bitstream.ports import CountingPort
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec
-from atdc.coding.entropy_coder import EntropyCoder, EntropyParameters
-from atdc.coding.latents import IntegerPort, TrainingPort
-from atdc.coding.walk import schedule, walk
+from atdc.coding.latent_coders import IntegerPort, TrainingPort
+from atdc.coding.traversal import schedule, walk
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, load_recipe
 from atdc.data.rooms import RoomsDataset
+from atdc.entropy.coder import EntropyCoder, EntropyParameters
+from atdc.entropy.twin import EntropyTwin, FloatEntropy, integers_of
 from atdc.errors import DataError
 from atdc.evaluation.bench import paired_ratio
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import as_input, images_at, open_rooms, require_images
 from atdc.graph.task_graph import TaskGraph
-from atdc.networks.entropy import EntropyTwin, FloatEntropy, integers_of
 from atdc.pipeline import Codec, load
 from atdc.training.run_folder import RunFolder
 

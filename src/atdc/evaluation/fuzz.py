@@ -28,13 +28,13 @@ import numpy as np
 from tqdm import tqdm
 
 from atdc.bitstream.container import ContainerReader, Verification, unpack, verify
+from atdc.entropy.integer import Integers
 from atdc.errors import ArgumentError, BitstreamError, OutputError
 from atdc.evaluation.mutants import Limits, Mutant, mutant, untouched
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.sample_files import FromSegments, Sample, random_files, tiny_reader, write_symbols
 from atdc.files import write_bytes_atomically
 from atdc.integer_codec import IntegerReader, open_weights
-from atdc.numerics.integer import Integers
 
 TINY = "tiny"
 """The name of the weights that are made on the spot."""

@@ -16,9 +16,9 @@ import torch
 from atdc.codec import FeatureCodec
 from atdc.config import load_recipe
 from atdc.data.rooms import RoomsDataset
+from atdc.entropy.twin import integers_of, twin_of
 from atdc.evaluation.provenance import write_result
 from atdc.evaluation.versus import compared
-from atdc.networks.entropy import integers_of, twin_of
 from atdc.pipeline import Codec, load
 from atdc.training.codec_stage import TaskLosses, train_codec
 from atdc.training.data import LiveFeatures, NormalisedFeatures

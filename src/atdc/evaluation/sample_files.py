@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import KINDS, MAX_QUALITY_STEP, PROFILES
 from atdc.bitstream.ports import ReadingPort, WritingPort
-from atdc.coding.entropy_coder import EntropyCoder, SymbolPort
+from atdc.entropy.coder import EntropyCoder, SymbolPort
+from atdc.entropy.integer import Integers
+from atdc.entropy.model import LATENT_LIMIT, EntropyModel, TaskEntropy
+from atdc.entropy.tables import SYMBOL_LIMIT, FrequencyTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.integer_codec import IntegerReader, combined_check, padded
-from atdc.numerics.entropy_model import LATENT_LIMIT, EntropyModel, TaskEntropy
-from atdc.numerics.integer import Integers
-from atdc.numerics.tables import SYMBOL_LIMIT, FrequencyTables
 
 _Symbols = NDArray[np.int32]
 

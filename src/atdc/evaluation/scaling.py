@@ -41,9 +41,9 @@ from atdc.evaluation.metrics import FloatArray
 from atdc.evaluation.premise import graph_cost
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.graph import search
-from atdc.graph.predictability import score_bits
 from atdc.graph.search import ScoreTable
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.predictability import score_bits
 from atdc.networks.predictor import Predictor
 
 SIZES = (8, 10, 12, 14, 16, 24, 32, 48, 64)

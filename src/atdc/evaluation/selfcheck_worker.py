@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.codec import EncodedBatch, FeatureCodec, Profile
-from atdc.coding.walk import schedule
+from atdc.coding.traversal import schedule
+from atdc.entropy.integer import Integers
+from atdc.entropy.model import EntropyModel
 from atdc.errors import BitstreamError
 from atdc.evaluation.subject import as_input
 from atdc.files import write_bytes_atomically
 from atdc.networks.devices import coarse_arithmetic
-from atdc.numerics.entropy_model import EntropyModel
-from atdc.numerics.integer import Integers
 from atdc.pipeline import Codec, load
 
 TaskIntegers = tuple[Integers, Integers]

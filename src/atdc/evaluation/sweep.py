@@ -21,8 +21,8 @@ from atdc.errors import WeightsError
 from atdc.evaluation.evaluate import Objective, measure_answers, normalised_loss
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import DEFAULT_DATA, batches, load_subject, open_rooms, require_images
-from atdc.graph.predictability import best_graphs
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.predictability import best_graphs
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@
     r, μ, log σ ─ analysis ─▶ y (64 × h/2 × w/2) ─ ×gain(q) ─ quantise ─ ÷gain(q) ─ synthesis (sees μ, log σ) ─▶ r̂
                               └ hyper-analysis ─▶ h (8 × h/4 × w/4) ─ quantise
 
-Which probability table describes y and h is not decided here but by integers: :mod:`atdc.numerics.entropy_model`.
+Which probability table describes y and h is not decided here but by integers: :mod:`atdc.entropy.model`.
 """
 
 from __future__ import annotations

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
+from atdc.entropy.model import EntropyModel
+from atdc.entropy.twin import EntropyTwin, integers_extended, integers_of
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
-from atdc.graph.predictability import best_graphs
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin, integers_extended, integers_of
-from atdc.numerics.entropy_model import EntropyModel
+from atdc.networks.predictability import best_graphs
 from atdc.training.codec_stage import Objective, Subject, train_codec
 from atdc.training.data import NormalisedFeatures, RawFeatures
 from atdc.training.graph_source import GraphsByImage

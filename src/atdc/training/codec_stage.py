@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from atdc.coding.latents import TrainingPort
-from atdc.coding.walk import walk
+from atdc.coding.latent_coders import TrainingPort
+from atdc.coding.traversal import walk
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.data.targets import LabelledImages
+from atdc.entropy.twin import EntropyTwin
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
-from atdc.networks.entropy import EntropyTwin
 from atdc.networks.heads import SmallHead
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS

@@ -33,16 +33,16 @@ from atdc.data.nyuv2 import NyuV2Dataset
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.data.targets import LabelledImages, Mixed, Some
 from atdc.data.taskonomy import TaskonomyImages
+from atdc.entropy.model import EntropyModel
+from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
 from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook, graphs_of, plain_graphs
-from atdc.graph.predictability import score_bits
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of, open_device
-from atdc.networks.entropy import EntropyTwin, integers_of, twin_of
+from atdc.networks.predictability import score_bits
 from atdc.networks.task_networks import TaskNetworks
-from atdc.numerics.entropy_model import EntropyModel
 from atdc.pipeline import Codec, load
 from atdc.tasks import TASK_NAMES, TASKS
 from atdc.training import processes

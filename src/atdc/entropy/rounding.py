@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atdc.numerics.entropy_model import MEAN_BITS
+from atdc.entropy.model import MEAN_BITS
 
 MEANS_PER_STEP = 1 << MEAN_BITS
 """Means of latents are multiples of 1/16 of a quantisation step."""

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.coding.entropy_coder import EntropyCoder
+from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.gaussian import gaussian_bits
+from atdc.entropy.integer import Integers
+from atdc.entropy.model import sends_hyper
+from atdc.entropy.rounding import MEANS_PER_STEP, lower_bound, round_straight_through
+from atdc.entropy.twin import EntropyTwin
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin
-from atdc.numerics.entropy_model import sends_hyper
-from atdc.numerics.gaussian import gaussian_bits
-from atdc.numerics.integer import Integers
-from atdc.numerics.quantise import MEANS_PER_STEP, lower_bound, round_straight_through
 
 
 class LatentPort(Protocol):

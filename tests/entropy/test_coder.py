@@ -6,8 +6,8 @@ import numpy as np
 
 import atdc
 from atdc.bitstream.ports import CountingPort
-from atdc.coding.entropy_coder import EntropyCoder
-from atdc.numerics.entropy_model import MEAN_BITS
+from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.model import MEAN_BITS
 
 
 def test_a_decoded_latent_is_within_half_a_step(untrained_weights: Path) -> None:

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atdc.numerics.gaussian import gaussian_bits
-from atdc.numerics.quantise import quantised_mean, round_straight_through, scale_index, scales
-from atdc.numerics.tables import FrequencyTables
+from atdc.entropy.gaussian import gaussian_bits
+from atdc.entropy.rounding import quantised_mean, round_straight_through, scale_index, scales
+from atdc.entropy.tables import FrequencyTables
 
 
 def test_gradients_are_straight_through() -> None:

@@ -1,6 +1,6 @@
 """The float twin of the integer entropy path: what training differentiates, and how its integers are made.
 
-The equations and the integers are those of :mod:`atdc.numerics.entropy_model`; a test holds the two together.
+The equations and the integers are those of :mod:`atdc.entropy.model`; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig
-from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.transforms import QualityTable, TaskTransforms
-from atdc.numerics.entropy_model import (
+from atdc.entropy.integer import Integers, Numbers
+from atdc.entropy.model import (
     ACTIVATION_BITS,
     ACTIVATION_LIMIT,
     GAIN_BITS,
@@ -32,9 +31,10 @@ from atdc.numerics.entropy_model import (
     TaskEntropy,
     sends_hyper,
 )
-from atdc.numerics.integer import Integers, Numbers
-from atdc.numerics.quantise import quantised_mean, scale_index, scales
-from atdc.numerics.tables import FrequencyTables
+from atdc.entropy.rounding import quantised_mean, scale_index, scales
+from atdc.entropy.tables import FrequencyTables
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.transforms import QualityTable, TaskTransforms
 
 _ACTIVATION_MAX = ACTIVATION_LIMIT / (1 << ACTIVATION_BITS)
 _STATE_MAX = STATE_LIMIT / (1 << ACTIVATION_BITS)

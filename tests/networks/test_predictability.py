@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from atdc.config import ModelConfig
-from atdc.graph.predictability import gaussian_score_bits, proxy_losses, score_bits
 from atdc.graph.search import ScoreTable, candidate_sets, exact
+from atdc.networks.predictability import gaussian_score_bits, proxy_losses, score_bits
 from atdc.networks.predictor import Predictor, proxy_loss
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atdc.entropy.integer import EXACT_LIMIT, IntegerConv, clamped, rounded_shift, unfold_pixels
 from atdc.errors import WeightsError
-from atdc.numerics.integer import EXACT_LIMIT, IntegerConv, clamped, rounded_shift, unfold_pixels
 
 
 def plain(weight, x):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atdc.entropy.tables import SYMBOL_LIMIT, FrequencyTables, low_bits
 from atdc.errors import ArgumentError, WeightsError
-from atdc.numerics.tables import SYMBOL_LIMIT, FrequencyTables, low_bits
 
 SCALES = np.geomspace(0.04, 64, 64).tolist()
 TABLES = FrequencyTables.gaussian(SCALES)

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atdc.bitstream.ports import CountingPort, ReadingPort, WritingPort
-from atdc.coding.entropy_coder import EntropyCoder
-from atdc.coding.latents import IntegerPort, KnownPort, TrainingPort
-from atdc.coding.walk import schedule, walk
+from atdc.coding.latent_coders import IntegerPort, KnownPort, TrainingPort
+from atdc.coding.traversal import schedule, walk
 from atdc.config import ModelConfig
+from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.model import EntropyModel
+from atdc.entropy.twin import EntropyTwin, integers_of
 from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin, integers_of
-from atdc.numerics.entropy_model import EntropyModel
 
 pytestmark = pytest.mark.portability
 

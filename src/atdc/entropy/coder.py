@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.numerics.entropy_model import MEAN_BITS
-from atdc.numerics.integer import Integers, Numbers
-from atdc.numerics.tables import FrequencyTables
+from atdc.entropy.integer import Integers, Numbers
+from atdc.entropy.model import MEAN_BITS
+from atdc.entropy.tables import FrequencyTables
 
 LARGEST_SYMBOL = 1 << 15
 """Writers clamp symbols to ± this; a latent that far out is damage, not data."""
@@ -28,7 +28,7 @@ class SymbolPort(Protocol):
 
 
 class EntropyParameters(Protocol):
-    """What decides the probability of a symbol: :class:`~atdc.numerics.entropy_model.EntropyModel`, integers all
+    """What decides the probability of a symbol: :class:`~atdc.entropy.model.EntropyModel`, integers all
     through; or, to measure what integers cost, its float twin."""
 
     @property

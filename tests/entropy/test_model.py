@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from atdc.config import ModelConfig
+from atdc.entropy.model import MEAN_BITS, EntropyModel
+from atdc.entropy.rounding import MEANS_PER_STEP, quantised_mean, scale_index
+from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
 from atdc.errors import WeightsError
 from atdc.graph.search import candidate_sets
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.entropy import EntropyTwin, integers_of, twin_of
-from atdc.numerics.entropy_model import MEAN_BITS, EntropyModel
-from atdc.numerics.quantise import MEANS_PER_STEP, quantised_mean, scale_index
 
 TASKS = 3
 CONFIG = ModelConfig(

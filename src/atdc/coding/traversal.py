@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atdc.coding.latents import LatentPort
+from atdc.coding.latent_coders import LatentPort
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictor import proxy_loss

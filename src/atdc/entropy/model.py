@@ -7,8 +7,8 @@ Per task, in sixteenths of a quantisation step where a value is a mean or a late
                      mean = gain(q)·(last_mean · x),   table = last_scale · x + gain(q)
     state            s = relu(own · asinh(ŷ) + hidden · x + quality bias),   what the children's x is given
 
-Nothing here is a float but the products of :mod:`atdc.numerics.integer`, which are exact. The float twin of these
-equations, :mod:`atdc.networks.entropy`, is for training only. Pictures are (images, rows, columns, channels).
+Nothing here is a float but the products of :mod:`atdc.entropy.integer`, which are exact. The float twin of these
+equations, :mod:`atdc.entropy.twin`, is for training only. Pictures are (images, rows, columns, channels).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from atdc.entropy.integer import IntegerConv, Integers, clamped, rounded_shift, unfold_pixels
+from atdc.entropy.tables import FrequencyTables
 from atdc.errors import WeightsError
-from atdc.numerics.integer import IntegerConv, Integers, clamped, rounded_shift, unfold_pixels
-from atdc.numerics.tables import FrequencyTables
 
 MEAN_BITS = 4
 """Means and latents are integers in 1/16 of a quantisation step."""
