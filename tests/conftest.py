@@ -17,7 +17,6 @@ from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
 from atdc.entropy.twin import EntropyTwin, integers_of
 from atdc.graph.graph_book import GraphBook
-from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
@@ -85,14 +84,14 @@ def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         GraphBook.untrained(tasks), codebook=graphs, listed=graphs, fixed=(graphs[0],) * 8,
         surcharge=np.zeros((8, len(graphs))),
     )  # fmt: skip
-    networks = CodecNetworks(config, tasks, candidate_sets(tasks, config.max_parents))
+    networks = CodecNetworks(config, config.tensors(TASK_NAMES))
     torch.nn.init.normal_(networks.scorer.last.weight)  # left at zero, it would find all graphs equally good
     means, deviations = torch.zeros(tasks, 8), torch.full((tasks, 8), 0.3)
-    twin = EntropyTwin(config, tasks)
+    twin = EntropyTwin(config, config.tensors(TASK_NAMES))
     for task in twin.parameters():
         torch.nn.init.normal_(task, std=0.2)  # left at zero, parents would say nothing of a child's tables
     entropy = integers_of(twin, networks)
-    codec = Codec(TaskNetworks(config), FeatureCodec(networks, entropy, TASK_NAMES, means, deviations, book), {})
+    codec = Codec(TaskNetworks(config), FeatureCodec(networks, entropy, means, deviations, book), {})
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     codec.save(path)
     return path

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import atdc.integer_codec
 import atdc.jobs
 import atdc.pipeline
+import atdc.weights
 from atdc import cli
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, pack
 from atdc.bitstream.sources import Source
@@ -298,7 +298,7 @@ def real(files: dict[str, bytes], folder: Path) -> dict[str, int]:
 @pytest.fixture
 def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if no weights were in the package."""
-    monkeypatch.setattr(atdc.integer_codec, "_SHIPPED", tmp_path)
+    monkeypatch.setattr(atdc.weights, "_SHIPPED", tmp_path)
 
 
 def test_one_task_of_segments_is_decoded_from_its_bytes_alone(real: dict[str, int], untrained_weights: Path) -> None:
@@ -316,13 +316,13 @@ def test_files_find_the_shipped_weights_that_wrote_them(
 ) -> None:
     shipped = tmp_path / "weights"
     shipped.mkdir()
-    monkeypatch.setattr(atdc.integer_codec, "_SHIPPED", shipped)
+    monkeypatch.setattr(atdc.weights, "_SHIPPED", shipped)
     assert run("decode", "compact.atdc", "-o", "answers").exit_code == FAILED
     assert "all integers" not in run("verify", "compact.atdc").stdout
     another = tmp_path / "named"
     another.mkdir()
     shutil.copy(untrained_weights, another / "other.safetensors")
-    monkeypatch.setattr(atdc.integer_codec, "_SHIPPED", another)
+    monkeypatch.setattr(atdc.weights, "_SHIPPED", another)
     result = run("decode", "compact.atdc", "-o", "answers", "--tasks", "normal")
     assert result.exit_code == DONE, result.output
     assert "all integers" in run("verify", "compact.atdc").stdout
@@ -367,7 +367,7 @@ def test_inspect_prints_a_table_or_json(real: dict[str, int], untrained_weights:
 def test_inspect_without_weights_says_what_the_file_says(
     real: dict[str, int], no_weights: None, untrained_weights: Path, profile: str
 ) -> None:
-    fingerprint = atdc.integer_codec.open_weights(untrained_weights).fingerprint.hex()
+    fingerprint = atdc.weights.open_weights(untrained_weights).fingerprint.hex()
     result = run("inspect", f"{profile}.atdc")
     assert result.exit_code == DONE and result.stderr == ""
     assert f"graph: number 1 of the list kept with weights {fingerprint}" in result.stdout

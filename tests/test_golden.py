@@ -17,7 +17,8 @@ from atdc.bitstream.container import unpack, verify
 from atdc.errors import CorruptFileError
 from atdc.evaluation.sample_files import FromSegments, write_symbols
 from atdc.graph.task_graph import TaskGraph
-from atdc.integer_codec import IntegerReader, open_weights
+from atdc.reader import IntegerReader
+from atdc.weights import open_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 HEADERS: dict[str, dict[str, Any]] = json.loads((GOLDEN / "expected.json").read_text(encoding="utf-8"))

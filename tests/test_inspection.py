@@ -19,8 +19,9 @@ from atdc.codec import EncodedBatch
 from atdc.errors import BitstreamError, CorruptFileError, NotAnAtdcFileError, TruncatedFileError
 from atdc.graph.task_graph import TaskGraph
 from atdc.inspection import Inspection, inspect, verify
-from atdc.integer_codec import IntegerReader, open_weights
+from atdc.reader import IntegerReader
 from atdc.tasks import TASK_NAMES
+from atdc.weights import open_weights
 
 KEYS = [
     "bytes", "bpp", "ideal_bits", "quality", "graph", "graph_number", "tasks", "framing_bytes", "height", "width",

@@ -24,10 +24,10 @@ import atdc
 from atdc import errors
 from atdc.config import ModelConfig, quality_of
 from atdc.inspection import inspect, verify
-from atdc.integer_codec import open_weights
 from atdc.networks.devices import torch_defaults
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
+from atdc.weights import open_weights
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (40, 56, 3), np.uint8)
@@ -513,7 +513,7 @@ def test_weights_with_no_numbers_are_refused(codec: Codec, tmp_path: Path) -> No
 def test_ones_own_weights_are_found_by_fingerprint(
     codec: Codec, untrained_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from atdc.integer_codec import default_model, writer_of
+    from atdc.weights import default_model, writer_of
 
     data = codec.encode(PICTURE)
     assert writer_of(data) is None

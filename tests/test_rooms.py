@@ -1,6 +1,6 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
-    errors, tasks → config, files, images → networks, graph, balance → entropy → coding, bitstream → integer_codec
+    errors, tasks → config, files, images → networks, graph, balance → entropy → coding, bitstream → reader → weights
                   → codec, inspection → pipeline
                   → data, evaluation, training, baselines → report, inputs → batch, terminal → jobs → cli
 
@@ -25,7 +25,8 @@ STAGES: tuple[tuple[str, ...], ...] = (
     ("networks", "graph", "balance"),
     ("entropy",),
     ("coding", "bitstream"),
-    ("integer_codec",),
+    ("reader",),
+    ("weights",),
     ("codec", "inspection"),
     ("pipeline",),
     ("data", "evaluation", "training", "baselines"),
@@ -44,7 +45,7 @@ WITHOUT_TORCH = (
     "atdc.graph.task_graph",
     "atdc.graph.search", "atdc.bitstream.range_coder", "atdc.bitstream.container", "atdc.bitstream.layout",
     "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
-    "atdc.entropy.coder", "atdc.integer_codec", "atdc.inspection", "atdc.report.pictures", "atdc.report.page",
+    "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.report.pictures", "atdc.report.page",
     "atdc.report.line_chart", "atdc.report.comparison",
     "atdc.baselines.pixels", "atdc.baselines.vvc", "atdc.batch", "atdc.jobs", "atdc.cli",
 )  # fmt: skip

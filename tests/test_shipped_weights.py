@@ -10,9 +10,9 @@ import atdc
 from atdc.config import DEFAULT_MODEL
 from atdc.data.rooms import render_rooms
 from atdc.graph.search import SETTINGS
-from atdc.integer_codec import open_weights
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
+from atdc.weights import open_weights
 
 PACKAGE = Path(atdc.__file__).parent
 WEIGHTS = sorted((PACKAGE / "weights").glob("*.safetensors"))

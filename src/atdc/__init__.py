@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from atdc.graph.graph_book import GraphBook as GraphBook
     from atdc.inspection import Inspection as Inspection
     from atdc.inspection import Verification as Verification
-    from atdc.integer_codec import IntegerReader as IntegerReader
     from atdc.pipeline import Answers as Answers
     from atdc.pipeline import Codec as Codec
     from atdc.pipeline import load as load
+    from atdc.reader import IntegerReader as IntegerReader
 
 __version__ = "0.1.0"
 
@@ -56,7 +56,7 @@ _LATE = {
     "FrequencyTables": "atdc.entropy.tables",
     "GraphBook": "atdc.graph.graph_book",
     "Inspection": "atdc.inspection",
-    "IntegerReader": "atdc.integer_codec",
+    "IntegerReader": "atdc.reader",
     "ModelConfig": "atdc.config",
     "Recipe": "atdc.config",
     "Verification": "atdc.inspection",

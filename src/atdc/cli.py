@@ -314,7 +314,7 @@ def encode(
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
     """
-    from atdc.integer_codec import default_model
+    from atdc.weights import default_model
 
     items = _items(ctx, images, from_file, _is_picture)
     to = _destination(out, items, "picture")
@@ -489,8 +489,8 @@ def demo(
         atdc demo photo.jpg -o demo --quality 2
     """
     from atdc.images import read_image
-    from atdc.integer_codec import default_model
     from atdc.report.demo import demo_tables, run_demo
+    from atdc.weights import default_model
 
     quiet = quiet or globally(ctx, "quiet")
     items = _items(ctx, images, None, _is_picture) if images else []

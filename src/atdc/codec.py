@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import warnings
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import PROFILES
@@ -24,20 +25,29 @@ from atdc.coding.traversal import code_task, walk
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig, quality_of, require_one_of
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.model import EntropyModel
-from atdc.errors import ArgumentError, FeatureWarning
+from atdc.errors import ArgumentError, FeatureWarning, WeightsError
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import ScoreTable, candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
-from atdc.integer_codec import DecodedIntegers, IntegerReader, combined_check, padded
+from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
 from atdc.networks.predictability import proxy_losses, score_bits
+from atdc.networks.resampling import resampled
+from atdc.reader import DecodedIntegers, IntegerReader, combined_check
+from atdc.tensors import Grid, padded
+from atdc.weights import ENTROPY_PREFIX, OLDER_FORMAT, WeightsFile, open_weights, weights_bytes, write_weights
 
 DEFAULT_GRAPH = "codebook"
 """The search setting used when none is named."""
 
+_CODEC_PREFIX, _FEATURE_PREFIX = "codec.", "feature."
+_SINGLE_PRECISION = ("log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread")
+
 Quality = float | Sequence[float]
+Features = Tensor | Sequence[Tensor]
+"""Raw features of several images: by tensor (B, C, h, w), or stacked (B, T, C, h, w) where all are alike."""
 Effort = Literal["normal", "high"]
 Profile = Literal["compact", "segments"]
 
@@ -57,14 +67,19 @@ class EncodedBatch:
         data: one file per image.
         graphs: the graph each image was coded along.
         ideal_bits: −Σ log₂ of the probabilities the range coder was given, (B, T).
-        reconstruction: what a decoder gets, (B, T, C, h, w), in the features' own units; only a prediction for tasks
-            without children, where not all was to be restored.
+        reconstruction: what a decoder gets, by tensor (B, C, h, w), in the features' own units; only a prediction for
+            tensors without children, where not all was to be restored.
     """
 
     data: list[bytes]
     graphs: list[TaskGraph]
     ideal_bits: NDArray[np.float64]
-    reconstruction: Tensor
+    reconstruction: list[Tensor]
+
+    @property
+    def stacked(self) -> Tensor:
+        """The reconstruction (B, T, C, h, w) of tensors that are alike."""
+        return torch.stack(self.reconstruction, 1)
 
 
 def quality_steps(quality: Quality, task_count: int) -> tuple[int, ...]:
@@ -104,9 +119,8 @@ class FeatureCodec:
     Args:
         networks: predictor, transforms and scorer; switched to evaluation.
         entropy: the integers that decide every probability.
-        task_names: names in index order.
-        mean: per task and channel, (T, C); features are normalised to ``(z − mean) / deviation``.
-        deviation: (T, C).
+        mean: of each tensor's channels, (C,); features are normalised to ``(z − mean) / deviation``.
+        deviation: likewise.
         book: graphs and rates kept with the weights.
         fingerprint: four bytes that name the weights; a file names them, other weights refuse it.
     """
@@ -115,17 +129,17 @@ class FeatureCodec:
         self,
         networks: CodecNetworks,
         entropy: EntropyModel,
-        task_names: Sequence[str],
-        mean: Tensor,
-        deviation: Tensor,
+        mean: Sequence[Tensor] | Tensor,
+        deviation: Sequence[Tensor] | Tensor,
         book: GraphBook,
         fingerprint: bytes = bytes(4),
     ) -> None:
         self.networks = networks.eval().requires_grad_(False)
         self.entropy = entropy
-        self.task_names = tuple(task_names)
-        self.task_count = len(self.task_names)
-        self.mean, self.deviation = mean, deviation
+        self.tensors = networks.tensors
+        self.task_names = self.tensors.names
+        self.task_count = len(self.tensors)
+        self.mean, self.deviation = list(mean), list(deviation)
         self.book = book
         self.fingerprint = fingerprint
         self.pairs = candidate_sets(self.task_count, networks.config.max_parents)
@@ -139,7 +153,65 @@ class FeatureCodec:
     @property
     def integers(self) -> IntegerReader:
         """The half of the decoder that needs no network."""
-        return IntegerReader(self.entropy, self.book.listed, self.task_names, self.config.stride, self.fingerprint)
+        return IntegerReader(self.entropy, self.book.listed, self.tensors, self.fingerprint)
+
+    # --- weights ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, card: Mapping[str, Any] | None = None) -> None:
+        """Writes a weights file: convolutions in half precision, whatever decides bits in integers.
+
+        Args:
+            path: of the file, which is written whole or not at all.
+            card: how the codec was made, plain values.
+        """
+        write_weights(Path(path), self.to_bytes(card or {}))
+
+    def to_bytes(self, card: Mapping[str, Any], others: Mapping[str, NDArray[Any]] | None = None) -> bytes:
+        """The weights file's content; `others` are arrays to be kept in it beside the codec's own."""
+        arrays = {f"{_CODEC_PREFIX}{key}": value for key, value in stored_arrays(self.networks).items()}
+        arrays |= {ENTROPY_PREFIX + key: value for key, value in self.entropy.to_arrays().items()}
+        for index, (mean, deviation) in enumerate(zip(self.mean, self.deviation, strict=True)):
+            arrays[f"{_FEATURE_PREFIX}{index}.mean"] = mean.cpu().numpy()
+            arrays[f"{_FEATURE_PREFIX}{index}.deviation"] = deviation.cpu().numpy()
+        settings = dataclasses.asdict(self.config)
+        return weights_bytes(settings, self.tensors, self.book, card, {**arrays, **(others or {})})
+
+    @classmethod
+    @torch_defaults()
+    def load(cls, name: str | Path) -> FeatureCodec:
+        """The codec in a weights file, or in shipped weights by name; task networks in it are left aside.
+
+        Raises:
+            WeightsError: no such weights, or a damaged or foreign file.
+
+        >>> FeatureCodec.load("small").tensors[0].name
+        'segment_semantic'
+        """
+        return cls.of_weights(open_weights(name), None)
+
+    @classmethod
+    def of_weights(cls, file: WeightsFile, others: tuple[str, ...] | None) -> FeatureCodec:
+        """The codec in an opened weights file.
+
+        Args:
+            file: the weights.
+            others: prefixes of what else may be in it; anything if None.
+
+        Raises:
+            WeightsError: what is there is not what is meant.
+        """
+        if others is not None:
+            file.require_prefixes((ENTROPY_PREFIX, _CODEC_PREFIX, _FEATURE_PREFIX, *others))
+        integers = file.integers()
+        file.require_agreement(integers.model)
+        networks = CodecNetworks(file.config, file.tensors)
+        load_arrays(networks, file, _CODEC_PREFIX)
+        mean, deviation = (_statistics(file, kind) for kind in ("mean", "deviation"))
+        for spec, row in zip(file.tensors.tensors, deviation, strict=True):
+            if bool((row <= 0).any()):
+                where = f"{file.path}, deviation of {spec.name}"
+                raise WeightsError(where, "a value of 0 or less", "positive numbers", "Get the weights again.")
+        return cls(networks, integers.model, mean, deviation, file.book, file.fingerprint)
 
     # --- one image -------------------------------------------------------------------------------------------------
 
@@ -167,13 +239,13 @@ class FeatureCodec:
 
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
-        stacked = self._stacked(features)[None]
-        return self.encode_batch(
-            stacked, quality, given_graphs(graph), effort, profile=profile, restore_all=False
-        ).data[0]
+        parts = [part[None] for part in self._parts(features)]
+        return self.encode_batch(parts, quality, given_graphs(graph), effort, profile=profile, restore_all=False).data[
+            0
+        ]
 
-    def _stacked(self, features: Any) -> Tensor:
-        """Features by name as one tensor (T, C, h, w), single precision, without gradients."""
+    def _parts(self, features: Any) -> list[Tensor]:
+        """Features by name as tensors (C, h, w) in index order, single precision, without gradients."""
         if not isinstance(features, Mapping):
             raise ArgumentError("features", type(features).__name__, f"a mapping of {', '.join(self.task_names)}")
         missing = [name for name in self.task_names if name not in features]
@@ -181,35 +253,42 @@ class FeatureCodec:
         for problem, names in (("without", missing), ("with an unknown", unknown)):
             if names:
                 raise ArgumentError("features", f"{problem} {names[0]!r}", f"exactly {', '.join(self.task_names)}")
-        tensors = {}
-        for name in self.task_names:
-            tensor = _float_tensor(features[name], f"features of {name}")
-            channels = self.config.feature_channels
+        parts = []
+        for name, spec in zip(self.task_names, self.tensors.tensors, strict=True):
+            tensor, channels = _float_tensor(features[name], f"features of {name}"), spec.channels
             if tensor.ndim != 3 or tensor.shape[0] != channels:
                 found = f"shape {tuple(tensor.shape)}"
                 raise ArgumentError(f"features of {name}", found, f"shape ({channels}, height, width)")
             if tensor.is_meta and self.device.type != "meta":
                 raise ArgumentError(f"features of {name}", "a tensor on the device meta", "one that holds values")
-            tensors[name] = tensor.to(self.device)
-        first = self.task_names[0]
-        for name, tensor in tensors.items():
-            if tensor.shape != tensors[first].shape:
-                raise ArgumentError(
-                    f"features of {name}", f"shape {tuple(tensor.shape)}",
-                    f"{tuple(tensors[first].shape)}, that of {first}: all tasks have one size",
-                )  # fmt: skip
-        return torch.stack(list(tensors.values()))
+            parts.append(tensor.to(self.device))
+        return parts
 
-    def _warn_of_extremes(self, normalised: Tensor) -> None:
+    def _require_grids(self, grids: Sequence[Grid], size: tuple[int, int] | None) -> None:
+        """Refuses grids that a reader would not expect."""
+        of_image = self.tensors.grids_of_image(*size) if size is not None else (None,) * self.task_count
+        first: dict[int, tuple[str, Grid]] = {}
+        for spec, grid, expected in zip(self.tensors.tensors, grids, of_image, strict=True):
+            expected = spec.grid if isinstance(spec.grid, tuple) else expected
+            whose = "that of every sample" if size is None else f"that of an image of {size[0]} x {size[1]}"
+            if size is None and isinstance(spec.grid, int):
+                name, expected = first.setdefault(spec.grid, (spec.name, grid))
+                whose = f"that of {name}: tensors of one stride have one size"
+            if expected is not None and grid != expected:
+                found, right = (f"a grid of {pair[0]} x {pair[1]}" for pair in (grid, expected))
+                raise ArgumentError(f"features of {spec.name}", found, f"{right}, {whose}")
+
+    def _warn_of_extremes(self, batch: FeatureBatch) -> None:
         """Says which tensor has values that no training has shown the codec."""
-        extremes = _extremes(normalised)
-        count = int((extremes > EXTREME_DEVIATIONS).sum())
+        extremes = [_extremes(part) for part in batch.parts]
+        count = sum(int((row > EXTREME_DEVIATIONS).sum()) for row in extremes)
         if not count:
             return
-        task, channel = divmod(int(extremes.argmax()), extremes.shape[1])
+        task = max(range(self.task_count), key=lambda index: float(extremes[index].max()))
+        channel = int(extremes[task].argmax())
         more = f" (and {count - 1} more channels likewise)" if count > 1 else ""
         warnings.warn(
-            f"features of {self.task_names[task]}, channel {channel}: found a value {extremes[task, channel]:.3g} "
+            f"features of {self.task_names[task]}, channel {channel}: found a value {extremes[task][channel]:.3g} "
             f"standard deviations from the mean{more}; expected at most {EXTREME_DEVIATIONS:g}. Answers of this task "
             "and of those predicted from it are in doubt: check that the features are those of the networks that the "
             "codec was trained with.",
@@ -236,26 +315,19 @@ class FeatureCodec:
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Indices of named tasks; raises :class:`ArgumentError` that lists the known ones."""
-        if isinstance(tasks, str):
-            raise ArgumentError("tasks", repr(tasks), "a list of names", f"pass [{tasks!r}]")
-        try:
-            names = self.task_names if tasks is None else tuple(tasks)
-        except TypeError as error:
-            raise ArgumentError("tasks", repr(tasks), "a list of names") from error
-        for name in names:
-            if name not in self.task_names:
-                raise ArgumentError("tasks", repr(name), f"some of {', '.join(self.task_names)}")
-        return [self.task_names.index(name) for name in names]
+        return self.tensors.indices(tasks)
 
     def elements_of(self, height: int, width: int) -> int:
-        """Numbers in the features of an image of that size, ``T·C·h·w``."""
-        stride = self.config.stride
-        return self.task_count * self.config.feature_channels * -(-height // stride) * -(-width // stride)
+        """Numbers in the features of an image of that size, ``Σ C·h·w``, of tensors whose grids follow from it."""
+        grids = self.tensors.grids_of_image(height, width)
+        rows = zip(self.tensors.tensors, grids, strict=True)
+        return sum(spec.channels * grid[0] * grid[1] for spec, grid in rows if grid is not None)
 
     @property
     def device(self) -> torch.device:
         """Where the networks run, and where features come back."""
-        return self.mean.device
+        device: torch.device = self.mean[0].device
+        return device
 
     def to(self, device: str | torch.device) -> FeatureCodec:
         """Moves the networks to another device, itself, and returns itself; files stay the same but for what rounding
@@ -266,7 +338,7 @@ class FeatureCodec:
         """
         device = open_device(device)
         self.networks.to(device)
-        self.mean, self.deviation = self.mean.to(device), self.deviation.to(device)
+        self.mean, self.deviation = ([row.to(device) for row in rows] for rows in (self.mean, self.deviation))
         return self
 
     # --- batches ---------------------------------------------------------------------------------------------------
@@ -275,7 +347,7 @@ class FeatureCodec:
     @torch.no_grad()
     def encode_batch(
         self,
-        features: Tensor,
+        features: Features,
         quality: Quality,
         graph: str | Sequence[TaskGraph] = DEFAULT_GRAPH,
         effort: Effort = "normal",
@@ -283,10 +355,10 @@ class FeatureCodec:
         profile: Profile = "compact",
         restore_all: bool = True,
     ) -> EncodedBatch:
-        """Codes features (B, T, C, h, w), each image to a file of its own.
+        """Codes the features of several images, each image to a file of its own.
 
         Args:
-            features: raw features, finite.
+            features: raw features, finite: by tensor (B, C, h, w), or stacked (B, T, C, h, w) where all are alike.
             quality: for all images, one number or one per task.
             graph: a search setting's name, or one graph per image.
             effort: see :meth:`encode`.
@@ -297,27 +369,29 @@ class FeatureCodec:
         require_one_of("effort", effort, EFFORTS)
         require_one_of("profile", profile, PROFILES)
         steps = quality_steps(quality, self.task_count)
-        normalised, shape = self.normalise(features), (features.shape[3], features.shape[4])
+        normalised = self.normalise(features)
+        count, grids = len(normalised), normalised.grids
         given: Any = graph  # of one image, it is easily given without its list
-        if isinstance(given, TaskGraph) or (not isinstance(given, str) and len(given) != len(features)):
-            raise ArgumentError("graph", repr(graph), f"a setting's name, or {len(features)} graphs, one per image")
-        if sizes is not None and len(sizes) != len(features):
-            raise ArgumentError("sizes", f"{len(sizes)} of them", f"{len(features)}, one per image")
+        if isinstance(given, TaskGraph) or (not isinstance(given, str) and len(given) != count):
+            raise ArgumentError("graph", repr(graph), f"a setting's name, or {count} graphs, one per image")
+        if sizes is not None and len(sizes) != count:
+            raise ArgumentError("sizes", f"{len(sizes)} of them", f"{count}, one per image")
+        for size in [None] if sizes is None else sizes:
+            self._require_grids(grids, size)
         self._warn_of_extremes(normalised)
-        graphs = self.choose_graphs(features, quality, graph) if isinstance(graph, str) else list(graph)
-        self._require_graphs(graphs, len(features))
-        qualities = self._quality_tensor([steps] * len(features))
+        graphs = self._chosen(normalised, quality, graph) if isinstance(graph, str) else list(graph)
+        self._require_graphs(graphs, count)
+        qualities = self._quality_tensor([steps] * count)
         if effort == "high":
             graphs = self._best_of_several(normalised, steps, graphs)
-        port = WritingPort(self.entropy.tables, len(features), self.task_count, together=profile == "compact")
-        coder = self._coder(port, steps, len(features))
+        port = WritingPort(self.entropy.tables, count, self.task_count, together=profile == "compact")
+        coder = self._coder(port, steps, normalised)
         result = walk(
-            self.networks, graphs, qualities, IntegerPort(coder), _sides(normalised), normalised,
-            restore_all=restore_all,
-        )  # fmt: skip
+            self.networks, graphs, qualities, IntegerPort(coder), grids, normalised.parts, restore_all=restore_all
+        )
         data = []
         for image, segments in enumerate(port.finish()):
-            height, width = sizes[image] if sizes is not None else shape
+            height, width = sizes[image] if sizes is not None else grids[0]
             header = Header(
                 fingerprint=self.fingerprint, kind="features" if sizes is None else "image", profile=profile,
                 height=height, width=width, qualities=steps, graph=graph_code(graphs[image], self.book.listed),
@@ -327,21 +401,21 @@ class FeatureCodec:
                 checks = [combined_check(checks)]
             data.append(pack(Container(header, tuple(map(Segment, segments, checks)))))
         bits = port.bits.array(len(graphs), self.task_count)
-        return EncodedBatch(data, graphs, bits, self._restore(result.reconstruction, shape))
+        return EncodedBatch(data, graphs, bits, self._restored(result.reconstruction, grids))
 
     def decode_batch(self, data: Sequence[bytes]) -> Tensor:
-        """Features (B, T, C, h, w) of files whose features have one size."""
-        return self.restore([self.integers.read(item) for item in data])
+        """Features (B, T, C, h, w) of files of one size, where all tensors are alike."""
+        return torch.stack(self.restore([self.integers.read(item) for item in data]), 1)
 
     @torch_defaults()
     @torch.no_grad()
-    def restore(self, files: Sequence[DecodedIntegers], wanted: Sequence[int] | None = None) -> Tensor:
-        """Decoded integers of files of one size to raw features (B, T, C, h, w); zeros for tasks not wanted."""
-        shapes = {self.integers.feature_shape(file.header) for file in files}
-        if len(shapes) != 1:
-            found = f"features of {', '.join(f'{h} x {w}' for h, w in sorted(shapes))}" if shapes else "none"
+    def restore(self, files: Sequence[DecodedIntegers], wanted: Sequence[int] | None = None) -> list[Tensor]:
+        """Decoded integers of files of one size to raw features, by tensor (B, C, h, w); zeros for those not wanted."""
+        sizes = {file.grids for file in files}
+        if len(sizes) != 1:
+            found = f"features of {len(sizes)} sizes" if sizes else "none"
             raise ArgumentError("files", found, "at least one file, all of one size", "Decode them one by one.")
-        (shape,) = shapes
+        (grids,) = sizes
         wanted = range(self.task_count) if wanted is None else wanted
         known = {
             task: np.concatenate([file.latents[task] for file in files])
@@ -349,10 +423,8 @@ class FeatureCodec:
             if all(task in file.latents for file in files)
         }
         qualities = self._quality_tensor([file.header.qualities for file in files])
-        result = walk(
-            self.networks, [file.graph for file in files], qualities, KnownPort(known), padded(shape), wanted=wanted
-        )
-        return self._restore(result.reconstruction, shape)
+        result = walk(self.networks, [file.graph for file in files], qualities, KnownPort(known), grids, wanted=wanted)
+        return self._restored(result.reconstruction, grids)
 
     def _require_graphs(self, graphs: Sequence[TaskGraph], images: int) -> None:
         sizes = [graph.size for graph in graphs]
@@ -362,24 +434,26 @@ class FeatureCodec:
     # --- graphs ----------------------------------------------------------------------------------------------------
 
     @torch_defaults()
-    @torch_defaults()
     @torch.no_grad()
-    def choose_graphs(self, features: Tensor, quality: Quality, setting: str) -> list[TaskGraph]:
-        """One graph per image of a batch (B, T, C, h, w), by a search setting's name.
+    def choose_graphs(self, features: Features, quality: Quality, setting: str) -> list[TaskGraph]:
+        """One graph per image of a batch, by a search setting's name.
 
         `random` draws from a generator seeded by the position in the batch, so that a call repeats itself.
         """
+        return self._chosen(self.normalise(features), quality, setting)
+
+    def _chosen(self, batch: FeatureBatch, quality: Quality, setting: str) -> list[TaskGraph]:
         name = parse_setting(setting)
         level = self._level(quality)
         whole = self.book.whole(name, level)
         if whole is not None:
-            return [whole] * len(features)
+            return [whole] * len(batch)
         limit = self.config.max_parents
         if name == "paper":
-            return self.paper_graphs(features, limit)
-        costs = self.cost_table(features, quality)
+            return self._paper_graphs(batch, limit)
+        costs = self._cheap_costs(batch, quality)
         if name == "codebook":
-            return self.from_codebook(costs, features, quality)
+            return self.book.cheapest(costs, level, _mean_elements(batch.parts, batch.grids))
         if name == "exact":
             return search.exact_batch(costs, self.task_count, limit)
         tables = [ScoreTable.of(self.task_count, row, limit) for row in costs]
@@ -389,28 +463,34 @@ class FeatureCodec:
             return [search.paper_order(table, limit) for table in tables]
         return [search.random_order(table, np.random.default_rng(i), limit) for i, table in enumerate(tables)]
 
-    def from_codebook(self, costs: NDArray[np.float64], features: Tensor, quality: Quality) -> list[TaskGraph]:
+    def from_codebook(self, costs: NDArray[np.float64], features: Features, quality: Quality) -> list[TaskGraph]:
         """Each image's cheapest graph of the codebook, by :meth:`cost_table` and the graphs' surcharges."""
-        return self.book.cheapest(costs, self._level(quality), features[0, 0].numel())
+        parts = by_tensor(features)
+        elements = _mean_elements(parts, [(part.shape[2], part.shape[3]) for part in parts])
+        return self.book.cheapest(costs, self._level(quality), elements)
 
-    def codebook_estimates(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
+    def codebook_estimates(self, features: Features, quality: Quality) -> NDArray[np.float64]:
         """What the setting `codebook` compares: the estimated cost of each graph of the codebook, bits, (M, B)."""
-        costs = self.cost_table(features, quality)
-        return self.book.estimates(costs, self._level(quality), features[0, 0].numel())
+        parts = by_tensor(features)
+        elements = _mean_elements(parts, [(part.shape[2], part.shape[3]) for part in parts])
+        return self.book.estimates(self.cost_table(features, quality), self._level(quality), elements)
 
     @torch_defaults()
     @torch.no_grad()
-    def paper_graphs(self, features: Tensor, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
-        """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ; features (B, T, C, h, w)."""
-        normalised = self.normalise(features)
+    def paper_graphs(self, features: Features, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
+        """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ."""
+        return self._paper_graphs(self.normalise(features), max_parents, threshold)
+
+    def _paper_graphs(self, batch: FeatureBatch, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
         pairs = candidate_sets(self.task_count, max_parents)
-        losses = proxy_losses(self.networks.predictor, normalised, pairs).double().cpu().numpy()
-        empty = torch.exp(-0.5 * normalised.square().mean((2, 3, 4))).double().cpu().numpy()
-        return [search.paper(losses[i], empty[i], max_parents, threshold) for i in range(len(features))]
+        losses = proxy_losses(self.networks.predictor, batch, pairs).double().cpu().numpy()
+        empty = torch.stack([torch.exp(-0.5 * part.square().mean((1, 2, 3))) for part in batch.parts], 1)
+        alone = empty.double().cpu().numpy()
+        return [search.paper(losses[i], alone[i], max_parents, threshold) for i in range(len(batch))]
 
     @torch_defaults()
     @torch.no_grad()
-    def cost_table(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
+    def cost_table(self, features: Features, quality: Quality) -> NDArray[np.float64]:
         """The cheap scorer's cost of each (child, parent set), bits, (B, P); pairs in the order of :attr:`pairs`.
 
         A cost is what the child's segment is expected to take, plus its squared error at the exchange rate
@@ -420,7 +500,7 @@ class FeatureCodec:
 
     @torch_defaults()
     @torch.no_grad()
-    def full_scores(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
+    def full_scores(self, features: Features, quality: Quality) -> NDArray[np.float64]:
         """The predictor's score of each pair, bits, (B, P): :func:`~atdc.networks.predictability.score_bits`."""
         normalised = self.normalise(features)
         distortion = torch.from_numpy(self.book.distortion)
@@ -430,7 +510,7 @@ class FeatureCodec:
     @torch_defaults()
     @torch.no_grad()
     def pair_costs(
-        self, features: Tensor, quality: Quality, pairs: Sequence[search.Pair] | None = None
+        self, features: Features, quality: Quality, pairs: Sequence[search.Pair] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What each pair really costs: ideal bits and summed squared error of the child, each (B, P).
 
@@ -439,27 +519,28 @@ class FeatureCodec:
         pairs = self.pairs if pairs is None else pairs
         normalised = self.normalise(features)
         steps = quality_steps(quality, self.task_count)
-        batch = len(features)
+        batch, grids = len(normalised), normalised.grids
         qualities = self._quality_tensor([steps] * batch)
-        coder = self._coder(CountingPort(self.entropy.tables), steps, batch)
+        coder = self._coder(CountingPort(self.entropy.tables), steps, normalised)
         fixed = [self.book.fixed[self._level(quality)]] * batch
-        shape = _sides(normalised)
-        parents = walk(self.networks, fixed, qualities, IntegerPort(coder), shape, normalised).reconstruction
+        parents = walk(self.networks, fixed, qualities, IntegerPort(coder), grids, normalised.parts).reconstruction
         bits, errors = np.zeros((batch, len(pairs))), np.zeros((batch, len(pairs)))
         images = torch.arange(batch, device=self.device)
-        shares = [self.networks.share(task, parents[:, task]) for task in range(self.task_count)]
+        shares = [self.networks.share(task, part) for task, part in enumerate(parents)]
         for column, (child, chosen) in enumerate(pairs):
             mask = torch.zeros(batch, self.task_count, device=self.device)
             mask[:, list(chosen)] = 1
-            given = [shares[parent] for parent in chosen]
+            given = [resampled(shares[parent], grids[parent], grids[child]) for parent in chosen]
             port = CountingPort(self.entropy.tables)
-            target, beside = normalised[:, child], IntegerPort(coder.beside(port))
-            value, _ = code_task(self.networks, child, images, given, mask, qualities[:, child], shape, beside, target)
+            target, beside = normalised.parts[child], IntegerPort(coder.beside(port))
+            value, _ = code_task(
+                self.networks, child, images, given, mask, qualities[:, child], padded(grids[child]), beside, target
+            )
             bits[:, column] = port.bits.array(batch, self.task_count)[:, child]
             errors[:, column] = (value - target).square().sum((1, 2, 3)).cpu().numpy()
         return bits, errors
 
-    def measured_costs(self, features: Tensor, quality: Quality) -> NDArray[np.float64]:
+    def measured_costs(self, features: Features, quality: Quality) -> NDArray[np.float64]:
         """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`rates_of_exchange`."""
         bits, errors = self.pair_costs(features, quality)
         costs: NDArray[np.float64] = bits + self.rates_of_exchange(quality)[self._children] * errors
@@ -469,7 +550,9 @@ class FeatureCodec:
         """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
         return self._at_quality(self.book.bits_per_error, range(self.task_count), quality)
 
-    def _best_of_several(self, normalised: Tensor, steps: tuple[int, ...], chosen: list[TaskGraph]) -> list[TaskGraph]:
+    def _best_of_several(
+        self, normalised: FeatureBatch, steps: tuple[int, ...], chosen: list[TaskGraph]
+    ) -> list[TaskGraph]:
         quality = [step / QUALITY_STEPS_PER_UNIT for step in steps]
         level, batch = self._level(quality), len(normalised)
         costs = self._cheap_costs(normalised, quality)
@@ -483,13 +566,13 @@ class FeatureCodec:
 
     @torch_defaults()
     @torch.no_grad()
-    def total_costs(self, normalised: Tensor, quality: Quality, graphs: list[TaskGraph]) -> NDArray[np.float64]:
+    def total_costs(self, normalised: FeatureBatch, quality: Quality, graphs: list[TaskGraph]) -> NDArray[np.float64]:
         """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
         steps, port = quality_steps(quality, self.task_count), CountingPort(self.entropy.tables)
-        latents = IntegerPort(self._coder(port, steps, len(graphs)))
+        latents = IntegerPort(self._coder(port, steps, normalised))
         qualities = self._quality_tensor([steps] * len(graphs))
-        result = walk(self.networks, graphs, qualities, latents, _sides(normalised), normalised)
-        errors = (result.reconstruction - normalised).square().sum((2, 3, 4)).double().cpu().numpy()
+        result = walk(self.networks, graphs, qualities, latents, normalised.grids, normalised.parts)
+        errors = squared_errors(result.reconstruction, normalised.parts).double().cpu().numpy()
         bits = port.bits.array(len(graphs), self.task_count).sum(1)
         total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)
         return total
@@ -500,8 +583,9 @@ class FeatureCodec:
         steps = quality_steps(quality, self.task_count)
         return min(MAX_QUALITY, int(sum(steps) / len(steps) / QUALITY_STEPS_PER_UNIT + 0.5))
 
-    def _cheap_costs(self, normalised: Tensor, quality: Quality) -> NDArray[np.float64]:
-        costs = self.networks.scorer(normalised).double().cpu().numpy() * normalised[0, 0].numel()
+    def _cheap_costs(self, normalised: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
+        elements = np.array(normalised.elements)[self._children]
+        costs = self.networks.scorer(normalised).double().cpu().numpy() * elements
         return self._at_quality(costs, self._children, quality)
 
     def _at_quality(self, levels: NDArray[np.float64], tasks: Sequence[int], quality: Quality) -> NDArray[np.float64]:
@@ -514,49 +598,111 @@ class FeatureCodec:
         result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
         return result
 
-    def _coder(self, port: CountingPort | WritingPort, steps: Sequence[int], batch: int) -> EntropyCoder:
-        return EntropyCoder(self.entropy, port, np.array([steps] * batch, np.int64))
+    def _coder(self, port: CountingPort | WritingPort, steps: Sequence[int], batch: FeatureBatch) -> EntropyCoder:
+        return EntropyCoder(self.entropy, port, np.array([steps] * len(batch), np.int64), batch.grids)
 
     def _quality_tensor(self, steps: Sequence[Sequence[int]]) -> Tensor:
         """Qualities of each image and task, (B, T), from their steps."""
         return (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float().to(self.device)
 
-    def normalise(self, features: Tensor) -> Tensor:
-        """Raw features (B, T, C, h, w) to zero mean and unit deviation, padded by repetition to multiples of 4.
+    def normalise(self, features: Features) -> FeatureBatch:
+        """Raw features to zero mean and unit deviation, padded by repetition to multiples of 4.
+
+        Args:
+            features: by tensor (B, C, h, w), or stacked (B, T, C, h, w) where all are alike.
 
         Raises:
             ArgumentError: a wrong shape, or values that are not finite or beyond :data:`LARGEST_DEVIATIONS`.
         """
-        expected = (self.task_count, self.config.feature_channels)
         given: Any = features
-        if not isinstance(given, Tensor):
-            raise ArgumentError("features", type(given).__name__, "a tensor; arrays are taken by name, see `encode`")
-        if features.ndim != 5 or features.shape[1:3] != expected or 0 in features.shape:
-            raise ArgumentError(
-                "features", f"shape {tuple(features.shape)}", f"(images, {expected[0]}, {expected[1]}, height, width)"
-            )
-        shape = (features.shape[3], features.shape[4])
-        features = features.detach().to(self.device, torch.float32)
-        normalised = (features - self.mean[:, :, None, None]) / self.deviation[:, :, None, None]
-        extremes = _extremes(normalised)
-        beyond = np.argwhere(~(extremes <= LARGEST_DEVIATIONS))  # in this form true of NaN
+        if not isinstance(given, (Tensor, Sequence)) or isinstance(given, str):
+            raise ArgumentError("features", type(given).__name__, "tensors; arrays are taken by name, see `encode`")
+        stacked = isinstance(features, Tensor)
+        if isinstance(features, Tensor) and features.ndim != 5:
+            raise ArgumentError("features", f"shape {tuple(features.shape)}", self._expected_shape())
+        parts: list[Tensor] = by_tensor(features)
+        if len(parts) != self.task_count:
+            found = f"shape {tuple(given.shape)}" if stacked else f"{len(parts)} tensors"
+            raise ArgumentError("features", found, self._expected_shape())
+        normalised = []
+        for spec, part, mean, deviation in zip(self.tensors.tensors, parts, self.mean, self.deviation, strict=True):
+            if part.ndim != 4 or part.shape[1] != spec.channels or 0 in part.shape or len(part) != len(parts[0]):
+                where, shape = ("features", given.shape) if stacked else (f"features of {spec.name}", part.shape)
+                expected = self._expected_shape() if stacked else f"({len(parts[0])}, {spec.channels}, height, width)"
+                raise ArgumentError(where, f"shape {tuple(shape)}", expected)
+            part = part.detach().to(self.device, torch.float32)
+            part = (part - mean[:, None, None]) / deviation[:, None, None]
+            self._require_finite(spec.name, _extremes(part))
+            normalised.append(part)
+        return FeatureBatch.of(normalised)
+
+    def _expected_shape(self) -> str:
+        channels = {spec.channels for spec in self.tensors.tensors}
+        if len(channels) > 1:
+            return f"{self.task_count} tensors, each (images, channels, height, width)"
+        return f"(images, {self.task_count}, {channels.pop()}, height, width)"
+
+    @staticmethod
+    def _require_finite(name: str, extremes: NDArray[np.float64]) -> None:
+        beyond = np.flatnonzero(~(extremes <= LARGEST_DEVIATIONS))  # in this form true of NaN
         if len(beyond):
-            task, channel = beyond[0].tolist()
-            finite = math.isfinite(extremes[task, channel])
+            channel = int(beyond[0])
+            finite = math.isfinite(extremes[channel])
             raise ArgumentError(
-                f"features of {self.task_names[task]}, channel {channel}",
-                f"a value {extremes[task, channel]:.3g} standard deviations from the mean" if finite
+                f"features of {name}, channel {channel}",
+                f"a value {extremes[channel]:.3g} standard deviations from the mean" if finite
                 else "a value that is not finite, or not in single precision",
                 f"finite numbers within {LARGEST_DEVIATIONS:g} standard deviations",
             )  # fmt: skip
-        rows, columns = padded(shape)
-        flat = normalised.flatten(1, 2)
-        flat = F.pad(flat, (0, columns - shape[1], 0, rows - shape[0]), mode="replicate")
-        return flat.reshape(*features.shape[:3], rows, columns)
 
-    def _restore(self, normalised: Tensor, shape: tuple[int, int]) -> Tensor:
-        cropped = normalised[..., : shape[0], : shape[1]]
-        return cropped * self.deviation[:, :, None, None] + self.mean[:, :, None, None]
+    def _restored(self, normalised: Sequence[Tensor], grids: Sequence[Grid]) -> list[Tensor]:
+        rows = zip(normalised, grids, self.mean, self.deviation, strict=True)
+        return [
+            part[..., : grid[0], : grid[1]] * deviation[:, None, None] + mean[:, None, None]
+            for part, grid, mean, deviation in rows
+        ]
+
+
+def stored_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
+    """A module's parameters and buffers as a weights file keeps them: matrices in half precision."""
+    arrays = {}
+    for key, value in module.state_dict().items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        exact = value.ndim < 2 or any(part in key for part in _SINGLE_PRECISION)
+        arrays[key] = value.detach().cpu().to(torch.float32 if exact else torch.float16).contiguous().numpy()
+    return arrays
+
+
+def load_arrays(module: nn.Module, file: WeightsFile, prefix: str) -> None:
+    """The inverse of :func:`stored_arrays`; raises :class:`WeightsError` on whatever does not fit the module."""
+    state = module.state_dict()
+    kept = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    arrays = file.floats(prefix, {key: tuple(value.shape) for key, value in kept.items()})
+    module.load_state_dict({**state, **{key: torch.from_numpy(array) for key, array in arrays.items()}})
+
+
+def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
+    """Means or deviations of each tensor's channels; older files keep them in one array."""
+    tensors = file.tensors.tensors
+    if file.header["format"] == OLDER_FORMAT:
+        shape = (len(tensors), tensors[0].channels)
+        both = file.floats(_FEATURE_PREFIX, {"mean": shape, "deviation": shape})
+        return list(torch.from_numpy(both[kind]))
+    shapes = {f"{i}.{k}": (spec.channels,) for i, spec in enumerate(tensors) for k in ("mean", "deviation")}
+    rows = file.floats(_FEATURE_PREFIX, shapes)
+    return [torch.from_numpy(rows[f"{index}.{kind}"]) for index in range(len(tensors))]
+
+
+def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
+    """Summed squared error of each image and tensor, (B, T)."""
+    return torch.stack([(a - b).square().sum((1, 2, 3)) for a, b in zip(decoded, features, strict=True)], 1)
+
+
+def _mean_elements(parts: Sequence[Tensor], grids: Sequence[Grid]) -> float:
+    """Numbers of a tensor, without padding, the mean over tensors."""
+    rows = zip(parts, grids, strict=True)
+    return sum(part.shape[1] * height * width for part, (height, width) in rows) / len(parts)
 
 
 def _float_tensor(value: Any, where: str) -> Tensor:
@@ -578,8 +724,8 @@ def _float_tensor(value: Any, where: str) -> Tensor:
 
 
 def _extremes(normalised: Tensor) -> NDArray[np.float64]:
-    """How far from the mean the values of each task and channel lie at most, (T, C), of features (B, T, C, h, w)."""
-    extremes: NDArray[np.float64] = normalised.abs().amax((0, 3, 4)).cpu().double().numpy()
+    """How far from the mean the values of each channel lie at most, (C,), of normalised features (B, C, h, w)."""
+    extremes: NDArray[np.float64] = normalised.abs().amax((0, 2, 3)).cpu().double().numpy()
     return extremes
 
 
@@ -592,7 +738,3 @@ def _frames_of_the_package() -> int:
 
 
 _NOT_THE_CALLERS = ("atdc", "contextlib", "torch")  # decorators are of the latter two
-
-
-def _sides(features: Tensor) -> tuple[int, int]:
-    return features.shape[-2], features.shape[-1]

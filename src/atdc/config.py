@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from atdc.errors import ArgumentError
+from atdc.tensors import FeatureSet
 
 DEFAULT_MODEL = "real"
 """Weights that pictures are encoded with, unless others are named."""
@@ -119,7 +120,7 @@ class ModelConfig:
     codec_width: int = 96
     """Hidden channels of the analysis and synthesis transforms (ours)."""
     hyper_channels: int = 8
-    """Channels of the hyper-latent, at an eighth of the feature resolution (ours)."""
+    """Channels of the hyper-latent, at a quarter of the feature resolution (ours)."""
     hyper_width: int = 32
     """Hidden channels of the hyper transforms (ours)."""
     state_channels: int = 16
@@ -137,6 +138,9 @@ class ModelConfig:
     parents: str = "both"
     """What decoded parents give their child: a `prediction` of its features (the paper), `context` for its probability
     tables, `both` (ours), or `none`."""
+    rate_estimator: str = "pairs"
+    """What estimates costs before coding: `pairs`, with an output for each child and parent set, for up to about eight
+    tensors of one grid; `factorised`, for any number and any grids (ours)."""
     factorised: str = "none"
     """Which tasks have no hyper-latent, so that each latent channel has one density everywhere: `none` (ours), `roots`
     (the paper), or `all`."""
@@ -153,6 +157,14 @@ class ModelConfig:
             if self.architecture != "small" and getattr(self, name) != usual:
                 where, found = f"model.{name}", f"{getattr(self, name)} for {self.architecture}"
                 raise ArgumentError(where, found, f"{usual}: that architecture has widths of its own", "Leave it out.")
+
+    def tensors(self, names: Iterable[object]) -> FeatureSet:
+        """Tensors of these names, alike as the task networks' features are.
+
+        >>> ModelConfig().tensors(["depth"])[0]
+        TensorSpec(name='depth', channels=32, grid=16, latent_channels=64)
+        """
+        return FeatureSet.alike(names, self.feature_channels, self.latent_channels, self.stride)
 
     @property
     def predicts(self) -> bool:
@@ -171,6 +183,7 @@ _CHOICES = {
     "residual": ("conditional", "plain"),
     "parents": ("both", "prediction", "context", "none"),
     "factorised": ("none", "roots", "all"),
+    "rate_estimator": ("pairs", "factorised"),
 }
 
 

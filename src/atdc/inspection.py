@@ -17,7 +17,7 @@ from atdc.bitstream.sources import FileLike, Source, opened
 from atdc.config import QUALITY_STEPS_PER_UNIT, pixel_limit_of
 from atdc.errors import AtdcError, BitstreamError
 from atdc.graph.task_graph import TaskGraph
-from atdc.integer_codec import IntegerReader
+from atdc.reader import IntegerReader
 
 
 @dataclass(frozen=True, slots=True)

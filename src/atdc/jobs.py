@@ -24,8 +24,8 @@ from atdc.tasks import TASK_NAMES
 if TYPE_CHECKING:
     from atdc.bitstream.sources import Source
     from atdc.inspection import Verification
-    from atdc.integer_codec import IntegerReader
     from atdc.pipeline import Codec
+    from atdc.reader import IntegerReader
 
 SUFFIX = ".atdc"
 FILE_LIMIT_BYTES = 256 * 2**20
@@ -113,8 +113,8 @@ def decoder(
 ) -> Work:
     """Decodes files; the value of a report is the bytes for standard output, if that is where they go."""
     from atdc.files import write_bytes_unless_others
-    from atdc.integer_codec import default_model, writer_of
     from atdc.report.answer_files import answer_names, answers_as_bytes, make_folder, write_answers
+    from atdc.weights import default_model, writer_of
 
     load = cache(lambda name: _load(name, device))
     if model is not None:
@@ -205,7 +205,7 @@ def _load(model: str, device: str) -> Codec:
 
 def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | None]:
     """What reads a file's integers: the weights of that name; without a name, the shipped ones that wrote it."""
-    from atdc.integer_codec import open_weights, writer_of
+    from atdc.weights import open_weights, writer_of
 
     reader = cache(lambda name: open_weights(name).integers())
     if model is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,32 +10,27 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from atdc.balance import Balance
 from atdc.bitstream.sources import FileLike, opened
-from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile, given_graphs
-from atdc.config import PIXEL_LIMIT, ModelConfig, model_config, pixel_limit_of
-from atdc.entropy.model import EntropyModel
+from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile, given_graphs, load_arrays, stored_arrays
+from atdc.config import PIXEL_LIMIT, pixel_limit_of
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
-from atdc.files import write_bytes_atomically
-from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.images import ImageLike, as_rgb
 from atdc.inspection import Inspection, inspect
-from atdc.integer_codec import ENTROPY_PREFIX, WEIGHTS_FORMAT, WeightsFile, open_weights
-from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
 from atdc.networks.task_networks import TaskNetworks
 from atdc.networks.tiles import Tile
 from atdc.tasks import TASK_NAMES
+from atdc.weights import open_weights, write_weights
 
 TILE_PX = 1024
 """Side of the tiles in which larger pictures are seen: a quarter of a gigabyte at a time."""
 
-_SINGLE_PRECISION = ("log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread")
+TASKS_PREFIX = "tasks."
+"""Of the task networks' names in a weights file."""
 
 
 class Answers(dict[str, NDArray[Any]]):
@@ -193,7 +186,7 @@ class Codec:
         """
         pixels = _bytes_tensor(image)
         wanted = self.feature_codec.task_indices(tasks)
-        return Answers(self._answers(self.features_of(pixels), wanted, (pixels.shape[2], pixels.shape[3])))
+        return Answers(self._answers(self.features_of(pixels).unbind(1), wanted, (pixels.shape[2], pixels.shape[3])))
 
     # --- tensors ---------------------------------------------------------------------------------------------------
 
@@ -261,11 +254,13 @@ class Codec:
         return [quality.get(name, 4.0) for name in self.feature_codec.task_names]
 
     @torch.no_grad()
-    def _answers(self, features: Tensor, wanted: Sequence[int], size: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    def _answers(
+        self, features: Sequence[Tensor], wanted: Sequence[int], size: tuple[int, int]
+    ) -> dict[str, NDArray[Any]]:
         """Answers of one image, each made tile by tile: the raw output of a whole large picture never exists."""
         stride, answers = self.feature_codec.config.stride, {}
         for task in wanted:
-            for tile, output in self.networks.output_by_tiles(features, task, self.tile_positions):
+            for tile, output in self.networks.output_by_tiles(features[task], task, self.tile_positions):
                 down, across = tile.pixels(stride)
                 part = presented(TASK_NAMES[task], output[..., : size[0] - down.start, : size[1] - across.start])
                 if part.shape[:2] == size:
@@ -279,31 +274,12 @@ class Codec:
 
     def save(self, path: Path) -> None:
         """Writes the weights file: convolutions in half precision, whatever decides bits in integers."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes_atomically(path, self.to_bytes())
+        write_weights(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """The weights file's content; safetensors, with everything that is not a tensor as JSON in its header."""
-        tensors = {f"tasks.{key}": value for key, value in self.networks.state_dict().items()}
-        tensors |= {f"codec.{key}": value for key, value in self.feature_codec.networks.state_dict().items()}
-        stored = {key: _stored(key, value) for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
-        integers = self.feature_codec.entropy.to_arrays()
-        stored |= {ENTROPY_PREFIX + key: torch.from_numpy(value.copy()) for key, value in integers.items()}
-        stored["feature.mean"] = self.feature_codec.mean.cpu()
-        stored["feature.deviation"] = self.feature_codec.deviation.cpu()
-        header = {
-            "format": WEIGHTS_FORMAT,
-            "model": dataclasses.asdict(self.feature_codec.config),
-            "tasks": list(self.feature_codec.task_names),
-            "book": self.feature_codec.book.to_json(),
-            "card": self.card,
-        }
-        return save(stored, {"atdc": json.dumps(header)})
-
-
-def _stored(key: str, value: Tensor) -> Tensor:
-    exact = value.ndim < 2 or any(part in key for part in _SINGLE_PRECISION)
-    return value.detach().cpu().to(torch.float32 if exact else torch.float16).contiguous()
+        """The weights file's content."""
+        own = {f"{TASKS_PREFIX}{key}": value for key, value in stored_arrays(self.networks).items()}
+        return self.feature_codec.to_bytes(self.card, own)
 
 
 @torch_defaults()
@@ -318,71 +294,16 @@ def load(name: str | Path | None = None) -> Codec:
         WeightsError: no such weights, or a damaged or foreign file.
     """
     file = open_weights(name)
-    try:
-        with safe_open(file.path, framework="pt") as stored:
-            keys = [key for key in stored.keys() if not key.startswith(ENTROPY_PREFIX)]  # noqa: SIM118 (not a mapping)
-            tensors = {key: stored.get_tensor(key).float() for key in keys}
-        return _assemble(file, tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(
-            str(file.path), f"other contents ({error})", "weights written by ATDC", "Install the package again."
-        ) from error
-
-
-def _assemble(file: WeightsFile, tensors: dict[str, Tensor]) -> Codec:
-    config = model_config(file.header["model"])
-    integers = file.integers()
-    names = integers.task_names
-    _require_contents(file, tensors, config)
-    _require_agreement(file, integers.model, config)
-    networks = TaskNetworks(config)
-    codec_networks = CodecNetworks(config, len(names), candidate_sets(len(names), config.max_parents))
-    for prefix, module in (("tasks.", networks), ("codec.", codec_networks)):
-        state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        for key, value in module.state_dict().items():
-            if key.endswith("num_batches_tracked"):
-                state[key] = value
-        module.load_state_dict(state)
-    feature_codec = FeatureCodec(
-        codec_networks, integers.model, names, tensors["feature.mean"], tensors["feature.deviation"], file.book,
-        file.fingerprint,
-    )  # fmt: skip
-    return Codec(networks, feature_codec, file.header["card"], file.path)
-
-
-def _require_contents(file: WeightsFile, tensors: Mapping[str, Tensor], config: ModelConfig) -> None:
-    """Refuses what would be read, and answer under wrong names or with no numbers."""
     if file.task_names != TASK_NAMES:
         raise WeightsError(
-            str(file.path), f"weights of the tasks {', '.join(file.task_names)}", f"{', '.join(TASK_NAMES)}, in order",
-            "Train them again, or use them with the release that made them.",
+            str(file.path), f"weights of the tensors {', '.join(file.task_names)}",
+            f"those of the tasks {', '.join(TASK_NAMES)}, in order",
+            "Weights of features alone are loaded by atdc.FeatureCodec.load.",
         )  # fmt: skip
-    shape = (len(TASK_NAMES), config.feature_channels)
-    for name, tensor in tensors.items():
-        expected = shape if name in ("feature.mean", "feature.deviation") else tuple(tensor.shape)
-        known = name.startswith(("tasks.", "codec.")) or name in ("feature.mean", "feature.deviation")
-        if not known or tuple(tensor.shape) != expected or not bool(torch.isfinite(tensor).all()):
-            found = "a tensor that nothing reads" if not known else f"shape {tuple(tensor.shape)}, or no finite numbers"
-            raise WeightsError(f"{file.path}, {name}", found, f"finite numbers of shape {expected}", _AGAIN)
-    if bool((tensors["feature.deviation"] <= 0).any()):
-        raise WeightsError(f"{file.path}, feature.deviation", "a value of 0 or less", "positive numbers", _AGAIN)
-
-
-def _require_agreement(file: WeightsFile, model: EntropyModel, config: ModelConfig) -> None:
-    """Refuses settings that the integers, which no network reads, do not follow."""
-    integers = {
-        "latent_channels": model.latent_channels, "hyper_channels": model.hyper_channels,
-        "scale_count": model.tables.size,
-    }  # fmt: skip
-    for name, value in integers.items():
-        if getattr(config, name) != value:
-            found = str(getattr(config, name))
-            raise WeightsError(f"{file.path}, model.{name}", found, f"{value}, as its integers have", _AGAIN)
-
-
-_AGAIN = "Install the package again, or train again."
+    feature_codec = FeatureCodec.of_weights(file, (TASKS_PREFIX,))
+    networks = TaskNetworks(file.config)
+    load_arrays(networks, file, TASKS_PREFIX)
+    return Codec(networks, feature_codec, file.header["card"], file.path)
 
 
 def _bytes_tensor(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> Tensor:

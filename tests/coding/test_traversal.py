@@ -15,7 +15,6 @@ from atdc.config import ModelConfig
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.twin import EntropyTwin, integers_of
-from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 
@@ -41,12 +40,12 @@ def graphs(draw: st.DrawFn) -> TaskGraph:
 @pytest.fixture(scope="module")
 def networks() -> CodecNetworks:
     torch.manual_seed(1)
-    return CodecNetworks(SMALL, TASKS, candidate_sets(TASKS, 2)).eval().requires_grad_(False)
+    return CodecNetworks(SMALL, SMALL.tensors(range(TASKS))).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
 def twin(networks: CodecNetworks) -> EntropyTwin:
-    twin = EntropyTwin(networks.config, TASKS)
+    twin = EntropyTwin(networks.config, networks.tensors)
     for parameter in twin.parameters():  # entropy parameters that vary from place to place, as trained ones do
         torch.nn.init.normal_(parameter, std=0.3)
     return twin
@@ -141,7 +140,7 @@ def test_training_counts_about_the_bits_that_coding_takes(
 
 
 def test_gradients_reach_parents_through_their_children(networks: CodecNetworks, twin: EntropyTwin) -> None:
-    free = CodecNetworks(networks.config, TASKS, candidate_sets(TASKS, 2))
+    free = CodecNetworks(networks.config, networks.tensors)
     for task in range(TASKS):
         torch.nn.init.normal_(free.predictor.mean[task].weight)
     features = torch.randn(1, TASKS, 4, *SHAPE)
@@ -169,8 +168,8 @@ def test_a_childs_bits_teach_its_parents_state(networks: CodecNetworks, twin: En
 def test_every_kind_of_codec_reads_what_it_wrote(parents: str, factorised: str) -> None:
     torch.manual_seed(4)
     config = dataclasses.replace(SMALL, parents=parents, factorised=factorised, residual="plain")
-    networks = CodecNetworks(config, TASKS, candidate_sets(TASKS, 2)).eval().requires_grad_(False)
-    twin = EntropyTwin(config, TASKS)
+    networks = CodecNetworks(config, config.tensors(range(TASKS))).eval().requires_grad_(False)
+    twin = EntropyTwin(config, config.tensors(range(TASKS)))
     for parameter in twin.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.3)
@@ -207,10 +206,10 @@ def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform
     for parents in ("prediction", "context"):
         torch.manual_seed(6)
         config = dataclasses.replace(SMALL, parents=parents, residual="plain")
-        networks = CodecNetworks(config, TASKS, candidate_sets(TASKS, 2)).eval().requires_grad_(False)
+        networks = CodecNetworks(config, config.tensors(range(TASKS))).eval().requires_grad_(False)
         for task in range(TASKS):
             torch.nn.init.normal_(networks.predictor.mean[task].weight)
-        twin = EntropyTwin(config, TASKS)
+        twin = EntropyTwin(config, config.tensors(range(TASKS)))
         for parameter in twin.parameters():
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter, std=0.3)

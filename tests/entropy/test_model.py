@@ -11,7 +11,6 @@ from atdc.entropy.model import MEAN_BITS, EntropyModel
 from atdc.entropy.rounding import MEANS_PER_STEP, quantised_mean, scale_index
 from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
 from atdc.errors import WeightsError
-from atdc.graph.search import candidate_sets
 from atdc.networks.codec_networks import CodecNetworks
 
 TASKS = 3
@@ -24,8 +23,8 @@ CONFIG = ModelConfig(
 @pytest.fixture(scope="module")
 def pair() -> tuple[EntropyTwin, CodecNetworks, EntropyModel]:
     torch.manual_seed(2)
-    networks = CodecNetworks(CONFIG, TASKS, candidate_sets(TASKS, 2))
-    twin = EntropyTwin(CONFIG, TASKS)
+    networks = CodecNetworks(CONFIG, CONFIG.tensors(range(TASKS)))
+    twin = EntropyTwin(CONFIG, CONFIG.tensors(range(TASKS)))
     for parameter in (*twin.parameters(), *(networks.task(t).log_gain.rows for t in range(TASKS))):
         torch.nn.init.normal_(parameter, std=0.3)
     return twin, networks, integers_of(twin, networks)

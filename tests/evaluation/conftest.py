@@ -57,7 +57,7 @@ class SmallPictures:
 def make_tiny_codec() -> Codec:
     torch.manual_seed(0)
     pairs = candidate_sets(len(TASK_NAMES), TINY.max_parents)
-    networks, coding = TaskNetworks(TINY), CodecNetworks(TINY, len(TASK_NAMES), pairs)
+    networks, coding = TaskNetworks(TINY), CodecNetworks(TINY, TINY.tensors(TASK_NAMES))
     torch.nn.init.normal_(coding.scorer.last.weight)
     for task in range(len(TASK_NAMES)):  # untrained latents are small: finer steps, so that files hold something
         coding.task(task).log_gain.rows.data += 2.5
@@ -68,8 +68,8 @@ def make_tiny_codec() -> Codec:
         (graphs[0],) * 8, (graphs[1],) * 8, (graphs[2],) * 8, tuple(graphs), tuple(graphs), start.distortion,
         start.bits_per_error, np.zeros((8, 4)),
     )  # fmt: skip
-    entropy = integers_of(EntropyTwin(TINY, len(TASK_NAMES)), coding)
-    codec = FeatureCodec(coding, entropy, TASK_NAMES, torch.full((6, 4), 0.1), torch.full((6, 4), 0.5), book, b"tiny")
+    entropy = integers_of(EntropyTwin(TINY, TINY.tensors(TASK_NAMES)), coding)
+    codec = FeatureCodec(coding, entropy, torch.full((6, 4), 0.1), torch.full((6, 4), 0.5), book, b"tiny")
     return Codec(networks, codec, {"name": "tiny"})
 
 

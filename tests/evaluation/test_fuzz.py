@@ -18,7 +18,7 @@ from atdc.errors import ArgumentError, BitstreamError, CorruptFileError
 from atdc.evaluation.fuzz import KEPT_FAILURES, run_fuzz, sample_files
 from atdc.evaluation.mutants import Limits, Parts, mutant, with_symbol_checks
 from atdc.evaluation.sample_files import tiny_reader
-from atdc.integer_codec import DecodedIntegers, IntegerReader
+from atdc.reader import DecodedIntegers, IntegerReader
 from atdc.report.summaries import SUMMARIES
 
 Run = Callable[..., dict[str, Any]]

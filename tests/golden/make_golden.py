@@ -27,8 +27,8 @@ from atdc.entropy.tables import FrequencyTables
 from atdc.evaluation.sample_files import LowestSymbols, RandomSymbols, Zeros, random_entropy, write_symbols
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
-from atdc.integer_codec import ENTROPY_PREFIX, WEIGHTS_FORMAT, open_weights
 from atdc.tasks import TASK_NAMES
+from atdc.weights import ENTROPY_PREFIX, WEIGHTS_FORMAT, open_weights
 
 HERE = Path(__file__).parent
 TASKS = len(TASK_NAMES)

@@ -65,8 +65,8 @@ def test_a_training_step_stays_on_its_device(
         predictor_width=8, scorer_width=8, factorised=factorised,
     )  # fmt: skip
     pairs = candidate_sets(3, config.max_parents)
-    networks = CodecNetworks(config, 3, pairs).to("meta")
-    twin = EntropyTwin(config, 3).to("meta")
+    networks = CodecNetworks(config, config.tensors(range(3))).to("meta")
+    twin = EntropyTwin(config, config.tensors(range(3))).to("meta")
     features = torch.zeros(4, 3, config.feature_channels, 8, 8, device="meta")
     quality = torch.zeros(4, 3, device="meta")
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: torch.ones(tensor.shape))  # masks are looked at

@@ -11,7 +11,6 @@ from atdc.coding.grouping import Grouping
 from atdc.coding.latent_coders import TrainingPort
 from atdc.config import ModelConfig, Recipe
 from atdc.entropy.twin import EntropyTwin
-from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.training import codec_stage
@@ -52,9 +51,11 @@ def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytes
         feature_channels=CHANNELS, latent_channels=8, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=2,
         predictor_width=8, scorer_width=8,
     )  # fmt: skip
-    networks = CodecNetworks(config, TASKS, candidate_sets(TASKS, config.max_parents))
+    networks = CodecNetworks(config, config.tensors(range(TASKS)))
     graphs = SimpleNamespace(draw=lambda indices, level, rng: [TaskGraph.independent(TASKS)] * len(indices))
-    subject = codec_stage.Subject(networks, EntropyTwin(config, TASKS), graphs, graphs, Features(), Features())
+    subject = codec_stage.Subject(
+        networks, EntropyTwin(config, config.tensors(range(TASKS))), graphs, graphs, Features(), Features()
+    )
     recipe = Recipe(model=config)
     codec_stage.train_codec(None, recipe, "warmup", 1, (1e-3, 1e-4), subject, None, None)
     batch = stage["prepare"](SimpleNamespace(rng=np.random.default_rng(0), indices=np.arange(4)))

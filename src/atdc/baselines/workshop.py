@@ -22,7 +22,6 @@ from atdc.config import Budget, ModelConfig, Recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
 from atdc.graph.graph_book import GraphBook
-from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.pipeline import Codec
@@ -220,11 +219,11 @@ class Workshop:
             prefix = f"{part}."
             kept = {key.removeprefix(prefix): v for key, v in last["module"].items() if key.startswith(prefix)}
             module.load_state_dict(kept)
-        mean, deviation = row.grouping.pack(own.mean[None])[0], row.grouping.pack(own.deviation[None], fill=1.0)[0]
+        mean = row.grouping.pack(torch.stack(own.mean)[None])[0]
+        deviation = row.grouping.pack(torch.stack(own.deviation)[None], fill=1.0)[0]
         groups = len(row.grouping.groups)
         book = self.book if groups == own.task_count else GraphBook.untrained(groups)
-        names = own.task_names if groups == own.task_count else tuple(f"group {place}" for place in range(groups))
-        codec = FeatureCodec(networks, integers_of(twin, networks), names, mean, deviation, book, own.fingerprint)
+        codec = FeatureCodec(networks, integers_of(twin, networks), mean, deviation, book, own.fingerprint)
         settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
         return self._system(row, codec, settings), self._history(run, row)
 
@@ -239,11 +238,13 @@ class Workshop:
         own = self.base.feature_codec
         torch.manual_seed(row.seed)
         groups = len(row.grouping.groups)
-        networks = CodecNetworks(config, groups, candidate_sets(groups, config.max_parents))
+        alone = groups == own.task_count
+        tensors = own.tensors if alone else config.tensors(f"group {place}" for place in range(groups))
+        networks = CodecNetworks(config, tensors)
         if row.from_base:
             networks.load_state_dict(own.networks.state_dict())
-            return networks.requires_grad_(True), twin_of(own.entropy, config)
-        twin = EntropyTwin(config, groups)
+            return networks.requires_grad_(True), twin_of(own.entropy, config, tensors)
+        twin = EntropyTwin(config, tensors)
         if config.predicts:
             networks.predictor.load_state_dict(own.networks.predictor.state_dict())
             networks.scorer.load_state_dict(own.networks.scorer.state_dict())

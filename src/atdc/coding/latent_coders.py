@@ -4,7 +4,7 @@ that are known already (decoding, once all integers are read)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,8 @@ from atdc.entropy.model import sends_hyper
 from atdc.entropy.rounding import MEANS_PER_STEP, lower_bound, round_straight_through
 from atdc.entropy.twin import EntropyTwin
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.resampling import resampled_states
+from atdc.tensors import Grid, latent_grid
 
 
 class LatentPort(Protocol):
@@ -30,7 +32,6 @@ class LatentPort(Protocol):
         task: int,
         quality: Tensor,
         mask: Tensor,
-        sides: tuple[int, int],
         latent: Tensor | None,
         hyper: Tensor | None,
     ) -> Tensor:
@@ -41,7 +42,6 @@ class LatentPort(Protocol):
             task: whose latents.
             quality: (n,).
             mask: (n, T), 1 where a task is a parent; parents were coded before.
-            sides: rows and columns of the latent.
             latent: in quantisation steps, (n, M, rows, columns); None when reading.
             hyper: likewise, (n, H, rows/2, columns/2).
         """
@@ -55,9 +55,9 @@ class TrainingPort:
     computed in single precision, also where the networks around them are not.
     """
 
-    def __init__(self, networks: CodecNetworks, twin: EntropyTwin, batch: int) -> None:
+    def __init__(self, networks: CodecNetworks, twin: EntropyTwin, batch: int, grids: Sequence[Grid]) -> None:
         self._log_smallest = math.log(networks.config.scale_min)
-        self._networks, self._twin = networks, twin
+        self._networks, self._twin, self._grids = networks, twin, tuple(grids)
         self._batch = batch
         self._bits = torch.zeros(batch, networks.task_count, device=networks.predictor.pair.device)
         self._states: list[Tensor | None] = [None] * networks.task_count
@@ -73,7 +73,6 @@ class TrainingPort:
         task: int,
         quality: Tensor,
         mask: Tensor,
-        sides: tuple[int, int],
         latent: Tensor | None,
         hyper: Tensor | None,
     ) -> Tensor:
@@ -91,7 +90,12 @@ class TrainingPort:
             hyper = self._coded(images, task, hyper, mean, log_scale.expand_as(hyper), sent.to(hyper))
         hyper = hyper * sent[:, None, None, None].to(hyper.device)
         wanted = np.flatnonzero(parents.any(0)).tolist()
-        states = [state[images] if state is not None and p in wanted else None for p, state in enumerate(self._states)]
+        states: list[Tensor | None] = [None] * len(self._states)
+        for parent in wanted:
+            state = self._states[parent]
+            assert state is not None, "parents are coded before"
+            own, child = latent_grid(self._grids[parent]), latent_grid(self._grids[task])
+            states[parent] = resampled_states(state[images], own, child, (latent.shape[2], latent.shape[3]))
         log_gain = self._networks.task(task).log_gain(quality)
         mean, log_scale, hidden = twin.latent_prior(hyper, quality, mask, states, log_gain)
         decoded = self._coded(images, task, latent, mean, log_scale)
@@ -124,13 +128,12 @@ class IntegerPort:
         task: int,
         quality: Tensor,
         mask: Tensor,
-        sides: tuple[int, int],
         latent: Tensor | None,
         hyper: Tensor | None,
     ) -> Tensor:
         assert latent is not None and hyper is not None, "a reader decodes its integers first, see KnownPort"
         members, parents = images.cpu().tolist(), mask.cpu().numpy() > 0
-        decoded = self._coder.code(members, task, parents, sides, _channels_last(latent), _channels_last(hyper))
+        decoded = self._coder.code(members, task, parents, _channels_last(latent), _channels_last(hyper))
         return as_latent(decoded, latent.device)
 
 
@@ -146,7 +149,6 @@ class KnownPort:
         task: int,
         quality: Tensor,
         mask: Tensor,
-        sides: tuple[int, int],
         latent: Tensor | None,
         hyper: Tensor | None,
     ) -> Tensor:

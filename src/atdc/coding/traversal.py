@@ -23,6 +23,8 @@ from atdc.coding.latent_coders import LatentPort
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictor import proxy_loss
+from atdc.networks.resampling import resampled
+from atdc.tensors import Grid, padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,12 @@ class WalkResult:
     """What a walk leaves.
 
     Attributes:
-        reconstruction: decoded normalised features (B, T, C, h, w); zeros for tasks that were not wanted, the mere
-            prediction for tasks that were not restored.
+        reconstruction: by tensor, decoded normalised features (B, C, rows, columns); zeros for tasks that were not
+            wanted, the mere prediction for tasks that were not restored.
         proxy: ``L_proxy`` of each task given its decoded parents, (B, T) nats per element, where it was asked for.
     """
 
-    reconstruction: Tensor
+    reconstruction: list[Tensor]
     proxy: Tensor | None
 
 
@@ -58,8 +60,8 @@ def walk(
     graphs: Sequence[TaskGraph],
     quality: Tensor,
     port: LatentPort,
-    shape: tuple[int, int],
-    features: Tensor | None = None,
+    grids: Sequence[Grid],
+    features: Sequence[Tensor] | None = None,
     wanted: Collection[int] | None = None,
     restore_all: bool = True,
     with_proxy: bool = False,
@@ -71,15 +73,17 @@ def walk(
         graphs: one per image.
         quality: (B, T), 0 to 7.
         port: trains, counts, writes or reads.
-        shape: (h, w) of the features, multiples of 4.
-        features: normalised features (B, T, C, h, w); None when reading.
+        grids: height and width of each tensor before padding.
+        features: by tensor, normalised features (B, C, rows, columns), padded; None when reading.
         wanted: tasks to decode (their ancestors come along); all by default.
         restore_all: False restores parents only: all that an encoder needs.
         with_proxy: also how well each task is predicted, for training.
     """
     batch, tasks, device = len(graphs), networks.task_count, quality.device
-    config = networks.config
-    decoded = [torch.zeros(batch, config.feature_channels, *shape, device=device) for _ in range(tasks)]
+    decoded = [
+        torch.zeros(batch, tensor.channels, *padded(grid), device=device)
+        for tensor, grid in zip(networks.tensors.tensors, grids, strict=True)
+    ]
     shares: dict[int, Tensor] = {}
     proxy = torch.zeros(batch, tasks, device=device) if with_proxy else None
     edges = np.zeros((batch, tasks, tasks), np.float32)
@@ -95,11 +99,14 @@ def walk(
         chosen = slice(None) if everyone else images
         mask = masks[chosen, task]
         those = np.flatnonzero(edges[members, task].any(0)).tolist()
-        given = [shares[parent][chosen] * mask[:, parent, None, None, None] for parent in those]
-        target = None if features is None else features[chosen, task]
+        given = [
+            resampled(shares[parent][chosen], grids[parent], grids[task]) * mask[:, parent, None, None, None]
+            for parent in those
+        ]
+        target = None if features is None else features[task][chosen]
         restore = restore_all or bool(has_children[task])
         value, guess = code_task(
-            networks, task, images, given, mask, quality[chosen, task], shape, port, target, restore
+            networks, task, images, given, mask, quality[chosen, task], padded(grids[task]), port, target, restore
         )
         decoded[task] = value if everyone else decoded[task].index_copy(0, images, value)
         if proxy is not None and target is not None:
@@ -107,10 +114,10 @@ def walk(
         if has_children[task]:
             share = networks.share(task, value).float()
             if not everyone:
-                known = shares[task] if task in shares else networks.no_share(batch, shape)
+                known = shares[task] if task in shares else networks.no_share(batch, padded(grids[task]))
                 share = known.index_copy(0, images, share)
             shares[task] = share
-    return WalkResult(torch.stack(decoded, 1), proxy)
+    return WalkResult(decoded, proxy)
 
 
 def code_task(
@@ -131,10 +138,11 @@ def code_task(
         networks: predictor and transforms.
         task: which task.
         images: which images of the batch, (n,), told to the port.
-        shares: of the predictor's first layer, one of each decoded parent, (n, width, h, w).
+        shares: of the predictor's first layer, one of each decoded parent, on the task's grid,
+            (n, width, rows, columns).
         mask: (n, T), 1 where a task is a parent.
         quality: (n,).
-        shape: (h, w) of the features.
+        shape: rows and columns of the task's features.
         port: trains, counts, writes or reads.
         target: normalised features (n, C, h, w); None when reading.
         restore: whether the decoded features are wanted.
@@ -150,7 +158,6 @@ def code_task(
     if target is not None:
         latent = transforms.analysis(target - mean, mean, log_variance, quality)
         hyper = transforms.hyper_analysis(latent)
-    sides = shape[0] // 2, shape[1] // 2
-    latent = port.code(images, task, quality, mask, sides, latent, hyper)
+    latent = port.code(images, task, quality, mask, latent, hyper)
     value = mean + transforms.synthesis(latent, mean, log_variance, quality) if restore else mean
     return value, (mean, log_variance)

@@ -1,1 +1,1 @@
-"""Numbers that must agree: the probability tables of the entropy coder, made once and kept as integers."""
+"""Which probability describes each symbol: integers from decoded integers, and the float twin that trains them."""

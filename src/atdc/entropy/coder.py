@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from atdc.entropy.integer import Integers, Numbers
 from atdc.entropy.model import MEAN_BITS
 from atdc.entropy.tables import FrequencyTables
+from atdc.tensors import Grid, latent_grid, padded, spans
 
 LARGEST_SYMBOL = 1 << 15
 """Writers clamp symbols to ± this; a latent that far out is damage, not data."""
@@ -67,21 +68,22 @@ class EntropyCoder:
         model: the entropy parameters.
         symbols: counts, writes or reads.
         steps: quality steps of each image and task, (B, T).
+        grids: height and width of each task's features, before padding.
 
     Attributes:
         checks: by (image, task), the CRC-16/XMODEM of the decoded integers: hyper-latent, then latent, in sixteenths
             of a step, int32, little-endian, by row, column and channel.
     """
 
-    def __init__(self, model: EntropyParameters, symbols: SymbolPort, steps: Integers) -> None:
-        self._model, self._symbols, self._steps = model, symbols, steps
+    def __init__(self, model: EntropyParameters, symbols: SymbolPort, steps: Integers, grids: Sequence[Grid]) -> None:
+        self._model, self._symbols, self._steps, self._grids = model, symbols, steps, tuple(grids)
         self._states: dict[int, Numbers] = {}
         self._remembers = True
         self.checks: dict[tuple[int, int], int] = {}
 
     def beside(self, symbols: SymbolPort) -> EntropyCoder:
         """A coder that knows the parents decoded so far, hands its symbols elsewhere, and remembers nothing of them."""
-        other = EntropyCoder(self._model, symbols, self._steps)
+        other = EntropyCoder(self._model, symbols, self._steps, self._grids)
         other._states, other._remembers = self._states, False
         return other
 
@@ -90,7 +92,6 @@ class EntropyCoder:
         images: Sequence[int],
         task: int,
         parents: NDArray[np.bool_],
-        sides: tuple[int, int],
         latent: NDArray[np.float64] | None = None,
         hyper: NDArray[np.float64] | None = None,
     ) -> Integers:
@@ -100,7 +101,6 @@ class EntropyCoder:
             images: which of the batch, (n,).
             task: which task.
             parents: (n, T), True where a task is a parent; parents were coded before.
-            sides: rows and columns of the latent, even; those of the hyper-latent are half of them.
             latent: in quantisation steps (n, rows, columns, M); None when reading.
             hyper: likewise, at half the size.
 
@@ -108,15 +108,20 @@ class EntropyCoder:
             The decoded latent in sixteenths of a step, (n, rows, columns, M).
         """
         model, rows = self._model, np.asarray(images, np.int64)
-        steps = self._steps[rows, task]
-        shape = (len(rows), sides[0] // 2, sides[1] // 2, model.hyper_channels)
+        steps, grid = self._steps[rows, task], self._grids[task]
+        height, width = padded(grid)
+        shape = (len(rows), height // 4, width // 4, model.hyper_channels)
         mean, table = (np.broadcast_to(row[:, None, None], shape) for row in model.hyper_prior(task, steps))
         sent = np.flatnonzero(model.sends_hyper(parents)).tolist()
         decoded_hyper = np.zeros(shape, np.int64)
         if sent:
             senders, own = [images[row] for row in sent], None if hyper is None else hyper[sent]
             decoded_hyper[sent] = self._exchange(senders, task, own, mean[sent], table[sent])
-        states = {parent: state[rows] for parent, state in self._states.items() if parents[:, parent].any()}
+        states = {
+            parent: resampled_states(state[rows], self._grids[parent], grid)
+            for parent, state in self._states.items()
+            if parents[:, parent].any()
+        }
         mean, table, hidden = model.latent_prior(task, steps, decoded_hyper, parents, states)
         decoded = self._exchange(images, task, latent, mean, table)
         if not self._remembers:
@@ -143,3 +148,31 @@ class EntropyCoder:
         ]
         decoded: Integers = (np.stack(coded).reshape(mean.shape).astype(np.int64) << MEAN_BITS) + mean
         return decoded
+
+
+def resampled_states(states: Numbers, parent: Grid, child: Grid) -> Numbers:
+    """A parent's states at the latent positions of a child whose features have another grid; integers stay integers.
+
+    Along each axis by :func:`~atdc.tensors.spans` on the latents' grids, without their padding: sum and floor division
+    over what a position covers, or the state under its middle; beyond the child's own positions the outermost again.
+
+    Args:
+        states: (n, rows, columns, Z) on the parent's padded latent grid.
+        parent: height and width of the parent's features.
+        child: likewise of the child's.
+
+    >>> states = np.arange(4).reshape(1, 2, 2, 1)
+    >>> resampled_states(states, (4, 4), (2, 2)).ravel().tolist()
+    [1, 1, 1, 1]
+    >>> resampled_states(states, (4, 4), (1, 6))[0, 0].T.tolist()
+    [[1, 2, 2, 2]]
+    """
+    if parent == child:
+        return states
+    rows, columns = (spans(*pair) for pair in zip(latent_grid(parent), latent_grid(child), strict=True))
+    sums = np.stack([states[:, start:stop].sum(1) for start, stop in rows], 1)
+    sums = np.stack([sums[:, :, start:stop].sum(2) for start, stop in columns], 2)
+    counts = np.outer([stop - start for start, stop in rows], [stop - start for start, stop in columns])[..., None]
+    means = sums // counts if states.dtype.kind in "iu" else sums / counts
+    height, width = padded(child)
+    return np.pad(means, ((0, 0), (0, height // 2 - len(rows)), (0, width // 2 - len(columns)), (0, 0)), mode="edge")

@@ -112,6 +112,10 @@ class EntropyModel:
     def __post_init__(self) -> None:
         """Checks shapes and bounds; builds the layers."""
         layers = tuple(_Layers.of(task, len(self.tasks), self.tables.size, i) for i, task in enumerate(self.tasks))
+        for name in ("hyper_mean", "own"):  # hyper-latents and states of all tasks are alike
+            sizes = [getattr(task, name).shape[-1] for task in self.tasks]
+            if len(set(sizes)) > 1:
+                raise WeightsError(f"entropy, channels of {name}", str(sizes), "as many for every task")
         object.__setattr__(self, "_layers", layers)
 
     @property
@@ -119,10 +123,9 @@ class EntropyModel:
         """``H``."""
         return int(self.tasks[0].hyper_mean.shape[1])
 
-    @property
-    def latent_channels(self) -> int:
-        """``M``."""
-        return int(self.tasks[0].gain.shape[1])
+    def latent_channels(self, task: int) -> int:
+        """``M`` of a task."""
+        return int(self.tasks[task].gain.shape[1])
 
     def sends_hyper(self, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether a task with these parents, (n, T), has a hyper-latent, (n,); where it has none, it counts as zero."""
@@ -161,8 +164,8 @@ class EntropyModel:
             x[with_it] += layers.parents[parent](states[parent][with_it])
         x = clamped(rounded_shift(x, up_bits), 0, ACTIVATION_LIMIT)
 
-        last = layers.last(x)
-        last_mean, last_scale = last[..., : self.latent_channels], last[..., self.latent_channels :]
+        last, channels = layers.last(x), self.latent_channels(task)
+        last_mean, last_scale = last[..., :channels], last[..., channels:]
         mean = (last_mean + own.last_mean_bias) * own.gain[steps][:, None, None].astype(np.int64)
         mean = rounded_shift(mean, ACTIVATION_BITS + mean_bits + GAIN_BITS - MEAN_BITS)
         table = last_scale + own.last_scale_bias + own.gain_tables[steps][:, None, None]

@@ -35,6 +35,7 @@ from atdc.entropy.rounding import quantised_mean, scale_index, scales
 from atdc.entropy.tables import FrequencyTables
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.transforms import QualityTable, TaskTransforms
+from atdc.tensors import FeatureSet, TensorSpec
 
 _ACTIVATION_MAX = ACTIVATION_LIMIT / (1 << ACTIVATION_BITS)
 _STATE_MAX = STATE_LIMIT / (1 << ACTIVATION_BITS)
@@ -44,9 +45,9 @@ _HYPER_MAX = HYPER_LIMIT / (1 << MEAN_BITS)
 class TaskEntropyTwin(nn.Module):
     """One task's entropy parameters in floating point."""
 
-    def __init__(self, config: ModelConfig, task_count: int) -> None:
+    def __init__(self, config: ModelConfig, tensor: TensorSpec, task_count: int) -> None:
         super().__init__()
-        hyper, width, latent = config.hyper_channels, config.hyper_width, config.latent_channels
+        hyper, width, latent = config.hyper_channels, config.hyper_width, tensor.latent_channels
         self.first = nn.Conv2d(hyper, width, 3, padding=1)
         self.up = nn.Conv2d(width, 4 * width, 1)
         self.last = nn.Conv2d(width, 2 * latent, 3, padding=1)
@@ -82,7 +83,7 @@ class TaskEntropyTwin(nn.Module):
             hyper: decoded hyper-latent (B, H, h/4, w/4).
             quality: (B,).
             mask: (B, T), 1 where a task is a parent.
-            states: by task, the state (B, Z, h/2, w/2) of those that are parents of some image.
+            states: by task, the state (B, Z, h/2, w/2) of those that are parents of some image, on this task's grid.
             log_gain: logarithm of the latent's gain, (B, M, 1, 1): the networks tell of the latent before its gain.
         """
         x = self.first(hyper.clamp(-_HYPER_MAX, _HYPER_MAX)) + self.quality(quality)
@@ -106,8 +107,8 @@ class TaskEntropyTwin(nn.Module):
 class EntropyTwin(nn.ModuleList):
     """The twins of all tasks."""
 
-    def __init__(self, config: ModelConfig, task_count: int) -> None:
-        super().__init__([TaskEntropyTwin(config, task_count) for _ in range(task_count)])
+    def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
+        super().__init__([TaskEntropyTwin(config, tensor, len(tensors)) for tensor in tensors.tensors])
 
     def task(self, index: int) -> TaskEntropyTwin:
         """One task's twin."""
@@ -216,7 +217,7 @@ def integers_extended(before: EntropyModel, twin: EntropyTwin, networks: CodecNe
 
 def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: ModelConfig) -> TaskEntropy:
     steps = torch.arange(MAX_QUALITY * QUALITY_STEPS_PER_UNIT + 1) / QUALITY_STEPS_PER_UNIT
-    width, latent = config.hyper_width, config.latent_channels
+    width, latent = config.hyper_width, transforms.block.out_channels
     log_step = math.log(config.scale_max / config.scale_min) / (config.scale_count - 1)
 
     def of_steps(table: QualityTable) -> NDArray[np.float64]:
@@ -262,11 +263,11 @@ def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: Mo
 
 
 @torch.no_grad()
-def twin_of(model: EntropyModel, config: ModelConfig) -> EntropyTwin:
+def twin_of(model: EntropyModel, config: ModelConfig, tensors: FeatureSet) -> EntropyTwin:
     """The float twin of an integer entropy model, to train shipped weights further: the inverse of
     :func:`integers_of` but for what fixed point rounded away, and for parents' part in the tables where the config
     gives them none."""
-    twin = EntropyTwin(config, len(model.tasks))
+    twin = EntropyTwin(config, tensors)
     log_step = math.log(config.scale_max / config.scale_min) / (config.scale_count - 1)
     width = config.hyper_width
     for own, task in zip(model.tasks, map(twin.task, range(len(model.tasks))), strict=True):

@@ -21,7 +21,6 @@ from atdc.entropy.twin import EntropyTwin, integers_of
 from atdc.errors import ArgumentError
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.rate_distortion import bd_rate
-from atdc.graph.search import candidate_sets
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.pipeline import Codec, load
 from atdc.tasks import TASKS
@@ -88,17 +87,17 @@ def _train(
     """One kind, from the predictor to integers."""
     own, run = codec.feature_codec, RunFolder(path, recipe)
     torch.manual_seed(recipe.seed)
-    networks = CodecNetworks(recipe.model, own.task_count, candidate_sets(own.task_count, recipe.model.max_parents))
+    networks = CodecNetworks(recipe.model, own.tensors)
     networks.predictor.load_state_dict(own.networks.predictor.state_dict())
     networks.scorer.load_state_dict(own.networks.scorer.state_dict())
-    twin = EntropyTwin(recipe.model, own.task_count)
+    twin = EntropyTwin(recipe.model, own.tensors)
     start_from_principal_components(networks, twin, sets["train"])
     subject = subject_of(recipe, networks, twin, own.book, sets["train"], sets["val"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     rate = recipe.codec.lr
     train_codec(run, recipe, "warmup", 1, (rate, rate), subject, None, val_goal)
     train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), subject, goal, val_goal)
-    return FeatureCodec(networks, integers_of(twin, networks), own.task_names, own.mean, own.deviation, own.book)
+    return FeatureCodec(networks, integers_of(twin, networks), own.mean, own.deviation, own.book)
 
 
 @torch.no_grad()
@@ -118,9 +117,9 @@ def measure(
             images = np.arange(start, min(start + _BATCH, count))
             raw = features.cache.read(images)
             encoded = trained.encode_batch(raw, level, DEFAULT_GRAPH)
-            error = (encoded.reconstruction - raw) / trained.deviation[:, :, None, None]
+            error = (encoded.stacked - raw) / torch.stack(trained.deviation)[:, :, None, None]
             targets = load_targets(rooms, images)
-            outputs = codec.networks.outputs(encoded.reconstruction, range(len(TASKS)))
+            outputs = codec.networks.outputs(encoded.stacked, range(len(TASKS)))
             losses = torch.stack(
                 [task_loss(task, output, targets[task.name]) for task, output in zip(TASKS, outputs, strict=True)], 1
             )

@@ -21,8 +21,8 @@ from atdc.evaluation.evaluate import (
 )
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import load_subject, open_images, require_images
-from atdc.integer_codec import open_weights
 from atdc.tasks import TASK_NAMES
+from atdc.weights import open_weights
 
 
 def run_balance(

@@ -142,9 +142,9 @@ def _recorded(codec: FeatureCodec, features: Tensor, quality: float, graph: Task
     qualities = torch.full((1, codec.task_count), float(quality), device=codec.device)
     recorder = _Recorder()
     steps = np.array([quality_steps(quality, codec.task_count)])
-    port = IntegerPort(EntropyCoder(codec.entropy, recorder, steps))
+    port = IntegerPort(EntropyCoder(codec.entropy, recorder, steps, normalised.grids))
     with torch.no_grad():
-        walk(codec.networks, [graph], qualities, port, (features.shape[3], features.shape[4]), normalised)
+        walk(codec.networks, [graph], qualities, port, normalised.grids, normalised.parts)
     return recorder
 
 
@@ -207,7 +207,7 @@ def decode_times(subject: Subject, images: NDArray[np.uint8], quality: float, qu
     files = [encode(subject, image[None], quality, DEFAULT_GRAPH)[0] for image in images]
 
     def answer_one(data: bytes) -> object:
-        return subject.answer_tensors(codec.restore([codec.integers.read(data, wanted)], wanted), one)
+        return subject.answer_tensors(torch.stack(codec.restore([codec.integers.read(data, wanted)], wanted), 1), one)
 
     for number in tqdm(range(-WARM_UP, len(images)), desc="decode", unit="image", disable=quiet):
         data = files[max(number, 0)]

@@ -50,9 +50,9 @@ from atdc.evaluation.metrics import FloatArray
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import LabelledImages, as_input, batches, images_at, open_images, require_images
 from atdc.files import write_bytes_atomically
-from atdc.integer_codec import open_weights
 from atdc.pipeline import Codec, load, presented
 from atdc.tasks import TASK_NAMES, TASKS
+from atdc.weights import open_weights
 
 VERSION = 1
 """Rises when what is measured changes its meaning; files of another version are made anew."""

@@ -36,6 +36,7 @@ from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.subject import as_input, images_at, open_rooms, require_images
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec, load
+from atdc.tensors import LATENT_STRIDE, Grid
 from atdc.training.run_folder import RunFolder
 
 _BATCH = 20
@@ -78,7 +79,7 @@ def run_entropy_cost(
     if state is None or not weights.exists():
         raise DataError(str(run), "no finished training", f"{LAST_CHECKPOINT}.pt and {weights.name}", "Train first.")
     codec = load(weights)
-    twin = EntropyTwin(settings.model, codec.feature_codec.task_count)
+    twin = EntropyTwin(settings.model, codec.feature_codec.tensors)
     prefix = "entropy."
     twin.load_state_dict({k.removeprefix(prefix): v for k, v in state["module"].items() if k.startswith(prefix)})
     twin.eval().requires_grad_(False)
@@ -135,15 +136,15 @@ def ideal_bits(
     port = CountingPort(parameters.tables)
     normalised = codec.normalise(features)
     qualities = torch.full((len(features), codec.task_count), float(quality))
-    sides = normalised.shape[-2], normalised.shape[-1]
-    walk(codec.networks, graphs, qualities, IntegerPort(EntropyCoder(parameters, port, steps)), sides, normalised)
+    coder = EntropyCoder(parameters, port, steps, normalised.grids)
+    walk(codec.networks, graphs, qualities, IntegerPort(coder), normalised.grids, normalised.parts)
     return float(port.bits.array(len(features), codec.task_count).sum())
 
 
 def time_ratio(codec: Codec, twin: EntropyTwin, images: NDArray[np.uint8], rounds: int) -> dict[str, Any]:
     """Time from pixels to bytes with integers over that with floats: pairs of runs, the order of a pair alternating."""
     own = codec.feature_codec
-    floats = FeatureCodec(own.networks, own.entropy, own.task_names, own.mean, own.deviation, own.book)
+    floats = FeatureCodec(own.networks, own.entropy, own.mean, own.deviation, own.book)
     floats.entropy = FloatEntropy(twin, own.networks, own.entropy.tables)  # type: ignore[assignment]  # to time it
 
     def with_codec(feature_codec: FeatureCodec) -> Callable[[int], object]:
@@ -172,6 +173,12 @@ class FrozenLatents:
     graphs: list[TaskGraph]
     quality: Tensor
 
+    @property
+    def grids(self) -> list[Grid]:
+        """Of the features that the latents are of."""
+        rows, columns = self.latent.shape[-2:]
+        return [(LATENT_STRIDE * rows, LATENT_STRIDE * columns)] * self.latent.shape[1]
+
     def block(self, start: int) -> FrozenLatents:
         """Some images in a row."""
         rows = slice(start, start + _BATCH)
@@ -191,7 +198,6 @@ class _Catching:
         task: int,
         quality: Tensor,
         mask: Tensor,
-        sides: tuple[int, int],
         latent: Tensor | None,
         hyper: Tensor | None,
     ) -> Tensor:
@@ -200,7 +206,7 @@ class _Catching:
             if name not in self.kept:
                 self.kept[name] = torch.zeros(self._batch, self._tasks, *value.shape[1:])
             self.kept[name][images, task] = value
-        return self._port.code(images, task, quality, mask, sides, latent, hyper)
+        return self._port.code(images, task, quality, mask, latent, hyper)
 
 
 @torch.no_grad()
@@ -213,11 +219,11 @@ def frozen_latents(codec: FeatureCodec, blocks: list[Tensor], seed: int, quiet: 
         level = int(rng.integers(MAX_QUALITY + 1))
         chosen = codec.choose_graphs(features, level, DEFAULT_GRAPH)
         steps = np.full((len(features), codec.task_count), level * QUALITY_STEPS_PER_UNIT)
-        coder = EntropyCoder(codec.entropy, CountingPort(codec.entropy.tables), steps)
-        port = _Catching(IntegerPort(coder), len(features), codec.task_count)
         normalised = codec.normalise(features)
+        coder = EntropyCoder(codec.entropy, CountingPort(codec.entropy.tables), steps, normalised.grids)
+        port = _Catching(IntegerPort(coder), len(features), codec.task_count)
         qualities = torch.full((len(features), codec.task_count), float(level))
-        walk(codec.networks, chosen, qualities, port, (normalised.shape[-2], normalised.shape[-1]), normalised)
+        walk(codec.networks, chosen, qualities, port, normalised.grids, normalised.parts)
         hyper.append(port.kept["hyper"])
         latent.append(port.kept["latent"])
         quality.append(qualities[:, 0])
@@ -286,13 +292,12 @@ def train_twin(
 
 def training_bits(twin: EntropyTwin, codec: FeatureCodec, latents: FrozenLatents) -> Tensor:
     """Differentiable bits of a block of latents."""
-    port = TrainingPort(codec.networks, twin, len(latents.graphs))
+    port = TrainingPort(codec.networks, twin, len(latents.graphs), latents.grids)
     for task, members in schedule(latents.graphs):
         images = torch.tensor(members)
         mask = _parents(latents.graphs, members, task)
         latent, hyper = latents.latent[images, task], latents.hyper[images, task]
-        sides = latent.shape[-2], latent.shape[-1]
-        port.code(images, task, latents.quality[images], torch.from_numpy(mask).float(), sides, latent, hyper)
+        port.code(images, task, latents.quality[images], torch.from_numpy(mask).float(), latent, hyper)
     return port.bits.sum()
 
 
@@ -303,13 +308,12 @@ def latent_bits(codec: FeatureCodec, twin: EntropyTwin, latents: FrozenLatents) 
         block = latents.block(start)
         steps = (block.quality.long() * QUALITY_STEPS_PER_UNIT)[:, None].repeat(1, codec.task_count).numpy()
         port = CountingPort(model.tables)
-        integers = IntegerPort(EntropyCoder(model, port, steps))
+        integers = IntegerPort(EntropyCoder(model, port, steps, block.grids))
         for task, members in schedule(block.graphs):
             images = torch.tensor(members)
             mask = torch.from_numpy(_parents(block.graphs, members, task)).float()
             latent, hyper = block.latent[images, task], block.hyper[images, task]
-            sides = latent.shape[-2], latent.shape[-1]
-            integers.code(images, task, block.quality[images], mask, sides, latent, hyper)
+            integers.code(images, task, block.quality[images], mask, latent, hyper)
         total += float(port.bits.array(len(block.graphs), codec.task_count).sum())
     return total
 

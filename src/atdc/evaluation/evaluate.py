@@ -241,7 +241,7 @@ def measure_cell(
     codec = subject.feature_codec
     encoded = codec.encode_batch(features, cell.quality, cell.setting, cell.effort, [size] * len(features))
     decoded = codec.decode_batch(encoded.data)
-    difference = (decoded - encoded.reconstruction).abs() / codec.deviation[:, :, None, None]
+    difference = (decoded - encoded.stacked).abs() / torch.stack(codec.deviation)[:, :, None, None]
     statistics, loss = measure_answers(subject, decoded, targets)
     return Records(
         np.array([float(len(data)) for data in encoded.data]),
@@ -258,7 +258,7 @@ def measure_anchor(subject: Subject, key: str, features: Tensor, targets: Mappin
     """One end of the utility scale: the answers from channel means, or from the features as they are."""
     codec, images = subject.feature_codec, len(features)
     if key == ZERO:
-        features = codec.mean[None, :, :, None, None].expand_as(features).contiguous()
+        features = torch.stack(codec.mean)[None, :, :, None, None].expand_as(features).contiguous()
     statistics, loss = measure_answers(subject, features, targets)
     nothing = np.zeros(images, np.int64)
     bits = np.zeros((images, len(TASK_NAMES)))

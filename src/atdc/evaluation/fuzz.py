@@ -34,7 +34,8 @@ from atdc.evaluation.mutants import Limits, Mutant, mutant, untouched
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.sample_files import FromSegments, Sample, random_files, tiny_reader, write_symbols
 from atdc.files import write_bytes_atomically
-from atdc.integer_codec import IntegerReader, open_weights
+from atdc.reader import IntegerReader
+from atdc.weights import open_weights
 
 TINY = "tiny"
 """The name of the weights that are made on the spot."""

@@ -72,7 +72,7 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     sets = features_of(RunFolder(run, settings), codec, rooms)
     folder = RunFolder(run / kind, settings)
     torch.manual_seed(settings.seed)
-    networks, twin = copy_of(own.networks), twin_of(own.entropy, own.config)
+    networks, twin = copy_of(own.networks), twin_of(own.entropy, own.config, own.tensors)
     subject = subject_of(settings, networks, twin, own.book, sets["train"], sets["val"])
     bounds = torch.tensor(codec.card["loss_bounds"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
@@ -86,7 +86,7 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     round_to_half(codec.networks)
     entropy = integers_of(twin, networks)
     path = run / f"{kind}.safetensors"
-    tuned = FeatureCodec(networks, entropy, own.task_names, own.mean, own.deviation, own.book)
+    tuned = FeatureCodec(networks, entropy, own.mean, own.deviation, own.book)
     Codec(codec.networks, tuned, codec.card).save(path)
     return path
 

@@ -23,7 +23,7 @@ from atdc.bitstream.container import Container, ContainerReader, Header, Segment
 from atdc.bitstream.layout import FIELDS, MAX_QUALITY_STEP, MAX_TASKS, number_bytes, rank_bytes
 from atdc.evaluation.sample_files import FromSegments, Sample, write_symbols
 from atdc.graph.task_graph import TaskGraph
-from atdc.integer_codec import IntegerReader
+from atdc.reader import IntegerReader
 
 
 @dataclass(frozen=True, slots=True)

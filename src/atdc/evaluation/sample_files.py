@@ -20,7 +20,8 @@ from atdc.entropy.integer import Integers
 from atdc.entropy.model import LATENT_LIMIT, EntropyModel, TaskEntropy
 from atdc.entropy.tables import SYMBOL_LIMIT, FrequencyTables
 from atdc.graph.task_graph import TaskGraph
-from atdc.integer_codec import IntegerReader, combined_check, padded
+from atdc.reader import IntegerReader, combined_check
+from atdc.tensors import FeatureSet
 
 _Symbols = NDArray[np.int32]
 
@@ -123,12 +124,12 @@ def write_symbols(reader: IntegerReader, header: Header, source: SymbolPort) -> 
     graph, tasks = header.resolve(reader.listed), range(header.task_count)
     together = header.profile == "compact"
     writing = WritingPort(reader.model.tables, 1, len(tasks), together)
-    coder = EntropyCoder(reader.model, _Copied(source, writing), np.array([header.qualities], np.int64))
-    rows, columns = padded(reader.feature_shape(header))
+    steps = np.array([header.qualities], np.int64)
+    coder = EntropyCoder(reader.model, _Copied(source, writing), steps, reader.grids(header))
     latents = {}
     for task in graph.order:
         parents = np.array([[other in graph.parents[task] for other in tasks]])
-        latents[task] = coder.code([0], task, parents, (rows // 2, columns // 2))
+        latents[task] = coder.code([0], task, parents)
     checks = [coder.checks[0, task] for task in tasks]
     segments = map(Segment, writing.finish()[0], [combined_check(checks)] if together else checks)
     container = Container(header, tuple(segments))
@@ -146,7 +147,9 @@ def random_header(reader: IntegerReader, random: np.random.Generator, number: in
     """
     tasks = len(reader.task_names)
     kind = KINDS[number // 2 % 2]
-    unit = reader.stride if kind == "features" else 1
+    stride = reader.tensors[0].grid
+    assert isinstance(stride, int), "sample files are of strided tensors"
+    unit = stride if kind == "features" else 1
     height, width = (max(1, int(side) // unit) for side in random.choice(sizes, 2))
     graph = TaskGraph.unrank(int(random.integers(TaskGraph.count(tasks))), tasks)
     if number // 4 % 2:
@@ -184,8 +187,8 @@ def tiny_reader() -> IntegerReader:
     The list of graphs names one of them twice, which a reader has to know of.
 
     >>> reader = tiny_reader()
-    >>> reader.task_names, reader.model.latent_channels, reader.stride
-    (('left', 'middle', 'right'), 3, 16)
+    >>> reader.task_names, reader.model.latent_channels(0)
+    (('left', 'middle', 'right'), 3)
     """
     random = np.random.default_rng(0)
     tasks = 3
@@ -195,7 +198,7 @@ def tiny_reader() -> IntegerReader:
     )
     chain, fork = TaskGraph(((), (0,), (0, 1))), TaskGraph(((1,), (), (1,)))
     listed = (chain, fork, TaskGraph.independent(tasks), fork)
-    return IntegerReader(model, listed, ("left", "middle", "right"), 16, b"tiny")
+    return IntegerReader(model, listed, FeatureSet.alike(("left", "middle", "right"), 1, 3, 16), b"tiny")
 
 
 def random_entropy(

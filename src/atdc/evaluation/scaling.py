@@ -43,6 +43,7 @@ from atdc.evaluation.provenance import provenance, write_result
 from atdc.graph import search
 from atdc.graph.search import ScoreTable
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictability import score_bits
 from atdc.networks.predictor import Predictor
 
@@ -387,8 +388,9 @@ def scoring_cost(size: int, counts: Mapping[str, int], seed: int) -> dict[str, A
     config = ModelConfig()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        predictor = Predictor(config, size).eval()
-        features = torch.randn(BATCH, size, config.feature_channels, FEATURE_SIDE, FEATURE_SIDE)
+        predictor = Predictor(config, config.tensors(range(size))).eval()
+        drawn_features = torch.randn(BATCH, size, config.feature_channels, FEATURE_SIDE, FEATURE_SIDE)
+    features = FeatureBatch.of(drawn_features)
     pairs = search.candidate_sets(size, PARENTS)
     drawn = np.random.default_rng([seed, size]).permutation(len(pairs))[:PAIRS_TIMED]
     sample = [pairs[place] for place in drawn.tolist()]
@@ -397,7 +399,7 @@ def scoring_cost(size: int, counts: Mapping[str, int], seed: int) -> dict[str, A
     def shares() -> None:
         with torch.no_grad():
             for task in range(size):
-                predictor.share(task, features[:, task])
+                predictor.share(task, features.parts[task])
 
     shares_ms, pair_ms = [], []
     for number in range(-1, ROUNDS):

@@ -33,7 +33,7 @@ from atdc.data.rooms import render_rooms
 from atdc.errors import ArgumentError, AtdcError
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.selfcheck_worker import Files, Group, Job, Settings, numpy_features
-from atdc.integer_codec import open_weights
+from atdc.weights import open_weights
 
 FIRST_SEED = 9_000_000
 """Rooms from this seed on belong to no split."""

@@ -370,8 +370,9 @@ def _decode(codec: FeatureCodec, model: ListeningModel, files: Files, batch: int
             told[path] = {"error": str(error)}
     for start in range(0, len(whole) if files.restore else 0, batch):
         part = whole[start : start + batch]
-        restored = codec.restore([integers for _, integers in part]).float()
-        normalised = (restored - codec.mean[:, :, None, None]) / codec.deviation[:, :, None, None]
+        restored = torch.stack(codec.restore([integers for _, integers in part]), 1).float()
+        mean, deviation = (torch.stack(rows)[:, :, None, None] for rows in (codec.mean, codec.deviation))
+        normalised = (restored - mean) / deviation
         for (path, _), values in zip(part, normalised, strict=True):
             told[path]["finite"] = bool(values.isfinite().all())
             np.save(folder / f"{Path(path).stem}.npy", values.numpy())

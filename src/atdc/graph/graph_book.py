@@ -92,19 +92,19 @@ class GraphBook:
             return whole[setting][level]
         return TaskGraph.independent(len(self.fixed[0].parents)) if setting == "independent" else None
 
-    def cheapest(self, costs: NDArray[np.floating[Any]], level: int, elements: int = 1) -> list[TaskGraph]:
+    def cheapest(self, costs: NDArray[np.floating[Any]], level: int, elements: float = 1) -> list[TaskGraph]:
         """Each image's cheapest graph of the codebook by costs of all pairs (B, P), the graphs' surcharges included.
 
         Args:
             costs: bits per feature element, or bits where `elements` says of how many feature elements.
             level: the whole quality.
-            elements: of a task.
+            elements: of a tensor, in the mean over tensors.
         """
         surcharge = self.surcharge[level] * elements
         chosen = search.codebook_choice(costs, self.codebook, surcharge=surcharge)
         return [self.codebook[index] for index in chosen.tolist()]
 
-    def estimates(self, costs: NDArray[np.floating[Any]], level: int, elements: int = 1) -> NDArray[np.float64]:
+    def estimates(self, costs: NDArray[np.floating[Any]], level: int, elements: float = 1) -> NDArray[np.float64]:
         """What :meth:`cheapest` compares, by graph of the codebook and image, (M, B), in the unit of `costs`."""
         surcharge = self.surcharge[level][:, None] * elements
         estimates: NDArray[np.float64] = search.graph_costs(costs, self.codebook) + surcharge

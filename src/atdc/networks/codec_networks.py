@@ -9,20 +9,21 @@ from torch import Tensor, nn
 
 from atdc.config import ModelConfig
 from atdc.networks.predictor import Predictor
-from atdc.networks.scorer import Scorer
+from atdc.networks.scorer import RATE_ESTIMATORS
 from atdc.networks.transforms import TaskTransforms
+from atdc.tensors import FeatureSet
 
 
 class CodecNetworks(nn.Module):
     """Works on normalised features; knows nothing of images, files or which task is which."""
 
-    def __init__(self, config: ModelConfig, task_count: int, pairs: Sequence[tuple[int, tuple[int, ...]]]) -> None:
+    def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
         super().__init__()
-        self.config = config
-        self.task_count = task_count
-        self.predictor = Predictor(config, task_count)
-        self.transforms = nn.ModuleList([TaskTransforms(config) for _ in range(task_count)])
-        self.scorer = Scorer(config, task_count, pairs)
+        self.config, self.tensors = config, tensors
+        self.task_count = len(tensors)
+        self.predictor = Predictor(config, tensors)
+        self.transforms = nn.ModuleList([TaskTransforms(config, tensor) for tensor in tensors.tensors])
+        self.scorer = RATE_ESTIMATORS[config.rate_estimator](config, tensors)
 
     def share(self, parent: int, features: Tensor) -> Tensor:
         """What a decoded parent (B, C, h, w) contributes to its children's predictions; see :class:`Predictor`."""
@@ -39,7 +40,7 @@ class CodecNetworks(nn.Module):
         """Mean and log variance of a child given its parents' shares; zeros, the normalised features' own, where
         parents do not predict."""
         if not self.config.predicts:
-            nothing = torch.zeros(len(mask), self.config.feature_channels, *shape, device=mask.device)
+            nothing = torch.zeros(len(mask), self.tensors[child].channels, *shape, device=mask.device)
             return nothing, nothing
         if not shares:
             return self.predictor.alone(child, mask, shape)

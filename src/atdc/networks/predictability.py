@@ -14,20 +14,24 @@ from torch import Tensor
 
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictor import Predictor, proxy_loss
+from atdc.networks.resampling import resampled
 
 Pair = tuple[int, tuple[int, ...]]
 
 
-def _predictions(predictor: Predictor, features: Tensor, pairs: Sequence[Pair]) -> Iterator[tuple[int, Tensor, Tensor]]:
+def _predictions(
+    predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair]
+) -> Iterator[tuple[int, Tensor, Tensor]]:
     """(child, μ, log σ²) for each pair, parents clean; each parent's share of the first layer is computed once."""
-    batch, tasks = features.shape[:2]
-    shares = [predictor.share(task, features[:, task]) for task in range(tasks)]
-    nothing = torch.zeros_like(shares[0])
+    batch, grids = len(features), features.grids
+    shares = [predictor.share(task, part) for task, part in enumerate(features.parts)]
     for child, parents in pairs:
-        mask = torch.zeros(batch, tasks, device=features.device)
+        mask = torch.zeros(batch, len(shares), device=shares[0].device)
         mask[:, list(parents)] = 1
-        summed = sum((shares[parent] for parent in parents), nothing)
+        given = [resampled(shares[parent], grids[parent], grids[child]) for parent in parents]
+        summed = sum(given, torch.zeros_like(shares[child]))
         mean, log_variance = predictor(child, summed, mask)
         yield child, mean, log_variance
 
@@ -53,42 +57,42 @@ def gaussian_score_bits(target: Tensor, mean: Tensor, log_variance: Tensor, dist
 
 
 @torch.no_grad()
-def score_bits(predictor: Predictor, features: Tensor, pairs: Sequence[Pair], distortion: Tensor) -> Tensor:
+def score_bits(predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair], distortion: Tensor) -> Tensor:
     """Score of each pair at each quality, bits per image, (B, Q, P).
 
     Args:
         predictor: the shared predictor.
-        features: normalised features (B, T, C, h, w).
+        features: normalised features.
         pairs: (child, parents) in the order of the result.
         distortion: D of each task at each quality, (Q, T).
     """
     scores = [
-        gaussian_score_bits(features[:, child], mean, log_variance, distortion[:, child])
+        gaussian_score_bits(features.parts[child], mean, log_variance, distortion[:, child])
         for child, mean, log_variance in _predictions(predictor, features, pairs)
     ]
     return torch.stack(scores, 2)
 
 
 @torch.no_grad()
-def proxy_losses(predictor: Predictor, features: Tensor, pairs: Sequence[Pair]) -> Tensor:
+def proxy_losses(predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair]) -> Tensor:
     """``L_proxy`` of each pair, nats per element, (B, P): what the paper's setting scores with."""
     losses = [
-        proxy_loss(mean, log_variance, features[:, child])
+        proxy_loss(mean, log_variance, features.parts[child])
         for child, mean, log_variance in _predictions(predictor, features, pairs)
     ]
     return torch.stack(losses, 1)
 
 
-def best_graphs(predictor: Predictor, features: Tensor, distortion: Tensor, max_parents: int) -> list[TaskGraph]:
+def best_graphs(predictor: Predictor, features: FeatureBatch, distortion: Tensor, max_parents: int) -> list[TaskGraph]:
     """The cheapest graph of each image by :func:`score_bits`, for any number of parents.
 
     Args:
         predictor: the shared predictor.
-        features: normalised features (B, T, C, h, w).
+        features: normalised features.
         distortion: D of each task, (T,).
         max_parents: the most a task may have.
     """
-    tasks = features.shape[1]
+    tasks = len(features.parts)
     pairs = search.candidate_sets(tasks, max_parents)
     scores = score_bits(predictor, features, pairs, distortion[None])[:, 0]
     return search.exact_batch(scores.double().cpu().numpy(), tasks, max_parents)

@@ -2,8 +2,9 @@
 
 ::
 
-    parents z'_p ─ 3×3 per parent ─ Σ/√(1+|S|) ─▶ (+ child's scale and shift, ReLU, 3×3) × 2, with shortcuts
-                                                  ─▶ per child: 1×1 ─▶ μ    1×1 ─▶ log σ²
+    parents z'_p ─ 3×3 per parent ─ to the child's grid ─ Σ/√(1+|S|)
+                 ─▶ (+ child's scale and shift, ReLU, 3×3) × 2, with shortcuts
+                 ─▶ per child: 1×1 ─▶ μ    1×1 ─▶ log σ²
 
 It is used twice: to score parent sets before coding, and to predict a child from decoded parents while coding.
 """
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from atdc.config import ModelConfig
+from atdc.tensors import FeatureSet
 
 _REACH = 2
 """Positions that the hidden layers see on each side."""
@@ -29,23 +31,24 @@ class Predictor(nn.Module):
     normalisation's running statistics would fit no single parent set).
     """
 
-    def __init__(self, config: ModelConfig, task_count: int) -> None:
+    def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
         super().__init__()
-        width, channels = config.predictor_width, config.feature_channels
-        self.width = width
-        self.shares = nn.ModuleList([nn.Conv2d(channels, width, 3, padding=1, bias=False) for _ in range(task_count)])
+        width, task_count = config.predictor_width, len(tensors)
+        channels = [tensor.channels for tensor in tensors.tensors]
+        self.width, self.channels = width, channels
+        self.shares = nn.ModuleList([nn.Conv2d(own, width, 3, padding=1, bias=False) for own in channels])
         self.pair = nn.Parameter(torch.zeros(task_count, task_count, width))
         self.child_scale = nn.Parameter(torch.ones(3, task_count, width))
         self.child_shift = nn.Parameter(torch.zeros(3, task_count, width))
         self.hidden = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1) for _ in range(2)])
-        self.mean = nn.ModuleList([nn.Conv2d(width, channels, 1) for _ in range(task_count)])
-        self.log_variance = nn.ModuleList([nn.Conv2d(width, channels, 1) for _ in range(task_count)])
+        self.mean = nn.ModuleList([nn.Conv2d(width, own, 1) for own in channels])
+        self.log_variance = nn.ModuleList([nn.Conv2d(width, own, 1) for own in channels])
         for head in (*self.mean, *self.log_variance):
             assert isinstance(head, nn.Conv2d)
             nn.init.normal_(head.weight, std=0.02)
 
     def share(self, parent: int, features: Tensor) -> Tensor:
-        """A parent's contribution to the first layer: (B, C, h, w) to (B, width, h, w)."""
+        """A parent's contribution to the first layer, on its own grid: (B, C, h, w) to (B, width, h, w)."""
         share: Tensor = self.shares[parent](features)
         return share
 
@@ -67,7 +70,8 @@ class Predictor(nn.Module):
 
         Args:
             child: the predicted task's index.
-            shares: sum over the parents of :meth:`share`, (B, width, h, w); zeros where there is no parent.
+            shares: sum over the parents of :meth:`share`, (B, width, h, w), on the child's grid; zeros where
+                there is no parent.
             mask: (B, T), 1 where the task is a parent.
         """
         scale = torch.rsqrt(1 + mask.sum(1))

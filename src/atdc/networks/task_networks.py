@@ -79,12 +79,12 @@ class TaskNetworks(nn.Module):
         """:meth:`outputs` of one task, tile by tile: its raw output (B, out_channels, 16h, 16w) at a tile's positions.
 
         Args:
-            features: (B, T, C, rows, columns).
+            features: of the task, (B, C, rows, columns).
             task: its index.
             side: of a tile, in feature positions.
         """
         head = cast(Head, self.heads[task])
-        seen = head.whole(features[:, task])
+        seen = head.whole(features)
         for tile in tiles_of(features.shape[-2], features.shape[-1], side, head.halo):
             outer = seen[..., tile.outer_rows, tile.outer_columns]
             yield tile, tile.core_of(head.local(outer), 16)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atdc.config import MAX_QUALITY, ModelConfig
+from atdc.tensors import TensorSpec
 
 
 def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -58,9 +59,9 @@ class QualityTable(nn.Module):
 class TaskTransforms(nn.Module):
     """Everything learned in one task's codec apart from the shared predictor."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, tensor: TensorSpec) -> None:
         super().__init__()
-        channels, width, latent = config.feature_channels, config.codec_width, config.latent_channels
+        channels, width, latent = tensor.channels, config.codec_width, tensor.latent_channels
         hyper, hyper_width = config.hyper_channels, config.hyper_width
         self.conditional = config.residual == "conditional"
         # A linear transform of 2×2 blocks and its inverse, which start as the principal components of the features

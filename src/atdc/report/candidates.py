@@ -45,7 +45,7 @@ def candidates_of(
     graphs = list(dict.fromkeys([*known, own, TaskGraph.independent(len(names))]))
     repeated = features.expand(len(graphs), -1, -1, -1, -1)
     coded = feature_codec.encode_batch(repeated, quality, graphs, sizes=[rgb.shape[:2]] * len(graphs))
-    difference = (coded.reconstruction - repeated) / feature_codec.deviation[:, :, None, None]
+    difference = (coded.stacked - repeated) / torch.stack(feature_codec.deviation)[:, :, None, None]
     errors = difference.square().sum((2, 3, 4)).double().cpu().numpy()
     costs = coded.ideal_bits.sum(1) + errors @ feature_codec.rates_of_exchange(quality)
     candidates = [

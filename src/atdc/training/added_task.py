@@ -19,11 +19,12 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.twin import EntropyTwin, integers_extended, integers_of
-from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictability import best_graphs
+from atdc.tensors import FeatureSet
 from atdc.training.codec_stage import Objective, Subject, train_codec
 from atdc.training.data import NormalisedFeatures, RawFeatures
 from atdc.training.graph_source import GraphsByImage
@@ -63,8 +64,8 @@ def first_of(sets: Sets, count: int) -> dict[str, NormalisedFeatures]:
     }
 
 
-def best_by_predictor(networks: CodecNetworks, features: Tensor, level: int) -> list[TaskGraph]:
-    """The cheapest graph of each image by the predictor's score in bits; normalised features (B, T, C, h, w)."""
+def best_by_predictor(networks: CodecNetworks, features: FeatureBatch, level: int) -> list[TaskGraph]:
+    """The cheapest graph of each image by the predictor's score in bits; of normalised features."""
     distortion = torch.from_numpy(GraphBook.untrained(networks.task_count).distortion[level])
     return best_graphs(networks.predictor, features, distortion, networks.config.max_parents)
 
@@ -89,11 +90,11 @@ def train_from_nothing(
 ) -> Trained:
     """A codec of some tasks: predictor, `steps // 2` steps on features alone, `steps` on rate and objective."""
     torch.manual_seed(recipe.seed)
-    networks = CodecNetworks(recipe.model, len(names), search.candidate_sets(len(names), recipe.model.max_parents))
-    twin = EntropyTwin(recipe.model, len(names))
+    tensors = recipe.model.tensors(names)
+    networks, twin = CodecNetworks(recipe.model, tensors), EntropyTwin(recipe.model, tensors)
     start_from_principal_components(networks, twin, sets["train"])
     _train(run, recipe, networks, twin, sets, goals, steps)
-    return Trained(networks, twin, _codec(networks, integers_of(twin, networks), names, sets["train"]))
+    return Trained(networks, twin, _codec(networks, integers_of(twin, networks), sets["train"]))
 
 
 def add_task(
@@ -112,23 +113,21 @@ def add_task(
     """
     torch.manual_seed(recipe.seed)
     new = len(names) - 1
-    networks = CodecNetworks(recipe.model, len(names), search.candidate_sets(len(names), recipe.model.max_parents))
-    twin = EntropyTwin(recipe.model, len(names))
-    sample = sets["train"].read(np.arange(min(400, len(sets["train"]))))[:, new]
+    tensors = recipe.model.tensors(names)
+    networks, twin = CodecNetworks(recipe.model, tensors), EntropyTwin(recipe.model, tensors)
+    sample = sets["train"].read(np.arange(min(400, len(sets["train"])))).parts[new]
     twin.task(new).start_from_deviation(networks.task(new).start_from_principal_components(sample))
     adopt(networks, before.networks)
     adopt(twin, before.twin)
     _train(run, recipe, networks, twin, sets, goals, steps)
     integers = integers_extended(before.codec.entropy, twin, networks)
-    return Trained(networks, twin, _codec(networks, integers, names, sets["train"]))
+    return Trained(networks, twin, _codec(networks, integers, sets["train"]))
 
 
-def _codec(
-    networks: CodecNetworks, integers: EntropyModel, names: tuple[str, ...], train: NormalisedFeatures
-) -> FeatureCodec:
+def _codec(networks: CodecNetworks, integers: EntropyModel, train: NormalisedFeatures) -> FeatureCodec:
     """What was trained, to code with."""
-    book = GraphBook.untrained(len(names))
-    return FeatureCodec(copy_of(networks), integers, names, train.mean, train.deviation, book)
+    book = GraphBook.untrained(networks.task_count)
+    return FeatureCodec(copy_of(networks), integers, train.mean, train.deviation, book)
 
 
 @torch.no_grad()
@@ -162,7 +161,7 @@ def _without(known: tuple[slice, ...]) -> Callable[[Tensor], Tensor]:
 def first_tasks(codec: FeatureCodec, count: int, fingerprint: bytes) -> FeatureCodec:
     """The codec of the first tasks that is inside a codec of more: what reads files from before a task was added."""
     config = codec.config
-    networks = CodecNetworks(config, count, search.candidate_sets(count, config.max_parents))
+    networks = CodecNetworks(config, FeatureSet(codec.tensors.tensors[:count]))
     whole = codec.networks.state_dict()
     part = {
         name: value if name.startswith("scorer.") else whole[name][tuple(slice(size) for size in value.shape)]
@@ -174,8 +173,8 @@ def first_tasks(codec: FeatureCodec, count: int, fingerprint: bytes) -> FeatureC
         for task in codec.entropy.tasks[:count]
     ]
     entropy = replace(codec.entropy, tasks=tuple(tasks))
-    names, book = codec.task_names[:count], GraphBook.untrained(count)
-    return FeatureCodec(networks, entropy, names, codec.mean[:count], codec.deviation[:count], book, fingerprint)
+    book = GraphBook.untrained(count)
+    return FeatureCodec(networks, entropy, codec.mean[:count], codec.deviation[:count], book, fingerprint)
 
 
 def _train(

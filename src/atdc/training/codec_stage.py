@@ -14,12 +14,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from atdc.codec import squared_errors
 from atdc.coding.latent_coders import TrainingPort
 from atdc.coding.traversal import walk
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.data.targets import LabelledImages
 from atdc.entropy.twin import EntropyTwin
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
 from atdc.networks.heads import SmallHead
@@ -181,14 +183,17 @@ def train_codec(
     task_count = len(train.mean)
     group_of = [groups.of_task(task) for task in range(task_count)]
 
-    def terms(features: Tensor, graphs: list[TaskGraph], quality: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def terms(
+        features: FeatureBatch, graphs: list[TaskGraph], quality: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """Bits per feature element (B,), squared errors per feature element of all tasks (B, groups), proxy losses,
         reconstructions."""
-        port, shape = TrainingPort(networks, subject.twin, len(features)), (features.shape[3], features.shape[4])
-        result = walk(networks, graphs, quality, port, shape, features, with_proxy=True)
+        port = TrainingPort(networks, subject.twin, len(features), features.grids)
+        result = walk(networks, graphs, quality, port, features.grids, features.parts, with_proxy=True)
         assert result.proxy is not None
-        elements = task_count * features.shape[2] // groups.largest * features.shape[3] * features.shape[4]
-        error = (result.reconstruction - features).square().sum((2, 3, 4)) / elements
+        # Groups that are smaller than the largest end in zeros, which are no features.
+        elements = sum(features.elements) * task_count // (groups.largest * len(features.parts))
+        error = squared_errors(result.reconstruction, features.parts) / elements
         return port.bits.sum(1) / elements, error, result.proxy, result.reconstruction
 
     def prepare(draw: Draw) -> CodecBatch:

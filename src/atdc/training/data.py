@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.coding.grouping import Grouping
 from atdc.data.targets import LabelledImages
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.task_networks import TaskNetworks
 
 
@@ -52,18 +55,19 @@ class NormalisedFeatures:
         """What :meth:`seen` takes, read on the CPU, beside a training step."""
         return self.cache.read(indices)
 
-    def seen(self, loaded: Tensor) -> Tensor:
-        """(n, groups, channels, h, w) of zero mean and unit deviation over the training set."""
+    def seen(self, loaded: Tensor) -> FeatureBatch:
+        """Features of zero mean and unit deviation over the training set, by group."""
         deviation, mean = self.deviation.to(loaded.device), self.mean.to(loaded.device)
         normalised = (loaded - mean[:, :, None, None]) / deviation[:, :, None, None]
-        return normalised if self.grouping is None else self.grouping.pack(normalised)
+        return FeatureBatch.of(normalised if self.grouping is None else self.grouping.pack(normalised))
 
-    def read(self, indices: NDArray[np.int64]) -> Tensor:
+    def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
         """Both at once."""
         return self.seen(self.load(indices))
 
-    def restore(self, normalised: Tensor) -> Tensor:
-        """Back to raw features (n, T, C, h, w)."""
+    def restore(self, parts: Sequence[Tensor]) -> Tensor:
+        """Normalised features of each group back to raw features (n, T, C, h, w)."""
+        normalised = torch.stack(list(parts), 1)
         if self.grouping is not None:
             normalised = self.grouping.unpack(normalised)
         deviation, mean = self.deviation.to(normalised.device), self.mean.to(normalised.device)
@@ -86,6 +90,6 @@ class LiveFeatures(NormalisedFeatures):
         """Pictures (n, 3, H, W) in [0, 1]."""
         return self.pictures.targets(indices, ("rgb",))["rgb"].float() / 255
 
-    def seen(self, loaded: Tensor) -> Tensor:
+    def seen(self, loaded: Tensor) -> FeatureBatch:
         """Their features, of about zero mean and unit deviation."""
         return super().seen(self.networks.features(loaded))

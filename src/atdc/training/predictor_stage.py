@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from atdc.config import Recipe
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
 from atdc.networks.predictor import proxy_loss
+from atdc.networks.resampling import resampled
 from atdc.training.data import NormalisedFeatures
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
@@ -35,30 +39,37 @@ def train_predictor(
     """Minimises ``L_proxy`` over all children; half of the images' parents carry noise that stands for quantisation."""
     settings, tasks, predictor = recipe.predictor, networks.task_count, networks.predictor
 
-    def loss_of(features: Tensor, parents: Tensor, rng: np.random.Generator) -> Tensor:
-        shares = torch.stack([predictor.share(task, parents[:, task]) for task in range(tasks)], 1)
+    def loss_of(features: FeatureBatch, parents: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
+        shares, grids = [predictor.share(task, part) for task, part in enumerate(parents)], features.grids
         losses = []
-        for child in range(tasks):
-            mask = random_parent_mask(rng, len(features), child, tasks).to(features.device)
-            mean, log_variance = predictor(child, torch.einsum("bt,btchw->bchw", mask, shares), mask)
-            losses.append(proxy_loss(mean, log_variance, features[:, child]).mean())
+        for child, target in enumerate(features.parts):
+            mask = random_parent_mask(rng, len(features), child, tasks).to(target.device)
+            given = torch.zeros_like(shares[child])
+            for parent in np.flatnonzero(mask.cpu().numpy().any(0)).tolist():
+                share = resampled(shares[parent], grids[parent], grids[child])
+                given = given + share * mask[:, parent, None, None, None]
+            mean, log_variance = predictor(child, given, mask)
+            losses.append(proxy_loss(mean, log_variance, target).mean())
         return torch.stack(losses).mean()
 
-    def prepare(draw: Draw) -> tuple[Tensor, np.random.Generator]:
+    def prepare(draw: Draw) -> tuple[FeatureBatch, np.random.Generator]:
         return train.read(draw.indices), draw.rng
 
-    def step(batch: tuple[Tensor, np.random.Generator]) -> tuple[Tensor, dict[str, float]]:
+    def step(batch: tuple[FeatureBatch, np.random.Generator]) -> tuple[Tensor, dict[str, float]]:
         features, rng = batch
-        deviation = torch.rand(len(features), tasks, 1, 1, 1, device=features.device) * settings.parent_noise
-        noisy = (torch.rand(len(features), 1, 1, 1, 1, device=features.device) < 0.5).float()
-        loss = loss_of(features, features + noisy * deviation * torch.randn_like(features), rng)
+        noisy = torch.rand(len(features), 1, 1, 1, device=features.parts[0].device) < 0.5
+        parents = []
+        for part in features.parts:
+            deviation = torch.rand(len(part), 1, 1, 1, device=part.device) * settings.parent_noise
+            parents.append(part + noisy.float() * deviation * torch.randn_like(part))
+        loss = loss_of(features, parents, rng)
         return loss, {"proxy": float(loss.detach())}
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         rng = np.random.default_rng(0)
         features = val.read(np.arange(min(200, len(val)))).to(device_of(predictor))
-        return {"proxy": float(loss_of(features, features, rng))}
+        return {"proxy": float(loss_of(features, features.parts, rng))}
 
     train_stage(
         run, "predictor", predictor, images=len(train), epochs=settings.epochs, batch=settings.batch, lr=settings.lr,

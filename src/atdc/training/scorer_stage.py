@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atdc.config import MAX_QUALITY, Recipe
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.devices import device_of
 from atdc.networks.scorer import Scorer
 from atdc.training import processes
@@ -65,18 +66,19 @@ def train_scorer(
     goal = (relative - scorer.offset) / scorer.spread
     held_out = len(images) // 10
 
-    def loss_of(rows: NDArray[np.int64], features: Tensor) -> Tensor:
+    def loss_of(rows: NDArray[np.int64], features: FeatureBatch) -> Tensor:
         error = torch.square(scorer.standardised(features) - goal[rows]) * known[rows][:, :, None]
         return error.sum() / (known[rows].sum() * scorer.pairs)
 
-    def prepare(draw: Draw) -> tuple[NDArray[np.int64], Tensor]:
+    def prepare(draw: Draw) -> tuple[NDArray[np.int64], FeatureBatch]:
         rows = draw.indices + held_out
         features = train.read(images[rows])
-        if draw.rng.integers(2):  # a mirrored map costs what the map costs
-            features = features.flip(-1)
-        return rows, features + settings.feature_noise * torch.randn_like(features)
+        mirrored = bool(draw.rng.integers(2))  # a mirrored map costs what the map costs
+        seen = [part.flip(-1) if mirrored else part for part in features.parts]
+        noisy = [part + settings.feature_noise * torch.randn_like(part) for part in seen]
+        return rows, FeatureBatch(tuple(noisy), features.grids)
 
-    def step(batch: tuple[NDArray[np.int64], Tensor]) -> tuple[Tensor, dict[str, float]]:
+    def step(batch: tuple[NDArray[np.int64], FeatureBatch]) -> tuple[Tensor, dict[str, float]]:
         loss = loss_of(*batch)
         return loss, {"error": float(loss.detach())}
 

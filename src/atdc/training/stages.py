@@ -114,9 +114,8 @@ def train(
     bounds = loss_bounds(run, task_networks, val_set, val_data)
 
     if start is None:
-        pairs = search.candidate_sets(len(TASKS), recipe.model.max_parents)
-        networks = CodecNetworks(recipe.model, len(TASKS), pairs)
-        twin = EntropyTwin(recipe.model, len(TASKS))
+        pairs, tensors = search.candidate_sets(len(TASKS), recipe.model.max_parents), recipe.model.tensors(TASK_NAMES)
+        networks, twin = CodecNetworks(recipe.model, tensors), EntropyTwin(recipe.model, tensors)
         start_from_principal_components(networks, twin, train_set)
         networks.to(device)
         twin.to(device)
@@ -127,7 +126,7 @@ def train(
     else:
         own = start.feature_codec
         networks, book = copy_of(own.networks).to(device), own.book
-        twin = twin_of(own.entropy, recipe.model).to(device)
+        twin = twin_of(own.entropy, recipe.model, own.tensors).to(device)
 
     goals = tuple(TaskLosses(task_networks, images, bounds) for images in (train_data, val_data))
     entropy, book = train_codec_and_graphs(run, recipe, networks, twin, book, (train_set, val_set), goals)
@@ -143,7 +142,7 @@ def train(
     }
     if start is not None:
         card["start"] = f"{recipe.start} {start.feature_codec.fingerprint.hex()}"
-    codec = Codec(task_networks.cpu(), FeatureCodec(networks, entropy, TASK_NAMES, mean, deviation, book), card)
+    codec = Codec(task_networks.cpu(), FeatureCodec(networks, entropy, mean, deviation, book), card)
     path = out or run_path / f"{recipe.name}.safetensors"
     if processes.is_first():
         codec.save(path)
@@ -204,14 +203,16 @@ def start_from_principal_components(networks: CodecNetworks, twin: EntropyTwin, 
     """Starts every task's transforms, and what is expected of its latent, from a sample of training features."""
     sample = train.read(np.arange(min(400, len(train))))
     for task in range(networks.task_count):
-        twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample[:, task]))
+        twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample.parts[task]))
 
 
 def features_of(run: RunFolder, codec: Codec, rooms: Mapping[str, RoomsDataset]) -> dict[str, NormalisedFeatures]:
     """A trained model's features of some splits, cached in the run folder."""
     own = codec.feature_codec
     return {
-        split: NormalisedFeatures(FeatureCache(run, split, codec.networks, data), own.mean, own.deviation)
+        split: NormalisedFeatures(
+            FeatureCache(run, split, codec.networks, data), torch.stack(own.mean), torch.stack(own.deviation)
+        )
         for split, data in rooms.items()
     }
 
@@ -280,7 +281,7 @@ def loss_bounds(run: RunFolder, networks: TaskNetworks, val: NormalisedFeatures,
     for start in range(0, count, 20):
         indices = np.arange(start, min(start + 20, count))
         features = val.cache.read(indices).to(device_of(networks))
-        means = val.restore(torch.zeros_like(features))
+        means = val.restore(torch.zeros_like(features).unbind(1))
         targets = moved(load_targets(data, indices), device_of(networks))
         for row, source in enumerate((means, features)):
             for task, output in enumerate(networks.outputs(source, range(len(TASKS)))):
@@ -311,7 +312,7 @@ def fit_scorer_to_predictor(
 
     def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
         features = train.read(chosen).to(device)
-        bits = score_bits(networks.predictor, features, pairs, distortion) / features[0, 0].numel()
+        bits = score_bits(networks.predictor, features, pairs, distortion) / features.elements[0]
         return bits.cpu(), torch.ones(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
 
     costs, known = teacher_costs(run, "teacher_predictor", images, teacher)
@@ -327,7 +328,7 @@ def fit_scorer_to_codec(
     The costs of each of the recipe's training images are measured at one quality.
     """
     frozen = copy_of(networks)
-    codec = FeatureCodec(frozen, entropy, TASK_NAMES, train.mean, train.deviation, book)
+    codec = FeatureCodec(frozen, entropy, train.mean, train.deviation, book)
     codec.book = measured_rates(run, codec, val)
     settle_fixed_graphs(run, codec, val)
     count, rng = recipe.scorer.final_images, np.random.default_rng(recipe.seed + 7)
@@ -429,10 +430,10 @@ def retrain(
     rooms = {split: RoomsDataset(data_path, split) for split in ("train", "val")}
     sets = features_of(run, codec, rooms)
     torch.manual_seed(recipe.seed)
-    networks = CodecNetworks(recipe.model, own.task_count, own.pairs)
+    networks = CodecNetworks(recipe.model, own.tensors)
     networks.predictor.load_state_dict(own.networks.predictor.state_dict())
     networks.scorer.load_state_dict(own.networks.scorer.state_dict())
-    twin = EntropyTwin(recipe.model, own.task_count)
+    twin = EntropyTwin(recipe.model, own.tensors)
     start_from_principal_components(networks, twin, sets["train"])
     networks.to(device)
     twin.to(device)
@@ -445,7 +446,7 @@ def retrain(
         "date": datetime.date.today().isoformat(), "from": own.fingerprint.hex(),
         "stage_seconds": run.read_json("times.json", {}),
     }  # fmt: skip
-    new = FeatureCodec(networks, entropy, own.task_names, own.mean, own.deviation, book)
+    new = FeatureCodec(networks, entropy, own.mean, own.deviation, book)
     if processes.is_first():
         Codec(codec.networks.cpu(), new, card).save(out)
     return out
@@ -453,8 +454,7 @@ def retrain(
 
 def copy_of(networks: CodecNetworks) -> CodecNetworks:
     """A copy for coding (the codec switches its networks to evaluation)."""
-    pairs = search.candidate_sets(networks.task_count, networks.config.max_parents)
-    copy = CodecNetworks(networks.config, networks.task_count, pairs)
+    copy = CodecNetworks(networks.config, networks.tensors)
     copy.load_state_dict(networks.state_dict())
     return copy
 
@@ -472,7 +472,8 @@ def measured_rates(run: RunFolder, codec: FeatureCodec, val: NormalisedFeatures)
         rows = []
         for level in range(MAX_QUALITY + 1):
             encoded = codec.encode_batch(features, level, "fixed")
-            error = ((encoded.reconstruction - features) / codec.deviation[:, :, None, None]).square().sum((2, 3, 4))
+            deviation = torch.stack(codec.deviation)[:, :, None, None]
+            error = ((encoded.stacked - features) / deviation).square().sum((2, 3, 4))
             rows.append(torch.stack([torch.from_numpy(encoded.ideal_bits).mean(0), error.double().mean(0)]))
         state = {"rates": torch.stack(rows), "elements": features[0, 0].numel()}
         run.save("rates", state)
@@ -534,7 +535,9 @@ def choose_graphs(
     codebook = search.build_codebook(rows[:4000], recipe.codec.codebook_size, tuple(dict.fromkeys(fixed)), candidates)
     every = search.candidate_sets(tasks, None)
     distortion = torch.from_numpy(book.distortion).to(device)
-    means = score_bits(networks.predictor, val_features[:60], every, distortion).double().mean(0).cpu().numpy()
+    means = (
+        score_bits(networks.predictor, val_features.select(slice(60)), every, distortion).double().mean(0).cpu().numpy()
+    )
     chain = tuple(search.chain(search.ScoreTable.of(tasks, row)) for row in means)
     usual = (*codebook, *fixed, *mode, *chain, TaskGraph.independent(tasks), *candidates)
     listed = tuple(dict.fromkeys(usual))[:_LISTED_GRAPHS]

@@ -22,8 +22,10 @@ from atdc.coding.traversal import schedule
 from atdc.entropy.coder import LARGEST_SYMBOL, EntropyCoder
 from atdc.errors import BitstreamError, CorruptFileError, WeightsError, WrongModelError
 from atdc.graph.task_graph import TaskGraph
-from atdc.integer_codec import IntegerReader, combined_check, open_weights, padded
+from atdc.reader import IntegerReader, combined_check
 from atdc.tasks import TASK_NAMES
+from atdc.tensors import padded
+from atdc.weights import open_weights
 
 TASKS = range(6)
 DEEP = 1

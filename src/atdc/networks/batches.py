@@ -1,0 +1,65 @@
+"""Features of several images as the networks take them: normalised and padded, tensor by tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from atdc.tensors import Grid, padded
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Normalised features of a batch, by tensor.
+
+    Attributes:
+        parts: of each tensor (B, C, rows, columns), padded by repetition to multiples of 4.
+        grids: height and width of each before padding.
+
+    >>> batch = FeatureBatch.of([torch.zeros(2, 3, 5, 8), torch.zeros(2, 1, 4, 4)])
+    >>> len(batch), batch.parts[0].shape, batch.grids, batch.elements
+    (2, torch.Size([2, 3, 8, 8]), ((5, 8), (4, 4)), (192, 16))
+    """
+
+    parts: tuple[Tensor, ...]
+    grids: tuple[Grid, ...]
+
+    @classmethod
+    def of(cls, parts: Tensor | Sequence[Tensor]) -> FeatureBatch:
+        """Pads normalised features, each (B, C, h, w), or (B, T, C, h, w) of tensors that are alike."""
+        rows = by_tensor(parts)
+        grids = tuple((part.shape[2], part.shape[3]) for part in rows)
+        return cls(tuple(_padded(part) for part in rows), grids)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Numbers of each tensor, with its padding."""
+        return tuple(part[0].numel() for part in self.parts)
+
+    def to(self, device: torch.device) -> FeatureBatch:
+        """The same on a device."""
+        return FeatureBatch(tuple(part.to(device) for part in self.parts), self.grids)
+
+    def select(self, images: slice | Tensor) -> FeatureBatch:
+        """Some of the images."""
+        return FeatureBatch(tuple(part[images] for part in self.parts), self.grids)
+
+
+def by_tensor(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Features tensor by tensor, each (B, C, h, w); stacked ones (B, T, C, h, w) are taken apart."""
+    return list(features.unbind(1)) if isinstance(features, Tensor) else list(features)
+
+
+def _padded(part: Tensor) -> Tensor:
+    height, width = part.shape[2:]
+    rows, columns = padded((height, width))
+    if (rows, columns) == (height, width):
+        return part
+    return F.pad(part, (0, columns - width, 0, rows - height), mode="replicate")

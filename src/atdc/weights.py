@@ -1,0 +1,264 @@
+"""Weights files: the one place that reads, writes, checks and finds them. ``docs/weights.md`` specifies them.
+
+A weights file is a safetensors file. Its metadata hold one entry, ``atdc``, a JSON object: ``format``, ``model`` (the
+settings of the networks), ``tensors`` (what is coded), ``book`` (graphs and rates) and ``card`` (how it was made). Its
+tensors are ``entropy.*``, the integers that decide every bit; ``codec.*``, the networks of the codec; ``feature.*``,
+means and deviations; and ``tasks.*``, the task networks, where there are any. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from atdc.bitstream.container import ContainerReader
+from atdc.bitstream.sources import Source
+from atdc.config import DEFAULT_MODEL, ModelConfig, model_config
+from atdc.entropy.model import EntropyModel
+from atdc.errors import BitstreamError, WeightsError
+from atdc.files import read_bytes, write_bytes_atomically
+from atdc.graph.graph_book import GraphBook
+from atdc.reader import IntegerReader
+from atdc.tensors import FeatureSet
+
+WEIGHTS_FORMAT = 3
+OLDER_FORMAT = 2
+"""Whose tensors are alike: it has their names under ``tasks``, and the rest among the settings of the networks."""
+ENTROPY_PREFIX = "entropy."
+_WEIGHTS_LIMIT = 1 << 30
+_SHIPPED = Path(__file__).parent / "weights"
+_REINSTALL = "Install the package again, or train with: atdc train --recipe small"
+_AGAIN = "Install the package again, or train again."
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """An opened weights file: what is in it but the networks.
+
+    Attributes:
+        path: of the file.
+        header: the JSON that is kept beside the tensors.
+        config: settings of the networks.
+        tensors: what is coded.
+        book: the graphs and rates kept with the weights.
+        fingerprint: the first four bytes of the file's SHA-256.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    config: ModelConfig
+    tensors: FeatureSet
+    book: GraphBook
+    fingerprint: bytes
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the tensors, in index order."""
+        return self.tensors.names
+
+    def integers(self) -> IntegerReader:
+        """The reader of these weights' files; needs no network and no torch.
+
+        Raises:
+            WeightsError: the integers are damaged or missing.
+        """
+        arrays = self.arrays(ENTROPY_PREFIX)
+        model = EntropyModel.from_arrays(arrays, len(self.tensors), self.config.factorised)
+        if unread := sorted(set(arrays) - set(model.to_arrays())):
+            where, found = f"{self.path}, {ENTROPY_PREFIX}{unread[0]}", "integers that nothing reads"
+            raise WeightsError(where, found, f"those of {len(self.tensors)} tasks", _REINSTALL)
+        return IntegerReader(model, self.book.listed, self.tensors, self.fingerprint)
+
+    def require_agreement(self, model: EntropyModel) -> None:
+        """Refuses settings that the integers, which no network reads, do not follow.
+
+        Raises:
+            WeightsError: a number of channels or of tables differs.
+        """
+        counts = [
+            ("hyper_channels", self.config.hyper_channels, model.hyper_channels),
+            ("scale_count", self.config.scale_count, model.tables.size),
+        ]
+        for index, tensor in enumerate(self.tensors.tensors):
+            counts.append(("latent_channels", tensor.latent_channels, model.latent_channels(index)))
+        for name, said, found in counts:
+            if said != found:
+                raise WeightsError(f"{self.path}, model.{name}", str(said), f"{found}, as its integers have", _AGAIN)
+
+    def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """The arrays whose names begin with a prefix, by the rest of their names.
+
+        Raises:
+            WeightsError: the file is damaged.
+        """
+        try:
+            with safe_open(self.path, framework="np") as file:
+                keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (not a mapping)
+                return {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
+        except (SafetensorError, OSError, TypeError) as error:
+            raise WeightsError(str(self.path), f"a damaged file ({error})", "weights of ATDC", _REINSTALL) from error
+
+    def floats(self, prefix: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+        """Arrays of floating-point numbers, as single precision, each checked.
+
+        Args:
+            prefix: of their names.
+            shapes: by the rest of their names; exactly these must be there.
+
+        Raises:
+            WeightsError: one is missing, of another shape, not finite, or not read by anything.
+        """
+        arrays = self.arrays(prefix)
+        for name in sorted(set(arrays) | set(shapes)):
+            where = f"{self.path}, {prefix}{name}"
+            if name not in shapes:
+                raise WeightsError(where, "a tensor that nothing reads", "weights of this model", _AGAIN)
+            if name not in arrays:
+                raise WeightsError(where, "no such tensor", f"finite numbers of shape {shapes[name]}", _AGAIN)
+            array = arrays[name]
+            if array.dtype.kind != "f" or array.shape != shapes[name] or not np.isfinite(array).all():
+                found = f"{array.dtype}, shape {array.shape}, or no finite numbers"
+                raise WeightsError(where, found, f"finite numbers of shape {shapes[name]}", _AGAIN)
+        return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+    def require_prefixes(self, prefixes: tuple[str, ...]) -> None:
+        """Refuses tensors under names that nothing reads.
+
+        Raises:
+            WeightsError: there is one.
+        """
+        with safe_open(self.path, framework="np") as file:
+            for key in file.keys():  # noqa: SIM118 (not a mapping)
+                if not key.startswith(prefixes):
+                    found, expected = "a tensor that nothing reads", f"names that begin with {', '.join(prefixes)}"
+                    raise WeightsError(f"{self.path}, {key}", found, expected, _AGAIN)
+
+
+def weights_bytes(
+    config: Mapping[str, Any], tensors: FeatureSet, book: GraphBook, card: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+) -> bytes:  # fmt: skip
+    """The content of a weights file.
+
+    Args:
+        config: settings of the networks, plain values.
+        tensors: what is coded.
+        book: graphs and rates.
+        card: how it was made, plain values.
+        arrays: everything else, by full name.
+    """
+    header = {
+        "format": WEIGHTS_FORMAT, "model": dict(config), "tensors": tensors.to_json(), "book": book.to_json(),
+        "card": dict(card),
+    }  # fmt: skip
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {"atdc": json.dumps(header)})
+
+
+def write_weights(path: Path, data: bytes) -> None:
+    """Writes a weights file's content, whole or not at all; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomically(path, data)
+
+
+def writer_of(source: Source | bytes) -> str | None:
+    """The weights that wrote a file: the name of shipped ones, or the path of one's own; None if they are not at hand,
+    or if it is no whole file.
+
+    Searched are the shipped weights, the file that the environment's ``ATDC_MODEL`` names, and the folder of
+    ``.safetensors`` files that it, or ``ATDC_WEIGHTS``, names.
+    """
+    try:
+        fingerprint = ContainerReader(source).header.fingerprint
+    except BitstreamError:
+        return None
+    for name, file in _weights_at_hand():
+        try:
+            if _fingerprint_of(file, file.stat().st_mtime_ns) == fingerprint:
+                return name
+        except OSError:  # gone since it was listed
+            continue
+    return None
+
+
+def _weights_at_hand() -> Iterator[tuple[str, Path]]:
+    """Names and files, the shipped ones first."""
+    for file in sorted(_SHIPPED.glob("*.safetensors")):
+        yield file.stem, file
+    for variable in ("ATDC_MODEL", "ATDC_WEIGHTS"):
+        path = Path(os.environ.get(variable, ""))
+        for file in sorted(path.glob("*.safetensors")) if variable in os.environ and path.is_dir() else [path]:
+            if file.suffix == ".safetensors" and file.is_file():
+                yield str(file), file
+
+
+def default_model() -> str:
+    """Weights that pictures are encoded with where none are named: ``ATDC_MODEL``, unless that is a folder, or the
+    shipped default."""
+    named = os.environ.get("ATDC_MODEL", "")
+    return named if named and not Path(named).is_dir() else DEFAULT_MODEL
+
+
+@cache
+def _fingerprint_of(file: Path, changed_ns: int) -> bytes:
+    """Of a file as it was last changed: many files are asked about, and reading weights takes longer than a header."""
+    return _fingerprint(read_bytes(file, _WEIGHTS_LIMIT, error_class=WeightsError))
+
+
+def _fingerprint(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:4]
+
+
+def open_weights(name: str | Path | None = None) -> WeightsFile:
+    """Opens shipped weights by name, or a weights file.
+
+    Raises:
+        WeightsError: no such weights, or a damaged or foreign file.
+    """
+    name = default_model() if name is None else name
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        path = _SHIPPED / f"{name}.safetensors"
+        if not path.exists():
+            shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.safetensors"))) or "none"
+            raise WeightsError("model", repr(str(name)), f"shipped weights ({shipped}) or a .safetensors file",
+                               "train some with: atdc train --recipe small")  # fmt: skip
+    data = read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError)
+    try:
+        with safe_open(path, framework="np") as file:
+            header = json.loads((file.metadata() or {})["atdc"])
+        if header["format"] not in (OLDER_FORMAT, WEIGHTS_FORMAT):
+            expected = f"{OLDER_FORMAT} or {WEIGHTS_FORMAT}"
+            raise WeightsError(str(path), f"weights format {header['format']}", expected, "Upgrade atdc.")
+        config = model_config(header["model"])
+        if header["format"] == OLDER_FORMAT:
+            tensors = config.tensors(_task_names(header["tasks"]))
+        else:
+            tensors = FeatureSet.from_json(header["tensors"])
+        book = GraphBook.from_json(header["book"])
+        book.require_tasks(len(tensors))
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
+    return WeightsFile(path, header, config, tensors, book, _fingerprint(data))
+
+
+def _task_names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"tasks {names!r}, where a list of names is expected")
+    if len(set(names)) < len(names):
+        raise ValueError(f"tasks {names!r}, one of them twice")
+    return tuple(names)
