@@ -33,7 +33,7 @@ def assert_figures(tensor: TensorReport, expected: dict[str, Any], rtol: float) 
         np.testing.assert_allclose(getattr(tensor, name), value, rtol=rtol, err_msg=name)
 
 
-def seen(samples: Any, **options: Any) -> FeatureReport:
+def report_of(samples: Any, **options: Any) -> FeatureReport:
     return report(InMemoryFeatures(samples), progress=False, **options)
 
 
@@ -53,7 +53,7 @@ def test_figures_of_one_pass_are_those_of_all_values_at_once(
     for height, width in grids:  # means drift from sample to sample, so that merging has something to do
         flat = scales * (mixing @ draw.normal(size=(channels, height * width)) ** power + draw.normal() + offset)
         arrays.append(flat.reshape(channels, height, width).astype(np.float32))
-    tensor = seen([{"a": array} for array in arrays]).tensors["a"]
+    tensor = report_of([{"a": array} for array in arrays]).tensors["a"]
     whole = np.concatenate([array.reshape(channels, -1) for array in arrays], 1).astype(np.float64)
     assert_figures(tensor, figures(whole), 1e-6)
     assert (tensor.samples, tensor.channels, tensor.grids) == (len(grids), channels, Counter(grids))
@@ -64,7 +64,7 @@ def test_dead_channels_are_found_and_left_out_of_kurtosis_and_dimension() -> Non
     values = np.random.default_rng(1).normal(size=(20, 5, 6, 6)).astype(np.float32)
     values[:, 1] = 0.1
     values[:, 3] *= 1e-7
-    tensor = seen([{"a": value} for value in values]).tensors["a"]
+    tensor = report_of([{"a": value} for value in values]).tensors["a"]
     assert tensor.dead_channels == (1, 3)
     whole = values.swapaxes(0, 1).reshape(5, -1).astype(np.float64)
     alive = figures(whole[[0, 2, 4]])
@@ -75,24 +75,24 @@ def test_dead_channels_are_found_and_left_out_of_kurtosis_and_dimension() -> Non
 def test_the_threshold_of_dead_channels_is_a_millionth_of_the_tensors_deviation() -> None:
     values = np.random.default_rng(2).choice([-1.0, 1.0], size=(10, 3, 8, 8))
     values *= np.array([1, 1.1e-6, 0.4e-6])[:, None, None]
-    assert seen([{"a": value} for value in values]).tensors["a"].dead_channels == (2,)
+    assert report_of([{"a": value} for value in values]).tensors["a"].dead_channels == (2,)
 
 
 def test_the_effective_dimension_is_one_of_equal_and_all_of_unrelated_channels() -> None:
     one = np.random.default_rng(3).normal(size=(30, 1, 4, 4))
-    equal = seen([{"a": value.repeat(6, 0) * np.arange(1, 7)[:, None, None] + 5} for value in one]).tensors["a"]
+    equal = report_of([{"a": value.repeat(6, 0) * np.arange(1, 7)[:, None, None] + 5} for value in one]).tensors["a"]
     assert equal.effective_dimension == pytest.approx(1, rel=1e-5)
     signs = np.array([[a, b, a * b] for a in (-1.0, 1.0) for b in (-1.0, 1.0)])[..., None, None]
-    assert seen([{"a": value} for value in signs]).tensors["a"].effective_dimension == pytest.approx(3)
+    assert report_of([{"a": value} for value in signs]).tensors["a"].effective_dimension == pytest.approx(3)
 
 
 def test_a_constant_tensor_has_figures_that_json_can_hold() -> None:
     for value in (np.full((3, 2, 2), 0.1), np.arange(3.0)[:, None, None] * np.ones((1, 2, 2))):
-        found = seen([{"a": value}] * 60)
-        tensor = found.tensors["a"]
+        result = report_of([{"a": value}] * 60)
+        tensor = result.tensors["a"]
         assert (tensor.kurtosis, tensor.effective_dimension, tensor.dead_channels) == (0, 0, (0, 1, 2))
-        assert found.warnings == ("Tensor 'a' is constant: leave it out.",)
-        json.dumps(found.to_json(), allow_nan=False)
+        assert result.warnings == ("Tensor 'a' is constant: leave it out.",)
+        json.dumps(result.to_json(), allow_nan=False)
 
 
 def test_every_warning_names_its_tensor_and_nothing_else_warns() -> None:
@@ -108,7 +108,7 @@ def test_every_warning_names_its_tensor_and_nothing_else_warns() -> None:
         sample["rare"] = sample["sound"]
     for sample in samples[:6]:
         sample["enough"] = sample["sound"]
-    warnings = seen(samples).warnings
+    warnings = report_of(samples).warnings
     expected = {
         "'dead' has 2 dead channels of 8 (0, 5)": "dead", "'huge' has values up to ±": "huge",
         "'rare' is in 5 of 60 samples, under 10 %": "rare", "'tails' has a kurtosis of": "tails",
@@ -116,9 +116,9 @@ def test_every_warning_names_its_tensor_and_nothing_else_warns() -> None:
     assert len(warnings) == len(expected)
     for words in expected:
         assert sum(words in warning for warning in warnings) == 1, words
-    assert seen(samples[:50]).warnings[0].startswith("Tensor")
+    assert report_of(samples[:50]).warnings[0].startswith("Tensor")
     assert (
-        seen(samples[:49]).warnings[0]
+        report_of(samples[:49]).warnings[0]
         == "There are 49 samples, fewer than 50: what is fitted will not hold for others."
     )
 
@@ -135,21 +135,21 @@ def test_a_limit_reads_evenly_spaced_samples_once(limit: int, places: list[int])
             return super().read(index)
 
     values = np.random.default_rng(5).normal(size=(10, 2, 3, 3)).astype(np.float32)
-    found = report(Noted([{"a": value} for value in values]), limit, progress=False)
-    assert read == places and (found.samples, found.samples_read) == (10, len(places))
+    result = report(Noted([{"a": value} for value in values]), limit, progress=False)
+    assert read == places and (result.samples, result.samples_read) == (10, len(places))
     whole = values[places].swapaxes(0, 1).reshape(2, -1).astype(np.float64)
-    assert_figures(found.tensors["a"], figures(whole), 1e-9)
-    assert found.tensors["a"].samples == 10
+    assert_figures(result.tensors["a"], figures(whole), 1e-9)
+    assert result.tensors["a"].samples == 10
 
 
 def test_a_tensor_that_the_evenly_spaced_samples_lack_is_reported_all_the_same() -> None:
     draw = np.random.default_rng(6)
     samples = [{"a": draw.normal(size=(1, 2, 2))} for _ in range(9)]
     samples[3]["rare"] = samples[5]["rare"] = draw.normal(size=(2, 4, 4))
-    found = seen(samples, limit=2)
-    assert (found.samples_read, found.tensors["rare"].samples, found.tensors["rare"].channels) == (3, 2, 2)
-    assert found.tensors["rare"].grids == {(4, 4): 2}
-    assert_figures(found.tensors["rare"], figures(samples[3]["rare"].reshape(2, -1)), 1e-6)
+    result = report_of(samples, limit=2)
+    assert (result.samples_read, result.tensors["rare"].samples, result.tensors["rare"].channels) == (3, 2, 2)
+    assert result.tensors["rare"].grids == {(4, 4): 2}
+    assert_figures(result.tensors["rare"], figures(samples[3]["rare"].reshape(2, -1)), 1e-6)
 
 
 def test_features_on_disk_and_in_memory_have_one_report(tmp_path: Path) -> None:
@@ -157,13 +157,13 @@ def test_features_on_disk_and_in_memory_have_one_report(tmp_path: Path) -> None:
     samples = [{"x/y": value} for value in values]
     write_shard(tmp_path / "1.safetensors", samples[:5])
     np.savez(tmp_path / "2.npz", **{"x/y": values[5:]})
-    found = report(DumpedFeatures(tmp_path), progress=False)
-    assert found.to_json() == seen(samples).to_json() and found.table() == seen(samples).table()
+    result = report(DumpedFeatures(tmp_path), progress=False)
+    assert result.to_json() == report_of(samples).to_json() and result.table() == report_of(samples).table()
 
 
 def test_a_limit_below_one_and_a_source_with_nan_are_refused() -> None:
     with pytest.raises(ArgumentError, match="limit: found 0; expected at least 1"):
-        seen([{"a": np.ones((1, 1, 1))}], limit=0)
+        report_of([{"a": np.ones((1, 1, 1))}], limit=0)
 
     class Careless(InMemoryFeatures):
         def read(self, index: int) -> dict[str, NDArray[np.float32]]:
@@ -178,7 +178,7 @@ def test_the_table_has_a_line_a_tensor_and_marks_several_grids() -> None:
     samples = [
         {"a\n": draw.normal(size=(2, 3 + i % 3, 4)), "longer name": draw.normal(size=(1, 1, 1))} for i in range(4)
     ]
-    head, *lines = seen(samples).table().splitlines()
+    head, *lines = report_of(samples).table().splitlines()
     assert head.split()[:4] == ["tensor", "samples", "channels", "grid"]
     assert [line.split()[-8 - 2] for line in lines] == ["4", "4"]
     assert lines[0].startswith(r"'a\n'") and "3×4+" in lines[0] and "1×1 " in lines[1] and "+" not in lines[1]

@@ -55,7 +55,7 @@ SUFFIXES = (".npz", ".safetensors")
 _EXPECTED = ".npz or .safetensors files with arrays (C, h, w), or (N, C, h, w) for N samples"
 _DECODED_LIMIT_BYTES = 512 * 2**20
 _BFLOAT16 = "bfloat16"
-_SAFETENSORS_TYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": _BFLOAT16}
+_SAFETENSORS_TYPES = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": _BFLOAT16}
 _HALF_LIMIT = float(np.finfo(np.float16).max)
 _Headers: TypeAlias = "dict[str, tuple[str, tuple[int, ...], int | None]]"
 """Of a file's arrays by name: type and first byte as of :class:`_Array`, and whole shape."""
@@ -112,7 +112,7 @@ class DumpedFeatures:
     Opening reads headers only, and reading a sample reads its rows: any amount of data is read at random in little
     memory. Compressed npz files, and arrays in Fortran order, are the exception: a shard's array is decoded whole for
     any of its rows, and the latest decoded ones are kept, up to 512 MiB in each process. Read such shards in order, or
-    write them anew with ``np.savez`` or :func:`write_shard`.
+    write them again with ``np.savez`` or :func:`write_shard`.
 
     No file stays open between calls. Objects can be pickled, and several threads may read at once.
 
@@ -301,17 +301,17 @@ def _files_of(path: Path) -> Iterator[Path]:
         yield path
         return
     unreadable: list[OSError] = []
-    found = []
+    files = []
     for parent, folders, names in os.walk(path, onerror=unreadable.append):
         folders[:] = [name for name in folders if not name.startswith(".")]
         wanted = (Path(parent, n) for n in names if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES)
-        found += [file for file in wanted if os.path.isfile(file)]
+        files += [file for file in wanted if os.path.isfile(file)]
     if unreadable:
         reason = (unreadable[0].strerror or str(unreadable[0])).lower()
         raise DataError(str(unreadable[0].filename), reason, "a folder to read", "Check its permissions.")
-    if not found:
+    if not files:
         raise DataError(str(path), "a folder without any features", _EXPECTED, "Check the path.")
-    yield from sorted(found)
+    yield from sorted(files)
 
 
 def _state(status: os.stat_result) -> tuple[int, int]:
@@ -344,7 +344,7 @@ def _file(path: Path, state: tuple[int, int], arrays: _Headers) -> _File:
     if not arrays:
         raise DataError(str(path), "no array", _EXPECTED, "Leave the file out.")
     first, (_, first_shape, _) = next(iter(arrays.items()))
-    found: dict[str, _Array] = {}
+    tensors: dict[str, _Array] = {}
     for name, (kind, shape, start) in arrays.items():
         where = f"{path}, tensor {name!r}"
         if len(shape) != len(first_shape):
@@ -358,14 +358,14 @@ def _file(path: Path, state: tuple[int, int], arrays: _Headers) -> _File:
                 "Keep samples that lack a tensor in a file of their own.",
             )  # fmt: skip
         # Names are the same in many files: one text for all.
-        found[sys.intern(name)] = array = _Array(sys.intern(kind), cast(Shape, shape[-3:]), start)
+        tensors[sys.intern(name)] = array = _Array(sys.intern(kind), cast(Shape, shape[-3:]), start)
         if start is None and math.prod(shape) * array.dtype.itemsize > _DECODED_LIMIT_BYTES:
             raise DataError(
                 where, f"{math.prod(shape) * array.dtype.itemsize:,} bytes that must be decoded at once",
                 f"at most {_DECODED_LIMIT_BYTES:,} in a compressed file or in Fortran order",
                 "Save it as safetensors, or with np.savez, or as smaller shards.",
             )  # fmt: skip
-    return _File(path, state, first_shape[0] if len(first_shape) == 4 else None, found)
+    return _File(path, state, first_shape[0] if len(first_shape) == 4 else None, tensors)
 
 
 def _require_tensor(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
@@ -386,9 +386,9 @@ def _safetensors_arrays(path: Path, stream: IO[bytes]) -> _Headers:
     for name, entry in header.items():
         if name != "__metadata__":
             shape, kind = tuple(entry["shape"]), _SAFETENSORS_TYPES.get(entry["dtype"], entry["dtype"])
-            known = entry["dtype"] in _SAFETENSORS_TYPES
-            _require_tensor(path, name, shape, kind if kind == _BFLOAT16 or not known else np.dtype(kind).name)
-            arrays[name] = kind, shape, 8 + size + entry["data_offsets"][0]
+            _require_tensor(path, name, shape, kind)
+            stored = kind if kind == _BFLOAT16 else np.dtype(kind).newbyteorder("<").str
+            arrays[name] = stored, shape, 8 + size + entry["data_offsets"][0]
     return arrays
 
 

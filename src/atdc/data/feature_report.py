@@ -91,25 +91,25 @@ class TensorReport:
             samples: how many there are in all.
         """
         name, dead = f"Tensor {self.name!r}", len(self.dead_channels)
-        found = []
+        sentences = []
         if dead == self.channels:
-            found.append(f"{name} is constant: leave it out.")
+            sentences.append(f"{name} is constant: leave it out.")
         elif dead:
             first = ", ".join(map(str, self.dead_channels[:5])) + (", …" if dead > 5 else "")
-            found.append(f"{name} has {dead} dead channels of {self.channels} ({first}), which never change.")
+            sentences.append(f"{name} has {dead} dead channels of {self.channels} ({first}), which never change.")
         if self.kurtosis > _HEAVY_TAILS:
-            found.append(
+            sentences.append(
                 f"{name} has a kurtosis of {self.kurtosis:.0f}, more than {_HEAVY_TAILS}: a few huge values decide its "
                 "error; look for outliers, or clip them."
             )
         if self.samples < _RARE * samples:
-            found.append(f"{name} is in {self.samples} of {samples} samples, under 10 %: it will be learned badly.")
+            sentences.append(f"{name} is in {self.samples} of {samples} samples, under 10 %: it will be learned badly.")
         if (extreme := max(-self.least, self.greatest)) > _HALF_LIMIT:
-            found.append(
+            sentences.append(
                 f"{name} has values up to ±{extreme:.4g}, beyond half precision ({_HALF_LIMIT:.0f}): "
                 "keep it as float32."
             )
-        return found
+        return sentences
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +130,8 @@ class FeatureReport:
     def warnings(self) -> tuple[str, ...]:
         """What speaks against fitting to these features as they are, a sentence each."""
         few = f"There are {self.samples} samples, fewer than {_FEW_SAMPLES}: what is fitted will not hold for others."
-        own = [sentence for tensor in self.tensors.values() for sentence in tensor.warnings(self.samples)]
-        return (*([few] if self.samples < _FEW_SAMPLES else []), *own)
+        of_tensors = [sentence for tensor in self.tensors.values() for sentence in tensor.warnings(self.samples)]
+        return (*([few] if self.samples < _FEW_SAMPLES else []), *of_tensors)
 
     def to_json(self) -> dict[str, Any]:
         """All figures and warnings, in what JSON has."""
@@ -237,10 +237,10 @@ def report(features: FeatureSource, limit: int = 2000, progress: bool = True) ->
 
     >>> from atdc.data.feature_source import InMemoryFeatures
     >>> samples = [{"edges": np.full((2, 4, 4), i % 3) * [[[1.0]], [[2.0]]]} for i in range(60)]
-    >>> seen = report(InMemoryFeatures(samples), progress=False)
-    >>> seen.tensors["edges"].channel_mean.round(6).tolist(), round(seen.tensors["edges"].effective_dimension, 6)
+    >>> result = report(InMemoryFeatures(samples), progress=False)
+    >>> result.tensors["edges"].channel_mean.round(6).tolist(), round(result.tensors["edges"].effective_dimension, 6)
     ([1.0, 2.0], 1.0)
-    >>> print(seen.table())
+    >>> print(result.table())
     tensor  samples  channels  grid  least  greatest  mean    std  kurtosis  dead  dim.
     edges        60         2   4×4      0         4   1.5  1.384       1.5     0   1.0
     """
@@ -258,8 +258,9 @@ def report(features: FeatureSource, limit: int = 2000, progress: bool = True) ->
     moments: dict[str, _Moments] = {}
     for index in tqdm(sorted(chosen), desc="features", unit="sample", mininterval=1.0, disable=not progress):
         for name, values in features.read(index).items():
-            own = moments.setdefault(name, _Moments(len(values)))
-            own.add(finite_float32(values, f"sample {index}", name))
+            if name not in moments:
+                moments[name] = _Moments(len(values))
+            moments[name].add(finite_float32(values, f"sample {index}", name))
     return FeatureReport(
         total, len(chosen), {name: moments[name].report(name, grids[name]) for name in sorted(moments)}
     )
