@@ -47,6 +47,7 @@ WITHOUT_TORCH = (
     "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
     "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.report.pictures", "atdc.report.page",
     "atdc.report.line_chart", "atdc.report.comparison",
+    "atdc.data.feature_source", "atdc.data.dumped", "atdc.data.feature_report",
     "atdc.baselines.pixels", "atdc.baselines.vvc", "atdc.batch", "atdc.jobs", "atdc.cli",
 )  # fmt: skip
 
