@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import atdc
-from atdc.codec import FeatureCodec, quality_steps
+from atdc.codec import FeatureCodec, quality_steps, squared_errors
 from atdc.errors import ArgumentError, BitstreamError, FeatureWarning, WrongModelError
 from atdc.graph.search import SETTINGS
 from atdc.graph.task_graph import TaskGraph
@@ -31,8 +31,8 @@ def features() -> torch.Tensor:
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_decoder_gets_what_the_encoder_saw(codec: FeatureCodec, features: torch.Tensor, setting: str) -> None:
     encoded = codec.encode_batch(features, 5, setting)
-    assert torch.equal(codec.decode_batch(encoded.data), encoded.reconstruction)
-    for data, image in zip(encoded.data, encoded.reconstruction, strict=True):  # one by one, too
+    assert torch.equal(codec.decode_batch(encoded.data), encoded.stacked)
+    for data, image in zip(encoded.data, encoded.stacked, strict=True):  # one by one, too
         for name, value in codec.decode(data).items():
             assert torch.allclose(value, image[codec.task_names.index(name)], atol=1e-4)
 
@@ -42,7 +42,7 @@ def test_an_encoder_need_not_restore_tasks_without_children(
     codec: FeatureCodec, features: torch.Tensor, setting: str
 ) -> None:
     whole, bare = (codec.encode_batch(features, 5, setting, restore_all=all_) for all_ in (True, False))
-    assert whole.data == bare.data and not torch.equal(whole.reconstruction, bare.reconstruction)
+    assert whole.data == bare.data and not torch.equal(whole.stacked, bare.stacked)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (4, 4), (2, 37)])
@@ -50,8 +50,8 @@ def test_an_encoder_need_not_restore_tasks_without_children(
 def test_any_size_and_real_bytes_near_ideal_bits(codec: FeatureCodec, shape: tuple[int, int], quality: int) -> None:
     features = torch.randn(1, 6, 8, *shape)
     encoded = codec.encode_batch(features, quality)
-    assert encoded.reconstruction.shape == features.shape
-    assert torch.equal(codec.decode_batch(encoded.data), encoded.reconstruction)
+    assert encoded.stacked.shape == features.shape
+    assert torch.equal(codec.decode_batch(encoded.data), encoded.stacked)
     assert len(encoded.data[0]) <= 1.01 * encoded.ideal_bits[0].sum() / 8 + 24
 
 
@@ -60,7 +60,7 @@ def test_constant_and_huge_features_survive(codec: FeatureCodec) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FeatureWarning)
             encoded = codec.encode_batch(torch.full((1, 6, 8, 4, 4), value), 7)
-        assert torch.equal(codec.decode_batch(encoded.data), encoded.reconstruction)
+        assert torch.equal(codec.decode_batch(encoded.data), encoded.stacked)
 
 
 def test_each_task_has_a_quality_of_its_own(codec: FeatureCodec, features: torch.Tensor) -> None:
@@ -68,7 +68,7 @@ def test_each_task_has_a_quality_of_its_own(codec: FeatureCodec, features: torch
     mixed = codec.encode_batch(features, [1, 1, 7, 1, 1, 1], "independent")
     assert np.allclose(low.ideal_bits[:, [0, 1, 3, 4, 5]], mixed.ideal_bits[:, [0, 1, 3, 4, 5]])
     assert (mixed.ideal_bits[:, 2] > low.ideal_bits[:, 2]).all()
-    assert torch.equal(codec.decode_batch(mixed.data), mixed.reconstruction)
+    assert torch.equal(codec.decode_batch(mixed.data), mixed.stacked)
 
 
 def with_book(codec: FeatureCodec, **changes: object) -> FeatureCodec:
@@ -134,7 +134,7 @@ def test_costs_weigh_each_tasks_error_by_its_own_multiplier(codec: FeatureCodec,
     graphs = own.choose_graphs(features, quality, "chain")
     coded, normalised = own.encode_batch(features, quality, graphs), own.normalise(features)
     restored = own.normalise(coded.reconstruction)
-    squared = (restored - normalised).square().sum((2, 3, 4)).numpy()
+    squared = squared_errors(restored.parts, normalised.parts).numpy()
     expected = coded.ideal_bits.sum(1) + squared @ weights
     assert own.total_costs(normalised, quality, graphs) == pytest.approx(expected, rel=1e-3)
 
@@ -144,7 +144,7 @@ def test_pair_costs_are_what_coding_takes(codec: FeatureCodec, features: torch.T
     alone = codec.encode_batch(features, 3, "independent")
     columns = [codec.pairs.index((task, ())) for task in range(6)]
     assert np.allclose(bits[:, columns], alone.ideal_bits)
-    difference = (alone.reconstruction - features) / codec.deviation[:, :, None, None]
+    difference = (alone.stacked - features) / torch.stack(codec.deviation)[:, :, None, None]
     assert np.allclose(errors[:, columns], difference.square().sum((2, 3, 4)).numpy(), rtol=1e-4)
 
 
@@ -167,7 +167,7 @@ def test_wrong_features_are_refused_by_name(codec: FeatureCodec) -> None:
 
 def test_other_weights_are_refused_naming_both(codec: FeatureCodec, features: torch.Tensor) -> None:
     data = codec.encode_batch(features[:1], 4).data[0]
-    parts = (codec.networks, codec.entropy, codec.task_names, codec.mean, codec.deviation, codec.book)
+    parts = (codec.networks, codec.entropy, codec.mean, codec.deviation, codec.book)
     other = FeatureCodec(*parts, fingerprint=b"\x01\x02\x03\x04")
     with pytest.raises(WrongModelError, match=f"{codec.fingerprint.hex()}.*01020304"):
         other.decode(data)

@@ -83,7 +83,7 @@ def test_only_segments_have_bytes_of_their_own(encoded, integers):
 
 
 def test_without_the_weights_tasks_are_numbers_and_a_listed_graph_is_one(encoded, integers, profile):
-    other = IntegerReader(integers.model, integers.listed, integers.task_names, integers.stride, b"else")
+    other = IntegerReader(integers.model, integers.listed, integers.tensors, b"else")
     for known in (None, other):
         listed, spelled = (inspect(encoded[profile, kept].data[0], known) for kept in ("listed", "spelled"))
         assert listed.graph is None and listed.graph_number == 1

@@ -455,14 +455,17 @@ def _rewritten(weights: Path, target: Path, change: Callable[[dict[str, Any]], A
 
 
 NO_EDGES: list[list[int]] = [[]] * 6
+TENSOR = {"name": "rgb", "channels": 8, "grid": 16, "latent_channels": 8}
 
 
 @pytest.mark.parametrize(
     ("part", "name", "value", "words"),
     [
-        (None, "tasks", None, "list of names"), (None, "tasks", "rgb", "list of names"),
-        (None, "tasks", [*TASK_NAMES[:5], "normal"], "twice"), ("model", "stride", 8, "model.stride"),
-        ("model", "scale_count", 3, "model.scale_count"), ("model", "latent_channels", 4, "model.latent_channels"),
+        (None, "tensors", None, "other contents"), (None, "tensors", "rgb", "other contents"),
+        (None, "tensors", [TENSOR] * 6, "twice"), (None, "tensors", [{**TENSOR, "grid": 1.5}], "grid"),
+        (None, "tensors", [], "1 to 64"), (None, "tensors", [{**TENSOR, "channels": 0}], "channels"),
+        (None, "format", 4, "format 4"), ("model", "stride", 8, "model.stride"),
+        ("model", "scale_count", 3, "model.scale_count"), ("model", "hyper_channels", 3, "model.hyper_channels"),
         ("model", "max_parents", -1, "max_parents"), ("model", "nonsense", 1, "nonsense"),
         ("book", "fixed", [NO_EDGES] * 3, "book.fixed"), ("book", "chain", [[[]] * 7] * 8, "book.chain"),
         ("book", "codebook", [], "book.codebook"), ("book", "codebook", [NO_EDGES], "book.surcharge"),
@@ -480,6 +483,24 @@ def test_a_weights_file_whose_settings_do_not_fit_is_refused_when_it_is_loaded(
         atdc.load(_rewritten(untrained_weights, tmp_path / "other.safetensors", change))
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(None, "list of names"), ("rgb", "list of names"), ([*TASK_NAMES[:5], "normal"], "twice"), ([], "list of names")],
+)
+def test_an_older_weights_file_with_wrong_names_is_refused(tmp_path: Path, names: object, words: str) -> None:
+    shipped = open_weights("small").path
+    with pytest.raises(atdc.WeightsError, match=words):
+        atdc.load(_rewritten(shipped, tmp_path / "other.safetensors", lambda header: header.update(tasks=names)))
+
+
+def test_channels_that_the_integers_do_not_have_are_refused(untrained_weights: Path, tmp_path: Path) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header["tensors"][2]["latent_channels"] = 4
+
+    with pytest.raises(atdc.WeightsError, match="latent_channels"):
+        atdc.load(_rewritten(untrained_weights, tmp_path / "other.safetensors", change))
+
+
 def test_integers_that_nothing_reads_are_refused(untrained_weights: Path, tmp_path: Path) -> None:
     with safe_open(untrained_weights, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -493,7 +514,7 @@ def test_integers_that_nothing_reads_are_refused(untrained_weights: Path, tmp_pa
 @pytest.mark.parametrize("names", [TASK_NAMES[::-1], ("foreign", *TASK_NAMES[1:])])
 def test_weights_of_other_or_reordered_tasks_are_refused(codec: Codec, tmp_path: Path, names: tuple[str, ...]) -> None:
     own = copy.copy(codec.feature_codec)
-    own.task_names = names
+    own.tensors = own.config.tensors(names)
     path = tmp_path / "other.safetensors"
     Codec(codec.networks, own, {}).save(path)
     with pytest.raises(atdc.WeightsError, match="in order"):
@@ -502,11 +523,12 @@ def test_weights_of_other_or_reordered_tasks_are_refused(codec: Codec, tmp_path:
 
 def test_weights_with_no_numbers_are_refused(codec: Codec, tmp_path: Path) -> None:
     own = copy.copy(codec.feature_codec)
-    for changed, word in ((torch.full_like(own.mean, torch.nan), "mean"), (own.mean[:5], "mean")):
-        own.mean = changed
+    mean, *others = own.mean
+    for changed in (torch.full_like(mean, torch.nan), mean[:5]):
+        own.mean = [changed, *others]
         path = tmp_path / "other.safetensors"
         Codec(codec.networks, own, {}).save(path)
-        with pytest.raises(atdc.WeightsError, match=word):
+        with pytest.raises(atdc.WeightsError, match=r"feature\.0\.mean"):
             atdc.load(path)
 
 

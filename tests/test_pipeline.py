@@ -66,7 +66,7 @@ def test_coding_stays_on_its_device(
         shapes = {name: (40, 64, *CHANNELS.get(name, ())) for name in TASK_NAMES}
         assert {name: answer.shape for name, answer in there.decode(data).items()} == shapes
         own, features = there.feature_codec, there.features_of(torch.from_numpy(image).permute(2, 0, 1)[None])
-        assert features.is_meta and own.restore([own.integers.read(data)]).is_meta
+        assert features.is_meta and own.restore([own.integers.read(data)])[0].is_meta
         assert own.measured_costs(features, 4).shape == own.full_scores(features, 4).shape == (1, len(own.pairs))
 
 

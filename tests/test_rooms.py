@@ -1,6 +1,6 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
-    errors, tasks → config, files, images → networks, graph, balance → entropy → coding, bitstream → reader → weights
+    errors, tasks → tensors → config, files, images → networks, graph, balance → entropy → coding, bitstream → reader → weights
                   → codec, inspection → pipeline
                   → data, evaluation, training, baselines → report, inputs → batch, terminal → jobs → cli
 
@@ -21,6 +21,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "atdc"
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("errors", "tasks"),
+    ("tensors",),
     ("config", "files", "image_arrays", "images"),
     ("networks", "graph", "balance"),
     ("entropy",),

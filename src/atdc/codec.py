@@ -310,8 +310,8 @@ class FeatureCodec:
         """
         wanted = self.task_indices(tasks)
         with opened(data) as source:
-            decoded = self.restore([self.integers.read(source, wanted)], wanted)[0]
-        return {self.task_names[task]: decoded[task] for task in wanted}
+            decoded = self.restore([self.integers.read(source, wanted)], wanted)
+        return {self.task_names[task]: decoded[task][0] for task in wanted}
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Indices of named tasks; raises :class:`ArgumentError` that lists the known ones."""
@@ -616,20 +616,25 @@ class FeatureCodec:
         """
         given: Any = features
         if not isinstance(given, (Tensor, Sequence)) or isinstance(given, str):
-            raise ArgumentError("features", type(given).__name__, "tensors; arrays are taken by name, see `encode`")
-        stacked = isinstance(features, Tensor)
-        if isinstance(features, Tensor) and features.ndim != 5:
-            raise ArgumentError("features", f"shape {tuple(features.shape)}", self._expected_shape())
-        parts: list[Tensor] = by_tensor(features)
+            raise ArgumentError(
+                "features",
+                type(given).__name__,
+                "a tensor, or one for each name; arrays are taken by name, see `encode`",
+            )
+        whole = features if isinstance(features, Tensor) else None
+        if whole is not None and whole.ndim != 5:
+            raise ArgumentError("features", f"shape {tuple(whole.shape)}", self._expected_shape())
+        parts = by_tensor(features)
         if len(parts) != self.task_count:
-            found = f"shape {tuple(given.shape)}" if stacked else f"{len(parts)} tensors"
+            found = f"shape {tuple(whole.shape)}" if whole is not None else f"{len(parts)} tensors"
             raise ArgumentError("features", found, self._expected_shape())
         normalised = []
         for spec, part, mean, deviation in zip(self.tensors.tensors, parts, self.mean, self.deviation, strict=True):
             if part.ndim != 4 or part.shape[1] != spec.channels or 0 in part.shape or len(part) != len(parts[0]):
-                where, shape = ("features", given.shape) if stacked else (f"features of {spec.name}", part.shape)
-                expected = self._expected_shape() if stacked else f"({len(parts[0])}, {spec.channels}, height, width)"
-                raise ArgumentError(where, f"shape {tuple(shape)}", expected)
+                if whole is not None:
+                    raise ArgumentError("features", f"shape {tuple(whole.shape)}", self._expected_shape())
+                expected = f"({len(parts[0])}, {spec.channels}, height, width)"
+                raise ArgumentError(f"features of {spec.name}", f"shape {tuple(part.shape)}", expected)
             part = part.detach().to(self.device, torch.float32)
             part = (part - mean[:, None, None]) / deviation[:, None, None]
             self._require_finite(spec.name, _extremes(part))

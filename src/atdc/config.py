@@ -150,6 +150,8 @@ class ModelConfig:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise ArgumentError(f"model.{name}", repr(getattr(self, name)), f"one of {', '.join(known)}")
+        if self.max_parents < 0:
+            raise ArgumentError("model.max_parents", str(self.max_parents), "0 or more")
         if self.stride != STRIDE:
             raise ArgumentError("model.stride", str(self.stride), f"{STRIDE}, which all task networks have")
         for name in _WIDTHS_OF_SMALL:

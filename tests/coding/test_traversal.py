@@ -22,6 +22,7 @@ pytestmark = pytest.mark.portability
 
 TASKS = 4
 SHAPE = (8, 4)
+GRIDS = (SHAPE,) * TASKS
 SMALL = ModelConfig(
     feature_channels=4, predictor_width=8, latent_channels=6, codec_width=8, hyper_channels=3, hyper_width=8,
     state_channels=4, scorer_width=8,
@@ -58,20 +59,21 @@ def model(twin: EntropyTwin, networks: CodecNetworks) -> EntropyModel:
 
 def integer_walk(networks, model, port, batch, level, features):
     """Codes features; returns what the decoder sees and the coder."""
-    coder = EntropyCoder(model, port, np.full((len(batch), TASKS), 8 * level))
+    coder = EntropyCoder(model, port, np.full((len(batch), TASKS), 8 * level), GRIDS)
     quality = torch.full((len(batch), TASKS), float(level))
-    return walk(networks, batch, quality, IntegerPort(coder), SHAPE, features).reconstruction, coder
+    result = walk(networks, batch, quality, IntegerPort(coder), GRIDS, features.unbind(1))
+    return torch.stack(result.reconstruction, 1), coder
 
 
 def read_latents(model, segments, graph, level, wanted=None):
     """The latents of one image from its segments, by task."""
     port = ReadingPort(model.tables)
-    coder = EntropyCoder(model, port, np.full((1, TASKS), 8 * level))
+    coder = EntropyCoder(model, port, np.full((1, TASKS), 8 * level), GRIDS)
     latents = {}
     for task in graph.order if wanted is None else graph.closure(wanted):
         port.begin(segments[task], str(task))
         parents = np.isin(np.arange(TASKS), graph.parents[task])[None]
-        latents[task] = coder.code([0], task, parents, (SHAPE[0] // 2, SHAPE[1] // 2))
+        latents[task] = coder.code([0], task, parents)
         port.end()
     return latents, coder, port
 
@@ -106,8 +108,10 @@ def test_counting_writing_and_reading_agree(
         }
         assert np.array_equal(port.bits.array(1, TASKS)[0], bits[image])
         quality = torch.full((1, TASKS), float(level))
-        read = walk(networks, [batch[image]], quality, KnownPort(latents), SHAPE).reconstruction
-        assert torch.allclose(read[0], written[image], atol=1e-4)  # floats may depend on the batch; integers do not
+        read = walk(networks, [batch[image]], quality, KnownPort(latents), GRIDS).reconstruction
+        assert torch.allclose(
+            torch.cat(read), written[image], atol=1e-4
+        )  # floats may depend on the batch; integers do not
 
 
 @settings(max_examples=10, deadline=None)
@@ -120,9 +124,9 @@ def test_wanted_tasks_decode_to_the_same_without_the_others(
     whole, _ = integer_walk(networks, model, writing, [graph], 3, torch.randn(1, TASKS, 4, *SHAPE))
     latents, _, _ = read_latents(model, writing.finish()[0], graph, 3, wanted)
     quality = torch.full((1, TASKS), 3.0)
-    part = walk(networks, [graph], quality, KnownPort(latents), SHAPE, wanted=wanted).reconstruction
+    part = walk(networks, [graph], quality, KnownPort(latents), GRIDS, wanted=wanted).reconstruction
     for task in range(TASKS):
-        assert torch.equal(part[:, task], whole[:, task]) if task in latents else not part[:, task].any()
+        assert torch.equal(part[task], whole[:, task]) if task in latents else not part[task].any()
 
 
 def test_training_counts_about_the_bits_that_coding_takes(
@@ -133,8 +137,8 @@ def test_training_counts_about_the_bits_that_coding_takes(
     features = torch.randn(8, TASKS, 4, *SHAPE) * 4
     counting = CountingPort(model.tables)
     integer_walk(networks, model, counting, batch, 6, features)
-    training = TrainingPort(networks, twin, 8)
-    walk(networks, batch, torch.full((8, TASKS), 6.0), training, SHAPE, features)
+    training = TrainingPort(networks, twin, 8, GRIDS)
+    walk(networks, batch, torch.full((8, TASKS), 6.0), training, GRIDS, features.unbind(1))
     real = counting.bits.array(8, TASKS).sum()
     assert float(training.bits.detach().sum()) == pytest.approx(real, rel=0.1)
 
@@ -144,9 +148,9 @@ def test_gradients_reach_parents_through_their_children(networks: CodecNetworks,
     for task in range(TASKS):
         torch.nn.init.normal_(free.predictor.mean[task].weight)
     features = torch.randn(1, TASKS, 4, *SHAPE)
-    port = TrainingPort(free, twin, 1)
-    result = walk(free, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, SHAPE, features)
-    result.reconstruction[:, 1].square().sum().backward()
+    port = TrainingPort(free, twin, 1, GRIDS)
+    result = walk(free, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, GRIDS, features.unbind(1))
+    result.reconstruction[1].square().sum().backward()
     gradient = free.task(0).block.weight.grad
     assert gradient is not None and bool(gradient.any())
     stranger = free.task(2).block.weight.grad
@@ -154,9 +158,9 @@ def test_gradients_reach_parents_through_their_children(networks: CodecNetworks,
 
 
 def test_a_childs_bits_teach_its_parents_state(networks: CodecNetworks, twin: EntropyTwin) -> None:
-    port = TrainingPort(networks, twin, 1)
+    port = TrainingPort(networks, twin, 1, GRIDS)
     features = torch.randn(1, TASKS, 4, *SHAPE)
-    walk(networks, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, SHAPE, features)
+    walk(networks, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, GRIDS, features.unbind(1))
     twin.zero_grad()
     port.bits[0, 1].backward()
     gradient = twin.task(0).own.weight.grad
@@ -179,8 +183,8 @@ def test_every_kind_of_codec_reads_what_it_wrote(parents: str, factorised: str) 
     written, coder = integer_walk(networks, model, writing, [graph], 5, torch.randn(1, TASKS, 4, *SHAPE) * 3)
     latents, reader, _ = read_latents(model, writing.finish()[0], graph, 5)
     assert reader.checks == coder.checks
-    read = walk(networks, [graph], torch.full((1, TASKS), 5.0), KnownPort(latents), SHAPE).reconstruction
-    assert torch.allclose(read, written, atol=1e-4)
+    read = walk(networks, [graph], torch.full((1, TASKS), 5.0), KnownPort(latents), GRIDS).reconstruction
+    assert torch.allclose(torch.stack(read, 1), written, atol=1e-4)
 
 
 def test_a_factorised_task_sends_no_hyper_latent(networks: CodecNetworks, twin: EntropyTwin) -> None:
@@ -216,9 +220,9 @@ def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform
         quality, ports = torch.full((1, TASKS), 5.0), []
         results = []
         for each in (graph, alone):
-            port = TrainingPort(networks, twin, 1)
+            port = TrainingPort(networks, twin, 1, GRIDS)
             torch.manual_seed(0)
-            results.append(walk(networks, [each], quality, port, SHAPE, features).reconstruction)
+            results.append(walk(networks, [each], quality, port, GRIDS, features.unbind(1)).reconstruction)
             ports.append(port)
         if parents == "context":
             share = networks.no_share(1, SHAPE)
@@ -227,4 +231,4 @@ def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform
             assert not torch.equal(ports[0].bits[0, 1], ports[1].bits[0, 1])
         else:
             assert not twin.task(1).parents.any() and not twin.task(1).parent_bias.any()
-            assert not torch.equal(results[0][:, 1], results[1][:, 1])
+            assert not torch.equal(results[0][1], results[1][1])

@@ -14,9 +14,9 @@ def test_a_decoded_latent_is_within_half_a_step(untrained_weights: Path) -> None
     model = atdc.load(untrained_weights).feature_codec.entropy
     rng = np.random.default_rng(0)
     latent, hyper = (
-        rng.normal(0, 9, (2, 4, 6, model.latent_channels)),
+        rng.normal(0, 9, (2, 4, 6, model.latent_channels(2))),
         rng.normal(0, 9, (2, 2, 3, model.hyper_channels)),
     )
-    coder = EntropyCoder(model, CountingPort(model.tables), np.full((2, 6), 32))
-    decoded = coder.code([0, 1], 2, np.zeros((2, 6), np.bool_), (4, 6), latent, hyper)
+    coder = EntropyCoder(model, CountingPort(model.tables), np.full((2, 6), 32), [(8, 12)] * 6)
+    decoded = coder.code([0, 1], 2, np.zeros((2, 6), np.bool_), latent, hyper)
     assert np.abs(decoded / (1 << MEAN_BITS) - latent).max() <= 0.5

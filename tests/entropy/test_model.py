@@ -105,7 +105,7 @@ def test_table_indices_stay_within_the_tables_whatever_comes(pair):
 def test_a_twin_made_from_integers_has_these_integers(pair):
     """Whole qualities come back exactly; between them, rounding before and after interpolation may differ by one."""
     _, networks, model = pair
-    again = integers_of(twin_of(model, CONFIG), networks)
+    again = integers_of(twin_of(model, CONFIG, networks.tensors), networks)
     for before, after in zip(model.tasks, again.tasks, strict=True):
         for entry in dataclasses.fields(before):
             first, second = (np.asarray(getattr(side, entry.name), np.int64) for side in (before, after))

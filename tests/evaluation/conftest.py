@@ -14,7 +14,6 @@ from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
 from atdc.entropy.twin import EntropyTwin, integers_of
 from atdc.graph.graph_book import GraphBook
-from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
@@ -56,7 +55,6 @@ class SmallPictures:
 
 def make_tiny_codec() -> Codec:
     torch.manual_seed(0)
-    pairs = candidate_sets(len(TASK_NAMES), TINY.max_parents)
     networks, coding = TaskNetworks(TINY), CodecNetworks(TINY, TINY.tensors(TASK_NAMES))
     torch.nn.init.normal_(coding.scorer.last.weight)
     for task in range(len(TASK_NAMES)):  # untrained latents are small: finer steps, so that files hold something

@@ -115,7 +115,7 @@ def test_every_feature_row_gives_back_what_its_bytes_say(compared) -> None:
         graphs = system._choose(system.codec, packed, 4.0)
         sent = system.codec.encode_batch(packed, 4.0, graphs)
         assert sent.data == files
-        expected = system.grouping.unpack(sent.reconstruction)
+        expected = system.grouping.unpack(sent.stacked)
         assert torch.allclose(system.decode(files), expected, atol=1e-4) and expected.shape == features.shape
         assert not torch.allclose(expected, features, atol=1e-2), "coding at this quality loses something"
 

@@ -52,7 +52,7 @@ def test_with_surcharges_scores_are_right_in_the_mean_and_stopped_runs_go_on(
 ) -> None:
     codec, run = copy.copy(tiny_codec.feature_codec), RunFolder(tmp_path, Recipe())
     features = features_at(tiny_codec, pictures, range(6))
-    val = NormalisedFeatures(Kept(features), codec.mean, codec.deviation)
+    val = NormalisedFeatures(Kept(features), torch.stack(codec.mean), torch.stack(codec.deviation))
     settle_fixed_graphs(run, codec, val)
     surcharge, graphs = measured_surcharge(run, codec, val), codec.book.codebook
     for quality in (0, 3, 7):

@@ -34,6 +34,7 @@ from atdc.evaluation.scaling import (
 )
 from atdc.graph.search import ScoreTable, candidate_sets, greedy, pair_index
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictability import score_bits
 from atdc.networks.predictor import Predictor
 
@@ -147,8 +148,8 @@ def test_scoring_counts_every_multiplication_once(monkeypatch: pytest.MonkeyPatc
     pairs = candidate_sets(4, 2)
     cost = scoring_cost(4, {"all": len(pairs), "none": 0}, seed=0)
     config = ModelConfig()
-    features = torch.zeros(1, 4, config.feature_channels, scaling.FEATURE_SIDE, scaling.FEATURE_SIDE)
-    whole = macs(score_bits, Predictor(config, 4), features, pairs, torch.ones(1, 4))
+    features = FeatureBatch.of(torch.zeros(1, 4, config.feature_channels, scaling.FEATURE_SIDE, scaling.FEATURE_SIDE))
+    whole = macs(score_bits, Predictor(config, config.tensors(range(4))), features, pairs, torch.ones(1, 4))
     assert cost["all"]["mmac"] == pytest.approx(whole)
     assert cost["none"]["mmac"] == cost["shares_mmac"] < cost["all"]["mmac"] < cost["all_unshared_mmac"]
     per_share = 9 * config.feature_channels * config.predictor_width * scaling.FEATURE_SIDE**2 / 1e6

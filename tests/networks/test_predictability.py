@@ -8,8 +8,10 @@ import torch
 
 from atdc.config import ModelConfig
 from atdc.graph.search import ScoreTable, candidate_sets, exact
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictability import gaussian_score_bits, proxy_losses, score_bits
 from atdc.networks.predictor import Predictor, proxy_loss
+from atdc.tensors import FeatureSet
 
 
 def test_the_score_is_the_divergence_of_two_gaussians() -> None:
@@ -30,6 +32,11 @@ def test_a_perfect_prediction_costs_nothing() -> None:
     assert float(bits.abs().max()) < 1e-4
 
 
+def predictor_of(tensors: int, channels: int, width: int) -> Predictor:
+    config = ModelConfig(feature_channels=channels, predictor_width=width)
+    return Predictor(config, FeatureSet.alike(range(tensors), channels, channels, None))
+
+
 def planted(rng: torch.Generator, images: int) -> torch.Tensor:
     """Four tasks: 1 is 0 without its sign, so 0 tells 1 but 1 tells only the size of 0; 2 needs both 0 and 3."""
     zero, three = torch.randn(2, images, 4, 8, 8, generator=rng)
@@ -46,7 +53,7 @@ def test_a_planted_dependency_is_recovered_whatever_the_seed(seed: int) -> None:
     ratios come out at .06, 3.6 and .08, bounds are .75, 1.2 and .6."""
     torch.manual_seed(seed)
     rng, choices = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    predictor, steps = Predictor(ModelConfig(feature_channels=4, predictor_width=32), 4), 500
+    predictor, steps = predictor_of(4, channels=4, width=32), 500
     optimiser = torch.optim.AdamW(predictor.parameters(), lr=8e-3)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     pairs = candidate_sets(4, 2)
@@ -66,7 +73,7 @@ def test_a_planted_dependency_is_recovered_whatever_the_seed(seed: int) -> None:
 
     predictor.requires_grad_(False)
     test = planted(torch.Generator().manual_seed(1), 32)
-    bits = score_bits(predictor, test, pairs, torch.full((1, 4), 0.05))[:, 0]
+    bits = score_bits(predictor, FeatureBatch.of(test), pairs, torch.full((1, 4), 0.05))[:, 0]
     table = ScoreTable.of(4, bits.double().mean(0).numpy(), 2)
     assert table.cost(1, (0,)) < 0.75 * table.cost(1, ())
     assert table.cost(1, ()) - table.cost(1, (0,)) > 1.2 * (table.cost(0, ()) - table.cost(0, (1,)))
@@ -79,10 +86,10 @@ def test_a_planted_dependency_is_recovered_whatever_the_seed(seed: int) -> None:
 
 
 def test_proxy_losses_are_those_of_the_predictor() -> None:
-    predictor = Predictor(ModelConfig(feature_channels=3, predictor_width=8), 3).requires_grad_(False)
+    predictor = predictor_of(3, channels=3, width=8).requires_grad_(False)
     features = torch.randn(2, 3, 3, 4, 4)
     pairs = candidate_sets(3, 2)
-    losses = proxy_losses(predictor, features, pairs)
+    losses = proxy_losses(predictor, FeatureBatch.of(features), pairs)
     mask = torch.tensor([[0.0, 1.0, 1.0]] * 2)
     shares = predictor.share(1, features[:, 1]) + predictor.share(2, features[:, 2])
     expected = proxy_loss(*predictor(0, shares, mask), features[:, 0])

@@ -4,14 +4,15 @@ import torch
 
 from atdc.config import MAX_QUALITY, ModelConfig
 from atdc.networks.transforms import QualityTable, TaskTransforms
+from atdc.tensors import TensorSpec
 
 
 def test_untrained_transforms_keep_what_principal_components_keep() -> None:
     torch.manual_seed(0)
     mixing = torch.randn(8, 3)
     features = torch.einsum("ck,bkhw->bchw", mixing, torch.randn(20, 3, 8, 8))  # 12 dimensions to a 2×2 block
-    config = ModelConfig(feature_channels=8, latent_channels=12, codec_width=8, hyper_channels=2, hyper_width=4)
-    transforms = TaskTransforms(config).requires_grad_(False)
+    config = ModelConfig(codec_width=8, hyper_channels=2, hyper_width=4)
+    transforms = TaskTransforms(config, TensorSpec("features", 8, latent_channels=12)).requires_grad_(False)
     transforms.start_from_principal_components(features)
     quality, nothing = torch.full((20,), float(MAX_QUALITY)), torch.zeros_like(features)
     latent = transforms.analysis(features, nothing, nothing, quality)

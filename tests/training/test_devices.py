@@ -12,8 +12,8 @@ from atdc.coding.traversal import walk
 from atdc.config import ModelConfig
 from atdc.entropy.twin import EntropyTwin
 from atdc.errors import ArgumentError
-from atdc.graph.search import candidate_sets
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of, open_device
 from atdc.tasks import TASK_NAMES, TASKS, TaskSpec
@@ -64,17 +64,17 @@ def test_a_training_step_stays_on_its_device(
         feature_channels=4, latent_channels=8, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=2,
         predictor_width=8, scorer_width=8, factorised=factorised,
     )  # fmt: skip
-    pairs = candidate_sets(3, config.max_parents)
     networks = CodecNetworks(config, config.tensors(range(3))).to("meta")
     twin = EntropyTwin(config, config.tensors(range(3))).to("meta")
-    features = torch.zeros(4, 3, config.feature_channels, 8, 8, device="meta")
+    batch = FeatureBatch.of(torch.zeros(4, 3, config.feature_channels, 8, 8, device="meta"))
     quality = torch.zeros(4, 3, device="meta")
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: torch.ones(tensor.shape))  # masks are looked at
-    port = TrainingPort(networks, twin, 4)
+    port = TrainingPort(networks, twin, 4, [(8, 8)] * 3)
     chain, star = TaskGraph(((), (0,), (0, 1))), TaskGraph(((2,), (2,), ()))
     with one_device:
-        result = walk(networks, [chain, chain, star, star], quality, port, (8, 8), features, with_proxy=True)
-        loss = port.bits.sum() + result.reconstruction.sum() + result.proxy.sum() + networks.scorer(features).sum()
+        result = walk(networks, [chain, chain, star, star], quality, port, batch.grids, batch.parts, with_proxy=True)
+        loss = port.bits.sum() + torch.stack(result.reconstruction).sum() + result.proxy.sum()
+        loss = loss + networks.scorer(batch).sum()
         loss.backward()
     assert loss.device.type == "meta" and networks.predictor.pair.grad.device.type == "meta"
 

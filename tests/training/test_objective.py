@@ -12,6 +12,7 @@ from atdc.coding.latent_coders import TrainingPort
 from atdc.config import ModelConfig, Recipe
 from atdc.entropy.twin import EntropyTwin
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.training import codec_stage
 
@@ -38,8 +39,8 @@ class Features:
     def load(self, indices: np.ndarray) -> torch.Tensor:
         return torch.randn(len(indices), TASKS, CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
 
-    def seen(self, loaded: torch.Tensor) -> torch.Tensor:
-        return loaded
+    def seen(self, loaded: torch.Tensor) -> FeatureBatch:
+        return FeatureBatch.of(loaded)
 
 
 def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
