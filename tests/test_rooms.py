@@ -1,6 +1,7 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
-    errors, tasks → tensors → config, files, images → networks, graph, balance → entropy → coding, bitstream → reader → weights
+    errors, tasks → tensors → config, files, images → networks, graph, balance → entropy → coding, bitstream
+                  → reader → weights
                   → codec, inspection → pipeline
                   → data, evaluation, training, baselines → report, inputs → batch, terminal → jobs → cli
 

@@ -17,6 +17,7 @@ from atdc.errors import BitstreamError as BitstreamError
 from atdc.errors import CorruptFileError as CorruptFileError
 from atdc.errors import DataError as DataError
 from atdc.errors import FeatureWarning as FeatureWarning
+from atdc.errors import FitWarning as FitWarning
 from atdc.errors import GraphError as GraphError
 from atdc.errors import ImageError as ImageError
 from atdc.errors import NotAnAtdcFileError as NotAnAtdcFileError
@@ -29,6 +30,8 @@ from atdc.errors import WrongModelError as WrongModelError
 from atdc.graph.task_graph import TaskGraph as TaskGraph
 from atdc.tasks import TASKS as TASKS
 from atdc.tasks import TaskSpec as TaskSpec
+from atdc.tensors import FeatureSet as FeatureSet
+from atdc.tensors import TensorSpec as TensorSpec
 
 if TYPE_CHECKING:
     from atdc.codec import EncodedBatch as EncodedBatch
@@ -64,9 +67,11 @@ _LATE = {
 }
 __all__ = [
     "TASKS", "Answers", "ArgumentError", "AtdcError", "BitstreamError", "Codec", "CorruptFileError", "DataError",
-    "EncodedBatch", "EntropyModel", "FeatureCodec", "FeatureWarning", "FrequencyTables", "GraphBook", "GraphError",
+    "EncodedBatch", "EntropyModel", "FeatureCodec", "FeatureSet", "FeatureWarning", "FitWarning", "FrequencyTables",
+    "GraphBook", "GraphError",
     "ImageError", "Inspection", "IntegerReader", "ModelConfig", "NotAnAtdcFileError", "OutputError", "ProgramError",
-    "Recipe", "TaskGraph", "TaskSpec", "TruncatedFileError", "UnsupportedVersionError", "Verification", "WeightsError",
+    "Recipe", "TaskGraph", "TaskSpec", "TensorSpec", "TruncatedFileError", "UnsupportedVersionError", "Verification",
+    "WeightsError",
     "WrongModelError", "__version__", "load",
 ]  # fmt: skip
 

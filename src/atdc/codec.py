@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -188,6 +190,48 @@ class FeatureCodec:
         'segment_semantic'
         """
         return cls.of_weights(open_weights(name), None)
+
+    @classmethod
+    def of_bytes(cls, data: bytes) -> FeatureCodec:
+        """The codec in a weights file's content: what it is after it was saved and loaded.
+
+        Raises:
+            WeightsError: a damaged or foreign content.
+        """
+        with tempfile.TemporaryDirectory(prefix="atdc-") as folder:
+            path = Path(folder) / "codec.safetensors"
+            path.write_bytes(data)
+            return cls.load(path)
+
+    @staticmethod
+    def fit(dataset: Any, **settings: Any) -> FeatureCodec:
+        """Trains a codec for any features.
+
+        Args:
+            dataset: a folder or file of ``.npz`` or ``.safetensors`` features, see :mod:`atdc.data.dumped`; samples in
+                memory, each a mapping of tensors (C, h, w) by name; or any
+                :class:`~atdc.data.feature_source.FeatureSource`. Samples may lack tensors; two at least have all.
+            **settings: ``recipe``, the name of a shipped recipe (``fit``, ``fit_small``), a YAML file or a
+                :class:`~atdc.config.FitRecipe`; ``objective``, what decoded features are for, see
+                :class:`~atdc.training.codec_stage.Objective` (squared error of normalised features alone if None), and
+                ``val_objective``, the same of validation samples; ``val``, validation samples (by default a tenth of
+                the dataset); ``grids``, by name what a tensor's grid follows from, where it is not the same in all
+                samples, see :mod:`atdc.tensors`; ``start``, a codec to which the dataset's further tensors are added
+                while all else stays as it is; ``run``, a folder for checkpoints, logs and TensorBoard's events, from
+                which a stopped call goes on.
+
+        Returns:
+            The codec, as it is after saving and loading.
+
+        Raises:
+            ArgumentError: a setting that is not usable.
+            DataError: features that are damaged, not finite, too few, or of unequal channels.
+
+        Features of which little may be expected are fitted with a :class:`~atdc.errors.FitWarning`.
+        """
+        # Training is a later room than the codec; only this door leads there.
+        codec: FeatureCodec = importlib.import_module("atdc.training.fit").fit(dataset, **settings)
+        return codec
 
     @classmethod
     def of_weights(cls, file: WeightsFile, others: tuple[str, ...] | None) -> FeatureCodec:
@@ -453,7 +497,9 @@ class FeatureCodec:
             return self._paper_graphs(batch, limit)
         costs = self._cheap_costs(batch, quality)
         if name == "codebook":
-            return self.book.cheapest(costs, level, _mean_elements(batch.parts, batch.grids))
+            rows = zip(self.tensors.tensors, batch.grids, strict=True)
+            elements = sum(spec.channels * grid[0] * grid[1] for spec, grid in rows) / self.task_count
+            return self.book.cheapest(costs, level, elements)
         if name == "exact":
             return search.exact_batch(costs, self.task_count, limit)
         tables = [ScoreTable.of(self.task_count, row, limit) for row in costs]
@@ -465,15 +511,11 @@ class FeatureCodec:
 
     def from_codebook(self, costs: NDArray[np.float64], features: Features, quality: Quality) -> list[TaskGraph]:
         """Each image's cheapest graph of the codebook, by :meth:`cost_table` and the graphs' surcharges."""
-        parts = by_tensor(features)
-        elements = _mean_elements(parts, [(part.shape[2], part.shape[3]) for part in parts])
-        return self.book.cheapest(costs, self._level(quality), elements)
+        return self.book.cheapest(costs, self._level(quality), mean_elements(features))
 
     def codebook_estimates(self, features: Features, quality: Quality) -> NDArray[np.float64]:
         """What the setting `codebook` compares: the estimated cost of each graph of the codebook, bits, (M, B)."""
-        parts = by_tensor(features)
-        elements = _mean_elements(parts, [(part.shape[2], part.shape[3]) for part in parts])
-        return self.book.estimates(self.cost_table(features, quality), self._level(quality), elements)
+        return self.book.estimates(self.cost_table(features, quality), self._level(quality), mean_elements(features))
 
     @torch_defaults()
     @torch.no_grad()
@@ -641,6 +683,10 @@ class FeatureCodec:
             normalised.append(part)
         return FeatureBatch.of(normalised)
 
+    def scaled(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Raw features, or differences of them, in units of each channel's deviation."""
+        return [part / own[:, None, None] for part, own in zip(features, self.deviation, strict=True)]
+
     def _expected_shape(self) -> str:
         channels = {spec.channels for spec in self.tensors.tensors}
         if len(channels) > 1:
@@ -704,10 +750,10 @@ def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Ten
     return torch.stack([(a - b).square().sum((1, 2, 3)) for a, b in zip(decoded, features, strict=True)], 1)
 
 
-def _mean_elements(parts: Sequence[Tensor], grids: Sequence[Grid]) -> float:
-    """Numbers of a tensor, without padding, the mean over tensors."""
-    rows = zip(parts, grids, strict=True)
-    return sum(part.shape[1] * height * width for part, (height, width) in rows) / len(parts)
+def mean_elements(features: Features) -> float:
+    """Numbers of a tensor of one image, the mean over tensors."""
+    parts = by_tensor(features)
+    return sum(part[0].numel() for part in parts) / len(parts)
 
 
 def _float_tensor(value: Any, where: str) -> Tensor:

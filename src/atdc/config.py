@@ -261,6 +261,85 @@ class CodecStage:
     )
     """Share of training images coded under each kind of graph."""
     codebook_size: int = 8
+    subset_share: float = 0.0
+    """Share of steps that code a random subset of the tensors, each size alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitRecipe:
+    """Fitting a codec to features: how large it is, and for how many steps it is trained."""
+
+    name: str = "fit"
+    seed: int = 0
+    predictor_width: int = 64
+    """Hidden channels of the shared predictor."""
+    codec_width: int = 64
+    """Hidden channels of the analysis and synthesis transforms."""
+    hyper_channels: int = 8
+    """Channels of the hyper-latents."""
+    hyper_width: int = 32
+    """Hidden channels of the hyper transforms."""
+    state_channels: int = 16
+    """Channels of the integer states by which parents inform a child's probability tables."""
+    estimator_width: int = 32
+    """Length of the rate estimator's summary of a tensor."""
+    latent_channels: int = 192
+    """The most latent channels of a tensor."""
+    latent_energy: float = 0.999
+    """Latents have as many channels as principal components of 2×2 blocks need for this share of the energy."""
+    max_parents: int = 2
+    """The most parents a tensor may have in a searched graph."""
+    predictor_steps: int = 600
+    """Of the predictor alone."""
+    warmup_steps: int = 300
+    """Of the codec on features, with graphs that the predictor chooses, at the full learning rate."""
+    steps: int = 3000
+    """Of the codec, at a falling learning rate."""
+    batch: int = 16
+    """Samples of a step."""
+    lr: float = 1e-3
+    lr_end: float = 2e-5
+    lambda_min: float = 0.5
+    """Λ of quality 0: bits that a unit of squared error of the normalised features may cost, per feature element."""
+    lambda_max: float = 60.0
+    """Λ of quality 7; geometric between."""
+    subset_share: float = 0.3
+    """Share of steps that code a random subset of the tensors, each size alike."""
+    val_share: float = 0.1
+    """Share of samples kept for validation, where none are given; at most 500."""
+    estimator_images: int = 800
+    """Training samples whose costs are measured for the rate estimator."""
+    estimator_steps: int = 1500
+    """Of the rate estimator."""
+    codebook_size: int = 8
+    """Candidate graphs kept with the weights."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that nothing can be made of."""
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            least = 0 if setting.name in ("seed", "subset_share", "warmup_steps", "predictor_steps") else 1e-12
+            if isinstance(value, (int, float)) and not least <= value < math.inf:
+                raise ArgumentError(f"fit.{setting.name}", str(value), "a positive number")
+
+    def model(self) -> ModelConfig:
+        """Settings of the networks."""
+        return ModelConfig(
+            max_parents=self.max_parents, predictor_width=self.predictor_width, codec_width=self.codec_width,
+            hyper_channels=self.hyper_channels, hyper_width=self.hyper_width, state_channels=self.state_channels,
+            scorer_width=self.estimator_width, rate_estimator="factorised",
+        )  # fmt: skip
+
+    def stages(self) -> Recipe:
+        """The same as settings of the stages of training."""
+        return Recipe(
+            name=self.name, seed=self.seed, model=self.model(),
+            predictor=PredictorStage(batch=self.batch, lr=self.lr),
+            codec=CodecStage(
+                batch=self.batch, lr=self.lr, lr_end=self.lr_end, lambda_min=self.lambda_min,
+                lambda_max=self.lambda_max, codebook_size=self.codebook_size, subset_share=self.subset_share,
+            ),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +466,17 @@ def load_recipe(path: Path) -> Recipe:
     """
     recipe = _build(Recipe, _read(path), path.name)
     assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def load_fit_recipe(path: Path) -> FitRecipe:
+    """Reads a recipe for fitting a codec to features, as :func:`load_recipe` does a training's.
+
+    >>> load_fit_recipe(Path("fit_small")).steps < load_fit_recipe(Path("fit")).steps
+    True
+    """
+    recipe = _build(FitRecipe, _read(path), path.name)
+    assert isinstance(recipe, FitRecipe)
     return recipe
 
 

@@ -30,6 +30,10 @@ class AtdcError(Exception):
         return type(self), (self.where, self.found, self.expected, self.cure), self.__dict__
 
 
+class FitWarning(UserWarning):
+    """Features that a codec can be fitted to, though little may come of it, or a training that changes nothing."""
+
+
 class FeatureWarning(UserWarning):
     """Features are so far outside what the weights were trained on that their answers, and others', are in doubt."""
 

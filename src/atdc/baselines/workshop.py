@@ -29,8 +29,9 @@ from atdc.tasks import TASKS
 from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.graph_source import GraphSource, MixedGraphs
+from atdc.training.graph_stage import scorer_costs
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import features_of, scorer_costs, start_from_principal_components
+from atdc.training.stages import features_of, start_from_principal_components
 
 
 def wider(base: ModelConfig, factor: float) -> dict[str, int]:

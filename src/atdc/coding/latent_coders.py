@@ -93,9 +93,9 @@ class TrainingPort:
         states: list[Tensor | None] = [None] * len(self._states)
         for parent in wanted:
             state = self._states[parent]
-            assert state is not None, "parents are coded before"
-            own, child = latent_grid(self._grids[parent]), latent_grid(self._grids[task])
-            states[parent] = resampled_states(state[images], own, child, (latent.shape[2], latent.shape[3]))
+            if state is not None:
+                own, child = latent_grid(self._grids[parent]), latent_grid(self._grids[task])
+                states[parent] = resampled_states(state[images], own, child, (latent.shape[2], latent.shape[3]))
         log_gain = self._networks.task(task).log_gain(quality)
         mean, log_scale, hidden = twin.latent_prior(hyper, quality, mask, states, log_gain)
         decoded = self._coded(images, task, latent, mean, log_scale)

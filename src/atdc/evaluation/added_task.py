@@ -26,7 +26,8 @@ from atdc.evaluation.subject import Batch, batches, open_rooms, require_images
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec, load
 from atdc.tasks import TASK_NAMES, TASKS
-from atdc.training.added_task import Trained, add_task, best_by_predictor, first_of, first_tasks, train_from_nothing
+from atdc.training.added_task import Trained, add_task, best_by_predictor, first_of, train_from_nothing
+from atdc.training.adding import first_tasks
 from atdc.training.codec_stage import TaskLosses
 from atdc.training.losses import task_loss
 from atdc.training.run_folder import RunFolder

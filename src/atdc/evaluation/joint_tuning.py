@@ -22,8 +22,9 @@ from atdc.evaluation.versus import compared
 from atdc.pipeline import Codec, load
 from atdc.training.codec_stage import TaskLosses, train_codec
 from atdc.training.data import LiveFeatures, NormalisedFeatures
+from atdc.training.graph_stage import copy_of
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import copy_of, features_of, round_to_half, subject_of
+from atdc.training.stages import features_of, round_to_half, subject_of
 
 KINDS = ("frozen", "joint")
 _RATE = 2e-4

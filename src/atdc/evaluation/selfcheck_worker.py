@@ -31,6 +31,7 @@ from atdc.errors import BitstreamError
 from atdc.evaluation.subject import as_input
 from atdc.files import write_bytes_atomically
 from atdc.networks.devices import coarse_arithmetic
+from atdc.networks.rate_estimators import Scorer
 from atdc.pipeline import Codec, load
 
 TaskIntegers = tuple[Integers, Integers]
@@ -198,7 +199,9 @@ def float_networks(codec: Codec) -> list[nn.Module]:
     """Every network that codes, cut where one can be called by itself: tensors in, tensors out."""
     networks = codec.feature_codec.networks
     units: list[nn.Module] = [*codec.networks.encoders, networks.predictor, *networks.predictor.shares]
-    units += [networks.scorer.local, networks.scorer.last]
+    scorer = networks.scorer
+    assert isinstance(scorer, Scorer), "shipped weights have an output for each pair"
+    units += [scorer.local, scorer.last]
     for task in range(networks.task_count):
         own = networks.task(task)
         units += [own.block, own.unblock, own.analysis_layers, own.hyper_analysis_layers]

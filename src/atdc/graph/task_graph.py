@@ -118,6 +118,20 @@ class TaskGraph:
             parents[child].append(parent)
         return cls(tuple(tuple(row) for row in parents))
 
+    def within(self, tasks: Iterable[int]) -> TaskGraph:
+        """The graph of as many tasks without the edges that leave some of them: missing parents are dropped.
+
+        >>> TaskGraph(((1,), (2,), ())).within([0, 1]).parents
+        ((1,), (), ())
+        """
+        kept = set(tasks)
+        return TaskGraph(
+            tuple(
+                tuple(parent for parent in row if parent in kept) if child in kept else ()
+                for child, row in enumerate(self.parents)
+            )
+        )
+
     @property
     def size(self) -> int:
         """``T``, the number of tasks.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ class FeatureBatch:
     Attributes:
         parts: of each tensor (B, C, rows, columns), padded by repetition to multiples of 4.
         grids: height and width of each before padding.
+        present: which tensors there are; the others' parts are zeros that stand for nothing. All by default.
 
     >>> batch = FeatureBatch.of([torch.zeros(2, 3, 5, 8), torch.zeros(2, 1, 4, 4)])
     >>> len(batch), batch.parts[0].shape, batch.grids, batch.elements
@@ -27,6 +28,7 @@ class FeatureBatch:
 
     parts: tuple[Tensor, ...]
     grids: tuple[Grid, ...]
+    present: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, parts: Tensor | Sequence[Tensor]) -> FeatureBatch:
@@ -40,16 +42,22 @@ class FeatureBatch:
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Numbers of each tensor, with its padding."""
-        return tuple(part[0].numel() for part in self.parts)
+        """Numbers of each tensor, with its padding; none of one that is not there."""
+        there = self.present
+        return tuple(part[0].numel() if there is None or place in there else 0 for place, part in enumerate(self.parts))
 
     def to(self, device: torch.device) -> FeatureBatch:
         """The same on a device."""
-        return FeatureBatch(tuple(part.to(device) for part in self.parts), self.grids)
+        return FeatureBatch(tuple(part.to(device) for part in self.parts), self.grids, self.present)
 
     def select(self, images: slice | Tensor) -> FeatureBatch:
         """Some of the images."""
-        return FeatureBatch(tuple(part[images] for part in self.parts), self.grids)
+        return FeatureBatch(tuple(part[images] for part in self.parts), self.grids, self.present)
+
+    def only(self, tensors: Collection[int]) -> FeatureBatch:
+        """The same without tensors that are not named."""
+        there = range(len(self.parts)) if self.present is None else self.present
+        return FeatureBatch(self.parts, self.grids, tuple(place for place in there if place in tensors))
 
 
 def by_tensor(features: Tensor | Sequence[Tensor]) -> list[Tensor]:

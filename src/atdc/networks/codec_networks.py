@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from atdc.config import ModelConfig
 from atdc.networks.predictor import Predictor
-from atdc.networks.scorer import RATE_ESTIMATORS
+from atdc.networks.rate_estimators import RATE_ESTIMATORS
 from atdc.networks.transforms import TaskTransforms
 from atdc.tensors import FeatureSet
 

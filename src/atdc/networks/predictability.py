@@ -1,7 +1,7 @@
 """Predictability through the predictor: what a task would cost given a set of others, in bits or in the paper's unit.
 
 These are the full scores: one run of the predictor per (child, parent set). The cheap scorer
-(:mod:`atdc.networks.scorer`) answers the same question from one small network.
+(:mod:`atdc.networks.rate_estimators`) answers the same question from one small network.
 """
 
 from __future__ import annotations

@@ -7,13 +7,13 @@ and its pairs in the predictor and in the tables of others, as in the paper's te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
@@ -24,13 +24,14 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictability import best_graphs
-from atdc.tensors import FeatureSet
+from atdc.training.adding import adopt
 from atdc.training.codec_stage import Objective, Subject, train_codec
 from atdc.training.data import NormalisedFeatures, RawFeatures
 from atdc.training.graph_source import GraphsByImage
+from atdc.training.graph_stage import copy_of
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import copy_of, start_from_principal_components
+from atdc.training.stages import start_from_principal_components
 
 Sets = Mapping[str, NormalisedFeatures]
 Goals = Mapping[str, Objective]
@@ -128,53 +129,6 @@ def _codec(networks: CodecNetworks, integers: EntropyModel, train: NormalisedFea
     """What was trained, to code with."""
     book = GraphBook.untrained(networks.task_count)
     return FeatureCodec(copy_of(networks), integers, train.mean, train.deviation, book)
-
-
-@torch.no_grad()
-def adopt(larger: nn.Module, smaller: nn.Module) -> None:
-    """Copies a module of fewer tasks into one of more, and freezes what was copied.
-
-    A parameter that has rows for tasks keeps its new rows trainable. The scorer belongs to one number of tasks and is
-    left alone.
-    """
-    old = dict(smaller.named_parameters())
-    for name, parameter in larger.named_parameters():
-        if name not in old or name.startswith("scorer."):
-            continue
-        known = tuple(slice(size) for size in old[name].shape)
-        parameter[known] = old[name]
-        if parameter.shape == old[name].shape:
-            parameter.requires_grad_(False)
-        else:
-            parameter.register_hook(_without(known))  # type: ignore[no-untyped-call]
-
-
-def _without(known: tuple[slice, ...]) -> Callable[[Tensor], Tensor]:
-    def hook(gradient: Tensor) -> Tensor:
-        kept = gradient.clone()
-        kept[known] = 0
-        return kept
-
-    return hook
-
-
-def first_tasks(codec: FeatureCodec, count: int, fingerprint: bytes) -> FeatureCodec:
-    """The codec of the first tasks that is inside a codec of more: what reads files from before a task was added."""
-    config = codec.config
-    networks = CodecNetworks(config, FeatureSet(codec.tensors.tensors[:count]))
-    whole = codec.networks.state_dict()
-    part = {
-        name: value if name.startswith("scorer.") else whole[name][tuple(slice(size) for size in value.shape)]
-        for name, value in networks.state_dict().items()
-    }
-    networks.load_state_dict(part)
-    tasks = [
-        replace(task, parents=task.parents[:count], parent_bias=task.parent_bias[:count])
-        for task in codec.entropy.tasks[:count]
-    ]
-    entropy = replace(codec.entropy, tasks=tuple(tasks))
-    book = GraphBook.untrained(count)
-    return FeatureCodec(networks, entropy, codec.mean[:count], codec.deviation[:count], book, fingerprint)
 
 
 def _train(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from atdc.networks.devices import device_of
 from atdc.networks.heads import SmallHead
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
-from atdc.training.data import NormalisedFeatures
+from atdc.training.data import NormalisedFeatures, TrainingFeatures
 from atdc.training.devices import mixed_precision, moved
 from atdc.training.graph_source import GraphSource
 from atdc.training.loop import Draw, train_stage
@@ -116,9 +116,11 @@ class DeepFeatures:
 
 @dataclass(frozen=True, slots=True)
 class CodecBatch:
-    """What features are seen in, the base quality and each group's own, graphs, and the tasks whose loss is taken."""
+    """What features are seen in, which of them are coded, the base quality and each group's own, graphs, and the tasks
+    whose loss is taken."""
 
-    loaded: Tensor
+    loaded: Any
+    subset: tuple[int, ...]
     level: int
     quality: Tensor
     graphs: list[TaskGraph]
@@ -144,8 +146,8 @@ class Subject:
     twin: EntropyTwin
     graphs: GraphSource
     val_graphs: GraphSource
-    train: NormalisedFeatures
-    val: NormalisedFeatures
+    train: TrainingFeatures
+    val: TrainingFeatures
     encoders: nn.Module | None = None
 
 
@@ -157,7 +159,7 @@ def train_codec(
     lr: tuple[float, float],
     subject: Subject,
     objective: Objective | None,
-    val_objective: Objective,
+    val_objective: Objective | None,
     steps: int | None = None,
 ) -> None:
     """One codec stage. Minimises, per image, in bits per feature element::
@@ -174,7 +176,7 @@ def train_codec(
         lr: first and last learning rate.
         subject: what is trained.
         objective: of the training images; None warms up on features alone.
-        val_objective: of the validation images, for the curve.
+        val_objective: of the validation images, for the curve; None where features are all there is.
         steps: of an epoch; by default as many as use every image once.
     """
     settings, networks, train = recipe.codec, subject.networks, subject.train
@@ -189,7 +191,11 @@ def train_codec(
         """Bits per feature element (B,), squared errors per feature element of all tasks (B, groups), proxy losses,
         reconstructions."""
         port = TrainingPort(networks, subject.twin, len(features), features.grids)
-        result = walk(networks, graphs, quality, port, features.grids, features.parts, with_proxy=True)
+        if features.present is not None:
+            graphs = [graph.within(features.present) for graph in graphs]
+        result = walk(
+            networks, graphs, quality, port, features.grids, features.parts, wanted=features.present, with_proxy=True
+        )
         assert result.proxy is not None
         # Groups that are smaller than the largest end in zeros, which are no features.
         elements = sum(features.elements) * task_count // (groups.largest * len(features.parts))
@@ -202,12 +208,16 @@ def train_codec(
         chosen: list[int] = []
         targets: Mapping[str, Tensor] = {}
         if objective is not None:
-            chosen = sorted(rng.choice(task_count, size=settings.tasks_per_step, replace=False).tolist())
+            count = min(settings.tasks_per_step, task_count)
+            chosen = sorted(rng.choice(task_count, size=count, replace=False).tolist())
             targets = objective.targets(draw.indices, chosen)
         # One base quality a batch, so that graphs fit it; each group a step or so around it, so that they may differ.
         spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), networks.task_count)).astype(np.float32))
+        every = list(range(networks.task_count))
+        if settings.subset_share and rng.random() < settings.subset_share:
+            every = sorted(rng.choice(networks.task_count, rng.integers(1, networks.task_count + 1), False).tolist())
         return CodecBatch(
-            train.load(draw.indices), level, (level + spread).clamp(0, MAX_QUALITY),
+            train.load(draw.indices), tuple(every), level, (level + spread).clamp(0, MAX_QUALITY),
             subject.graphs.draw(draw.indices, level, rng), chosen, targets,
         )  # fmt: skip
 
@@ -217,7 +227,12 @@ def train_codec(
 
     def loss_of(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
         level, quality = batch.level, batch.quality
-        rate, error, proxy, decoded = terms(train.seen(batch.loaded), batch.graphs, quality)
+        seen = train.seen(batch.loaded)
+        if len(batch.subset) < networks.task_count:
+            seen = seen.only(batch.subset)
+        if seen.present == ():  # none of the chosen tensors is there: all that are
+            seen = train.seen(batch.loaded)
+        rate, error, proxy, decoded = terms(seen, batch.graphs, quality)
         weight = task_weight(quality, recipe)
         loss = rate.mean() + PROXY_WEIGHT * proxy.mean()
         figures = {
@@ -229,10 +244,15 @@ def train_codec(
             loss = loss + feature_term
         else:
             loss = loss + settings.feature_weight * feature_term
-            raw = train.restore(decoded)
             for task in batch.tasks:
-                measured = objective.loss(task, raw[:, task], batch.targets)
-                loss = loss + (weight[:, group_of[task]] * measured).mean() / settings.tasks_per_step
+                if seen.present is not None and group_of[task] not in seen.present:
+                    continue
+                measured = objective.loss(task, train.restored(decoded, task), batch.targets)
+                known = ~torch.isnan(measured.detach())  # samples without a label
+                if not bool(known.any()):
+                    continue
+                weighted = (weight[:, group_of[task]] * measured)[known]
+                loss = loss + weighted.mean() / len(batch.tasks)
                 figures[f"loss q{level}"] = float(measured.detach().mean())
         # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
         return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
@@ -240,20 +260,29 @@ def train_codec(
     @torch.no_grad()
     def validate() -> dict[str, float]:
         figures: dict[str, float] = {}
-        images = np.arange(min(_VALIDATION_IMAGES, len(subject.val)))
+        images = subject.val.alike(_VALIDATION_IMAGES)
         device = device_of(networks)
-        features = subject.val.seen(subject.val.load(images).to(device))
-        targets = moved(val_objective.targets(images, range(task_count)), device)
+        features = subject.val.seen(moved(subject.val.load(images), device))
+        targets: Mapping[str, Tensor] = {}
+        if val_objective is not None:
+            targets = moved(val_objective.targets(images, range(task_count)), device)
         for level in _VALIDATION_LEVELS:
             torch.manual_seed(level)  # the same noise and pixels at every validation
             graphs = subject.val_graphs.draw(images, level, np.random.default_rng(level))
             quality = torch.full((len(features), networks.task_count), float(level), device=device)
             rate, error, _, decoded = terms(features, graphs, quality)
-            raw = subject.val.restore(decoded)
-            losses = [float(val_objective.loss(task, raw[:, task], targets).mean()) for task in range(task_count)]
             weight = float(task_weight(torch.tensor(float(level)), recipe))
-            bits, square, loss = float(rate.mean()), float(error.sum(1).mean()), sum(losses) / task_count
-            figures |= {f"bpe{level}": bits, f"mse{level}": square, f"loss{level}": loss}
+            bits, square = float(rate.mean()), float(error.sum(1).mean())
+            figures |= {f"bpe{level}": bits, f"mse{level}": square}
+            if val_objective is None:
+                figures[f"objective{level}"] = bits + weight * square
+                continue
+            losses = []
+            for task in range(task_count):
+                measured = val_objective.loss(task, subject.val.restored(decoded, task), targets)
+                losses.append(float(measured.nanmean()))
+            loss = sum(losses) / task_count
+            figures[f"loss{level}"] = loss
             figures[f"objective{level}"] = bits + weight * (loss + settings.feature_weight * square)
         return figures
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.coding.grouping import Grouping
+from atdc.data.feature_source import FeatureSource
 from atdc.data.targets import LabelledImages
+from atdc.errors import DataError
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.task_networks import TaskNetworks
+from atdc.tensors import FeatureSet, Grid
 
 
 class RawFeatures(Protocol):
@@ -24,6 +27,51 @@ class RawFeatures(Protocol):
 
     def read(self, indices: NDArray[np.int64]) -> Tensor:
         """Of some images, float32 (n, T, C, h, w)."""
+        ...
+
+
+class TrainingFeatures(Protocol):
+    """Features of a split, as the stages of training read them."""
+
+    @property
+    def mean(self) -> Sequence[Tensor] | Tensor:
+        """Of each tensor's channels."""
+        ...
+
+    @property
+    def deviation(self) -> Sequence[Tensor] | Tensor:
+        """Of each tensor's channels."""
+        ...
+
+    @property
+    def groups(self) -> Grouping:
+        """Tensors that the codec takes as one."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def alike(self, count: int, last: bool = False) -> NDArray[np.int64]:
+        """At most so many samples, the first or the last, that have all tensors on the same grids."""
+        ...
+
+    def load(self, indices: NDArray[np.int64]) -> Any:
+        """What :meth:`seen` takes, read on the CPU, beside a training step."""
+        ...
+
+    def seen(self, loaded: Any) -> FeatureBatch:
+        """Features of zero mean and unit deviation over the training set."""
+        ...
+
+    def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
+        """Both at once."""
+        ...
+
+    def raw(self, indices: NDArray[np.int64]) -> Tensor | Sequence[Tensor]:
+        """Features as they were, of samples that are alike."""
+        ...
+
+    def restored(self, parts: Sequence[Tensor], task: int) -> Tensor:
+        """Raw features (n, C, h, w) of a task from normalised ones."""
         ...
 
 
@@ -65,6 +113,19 @@ class NormalisedFeatures:
         """Both at once."""
         return self.seen(self.load(indices))
 
+    def alike(self, count: int, last: bool = False) -> NDArray[np.int64]:
+        """At most so many samples, the first or the last."""
+        every = np.arange(len(self))
+        return every[-count:] if last else every[:count]
+
+    def raw(self, indices: NDArray[np.int64]) -> Tensor:
+        """Raw features of some images, (n, T, C, h, w)."""
+        return self.cache.read(indices)
+
+    def restored(self, parts: Sequence[Tensor], task: int) -> Tensor:
+        """Raw features (n, C, h, w) of a task from normalised ones of all groups."""
+        return self.restore(parts)[:, task]
+
     def restore(self, parts: Sequence[Tensor]) -> Tensor:
         """Normalised features of each group back to raw features (n, T, C, h, w)."""
         normalised = torch.stack(list(parts), 1)
@@ -93,3 +154,97 @@ class LiveFeatures(NormalisedFeatures):
     def seen(self, loaded: Tensor) -> FeatureBatch:
         """Their features, of about zero mean and unit deviation."""
         return super().seen(self.networks.features(loaded))
+
+
+@dataclass(frozen=True)
+class SourceFeatures:
+    """Samples of any features, see :class:`~atdc.data.feature_source.FeatureSource`, for the stages of training.
+
+    A batch has samples of one kind: the same tensors, on the same grids.
+
+    Attributes:
+        source: where features are read.
+        tensors: what the codec codes, in its order.
+        mean: of each tensor's channels.
+        deviation: likewise.
+        samples: which of the source's samples these are.
+        kinds: of each of them, what tensors it has on which grids; in the tensors' order, None where there is none.
+    """
+
+    source: FeatureSource
+    tensors: FeatureSet
+    mean: list[Tensor]
+    deviation: list[Tensor]
+    samples: NDArray[np.int64]
+    kinds: list[Kind]
+    _by_kind: dict[Kind, NDArray[np.int64]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Groups samples by kind."""
+        rows: dict[Kind, list[int]] = {}
+        for row, kind in enumerate(self.kinds):
+            rows.setdefault(kind, []).append(row)
+        object.__setattr__(self, "_by_kind", {kind: np.array(found) for kind, found in rows.items()})
+
+    @property
+    def groups(self) -> Grouping:
+        """Every tensor by itself."""
+        return Grouping.alone(len(self.tensors))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def alike(self, count: int, last: bool = False) -> NDArray[np.int64]:
+        """At most so many samples, the first or the last, that have all tensors on the same grids: of the most frequent
+        kind.
+
+        Raises:
+            DataError: no sample has all tensors.
+        """
+        whole = {kind: rows for kind, rows in self._by_kind.items() if None not in kind}
+        if not whole:
+            raise DataError(
+                "features", "no sample that has all tensors", f"some with {', '.join(self.tensors.names)}",
+                "Leave a tensor out, or add samples that have all.",
+            )  # fmt: skip
+        rows = max(whole.values(), key=len)
+        return rows[-count:] if last else rows[:count]
+
+    def load(self, indices: NDArray[np.int64]) -> FeatureBatch:
+        """Normalised features of samples of one kind: that of one of those asked for; others of that kind stand in
+        for samples of other kinds, the same ones each time."""
+        kind = self.kinds[int(indices[len(indices) // 2])]
+        own = self._by_kind[kind]
+        chosen = [int(i) if self.kinds[int(i)] == kind else int(own[int(i) % len(own)]) for i in indices]
+        rows = [self.source.read(int(self.samples[row])) for row in chosen]
+        parts = []
+        for place, spec in enumerate(self.tensors.tensors):
+            if kind[place] is None:
+                parts.append(torch.zeros(len(rows), spec.channels, 1, 1))
+                continue
+            raw = torch.from_numpy(np.stack([row[spec.name] for row in rows]))
+            parts.append((raw - self.mean[place][:, None, None]) / self.deviation[place][:, None, None])
+        batch = FeatureBatch.of(parts)
+        return batch.only([place for place, grid in enumerate(kind) if grid is not None])
+
+    def seen(self, loaded: FeatureBatch) -> FeatureBatch:
+        """The same."""
+        return loaded
+
+    def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
+        """See :meth:`load`."""
+        return self.load(indices)
+
+    def raw(self, indices: NDArray[np.int64]) -> list[Tensor]:
+        """Features as they were, by tensor (n, C, h, w), of samples that are alike."""
+        rows = [self.source.read(int(self.samples[row])) for row in indices]
+        return [torch.from_numpy(np.stack([row[name] for row in rows])) for name in self.tensors.names]
+
+    def restored(self, parts: Sequence[Tensor], task: int) -> Tensor:
+        """Raw features of a tensor, with its padding."""
+        mean, deviation = (rows[task].to(parts[task].device)[:, None, None] for rows in (self.mean, self.deviation))
+        return parts[task] * deviation + mean
+
+
+Kind = tuple[Grid | None, ...]
+"""Of a sample: the grid of each tensor, None where it has none."""

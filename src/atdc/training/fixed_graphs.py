@@ -9,20 +9,33 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from atdc.codec import FeatureCodec
+from atdc.codec import FeatureCodec, Features
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 
 
-def settled(codec: FeatureCodec, features: Tensor, quality: float, rounds: int = 2) -> TaskGraph:
+def best_graph(costs: NDArray[np.float64], tensors: int, max_parents: int) -> TaskGraph:
+    """The cheapest graph for costs of all pairs, (P,): exact, or by local search where tensors are too many."""
+    table = search.ScoreTable.of(tensors, costs, max_parents)
+    if tensors <= _EXACT_TENSORS:
+        return search.exact(table, max_parents)
+    return search.local_search(table, max_parents, restarts=0)
+
+
+_EXACT_TENSORS = 12
+"""Beyond this many, dynamic programming takes seconds a graph."""
+
+
+def settled(codec: FeatureCodec, features: Features, quality: float, rounds: int = 2) -> TaskGraph:
     """The best single graph for some images; the codec takes parents as decoded along it from here on.
 
     Args:
         codec: its book is given the graph found.
-        features: raw, (B, T, C, h, w).
+        features: raw.
         quality: a whole number.
         rounds: how often costs of pairs are measured, each time along the best graph so far.
     """
@@ -32,7 +45,9 @@ def settled(codec: FeatureCodec, features: Tensor, quality: float, rounds: int =
 
     def real(graph: TaskGraph) -> float:
         if graph not in known:
-            known[graph] = float(codec.total_costs(normalised_features, quality, [graph] * len(features)).mean())
+            known[graph] = float(
+                codec.total_costs(normalised_features, quality, [graph] * len(normalised_features)).mean()
+            )
         return known[graph]
 
     for graph in (*codec.book.fixed, *codec.book.codebook):

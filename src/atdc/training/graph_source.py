@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -73,6 +73,22 @@ class MixedGraphs:
         if name == "paper-order":
             return search.paper_order(table, self._limit)
         return search.random_order(table, rng, self._limit)
+
+
+class PooledGraphs:
+    """Graphs drawn from a list for each quality, each as often as another.
+
+    Args:
+        pools: by whole quality.
+    """
+
+    def __init__(self, pools: Sequence[Sequence[TaskGraph]]) -> None:
+        self._pools = pools
+
+    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
+        """One graph for all images: each step then meets few graphs with many images each."""
+        pool = self._pools[level]
+        return [pool[int(rng.integers(len(pool)))]] * len(images)
 
 
 class OneGraph:

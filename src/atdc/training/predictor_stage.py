@@ -14,7 +14,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
 from atdc.networks.predictor import proxy_loss
 from atdc.networks.resampling import resampled
-from atdc.training.data import NormalisedFeatures
+from atdc.training.data import TrainingFeatures
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
@@ -34,16 +34,20 @@ def random_parent_mask(rng: np.random.Generator, batch: int, child: int, tasks: 
 
 
 def train_predictor(
-    run: RunFolder, recipe: Recipe, networks: CodecNetworks, train: NormalisedFeatures, val: NormalisedFeatures
-) -> None:
+    run: RunFolder, recipe: Recipe, networks: CodecNetworks, train: TrainingFeatures, val: TrainingFeatures,
+    epochs: int | None = None, steps: int | None = None,
+) -> None:  # fmt: skip
     """Minimises ``L_proxy`` over all children; half of the images' parents carry noise that stands for quantisation."""
     settings, tasks, predictor = recipe.predictor, networks.task_count, networks.predictor
 
     def loss_of(features: FeatureBatch, parents: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
         shares, grids = [predictor.share(task, part) for task, part in enumerate(parents)], features.grids
+        there = range(tasks) if features.present is None else features.present
         losses = []
-        for child, target in enumerate(features.parts):
+        for child in there:
+            target = features.parts[child]
             mask = random_parent_mask(rng, len(features), child, tasks).to(target.device)
+            mask[:, [task for task in range(tasks) if task not in there]] = 0
             given = torch.zeros_like(shares[child])
             for parent in np.flatnonzero(mask.cpu().numpy().any(0)).tolist():
                 share = resampled(shares[parent], grids[parent], grids[child])
@@ -68,11 +72,12 @@ def train_predictor(
     @torch.no_grad()
     def validate() -> dict[str, float]:
         rng = np.random.default_rng(0)
-        features = val.read(np.arange(min(200, len(val)))).to(device_of(predictor))
+        features = val.read(val.alike(200)).to(device_of(predictor))
         return {"proxy": float(loss_of(features, features.parts, rng))}
 
     train_stage(
-        run, "predictor", predictor, images=len(train), epochs=settings.epochs, batch=settings.batch, lr=settings.lr,
+        run, "predictor", predictor, images=len(train), epochs=settings.epochs if epochs is None else epochs,
+        batch=settings.batch, lr=settings.lr,
         lr_end=settings.lr * 0.02, prepare=prepare, step=step, validate=validate, seed=recipe.seed,
-        accumulate=recipe.accumulate,
+        accumulate=recipe.accumulate, steps=steps,
     )  # fmt: skip

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.devices import device_of
-from atdc.networks.scorer import Scorer
+from atdc.networks.rate_estimators import Scorer
 from atdc.training import processes
-from atdc.training.data import NormalisedFeatures
+from atdc.training.data import TrainingFeatures
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
@@ -50,11 +50,13 @@ def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher:
 
 
 def train_scorer(
-    run: RunFolder, recipe: Recipe, name: str, scorer: Scorer, images: NDArray[np.int64], costs: Tensor, known: Tensor,
-    train: NormalisedFeatures,
+    run: RunFolder, recipe: Recipe, name: str, scorer: nn.Module, images: NDArray[np.int64], costs: Tensor,
+    known: Tensor,
+    train: TrainingFeatures,
 ) -> None:  # fmt: skip
     """Fits the scorer to the teacher's relative costs, standardised per quality and pair."""
     settings = recipe.scorer
+    assert isinstance(scorer, Scorer), "the factorised estimator has a training of its own"
     scorer.requires_grad_(True)
     costs, known = costs.to(device_of(scorer)), known.to(device_of(scorer))
     relative = scorer.relative(costs)

@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
@@ -37,8 +36,7 @@ from atdc.entropy.model import EntropyModel
 from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
 from atdc.errors import ArgumentError
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook, graphs_of, plain_graphs
-from atdc.graph.task_graph import TaskGraph
+from atdc.graph.graph_book import GraphBook
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of, open_device
 from atdc.networks.predictability import score_bits
@@ -51,24 +49,18 @@ from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_code
 from atdc.training.data import NormalisedFeatures
 from atdc.training.devices import moved
 from atdc.training.feature_cache import FeatureCache
-from atdc.training.fixed_graphs import settled
 from atdc.training.graph_source import MixedGraphs
+from atdc.training.graph_stage import choose_graphs, copy_of, fit_scorer_to_codec, scorer_costs
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.run_folder import RunFolder
-from atdc.training.scorer_stage import BLOCK, teacher_costs, train_scorer
+from atdc.training.scorer_stage import teacher_costs, train_scorer
 from atdc.training.task_stage import load_targets, train_tasks
 
 Pairs = tuple[search.Pair, ...]
 
-_TEACHER_LEVELS = (5, 5, 4, 3, 2, 2, 2, 2)
-"""How often the scorer's teacher measures each quality: parent sets differ most where bytes are few."""
-_SETTLED_IMAGES = 60
-"""Validation images by which fixed graphs are chosen, the first; and surcharges measured, the last."""
 _SIDE_PX = 256
 """Of pictures that are not rendered but read."""
-_LISTED_GRAPHS = 1000
-"""So many graphs are kept with the weights, for files to name them by number."""
 
 
 def train(
@@ -290,18 +282,6 @@ def loss_bounds(run: RunFolder, networks: TaskNetworks, val: NormalisedFeatures,
     return sums / count
 
 
-@torch.no_grad()
-def scorer_costs(networks: CodecNetworks, train: NormalisedFeatures) -> NDArray[np.float32]:
-    """The scorer's costs of all training images, bits per feature element, (N, 8, P)."""
-    device = device_of(networks)
-    return np.concatenate(
-        [
-            networks.scorer(train.read(np.arange(start, min(start + 200, len(train)))).to(device)).cpu().numpy()
-            for start in range(0, len(train), 200)
-        ]
-    )
-
-
 def fit_scorer_to_predictor(
     run: RunFolder, recipe: Recipe, networks: CodecNetworks, train: NormalisedFeatures, book: GraphBook, pairs: Pairs
 ) -> None:
@@ -317,72 +297,6 @@ def fit_scorer_to_predictor(
 
     costs, known = teacher_costs(run, "teacher_predictor", images, teacher)
     train_scorer(run, recipe, "scorer_predictor", networks.scorer, images, costs, known, train)
-
-
-def fit_scorer_to_codec(
-    run: RunFolder, recipe: Recipe, networks: CodecNetworks, entropy: EntropyModel, train: NormalisedFeatures,
-    val: NormalisedFeatures, book: GraphBook,
-) -> GraphBook:  # fmt: skip
-    """Measures distortions and exchange rates, distils the scorer from the codec's own costs, chooses graphs anew.
-
-    The costs of each of the recipe's training images are measured at one quality.
-    """
-    frozen = copy_of(networks)
-    codec = FeatureCodec(frozen, entropy, train.mean, train.deviation, book)
-    codec.book = measured_rates(run, codec, val)
-    settle_fixed_graphs(run, codec, val)
-    count, rng = recipe.scorer.final_images, np.random.default_rng(recipe.seed + 7)
-    images = rng.permutation(len(train))[:count]
-    share = np.array(_TEACHER_LEVELS) / sum(_TEACHER_LEVELS)
-    levels = rng.choice(MAX_QUALITY + 1, size=-(-count // BLOCK), p=share)
-
-    def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
-        features, level = train.cache.read(chosen), int(levels[block])
-        costs = torch.zeros(len(chosen), MAX_QUALITY + 1, len(codec.pairs))
-        costs[:, level] = torch.from_numpy(codec.measured_costs(features, level) / features[0, 0].numel())
-        known = torch.zeros(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
-        known[:, level] = True
-        return costs, known
-
-    costs, known = teacher_costs(run, "teacher_codec", images, teacher)
-    train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, known, train)
-    codec.book = choose_graphs(
-        run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed
-    )
-    frozen.scorer.load_state_dict(networks.scorer.state_dict())
-    return replace(codec.book, surcharge=measured_surcharge(run, codec, val))
-
-
-def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: NormalisedFeatures) -> NDArray[np.float64]:
-    """What coding along each graph of the codebook takes beyond its pairs' scores, the mean over some validation images
-    at each quality, bits per feature element, (8, M)."""
-    known = run.read_json("surcharge.json", None)
-    if known is None:
-        features = val.cache.read(np.arange(len(val))[-_SETTLED_IMAGES:])
-        normalised, graphs = codec.normalise(features), codec.book.codebook
-        known = np.zeros((MAX_QUALITY + 1, len(graphs)))
-        with tqdm(total=known.size, desc="surcharge") as bar:
-            for quality, row in enumerate(known):
-                scores = search.graph_costs(codec.cost_table(features, quality), graphs).mean(1)
-                for place, graph in enumerate(graphs):
-                    real = codec.total_costs(normalised, quality, [graph] * len(features)).mean()
-                    row[place] = (real - scores[place]) / features[0, 0].numel()
-                    bar.update()
-        known = known.tolist()
-        run.write_json("surcharge.json", known)
-    return np.array(known)
-
-
-def settle_fixed_graphs(run: RunFolder, codec: FeatureCodec, val: NormalisedFeatures) -> None:
-    """Gives the codec's book the best single graph of each quality, by real costs on some validation images."""
-    known = run.read_json("fixed_graphs.json", None)
-    if known is None:
-        features = val.cache.read(np.arange(min(_SETTLED_IMAGES, len(val))))
-        for quality in tqdm(range(MAX_QUALITY + 1), desc="fixed graphs"):
-            settled(codec, features, quality)
-        known = plain_graphs(codec.book.fixed)
-        run.write_json("fixed_graphs.json", known)
-    codec.book = replace(codec.book, fixed=graphs_of(known))
 
 
 def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path) -> Path:
@@ -450,98 +364,3 @@ def retrain(
     if processes.is_first():
         Codec(codec.networks.cpu(), new, card).save(out)
     return out
-
-
-def copy_of(networks: CodecNetworks) -> CodecNetworks:
-    """A copy for coding (the codec switches its networks to evaluation)."""
-    copy = CodecNetworks(networks.config, networks.tensors)
-    copy.load_state_dict(networks.state_dict())
-    return copy
-
-
-def measured_rates(run: RunFolder, codec: FeatureCodec, val: NormalisedFeatures) -> GraphBook:
-    """The book with D and ``w = −dR/dD`` measured on validation images along the fixed graphs.
-
-    Slopes between neighbouring qualities are noisy: each quality has a graph of its own, and a task's error follows its
-    parents', too. Training weighs errors by ``Λ(q)``, which is geometric in q, and so is ``w`` taken to be.
-    """
-    book = codec.book
-    state = run.load("rates")
-    if state is None:
-        features = val.cache.read(np.arange(min(100, len(val))))
-        rows = []
-        for level in range(MAX_QUALITY + 1):
-            encoded = codec.encode_batch(features, level, "fixed")
-            deviation = torch.stack(codec.deviation)[:, :, None, None]
-            error = ((encoded.stacked - features) / deviation).square().sum((2, 3, 4))
-            rows.append(torch.stack([torch.from_numpy(encoded.ideal_bits).mean(0), error.double().mean(0)]))
-        state = {"rates": torch.stack(rows), "elements": features[0, 0].numel()}
-        run.save("rates", state)
-    bits, errors = state["rates"][:, 0].numpy(), state["rates"][:, 1].numpy()
-    return replace(book, distortion=errors / state["elements"], bits_per_error=exchange_rates(bits, errors))
-
-
-def exchange_rates(bits: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``w = −dR/dD`` at each whole quality, geometric in the quality.
-
-    A least-squares line through the logarithms of the slopes between neighbouring qualities, without those of the wrong
-    sign.
-
-    Args:
-        bits: of each quality and task, (Q, T).
-        errors: likewise; falling where bits rise.
-
-    >>> errors = 2.0 ** -np.arange(4)[:, None]
-    >>> exchange_rates(-np.log2(errors), errors).round(2).ravel().tolist()
-    [1.41, 2.83, 5.66, 11.31]
-    """
-    slopes = -np.diff(bits, axis=0) / np.minimum(np.diff(errors, axis=0), -1e-9)
-    places, levels = np.arange(len(slopes)) + 0.5, np.arange(len(bits))
-    rates = np.zeros_like(bits)
-    for task, own in enumerate(slopes.T):
-        usable = (own > 0) & (np.diff(errors[:, task]) < 0)
-        if usable.sum() > 1:
-            growth, start = np.polyfit(places[usable], np.log(own[usable]), 1)
-            rates[:, task] = np.exp(start + growth * levels)
-    return rates
-
-
-@torch.no_grad()
-def choose_graphs(
-    run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, train: NormalisedFeatures,
-    val: NormalisedFeatures, book: GraphBook, pairs: Pairs, fixed: tuple[TaskGraph, ...] | None = None,
-) -> GraphBook:  # fmt: skip
-    """Codebook on training images by the scorer, which starts from the fixed graphs; chains by the predictor on
-    validation images. Fixed graphs, if they are not given, by the scorer on validation images."""
-    known = run.read_json(f"{name}.json", None)
-    if known is not None:
-        return GraphBook.from_json(known)
-    tasks, limit = len(TASKS), recipe.model.max_parents
-    device = device_of(networks)
-    val_features = val.read(np.arange(len(val))).to(device)
-    val_costs = networks.scorer(val_features).double().cpu().numpy()
-    fixed = fixed or tuple(
-        search.fixed(search.ScoreTable.of(tasks, val_costs[:, level].mean(0), limit), limit)
-        for level in range(MAX_QUALITY + 1)
-    )
-    exact = [search.exact_batch(val_costs[:, level], tasks, limit) for level in range(MAX_QUALITY + 1)]
-    mode = tuple(search.fixed_mode(graphs) for graphs in exact)
-    train_costs = scorer_costs(networks, train).astype(np.float64)
-    # One codebook for every quality: rows are (image, quality), each at a quality of its own, scaled to equal weight.
-    levels = np.arange(len(train_costs)) % (MAX_QUALITY + 1)
-    rows = train_costs[np.arange(len(train_costs)), levels]
-    rows = rows / train_costs[:, :, [pairs.index((c, ())) for c in range(tasks)]].sum(2).mean(0)[levels][:, None]
-    candidates = search.most_frequent(search.exact_batch(rows, tasks, limit), _LISTED_GRAPHS)
-    codebook = search.build_codebook(rows[:4000], recipe.codec.codebook_size, tuple(dict.fromkeys(fixed)), candidates)
-    every = search.candidate_sets(tasks, None)
-    distortion = torch.from_numpy(book.distortion).to(device)
-    means = (
-        score_bits(networks.predictor, val_features.select(slice(60)), every, distortion).double().mean(0).cpu().numpy()
-    )
-    chain = tuple(search.chain(search.ScoreTable.of(tasks, row)) for row in means)
-    usual = (*codebook, *fixed, *mode, *chain, TaskGraph.independent(tasks), *candidates)
-    listed = tuple(dict.fromkeys(usual))[:_LISTED_GRAPHS]
-    nothing = np.zeros((MAX_QUALITY + 1, len(codebook)))
-    chosen = GraphBook(fixed, mode, chain, codebook, listed, book.distortion, book.bits_per_error, nothing)
-    run.write_json(f"{name}.json", chosen.to_json())
-    return chosen

@@ -1,0 +1,163 @@
+"""Rate estimators: all parent sets' costs at once, from the features of all tensors.
+
+Scoring every (child, parent set) with the predictor or by coding costs several encoders. A rate estimator is a small
+network, distilled from those costs, that sees all tensors' features. One has an output for each pair; the other is
+factorised, for any number of tensors::
+
+    cost(c, S) = base(c) − Σ_{p ∈ S} gain(c, p) + Σ_{p < p′ ∈ S} overlap(c, p, p′)
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from atdc.config import MAX_QUALITY, ModelConfig
+from atdc.graph.search import candidate_sets
+from atdc.networks.batches import FeatureBatch
+from atdc.tensors import FeatureSet
+
+
+class Scorer(nn.Module):
+    """Normalised features to the cost, in bits, of each (child, parent set) at every whole quality; 20 MMAC at 16×16.
+
+    What decides a graph is how much a parent set saves over no parents, which is small beside how much images differ.
+    So the network's outputs are, per pair, that *relative* cost (for the empty set: the cost itself), standardised by
+    `offset` and `spread`, the training costs' mean and deviation. Costs are per feature element, so any size works.
+    """
+
+    def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
+        super().__init__()
+        width, pairs = config.scorer_width, candidate_sets(len(tensors), config.max_parents)
+        self.pairs = len(pairs)
+        self.base = [list(pairs).index((child, ())) for child, _ in pairs]
+        relative = torch.tensor([float(bool(parents)) for _, parents in pairs])
+        self.register_buffer("is_relative", relative, persistent=False)
+        outputs = self.pairs * (MAX_QUALITY + 1)
+        self.local = nn.Sequential(
+            nn.Conv2d(sum(tensor.channels for tensor in tensors.tensors), width, 3, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+        )
+        self.last = nn.Linear(2 * width, outputs)
+        self.register_buffer("offset", torch.zeros(MAX_QUALITY + 1, self.pairs))
+        self.register_buffer("spread", torch.ones(MAX_QUALITY + 1, self.pairs))
+        self.is_relative: Tensor
+        self.offset: Tensor
+        self.spread: Tensor
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def standardised(self, features: FeatureBatch) -> Tensor:
+        """Normalised features, all on one grid, to standardised relative costs (B, 8, pairs)."""
+        local = self.local(torch.cat(features.parts, 1))
+        pooled = torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
+        output: Tensor = self.last(pooled)
+        return output.reshape(len(features), MAX_QUALITY + 1, self.pairs)
+
+    def forward(self, features: FeatureBatch) -> Tensor:
+        """Normalised features to costs in bits per feature element, (B, 8, pairs)."""
+        relative = self.standardised(features) * self.spread + self.offset
+        return relative + relative[..., self.base] * self.is_relative
+
+    def relative(self, costs: Tensor) -> Tensor:
+        """Costs (..., pairs) to relative costs: less the cost of the same child without parents."""
+        return costs - costs[..., self.base] * self.is_relative
+
+
+class FactorisedEstimator(nn.Module):
+    """Normalised features to the cost of each (child, parent set), by the equation at the top of this module.
+
+    Every tensor is summed up as one vector, from its own grid. Base costs come from a child's vector and the mean of
+    all; gains from the product of a child's and a parent's; overlaps, which hardly differ from image to image, are
+    products of learned vectors. All are told as deviations from what training features cost in the mean (`*_offset`),
+    in units of how much that varies (`*_spread`). Costs are per feature element of the child.
+    """
+
+    def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
+        super().__init__()
+        width, count, levels = config.scorer_width, len(tensors), MAX_QUALITY + 1
+        pairs = candidate_sets(count, config.max_parents)
+        self.pairs, self.rank = len(pairs), _RANK
+        self.local = nn.ModuleList([nn.Conv2d(t.channels, width, 3, stride=2, padding=1) for t in tensors.tensors])
+        self.summary = nn.ModuleList([nn.Linear(2 * width, width) for _ in tensors.tensors])
+        self.base = nn.Linear(2 * width, levels)
+        self.child = nn.Linear(width, levels * _RANK)
+        self.parent = nn.Linear(width, _RANK)
+        self.shared = nn.Parameter(torch.zeros(count, count, _RANK))
+        for name, shape in (("base", (levels, count)), ("gain", (levels, count, count))):
+            self.register_buffer(f"{name}_offset", torch.zeros(shape))
+            self.register_buffer(f"{name}_spread", torch.zeros(shape))
+        self.register_buffer("overlap_scale", torch.zeros(levels, count))
+        self.base_offset: Tensor
+        self.base_spread: Tensor
+        self.gain_offset: Tensor
+        self.gain_spread: Tensor
+        self.overlap_scale: Tensor
+        nn.init.zeros_(self.base.weight)
+        nn.init.zeros_(self.child.weight)
+        children, parents, known = _pair_arrays(count, config.max_parents)
+        self.register_buffer("_children", torch.from_numpy(children), persistent=False)
+        self.register_buffer("_parents", torch.from_numpy(parents), persistent=False)
+        self.register_buffer("_known", torch.from_numpy(known), persistent=False)
+        self._children: Tensor
+        self._parents: Tensor
+        self._known: Tensor
+
+    def parts(self, features: FeatureBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Base costs (B, 8, T), gains (B, 8, T child, T parent) and overlaps (8, T child, T, T)."""
+        vectors = []
+        for index, part in enumerate(features.parts):
+            local = torch.relu(self.local[index](part))
+            pooled = torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
+            vectors.append(torch.tanh(self.summary[index](pooled)))
+        own = torch.stack(vectors, 1)
+        whole = own.mean(1, keepdim=True).expand_as(own)
+        base = self.base(torch.cat([own, whole], 2)).transpose(1, 2) * self.base_spread + self.base_offset
+        child = self.child(own).reshape(len(own), own.shape[1], -1, self.rank)
+        varying = torch.einsum("bclr,bpr->blcp", child, self.parent(own)) / self.rank
+        gain = varying * self.gain_spread + self.gain_offset
+        overlap = torch.einsum("cpr,cqr->cpq", self.shared, self.shared)
+        return base, gain, overlap * self.overlap_scale[:, :, None, None]
+
+    def forward(self, features: FeatureBatch) -> Tensor:
+        """Costs in bits per feature element of the child, (B, 8, pairs)."""
+        return self.of_columns(features, slice(None))
+
+    def of_columns(self, features: FeatureBatch, columns: slice | Tensor) -> Tensor:
+        """:meth:`forward` for some pairs alone."""
+        base, gain, overlap = self.parts(features)
+        children, parents, known = self._children[columns], self._parents[columns], self._known[columns]
+        costs = base[:, :, children]
+        for place in range(parents.shape[1]):
+            costs = costs - gain[:, :, children, parents[:, place]] * known[:, place]
+            for other in range(place):
+                shared = overlap[:, children, parents[:, place], parents[:, other]]
+                costs = costs + shared * (known[:, place] * known[:, other])
+        return costs
+
+
+_RANK = 8
+"""Length of the vectors whose products are gains and overlaps."""
+
+
+@lru_cache(maxsize=8)
+def _pair_arrays(count: int, max_parents: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Of each pair of :func:`candidate_sets`: the child (P,), parents (P, K), and which of them are there."""
+    pairs = candidate_sets(count, max_parents)
+    most = max(1, *(len(row) for _, row in pairs))
+    parents = np.array([[*row, *[0] * (most - len(row))] for _, row in pairs], np.int64)
+    known = np.array([[1.0] * len(row) + [0.0] * (most - len(row)) for _, row in pairs], np.float32)
+    return np.array([child for child, _ in pairs], np.int64), parents, known
+
+
+RATE_ESTIMATORS: dict[str, type[Scorer] | type[FactorisedEstimator]] = {
+    "pairs": Scorer,
+    "factorised": FactorisedEstimator,
+}
+"""By the name that :attr:`~atdc.config.ModelConfig.rate_estimator` gives."""

@@ -1,0 +1,359 @@
+"""A codec for any features: from samples to a :class:`~atdc.codec.FeatureCodec`, one stage after the other.
+
+::
+
+    report ─ principal components ─ predictor ─ graphs by its scores ─ warm-up ─ codec ─ integers
+           ─ exchange rates ─ fixed graphs ─ rate estimator ─ candidate graphs
+
+Each stage is resumed or skipped by what the run folder holds.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.codec import FeatureCodec
+from atdc.config import MAX_QUALITY, FitRecipe, load_fit_recipe
+from atdc.data.dumped import DumpedFeatures
+from atdc.data.feature_report import FeatureReport, report
+from atdc.data.feature_source import FeatureSource, InMemoryFeatures
+from atdc.entropy.twin import EntropyTwin, integers_extended, integers_of, twin_of
+from atdc.errors import ArgumentError, DataError, FitWarning
+from atdc.graph import search
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.devices import torch_defaults
+from atdc.networks.predictability import score_bits
+from atdc.networks.rate_estimators import FactorisedEstimator
+from atdc.tensors import FeatureSet, Grid, TensorSpec
+from atdc.training.adding import adopt
+from atdc.training.codec_stage import Objective, Subject, train_codec
+from atdc.training.data import SourceFeatures
+from atdc.training.estimator_stage import (
+    FEW_TENSORS,
+    columns_to_measure,
+    completed,
+    mean_table,
+    measure,
+    train_estimator,
+)
+from atdc.training.fixed_graphs import best_graph
+from atdc.training.graph_source import PooledGraphs
+from atdc.training.graph_stage import copy_of, measured_rates, measured_surcharge
+from atdc.training.predictor_stage import train_predictor
+from atdc.training.run_folder import RunFolder
+
+Samples = str | Path | FeatureSource | Sequence[Mapping[str, Any]]
+"""A folder or file of features, a source of them, or the samples themselves."""
+
+_STATISTICS_SAMPLES = 400
+"""By which principal components and the predictor's mean scores are found."""
+_POOL = 24
+"""Graphs at each quality that the codec is trained on, beside independent coding."""
+_CANDIDATES_FROM = 400
+"""Training samples whose best graphs become candidates."""
+_LISTED_GRAPHS = 1000
+
+
+@dataclass(frozen=True)
+class _Sets:
+    train: SourceFeatures
+    val: SourceFeatures
+
+
+@torch_defaults()
+def fit(
+    dataset: Samples,
+    *,
+    recipe: str | Path | FitRecipe = "fit",
+    objective: Objective | None = None,
+    val: Samples | None = None,
+    val_objective: Objective | None = None,
+    grids: Mapping[str, int | Grid | None] | None = None,
+    start: FeatureCodec | None = None,
+    run: str | Path | None = None,
+) -> FeatureCodec:
+    """See :meth:`atdc.FeatureCodec.fit`."""
+    settings = recipe if isinstance(recipe, FitRecipe) else load_fit_recipe(Path(recipe))
+    source = _source(dataset)
+    if run is None:
+        with tempfile.TemporaryDirectory(prefix="atdc-fit-") as folder:
+            return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(folder))
+    return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(run))
+
+
+def _fit(
+    source: FeatureSource, recipe: FitRecipe, objective: Objective | None, val: Samples | None,
+    val_objective: Objective | None, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None, folder: Path,
+) -> FeatureCodec:  # fmt: skip
+    stages, run = recipe.stages(), RunFolder(folder, recipe)
+    seen = report(source)
+    run.write_json("report.json", seen.to_json())
+    for sentence in seen.warnings:
+        warnings.warn(sentence, FitWarning, stacklevel=5)
+    sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start)
+    torch.manual_seed(recipe.seed)
+    config = stages.model if start is None else start.config
+    stages = replace(stages, model=config)
+    networks, twin = CodecNetworks(config, tensors), EntropyTwin(config, tensors)
+    _start_from_principal_components(networks, twin, sets.train)
+    if start is not None:
+        adopt(networks, start.networks)
+        adopt_entropy(twin, start)
+    steps = 50
+    if recipe.predictor_steps:
+        train_predictor(
+            run, stages, networks, sets.train, sets.val, epochs=-(-recipe.predictor_steps // steps), steps=steps
+        )
+    pools = _pools(run, recipe, networks, sets.train)
+    subject = Subject(networks, twin, PooledGraphs(pools), PooledGraphs(pools), sets.train, sets.val)
+    rate, end = recipe.lr, recipe.lr_end
+    before = _curve(run)
+    if recipe.warmup_steps:
+        epochs = -(-recipe.warmup_steps // steps)
+        train_codec(run, stages, "warmup", epochs, (rate, rate), subject, None, val_objective, steps)
+    train_codec(run, stages, "codec", -(-recipe.steps // steps), (rate, end), subject, objective, val_objective, steps)
+    _warn_if_nothing_moved(before, _curve(run))
+    integers = integers_of(twin, networks) if start is None else integers_extended(start.entropy, twin, networks)
+    mean, deviation = sets.train.mean, sets.train.deviation
+    codec = FeatureCodec(copy_of(networks), integers, mean, deviation, GraphBook.untrained(len(tensors)))
+    codec.book = replace(codec.book, fixed=tuple(pool[0] for pool in pools))
+    codec.book = measured_rates(run, codec, sets.val)
+    _choose(run, recipe, codec, sets)
+    return FeatureCodec.of_bytes(codec.to_bytes({"recipe": recipe.name, "samples": len(sets.train)}))
+
+
+def adopt_entropy(twin: EntropyTwin, start: FeatureCodec) -> None:
+    """Gives a twin of more tensors what the integers of fewer say, and freezes it."""
+    adopt(twin, twin_of(start.entropy, start.config, start.tensors))
+
+
+def _source(dataset: Samples) -> FeatureSource:
+    if isinstance(dataset, (str, Path)):
+        return DumpedFeatures(dataset)
+    if isinstance(dataset, (list, tuple)):
+        return InMemoryFeatures(dataset)
+    given: Any = dataset
+    if not all(hasattr(given, name) for name in ("names", "__len__", "shapes", "read")):
+        raise ArgumentError("dataset", type(given).__name__, "a folder of features, a FeatureSource, or samples")
+    source: FeatureSource = given
+    return source
+
+
+def _sets(
+    source: FeatureSource, recipe: FitRecipe, seen: FeatureReport, val: FeatureSource | None,
+    grids: Mapping[str, int | Grid | None], start: FeatureCodec | None,
+) -> tuple[_Sets, FeatureSet]:  # fmt: skip
+    """Training and validation samples, and what tensors the codec has."""
+    names = list(source.names)
+    if unknown := sorted(set(grids) - set(names)):
+        raise ArgumentError("grids", repr(unknown[0]), f"names among {', '.join(names)}")
+    known: list[TensorSpec] = []
+    if start is not None:
+        missing = [name for name in start.tensors.names if name not in names]
+        if missing:
+            raise DataError("features", f"none of {missing[0]}", "samples of all tensors that the codec has")
+        known = list(start.tensors.tensors)
+        names = [*start.tensors.names, *(name for name in names if name not in start.tensors.names)]
+        if len(names) == len(known):
+            raise ArgumentError("dataset", "the tensors that the codec has", "one more at least")
+    if len(source) < 2:
+        raise DataError("features", f"{len(source)} sample", "two at least, one of them for validation")
+    kinds = [_kind(source.shapes(index), names) for index in range(len(source))]
+    held_out = [] if val is not None else _held_out(kinds, recipe)
+    rows = [index for index in range(len(source)) if index not in set(held_out)]
+    mean, deviation, specs = [], [], list(known)
+    for place, name in enumerate(names):
+        tensor = seen.tensors[name]
+        if start is not None and place < len(known):
+            if tensor.channels != known[place].channels:
+                raise DataError(f"features of {name}", f"{tensor.channels} channels", f"{known[place].channels}")
+            mean.append(start.mean[place].cpu())
+            deviation.append(start.deviation[place].cpu())
+            continue
+        own = np.maximum(tensor.channel_deviation, 1e-3 * max(tensor.deviation, 1e-12))
+        mean.append(torch.from_numpy(tensor.channel_mean).float())
+        deviation.append(torch.from_numpy(own).float())
+        grid = grids.get(name, next(iter(tensor.grids)) if len(tensor.grids) == 1 else None)
+        sample = [row for row in rows if kinds[row][place] is not None][:_STATISTICS_SAMPLES]
+        if not sample:
+            raise DataError(f"features of {name}", "no training sample", "some that have it")
+        blocks = [_blocks(source.read(row)[name], mean[-1], deviation[-1]) for row in sample]
+        limit = recipe.latent_channels if start is None else max(spec.latent_channels for spec in known)
+        specs.append(TensorSpec(name, tensor.channels, grid, _latent_channels(torch.cat(blocks), recipe, limit)))
+    tensors = FeatureSet(tuple(specs))
+
+    def of(whose: FeatureSource, indices: Sequence[int], whose_kinds: Sequence[tuple[Grid | None, ...]]) -> Any:
+        chosen = np.array(indices, np.int64)
+        return SourceFeatures(whose, tensors, mean, deviation, chosen, [whose_kinds[index] for index in indices])
+
+    train = of(source, rows, kinds)
+    if val is None:
+        return _Sets(train, of(source, held_out, kinds)), tensors
+    val_kinds = [_kind(val.shapes(index), names) for index in range(len(val))]
+    return _Sets(train, of(val, range(len(val)), val_kinds)), tensors
+
+
+def _kind(shapes: Mapping[str, tuple[int, int, int]], names: Sequence[str]) -> tuple[Grid | None, ...]:
+    return tuple(shapes[name][1:] if name in shapes else None for name in names)
+
+
+def _held_out(kinds: Sequence[tuple[Grid | None, ...]], recipe: FitRecipe) -> list[int]:
+    """Evenly spaced samples that have all tensors."""
+    whole = [index for index, kind in enumerate(kinds) if None not in kind]
+    if len(whole) < 2:
+        raise DataError(
+            "features", f"{len(whole)} samples that have all tensors", "two at least",
+            "Leave a tensor out, or add samples that have all.",
+        )  # fmt: skip
+    count = max(1, min(500, round(recipe.val_share * len(whole))))
+    return [whole[int(place)] for place in np.linspace(0, len(whole) - 1, count)]
+
+
+def _blocks(values: NDArray[np.float32], mean: Tensor, deviation: Tensor) -> Tensor:
+    """2×2 blocks of a sample's normalised features, (n, 4C)."""
+    part = (torch.from_numpy(values) - mean[:, None, None]) / deviation[:, None, None]
+    height, width = part.shape[1:]
+    part = F.pad(part[None], (0, width % 2, 0, height % 2), mode="replicate")
+    return F.unfold(part, 2, stride=2)[0].T
+
+
+def _latent_channels(blocks: Tensor, recipe: FitRecipe, limit: int) -> int:
+    """As many as principal components need for the recipe's share of the energy."""
+    covariance = blocks.double().T @ blocks.double() / len(blocks)
+    energy = torch.linalg.eigvalsh(covariance).flip(0).clamp(min=0).cumsum(0)
+    needed = int((energy < recipe.latent_energy * energy[-1]).sum()) + 1
+    return min(needed, limit, blocks.shape[1])
+
+
+def _start_from_principal_components(networks: CodecNetworks, twin: EntropyTwin, train: SourceFeatures) -> None:
+    for place in range(networks.task_count):
+        rows = [row for row, kind in enumerate(train.kinds) if kind[place] is not None]
+        by_grid: dict[Any, list[int]] = {}
+        for row in rows:
+            by_grid.setdefault(train.kinds[row], []).append(row)
+        usual = max(by_grid.values(), key=len)[:_STATISTICS_SAMPLES]
+        sample = train.read(np.array(usual)).parts[place]
+        twin.task(place).start_from_deviation(networks.task(place).start_from_principal_components(sample))
+
+
+def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: SourceFeatures) -> list[list[TaskGraph]]:
+    """Graphs at each quality that the codec learns on: the best by the predictor's mean scores first, then good ones
+    by scores with noise, some of random orders, and the graph without edges."""
+    known = run.read_json("pools.json", None)
+    if known is not None:
+        return [[TaskGraph(tuple(map(tuple, rows))) for rows in pool] for pool in known]
+    count, limit = networks.task_count, recipe.max_parents
+    pairs = search.candidate_sets(count, limit)
+    distortion = torch.from_numpy(GraphBook.untrained(count).distortion)
+    sample = train.read(train.alike(32))
+    means = np.full((MAX_QUALITY + 1, len(pairs)), np.nan)
+    columns = np.arange(len(pairs))
+    if count > FEW_TENSORS:
+        columns = np.array([place for place, (_, parents) in enumerate(pairs) if len(parents) < 2])
+    scored = [pairs[place] for place in columns.tolist()]
+    means[:, columns] = score_bits(networks.predictor, sample, scored, distortion).double().mean(0).numpy()
+    means = completed(means, pairs)
+    rng, pools = np.random.default_rng(recipe.seed), []
+    for row in means:
+        best = best_graph(row, count, limit)
+        graphs = [best]
+        saved = row[[pairs.index((child, ())) for child, _ in pairs]] - row
+        for number in range(_POOL - 1):
+            noisy = row + saved * rng.normal(0, 0.5, len(row)) * (number % 3 != 2)
+            table = search.ScoreTable.of(count, noisy, limit)
+            graphs.append(search.random_order(table, rng, limit) if number % 3 == 2 else search.greedy(table, limit))
+        pools.append([*graphs, TaskGraph.independent(count)])
+    run.write_json("pools.json", [[[list(row) for row in graph.parents] for graph in pool] for pool in pools])
+    return pools
+
+
+def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets) -> None:
+    """Fits the rate estimator to what coding costs, and chooses the graphs that are kept; changes the codec."""
+    count, limit, pairs = codec.task_count, recipe.max_parents, codec.pairs
+    rng = np.random.default_rng(recipe.seed)
+    samples = rng.permutation(sets.train.alike(recipe.estimator_images))
+    columns = np.arange(len(pairs))
+    if count > FEW_TENSORS:
+        first = measure(codec, sets.train, samples[:8], _singles(pairs), rng)
+        table = mean_table(first, pairs)[first[0].level]
+        base = table[[pairs.index((child, ())) for child, _ in pairs]]
+        columns = columns_to_measure(base - table, pairs)
+    blocks = measure(codec, sets.train, samples, columns, rng)
+    means = mean_table(blocks, pairs)
+    estimator = codec.networks.scorer
+    assert isinstance(estimator, FactorisedEstimator)
+    error = train_estimator(recipe, estimator, blocks, means, pairs, sets.train)
+    run.write_json("estimator.json", {"relative_error": round(error, 4)})
+    elements = np.array([part[0].numel() for part in sets.val.raw(sets.val.alike(1))])
+    children = [child for child, _ in pairs]
+    totals = means * elements[children]
+    fixed = tuple(best_graph(row, count, limit) for row in totals)
+    chosen = sets.train.alike(_CANDIDATES_FROM if count <= FEW_TENSORS else 32)
+    costs = estimator(sets.train.read(chosen)).double().numpy() * elements[children]
+    levels = np.arange(len(costs)) % (MAX_QUALITY + 1)
+    rows = costs[np.arange(len(costs)), levels]
+    rows = rows / totals[levels][:, [pairs.index((child, ())) for child in range(count)]].sum(1)[:, None]
+    candidates = [best_graph(row, count, limit) for row in rows]
+    usual = search.most_frequent(candidates, _LISTED_GRAPHS)
+    alone = TaskGraph.independent(count)
+    codebook = search.build_codebook(
+        rows, max(recipe.codebook_size, len(set(fixed))), tuple(dict.fromkeys(fixed)), [*usual, alone]
+    )
+    chain = tuple(_chain(graph) for graph in fixed)
+    listed = tuple(dict.fromkeys([*codebook, *fixed, *chain, alone, *usual]))[:_LISTED_GRAPHS]
+    nothing = np.zeros((MAX_QUALITY + 1, len(codebook)))
+    mode = (search.fixed_mode(candidates),) * (MAX_QUALITY + 1)
+    book = codec.book
+    codec.book = GraphBook(
+        fixed, mode, chain, codebook, listed, book.distortion, book.bits_per_error, nothing
+    )  # fmt: skip
+    codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, sets.val))
+
+
+def _singles(pairs: Sequence[search.Pair]) -> NDArray[np.int64]:
+    return np.array([place for place, (_, parents) in enumerate(pairs) if len(parents) < 2])
+
+
+def _chain(graph: TaskGraph) -> TaskGraph:
+    """A graph's order, with all predecessors as parents."""
+    order = graph.order
+    parents: list[tuple[int, ...]] = [()] * graph.size
+    for place, child in enumerate(order):
+        parents[child] = tuple(order[:place])
+    return TaskGraph(tuple(parents))
+
+
+def _curve(run: RunFolder) -> dict[str, list[dict[str, float]]]:
+    curves: dict[str, list[dict[str, float]]] = run.read_json("curves.json", {})
+    return curves
+
+
+def _warn_if_nothing_moved(
+    before: Mapping[str, list[dict[str, float]]], after: Mapping[str, list[dict[str, float]]]
+) -> None:
+    """Says that training changed neither rate nor error."""
+    points = [row for name in ("warmup", "codec") for row in after.get(name, [])]
+    if before == after or len(points) < 2:
+        return
+    first, last = points[0], points[-1]
+    if all(abs(first[key] - last[key]) <= 1e-3 * abs(first[key]) for key in ("val bpe4", "val mse4") if key in first):
+        warnings.warn(
+            f"fitting: rate and error did not move ({json.dumps({k: first[k] for k in ('val bpe4', 'val mse4')})}); "
+            "expected both to change. Check that features differ from sample to sample, or raise the recipe's lr.",
+            FitWarning,
+            stacklevel=6,
+        )
