@@ -291,7 +291,7 @@ def test_a_file_of_fewer_tasks_than_the_weights_have_is_refused(reader: IntegerR
         fingerprint=reader.fingerprint, kind="features", profile="compact", height=4, width=4, qualities=(8,) * 5,
         graph=TaskGraph.independent(5),
     )  # fmt: skip
-    with pytest.raises(CorruptFileError, match="tasks: found 5; expected 6"):
+    with pytest.raises(CorruptFileError, match="tensors: found 5; expected 6"):
         reader.read(pack(Container(header, (Segment(b"", 0),))))
 
 

@@ -37,7 +37,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
 from atdc.networks.predictability import proxy_losses, score_bits
 from atdc.networks.resampling import resampled
-from atdc.reader import DecodedIntegers, IntegerReader, combined_check
+from atdc.reader import DecodedIntegers, IntegerReader, among_present, combined_check, within_model
 from atdc.tensors import Grid, padded
 from atdc.weights import ENTROPY_PREFIX, OLDER_FORMAT, WeightsFile, open_weights, weights_bytes, write_weights
 
@@ -48,8 +48,9 @@ _CODEC_PREFIX, _FEATURE_PREFIX = "codec.", "feature."
 _SINGLE_PRECISION = ("log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread")
 
 Quality = float | Sequence[float]
-Features = Tensor | Sequence[Tensor]
-"""Raw features of several images: by tensor (B, C, h, w), or stacked (B, T, C, h, w) where all are alike."""
+Features = Tensor | Sequence[Tensor] | Sequence[Tensor | None]
+"""Raw features of several images: by tensor (B, C, h, w), None for those that there are none of; or stacked
+(B, T, C, h, w) where all are alike."""
 Effort = Literal["normal", "high"]
 Profile = Literal["compact", "segments"]
 
@@ -271,34 +272,37 @@ class FeatureCodec:
         """Codes one set of features to one file.
 
         Args:
-            features: name to tensor or array (C, h, w) of any floating-point type, every task of the model.
+            features: name to tensor or array (C, h, w) of any floating-point type. A file holds those given, all
+                tensors of the model or some.
             quality: 0 to 7, rounded to the nearest multiple of 1/8; one for all tasks or one per task.
             graph: a search setting's name, or a graph.
             effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
             profile: `compact` takes the fewest bytes; `segments` lets a reader fetch single tasks.
 
         Raises:
-            ArgumentError: unknown or missing tasks, a wrong shape, values that are not finite or beyond
+            ArgumentError: unknown names, or none, a wrong shape, values that are not finite or beyond
                 :data:`LARGEST_DEVIATIONS`, an unknown setting.
 
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
-        parts = [part[None] for part in self._parts(features)]
+        parts = [None if part is None else part[None] for part in self._parts(features)]
         return self.encode_batch(parts, quality, given_graphs(graph), effort, profile=profile, restore_all=False).data[
             0
         ]
 
-    def _parts(self, features: Any) -> list[Tensor]:
-        """Features by name as tensors (C, h, w) in index order, single precision, without gradients."""
+    def _parts(self, features: Any) -> list[Tensor | None]:
+        """Features by name as tensors (C, h, w) in index order, single precision, without gradients; None where there
+        are none."""
         if not isinstance(features, Mapping):
             raise ArgumentError("features", type(features).__name__, f"a mapping of {', '.join(self.task_names)}")
-        missing = [name for name in self.task_names if name not in features]
-        unknown = [name for name in features if name not in self.task_names]
-        for problem, names in (("without", missing), ("with an unknown", unknown)):
-            if names:
-                raise ArgumentError("features", f"{problem} {names[0]!r}", f"exactly {', '.join(self.task_names)}")
-        parts = []
+        self.tensors.indices(list(features), "features")
+        if not features:
+            raise ArgumentError("features", "none", f"some of {', '.join(self.task_names)}")
+        parts: list[Tensor | None] = []
         for name, spec in zip(self.task_names, self.tensors.tensors, strict=True):
+            if name not in features:
+                parts.append(None)
+                continue
             tensor, channels = _float_tensor(features[name], f"features of {name}"), spec.channels
             if tensor.ndim != 3 or tensor.shape[0] != channels:
                 found = f"shape {tuple(tensor.shape)}"
@@ -308,11 +312,13 @@ class FeatureCodec:
             parts.append(tensor.to(self.device))
         return parts
 
-    def _require_grids(self, grids: Sequence[Grid], size: tuple[int, int] | None) -> None:
+    def _require_grids(self, batch: FeatureBatch, size: tuple[int, int] | None) -> None:
         """Refuses grids that a reader would not expect."""
+        grids, there = batch.grids, self._present(batch)
         of_image = self.tensors.grids_of_image(*size) if size is not None else (None,) * self.task_count
         first: dict[int, tuple[str, Grid]] = {}
-        for spec, grid, expected in zip(self.tensors.tensors, grids, of_image, strict=True):
+        for place in there:
+            spec, grid, expected = self.tensors[place], grids[place], of_image[place]
             expected = spec.grid if isinstance(spec.grid, tuple) else expected
             whose = "that of every sample" if size is None else f"that of an image of {size[0]} x {size[1]}"
             if size is None and isinstance(spec.grid, int):
@@ -346,15 +352,16 @@ class FeatureCodec:
 
         Args:
             data: the file: its bytes, a path, a file object, or a source that can be read by range.
-            tasks: which.
+            tasks: which; by default all that the file holds.
 
         Raises:
             BitstreamError: the bytes are not a file of this model, or are damaged.
-            ArgumentError: an unknown task.
+            ArgumentError: an unknown task, or one that the file does not hold.
         """
-        wanted = self.task_indices(tasks)
         with opened(data) as source:
-            decoded = self.restore([self.integers.read(source, wanted)], wanted)
+            file = self.integers.read(source, None if tasks is None else self.task_indices(tasks))
+        wanted = file.present if tasks is None else self.task_indices(tasks)
+        decoded = self.restore([file], wanted)
         return {self.task_names[task]: decoded[task][0] for task in wanted}
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
@@ -421,7 +428,7 @@ class FeatureCodec:
         if sizes is not None and len(sizes) != count:
             raise ArgumentError("sizes", f"{len(sizes)} of them", f"{count}, one per image")
         for size in [None] if sizes is None else sizes:
-            self._require_grids(grids, size)
+            self._require_grids(normalised, size)
         self._warn_of_extremes(normalised)
         graphs = self._chosen(normalised, quality, graph) if isinstance(graph, str) else list(graph)
         self._require_graphs(graphs, count)
@@ -431,21 +438,49 @@ class FeatureCodec:
         port = WritingPort(self.entropy.tables, count, self.task_count, together=profile == "compact")
         coder = self._coder(port, steps, normalised)
         result = walk(
-            self.networks, graphs, qualities, IntegerPort(coder), grids, normalised.parts, restore_all=restore_all
-        )
+            self.networks, graphs, qualities, IntegerPort(coder), grids, normalised.parts, normalised.present,
+            restore_all=restore_all,
+        )  # fmt: skip
         data = []
+        present = self._present(normalised)
         for image, segments in enumerate(port.finish()):
-            height, width = sizes[image] if sizes is not None else grids[0]
-            header = Header(
-                fingerprint=self.fingerprint, kind="features" if sizes is None else "image", profile=profile,
-                height=height, width=width, qualities=steps, graph=graph_code(graphs[image], self.book.listed),
-            )  # fmt: skip
-            checks = [coder.checks[image, task] for task in range(self.task_count)]
+            header = self._header(steps, graphs[image], normalised, None if sizes is None else sizes[image], profile)
+            checks = [coder.checks[image, task] for task in present]
             if profile == "compact":
-                checks = [combined_check(checks)]
-            data.append(pack(Container(header, tuple(map(Segment, segments, checks)))))
+                data.append(pack(Container(header, (Segment(segments[0], combined_check(checks)),))))
+                continue
+            order = [0] * len(present)
+            for place, task in zip(header.places(among_present(graphs[image], present)), present, strict=True):
+                order[place] = task
+            rows = tuple(Segment(segments[task], coder.checks[image, task]) for task in order)
+            data.append(pack(Container(header, rows)))
         bits = port.bits.array(len(graphs), self.task_count)
         return EncodedBatch(data, graphs, bits, self._restored(result.reconstruction, grids))
+
+    def _present(self, batch: FeatureBatch) -> tuple[int, ...]:
+        return tuple(range(self.task_count)) if batch.present is None else batch.present
+
+    def _header(
+        self, steps: tuple[int, ...], graph: TaskGraph, batch: FeatureBatch, size: tuple[int, int] | None,
+        profile: Profile,
+    ) -> Header:  # fmt: skip
+        """Of version 1 where that can say the same."""
+        present = self._present(batch)
+        grids = [
+            batch.grids[place] for place in present
+            if self.tensors[place].grid is None or (size is None and isinstance(self.tensors[place].grid, int))
+        ]  # fmt: skip
+        whole = len(present) == self.task_count
+        height, width = (0, 0) if size is None else size
+        if size is None and whole and len(grids) == self.task_count and len(set(grids)) == 1:
+            (height, width), grids = grids[0], []
+        sent = among_present(graph, present)
+        return Header(
+            fingerprint=self.fingerprint, kind="features" if size is None else "image", profile=profile, height=height,
+            width=width, qualities=tuple(steps[place] for place in present),
+            graph=graph_code(sent, self.book.listed) if whole else sent,
+            tensor_count=self.task_count, present=present, grids=tuple(grids),
+        )  # fmt: skip
 
     def decode_batch(self, data: Sequence[bytes]) -> Tensor:
         """Features (B, T, C, h, w) of files of one size, where all tensors are alike."""
@@ -460,13 +495,19 @@ class FeatureCodec:
             found = f"features of {len(sizes)} sizes" if sizes else "none"
             raise ArgumentError("files", found, "at least one file, all of one size", "Decode them one by one.")
         (grids,) = sizes
-        wanted = range(self.task_count) if wanted is None else wanted
+        there = {file.present for file in files}
+        if len(there) != 1:
+            raise ArgumentError("files", "different tensors", "files of the same tensors", "Decode them one by one.")
+        wanted = there.pop() if wanted is None else wanted
         known = {
             task: np.concatenate([file.latents[task] for file in files])
             for task in range(self.task_count)
             if all(task in file.latents for file in files)
         }
-        qualities = self._quality_tensor([file.header.qualities for file in files])
+        steps = np.zeros((len(files), self.task_count), np.int64)
+        for row, file in zip(steps, files, strict=True):
+            row[list(file.present)] = file.header.qualities
+        qualities = self._quality_tensor(steps.tolist())
         result = walk(self.networks, [file.graph for file in files], qualities, KnownPort(known), grids, wanted=wanted)
         return self._restored(result.reconstruction, grids)
 
@@ -489,25 +530,34 @@ class FeatureCodec:
     def _chosen(self, batch: FeatureBatch, quality: Quality, setting: str) -> list[TaskGraph]:
         name = parse_setting(setting)
         level = self._level(quality)
+        present, limit = self._present(batch), self.config.max_parents
         whole = self.book.whole(name, level)
         if whole is not None:
-            return [whole] * len(batch)
-        limit = self.config.max_parents
+            return [whole if batch.present is None else whole.within(present)] * len(batch)
         if name == "paper":
-            return self._paper_graphs(batch, limit)
+            graphs = self._paper_graphs(batch, limit)
+            return graphs if batch.present is None else [graph.within(present) for graph in graphs]
         costs = self._cheap_costs(batch, quality)
+        if batch.present is not None:
+            return self._chosen_among(present, costs, name)
         if name == "codebook":
             rows = zip(self.tensors.tensors, batch.grids, strict=True)
             elements = sum(spec.channels * grid[0] * grid[1] for spec, grid in rows) / self.task_count
             return self.book.cheapest(costs, level, elements)
-        if name == "exact":
-            return search.exact_batch(costs, self.task_count, limit)
-        tables = [ScoreTable.of(self.task_count, row, limit) for row in costs]
-        if name == "greedy":
-            return [search.greedy(table, limit) for table in tables]
-        if name == "paper-order":
-            return [search.paper_order(table, limit) for table in tables]
-        return [search.random_order(table, np.random.default_rng(i), limit) for i, table in enumerate(tables)]
+        return searched(costs, self.task_count, limit, name)
+
+    def _chosen_among(self, present: tuple[int, ...], costs: NDArray[np.float64], name: str) -> list[TaskGraph]:
+        """Graphs over some of the tensors, by the costs of all pairs (B, P)."""
+        if name == "codebook":
+            candidates = list(dict.fromkeys(graph.within(present) for graph in self.book.codebook))
+            best = search.codebook_choice(costs, candidates)
+            return [candidates[index] for index in best.tolist()]
+        kept = [
+            place for place, (child, parents) in enumerate(self.pairs)
+            if child in present and set(parents) <= set(present)
+        ]  # fmt: skip
+        graphs = searched(costs[:, kept], len(present), self.config.max_parents, name)
+        return [within_model(graph, present, self.task_count) for graph in graphs]
 
     def from_codebook(self, costs: NDArray[np.float64], features: Features, quality: Quality) -> list[TaskGraph]:
         """Each image's cheapest graph of the codebook, by :meth:`cost_table` and the graphs' surcharges."""
@@ -670,18 +720,35 @@ class FeatureCodec:
         if len(parts) != self.task_count:
             found = f"shape {tuple(whole.shape)}" if whole is not None else f"{len(parts)} tensors"
             raise ArgumentError("features", found, self._expected_shape())
+        present = [place for place, part in enumerate(parts) if part is not None]
+        if not present:
+            raise ArgumentError("features", "none", f"some of {', '.join(self.task_names)}")
+        count = len(parts[present[0]])
         normalised = []
-        for spec, part, mean, deviation in zip(self.tensors.tensors, parts, self.mean, self.deviation, strict=True):
-            if part.ndim != 4 or part.shape[1] != spec.channels or 0 in part.shape or len(part) != len(parts[0]):
+        for place, (spec, part) in enumerate(zip(self.tensors.tensors, parts, strict=True)):
+            mean, deviation = self.mean[place], self.deviation[place]
+            if part is None:
+                normalised.append(torch.zeros(count, spec.channels, *self._empty_grid(parts), device=self.device))
+                continue
+            if part.ndim != 4 or part.shape[1] != spec.channels or 0 in part.shape or len(part) != count:
                 if whole is not None:
                     raise ArgumentError("features", f"shape {tuple(whole.shape)}", self._expected_shape())
-                expected = f"({len(parts[0])}, {spec.channels}, height, width)"
+                expected = f"({count}, {spec.channels}, height, width)"
                 raise ArgumentError(f"features of {spec.name}", f"shape {tuple(part.shape)}", expected)
             part = part.detach().to(self.device, torch.float32)
             part = (part - mean[:, None, None]) / deviation[:, None, None]
             self._require_finite(spec.name, _extremes(part))
             normalised.append(part)
-        return FeatureBatch.of(normalised)
+        batch = FeatureBatch.of(normalised)
+        return batch if len(present) == len(parts) else batch.only(present)
+
+    def _empty_grid(self, parts: Sequence[Tensor | None]) -> Grid:
+        """Of a tensor that there is none of: that of the others, where all are of one stride, as the rate estimator
+        of such models wants."""
+        if len({spec.grid for spec in self.tensors.tensors}) > 1:
+            return 1, 1
+        there = next(part for part in parts if part is not None)
+        return there.shape[2], there.shape[3]
 
     def scaled(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Raw features, or differences of them, in units of each channel's deviation."""
@@ -745,6 +812,18 @@ def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
     return [torch.from_numpy(rows[f"{index}.{kind}"]) for index in range(len(tensors))]
 
 
+def searched(costs: NDArray[np.float64], size: int, max_parents: int, name: str) -> list[TaskGraph]:
+    """One graph per image by a setting that searches costs of all pairs, (B, P)."""
+    if name == "exact":
+        return search.exact_batch(costs, size, max_parents)
+    tables = [ScoreTable.of(size, row, max_parents) for row in costs]
+    if name == "greedy":
+        return [search.greedy(table, max_parents) for table in tables]
+    if name == "paper-order":
+        return [search.paper_order(table, max_parents) for table in tables]
+    return [search.random_order(table, np.random.default_rng(i), max_parents) for i, table in enumerate(tables)]
+
+
 def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
     """Summed squared error of each image and tensor, (B, T)."""
     return torch.stack([(a - b).square().sum((1, 2, 3)) for a, b in zip(decoded, features, strict=True)], 1)
@@ -753,7 +832,8 @@ def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Ten
 def mean_elements(features: Features) -> float:
     """Numbers of a tensor of one image, the mean over tensors."""
     parts = by_tensor(features)
-    return sum(part[0].numel() for part in parts) / len(parts)
+    elements: int = sum(part[0].numel() for part in parts if part is not None)
+    return elements / len(parts)
 
 
 def _float_tensor(value: Any, where: str) -> Tensor:

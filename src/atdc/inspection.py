@@ -17,7 +17,7 @@ from atdc.bitstream.sources import FileLike, Source, opened
 from atdc.config import QUALITY_STEPS_PER_UNIT, pixel_limit_of
 from atdc.errors import AtdcError, BitstreamError
 from atdc.graph.task_graph import TaskGraph
-from atdc.reader import IntegerReader
+from atdc.reader import IntegerReader, among_present
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class Inspection:
 
     Attributes:
         bytes: its length.
-        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``; per position for bare features.
+        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``; per position for bare features, None where
+            their grids are not known.
         ideal_bits: −Σ log₂ of the probabilities the range coder was given; None without the weights.
         quality: 0 to 7 by task; tasks have numbers for names without the weights.
         graph: child to parents; None where the file names a graph of the weights' list and they are not at hand.
@@ -42,7 +43,7 @@ class Inspection:
     """
 
     bytes: int
-    bpp: float
+    bpp: float | None
     ideal_bits: float | None
     quality: dict[str, float]
     graph: dict[str, list[str]] | None
@@ -98,22 +99,28 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
     header = reader.header
     if header.profile == "compact":
         reader.segment(0)
-    names = [str(task) for task in range(header.task_count)]
+    names = [str(task) for task in header.present]
     graph = header.graph if isinstance(header.graph, TaskGraph) else None
-    bits = None
+    bits, grids = None, header.grids
     if integers is not None and integers.fingerprint == header.fingerprint:
         decoded = integers.read(source, pixel_limit=pixel_limit)
-        names, graph, bits = list(integers.task_names), decoded.graph, decoded.bits
+        names, bits = [integers.task_names[task] for task in header.present], decoded.bits[list(header.present)]
+        graph = among_present(decoded.graph, header.present)
+        grids = decoded.grids
+    places = header.places(graph) if graph is not None else None
+    if places is None and header.version == 1:
+        places = tuple(range(len(names)))  # segments of version 1 are in index order, whatever the graph
     tasks: dict[str, dict[str, float]] = {name: {} for name in names}
     for index, name in enumerate(names):
-        if header.profile == "segments":
-            tasks[name]["bytes"] = reader.lengths[index]
+        if header.profile == "segments" and places is not None:
+            tasks[name]["bytes"] = reader.lengths[places[index]]
         if bits is not None:
             tasks[name]["ideal_bits"] = round(float(bits[index]), 2)
     size = source.size()
+    positions = header.height * header.width or sum(height * width for height, width in grids)
     return Inspection(
         bytes=size,
-        bpp=8 * size / (header.height * header.width),
+        bpp=8 * size / positions if positions else None,
         ideal_bits=None if bits is None else round(float(bits.sum()), 2),
         quality={name: step / QUALITY_STEPS_PER_UNIT for name, step in zip(names, header.qualities, strict=True)},
         graph=None

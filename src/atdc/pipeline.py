@@ -157,14 +157,13 @@ class Codec:
             ArgumentError: an unknown task, or a file that holds bare features.
         """
         codec = self.feature_codec
-        wanted = codec.task_indices(tasks)
+        named = None if tasks is None else codec.task_indices(tasks)
         with opened(data) as source:
-            integers = codec.integers.read(
-                source, None if tasks is None else wanted, skip_damaged=skip_damaged, pixel_limit=pixel_limit
-            )
+            integers = codec.integers.read(source, named, skip_damaged=skip_damaged, pixel_limit=pixel_limit)
         header = integers.header
         if header.kind != "image":
             raise ArgumentError("file", "bare features", "a file made from an image", "use FeatureCodec.decode")
+        wanted = integers.present if named is None else named
         whole = [task for task in wanted if task not in integers.failed]
         values = self._answers(codec.restore([integers], whole), whole, (header.height, header.width))
         failed = {codec.task_names[task]: integers.failed[task] for task in wanted if task in integers.failed}

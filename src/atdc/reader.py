@@ -19,7 +19,7 @@ from atdc.config import pixel_limit_of
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
-from atdc.errors import BitstreamError, CorruptFileError
+from atdc.errors import ArgumentError, BitstreamError, CorruptFileError
 from atdc.graph.task_graph import TaskGraph
 from atdc.tensors import GRID_MULTIPLE, FeatureSet, Grid, padded
 
@@ -33,7 +33,8 @@ class DecodedIntegers:
 
     Attributes:
         header: of the file.
-        graph: who is predicted from whom.
+        graph: who is predicted from whom; tensors that are not in the file have no edges.
+        present: which tensors are in the file.
         grids: height and width of each tensor.
         latents: by task, the decoded latent (1, rows, columns, M), in sixteenths of a quantisation step.
         bits: ideal bits by task, (T,); 0 for what was not read.
@@ -43,6 +44,7 @@ class DecodedIntegers:
 
     header: Header
     graph: TaskGraph
+    present: tuple[int, ...]
     grids: tuple[Grid, ...]
     latents: dict[int, Integers]
     bits: NDArray[np.float64]
@@ -109,25 +111,34 @@ class IntegerReader:
     ) -> DecodedIntegers:
         header = reader.header
         header.require_model(self.fingerprint)
-        if header.task_count != len(self.task_names):
-            raise CorruptFileError("tasks", str(header.task_count), f"{len(self.task_names)}, as the weights have")
+        count = len(self.task_names)
+        if header.tensor_count != count:
+            raise CorruptFileError("tensors", str(header.tensor_count), f"{count}, as the weights have")
         grids = self.grids(header)
         self._require_room(header, grids, pixel_limit, position_limit)
-        graph = header.resolve(self.listed)
-        tasks = graph.order if wanted is None else graph.closure(wanted)
+        sent = header.resolve(self.listed)
+        graph = within_model(sent, header.present, count)
+        tasks = [task for task in graph.order if task in header.present]
+        if wanted is not None:
+            self._require_present(header, wanted)
+            tasks = list(graph.closure(wanted))
         port = ReadingPort(self.model.tables)
-        coder = EntropyCoder(self.model, port, np.array([header.qualities], np.int64), grids)
+        steps = np.zeros((1, count), np.int64)
+        steps[0, list(header.present)] = header.qualities
+        coder = EntropyCoder(self.model, port, steps, grids)
         latents: dict[int, Integers] = {}
         failed: dict[int, BitstreamError] = {}
         if header.profile == "compact":
             segment = reader.segment(0)
             port.begin(segment.data, "payload")
             for task in graph.order:
-                latents[task] = self._read_task(coder, graph, task)
+                if task in header.present:
+                    latents[task] = self._read_task(coder, graph, task)
             port.end()
-            checks = [coder.checks[0, task] for task in range(graph.size)]
+            checks = [coder.checks[0, task] for task in header.present]
             self._compare("payload", segment.symbol_check, combined_check(checks))
         else:
+            places = dict(zip(header.present, header.places(sent), strict=True))
             for task in tasks:
                 try:
                     for parent in graph.parents[task]:
@@ -136,7 +147,7 @@ class IntegerReader:
                                 f"task {self.task_names[task]}", f"its parent {self.task_names[parent]} damaged",
                                 "parents that can be decoded", "Get the file again from its source.",
                             )  # fmt: skip
-                    segment = reader.segment(task)
+                    segment = reader.segment(places[task])
                     port.begin(segment.data, f"segment of {self.task_names[task]}")
                     latents[task] = self._read_task(coder, graph, task)
                     port.end()
@@ -149,13 +160,22 @@ class IntegerReader:
         if wanted is None and not failed:
             reader.check_end()
         return DecodedIntegers(
-            header, graph, grids, latents, port.bits.array(1, graph.size)[0], failed, reader.bytes_read
+            header, graph, header.present, grids, latents, port.bits.array(1, graph.size)[0], failed,
+            reader.bytes_read,
         )  # fmt: skip
+
+    def _require_present(self, header: Header, wanted: Collection[int]) -> None:
+        """Refuses to read what a file does not hold."""
+        for task in wanted:
+            if task not in header.present:
+                there = ", ".join(self.task_names[place] for place in header.present)
+                raise ArgumentError("tasks", repr(self.task_names[task]), f"what is in the file: {there}")
 
     def _require_room(self, header: Header, grids: Sequence[Grid], pixel_limit: int, position_limit: int) -> None:
         """Refuses what is far larger than the limits: padding makes four rows of one, and tensors are many."""
         total = 0
-        for spec, grid in zip(self.tensors.tensors, grids, strict=True):
+        for index in header.present:
+            spec, grid = self.tensors[index], grids[index]
             rows, columns = padded(grid)
             total += spec.channels * rows * columns + spec.latent_channels * rows * columns // 4
             if isinstance(spec.grid, tuple):
@@ -166,7 +186,7 @@ class IntegerReader:
             most = max(4 * limit, GRID_MULTIPLE**2)
             if rows * columns > most:
                 raise CorruptFileError(
-                    "height and width", f"{header.height} x {header.width}, {rows * columns} positions with padding",
+                    "height and width", f"{grid[0]} x {grid[1]} of {spec.name}, {rows * columns} with padding",
                     f"at most {most} positions", "If that size is meant, read the file with a higher limit.",
                 )  # fmt: skip
         if total > VALUE_LIMIT:
@@ -178,13 +198,25 @@ class IntegerReader:
         Raises:
             CorruptFileError: they do not follow from the header.
         """
-        said: Grid = (header.height, header.width)
-        grids = self.tensors.grids_of_image(*said) if header.kind == "image" else (said,) * len(self.tensors)
-        known = tuple(grid for grid in grids if grid is not None)
-        if len(known) < len(grids):
-            where = f"grid of {self.task_names[grids.index(None)]}"
-            raise CorruptFileError(where, "none", "one that is spelled out, as these weights want")
-        return known
+        size = (header.height, header.width)
+        if header.version == 1 and header.kind == "features":
+            for spec in self.tensors.tensors:
+                if isinstance(spec.grid, tuple):
+                    expected = "a file of version 2: these weights know that grid"
+                    raise CorruptFileError(f"grid of {spec.name}", f"{size[0]} x {size[1]}", expected)
+            return (size,) * len(self.tensors)
+        spelled_out, grids = iter(header.grids), []
+        for index, spec in enumerate(self.tensors.tensors):
+            grid = spec.grid_of_image(*size) if header.kind == "image" else None
+            grid = spec.grid if isinstance(spec.grid, tuple) else grid
+            if grid is None and index in header.present:
+                grid = next(spelled_out, None)
+                if grid is None:
+                    raise CorruptFileError(f"grid of {spec.name}", "none", "one that is spelled out")
+            grids.append((1, 1) if grid is None else grid)
+        if next(spelled_out, None) is not None:
+            raise CorruptFileError("grids", f"{len(header.grids)} of them", "as many as the weights want spelled out")
+        return tuple(grids)
 
     def _read_task(self, coder: EntropyCoder, graph: TaskGraph, task: int) -> Integers:
         parents = np.zeros((1, graph.size), np.bool_)
@@ -207,3 +239,25 @@ def combined_check(checks: Sequence[int]) -> int:
     True
     """
     return binascii.crc_hqx(b"".join(check.to_bytes(2, "big") for check in checks), 0)
+
+
+def within_model(graph: TaskGraph, present: Sequence[int], count: int) -> TaskGraph:
+    """A graph over the tensors present, in index order, as one over all tensors of a model; others have no edges.
+
+    >>> within_model(TaskGraph(((), (0,))), (1, 3), 4).parents
+    ((), (), (), (1,))
+    """
+    parents: list[tuple[int, ...]] = [()] * count
+    for child, row in zip(present, graph.parents, strict=True):
+        parents[child] = tuple(present[parent] for parent in row)
+    return TaskGraph(tuple(parents))
+
+
+def among_present(graph: TaskGraph, present: Sequence[int]) -> TaskGraph:
+    """The inverse of :func:`within_model`; parents that are not present are dropped.
+
+    >>> among_present(TaskGraph(((), (0,), (), (1,))), (1, 3)).parents
+    ((), (0,))
+    """
+    place = {tensor: number for number, tensor in enumerate(present)}
+    return TaskGraph(tuple(tuple(place[p] for p in graph.parents[tensor] if p in place) for tensor in present))

@@ -17,7 +17,8 @@ def read(data, listed=None):
     """All that a file holds, as a dictionary; ``listed`` are the weights' graphs, each a list of parent lists.
 
     ``graph`` is a tuple of parent tuples; without ``listed`` a listed graph is its number. ``segments`` are pairs of
-    bytes and symbol check. Anything wrong raises ValueError.
+    bytes and symbol check, as they stand in the file; ``places``, where the graph is known, says for each tensor in the
+    file which segment is its. Anything wrong raises ValueError.
     """
     walk = Walk(data)
     found = header(walk, listed)
@@ -29,7 +30,7 @@ def read(data, listed=None):
         require(check == binascii.crc_hqx(before + payload, 0), "payload check")
         found["segments"] = [(payload, symbol_check)]
         return found
-    table = [(walk.varint(), walk.big_endian(2), walk.big_endian(2)) for _ in range(found["tasks"])]
+    table = [(walk.varint(), walk.big_endian(2), walk.big_endian(2)) for _ in found["present"]]
     computed = zlib.crc32(walk.done())
     require(walk.big_endian(4) == computed, "head check")
     found["segments"] = []
@@ -45,29 +46,78 @@ def header(walk, listed):
     require(walk.take(4) == b"ATDC", "magic")
     form = walk.take(1)[0]
     version, profile, kind = form // 16, form // 2 % 8, form % 2
-    require(version == 1, "version")
+    require(version in (1, 2), "version")
     require(profile < 2, "profile")
-    found = {"profile": PROFILES[profile], "kind": KINDS[kind], "fingerprint": walk.take(4)}
-    tasks = found["tasks"] = walk.varint()
-    require(1 <= tasks <= 1024, "tasks")
-    height = found["height"] = walk.varint()
-    width = walk.varint()
-    require(height >= 1 and width != height, "height or width")
-    found["width"] = width or height
-    require(found["height"] * found["width"] <= AREA_LIMITS[found["kind"]], "area")
+    found = {"version": version, "profile": PROFILES[profile], "kind": KINDS[kind], "fingerprint": walk.take(4)}
+    tensors = found["tensors"] = walk.varint()
+    require(1 <= tensors <= (1024 if version == 1 else 64), "number of tensors")
+    found["present"] = list(range(tensors)) if version == 1 else masked(walk, tensors)
+    count = len(found["present"])
+    found["height"] = found["width"] = 0
+    if version == 1 or found["kind"] == "image":
+        found["height"], found["width"] = sides(walk, walk.varint())
+        require(found["height"] * found["width"] <= AREA_LIMITS[found["kind"]], "area")
+    found["grids"] = [] if version == 1 else spelled_out_grids(walk, count)
+    if version == 2 and count == tensors:
+        one_image = found["kind"] == "image" and found["grids"] == []
+        one_grid = found["kind"] == "features" and found["grids"] in [[grid] * tensors for grid in found["grids"]]
+        require(not one_image and not one_grid, "version 2 for what version 1 says")
     quality = walk.take(1)[0]
     if quality == 255:
-        found["qualities"] = list(walk.take(tasks))
+        found["qualities"] = list(walk.take(count))
         require(len(set(found["qualities"])) > 1, "separate qualities")
     else:
-        found["qualities"] = [quality] * tasks
+        found["qualities"] = [quality] * count
     require(max(found["qualities"]) <= 56, "quality")
-    found["graph"] = graph(walk, tasks, listed)
+    chosen = found["graph"] = graph(walk, count, listed, count == tensors)
+    if found["profile"] == "segments" and (version == 1 or isinstance(chosen, tuple)):
+        order = list(range(count)) if version == 1 else coding_order(chosen)
+        found["places"] = [order.index(tensor) for tensor in range(count)]
     return found
 
 
-def graph(walk, tasks, listed):
+def masked(walk, tensors):
+    mask = walk.take(-(-tensors // 8))
+    bits = [byte >> bit & 1 for byte in mask for bit in range(8)]
+    require(1 in bits and 1 not in bits[tensors:], "mask")
+    return [tensor for tensor in range(tensors) if bits[tensor]]
+
+
+def sides(walk, height):
+    width = walk.varint()
+    require(height >= 1 and width != height, "height or width")
+    return height, width or height
+
+
+def spelled_out_grids(walk, count):
+    grids = []
+    number = walk.varint()
+    require(number <= count, "number of grids")
+    while len(grids) < number:
+        height = walk.varint()
+        if height == 0:
+            require(grids, "a first grid like the one before")
+            grids.append(grids[-1])
+        else:
+            grid = sides(walk, height)
+            require(grids[-1:] != [grid], "a grid like the one before, written out")
+            grids.append(grid)
+        require(sum(height * width for height, width in grids) <= AREA_LIMITS["features"], "area of grids")
+    return grids
+
+
+def coding_order(parents):
+    """Layer by layer: a layer holds whatever has its latest parent in the layer before."""
+    order = []
+    while len(order) < len(parents):
+        placed = set(order)
+        order += [task for task, row in enumerate(parents) if task not in placed and placed.issuperset(row)]
+    return order
+
+
+def graph(walk, tasks, listed, all_are_present):
     code = walk.varint()
+    require(code == 0 or all_are_present, "a number for a graph of some tensors")
     known = None if listed is None else [tuple(map(tuple, parents)) for parents in listed]
     if code > 0:
         if known is None:
@@ -87,7 +137,7 @@ def graph(walk, tasks, listed):
     else:
         chosen = tuple(explicit_parents(walk, tasks) for _ in range(tasks))
         require_acyclic(chosen)
-    require(known is None or chosen not in known, "a listed graph spelled out")
+    require(known is None or not all_are_present or chosen not in known, "a listed graph spelled out")
     return chosen
 
 

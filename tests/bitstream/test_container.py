@@ -37,6 +37,7 @@ from atdc.errors import (
 )
 from atdc.graph import task_graph
 from atdc.graph.task_graph import TaskGraph
+from bitstream.container_strategies import all_containers, containers, graphs, headers_1, headers_2
 
 PAGE = Path(__file__).parents[2] / "docs" / "bitstream.md"
 CHAIN = TaskGraph(((), (0,)))
@@ -46,7 +47,18 @@ HEADER = Header(
 )  # fmt: skip
 CONTAINER = Container(HEADER, tuple(Segment(bytes([task + 1]) * (40 * task), task) for task in range(6)))
 COMPACT = Container(replace(HEADER, profile="compact"), (Segment(bytes(range(200)), 999),))
-FILES = {"segments": pack(CONTAINER), "compact": pack(COMPACT)}
+HEADER_2 = Header(
+    fingerprint=b"\x01\x02\x03\x04", kind="features", profile="segments", height=0, width=0, qualities=(32, 40, 32),
+    graph=TaskGraph(((2,), (), (1,))), tensor_count=9, present=(0, 4, 8), grids=((33, 33), (33, 33), (80, 60)),
+)  # fmt: skip
+CONTAINER_2 = Container(HEADER_2, tuple(Segment(bytes([place + 1]) * (60 * place), place) for place in range(3)))
+COMPACT_2 = Container(replace(HEADER_2, profile="compact"), (Segment(bytes(range(200)), 999),))
+FILES = {
+    "segments": pack(CONTAINER), "compact": pack(COMPACT),
+    "segments, version 2": pack(CONTAINER_2), "compact, version 2": pack(COMPACT_2),
+}  # fmt: skip
+ALL_OF_THEM = {"tensor_count": None, "present": None}
+"""For a header with another number of qualities."""
 HEAD_SIZE = 18 + 6 * 5 + 2 + 4  # two of the six lengths take two bytes
 
 
@@ -79,38 +91,35 @@ def lists_of(*parents):
     return b"\0" + b"".join(parents) + bytes(25 - len(parents))
 
 
-@st.composite
-def graphs(draw, tasks):
-    order = draw(st.permutations(range(tasks)))
-    parents = [()] * tasks
-    for place, task in enumerate(order):
-        parents[task] = tuple(draw(st.sets(st.sampled_from(order[:place]), max_size=4))) if place else ()
-    return TaskGraph(tuple(parents))
+def head_2_of(
+    magic=b"ATDC", form=b"\x20", fingerprint=b"\1\2\3\4", tensors=b"\6", mask=b"\x12", height=b"\x40", width=b"\0",
+    grids=b"\0", quality=b"\x20", graph=b"\0\2",
+):  # fmt: skip
+    return magic + form + fingerprint + tensors + mask + height + width + grids + quality + graph
 
 
-@st.composite
-def containers(draw, max_tasks=40):
-    tasks = draw(st.integers(1, max_tasks))
-    kind = draw(st.sampled_from(layout.KINDS))
-    profile = draw(st.sampled_from(layout.PROFILES))
-    step = st.integers(0, 56)
-    height = draw(st.one_of(st.integers(1, 512), st.just(1 << 18)))
-    header = Header(
-        fingerprint=draw(st.binary(min_size=4, max_size=4)),
-        kind=kind,
-        profile=profile,
-        height=height,
-        width=height if height <= 512 and draw(st.booleans()) else draw(st.integers(1, (1 << 18) // height)),
-        qualities=draw(st.one_of(step.map(lambda q: (q,) * tasks), st.tuples(*[step] * tasks))),
-        graph=draw(st.one_of(st.integers(0, 300), st.just(layout.MAX_LISTED_NUMBER), graphs(tasks))),
-    )
-    segment = st.builds(Segment, st.binary(max_size=200), st.integers(0, 0xFFFF))
-    return Container(header, tuple(draw(segment) for _ in range(1 if profile == "compact" else tasks)))
+def file_2_of(table=None, segments=b"abc", tail=b"", **fields):
+    """A file of version 2, of tensors 1 and 4 of six, the first predicted from the second, made from an image."""
+    table = table if table is not None else b"\3" + crc16(b"abc") + b"\0\1" + b"\0" + crc16(b"") + b"\0\2"
+    head = head_2_of(**fields) + table
+    return head + zlib.crc32(head).to_bytes(4, "big") + segments + tail
 
 
-@given(containers())
+def features_2_of(grids=b"\2\4\0\5\6", **fields):
+    """Likewise, made from features alone, with a grid for each."""
+    return file_2_of(form=b"\x21", height=b"", width=b"", grids=grids, **fields)
+
+
+def compact_2_of(symbol_check=b"\0\3", payload=b"abc", tail=b"", **fields):
+    """Likewise in the profile ``compact``, made from an image."""
+    head = head_2_of(**{"form": b"\x22", **fields}) + symbol_check
+    return head + crc16(head + payload) + payload + tail
+
+
+@given(all_containers())
 def test_a_container_comes_back_and_so_do_its_bytes(container):
     data = pack(container)
+    assert data[4] >> 4 == container.header.version
     again = unpack(data)
     assert again == container
     assert pack(again) == data
@@ -120,13 +129,13 @@ def test_a_container_comes_back_and_so_do_its_bytes(container):
 @given(st.integers(1, 24), st.data())
 def test_every_rank_comes_back(tasks, data):
     graph = TaskGraph.unrank(data.draw(st.integers(0, TaskGraph.count(tasks) - 1)), tasks)
-    header = replace(HEADER, qualities=(0,) * tasks, graph=graph, profile="compact")
+    header = replace(HEADER, **ALL_OF_THEM, qualities=(0,) * tasks, graph=graph, profile="compact")
     assert unpack(pack(Container(header, (Segment(b"", 0),)))).header.graph == graph
 
 
 def test_a_graph_of_the_most_tasks_comes_back():
     graph = TaskGraph(tuple((task - 1, task // 2) if task > 2 else () for task in range(1024)))
-    header = replace(HEADER, qualities=(0,) * 1024, graph=graph)
+    header = replace(HEADER, **ALL_OF_THEM, qualities=(0,) * 1024, graph=graph)
     container = Container(header, (Segment(b"", 0),) * 1024)
     assert unpack(pack(container)) == container
 
@@ -147,12 +156,27 @@ def test_framing_of_six_tasks_at_256_by_256(profile, length, framing):
     assert len(pack(Container(separate, (Segment(bytes(length), 0),) * count))) == len(data) + 6
 
 
+@pytest.mark.parametrize(("count", "compact", "segments"), [(2, 22, 32), (5, 23, 48)])
+def test_framing_of_some_of_six_tensors_at_256_by_256(count, compact, segments):
+    for rank in (0, TaskGraph.count(count) - 1):
+        header = Header(
+            fingerprint=b"abcd", kind="image", profile="compact", height=256, width=256, qualities=(32,) * count,
+            graph=TaskGraph.unrank(rank, count), tensor_count=6, present=tuple(range(1, count + 1)),
+        )  # fmt: skip
+        assert len(pack(Container(header, (Segment(b"", 0),)))) == compact
+        apart = replace(header, profile="segments")
+        assert len(pack(Container(apart, (Segment(bytes(127), 0),) * count))) - 127 * count == segments
+    page = " ".join(PAGE.read_text(encoding="utf-8").split())
+    assert "any two of an image, without grids, take 22 bytes in `compact` and 32 in `segments` of less than" in page
+    assert "any five take 23 and 48." in page
+
+
 BROKEN = {
     "no bytes": (b"", NotAnAtdcFileError),
     "other first letters": (file_of(magic=b"RIFF"), NotAnAtdcFileError),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(50), NotAnAtdcFileError),
     "one other letter": (b"B", NotAnAtdcFileError),
-    "version 2": (file_of(form=b"\x20"), UnsupportedVersionError),
+    "version 3": (file_of(form=b"\x30"), UnsupportedVersionError),
     "version 0": (file_of(form=b"\x00"), UnsupportedVersionError),
     "version 15": (file_of(form=b"\xf0"), UnsupportedVersionError),
     "profile 2": (file_of(form=b"\x14"), UnsupportedVersionError),
@@ -206,6 +230,73 @@ BROKEN = {
     "bytes missing in compact": (compact_of()[:-1], CorruptFileError),
     "another file after the end": (file_of() * 2, CorruptFileError),
     "another compact file after the end": (compact_of() * 2, CorruptFileError),
+    "version 2: other first letters": (file_2_of(magic=b"ATDD"), NotAnAtdcFileError),
+    "version 2: profile 2": (file_2_of(form=b"\x24"), UnsupportedVersionError),
+    "version 2: an end within the tensors": (head_2_of()[:9], TruncatedFileError),
+    "version 2: an end within the mask": (head_2_of(tensors=b"\x40", mask=bytes(7))[:17], TruncatedFileError),
+    "version 2: an end before the grids": (head_2_of()[:13], TruncatedFileError),
+    "version 2: an end within a grid": (
+        head_2_of(form=b"\x21", height=b"", width=b"", grids=b"\1\4", quality=b"", graph=b""), TruncatedFileError,
+    ),
+    "version 2: an end within the qualities": (head_2_of(quality=b"\xff\x20", graph=b""), TruncatedFileError),
+    "version 2: an end within the rank": (head_2_of(graph=b"\0"), TruncatedFileError),
+    "version 2: an end within the table": (file_2_of()[:20], TruncatedFileError),
+    "version 2: an end within the head check": (file_2_of(segments=b"")[:-1], TruncatedFileError),
+    "version 2: an end within a segment": (file_2_of()[:-1], TruncatedFileError),
+    "version 2: an end within the checks of compact": (compact_2_of(payload=b"")[:-1], TruncatedFileError),
+    "version 2: no tensors in the model": (file_2_of(tensors=b"\0", mask=b""), CorruptFileError),
+    "version 2: 65 tensors": (file_2_of(tensors=b"\x41", mask=b"\x12" + bytes(8)), CorruptFileError),
+    "version 2: more tensors than version 1 has": (file_2_of(tensors=b"\x81\x08"), CorruptFileError),
+    "version 2: a mask of no tensor": (file_2_of(mask=b"\0", graph=b"\1"), CorruptFileError),
+    "version 2: a mask of two bytes and no tensor": (file_2_of(tensors=b"\x09", mask=b"\0\0"), CorruptFileError),
+    "version 2: a spare bit of the mask": (file_2_of(mask=b"\x42"), CorruptFileError),
+    "version 2: the last spare bit of the mask": (file_2_of(mask=b"\x92"), CorruptFileError),
+    "version 2: a spare bit of a second byte": (file_2_of(tensors=b"\x09", mask=b"\1\2"), CorruptFileError),
+    "version 2: no height of an image": (file_2_of(height=b"\0"), CorruptFileError),
+    "version 2: a width that equals the height": (file_2_of(width=b"\x40"), CorruptFileError),
+    "version 2: too many pixels": (file_2_of(height=b"\x81\x40", width=b"\x80\x40"), CorruptFileError),
+    "version 2: more grids than tensors in the file": (file_2_of(grids=b"\3\4\0\5\0\6\0"), CorruptFileError),
+    "version 2: a number of grids longer than need be": (file_2_of(grids=b"\x80\0"), CorruptFileError),
+    "version 2: a first grid like the one before": (features_2_of(b"\2\0\5\6"), CorruptFileError),
+    "version 2: a grid that is written twice": (features_2_of(b"\2\4\5\4\5"), CorruptFileError),
+    "version 2: a square grid that is written twice": (features_2_of(b"\2\4\0\4\0"), CorruptFileError),
+    "version 2: a grid's width that equals its height": (features_2_of(b"\2\4\4\5\6"), CorruptFileError),
+    "version 2: a grid's side longer than need be": (features_2_of(b"\1\x84\0\0"), CorruptFileError),
+    "version 2: a grid of too many positions": (features_2_of(b"\1\x81\x04\x80\x04"), CorruptFileError),
+    "version 2: a grid of an image of too many positions": (file_2_of(grids=b"\1\x81\x04\x80\x04"), CorruptFileError),
+    "version 2: the largest grid that can be written": (features_2_of(b"\1\xff\xff\xff\xff\x0f\0"), CorruptFileError),
+    "version 2: grids of too many positions together": (features_2_of(b"\2\x80\x04\0\1\0"), CorruptFileError),
+    "version 2: one grid twice, too many positions together": (
+        features_2_of(b"\2\xff\x03\x80\x04\0"), CorruptFileError,
+    ),
+    "version 2: all tensors of an image, no grids": (file_2_of(tensors=b"\2", mask=b"\3"), CorruptFileError),
+    "version 2: all tensors of an image, no grids, compact": (
+        compact_2_of(tensors=b"\2", mask=b"\3"), CorruptFileError,
+    ),
+    "version 2: all tensors of features, one grid for all": (
+        features_2_of(b"\2\4\5\0", tensors=b"\2", mask=b"\3"), CorruptFileError,
+    ),
+    "version 2: the only tensor, its grid": (
+        features_2_of(b"\1\4\0", tensors=b"\1", mask=b"\1", graph=b"\0", table=b"\3" + crc16(b"abc") + b"\0\1"),
+        CorruptFileError,
+    ),
+    "version 2: a quality of 57 eighths": (file_2_of(quality=b"\x39"), CorruptFileError),
+    "version 2: separate qualities, all equal": (file_2_of(quality=b"\xff\x20\x20"), CorruptFileError),
+    "version 2: a separate quality of the only tensor": (
+        file_2_of(mask=b"\2", quality=b"\xff\x20", graph=b"\0", table=b"\3" + crc16(b"abc") + b"\0\1"),
+        CorruptFileError,
+    ),
+    "version 2: a number of the list for some tensors": (file_2_of(graph=b"\1"), CorruptFileError),
+    "version 2: a number of the list for some tensors, compact": (compact_2_of(graph=b"\1"), CorruptFileError),
+    "version 2: a rank that no graph of these tensors has": (file_2_of(graph=b"\0\3"), CorruptFileError),
+    "version 2: a parent of 25 tensors that is none of them": (
+        compact_2_of(tensors=b"\x40", mask=b"\xff\xff\xff\1\0\0\0\0", graph=lists_of(b"\1\x19")), CorruptFileError,
+    ),
+    "version 2: a head check of other bytes": (file_2_of(segments=b"")[:-1] + b"\0abc", CorruptFileError),
+    "version 2: a payload check of other bytes": (file_2_of(segments=b"abd"), CorruptFileError),
+    "version 2: a payload check of other bytes in compact": (compact_2_of()[:-1] + b"\0", CorruptFileError),
+    "version 2: bytes after the end": (file_2_of(tail=b"\0"), CorruptFileError),
+    "version 2: bytes after the end in compact": (compact_2_of(tail=b"\0"), CorruptFileError),
 }  # fmt: skip
 
 
@@ -227,6 +318,23 @@ def test_the_files_that_are_broken_are_whole_otherwise():
     assert wide.graph.parents == ((1, 3), (3,), *((),) * 23)
 
 
+def test_the_files_of_version_2_that_are_broken_are_whole_otherwise():
+    image = unpack(file_2_of())
+    assert image.segments == (Segment(b"abc", 1), Segment(b"", 2))
+    assert (image.header.version, image.header.tensor_count, image.header.present) == (2, 6, (1, 4))
+    assert (image.header.graph.parents, image.header.grids, image.header.height) == (((1,), ()), (), 64)
+    features = unpack(features_2_of()).header
+    assert (features.height, features.width, features.grids) == (0, 0, ((4, 4), (5, 6)))
+    assert unpack(features_2_of(b"\2\4\5\0")).header.grids == ((4, 5), (4, 5))
+    assert unpack(compact_2_of()).segments == (Segment(b"abc", 3),)
+    assert unpack(features_2_of(b"\2\4\5\5\4", tensors=b"\2", mask=b"\3")).header.present == (0, 1)
+    assert unpack(file_2_of(tensors=b"\2", mask=b"\3", grids=b"\1\4\0", graph=b"\1")).header.graph == 0
+    only = unpack(file_2_of(mask=b"\2", graph=b"\0", table=b"\3" + crc16(b"abc") + b"\0\1")).header
+    assert (only.present, only.graph.parents) == ((1,), ((),))
+    far = unpack(compact_2_of(tensors=b"\x40", mask=b"\xff\xff\xff\0\0\0\0\x80", graph=lists_of(b"\1\x18"))).header
+    assert far.present == (*range(24), 63) and far.graph.parents == ((24,), *((),) * 24)
+
+
 def test_an_unknown_version_or_profile_is_named():
     with pytest.raises(UnsupportedVersionError, match="version 15"):
         unpack(file_of(form=b"\xf0"))
@@ -237,6 +345,8 @@ def test_an_unknown_version_or_profile_is_named():
 def test_the_largest_allowed_sizes_are_not_refused():
     assert unpack(file_of(height=b"\x80\x40")).header.height == 1 << 13
     assert unpack(file_of(form=b"\x11", height=b"\x80\x04")).header.width == 1 << 9
+    assert unpack(features_2_of(b"\1\x80\x04\0")).header.grids == ((1 << 9, 1 << 9),)
+    assert unpack(features_2_of(b"\2\x80\x02\x80\x04\0")).header.grids == ((1 << 8, 1 << 9),) * 2
 
 
 def test_limits_can_be_set_by_the_caller():
@@ -247,11 +357,19 @@ def test_limits_can_be_set_by_the_caller():
         ContainerReader(file_of(form=b"\x11"), position_limit=4095)
     assert ContainerReader(file_of(height=b"\x81\x40"), pixel_limit=1 << 27).header.height == 8193
     assert not verify(file_of(), pixel_limit=1).ok
+    two_grids = features_2_of()  # 4 x 4 and 5 x 6 positions
+    assert ContainerReader(two_grids, position_limit=46).header.grids == ((4, 4), (5, 6))
+    with pytest.raises(CorruptFileError, match="grid 1: found 5 x 6, 46 positions up to here; expected at most 45"):
+        ContainerReader(two_grids, position_limit=45)
+    with pytest.raises(CorruptFileError, match="grid 0: found 4 x 4, 16 positions"):
+        ContainerReader(two_grids, position_limit=15)
+    with pytest.raises(CorruptFileError, match="4096 pixels"):
+        unpack(file_2_of(), pixel_limit=4095)
 
 
-@pytest.mark.parametrize("profile", layout.PROFILES)
-def test_every_single_flipped_bit_is_noticed(profile):
-    data = FILES[profile]
+@pytest.mark.parametrize("name", FILES)
+def test_every_single_flipped_bit_is_noticed(name):
+    data = FILES[name]
     for bit in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -260,7 +378,7 @@ def test_every_single_flipped_bit_is_noticed(profile):
         assert not verify(bytes(flipped)).ok
 
 
-@given(containers(max_tasks=26), st.data())
+@given(all_containers(max_tasks=26), st.data())
 def test_a_changed_byte_is_refused_unless_it_moves_its_own_check(container, data):
     file = pack(container)
     place = data.draw(st.integers(0, len(file) - 1))
@@ -280,10 +398,10 @@ def start_of_checks(container):
     return container.header.profile, len(pack(container)) - sum(len(s.data) for s in container.segments) - checked
 
 
-@pytest.mark.parametrize("profile", layout.PROFILES)
-def test_every_cut_is_noticed(profile):
-    data = FILES[profile]
-    head = len(data) - 200 if profile == "compact" else len(data)
+@pytest.mark.parametrize("name", FILES)
+def test_every_cut_is_noticed(name):
+    data = FILES[name]
+    head = len(data) - 200 if "compact" in name else len(data)
     for length in range(len(data)):
         expected = TruncatedFileError if 0 < length < head else BitstreamError
         with pytest.raises(expected):
@@ -297,7 +415,13 @@ def test_appended_bytes_are_noticed(tail):
         unpack(FILES["segments"] + tail)
 
 
-@given(st.binary(max_size=80), st.sampled_from([b"", b"ATDC\x10", b"ATDC\x12", b"ATDC\x13abcd\x19\1\0\0\0"]))
+STARTS = (
+    b"", b"ATDC\x10", b"ATDC\x12", b"ATDC\x13abcd\x19\1\0\0\0", b"ATDC\x20", b"ATDC\x23abcd\6\x12",
+    b"ATDC\x22abcd\2\1\1\0",
+)  # fmt: skip
+
+
+@given(st.binary(max_size=80), st.sampled_from(STARTS))
 def test_any_bytes_unpack_to_what_packs_to_them_or_raise_a_named_error(body, start):
     data = start + body
     try:
@@ -374,7 +498,7 @@ class Watched:
         return self.inner.read(offset, count)
 
 
-@given(containers())
+@given(all_containers())
 def test_reading_all_segments_fetches_every_byte_once(container):
     data = pack(container)
     source = Watched(data)
@@ -459,8 +583,50 @@ def test_a_segment_that_is_not_there_is_an_argument_error():
             ContainerReader(data).segment(index)
 
 
+@given(containers(headers_2()))
+def test_a_cut_file_of_version_2_gives_whole_tensors_and_all_that_they_need(container):
+    header = replace(container.header, profile="segments")
+    graph = header.graph if isinstance(header.graph, TaskGraph) else TaskGraph.independent(header.task_count)
+    segments = tuple(Segment(bytes([place]) * place, place) for place in range(graph.size))
+    data, places = pack(Container(header, segments)), header.places(graph)
+    assert sorted(places) == list(range(graph.size))
+    end = len(data) - sum(range(graph.size))
+    for arrived in range(graph.size):
+        end += arrived
+        reader = ContainerReader(data[:end])
+        there = [tensor for tensor in range(graph.size) if places[tensor] <= arrived]
+        assert [reader.segment(places[tensor]) for tensor in there] == [segments[places[tensor]] for tensor in there]
+        assert set(graph.closure(there)) == set(there)
+
+
+@given(headers_2(), st.data())
+def test_segments_of_version_2_stand_layer_by_layer_and_by_index_within_one(header, data):
+    graph = data.draw(graphs(header.task_count))
+    places = replace(header, profile="segments").places(graph)
+    for one in range(graph.size):
+        for other in range(graph.size):
+            earlier = (graph.layers[one], one) < (graph.layers[other], other)
+            assert (places[one] < places[other]) == earlier
+
+
+@given(headers_1(), st.data())
+def test_segments_of_version_1_stand_by_index(header, data):
+    graph = data.draw(graphs(header.task_count))
+    assert replace(header, profile="segments").places(graph) == tuple(range(graph.size))
+
+
+def test_the_segment_of_a_compact_file_is_that_of_all():
+    assert replace(HEADER_2, profile="compact").places(HEADER_2.graph) == (0, 0, 0)
+    assert replace(HEADER, profile="compact").places(HEADER.graph) == (0,) * 6
+
+
+def test_places_are_those_of_a_graph_of_the_tensors_in_the_file():
+    with pytest.raises(ArgumentError, match="a graph of 3 tasks"):
+        HEADER_2.places(TaskGraph.independent(9))
+
+
 LISTED = (CHAIN, TaskGraph.independent(2), TaskGraph.independent(3), CHAIN)
-TWO = replace(HEADER, qualities=(0, 0), graph=0)
+TWO = replace(HEADER, **ALL_OF_THEM, qualities=(0, 0), graph=0)
 
 
 def test_a_graph_goes_by_its_number_exactly_if_it_is_listed():
@@ -481,6 +647,20 @@ def test_a_graph_that_the_list_gives_otherwise_is_refused(graph, message):
         header.resolve(LISTED)
 
 
+def test_a_file_of_version_2_with_all_tensors_goes_by_the_list_like_one_of_version_1():
+    header = replace(TWO, grids=((7, 9),))
+    assert header.version == 2
+    assert replace(header, graph=1).resolve(LISTED) == LISTED[1]
+    for graph in (CHAIN, 2, 3, 4):
+        with pytest.raises(CorruptFileError):
+            replace(header, graph=graph).resolve(LISTED)
+
+
+def test_a_graph_of_some_tensors_is_no_graph_of_the_list():
+    header = replace(TWO, tensor_count=3, present=(0, 2), graph=CHAIN)
+    assert header.resolve(LISTED) == CHAIN
+
+
 def test_other_weights_are_refused_and_both_are_named():
     HEADER.require_model(b"\1\2\3\4")
     with pytest.raises(WrongModelError, match=r"01020304.*ffffffff"):
@@ -492,7 +672,7 @@ def test_other_weights_are_refused_and_both_are_named():
     [
         {"kind": "video"}, {"profile": "tiny"}, {"fingerprint": b"abc"}, {"fingerprint": "abcd"}, {"height": 0},
         {"width": 0}, {"width": 1 << 32}, {"width": 2.5}, {"qualities": ()}, {"qualities": (1, 2)},
-        {"qualities": (0,) * 1025, "graph": 0}, {"qualities": (57,) * 6}, {"qualities": (-1,) * 6},
+        {**ALL_OF_THEM, "qualities": (0,) * 1025, "graph": 0}, {"qualities": (57,) * 6}, {"qualities": (-1,) * 6},
         {"qualities": [1] * 6}, {"qualities": (0.5,) * 6}, {"graph": TaskGraph.independent(5)}, {"graph": -1},
         {"graph": (1 << 32) - 1}, {"graph": None},
     ],
@@ -500,6 +680,43 @@ def test_other_weights_are_refused_and_both_are_named():
 def test_a_header_that_no_file_can_hold_cannot_be_built(change):
     with pytest.raises(ArgumentError):
         replace(HEADER, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"present": (0, 4)}, {"present": (0, 4, 9)}, {"present": (-1, 4, 8)}, {"present": (0, 8, 4)},
+        {"present": (0, 4, 4)}, {"present": [0, 4, 8]}, {"present": (0, 4, 7.5)}, {"present": ()}, {"present": None},
+        {"tensor_count": 8}, {"tensor_count": 0}, {"tensor_count": 65}, {"tensor_count": "9"}, {"tensor_count": 1025},
+        {"grids": ((3, 4),) * 4}, {"grids": [(3, 4)]}, {"grids": ([3, 4],)}, {"grids": ((0, 4),)}, {"grids": ((3, 0),)},
+        {"grids": ((3,),)}, {"grids": ((3, 4, 5),)}, {"grids": ((3, 1 << 32),)}, {"grids": ((3, 4.0),)},
+        {"height": 5}, {"width": 5}, {"height": 5, "width": 5}, {"kind": "image"}, {"kind": "image", "height": 5},
+        {"kind": "image", "width": 5}, {"graph": 0}, {"graph": TaskGraph.independent(9)}, {"graph": None},
+        {"qualities": (1, 2)}, {**ALL_OF_THEM, "grids": ((3, 4),) * 3}, {**ALL_OF_THEM, "height": 5, "width": 5},
+        {**ALL_OF_THEM, "height": 5, "width": 0, "grids": ()},
+    ],
+)  # fmt: skip
+def test_a_header_of_version_2_that_no_file_can_hold_cannot_be_built(change):
+    with pytest.raises(ArgumentError):
+        replace(HEADER_2, **change)
+
+
+def test_a_header_is_of_version_1_whenever_that_can_say_it():
+    assert HEADER.version == 1 and (HEADER.tensor_count, HEADER.present) == (6, (0, 1, 2, 3, 4, 5))
+    assert replace(HEADER, tensor_count=6, present=(0, 1, 2, 3, 4, 5), grids=()) == HEADER
+    all_there = replace(HEADER_2, **ALL_OF_THEM)
+    assert replace(all_there, height=5, width=6, grids=()).version == 1
+    assert [replace(all_there, grids=grids).version for grids in (((1, 2), (1, 2), (1, 3)), ((1, 2),), ())] == [2, 2, 2]
+    assert replace(HEADER, grids=((3, 4),)).version == replace(HEADER, grids=((3, 4),) * 6).version == 2
+    assert replace(HEADER, tensor_count=7).version == 2
+
+
+def test_more_tensors_than_version_2_has_are_for_version_1_only():
+    many = replace(HEADER, **ALL_OF_THEM, qualities=(0,) * 65, graph=0)
+    assert many.version == 1
+    with pytest.raises(ArgumentError, match="tensor_count"):
+        replace(many, grids=((3, 4),))
+    assert replace(many, **ALL_OF_THEM, qualities=(0,) * 64, grids=((3, 4),)).version == 2
 
 
 @pytest.mark.parametrize(("data", "check"), [("abc", 0), (b"", -1), (b"", 1 << 16), (b"", None)])
@@ -515,33 +732,45 @@ def test_a_container_has_one_segment_per_task_or_one_for_all():
         Container(COMPACT.header, (Segment(b"", 0),) * 6)
 
 
-def test_the_page_shows_the_table_of_the_code():
+def test_the_page_shows_the_tables_of_the_code():
     rows = [
         tuple(cell.strip() for cell in line.strip("|\n").split("|"))
         for line in PAGE.read_text(encoding="utf-8").splitlines()
-        if line.startswith("| ") and line.count("|") == 4
+        if line.startswith("| ")
     ]
-    tables = [list(rows[start + 1 :]) for start, row in enumerate(rows) if row == ("field", "bytes", "content")]
-    assert tables[0][: len(layout.FIELDS)] == [(field.name, field.size, field.rule) for field in layout.FIELDS]
-    assert [row[0] for row in tables[1][:3]] == ["table", "head check", "segments"]
-    assert [row[0] for row in tables[2]] == ["symbol check", "payload check", "payload"]
+    header = rows[rows.index(("field", "bytes", "version 1", "version 2")) + 1 :]
+    assert list(layout.TABLES) == [1, 2]
+    assert [row[:3] for row in header if len(row) == 4 and row[2] != "—"] == [
+        (field.name, field.size, field.rule) for field in layout.FIELDS
+    ]
+    assert [(row[0], row[1], row[3]) for row in header if len(row) == 4 and row[3] != "—"] == [
+        (field.name, field.size, "likewise" if field in layout.FIELDS else field.rule) for field in layout.FIELDS_2
+    ]
+    tables = [rows[start + 1 :] for start, row in enumerate(rows) if row == ("field", "bytes", "content")]
+    assert [row[0] for row in tables[0][:3]] == ["table", "head check", "segments"]
+    assert [row[0] for row in tables[1][:3]] == ["symbol check", "payload check", "payload"]
 
 
-def test_the_page_shows_two_files_as_they_are():
+def test_the_page_shows_three_files_as_they_are():
     page = PAGE.read_text(encoding="utf-8")
     fields = {"fingerprint": b"abcd", "kind": "image", "height": 256, "width": 256, "qualities": (32, 32)}
     segments = Header(profile="segments", graph=0, **fields)
     compact = Header(profile="compact", graph=CHAIN, **fields)
+    some = Header(
+        fingerprint=b"abcd", kind="features", profile="segments", height=0, width=0, qualities=(32, 40),
+        graph=TaskGraph(((1,), ())), tensor_count=6, present=(1, 4), grids=((33, 33), (80, 60)),
+    )  # fmt: skip
     for container in (
         Container(segments, (Segment(b"one", 1), Segment(b"two", 2))),
         Container(compact, (Segment(b"both", 3),)),
+        Container(some, (Segment(b"four", 4), Segment(b"one", 1))),
     ):
         data = pack(container)
         start = page.index(f"\n    {data.hex(' ')}\n")
         # The parts below the file, put together, are the file.
         below = page[start + 1 :].split("\n\n")[1]
         named = "".join(
-            re.findall(r"\b(?:[0-9a-f]{2})+\b(?! of)", re.sub(r"\b(256|32/8)\b|version 1|graph 0", "", below))
+            re.findall(r"\b(?:[0-9a-f]{2})+\b(?! of)", re.sub(r"\b(256|\d\d/8)\b|version \d|graph 0", "", below))
         )
         assert named == data.hex()
 
@@ -553,8 +782,8 @@ def test_the_page_s_numbers_of_graphs_are_right():
     assert counts == [1, 3, 25, 543, 29281, 3781503]
     assert "{5}, {}, {0, 1, 5}, {0, 4}, {0, 1, 2}, {}" in page
     assert TaskGraph.unrank(1000000, 6).parents == ((5,), (), (0, 1, 5), (0, 4), (0, 1, 2), ())
-    assert "none for one task, 3 for six, 43 for 24" in page
-    assert [layout.rank_bytes(tasks) for tasks in (1, 6, 24)] == [0, 3, 43]
+    assert "none for one, 1 for two and three, 2 for four and five, 3 for six, 43 for 24" in page
+    assert [layout.rank_bytes(tasks) for tasks in (1, 2, 3, 4, 5, 6, 24)] == [0, 1, 1, 2, 2, 3, 43]
 
 
 def test_the_page_s_checks_are_those_of_the_letters_123456789():
@@ -563,9 +792,9 @@ def test_the_page_s_checks_are_those_of_the_letters_123456789():
     assert f"0x{zlib.crc32(b'123456789'):08X}" in page
 
 
-def test_the_page_names_real_errors_and_the_current_version():
+def test_the_page_names_real_errors_and_the_versions():
     page = PAGE.read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+Error)`", page))
     assert named >= {cls.__name__ for cls in BitstreamError.__subclasses__()}
     assert all(issubclass(getattr(errors, name), BitstreamError) for name in named)
-    assert f"# The ATDC file, version {layout.FORMAT_VERSION}\n" in page
+    assert f"# The ATDC file, versions {' and '.join(map(str, layout.TABLES))}\n" in page

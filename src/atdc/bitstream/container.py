@@ -1,8 +1,12 @@
 """The file around the segments: a header, checks, and range-coded bytes. ``docs/bitstream.md`` specifies it.
 
-Two profiles share the header. ``segments`` has one segment per task, each with its length and checks, so that one task
+Two profiles share the header. ``segments`` has one segment per tensor, each with its length and checks, so that one
 can be had without the others' bytes, and a damaged segment spoils itself alone (and what is predicted from it).
-``compact`` has one segment for all tasks and the fewest bytes around it.
+``compact`` has one segment for all tensors and the fewest bytes around it.
+
+Version 1 holds all tensors of a model, one per task and all of one grid. Version 2 holds any of them, each with a grid
+of its own, and its segments stand in coding order: each can be used when it arrives. What version 1 can say is written
+as version 1.
 """
 
 from __future__ import annotations
@@ -11,20 +15,21 @@ import binascii
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Literal
+from itertools import accumulate, pairwise
+from typing import Any, Literal
 
 from atdc.bitstream.layout import (
     DAMAGED,
     FINGERPRINT_BYTES,
-    FORMAT_VERSION,
     KINDS,
     MAX_LISTED_NUMBER,
     MAX_QUALITY_STEP,
     MAX_TASKS,
+    MAX_TENSORS,
     PROFILES,
     VARINT_LIMIT,
     ByteReader,
+    has_one_size,
     number_bytes,
     read_fields,
     write_fields,
@@ -35,12 +40,15 @@ from atdc.errors import ArgumentError, BitstreamError, CorruptFileError, Truncat
 from atdc.graph.task_graph import TaskGraph
 
 POSITION_LIMIT = 1 << 18
-"""The largest feature grid a reader takes by default: that of an image of ``PIXEL_LIMIT`` pixels at stride 16."""
+"""The most feature positions a reader takes by default: those of an image of ``PIXEL_LIMIT`` pixels at stride 16."""
 
 CHECK_BYTES = 2
 """Of a payload check or a symbol check: CRC-16."""
 HEAD_CHECK_BYTES = 4
 """Of the check of all that stands before the segments: CRC-32."""
+
+_FROM_THE_OTHERS: Any = None
+"""The default of a field that is an integer or a tuple in every header that exists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +58,17 @@ class Header:
     Args:
         fingerprint: 4 bytes that name the weights.
         kind: ``image``, or ``features`` for a file that was made without one.
-        profile: ``segments``, one per task, or ``compact``, one for all.
-        height: of the image in pixels, or of the features in positions.
+        profile: ``segments``, one per tensor, or ``compact``, one for all.
+        height: of the image in pixels; without one, of the features in positions if all tensors are present and have
+            this grid, else 0.
         width: likewise.
-        qualities: one per task, in eighths: 0 to 56 for quality 0 to 7.
-        graph: who is predicted from whom; as an integer, the graph of that number in the weights' list.
+        qualities: one per tensor in the file, in eighths: 0 to 56 for quality 0 to 7.
+        graph: who is predicted from whom among the tensors in the file; as an integer, the graph of that number in the
+            weights' list, which is one of all tensors.
+        tensor_count: ``T``, of the model; if left out, as many as there are qualities.
+        present: the tensors in the file, their indices ascending; if left out, all.
+        grids: height and width in positions of those tensors in the file whose grid follows neither from the image nor
+            from the weights, by index. Only the weights know how many these are.
 
     Raises:
         ArgumentError: values that no file can hold.
@@ -63,6 +77,9 @@ class Header:
     ...                 qualities=(32, 32), graph=0)
     >>> pack(Container(header, (Segment(b"one", 1), Segment(b"two", 2)))).hex(" ")
     '41 54 44 43 10 61 62 63 64 02 80 02 00 20 01 03 a3 7c 00 01 03 08 4f 00 02 c2 f0 b6 f1 6f 6e 65 74 77 6f'
+    >>> Header(fingerprint=b"abcd", kind="features", profile="segments", height=0, width=0, qualities=(32, 32),
+    ...        graph=TaskGraph(((1,), ())), tensor_count=6, present=(1, 4), grids=((33, 33), (80, 80))).version
+    2
     """
 
     fingerprint: bytes
@@ -72,6 +89,9 @@ class Header:
     width: int
     qualities: tuple[int, ...]
     graph: TaskGraph | int
+    tensor_count: int = _FROM_THE_OTHERS
+    present: tuple[int, ...] = _FROM_THE_OTHERS
+    grids: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         """Checks every value: a header that exists can be written and read back."""
@@ -81,14 +101,36 @@ class Header:
             type(self.fingerprint) is bytes and len(self.fingerprint) == FINGERPRINT_BYTES,
             "fingerprint", self.fingerprint, f"{FINGERPRINT_BYTES} bytes",
         )  # fmt: skip
-        for name, side in (("height", self.height), ("width", self.width)):
-            _require(_is_integer(side, 1, VARINT_LIMIT - 1), name, side, f"1 to {VARINT_LIMIT - 1}")
         _require(
             type(self.qualities) is tuple
             and 1 <= len(self.qualities) <= MAX_TASKS
             and all(_is_integer(step, 0, MAX_QUALITY_STEP) for step in self.qualities),
             "qualities", self.qualities, f"a tuple of 1 to {MAX_TASKS} integers from 0 to {MAX_QUALITY_STEP}",
         )  # fmt: skip
+        if self.tensor_count is _FROM_THE_OTHERS:
+            object.__setattr__(self, "tensor_count", self.task_count)
+        _require(_is_integer(self.tensor_count, 1, MAX_TASKS), "tensor_count", self.tensor_count, f"1 to {MAX_TASKS}")
+        if self.present is _FROM_THE_OTHERS:
+            object.__setattr__(self, "present", tuple(range(self.tensor_count)))
+        _require(
+            type(self.present) is tuple
+            and len(self.present) == self.task_count
+            and all(_is_integer(tensor, 0, self.tensor_count - 1) for tensor in self.present)
+            and all(earlier < later for earlier, later in pairwise(self.present)),
+            "present", self.present,
+            f"a tuple of {self.task_count} ascending indices below {self.tensor_count}, one for each quality",
+        )  # fmt: skip
+        _require(
+            type(self.grids) is tuple
+            and len(self.grids) <= self.task_count
+            and all(
+                type(grid) is tuple and [_is_integer(side, 1, VARINT_LIMIT - 1) for side in grid] == [True, True]
+                for grid in self.grids
+            ),
+            "grids", self.grids,
+            f"a tuple of at most {self.task_count} pairs of integers from 1 to {VARINT_LIMIT - 1}",
+        )  # fmt: skip
+        self._check_size()
         if isinstance(self.graph, TaskGraph):
             _require(self.graph.size == self.task_count, "graph", self.graph, f"a graph of {self.task_count} tasks")
         else:
@@ -96,22 +138,71 @@ class Header:
                 _is_integer(self.graph, 0, MAX_LISTED_NUMBER),
                 "graph", self.graph, f"a graph, or a number from 0 to {MAX_LISTED_NUMBER}",
             )  # fmt: skip
+            _require(self._is_whole, "graph", self.graph, "a graph of the tensors present, as they are not all")
+        if self.version == 2:
+            _require(
+                self.tensor_count <= MAX_TENSORS,
+                "tensor_count", self.tensor_count, f"1 to {MAX_TENSORS} unless version 1 can say it",
+            )  # fmt: skip
+
+    def _check_size(self) -> None:
+        """Checks height and width: of an image, or the one grid of all features; 0 if there is no such thing."""
+        if self.kind == "image" or (self._is_whole and not self.grids and (self.height, self.width) != (0, 0)):
+            for name, side in (("height", self.height), ("width", self.width)):
+                _require(_is_integer(side, 1, VARINT_LIMIT - 1), name, side, f"1 to {VARINT_LIMIT - 1}")
+            return
+        _require(
+            _is_integer(self.height, 0, 0) and _is_integer(self.width, 0, 0),
+            "height and width", (self.height, self.width), "0 and 0 for features that do not all have this grid",
+        )  # fmt: skip
+        _require(
+            not (self._is_whole and has_one_size(self.kind, self.task_count, self.grids)),
+            "grids", self.grids, "the one grid of all tensors as height and width",
+        )  # fmt: skip
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.task_count == self.tensor_count
 
     @property
     def version(self) -> int:
-        """Of the format."""
-        return FORMAT_VERSION
+        """Of the format: 1 for all that it can say, which is all tensors, and one size for them."""
+        return 1 if self._is_whole and not self.grids and self.height else 2
 
     @property
     def task_count(self) -> int:
-        """``T``, 1 to 1024."""
+        """Of the tensors in the file: in version 1 there is one per task, 1 to 1024, and in version 2 any 1 to 64."""
         return len(self.qualities)
 
-    def resolve(self, listed: Sequence[TaskGraph]) -> TaskGraph:
-        """The task graph.
+    def places(self, graph: TaskGraph) -> tuple[int, ...]:
+        """Where the segments of the tensors in the file stand, one place for each tensor.
+
+        In version 1 segments are in the order of tensors, in version 2 in coding order, so that each can be used when
+        it arrives. In the profile ``compact`` one segment holds all.
 
         Args:
-            listed: the graphs that the weights keep, in their order.
+            graph: as :meth:`resolve` gives it.
+
+        Raises:
+            ArgumentError: a graph of another number of tensors.
+
+        >>> chain = TaskGraph(((1,), (2,), ()))
+        >>> header = Header(fingerprint=b"abcd", kind="image", profile="segments", height=64, width=64,
+        ...                 qualities=(8, 8, 8), graph=chain, tensor_count=6, present=(0, 3, 5))
+        >>> header.places(chain)
+        (2, 1, 0)
+        """
+        _require(graph.size == self.task_count, "graph", graph, f"a graph of {self.task_count} tasks")
+        if self.profile == "compact":
+            return (0,) * self.task_count
+        order = range(self.task_count) if self.version == 1 else graph.order
+        return tuple(map(order.index, range(self.task_count)))
+
+    def resolve(self, listed: Sequence[TaskGraph]) -> TaskGraph:
+        """The task graph of the tensors in the file.
+
+        Args:
+            listed: the graphs of all tensors that the weights keep, in their order.
 
         Raises:
             CorruptFileError: the list has no such number, or a graph of another size there, or the graph could have
@@ -123,7 +214,7 @@ class Header:
         ((0, 1),)
         """
         if isinstance(self.graph, TaskGraph):
-            if self.graph in listed:
+            if self._is_whole and self.graph in listed:
                 raise CorruptFileError(
                     "graph", "a graph spelled out", f"number {listed.index(self.graph)} of the weights' list", DAMAGED
                 )
@@ -157,7 +248,9 @@ class Header:
 
 
 def graph_code(graph: TaskGraph, listed: Sequence[TaskGraph]) -> TaskGraph | int:
-    """What a header says of a graph: its number in the weights' list, or the graph itself if it is not there.
+    """What a header says of a graph of all tensors: its number in the weights' list, or itself if it is not there.
+
+    A file of some of the tensors says the graph itself.
 
     >>> graph_code(TaskGraph(((), (0,))), [TaskGraph.independent(2), TaskGraph(((), (0,)))])
     1
@@ -197,7 +290,8 @@ class Container:
 
     Args:
         header: what it says about itself.
-        segments: one per task, by task index; exactly one if the profile is ``compact``.
+        segments: one per tensor in the file, by place (see :meth:`Header.places`); exactly one if the profile is
+            ``compact``.
 
     Raises:
         ArgumentError: another number of segments.
@@ -219,12 +313,16 @@ def pack(container: Container) -> bytes:
         {
             "form": (header.profile, header.kind),
             "fingerprint": header.fingerprint,
-            "tasks": header.task_count,
+            "tasks": header.tensor_count,
+            "tensors": header.tensor_count,
+            "mask": header.present,
             "height": header.height,
             "width": header.width,
+            "grids": header.grids,
             "quality": header.qualities,
             "graph": header.graph,
-        }
+        },
+        header.version,
     )
     if header.profile == "compact":
         (segment,) = container.segments
@@ -243,12 +341,12 @@ class ContainerReader:
     Args:
         source: the file; any bytes are safe. No more is read or held than is asked for and there.
         pixel_limit: the most pixels (height times width) of an image that the caller is ready to hold.
-        position_limit: the most positions of a file of kind ``features``.
+        position_limit: the most positions of a file of kind ``features``, and of all grids that are spelled out.
 
     Attributes:
         header: what the file says about itself. In the profile ``segments`` it is checked; in ``compact`` it is once
             the segment has been read.
-        lengths: bytes of each segment.
+        lengths: bytes of each segment, by place.
 
     Raises:
         BitstreamError: the class that fits: not an ATDC file, an unsupported version, truncated, or corrupt.
@@ -276,7 +374,7 @@ class ContainerReader:
             check = _read_check(reader, "payload check")
             rows = [(self._source.size() - reader.position, check, symbol_check)]
         else:
-            rows = [_read_row(reader, task) for task in range(self.header.task_count)]
+            rows = [_read_row(reader, place) for place in range(self.header.task_count)]
             _check_head(reader)
         self.lengths, self._checks, self._symbol_checks = zip(*rows, strict=True)
         self._offsets = (0, *accumulate(self.lengths))
@@ -293,7 +391,7 @@ class ContainerReader:
         """One segment, read alone and checked against its payload check.
 
         Args:
-            index: the task's number, 0 to T - 1; 0 if the profile is ``compact``.
+            index: its place, 0 to the number of segments - 1. :meth:`Header.places` has it for each tensor.
 
         Raises:
             ArgumentError: no such segment.
@@ -353,7 +451,7 @@ class Verification:
 
     Args:
         header: None if the head is damaged.
-        problems: all that is wrong: with the head, or with segments by number, then with the file's end.
+        problems: all that is wrong: with the head, or with segments by place, then with the file's end.
     """
 
     header: Header | None
@@ -403,12 +501,15 @@ def _read_header(reader: ByteReader, pixel_limit: int, position_limit: int) -> H
         width=values["width"],
         qualities=values["quality"],
         graph=values["graph"],
+        tensor_count=values.get("tensors", _FROM_THE_OTHERS),
+        present=values.get("mask", _FROM_THE_OTHERS),
+        grids=values.get("grids", ()),
     )
 
 
-def _read_row(reader: ByteReader, task: int) -> tuple[int, int, int]:
-    """The length, the payload check and the symbol check of one task's segment."""
-    of = f"of segment {task}"
+def _read_row(reader: ByteReader, place: int) -> tuple[int, int, int]:
+    """The length, the payload check and the symbol check of one segment."""
+    of = f"of segment {place}"
     return reader.number(f"length {of}"), _read_check(reader, f"check {of}"), _read_check(reader, f"symbol check {of}")
 
 

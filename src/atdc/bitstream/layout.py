@@ -1,4 +1,4 @@
-"""The header of an ATDC file as a table: :data:`FIELDS` is read and written row by row; ``docs/bitstream.md`` shows it.
+"""The header of an ATDC file as a table per version, read and written row by row; ``docs/bitstream.md`` shows both.
 
 Numbers of several bytes are big-endian; a *varint* is a LEB128 number: seven bits a byte, low bits first, the high bit
 set on all bytes but the last, below ``2**32`` and in as few bytes as possible, so that every number has one spelling.
@@ -6,8 +6,8 @@ set on all bytes but the last, below ``2**32`` and in as few bytes as possible, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from atdc.bitstream.sources import Source
@@ -22,12 +22,13 @@ from atdc.errors import (
 from atdc.graph.task_graph import TaskGraph
 
 MAGIC = b"ATDC"
-FORMAT_VERSION = 1
 PROFILES = ("segments", "compact")
 KINDS = ("image", "features")
 FINGERPRINT_BYTES = 4
 MAX_TASKS = 1024
-"""Any number that makes sense; it bounds what a hostile header can cost."""
+"""In version 1. Any number that makes sense; it bounds what a hostile header can cost."""
+MAX_TENSORS = 64
+"""Of a model whose files are of version 2."""
 MAX_RANKED_TASKS = 24
 """The most tasks whose graph is sent as a rank: its sums cost a reader a megabyte and some milliseconds."""
 MAX_QUALITY_STEP = 56
@@ -188,49 +189,136 @@ def _read_magic(reader: ByteReader, _: Mapping[str, Any]) -> bytes:
 def _read_form(reader: ByteReader, _: Mapping[str, Any]) -> tuple[str, str]:
     form = reader.take(1, "form")[0]
     version, profile, kind = form >> 4, form >> 1 & 7, form & 1
-    if version != FORMAT_VERSION:
-        raise UnsupportedVersionError("version", f"version {version}", f"version {FORMAT_VERSION}", _OTHER_RELEASE)
+    if version not in TABLES:
+        known = " or ".join(map(str, TABLES))
+        raise UnsupportedVersionError("version", f"version {version}", f"version {known}", _OTHER_RELEASE)
     if profile >= len(PROFILES):
         known = ", ".join(f"{number} ({name})" for number, name in enumerate(PROFILES))
         raise UnsupportedVersionError("profile", f"profile {profile}", f"one of {known}", _OTHER_RELEASE)
     return PROFILES[profile], KINDS[kind]
 
 
-def _write_form(values: Mapping[str, Any]) -> bytes:
-    profile, kind = values["form"]
-    return bytes([FORMAT_VERSION << 4 | PROFILES.index(profile) << 1 | KINDS.index(kind)])
+def _form(version: int, rule: str) -> Field:
+    def write(values: Mapping[str, Any]) -> bytes:
+        profile, kind = values["form"]
+        return bytes([version << 4 | PROFILES.index(profile) << 1 | KINDS.index(kind)])
+
+    return Field("form", "1", rule, _read_form, write)
+
+
+def _read_mask(reader: ByteReader, before: Mapping[str, Any]) -> tuple[int, ...]:
+    tensors: int = before["tensors"]
+    mask = int.from_bytes(reader.take(_mask_bytes(tensors), "mask"), "little")
+    if mask == 0:
+        raise CorruptFileError("mask", "no tensor", "at least one", DAMAGED)
+    if mask >> tensors:
+        raise CorruptFileError("mask", f"tensor {mask.bit_length() - 1}", f"tensors from 0 to {tensors - 1}", DAMAGED)
+    return tuple(tensor for tensor in range(tensors) if mask >> tensor & 1)
+
+
+def _write_mask(values: Mapping[str, Any]) -> bytes:
+    mask: int = sum(1 << tensor for tensor in values["mask"])
+    return mask.to_bytes(_mask_bytes(values["tensors"]), "little")
+
+
+def _mask_bytes(tensors: int) -> int:
+    return (tensors + 7) // 8
+
+
+def _count(before: Mapping[str, Any]) -> int:
+    """How many tensors the file holds: in version 1 all of the model's, one per task."""
+    return len(before["mask"]) if "mask" in before else before["tasks"]
+
+
+def _is_subset(before: Mapping[str, Any]) -> bool:
+    """Whether the file lacks some of the model's tensors."""
+    return "mask" in before and len(before["mask"]) < before["tensors"]
 
 
 def _read_width(reader: ByteReader, before: Mapping[str, Any]) -> int:
     height: int = before["height"]
-    written = reader.number("width")
-    if written == height:
-        raise CorruptFileError("width", f"{height}, the height once more", "0, which means the same", DAMAGED)
-    width = written or height
+    width = _read_second_side(reader, "width", height)
     kind = before["form"][1]
     limit, unit = before["area_limits"][kind], "pixels" if kind == "image" else "positions"
     if height * width > limit:
-        raise CorruptFileError(
-            "height and width",
-            f"{height} x {width}, {height * width} {unit}",
-            f"at most {limit} {unit}",
-            "If that size is meant, read the file with a higher limit.",
-        )
+        raise _too_large("height and width", f"{height} x {width}, {height * width} {unit}", f"{limit} {unit}")
     return width
 
 
-def _write_width(values: Mapping[str, Any]) -> bytes:
-    return number_bytes(0 if values["width"] == values["height"] else values["width"])
+def _read_second_side(reader: ByteReader, field: str, height: int) -> int:
+    written = reader.number(field)
+    if written == height:
+        raise CorruptFileError(field, f"{height}, the height once more", "0, which means the same", DAMAGED)
+    return written or height
+
+
+def _second_side_bytes(height: int, width: int) -> bytes:
+    return number_bytes(0 if width == height else width)
+
+
+def _too_large(where: str, found: str, most: str) -> CorruptFileError:
+    return CorruptFileError(
+        where, found, f"at most {most}", "If that size is meant, read the file with a higher limit."
+    )
+
+
+def _read_grids(reader: ByteReader, before: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+    limit: int = before["area_limits"]["features"]
+    grids: list[tuple[int, int]] = []
+    positions = 0
+    for place in range(reader.number_within("grids", 0, _count(before))):
+        where = f"grid {place}"
+        height = reader.number(f"height of {where}")
+        if height:
+            grid = height, _read_second_side(reader, f"width of {where}", height)
+            if grids and grid == grids[-1]:
+                raise CorruptFileError(where, "the grid before once more", "0, which means the same", DAMAGED)
+        elif grids:
+            grid = grids[-1]
+        else:
+            raise CorruptFileError(where, "0, the grid before", "a height, as no grid is before the first", DAMAGED)
+        positions += grid[0] * grid[1]
+        if positions > limit:
+            found = f"{grid[0]} x {grid[1]}, {positions} positions up to here"
+            raise _too_large(where, found, f"{limit} positions")
+        grids.append(grid)
+    if not _is_subset(before) and has_one_size(before["form"][1], before["tensors"], grids):
+        raise CorruptFileError("version", "2, with all tensors and one size for them", "version 1", DAMAGED)
+    return tuple(grids)
+
+
+def _write_grids(values: Mapping[str, Any]) -> bytes:
+    grids: tuple[tuple[int, int], ...] = values["grids"]
+    data = number_bytes(len(grids))
+    for before, (height, width) in zip((None, *grids), grids, strict=False):
+        repeated = before == (height, width)
+        data += number_bytes(0) if repeated else number_bytes(height) + _second_side_bytes(height, width)
+    return data
+
+
+def has_one_size(kind: str, count: int, grids: Sequence[tuple[int, int]]) -> bool:
+    """Whether a height and a width can stand for all grids, so that of a file of all tensors version 1 can say it.
+
+    Args:
+        kind: of the file.
+        count: of the file's tensors.
+        grids: those that are spelled out.
+
+    >>> has_one_size("image", 2, ()), has_one_size("features", 2, ((4, 5), (4, 5))), has_one_size("features", 2, ())
+    (True, True, False)
+    """
+    return not grids if kind == "image" else len(grids) == count and len(set(grids)) == 1
 
 
 def _read_quality(reader: ByteReader, before: Mapping[str, Any]) -> tuple[int, ...]:
     first = reader.take(1, "quality")[0]
     separate = first == SEPARATE_QUALITIES
-    steps = tuple(reader.take(before["tasks"], "quality")) if separate else (first,) * before["tasks"]
+    count = _count(before)
+    steps = tuple(reader.take(count, "quality")) if separate else (first,) * count
     if max(steps) > MAX_QUALITY_STEP:
         raise CorruptFileError("quality", f"{max(steps)} eighths", f"0 to {MAX_QUALITY_STEP}", DAMAGED)
     if separate and len(set(steps)) == 1:
-        raise CorruptFileError("quality", f"{steps[0]} for each task on its own", "it once for all", DAMAGED)
+        raise CorruptFileError("quality", f"{steps[0]} for each on its own", "it once for all", DAMAGED)
     return steps
 
 
@@ -242,8 +330,15 @@ def _write_quality(values: Mapping[str, Any]) -> bytes:
 def _read_graph(reader: ByteReader, before: Mapping[str, Any]) -> TaskGraph | int:
     code = reader.number("graph")
     if code:
+        if _is_subset(before):
+            raise CorruptFileError(
+                "graph",
+                f"number {code - 1} of the weights' list",
+                "a graph of the tensors present, spelled out",
+                DAMAGED,
+            )
         return code - 1
-    tasks: int = before["tasks"]
+    tasks = _count(before)
     try:
         if tasks <= MAX_RANKED_TASKS:
             return TaskGraph.unrank(int.from_bytes(reader.take(rank_bytes(tasks), "graph"), "big"), tasks)
@@ -281,46 +376,94 @@ def _write_graph(values: Mapping[str, Any]) -> bytes:
     return explicit
 
 
+def _of_an_image(field: Field, rule: str) -> Field:
+    """A row that a file without an image lacks; its value is 0 there."""
+    return replace(
+        field,
+        rule=rule,
+        read=lambda reader, before: field.read(reader, before) if before["form"][1] == "image" else 0,
+        write=lambda values: field.write(values) if values["form"][1] == "image" else b"",
+    )
+
+
+_MAGIC = Field("magic", "4", "the letters `ATDC`", _read_magic, lambda values: MAGIC)
+_FINGERPRINT = Field(
+    "fingerprint", "4", "names the weights",
+    lambda reader, before: reader.take(FINGERPRINT_BYTES, "fingerprint"), lambda values: values["fingerprint"],
+)  # fmt: skip
+_HEIGHT = Field(
+    "height", "varint", "of the image, or of the features if they are all there is; at least 1",
+    lambda reader, before: reader.number_within("height", 1, VARINT_LIMIT - 1),
+    lambda values: number_bytes(values["height"]),
+)  # fmt: skip
+_WIDTH = Field(
+    "width", "varint", "of the same; 0 if it equals the height, and only then", _read_width,
+    lambda values: _second_side_bytes(values["height"], values["width"]),
+)  # fmt: skip
+_QUALITY = Field(
+    "quality", "1, or 1 + 1 each",
+    "eighths, 0 to 56, for all tensors of the file; or 255, then one such byte for each, not all equal",
+    _read_quality, _write_quality,
+)  # fmt: skip
+_GRAPH = Field(
+    "graph", "varint, and more if it is 0",
+    "`n` + 1 for graph `n` of the weights' list; 0 for a graph that is not in it, which follows",
+    _read_graph, _write_graph,
+)  # fmt: skip
+
 FIELDS: tuple[Field, ...] = (
-    Field("magic", "4", "the letters `ATDC`", _read_magic, lambda values: MAGIC),
-    Field(
-        "form", "1",
+    _MAGIC,
+    _form(
+        1,
         "bits 7 to 4: version, 1; bits 3 to 1: profile, 0 `segments` or 1 `compact`; bit 0: kind, 0 made from an image "
         "or 1 made from features alone",
-        _read_form, _write_form,
     ),
+    _FINGERPRINT,
     Field(
-        "fingerprint", "4", "names the weights",
-        lambda reader, before: reader.take(FINGERPRINT_BYTES, "fingerprint"), lambda values: values["fingerprint"],
-    ),
-    Field(
-        "tasks", "varint", f"number of tasks, 1 to {MAX_TASKS}",
+        "tasks", "varint", f"number of tensors, one per task and all in the file, 1 to {MAX_TASKS}",
         lambda reader, before: reader.number_within("tasks", 1, MAX_TASKS),
         lambda values: number_bytes(values["tasks"]),
     ),
-    Field(
-        "height", "varint", "of the image, or of the features if they are all there is; at least 1",
-        lambda reader, before: reader.number_within("height", 1, VARINT_LIMIT - 1),
-        lambda values: number_bytes(values["height"]),
-    ),
-    Field("width", "varint", "likewise; 0 if it equals the height, and only then", _read_width, _write_width),
-    Field(
-        "quality", "1, or 1 + tasks",
-        "eighths, 0 to 56, for all tasks; or 255, then one such byte per task, not all equal",
-        _read_quality, _write_quality,
-    ),
-    Field(
-        "graph", "varint, and more if it is 0",
-        "`n` + 1 for graph `n` of the weights' list; 0 for a graph that is not in it, which follows",
-        _read_graph, _write_graph,
-    ),
+    _HEIGHT,
+    _WIDTH,
+    _QUALITY,
+    _GRAPH,
 )  # fmt: skip
-"""The header, in file order; what follows it depends on the profile."""
+"""The header of version 1, in file order; what follows it depends on the profile."""
+
+FIELDS_2: tuple[Field, ...] = (
+    _MAGIC,
+    _form(2, "version 2; all else likewise"),
+    _FINGERPRINT,
+    Field(
+        "tensors", "varint", f"`T`, number of the model's tensors, 1 to {MAX_TENSORS}",
+        lambda reader, before: reader.number_within("tensors", 1, MAX_TENSORS),
+        lambda values: number_bytes(values["tensors"]),
+    ),
+    Field(
+        "mask", "⌈`T`/8⌉",
+        "bit `i` mod 8, low bits first, of byte ⌊`i`/8⌋: tensor `i` is in the file; one is at least; spare bits 0",
+        _read_mask, _write_mask,
+    ),
+    _of_an_image(_HEIGHT, "of the image; without one, neither height nor width is there"),
+    _of_an_image(_WIDTH, "likewise"),
+    Field(
+        "grids", "varint, and more",
+        "how many grids are spelled out, at most one per tensor of the file; then they, by tensor index",
+        _read_grids, _write_grids,
+    ),
+    _QUALITY,
+    replace(_GRAPH, rule="likewise, of the tensors in the file; a number only if all are"),
+)  # fmt: skip
+"""The header of version 2."""
+
+TABLES = {1: FIELDS, 2: FIELDS_2}
+"""By version. Magic and form are the same bytes in all."""
 
 
-def write_fields(values: Mapping[str, Any]) -> bytes:
-    """The header of checked values, one per row of :data:`FIELDS`."""
-    return b"".join(field.write(values) for field in FIELDS)
+def write_fields(values: Mapping[str, Any], version: int) -> bytes:
+    """The header of checked values, one per row of the version's table."""
+    return b"".join(field.write(values) for field in TABLES[version])
 
 
 def read_fields(reader: ByteReader, area_limits: Mapping[str, int]) -> dict[str, Any]:
@@ -328,12 +471,15 @@ def read_fields(reader: ByteReader, area_limits: Mapping[str, int]) -> dict[str,
 
     Args:
         reader: at the start of the file.
-        area_limits: the most that height times width may be, for each kind.
+        area_limits: the most that height times width may be, for each kind; that of features bounds the sum of all
+            grids that are spelled out, too.
 
     Raises:
         BitstreamError: the class that fits the first field that cannot be read.
     """
     values: dict[str, Any] = {"area_limits": area_limits}
-    for field in FIELDS:
+    for field in FIELDS[:2]:
+        values[field.name] = field.read(reader, values)
+    for field in TABLES[reader.data[reader.position - 1] >> 4][2:]:
         values[field.name] = field.read(reader, values)
     return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +61,7 @@ class FeatureBatch:
         return FeatureBatch(self.parts, self.grids, tuple(place for place in there if place in tensors))
 
 
-def by_tensor(features: Tensor | Sequence[Tensor]) -> list[Tensor]:
+def by_tensor(features: Tensor | Sequence[Tensor] | Sequence[Tensor | None]) -> list[Any]:
     """Features tensor by tensor, each (B, C, h, w); stacked ones (B, T, C, h, w) are taken apart."""
     return list(features.unbind(1)) if isinstance(features, Tensor) else list(features)
 

@@ -117,7 +117,8 @@ class FactorisedEstimator(nn.Module):
             pooled = torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
             vectors.append(torch.tanh(self.summary[index](pooled)))
         own = torch.stack(vectors, 1)
-        whole = own.mean(1, keepdim=True).expand_as(own)
+        there = list(range(own.shape[1])) if features.present is None else list(features.present)
+        whole = own[:, there].mean(1, keepdim=True).expand_as(own)
         base = self.base(torch.cat([own, whole], 2)).transpose(1, 2) * self.base_spread + self.base_offset
         child = self.child(own).reshape(len(own), own.shape[1], -1, self.rank)
         varying = torch.einsum("bclr,bpr->blcp", child, self.parent(own)) / self.rank

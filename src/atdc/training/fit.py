@@ -61,8 +61,12 @@ Samples = str | Path | FeatureSource | Sequence[Mapping[str, Any]]
 
 _STATISTICS_SAMPLES = 400
 """By which principal components and the predictor's mean scores are found."""
+_STEPS_PER_EPOCH = 50
+"""Between two points of the validation curve and two checkpoints."""
 _POOL = 24
 """Graphs at each quality that the codec is trained on, beside independent coding."""
+EDGE_SHARE = 0.01
+"""An edge is worth its time where it saves this share of what its child costs without parents; less is noise."""
 _CANDIDATES_FROM = 400
 """Training samples whose best graphs become candidates."""
 _LISTED_GRAPHS = 1000
@@ -113,7 +117,7 @@ def _fit(
     if start is not None:
         adopt(networks, start.networks)
         adopt_entropy(twin, start)
-    steps = 50
+    steps = _STEPS_PER_EPOCH
     if recipe.predictor_steps:
         train_predictor(
             run, stages, networks, sets.train, sets.val, epochs=-(-recipe.predictor_steps // steps), steps=steps
@@ -269,7 +273,7 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
     means = completed(means, pairs)
     rng, pools = np.random.default_rng(recipe.seed), []
     for row in means:
-        best = best_graph(row, count, limit)
+        best = best_graph(row, count, limit, EDGE_SHARE)
         graphs = [best]
         saved = row[[pairs.index((child, ())) for child, _ in pairs]] - row
         for number in range(_POOL - 1):
@@ -301,13 +305,13 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
     elements = np.array([part[0].numel() for part in sets.val.raw(sets.val.alike(1))])
     children = [child for child, _ in pairs]
     totals = means * elements[children]
-    fixed = tuple(best_graph(row, count, limit) for row in totals)
+    fixed = tuple(best_graph(row, count, limit, EDGE_SHARE) for row in totals)
     chosen = sets.train.alike(_CANDIDATES_FROM if count <= FEW_TENSORS else 32)
     costs = estimator(sets.train.read(chosen)).double().numpy() * elements[children]
     levels = np.arange(len(costs)) % (MAX_QUALITY + 1)
     rows = costs[np.arange(len(costs)), levels]
     rows = rows / totals[levels][:, [pairs.index((child, ())) for child in range(count)]].sum(1)[:, None]
-    candidates = [best_graph(row, count, limit) for row in rows]
+    candidates = [best_graph(row, count, limit, EDGE_SHARE) for row in rows]
     usual = search.most_frequent(candidates, _LISTED_GRAPHS)
     alone = TaskGraph.independent(count)
     codebook = search.build_codebook(

@@ -18,9 +18,19 @@ from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 
 
-def best_graph(costs: NDArray[np.float64], tensors: int, max_parents: int) -> TaskGraph:
-    """The cheapest graph for costs of all pairs, (P,): exact, or by local search where tensors are too many."""
-    table = search.ScoreTable.of(tensors, costs, max_parents)
+def best_graph(costs: NDArray[np.float64], tensors: int, max_parents: int, edge_share: float = 0.0) -> TaskGraph:
+    """The cheapest graph for costs of all pairs, (P,): exact, or by local search where tensors are too many.
+
+    Args:
+        costs: of all pairs.
+        tensors: how many.
+        max_parents: of each.
+        edge_share: what each edge must save, as a share of what its child costs without parents.
+    """
+    pairs = search.candidate_sets(tensors, max_parents)
+    alone = {child: costs[place] for place, (child, parents) in enumerate(pairs) if not parents}
+    dues = np.array([edge_share * alone[child] * len(parents) for child, parents in pairs])
+    table = search.ScoreTable(pairs, costs + dues)
     if tensors <= _EXACT_TENSORS:
         return search.exact(table, max_parents)
     return search.local_search(table, max_parents, restarts=0)

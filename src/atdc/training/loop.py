@@ -119,12 +119,14 @@ def train_stage(
     parts = accumulate * processes.count()
     if batch % parts:
         raise ArgumentError("batch", str(batch), f"a multiple of {parts}, the parts that it is cut into")
-    per_epoch = images // batch if steps is None else min(steps, images // batch)
+    per_epoch = images // batch if steps is None else steps
     for epoch in range(first, epochs):
         started = time.perf_counter()
         rng = np.random.default_rng([seed, epoch, *name.encode()])
         torch.manual_seed(int(rng.integers(2**31)) + processes.rank())
         order = rng.permutation(images)
+        while len(order) < per_epoch * batch:  # an epoch may be longer than the data
+            order = np.concatenate([order, rng.permutation(images)])
         shown: dict[str, float] = {}
         usual: float | None = None
         draws = []
