@@ -1,8 +1,8 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
-    errors, tasks → config, files, images, numerics → networks, graph, balance → coding, bitstream → integer_codec
-                  → codec, inspection → pipeline
-                  → data, evaluation, training, baselines → report, inputs → batch, terminal → jobs → cli
+    errors, tasks → config, files, images, numerics, terminal → networks, graph, balance, pillow_codecs
+                  → coding, bitstream → integer_codec → codec, inspection → pipeline
+                  → data, evaluation, training, baselines → report, inputs → batch → jobs → cli
 
 An import goes to an earlier stage, or to another room of its own stage as long as rooms never import each other both
 ways. Imports inside functions and for type checkers count, too.
@@ -21,15 +21,15 @@ SOURCE = Path(__file__).parents[1] / "src" / "atdc"
 
 STAGES: tuple[tuple[str, ...], ...] = (
     ("errors", "tasks"),
-    ("config", "files", "image_arrays", "images", "numerics"),
-    ("networks", "graph", "balance"),
+    ("config", "files", "image_arrays", "images", "numerics", "terminal"),
+    ("networks", "graph", "balance", "pillow_codecs"),
     ("coding", "bitstream"),
     ("integer_codec",),
     ("codec", "inspection"),
     ("pipeline",),
     ("data", "evaluation", "training", "baselines"),
     ("report", "inputs"),
-    ("batch", "terminal"),
+    ("batch",),
     ("jobs",),
     ("cli",),
     ("__main__",),
@@ -45,7 +45,7 @@ WITHOUT_TORCH = (
     "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.numerics.integer", "atdc.numerics.entropy_model",
     "atdc.coding.entropy_coder", "atdc.integer_codec", "atdc.inspection", "atdc.report.pictures", "atdc.report.page",
     "atdc.report.line_chart", "atdc.report.comparison",
-    "atdc.baselines.pixels", "atdc.baselines.vvc", "atdc.batch", "atdc.jobs", "atdc.cli",
+    "atdc.baselines.pixels", "atdc.baselines.vvc", "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli",
 )  # fmt: skip
 
 

@@ -15,9 +15,9 @@ from atdc.baselines import elic, mlic
 from atdc.baselines.learned_blocks import anchors
 from atdc.baselines.learned_codec import POINTS, PixelCodec, RatePort, SymbolPort, complexity, gaussian_tables
 from atdc.baselines.learned_pixels import LearnedPixels, Trained
-from atdc.baselines.system import Picture
 from atdc.bitstream.ports import CountingPort
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
+from atdc.pillow_codecs import Picture
 
 TINY = {
     "elic": elic.ElicConfig(

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atdc.baselines import outside, pixels
-from atdc.baselines.pixels import AVIF, JPEG, JPEG_XL, WEBP, PillowCodec, whole_point
+from atdc import pillow_codecs
+from atdc.baselines import outside
+from atdc.baselines.pixels import AVIF, JPEG, JPEG_XL, WEBP, PillowSystem
 from atdc.baselines.system import PixelSystem
 from atdc.errors import ArgumentError, AtdcError, ImageError, ProgramError
+from atdc.pillow_codecs import whole_point
 
 CODECS: tuple[PixelSystem, ...] = (JPEG, WEBP, AVIF, JPEG_XL)
 KNOWN = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
@@ -60,14 +62,15 @@ def test_any_size_comes_back(codec: PixelSystem, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("codec", [JPEG, WEBP, AVIF], ids=lambda codec: codec.name)
-def test_no_setting_takes_fewer_bytes_than_the_lowest_quality(codec: PillowCodec) -> None:
+def test_no_setting_takes_fewer_bytes_than_the_lowest_quality(codec: PillowSystem) -> None:
     here(codec)
     picture = scene(40, 40)
-    assert codec.points[0] == (4 if codec is JPEG else codec.lowest)
-    least = len(codec.encode(picture, codec.lowest))
-    assert all(len(codec.encode(picture, quality)) >= least for quality in (codec.lowest + 1, 30, codec.highest))
+    lowest, highest = codec.codec.lowest, codec.codec.highest
+    assert codec.points[0] == (4 if codec is JPEG else lowest)
+    least = len(codec.encode(picture, lowest))
+    assert all(len(codec.encode(picture, quality)) >= least for quality in (lowest + 1, 30, highest))
     with pytest.raises(ArgumentError, match="whole number"):
-        codec.encode(picture, codec.lowest - 1)
+        codec.encode(picture, lowest - 1)
 
 
 def test_jpeg_xl_starts_at_the_largest_distance_there_is() -> None:
@@ -161,7 +164,7 @@ def test_a_missing_library_is_one_sentence_with_its_cure(monkeypatch: pytest.Mon
 
 
 def test_a_pillow_without_a_format_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels.features, "check", lambda name: False)
+    monkeypatch.setattr(pillow_codecs.features, "check", lambda name: False)
     assert "AVIF" in str(AVIF.missing())
     with pytest.raises(ProgramError, match="AVIF"):
         AVIF.encode(scene(8, 8), 50)

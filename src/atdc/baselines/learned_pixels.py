@@ -25,13 +25,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from atdc.baselines.learned_codec import POINTS, STRIDE_PX, PixelCodec, SymbolPort, complexity, gaussian_tables
-from atdc.baselines.system import Picture, PixelSystem, colour_bytes
+from atdc.baselines.system import PixelSystem
 from atdc.bitstream.layout import ByteReader, number_bytes
 from atdc.bitstream.ports import ReadingPort, WritingPort
 from atdc.bitstream.sources import BytesSource
 from atdc.errors import ArgumentError, CorruptFileError, WeightsError
 from atdc.files import write_bytes_atomically
 from atdc.numerics.tables import FrequencyTables
+from atdc.pillow_codecs import Picture, colour_bytes
 
 PIXEL_LIMIT = 1 << 22
 """Pixels of the largest picture, sides padded; what a damaged file's size can cost a decoder."""

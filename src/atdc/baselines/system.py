@@ -11,27 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from atdc.errors import ArgumentError
+from atdc.pillow_codecs import Picture
 
 if TYPE_CHECKING:  # pages that show pixel codecs beside ATDC load no torch
     from torch import Tensor
-
-Picture = NDArray[np.uint8]
-"""(H, W, 3), sRGB."""
-
-
-def colour_bytes(picture: Picture) -> Picture:
-    """The picture, laid out in memory by row, if it is one that systems code.
-
-    Raises:
-        ArgumentError: not (H, W, 3) of uint8, or no pixel.
-    """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise ArgumentError("image", f"{picture.dtype}, shape {picture.shape}", "uint8, shape (height, width, 3)")
-    return np.ascontiguousarray(picture)
 
 
 class System(ABC):

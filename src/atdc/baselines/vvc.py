@@ -21,11 +21,11 @@ from typing import Any, ClassVar, TypeAlias, final
 import numpy as np
 
 from atdc.baselines.outside import load_library, run_program
-from atdc.baselines.pixels import damaged, whole_point
-from atdc.baselines.system import Picture, PixelSystem, colour_bytes
+from atdc.baselines.system import PixelSystem
 from atdc.baselines.yuv420 import FloatPlane, from_yuv420, to_yuv420
 from atdc.errors import ArgumentError, ImageError, ProgramError
 from atdc.images import PIXEL_LIMIT
+from atdc.pillow_codecs import Picture, colour_bytes, damaged, whole_point
 
 Command: TypeAlias = Sequence[str | Path]
 """A program and its arguments."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atdc.baselines.system import Picture
 from atdc.errors import ArgumentError
+from atdc.pillow_codecs import Picture
 
 RED, GREEN, BLUE = 0.2126, 0.7152, 0.0722
 """Shares of the primaries in luma."""
