@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
+from rich.table import Table
 from typer.core import TyperGroup
 
 from atdc import jobs as jobs_of
@@ -32,7 +33,7 @@ from atdc.graph.search import SETTINGS, parse_setting
 from atdc.inputs import Item, apart, find_items
 from atdc.jobs import SUFFIX
 from atdc.tasks import TASK_NAMES
-from atdc.terminal import guard_output, require_output, write_data
+from atdc.terminal import guard_output, plain_table, require_output, write_data
 
 if TYPE_CHECKING:
     from atdc.inspection import Inspection
@@ -1184,14 +1185,14 @@ def selfcheck(
         atdc selfcheck --set ci --images 32 -o /tmp/selfcheck.json
         atdc selfcheck --symbols 1e8
     """
-    from atdc.evaluation.selfcheck import run_selfcheck
+    from atdc.evaluation.selfcheck import run_selfcheck, selfcheck_tables
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_selfcheck(
         model, out, images=images, configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols,
         python=python, quiet=quiet,
     )  # fmt: skip
-    _summary("selfcheck", result, out, quiet)
+    _print_tables(selfcheck_tables(result), out, quiet)
     if not result["passed"]:
         raise typer.Exit(1)
 
@@ -1285,15 +1286,18 @@ def _numbers(text: str) -> list[float]:
 def _summary(command: str, result: Mapping[str, Any], out: Path, quiet: bool) -> None:
     from atdc.report.summaries import SUMMARIES
 
+    _print_tables(SUMMARIES[command](result), out, quiet)
+
+
+def _print_tables(tables: Iterable[Table], out: Path, quiet: bool) -> None:
+    """What a result says, and where it is."""
     if not quiet:
-        for table in SUMMARIES[command](result):
+        for table in tables:
             console.print(table)
         console.print(f"written: {escape(str(out))}")
 
 
 def _show(name: str, seen: Inspection) -> None:
-    from atdc.report.summaries import plain_table
-
     unit, rate = ("pixels", "bpp") if seen.kind == "image" else ("feature positions", "bits per position")
     console.print(
         f"[bold]{escape(name)}[/bold]: {seen.bytes:,} bytes for {seen.width}×{seen.height} {unit}, "

@@ -12,10 +12,15 @@ import torch
 
 from atdc.errors import ArgumentError, AtdcError
 from atdc.evaluation import selfcheck
-from atdc.evaluation.selfcheck import Configuration, ci_configurations, full_configurations, run_selfcheck
+from atdc.evaluation.selfcheck import (
+    Configuration,
+    ci_configurations,
+    full_configurations,
+    run_selfcheck,
+    selfcheck_tables,
+)
 from atdc.evaluation.selfcheck_worker import Settings, float_networks, place
 from atdc.pipeline import load
-from atdc.report.summaries import SUMMARIES
 
 PLANTED = '''
 """The worker, of a model whose tables depend on the last bits of a convolution of floats."""
@@ -73,7 +78,7 @@ def test_the_codec_as_it_is_passes(untrained_weights: Path, tmp_path: Path) -> N
     # Coarser arithmetic restores other features and writes other files; both ends agree about them all the same.
     assert run["reference"]["drift"] == 0 < run["contiguous_autocast"]["drift"] < 1
     assert run["contiguous_autocast"]["files_written_otherwise"] > 0
-    assert SUMMARIES["selfcheck"](result)[0].row_count == len(run) + 1
+    assert selfcheck_tables(result)[0].row_count == len(run) + 1
 
 
 @pytest.mark.slow

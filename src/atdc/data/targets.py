@@ -175,3 +175,8 @@ def flip_stored(task: str, stored: NDArray[np.integer]) -> NDArray[np.integer]:
         flipped = flipped.copy()
         flipped[:, 0] = 255 - flipped[:, 0]
     return flipped
+
+
+def as_input(images: NDArray[np.uint8]) -> Tensor:
+    """Bytes to what encoders take: float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).float() / 255

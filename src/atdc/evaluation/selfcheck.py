@@ -25,6 +25,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from rich.markup import escape
+from rich.table import Table
 from tqdm import tqdm
 
 import atdc
@@ -34,6 +36,7 @@ from atdc.errors import ArgumentError, AtdcError
 from atdc.evaluation.provenance import provenance, write_result
 from atdc.evaluation.selfcheck_worker import Files, Group, Job, Settings, numpy_features
 from atdc.integer_codec import open_weights
+from atdc.terminal import plain_table
 
 FIRST_SEED = 9_000_000
 """Rooms from this seed on belong to no split."""
@@ -559,3 +562,25 @@ def _source_digest() -> str:
     for path in sorted(Path(atdc.__file__).parent.rglob("*.py")):
         total.update(path.read_bytes())
     return total.hexdigest()
+
+
+def selfcheck_tables(result: Mapping[str, Any]) -> list[Table]:
+    """What every configuration compared, and found; and what did not run, and why."""
+    run = plain_table("computed", ["files read", "written", "otherwise", "symbols", "mismatches", "drift", "s"])
+    not_run = plain_table("not run", [])
+    not_run.add_column("why")
+    for name, row in result["configurations"].items():
+        if "not_run" in row:
+            not_run.add_row(name, escape(row["not_run"]))
+            continue
+        run.add_row(
+            name, f"{row['files_read']}", f"{row['files_written']}", f"{row['files_written_otherwise']}",
+            f"{row['symbols_read'] + row['symbols_written']:,}", f"{row['mismatches']}", f"{row['drift']:.2g}",
+            f"{row['seconds']:.1f}",
+        )  # fmt: skip
+    totals = result["totals"]
+    run.add_row(
+        "all", "", "", "", f"{totals['symbols']:,}", f"{totals['mismatches']}", f"{totals['drift']:.2g}",
+        f"{totals['seconds']:.1f}",
+    )  # fmt: skip
+    return [run, not_run] if totals["not_run"] else [run]

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from atdc.codec import EncodedBatch, FeatureCodec, Profile
 from atdc.coding.walk import schedule
+from atdc.data.targets import as_input
 from atdc.errors import BitstreamError
-from atdc.evaluation.subject import as_input
 from atdc.files import write_bytes_atomically
 from atdc.networks.devices import coarse_arithmetic
 from atdc.numerics.entropy_model import EntropyModel

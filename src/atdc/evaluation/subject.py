@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
-from atdc.data.targets import LabelledImages, decode_stored
+from atdc.data.targets import LabelledImages, as_input, decode_stored
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import TASK_NAMES
 
@@ -95,11 +95,6 @@ def require_images(data: LabelledImages, count: int) -> None:
 def images_at(data: LabelledImages, indices: Sequence[int]) -> NDArray[np.uint8]:
     """Pictures (n, 3, H, W), bytes."""
     return np.asarray(data.targets(list(indices))["rgb"], np.uint8)
-
-
-def as_input(images: NDArray[np.uint8]) -> Tensor:
-    """Bytes to what encoders take: float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).float() / 255
 
 
 def features_at(subject: Subject, data: LabelledImages, indices: Sequence[int]) -> Tensor:

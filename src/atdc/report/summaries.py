@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from atdc.terminal import plain_table
+
 Result = Mapping[str, Any]
-
-
-def plain_table(first: str, numbers: Sequence[str]) -> Table:
-    """A table with one column of words and some of numbers."""
-    table = Table(first, header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in numbers:
-        table.add_column(name, justify="right")
-    return table
 
 
 def evaluation_tables(result: Result) -> list[Table]:
@@ -160,28 +153,6 @@ def ablation_tables(result: Result) -> list[Table]:
     return [points, rates]
 
 
-def selfcheck_tables(result: Result) -> list[Table]:
-    """What every configuration compared, and found; and what did not run, and why."""
-    run = plain_table("computed", ["files read", "written", "otherwise", "symbols", "mismatches", "drift", "s"])
-    not_run = plain_table("not run", [])
-    not_run.add_column("why")
-    for name, row in result["configurations"].items():
-        if "not_run" in row:
-            not_run.add_row(name, escape(row["not_run"]))
-            continue
-        run.add_row(
-            name, f"{row['files_read']}", f"{row['files_written']}", f"{row['files_written_otherwise']}",
-            f"{row['symbols_read'] + row['symbols_written']:,}", f"{row['mismatches']}", f"{row['drift']:.2g}",
-            f"{row['seconds']:.1f}",
-        )  # fmt: skip
-    totals = result["totals"]
-    run.add_row(
-        "all", "", "", "", f"{totals['symbols']:,}", f"{totals['mismatches']}", f"{totals['drift']:.2g}",
-        f"{totals['seconds']:.1f}",
-    )  # fmt: skip
-    return [run, not_run] if totals["not_run"] else [run]
-
-
 def comparison_tables(result: Result) -> list[Table]:
     """Every system's bytes and mean utility, and its rate differences at equal mean utility."""
     points = plain_table("system", ["point", "bytes", "bpp", "U"])
@@ -296,7 +267,6 @@ SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "fuzz": fuzz_tables,
     "premise": premise_tables,
     "scaling": scaling_tables,
-    "selfcheck": selfcheck_tables,
     "statistics": statistics_tables,
     "sweep": sweep_tables,
     "versus": versus_tables,
