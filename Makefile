@@ -94,7 +94,7 @@ results: compare scaling ## every table of docs/results.md (a night)
 	$(BIN)/atdc sweep --count 100
 	$(BIN)/atdc add-task --steps 300 --count 100
 	$(BIN)/atdc entropy-models --count 24
-	$(BIN)/python -m atdc.report.readme
+	$(BIN)/python -m atdc_bench.report.readme
 
 real: nyuv2-named $(BIN)/.dev-stamp ## weights for photos, from rooms and real frames: make real NYUV2=folder (hours)
 	$(BIN)/atdc train --recipe real --real "$(NYUV2)"
@@ -106,7 +106,7 @@ real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make
 	$(BIN)/atdc versus real small --images nyuv2 --data "$(NYUV2)" --count 400 -o results/versus_nyuv2.json
 	$(BIN)/atdc compare --recipe compare_nyuv2 --data "$(NYUV2)" -o results/compare_nyuv2
 	$(BIN)/atdc tune-encoders --steps 100 --count 100
-	$(BIN)/python -m atdc.report.readme
+	$(BIN)/python -m atdc_bench.report.readme
 
 nyuv2-named:
 	@test -n "$(NYUV2)" || { echo 'make: name the folder of NYUv2 frames: make $(MAKECMDGOALS) NYUV2=folder'; exit 1; }
@@ -114,7 +114,7 @@ nyuv2-named:
 evidence: evaluate premise statistics bench selfcheck fuzz ## all of these, in order
 
 readme: $(BIN)/.dev-stamp ## the README's tables, from results/
-	$(BIN)/python -m atdc.report.readme
+	$(BIN)/python -m atdc_bench.report.readme
 
 ##@ House
 env: $(BIN)/.dev-stamp ## only set up .venv, with everything that tests need

@@ -488,7 +488,7 @@ def test_evaluate_passes_its_plan_on_and_prints_a_summary(monkeypatch: pytest.Mo
         seen.update(plan, model=model, out=out)
         return {"points": [], "bd_rates": []}
 
-    monkeypatch.setitem(sys.modules, "atdc.evaluation.evaluate", SimpleNamespace(run_evaluate=run_evaluate))
+    monkeypatch.setitem(sys.modules, "atdc_bench.experiments.evaluate", SimpleNamespace(run_evaluate=run_evaluate))
     result = run("evaluate", "--count", "8", "--qualities", "0,2.5,4,7", "--settings", "fixed,exact", "-o", "r.json")
     assert result.exit_code == DONE, result.output
     assert seen["qualities"] == [0, 2.5, 4, 7] and seen["settings"] == ["fixed", "exact"] and seen["count"] == 8

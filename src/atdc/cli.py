@@ -734,7 +734,7 @@ def balance(
         atdc balance --model runs/small/small.safetensors
         atdc balance --model real --images nyuv2 --data nyuv2 --count 171
     """
-    from atdc.evaluation.balance import run_balance
+    from atdc_bench.experiments.balance import run_balance
 
     quiet = quiet or globally(ctx, "quiet")
     result, path = run_balance(model, data, out, name=images, count=count, quiet=quiet)
@@ -767,7 +767,7 @@ def evaluate(
     """
     for name in (*_listed(settings), *_listed(extra_settings)):
         _known("graph setting", name, SETTINGS)
-    from atdc.evaluation.evaluate import run_evaluate
+    from atdc_bench.experiments.evaluate import run_evaluate
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_evaluate(
@@ -798,7 +798,7 @@ def bench(
         atdc bench --threads 1 --count 20 -o /tmp/bench.json
         atdc bench --device cuda --model runs/taskonomy_xception/taskonomy_xception.safetensors -o /tmp/bench.json
     """
-    from atdc.evaluation.bench import run_bench
+    from atdc_bench.experiments.bench import run_bench
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_bench(
@@ -819,7 +819,7 @@ def premise(
     quiet: Quiet = False,
 ) -> None:
     """Do scores predict bits? Every (image, child, parent set): score against what coding it really takes."""
-    from atdc.evaluation.premise import run_premise
+    from atdc_bench.experiments.premise import run_premise
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_premise(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
@@ -846,13 +846,13 @@ def statistics(
 
         atdc statistics --picture docs/images/graphs.svg
     """
-    from atdc.evaluation.statistics import run_statistics
+    from atdc_bench.experiments.statistics import run_statistics
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_statistics(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
     if picture is not None:
         from atdc.files import write_bytes_atomically
-        from atdc.report.graph_matrix import graph_matrices_svg
+        from atdc_bench.report.graph_matrix import graph_matrices_svg
 
         write_bytes_atomically(picture, graph_matrices_svg(result).encode())
     _summary("statistics", result, out, quiet)
@@ -880,7 +880,7 @@ def entropy_cost(
         atdc entropy-cost
         atdc entropy-cost --steps 0 --count 50 -o /tmp/entropy.json
     """
-    from atdc.evaluation.entropy_cost import run_entropy_cost
+    from atdc_bench.experiments.entropy_cost import run_entropy_cost
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_entropy_cost(
@@ -911,7 +911,7 @@ def ablation(
         atdc ablation
         atdc ablation --epochs 4
     """
-    from atdc.evaluation.ablation import run_ablation
+    from atdc_bench.experiments.ablation import run_ablation
 
     quiet = quiet or globally(ctx, "quiet")
     _summary("ablation", run_ablation(model, recipe, run, data, out, epochs=epochs, count=count), out, quiet)
@@ -949,10 +949,10 @@ def compare(
         atdc compare --only jpeg --only avif
         atdc compare --quick -o /tmp/compare
     """
-    from atdc.evaluation.compare import run_compare
     from atdc.files import write_bytes_atomically
-    from atdc.report.comparison import render_comparison
     from atdc.report.page import thumbnail_uri
+    from atdc_bench.experiments.compare import run_compare
+    from atdc_bench.report.comparison import render_comparison
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_compare(
@@ -985,7 +985,7 @@ def tune_encoders(
         atdc tune-encoders
         atdc tune-encoders --steps 50 --count 100 -o /tmp/tuned.json
     """
-    from atdc.evaluation.joint_tuning import run_joint_tuning
+    from atdc_bench.experiments.joint_tuning import run_joint_tuning
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_joint_tuning(model, recipe, run, data, out, steps=steps, count=count, quiet=quiet)
@@ -1011,7 +1011,7 @@ def versus(
         atdc versus real small
         atdc versus real small --images nyuv2 --data nyuv2 -o /tmp/nyuv2.json
     """
-    from atdc.evaluation.versus import run_versus
+    from atdc_bench.experiments.versus import run_versus
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_versus(
@@ -1037,7 +1037,7 @@ def affinity(
     quiet: Quiet = False,
 ) -> None:
     """Which tasks help each other when they share a network: what the TAMC-style codec groups by."""
-    from atdc.evaluation.affinity import run_affinity
+    from atdc_bench.experiments.affinity import run_affinity
 
     quiet = quiet or globally(ctx, "quiet")
     _summary("affinity", run_affinity(model, recipe, run, data, out, steps=steps, batch=batch), out, quiet)
@@ -1055,7 +1055,7 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """The paper's search for several K (most parents) and τ (least gain): what each costs in real bytes."""
-    from atdc.evaluation.sweep import run_sweep
+    from atdc_bench.experiments.sweep import run_sweep
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_sweep(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
@@ -1079,7 +1079,7 @@ def entropy_models(
     quiet: Quiet = False,
 ) -> None:
     """What graphs per image earn with a factorised, a hyper-latent and a context entropy model, by measured costs."""
-    from atdc.evaluation.entropy_models import run_entropy_models
+    from atdc_bench.experiments.entropy_models import run_entropy_models
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_entropy_models(
@@ -1110,7 +1110,7 @@ def add_task(
         atdc add-task
         atdc add-task --steps 1500 --count 1000
     """
-    from atdc.evaluation.added_task import run_added_task
+    from atdc_bench.experiments.added_task import run_added_task
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_added_task(
@@ -1126,7 +1126,7 @@ def scaling(
     quiet: Quiet = False,
 ) -> None:
     """Search and scoring for 8 to 64 tasks, on made-up scores with a known structure: time, and the saving kept."""
-    from atdc.evaluation.scaling import run_scaling
+    from atdc_bench.experiments.scaling import run_scaling
 
     quiet = quiet or globally(ctx, "quiet")
     _summary("scaling", run_scaling(out, quiet=quiet), out, quiet)
@@ -1152,7 +1152,7 @@ def fuzz(
         atdc fuzz --count 20000
         atdc fuzz --model small --count 50000 -o results/fuzz_small.json
     """
-    from atdc.evaluation.fuzz import run_fuzz
+    from atdc_bench.experiments.fuzz import run_fuzz
 
     quiet, out = quiet or globally(ctx, "quiet"), out or Path(f"results/fuzz_{Path(model).stem}.json")
     result = run_fuzz(model, out, count=count, seed=seed, quiet=quiet)
@@ -1185,7 +1185,7 @@ def selfcheck(
         atdc selfcheck --set ci --images 32 -o /tmp/selfcheck.json
         atdc selfcheck --symbols 1e8
     """
-    from atdc.evaluation.selfcheck import run_selfcheck, selfcheck_tables
+    from atdc.selfcheck import run_selfcheck, selfcheck_tables
 
     quiet = quiet or globally(ctx, "quiet")
     result = run_selfcheck(
@@ -1284,7 +1284,7 @@ def _numbers(text: str) -> list[float]:
 
 
 def _summary(command: str, result: Mapping[str, Any], out: Path, quiet: bool) -> None:
-    from atdc.report.summaries import SUMMARIES
+    from atdc_bench.report.summaries import SUMMARIES
 
     _print_tables(SUMMARIES[command](result), out, quiet)
 

@@ -22,13 +22,13 @@ from safetensors.numpy import save
 
 from atdc.bitstream.container import Header, graph_code
 from atdc.coding.entropy_coder import SymbolPort
-from atdc.evaluation.sample_files import LowestSymbols, RandomSymbols, Zeros, random_entropy, write_symbols
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.integer_codec import ENTROPY_PREFIX, WEIGHTS_FORMAT, open_weights
 from atdc.numerics.entropy_model import EntropyModel
 from atdc.numerics.tables import FrequencyTables
 from atdc.tasks import TASK_NAMES
+from atdc_bench.experiments.sample_files import LowestSymbols, RandomSymbols, Zeros, random_entropy, write_symbols
 
 HERE = Path(__file__).parent
 TASKS = len(TASK_NAMES)

@@ -14,10 +14,6 @@ from atdc.data.export import export_taskonomy
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.data.targets import Mixed
 from atdc.errors import ArgumentError, DataError
-from atdc.evaluation.ablation import KINDS, run_ablation
-from atdc.evaluation.compare import entries
-from atdc.evaluation.entropy_cost import run_entropy_cost
-from atdc.evaluation.joint_tuning import run_joint_tuning
 from atdc.tasks import BY_NAME
 from atdc.training import stages
 from atdc.training.loop import Draw, train_stage
@@ -25,6 +21,10 @@ from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import exchange_rates, refit, retrain, train, training_images
+from atdc_bench.experiments.ablation import KINDS, run_ablation
+from atdc_bench.experiments.compare import entries
+from atdc_bench.experiments.entropy_cost import run_entropy_cost
+from atdc_bench.experiments.joint_tuning import run_joint_tuning
 
 pytestmark = pytest.mark.portability
 

@@ -12,7 +12,7 @@ rgb               uint8     v / 255
 ================  ========  ========================================  ==========================  ===================
 
 A pixel without measurement takes no part in losses (:mod:`atdc.training.losses`) and metrics
-(:mod:`atdc.evaluation.metrics`). No measured pixel looks like one: a unit vector decodes to a length above 0.98, and
+(:mod:`atdc.metrics.tasks`). No measured pixel looks like one: a unit vector decodes to a length above 0.98, and
 depth is never nought. Rooms measure every pixel.
 """
 
