@@ -7,10 +7,12 @@ from pathlib import Path
 import typer.main
 
 from atdc.cli import app
-from atdc.config import load_compare_recipe, load_recipe, shipped_recipes
+from atdc.config import load_recipe, shipped_recipes
+from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
+SHIPPED = {*shipped_recipes(), *shipped_recipes(COMPARE_RECIPES)}
 
 
 def test_every_file_of_the_packages_goes_into_the_wheel() -> None:
@@ -20,7 +22,7 @@ def test_every_file_of_the_packages_goes_into_the_wheel() -> None:
         package = SOURCE / name
         there = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
         assert there == {path for pattern in own for path in package.glob(pattern)}
-    assert {path.stem for path in SOURCE.rglob("*.yaml")} == set(shipped_recipes())
+    assert {path.stem for path in SOURCE.rglob("*.yaml")} == SHIPPED
 
 
 def test_every_recipe_that_is_recommended_is_shipped() -> None:
@@ -31,7 +33,7 @@ def test_every_recipe_that_is_recommended_is_shipped() -> None:
         for name in re.findall(r"(?:--recipe |RECIPE ?\??= ?)([\w./]+)", path.read_text())
     }
     assert {"small", "real", "compare_nyuv2"} <= {name for _, name in found}
-    assert not {(file, name) for file, name in found if name not in shipped_recipes()}
+    assert not {(file, name) for file, name in found if name not in SHIPPED}
 
 
 def test_every_recipe_that_a_command_takes_by_default_loads() -> None:

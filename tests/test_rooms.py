@@ -3,7 +3,7 @@
     atdc          errors, tasks → config, files, images, numerics, terminal → networks, graph, balance, metrics
                   → coding, bitstream → integer_codec → codec, inspection → pipeline → data, training
                   → report, inputs, selfcheck → batch → jobs → cli
-    atdc_bench    measures → baselines → experiments → report
+    atdc_bench    compare_recipe, measures → baselines → experiments → report
 
 The product, ``atdc``, knows the evidence, ``atdc_bench``, in one place only: the command line, which offers it. An
 import goes to an earlier stage, or to another room of its own stage as long as rooms never import each other both ways.
@@ -35,7 +35,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("jobs",)),
     ("atdc", ("cli",)),
     ("atdc", ("__main__",)),
-    ("atdc_bench", ("measures",)),
+    ("atdc_bench", ("compare_recipe", "measures")),
     ("atdc_bench", ("baselines",)),
     ("atdc_bench", ("experiments",)),
     ("atdc_bench", ("report",)),

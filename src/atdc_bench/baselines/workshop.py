@@ -17,7 +17,7 @@ from torch import Tensor
 
 from atdc.codec import FeatureCodec, Quality
 from atdc.coding.grouping import Grouping
-from atdc.config import Budget, ModelConfig, Recipe
+from atdc.config import ModelConfig, Recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets
@@ -32,6 +32,7 @@ from atdc.training.graph_source import GraphSource, MixedGraphs
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import features_of, scorer_costs, start_from_principal_components
 from atdc_bench.baselines.system import FeatureSystem
+from atdc_bench.compare_recipe import Budget
 
 
 def wider(base: ModelConfig, factor: float) -> dict[str, int]:

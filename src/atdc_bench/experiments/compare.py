@@ -27,7 +27,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atdc.balance import beside
-from atdc.config import CompareRecipe, load_compare_recipe, load_recipe
+from atdc.config import load_recipe
 from atdc.errors import ArgumentError, DataError
 from atdc.files import write_bytes_atomically
 from atdc.integer_codec import open_weights
@@ -39,6 +39,7 @@ from atdc_bench.baselines import elic, graphs, joint, mlic, omni_icm, paper, pix
 from atdc_bench.baselines.learned_training import KINDS, train_pixel_codec
 from atdc_bench.baselines.system import FeatureSystem, PixelSystem, System
 from atdc_bench.baselines.workshop import CodedFeatures, Row, Workshop
+from atdc_bench.compare_recipe import CompareRecipe, load_compare_recipe
 from atdc_bench.experiments.evaluate import (
     UNCOMPRESSED,
     ZERO,
@@ -366,7 +367,7 @@ def run_compare(
     """Trains and measures whatever is not there yet, and writes tables of all that is.
 
     Args:
-        recipe: a YAML file, see :class:`~atdc.config.CompareRecipe`.
+        recipe: a YAML file, see :class:`~atdc_bench.compare_recipe.CompareRecipe`.
         out: folder of results.
         data: rendered rooms.
         run: checkpoints and cached features; a stopped call goes on.

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from atdc.bitstream.container import ContainerReader
-from atdc.config import CompareRecipe
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
 from atdc_bench.baselines.system import FeatureSystem, PixelSystem
 from atdc_bench.baselines.workshop import Workshop
+from atdc_bench.compare_recipe import CompareRecipe
 from atdc_bench.experiments.compare import batches, drawn, entries, received
 from atdc_bench.experiments.evaluate import measure_answers
 

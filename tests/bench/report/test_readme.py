@@ -135,7 +135,9 @@ def test_a_shown_command_makes_its_file(command: str, file: str) -> None:
     if "images" in taken and isinstance(taken["images"], int):
         assert taken["images"] * found["data"]["rounds"] == found["data"]["images"]
     if "recipe" in found:
-        recipe = yaml.safe_load((ROOT / "src" / "atdc" / "recipes" / f"{taken['recipe']}.yaml").read_text("utf-8"))
+        recipe = yaml.safe_load(
+            (ROOT / "src" / "atdc_bench" / "recipes" / f"{taken['recipe']}.yaml").read_text("utf-8")
+        )
         assert recipe["images"] == found["data"]["images"] and recipe["qualities"] == found["recipe"]["qualities"]
     if taken.get("out") is not None:
         assert ROOT / taken["out"] in (ROOT / "results" / file, (ROOT / "results" / file).parent)
