@@ -9,7 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,6 @@ import torch
 
 from atdc.errors import OutputError
 from atdc.files import write_bytes_atomically
-
-CODEC_CHANGED = "2026-11-26T13:47:15Z"
-"""When what is measured last changed so that a number may move, be it in a last digit; older results are marked."""
 
 
 def provenance(*, seed: int | None = None, weights: str | None = None) -> dict[str, Any]:
@@ -57,28 +54,6 @@ def provenance(*, seed: int | None = None, weights: str | None = None) -> dict[s
             "system": f"{platform.system()} {platform.machine()}",
         },
     }
-
-
-def reservations(origin: Mapping[str, Any], shipped: Collection[str]) -> list[str]:
-    """Why a result may not be what the command gives today: what a caption has to say.
-
-    Args:
-        origin: what :func:`provenance` recorded.
-        shipped: fingerprints of the weights that are shipped now.
-
-    >>> origin = {"date": "2026-11-25T00:07:33Z", "commit": "6400cff4+changes", "seed": None, "weights": "e2429603"}
-    >>> reservations(origin, ["cc435e59"])
-    ['older code', 'uncommitted changes', 'no seed recorded', 'weights `e2429603`, not shipped any more']
-    """
-    weights = origin["weights"]
-    found = {
-        "older code": origin["date"] < CODEC_CHANGED,
-        "no commit recorded": origin["commit"] is None,
-        "uncommitted changes": origin["commit"] is not None and origin["commit"].endswith("+changes"),
-        "no seed recorded": origin["seed"] is None,
-        f"weights `{weights}`, not shipped any more": weights is not None and weights not in shipped,
-    }
-    return [words for words, holds in found.items() if holds]
 
 
 def command_of(arguments: Sequence[str]) -> str:

@@ -19,10 +19,10 @@ from typing import Any
 
 from atdc.errors import DataError
 from atdc.files import write_bytes_atomically
-from atdc.provenance import reservations
 from atdc.tasks import TASKS
 from atdc_bench.report.comparison import is_finished, steps_of
 from atdc_bench.report.figures import pages, problems
+from atdc_bench.report.reservations import reservations
 
 Result = Mapping[str, Any]
 _BLOCK = re.compile(r"(<!-- numbers: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)

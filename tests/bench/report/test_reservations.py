@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from atdc.provenance import CODEC_CHANGED, provenance, reservations
+from atdc.provenance import provenance
+from atdc_bench.report.reservations import CODEC_CHANGED, reservations
 
 FRESH: dict[str, Any] = {"date": CODEC_CHANGED, "commit": "6400cff4", "seed": 0, "weights": "cc435e59"}
 
