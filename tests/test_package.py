@@ -8,6 +8,7 @@ import typer.main
 
 from atdc.cli import app
 from atdc.config import load_recipe, shipped_recipes
+from atdc_bench.cli import app as measuring
 from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,7 @@ def test_every_recipe_that_is_recommended_is_shipped() -> None:
 
 
 def test_every_recipe_that_a_command_takes_by_default_loads() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = typer.main.get_group(app).commands | typer.main.get_group(measuring).commands
     defaults = {
         name: option.default
         for name, command in commands.items()

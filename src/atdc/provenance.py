@@ -59,8 +59,8 @@ def provenance(*, seed: int | None = None, weights: str | None = None) -> dict[s
 def command_of(arguments: Sequence[str]) -> str:
     """A command as others would type it: absolute paths, which are this machine's alone, by their last part.
 
-    >>> command_of(["/usr/bin/atdc", "evaluate", "--data", "/mnt/disk 1/rooms", "-o", "results/a.json"])
-    'atdc evaluate --data rooms -o results/a.json'
+    >>> command_of(["/usr/bin/atdc", "bench", "evaluate", "--data", "/mnt/disk 1/rooms", "-o", "results/a.json"])
+    'atdc bench evaluate --data rooms -o results/a.json'
     """
     program, *others = arguments
     shown = [Path(word).name if Path(word).is_absolute() else word for word in others]

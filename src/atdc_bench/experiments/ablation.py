@@ -1,4 +1,4 @@
-"""`atdc ablation`: the conditional codec against the plain residual codec, each trained anew and equally long.
+"""`atdc bench ablation`: the conditional codec against the plain residual codec, each trained anew and equally long.
 
 Both start from the same task networks, predictor and graphs, those of a trained model, and differ in one thing:
 whether the transforms see the prediction (``analysis(r, μ, σ)``, ``synthesis(ŷ, μ, σ)``) or the residual alone, the

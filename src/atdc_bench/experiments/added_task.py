@@ -1,4 +1,4 @@
-"""`atdc add-task`: a codec of five tasks gets the sixth, with everything that it had frozen; what changes for the five.
+"""`atdc bench add-task`: a codec of five tasks gets the sixth, with all that it had frozen; what changes for the five.
 
 The paper's test of scalability: with five tasks and with six its losses are .1841/.1840 for segments,
 .2110/.2112 for normals and .2524/.2526 for keypoints. Three codings of the same test images are compared: five tasks

@@ -1,4 +1,4 @@
-"""`atdc balance`: what each task's bytes and utility are at every quality, and the qualities that follow for each."""
+"""`atdc bench balance`: each task's bytes and utility at every quality, and the qualities that follow for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`atdc compare`: every system on the same images and task networks, from real bytes, with rate differences.
+"""`atdc bench compare`: every system on the same images and task networks, from real bytes, with rate differences.
 
 Each system leaves two files in the result folder: ``systems/NAME.json``, which says what it is, how it was trained and
 what it takes, and ``systems/NAME.npz``, one vector per image, task and point (see :mod:`atdc.metrics.tasks`), from
@@ -115,7 +115,7 @@ def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     rows += [graphs.row(setting) for setting in graphs.TITLES if setting != "codebook"]
     rows += [paper.row(), sssic.row(), joint.row(), omni_icm.row()]
     unbalanced = (
-        None if beside(open_weights(recipe.base).path).exists() else "needs a balance; make it with: atdc balance"
+        None if beside(open_weights(recipe.base).path).exists() else "needs a balance; make it with: atdc bench balance"
     )
     found = [Entry(row.name, "features", row, missing=unbalanced if row.balanced else None) for row in rows]
     found.append(_tamc(Path(recipe.affinity)))
@@ -148,7 +148,7 @@ def _learned(shop: Workshop, train: bool, kind: str, steps: int) -> System:
 def _tamc(path: Path) -> Entry:
     """The row that needs measured affinities."""
     if not path.exists():
-        return Entry("tamc", "features", missing=f"needs {path}; make it with: atdc affinity")
+        return Entry("tamc", "features", missing=f"needs {path}; make it with: atdc bench affinity")
     measured = json.loads(path.read_text(encoding="utf-8"))
     return Entry("tamc", "features", tamc.row(measured["affinity"], measured["qualities"]["4"]["cost_bits"]))
 

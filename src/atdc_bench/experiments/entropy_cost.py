@@ -1,4 +1,4 @@
-"""`atdc entropy-cost`: what exact integers cost against floats, and what decoded parents save.
+"""`atdc bench entropy-cost`: what exact integers cost against floats, and what decoded parents save.
 
 Two questions about the entropy path, both answered from a training run's folder, for only there is the float twin:
 
@@ -35,7 +35,7 @@ from atdc.networks.entropy import EntropyTwin, FloatEntropy, integers_of
 from atdc.pipeline import Codec, load
 from atdc.provenance import provenance, write_result
 from atdc.training.run_folder import RunFolder
-from atdc_bench.experiments.bench import paired_ratio
+from atdc_bench.experiments.speed import paired_ratio
 from atdc_bench.experiments.subject import as_input, images_at, open_rooms, require_images
 
 _BATCH = 20

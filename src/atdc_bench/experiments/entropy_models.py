@@ -1,4 +1,4 @@
-"""`atdc entropy-models`: what adapting graphs to images earns when tables know little, and when they know much.
+"""`atdc bench entropy-models`: what adapting graphs to images earns when tables know little, and when they know much.
 
 Three codecs of the same transforms and predictor, trained equally long from the same weights: one density for each
 latent channel (factorised), a hyper-latent, and a hyper-latent with parents' context. Each has graphs by its own costs:

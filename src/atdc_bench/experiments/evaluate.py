@@ -1,4 +1,4 @@
-"""`atdc evaluate`: every graph setting at several qualities on the same images, real bytes, with intervals.
+"""`atdc bench evaluate`: every graph setting at several qualities on the same images, real bytes, with intervals.
 
 For each image and each (setting, effort, quality) the codec writes a real file, another call reads the features back
 from that file alone, and the heads answer from what was read. One vector per image and task is kept (see

@@ -1,4 +1,4 @@
-"""`atdc fuzz`: damaged files by the million, each of which must decode to exactly what it says, or be refused by name.
+"""`atdc bench fuzz`: damaged files by the million; each must decode to exactly what it says, or be refused by name.
 
 What a damaged file says is not always what the file it was made from said: an image's height may be one less, or other
 bytes may be a valid payload. So a file that decodes must be *the* file of what was decoded: its integers, written again

@@ -1,4 +1,4 @@
-"""`atdc tune-encoders`: the codec trained further with its encoders, under the rate, against the codec alone.
+"""`atdc bench tune-encoders`: the codec trained further with its encoders, under the rate, against the codec alone.
 
 Both start from the same weights and take equally many steps of the same objective, on the same graphs; heads stay as
 they are. What is compared is the answers' errors against the truth, at equal bytes, on one scale: see

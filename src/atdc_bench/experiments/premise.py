@@ -1,4 +1,4 @@
-"""`atdc premise`: do the scores that choose graphs predict what coding really costs?
+"""`atdc bench premise`: do the scores that choose graphs predict what coding really costs?
 
 For each image, child and parent set, the child is really coded given those parents as decoded (ideal bits, which real
 files exceed by a small constant), and set beside what was predicted: by the *full* score (the predictor's divergence in

@@ -1,4 +1,4 @@
-"""`atdc scaling`: choosing a graph for many tasks. What do search and scores cost, and what do they still save?
+"""`atdc bench scaling`: choosing a graph for many tasks. What do search and scores cost, and what do they still save?
 
 Six tasks have 96 (child, parent set) pairs, 64 have 129,088, and no model here has 64 tasks. So scores are made up,
 with a planted structure of which everything is known (:func:`planted_covariances`), and searched by the same functions
@@ -43,8 +43,8 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.metrics.tasks import FloatArray
 from atdc.networks.predictor import Predictor
 from atdc.provenance import provenance, write_result
-from atdc_bench.experiments.bench import macs, spread, timed
 from atdc_bench.experiments.premise import graph_cost
+from atdc_bench.experiments.speed import macs, spread, timed
 
 SIZES = (8, 10, 12, 14, 16, 24, 32, 48, 64)
 """Numbers of tasks."""

@@ -1,4 +1,4 @@
-"""`atdc statistics`: which graphs are chosen, how asymmetric predictability is, and how stable the choice."""
+"""`atdc bench statistics`: which graphs are chosen, how asymmetric predictability is, and how stable the choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`atdc sweep`: the paper's two numbers, K (most parents) and τ (least gain), and what they cost in real bytes.
+"""`atdc bench sweep`: the paper's two numbers, K (most parents) and τ (least gain), and what they cost in real bytes.
 
 The same images and codec along the graphs of the paper's greedy search for several K and τ, and along the exact graphs
 of the predictor's score in bits for several K. The codec was trained with two parents at most; sets of three it has

@@ -1,4 +1,4 @@
-"""`atdc versus`: the same pictures through several weights, each with its own task networks and codec.
+"""`atdc bench versus`: the same pictures through several weights, each with its own task networks and codec.
 
 Utilities of all are on the scale of the first weights: 0 is what its heads answer to channel means, 1 what they answer
 to its uncompressed features. Weights that see better than the first go beyond 1.

@@ -1,6 +1,7 @@
 """Pictures of an evaluation: utility over rate, bytes saved at equal utility, and each task's metric over rate.
 
-Drawn from the JSON that `atdc evaluate` writes, and from nothing else. Needs matplotlib (`pip install atdc[report]`).
+Drawn from the JSON that `atdc bench evaluate` writes, and from nothing else. Needs matplotlib (`pip install
+atdc[report]`).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def draw_curves(result: Path, folder: Path) -> list[Path]:
     """Draws all pictures of one evaluation.
 
     Args:
-        result: what `atdc evaluate` wrote.
+        result: what `atdc bench evaluate` wrote.
         folder: where ``utility.png`` and ``tasks.png`` go.
 
     Returns:
@@ -64,7 +65,7 @@ def read_result(path: Path) -> dict[str, Any]:
         if not isinstance(table, dict) or not {"points", "bd_rates", "anchors"} <= set(table):
             raise ValueError("no table of points")
     except (OSError, ValueError) as error:
-        raise DataError(str(path), str(error), "a result of atdc evaluate", "run: atdc evaluate") from error
+        raise DataError(str(path), str(error), "a result of atdc bench evaluate", "run: atdc bench evaluate") from error
     return table
 
 

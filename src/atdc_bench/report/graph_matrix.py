@@ -17,7 +17,7 @@ def graph_matrices_svg(statistics: Mapping[str, Any], setting: str = "codebook")
     """One square for each quality, children in rows, parents in columns, roots in a column of their own.
 
     Args:
-        statistics: a result of ``atdc statistics``.
+        statistics: a result of ``atdc bench statistics``.
         setting: whose graphs.
 
     Returns:

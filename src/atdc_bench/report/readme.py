@@ -36,7 +36,7 @@ _SHOWN_METRIC = {
 }
 _DEFAULT = ("codebook", "normal")
 TINY = b"tiny".hex()
-"""What the weights that `atdc fuzz` makes up call themselves."""
+"""What the weights that `atdc bench fuzz` makes up call themselves."""
 _THROUGHPUT = {"encode_per_s": "encode", "decode_per_s": "decode"}
 
 
@@ -63,7 +63,7 @@ def fill(text: str, results: Path, link: str = "results") -> str:
 
     >>> print(fill("<!-- numbers: rates -->\\n<!-- end -->", Path("no such folder")))
     <!-- numbers: rates -->
-    *Not measured yet: `atdc evaluate --count 400 --extra-count 100` writes `results/evaluate_small.json`.*
+    *Not measured yet: `atdc bench evaluate --count 400 --extra-count 100` writes `results/evaluate_small.json`.*
     <!-- end -->
     """
 
@@ -430,15 +430,15 @@ def added_task(result: Result) -> Iterable[str]:
     )
 
 
-EVALUATE = "atdc evaluate --count 400 --extra-count 100"
+EVALUATE = "atdc bench evaluate --count 400 --extra-count 100"
 STYLES = (
-    "atdc evaluate --split test_styles --count 250 --extra-count 0 --settings codebook,fixed,independent "
+    "atdc bench evaluate --split test_styles --count 250 --extra-count 0 --settings codebook,fixed,independent "
     "--extra-settings '' --qualities 0,1,2,4,7 --out results/evaluate_small_styles.json"
 )
-VERSUS_ROOMS = "atdc versus real small --count 200 -o results/versus_rooms.json"
-VERSUS_NYUV2 = "atdc versus real small --images nyuv2 --data nyuv2 --count 400 -o results/versus_nyuv2.json"
-COMPARE = "atdc compare --recipe compare_small"
-COMPARE_NYUV2 = "atdc compare --recipe compare_nyuv2 --data nyuv2 -o results/compare_nyuv2"
+VERSUS_ROOMS = "atdc bench versus real small --count 200 -o results/versus_rooms.json"
+VERSUS_NYUV2 = "atdc bench versus real small --images nyuv2 --data nyuv2 --count 400 -o results/versus_nyuv2.json"
+COMPARE = "atdc bench compare --recipe compare_small"
+COMPARE_NYUV2 = "atdc bench compare --recipe compare_nyuv2 --data nyuv2 -o results/compare_nyuv2"
 BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "rates": ("evaluate_small.json", EVALUATE, rates),
     "points": ("evaluate_small.json", EVALUATE, points),
@@ -448,28 +448,28 @@ BLOCKS: dict[str, tuple[str, str, Callable[[Result], Iterable[str]]]] = {
     "cardstyles": ("evaluate_small_styles.json", STYLES, uncompressed),
     "cardnyuv": ("versus_nyuv2.json", VERSUS_NYUV2, uncompressed),
     "cardrooms": ("versus_rooms.json", VERSUS_ROOMS, uncompressed),
-    "premise": ("premise_small.json", "atdc premise --count 50", premise),
-    "graphs": ("statistics_small.json", "atdc statistics --count 250", graphs),
-    "times": ("bench_small.json", "atdc bench --count 30 --threads 2", times),
+    "premise": ("premise_small.json", "atdc bench premise --count 50", premise),
+    "graphs": ("statistics_small.json", "atdc bench statistics --count 250", graphs),
+    "times": ("bench_small.json", "atdc bench speed --count 30 --threads 2", times),
     "exact": ("selfcheck_small.json", "atdc selfcheck --set full --symbols 1e8", exact),
-    "fuzztiny": ("fuzz_tiny.json", "atdc fuzz --model tiny --count 1000000", fuzz),
-    "fuzz": ("fuzz_small.json", "atdc fuzz --model small --count 50000", fuzz),
-    "entropy": ("entropy_small.json", "atdc entropy-cost --count 250", entropy),
-    "ablation": ("ablation_small.json", "atdc ablation --epochs 1 --count 250", ablation),
+    "fuzztiny": ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000", fuzz),
+    "fuzz": ("fuzz_small.json", "atdc bench fuzz --model small --count 50000", fuzz),
+    "entropy": ("entropy_small.json", "atdc bench entropy-cost --count 250", entropy),
+    "ablation": ("ablation_small.json", "atdc bench ablation --epochs 1 --count 250", ablation),
     "versusrooms": ("versus_rooms.json", VERSUS_ROOMS, versus),
     "versusnyuv": ("versus_nyuv2.json", VERSUS_NYUV2, versus),
     "realsystems": ("compare_nyuv2/compare.json", COMPARE_NYUV2, systems),
     "realtasks": ("compare_nyuv2/compare.json", COMPARE_NYUV2, by_task),
-    "tuned": ("joint_tuning_small.json", "atdc tune-encoders --steps 100 --count 100", versus),
+    "tuned": ("joint_tuning_small.json", "atdc bench tune-encoders --steps 100 --count 100", versus),
     "systems": ("compare_small/compare.json", COMPARE, systems),
     "bytask": ("compare_small/compare.json", COMPARE, by_task),
     "order": ("compare_small/compare.json", COMPARE, order),
     "seeds": ("compare_small/compare.json", COMPARE, seeds),
     "low": ("compare_small/compare.json", COMPARE, low_rates),
-    "entropymodels": ("entropy_models_small.json", "atdc entropy-models --count 24", entropy_models),
-    "addedtask": ("added_task_small.json", "atdc add-task --steps 300 --count 100", added_task),
-    "sweep": ("sweep_small.json", "atdc sweep --count 100", sweep),
-    "manytasks": ("scaling.json", "atdc scaling", many_tasks),
+    "entropymodels": ("entropy_models_small.json", "atdc bench entropy-models --count 24", entropy_models),
+    "addedtask": ("added_task_small.json", "atdc bench add-task --steps 300 --count 100", added_task),
+    "sweep": ("sweep_small.json", "atdc bench sweep --count 100", sweep),
+    "manytasks": ("scaling.json", "atdc bench scaling", many_tasks),
 }
 """By the name of a block: its result file, the command that writes it, and what it says."""
 

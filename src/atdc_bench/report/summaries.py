@@ -67,7 +67,7 @@ def statistics_tables(result: Result) -> list[Table]:
     return [graphs, stability]
 
 
-def bench_tables(result: Result) -> list[Table]:
+def speed_tables(result: Result) -> list[Table]:
     """Where the time goes, what an adaptive graph costs over a fixed one, and what device and server each do."""
     times = plain_table("median time per image", ["ms", "10 %", "90 %"])
     for job in ("encode", "decode"):
@@ -259,7 +259,6 @@ SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "add-task": added_task_tables,
     "affinity": affinity_tables,
     "balance": balance_tables,
-    "bench": bench_tables,
     "compare": comparison_tables,
     "entropy-cost": entropy_cost_tables,
     "entropy-models": entropy_models_tables,
@@ -267,6 +266,7 @@ SUMMARIES: dict[str, Callable[[Result], list[Table]]] = {
     "fuzz": fuzz_tables,
     "premise": premise_tables,
     "scaling": scaling_tables,
+    "speed": speed_tables,
     "statistics": statistics_tables,
     "sweep": sweep_tables,
     "versus": versus_tables,

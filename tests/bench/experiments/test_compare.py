@@ -56,7 +56,7 @@ def test_a_quick_comparison_measures_what_it_is_asked_for_and_names_the_rest(com
     for name, system in result["systems"].items():
         assert (system["missing"] is None) == (name in ONLY)
         assert len(system["points"]) == ((5 if name == "webp" else 4) if name in ONLY else 0)
-    assert "atdc affinity" in result["systems"]["tamc"]["missing"]
+    assert "atdc bench affinity" in result["systems"]["tamc"]["missing"]
     assert json.loads((folder / "out" / "compare.json").read_text())["data"]["images"] == 4
     assert (folder / "out" / "points.csv").read_text().count("\n") == 2 + 4 * len(ONLY)
     page = render_comparison(result)

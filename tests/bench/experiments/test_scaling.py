@@ -18,7 +18,6 @@ from atdc.graph.search import ScoreTable, candidate_sets, greedy, pair_index
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.predictor import Predictor
 from atdc_bench.experiments import scaling
-from atdc_bench.experiments.bench import macs
 from atdc_bench.experiments.premise import graph_cost
 from atdc_bench.experiments.scaling import (
     DISTORTION,
@@ -36,6 +35,7 @@ from atdc_bench.experiments.scaling import (
     shortlisted,
     subset_scores,
 )
+from atdc_bench.experiments.speed import macs
 
 sizes = st.integers(3, 7)
 seeds = st.integers(0, 2**31)

@@ -15,6 +15,7 @@ from atdc import cli
 from atdc.errors import DataError
 from atdc.graph.search import SETTINGS
 from atdc.tasks import TASKS
+from atdc_bench import cli as measuring
 from atdc_bench.report.readme import BLOCKS, PAGES, _difference, fill
 
 ROOT = Path(__file__).parents[3]
@@ -109,11 +110,15 @@ MACHINES_OWN = {"quiet", "run", "data", "out", "only", "workers", "picture"}
 
 
 def parsed_command(command: str) -> dict[str, Any]:
-    """A command's parameters, with what the command line takes for those that are not named."""
+    """A command's parameters, with what the command line takes for those that are not named.
+
+    Older files recorded ``atdc bench`` for ``atdc bench speed``, and the other measuring commands without ``bench``.
+    """
     name, *arguments = shlex.split(command)[1:]
-    group = typer.main.get_command(cli.app)
-    assert isinstance(group, typer.core.TyperGroup)
-    with group.commands[name].make_context(name, arguments) as context:
+    if name == "bench":
+        name, *arguments = ["speed", *arguments] if arguments[0].startswith("-") else arguments
+    found = typer.main.get_group(measuring.app).commands | typer.main.get_group(cli.app).commands
+    with found[name].make_context(name, arguments) as context:
         return dict(context.params)
 
 

@@ -1,4 +1,4 @@
-"""`atdc bench`: where the time goes, what choosing graphs adds to it, peak memory, and what a device is spared.
+"""`atdc bench speed`: where the time goes, what choosing graphs adds to it, peak memory, and what a device is spared.
 
 One image at a time unless said otherwise, as a camera sends them; medians, with the tenth and ninetieth percentiles.
 What is compared is run in turns (A B, B A, ...) and reported as the median of the pairs' ratios, so that a machine that
@@ -397,7 +397,7 @@ def device_and_server(
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def run_bench(
+def run_speed(
     model: str | Path = "small",
     data: Path = DEFAULT_DATA,
     out: Path = Path("results/bench_small.json"),

@@ -12,13 +12,13 @@ import torch
 
 from atdc.errors import AtdcError
 from atdc.pipeline import Codec
-from atdc_bench.experiments import bench
-from atdc_bench.experiments.bench import encode_times, macs, paired_ratio, peak_memory_mib, run_bench
+from atdc_bench.experiments import speed
+from atdc_bench.experiments.speed import encode_times, macs, paired_ratio, peak_memory_mib, run_speed
 
 
 def test_the_ratio_is_that_of_pairs_however_the_machine_slows_down(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: clock[0])
 
     def work(seconds: float) -> None:
         clock[0] += seconds * (1 + clock[0])  # ever slower: unpaired means would be far off
@@ -33,7 +33,7 @@ def test_the_ratio_is_that_of_pairs_however_the_machine_slows_down(monkeypatch: 
 def test_both_sides_see_the_same_inputs_in_alternating_turns() -> None:
     seen: list[tuple[str, int]] = []
     paired_ratio(lambda number: seen.append(("a", number)), lambda number: seen.append(("b", number)), rounds=3)
-    counted = seen[2 * bench.WARM_UP :]
+    counted = seen[2 * speed.WARM_UP :]
     assert [number for _, number in counted] == [0, 0, 1, 1, 2, 2]
     assert [side for side, _ in counted] == ["b", "a", "a", "b", "b", "a"]
 
@@ -56,9 +56,9 @@ def test_stages_write_the_file_that_encoding_writes(tiny_codec: Codec, pictures:
 def test_the_command_writes_every_part(
     tiny_weights: Path, pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "open_rooms", lambda data, split: pictures)
-    out = tmp_path / "bench.json"
-    result = run_bench(tiny_weights, tmp_path, out, count=2, rounds=4, batch=3, threads=1, quiet=True)
+    monkeypatch.setattr(speed, "open_rooms", lambda data, split: pictures)
+    out = tmp_path / "speed.json"
+    result = run_speed(tiny_weights, tmp_path, out, count=2, rounds=4, batch=3, threads=1, quiet=True)
     assert json.loads(out.read_text()) == result
     assert result["provenance"]["machine"]["threads"] == 1
     memory = result["peak_memory_mib"]
@@ -67,7 +67,7 @@ def test_the_command_writes_every_part(
     assert result["mmac"]["encoders"] > result["mmac"]["scoring"] > 0
     assert set(result["adaptive_over_fixed"]) == {"batch_1", "batch_3"}
     assert np.isfinite(result["adaptive_over_fixed"]["batch_1"]["codebook"]["ratio"]["median"])
-    assert list(result["throughput"]) == [f"batch_{batch}" for batch in bench.BATCHES] and result["device"] == "cpu"
+    assert list(result["throughput"]) == [f"batch_{batch}" for batch in speed.BATCHES] and result["device"] == "cpu"
     assert all(speed > 0 for row in result["throughput"].values() for speed in row.values())
 
 
