@@ -23,7 +23,7 @@ from atdc import cli
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, pack
 from atdc.bitstream.sources import Source
 from atdc.config import DEFAULT_MODEL
-from atdc.errors import CorruptFileError, NotAnAtdcFileError, WeightsError
+from atdc.errors import AtdcError, CorruptFileError, NotAnAtdcFileError, WeightsError
 from atdc.pipeline import Answers
 from atdc.tasks import TASK_NAMES
 
@@ -513,6 +513,8 @@ def test_help_names_every_command_and_shows_examples() -> None:
     ):  # fmt: skip
         assert f" {name} " in text
         assert run(name, "--help").exit_code == DONE
+    panels = [word for word in ("Use", "Make the weights", "Measure", "Commands") if f"─ {word} ─" in text]
+    assert panels == ["Use", "Make the weights", "Measure"]
     assert "Examples" in run("encode", "--help").stdout
 
 
@@ -535,6 +537,16 @@ def test_the_former_bench_is_one_line_with_the_new_name() -> None:
     assert result.exit_code == USAGE and result.stdout == ""
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("atdc: atdc bench: found --count; expected a measurement, as in `atdc bench speed`")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("atdc ben", "bench"), ("atdc bench ev", "evaluate"), ("atdc evaluate --co", None), ("atdc bench --co", None)],
+)
+def test_the_shell_completes_measuring_commands_too(typed: str, offered: str | None) -> None:
+    told = {"_ATDC_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    result = CliRunner().invoke(cli.app, [], prog_name="atdc", env=told)
+    assert result.stdout.split() == ([offered] if offered else []) and not isinstance(result.exception, AtdcError)
 
 
 def test_a_command_that_never_was_is_no_former_name() -> None:

@@ -47,7 +47,7 @@ from atdc.cli_options import (
     listed,
     print_tables,
     starting_with,
-)  # fmt: skip
+)
 from atdc.cli_weights import register
 from atdc.config import PIXEL_LIMIT
 from atdc.errors import ArgumentError, AtdcError
@@ -75,8 +75,9 @@ class _Commands(TyperGroup):
         return _bench() if cmd_name == "bench" else super().get_command(ctx, cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in self.list_commands(ctx) and args[0] in _bench().commands:
-            raise ArgumentError(f"atdc {args[0]}", "a command's former name", f"atdc bench {args[0]}")
+        name = args[0]
+        if not ctx.resilient_parsing and name not in self.list_commands(ctx) and name in _bench().commands:
+            raise ArgumentError(f"atdc {name}", "a command's former name", f"atdc bench {name}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -97,7 +98,9 @@ def _bench() -> TyperGroup:
     """The measuring commands; nowhere else the product knows the evidence."""
     from atdc_bench.cli import app as measurements
 
-    return typer.main.get_group(measurements)
+    group = typer.main.get_group(measurements)
+    group.rich_help_panel = "Measure"
+    return group
 
 
 app = typer.Typer(

@@ -23,7 +23,7 @@ from atdc.cli_options import (
     known,
     listed,
     print_tables,
-)  # fmt: skip
+)
 from atdc.errors import ArgumentError
 from atdc.graph.search import SETTINGS
 
@@ -32,9 +32,10 @@ class _Measurements(TyperGroup):
     """Options come after the name of a measurement."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0].startswith("-") and args[0] not in HELP_NAMES["help_option_names"]:
+        option = next(iter(args), "")
+        if option.startswith("-") and option not in HELP_NAMES["help_option_names"] and not ctx.resilient_parsing:
             expected = "a measurement, as in `atdc bench speed`, before its options"
-            raise ArgumentError("atdc bench", args[0], expected, "atdc bench --help lists them.")
+            raise ArgumentError("atdc bench", option, expected, "atdc bench --help lists them.")
         return super().parse_args(ctx, args)
 
 
@@ -43,7 +44,6 @@ app = typer.Typer(
     cls=_Measurements,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    rich_help_panel="Measure",
     context_settings=HELP_NAMES,
 )
 
