@@ -56,7 +56,8 @@ WITHOUT_TORCH = (
     "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.numerics.integer", "atdc.numerics.entropy_model",
     "atdc.coding.entropy_coder", "atdc.integer_codec", "atdc.inspection", "atdc.report.pictures", "atdc.report.page",
     "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli", "atdc_bench.cli", "atdc_bench.report.line_chart",
-    "atdc_bench.report.comparison", "atdc_bench.baselines.pixels", "atdc_bench.baselines.vvc",
+    "atdc_bench.report.comparison", "atdc_bench.report.registry", "atdc_bench.baselines.pixels",
+    "atdc_bench.baselines.vvc",
 )  # fmt: skip
 
 

@@ -45,7 +45,6 @@ from atdc.cli_options import (
     in_range,
     known,
     listed,
-    print_tables,
     starting_with,
 )
 from atdc.cli_weights import register
@@ -508,7 +507,10 @@ def selfcheck(
         model, out, images=images, configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols,
         python=python, quiet=quiet,
     )  # fmt: skip
-    print_tables(selfcheck_tables(result), out, quiet)
+    if not quiet:
+        for table in selfcheck_tables(result):
+            console.print(table)
+        console.print(f"written: {escape(str(out))}")
     if not result["passed"]:
         raise typer.Exit(1)
 

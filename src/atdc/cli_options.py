@@ -1,4 +1,4 @@
-"""Options that several commands share, and what checks and prints for them."""
+"""Options that several commands share, and what checks them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from atdc.batch import out as console
 from atdc.config import DEFAULT_MODEL, MAX_QUALITY
 from atdc.graph.search import SETTINGS, parse_setting
 
@@ -49,14 +46,6 @@ def listed(value: str) -> list[str]:
 def starting_with(names: Iterable[str]) -> Callable[[str], list[str]]:
     """What completes a word to one of the names."""
     return lambda incomplete: [name for name in names if name.startswith(incomplete)]
-
-
-def print_tables(tables: Iterable[Table], out: Path, quiet: bool) -> None:
-    """What a result says, and where it is."""
-    if not quiet:
-        for table in tables:
-            console.print(table)
-        console.print(f"written: {escape(str(out))}")
 
 
 Device = Annotated[str, typer.Option("--device", help="Where networks run: cpu, or cuda.")]

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markdown import Markdown
+from rich.markup import escape
 from typer.core import TyperGroup
 
 from atdc.batch import globally
+from atdc.batch import out as console
 from atdc.cli_options import (
     HELP_NAMES,
     MEASURED_MODEL,
@@ -22,7 +25,6 @@ from atdc.cli_options import (
     in_range,
     known,
     listed,
-    print_tables,
 )
 from atdc.errors import ArgumentError
 from atdc.graph.search import SETTINGS
@@ -90,14 +92,11 @@ def evaluate(
     """
     for name in (*listed(settings), *listed(extra_settings)):
         known("graph setting", name, SETTINGS)
-    from atdc_bench.experiments.evaluate import run_evaluate
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_evaluate(
-        model, data, out, split=split, count=count, extra_count=extra_count, settings=listed(settings),
-        extra_settings=listed(extra_settings), qualities=_numbers(qualities), workers=workers, quiet=quiet,
+    _measured(
+        ctx, "evaluate", out, quiet, model=model, data=data, split=split, count=count, extra_count=extra_count,
+        settings=listed(settings), extra_settings=listed(extra_settings), qualities=_numbers(qualities),
+        workers=workers,
     )  # fmt: skip
-    _summary("evaluate", result, out, quiet)
 
 
 @app.command()
@@ -121,13 +120,10 @@ def speed(
         atdc bench speed --threads 1 --count 20 -o /tmp/speed.json
         atdc bench speed --device cuda --model runs/taskonomy_xception/taskonomy_xception.safetensors -o /tmp/speed.json
     """
-    from atdc_bench.experiments.speed import run_speed
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_speed(
-        model, data, out, count=count, rounds=rounds, quality=quality, threads=threads, device=device, quiet=quiet
-    )
-    _summary("speed", result, out, quiet)
+    _measured(
+        ctx, "speed", out, quiet, model=model, data=data, count=count, rounds=rounds, quality=quality, threads=threads,
+        device=device,
+    )  # fmt: skip
 
 
 @app.command()
@@ -142,11 +138,9 @@ def premise(
     quiet: Quiet = False,
 ) -> None:
     """Do scores predict bits? Every (image, child, parent set): score against what coding it really takes."""
-    from atdc_bench.experiments.premise import run_premise
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_premise(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
-    _summary("premise", result, out, quiet)
+    _measured(
+        ctx, "premise", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities)
+    )
 
 
 @app.command()
@@ -169,16 +163,14 @@ def statistics(
 
         atdc bench statistics --picture docs/images/graphs.svg
     """
-    from atdc_bench.experiments.statistics import run_statistics
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_statistics(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
+    result = _measured(
+        ctx, "statistics", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities)
+    )
     if picture is not None:
         from atdc.files import write_bytes_atomically
         from atdc_bench.report.graph_matrix import graph_matrices_svg
 
         write_bytes_atomically(picture, graph_matrices_svg(result).encode())
-    _summary("statistics", result, out, quiet)
 
 
 @app.command()
@@ -200,11 +192,11 @@ def balance(
         atdc bench balance --model runs/small/small.safetensors
         atdc bench balance --model real --images nyuv2 --data nyuv2 --count 171
     """
-    from atdc_bench.experiments.balance import run_balance
+    from atdc.balance import beside
+    from atdc.integer_codec import open_weights
 
-    quiet = quiet or globally(ctx, "quiet")
-    result, path = run_balance(model, data, out, name=images, count=count, quiet=quiet)
-    _summary("balance", result, path, quiet)
+    path = out or beside(open_weights(model).path)
+    _measured(ctx, "balance", path, quiet, model=model, data=data, name=images, count=count)
 
 
 @app.command("entropy-cost")
@@ -229,14 +221,10 @@ def entropy_cost(
         atdc bench entropy-cost
         atdc bench entropy-cost --steps 0 --count 50 -o /tmp/entropy.json
     """
-    from atdc_bench.experiments.entropy_cost import run_entropy_cost
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_entropy_cost(
-        recipe, run, data, out, count=count, qualities=tuple(_numbers(qualities)), rounds=rounds, steps=steps,
-        quiet=quiet,
+    _measured(
+        ctx, "entropy-cost", out, quiet, recipe=recipe, run=run, data=data, count=count,
+        qualities=tuple(_numbers(qualities)), rounds=rounds, steps=steps,
     )  # fmt: skip
-    _summary("entropy-cost", result, out, quiet)
 
 
 @app.command()
@@ -260,10 +248,7 @@ def ablation(
         atdc bench ablation
         atdc bench ablation --epochs 4
     """
-    from atdc_bench.experiments.ablation import run_ablation
-
-    quiet = quiet or globally(ctx, "quiet")
-    _summary("ablation", run_ablation(model, recipe, run, data, out, epochs=epochs, count=count), out, quiet)
+    _measured(ctx, "ablation", out, quiet, model=model, recipe=recipe, run=run, data=data, epochs=epochs, count=count)
 
 
 @app.command()
@@ -300,15 +285,13 @@ def compare(
     """
     from atdc.files import write_bytes_atomically
     from atdc.report.page import thumbnail_uri
-    from atdc_bench.experiments.compare import run_compare
     from atdc_bench.report.comparison import render_comparison
 
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_compare(
-        recipe, out, data=data, run=run, only=only or (), quick=quick, workers=workers, draw=thumbnail_uri, quiet=quiet
-    )
+    result = _measured(
+        ctx, "compare", out, quiet, recipe=recipe, data=data, run=run, only=only or (), quick=quick, workers=workers,
+        draw=thumbnail_uri,
+    )  # fmt: skip
     write_bytes_atomically(out / "report.html", render_comparison(result).encode())
-    _summary("compare", result, out / "compare.json", quiet)
 
 
 @app.command("tune-encoders")
@@ -334,11 +317,9 @@ def tune_encoders(
         atdc bench tune-encoders
         atdc bench tune-encoders --steps 50 --count 100 -o /tmp/tuned.json
     """
-    from atdc_bench.experiments.joint_tuning import run_joint_tuning
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_joint_tuning(model, recipe, run, data, out, steps=steps, count=count, quiet=quiet)
-    _summary("versus", result, out, quiet)
+    _measured(
+        ctx, "tune-encoders", out, quiet, model=model, recipe=recipe, run=run, data=data, steps=steps, count=count
+    )
 
 
 @app.command()
@@ -360,13 +341,10 @@ def versus(
         atdc bench versus real small
         atdc bench versus real small --images nyuv2 --data nyuv2 -o /tmp/nyuv2.json
     """
-    from atdc_bench.experiments.versus import run_versus
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_versus(
-        models, data, out, name=images, split=split, count=count, qualities=_numbers(qualities), quiet=quiet
-    )
-    _summary("versus", result, out, quiet)
+    _measured(
+        ctx, "versus", out, quiet, models=models, data=data, name=images, split=split, count=count,
+        qualities=_numbers(qualities),
+    )  # fmt: skip
 
 
 @app.command()
@@ -386,10 +364,7 @@ def affinity(
     quiet: Quiet = False,
 ) -> None:
     """Which tasks help each other when they share a network: what the TAMC-style codec groups by."""
-    from atdc_bench.experiments.affinity import run_affinity
-
-    quiet = quiet or globally(ctx, "quiet")
-    _summary("affinity", run_affinity(model, recipe, run, data, out, steps=steps, batch=batch), out, quiet)
+    _measured(ctx, "affinity", out, quiet, model=model, recipe=recipe, run=run, data=data, steps=steps, batch=batch)
 
 
 @app.command()
@@ -404,11 +379,7 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """The paper's search for several K (most parents) and τ (least gain): what each costs in real bytes."""
-    from atdc_bench.experiments.sweep import run_sweep
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_sweep(model, data, out, split=split, count=count, qualities=_numbers(qualities), quiet=quiet)
-    _summary("sweep", result, out, quiet)
+    _measured(ctx, "sweep", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities))
 
 
 @app.command("entropy-models")
@@ -428,13 +399,10 @@ def entropy_models(
     quiet: Quiet = False,
 ) -> None:
     """What graphs per image earn with a factorised, a hyper-latent and a context entropy model, by measured costs."""
-    from atdc_bench.experiments.entropy_models import run_entropy_models
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_entropy_models(
-        recipe, run, data, out, steps=steps, count=count, qualities=_numbers(qualities), quiet=quiet
-    )
-    _summary("entropy-models", result, out, quiet)
+    _measured(
+        ctx, "entropy-models", out, quiet, recipe=recipe, run=run, data=data, steps=steps, count=count,
+        qualities=_numbers(qualities),
+    )  # fmt: skip
 
 
 @app.command("add-task")
@@ -459,13 +427,10 @@ def add_task(
         atdc bench add-task
         atdc bench add-task --steps 1500 --count 1000
     """
-    from atdc_bench.experiments.added_task import run_added_task
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_added_task(
-        model, recipe, run, data, out, steps=steps, count=count, qualities=_numbers(qualities), quiet=quiet
-    )
-    _summary("add-task", result, out, quiet)
+    _measured(
+        ctx, "add-task", out, quiet, model=model, recipe=recipe, run=run, data=data, steps=steps, count=count,
+        qualities=_numbers(qualities),
+    )  # fmt: skip
 
 
 @app.command()
@@ -475,10 +440,7 @@ def scaling(
     quiet: Quiet = False,
 ) -> None:
     """Search and scoring for 8 to 64 tasks, on made-up scores with a known structure: time, and the saving kept."""
-    from atdc_bench.experiments.scaling import run_scaling
-
-    quiet = quiet or globally(ctx, "quiet")
-    _summary("scaling", run_scaling(out, quiet=quiet), out, quiet)
+    _measured(ctx, "scaling", out, quiet)
 
 
 @app.command()
@@ -501,11 +463,8 @@ def fuzz(
         atdc bench fuzz --count 20000
         atdc bench fuzz --model small --count 50000 -o results/fuzz_small.json
     """
-    from atdc_bench.experiments.fuzz import run_fuzz
-
-    quiet, out = quiet or globally(ctx, "quiet"), out or Path(f"results/fuzz_{Path(model).stem}.json")
-    result = run_fuzz(model, out, count=count, seed=seed, quiet=quiet)
-    _summary("fuzz", result, out, quiet)
+    out = out or Path(f"results/fuzz_{Path(model).stem}.json")
+    result = _measured(ctx, "fuzz", out, quiet, model=model, count=count, seed=seed)
     if result["outcomes"]["failed"]:
         raise typer.Exit(1)
 
@@ -520,7 +479,13 @@ def _numbers(text: str) -> list[float]:
     return values
 
 
-def _summary(command: str, result: Mapping[str, Any], out: Path, quiet: bool) -> None:
-    from atdc_bench.report.summaries import SUMMARIES
+def _measured(ctx: typer.Context, name: str, out: Path, quiet: bool, /, **options: Any) -> Mapping[str, Any]:
+    """Runs an experiment, and prints what its result says and where it is."""
+    from atdc_bench.report.registry import EXPERIMENTS
 
-    print_tables(SUMMARIES[command](result), out, quiet)
+    experiment, quiet = EXPERIMENTS[name], quiet or globally(ctx, "quiet")
+    result = experiment.measure(out, quiet=quiet, **options)
+    if not quiet:
+        console.print(Markdown(experiment.summary(result)))
+        console.print(f"written: {escape(str(out))}")
+    return result

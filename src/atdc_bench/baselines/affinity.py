@@ -106,7 +106,7 @@ def task_affinity(
 
 def affinity_trace(
     run: RunFolder, recipe: Recipe, data: RoomsDataset, *, steps: int, every: int, batch: int, seed: int = 0,
-    images: int | None = None,
+    images: int | None = None, quiet: bool = False,
 ) -> Floats:  # fmt: skip
     """Trains one trunk with the heads of all tasks, and measures :func:`look_ahead` on the way.
 
@@ -133,6 +133,7 @@ def affinity_trace(
         batch: images per step; the look-ahead uses the same ones.
         seed: of weights and batches.
         images: how many of the first rooms batches are drawn from; all of them by default.
+        quiet: no progress bar.
 
     Returns:
         (M, 6, 6), one matrix every `every` steps after the first tenth.
@@ -176,7 +177,9 @@ def affinity_trace(
         )
 
     last = steps - steps % every
-    for step in tqdm(range(first, last), initial=first, total=last, desc="affinity", leave=False, mininterval=2.0):
+    for step in tqdm(
+        range(first, last), initial=first, total=last, desc="affinity", leave=False, mininterval=2.0, disable=quiet
+    ):
         for group in optimiser.param_groups:
             group["lr"] = cosine(step / steps, settings.lr, settings.lr / 2)
         # A step's batch depends on seed and step alone, so that a resumed run repeats itself.

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
@@ -37,7 +38,15 @@ _BATCH = 20
 
 
 def run_ablation(
-    model: str | Path, recipe: Path, run: Path, data: Path, out: Path, *, epochs: int = 1, count: int = 250
+    model: str | Path,
+    recipe: Path,
+    run: Path,
+    data: Path,
+    out: Path,
+    *,
+    epochs: int = 1,
+    count: int = 250,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains both kinds, measures them on validation rooms, and writes the result file. Resumes after a stop.
 
@@ -49,6 +58,7 @@ def run_ablation(
         out: the result file.
         epochs: rate–distortion epochs of each kind, after one epoch of warm-up.
         count: validation images.
+        quiet: no progress bar of measuring.
     """
     settings = load_recipe(recipe)
     folder = RunFolder(run, settings)
@@ -61,7 +71,7 @@ def run_ablation(
     for kind in KINDS:
         changed = dataclasses.replace(settings, model=dataclasses.replace(settings.model, residual=kind))
         trained = _train(changed, run / kind, codec, sets, rooms, bounds, epochs)
-        kinds[kind] = measure(codec, trained, sets["val"], rooms["val"], bounds, count)
+        kinds[kind] = measure(codec, trained, sets["val"], rooms["val"], bounds, count, quiet)
     result: dict[str, Any] = {
         "what": "conditional against plain residual codec, trained equally long",
         "provenance": provenance(seed=settings.seed, weights=own.fingerprint.hex()),
@@ -109,10 +119,11 @@ def measure(
     rooms: RoomsDataset,
     bounds: torch.Tensor,
     count: int,
+    quiet: bool,
 ) -> list[dict[str, float]]:
     """Per whole quality: mean bytes of a file, squared error per normalised element, mean normalised task loss."""
     rows = []
-    for level in range(MAX_QUALITY + 1):
+    for level in tqdm(range(MAX_QUALITY + 1), unit="quality", desc="measuring", leave=False, disable=quiet):
         sums = np.zeros(3)
         for start in range(0, count, _BATCH):
             images = np.arange(start, min(start + _BATCH, count))

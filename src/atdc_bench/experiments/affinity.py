@@ -36,6 +36,7 @@ RESAMPLES = 100
 def run_affinity(
     model: str | Path, recipe: Path, run: Path, data: Path = DEFAULT_DATA, out: Path = Path("results/affinity.json"), *,
     steps: int = 300, every: int = 5, batch: int = 16, images: int = 2400, count: int = 100, seed: int = 0,
+    quiet: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Measures affinities, groups tasks, finds the graph over groups, and writes the result file. Resumes after a stop.
 
@@ -55,6 +56,7 @@ def run_affinity(
         images: of the training rooms, so many of the first are drawn from.
         count: validation images.
         seed: of training and of the resamples.
+        quiet: no progress bar.
 
     Raises:
         ArgumentError: numbers that allow no measurement, or a run folder of another recipe.
@@ -67,7 +69,9 @@ def run_affinity(
         materialise(data / "half", "train", settings.train_count, size=HALF_SIZE_PX)
     train = RoomsDataset(data / "half", "train")
     folder = RunFolder(run, settings)
-    trace = affinity_trace(folder, settings, train, steps=steps, every=every, batch=batch, seed=seed, images=images)
+    trace = affinity_trace(
+        folder, settings, train, steps=steps, every=every, batch=batch, seed=seed, images=images, quiet=quiet
+    )
     affinity = trace.mean(0)
     grouping = best_partition(affinity)
 

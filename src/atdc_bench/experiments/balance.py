@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from atdc.balance import balanced, beside
+from atdc.balance import balanced
 from atdc.config import MAX_QUALITY
-from atdc.integer_codec import open_weights
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASK_NAMES
 from atdc_bench.experiments.evaluate import (
@@ -28,24 +27,24 @@ from atdc_bench.experiments.subject import load_subject, open_images, require_im
 def run_balance(
     model: str | Path = "small",
     data: Path = Path("data/rooms"),
-    out: Path | None = None,
+    out: Path = Path("results/balance_small.json"),
     *,
     name: str = "rooms",
     count: int = 300,
     quiet: bool = False,
-) -> tuple[dict[str, Any], Path]:
+) -> dict[str, Any]:
     """Codes validation images along the fixed graphs at every whole quality, and writes the balance.
 
     Args:
         model: name or weights file.
         data: folder of the data set.
-        out: the result; by default beside the weights, where :meth:`~atdc.pipeline.Codec.balanced` looks for it.
+        out: the result; beside the weights :meth:`~atdc.pipeline.Codec.balanced` looks for it.
         name: of the data set, ``rooms`` or ``nyuv2``.
         count: images.
         quiet: no progress bar.
 
     Returns:
-        What was written: per whole quality the qualities of each task, and what was measured; and where.
+        What was written: per whole quality the qualities of each task, and what was measured.
     """
     subject, images = load_subject(model), open_images(name, data, "val")
     require_images(images, count)
@@ -72,6 +71,5 @@ def run_balance(
             for i, task in enumerate(TASK_NAMES)
         },
     }
-    path = out or beside(open_weights(model).path)
-    write_result(path, result)
-    return result, path
+    write_result(out, result)
+    return result

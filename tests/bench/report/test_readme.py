@@ -16,7 +16,9 @@ from atdc.errors import DataError
 from atdc.graph.search import SETTINGS
 from atdc.tasks import TASKS
 from atdc_bench import cli as measuring
-from atdc_bench.report.readme import BLOCKS, PAGES, _difference, fill
+from atdc_bench.report.readme import PAGES, fill
+from atdc_bench.report.registry import BLOCKS
+from atdc_bench.report.said import _difference
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -104,7 +106,7 @@ def test_an_interval_says_of_how_many_resamples_it_is_where_some_were_refused() 
     assert _difference(row | {"low": None, "high": None}) == "-9.1 % (no interval: 280/300)"
 
 
-COMMANDS = sorted({(command, file) for file, command, _ in BLOCKS.values()})
+COMMANDS = sorted({(block.command, block.file) for block in BLOCKS.values()})
 MACHINES_OWN = {"quiet", "run", "data", "out", "only", "workers", "picture"}
 """Options of a recorded command that do not decide what is measured."""
 
