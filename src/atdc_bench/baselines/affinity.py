@@ -6,7 +6,7 @@ which each has the parent that tells most of it. Neither its code nor its number
 measured follows Fifty et al., "Efficiently Identifying Task Groupings for Multi-Task Learning" (arXiv 2109.04617);
 what both leave open is ours, and named so below.
 
-1. :func:`task_affinity` trains one network for all tasks and measures the affinities on the way.
+1. :func:`affinity_trace` trains one network for all tasks and measures the affinities on the way.
 2. :func:`best_partition` makes groups of them.
 3. :func:`group_costs` says what each group costs given each other, and :func:`static_graph` makes the graph of that.
 """
@@ -94,14 +94,6 @@ def look_ahead(
             }
             rows.append(1 - losses(moved) / before.clamp(min=_SMALLEST_LOSS))
     return torch.stack(rows).double().numpy()
-
-
-def task_affinity(
-    run: RunFolder, recipe: Recipe, data: RoomsDataset, *, steps: int, every: int, batch: int, seed: int = 0
-) -> Floats:
-    """Affinities Z[i, j] of the six tasks, (6, 6), averaged over training: the mean of :func:`affinity_trace`."""
-    trace = affinity_trace(run, recipe, data, steps=steps, every=every, batch=batch, seed=seed)
-    return np.asarray(trace.mean(0), np.float64)
 
 
 def affinity_trace(

@@ -31,7 +31,6 @@ from atdc_bench.baselines.affinity import (
     partition_affinity,
     set_partitions,
     static_graph,
-    task_affinity,
 )
 from atdc_bench.experiments.affinity import stability
 
@@ -144,7 +143,6 @@ def test_a_killed_measurement_goes_on_as_if_never_killed(
         patch.setattr(affinity_module, "load_targets", dying)
         affinity_trace(killed, RECIPE, rooms, **RUN)
     np.testing.assert_array_equal(affinity_trace(killed, RECIPE, rooms, **RUN), whole)
-    np.testing.assert_array_equal(task_affinity(killed, RECIPE, rooms, **RUN), whole.mean(0))
 
 
 @pytest.mark.parametrize(
