@@ -42,7 +42,7 @@ def points(result: Result) -> Iterable[str]:
     )
     for row in result["points"]:
         if (row["setting"], row["effort"]) == _DEFAULT:
-            utility = "–" if row["utility"] is None else f"{row['utility']:.3f}"
+            utility = _number(row["utility"], ".3f")
             cells = [f"{row['bytes_mean']:,.0f}", f"{row['bpp']:.4f}", utility, *_metrics(row["tasks"])]
             yield f"| {row['quality']:g} | {' | '.join(cells)} |"
     yield f"| uncompressed | | | 1 | {' | '.join(_metrics(result['anchors']['uncompressed']))} |"
@@ -69,9 +69,9 @@ def premise(result: Result) -> Iterable[str]:
     for quality, values in result["qualities"].items():
         for name, agreement in values["bits"].items():
             parts = (agreement["overall"], agreement["within_image_and_child"])
-            cells = [f"{part[key]:.3f}" for part in parts for key in ("spearman", "slope", "r2")]
+            cells = [_number(part[key], ".3f") for part in parts for key in ("spearman", "slope", "r2")]
             kept = values["saving_kept"]["judged_by_cost"][name]
-            yield f"| {quality}, {name} | {' | '.join(cells)} | {kept:.1%} |"
+            yield f"| {quality}, {name} | {' | '.join(cells)} | {_number(kept, '.1%')} |"
     yield ""
     headroom = []
     for quality, values in result["qualities"].items():
@@ -97,7 +97,9 @@ def graphs(result: Result) -> Iterable[str]:
             letters = {task.name: task.letter for task in TASKS}
             shares = sorted(row["root_share"].items(), key=lambda item: -item[1])
             roots = ", ".join(f"{letters.get(name, name)} {share:.0%}" for name, share in shares if share >= 0.005)
-            changed = [f"{by[setting]['changed_share']:.0%}" for by in values["stability"].values() if setting in by]
+            changed = [
+                _number(by[setting]["changed_share"], ".0%") for by in values["stability"].values() if setting in by
+            ]
             yield (
                 f"| {quality}, `{setting}` | {row['distinct']} | {row['top_ten_share']:.0%} | {row['mean_edges']:.2f} "
                 f"| {roots} | {', '.join(changed) or '–'} |"
@@ -196,7 +198,7 @@ def systems(result: Result) -> Iterable[str]:
         points, steps_run = sorted(system["points"], key=lambda point: float(point["bytes_mean"])), steps_of(system)
         steps = "–" if steps_run is None else f"{steps_run:,}{'' if is_finished(system) else ' ²'}"
         sizes = f"{points[0]['bytes_mean']:,.0f} … {points[-1]['bytes_mean']:,.0f}"
-        reached = f"{points[0]['utility']:.2f} … {points[-1]['utility']:.2f}"
+        reached = " … ".join(_number(point["utility"], ".2f") for point in (points[0], points[-1]))
         yield f"| {system['title']} (`{name}`) | {' | '.join(cells)} | {sizes} | {reached} | {steps} |"
     yield ""
     reasons: dict[str, list[str]] = {}
@@ -226,7 +228,7 @@ def versus(result: Result) -> Iterable[str]:
     for model, anchors in result["anchors"].items():
         for row in result["points"]:
             if row["model"] == model:
-                cells = [f"{row['bytes_mean']:,.0f}", f"{row['utility']:.3f}", *_metrics(row["tasks"])]
+                cells = [f"{row['bytes_mean']:,.0f}", _number(row["utility"], ".3f"), *_metrics(row["tasks"])]
                 yield f"| `{model}`, {row['quality']:g} | {' | '.join(cells)} |"
         yield f"| `{model}`, uncompressed | | | {' | '.join(_metrics(anchors['uncompressed']))} |"
     yield ""
@@ -258,7 +260,7 @@ def default_rates(result: Result) -> Iterable[str]:
     yield from _table_head("quality", ["bytes", "U"])
     for row in result["points"]:
         if (row["setting"], row["effort"]) == _DEFAULT:
-            yield f"| {row['quality']:g} | {row['bytes_mean']:,.0f} | {row['utility']:.3f} |"
+            yield f"| {row['quality']:g} | {row['bytes_mean']:,.0f} | {_number(row['utility'], '.3f')} |"
 
 
 def order(result: Result) -> Iterable[str]:
@@ -382,6 +384,11 @@ def balance(result: Result) -> Iterable[str]:
     yield from _table_head("quality", tasks)
     for level, row in result["qualities"].items():
         yield f"| {level} | {' | '.join(f'{row[task]:g}' for task in tasks)} |"
+
+
+def _number(value: float | None, form: str) -> str:
+    """A number as a cell; a dash for one that these few images do not give."""
+    return "–" if value is None else format(value, form)
 
 
 def _table_head(first: str, others: list[str]) -> Iterable[str]:

@@ -41,6 +41,20 @@ def test_a_terminal_shows_what_every_kept_result_says(name: str, file: str) -> N
             assert row.strip("| ").split(" | ")[0].strip("`").split("`")[0] in shown
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("evaluate", "evaluate_small.json"), ("versus", "versus_rooms.json"), ("compare", "compare_small/compare.json")],
+)
+def test_a_utility_that_few_images_do_not_give_is_a_dash(name: str, file: str) -> None:
+    result = json.loads((RESULTS / file).read_text("utf-8"))
+    for row in result.get("points", []):
+        row["utility"] = None
+    for system in result.get("systems", {}).values():
+        for row in system["points"]:
+            row["utility"] = None
+    assert "–" in EXPERIMENTS[name].summary(result)
+
+
 def test_an_experiment_passes_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, object] = {}
     experiment = Experiment("sweep:run_sweep", ())
