@@ -19,6 +19,7 @@ from atdc_bench.baselines.workshop import CodedFeatures, Workshop, improvement
 from atdc_bench.compare_recipe import CompareRecipe
 from atdc_bench.experiments.compare import ADDED_IN_ORDER, Place, entries, key_of, read_records, run_compare
 from atdc_bench.report.comparison import render_comparison
+from atdc_bench.report.registry import EXPERIMENTS
 
 pytestmark = pytest.mark.portability
 
@@ -59,6 +60,7 @@ def test_a_quick_comparison_measures_what_it_is_asked_for_and_names_the_rest(com
     assert "atdc bench affinity" in result["systems"]["tamc"]["missing"]
     assert json.loads((folder / "out" / "compare.json").read_text())["data"]["images"] == 4
     assert (folder / "out" / "points.csv").read_text().count("\n") == 2 + 4 * len(ONLY)
+    assert "`ours`" in EXPERIMENTS["compare"].summary(result)
     page = render_comparison(result)
     assert all(escape(result["systems"][name]["title"]) in page for name in ONLY)
 
