@@ -58,43 +58,43 @@ train: $(BIN)/.dev-stamp ## from nothing to weights: make train [RECIPE=small_lo
 	$(BIN)/atdc train --recipe $(RECIPE) --run $(RUN)
 
 evaluate: $(BIN)/.dev-stamp ## rates and task errors of every graph setting -> results/
-	$(BIN)/atdc evaluate --count 400 --extra-count 100
-	$(BIN)/atdc evaluate --split test_styles --count 250 --extra-count 0 --settings codebook,fixed,independent --extra-settings '' --qualities 0,1,2,4,7 --out results/evaluate_small_styles.json
+	$(BIN)/atdc bench evaluate --count 400 --extra-count 100
+	$(BIN)/atdc bench evaluate --split test_styles --count 250 --extra-count 0 --settings codebook,fixed,independent --extra-settings '' --qualities 0,1,2,4,7 --out results/evaluate_small_styles.json
 
 bench: $(BIN)/.dev-stamp ## times and memory -> results/
-	$(BIN)/atdc bench --count 30 --threads 2
+	$(BIN)/atdc bench speed --count 30 --threads 2
 
 premise: $(BIN)/.dev-stamp ## do scores predict real bits? -> results/
-	$(BIN)/atdc premise --count 50
+	$(BIN)/atdc bench premise --count 50
 
 statistics: $(BIN)/.dev-stamp ## which graphs are chosen, and how stable they are -> results/
-	$(BIN)/atdc statistics --count 250
+	$(BIN)/atdc bench statistics --count 250
 
 selfcheck: $(BIN)/.dev-stamp ## the same integers under every way to compute -> results/ (a quarter of an hour)
 	$(BIN)/atdc selfcheck --set full --symbols 1e8
 
 fuzz: $(BIN)/.dev-stamp ## hostile bytes, a million of them -> results/
-	$(BIN)/atdc fuzz --model tiny --count 1000000
-	$(BIN)/atdc fuzz --model small --count 50000
+	$(BIN)/atdc bench fuzz --model tiny --count 1000000
+	$(BIN)/atdc bench fuzz --model small --count 50000
 
 entropy: $(BIN)/.dev-stamp ## what integers cost, and what parents' states save; after make train -> results/
-	$(BIN)/atdc entropy-cost --count 250 --run $(RUN)
+	$(BIN)/atdc bench entropy-cost --count 250 --run $(RUN)
 
 ablation: $(BIN)/.dev-stamp ## conditional against plain residual coding -> results/
-	$(BIN)/atdc ablation --epochs 1 --count 250
+	$(BIN)/atdc bench ablation --epochs 1 --count 250
 
 compare: $(BIN)/.dev-stamp ## every system on the same images: trains, measures, reports -> results/compare_small (hours)
-	test -f results/affinity_small.json || $(BIN)/atdc affinity
-	$(BIN)/atdc compare --recipe compare_small --workers $(JOBS)
+	test -f results/affinity_small.json || $(BIN)/atdc bench affinity
+	$(BIN)/atdc bench compare --recipe compare_small --workers $(JOBS)
 
 scaling: $(BIN)/.dev-stamp ## search and scoring for 8 to 64 tasks -> results/
-	$(BIN)/atdc scaling
+	$(BIN)/atdc bench scaling
 
 results: compare scaling ## every table of docs/results.md (a night)
-	$(BIN)/atdc sweep --count 100
-	$(BIN)/atdc add-task --steps 300 --count 100
-	$(BIN)/atdc entropy-models --count 24
-	$(BIN)/python -m atdc.report.readme
+	$(BIN)/atdc bench sweep --count 100
+	$(BIN)/atdc bench add-task --steps 300 --count 100
+	$(BIN)/atdc bench entropy-models --count 24
+	$(BIN)/python -m atdc_bench.report.readme
 
 real: nyuv2-named $(BIN)/.dev-stamp ## weights for photos, from rooms and real frames: make real NYUV2=folder (hours)
 	$(BIN)/atdc train --recipe real --real "$(NYUV2)"
@@ -102,11 +102,11 @@ real: nyuv2-named $(BIN)/.dev-stamp ## weights for photos, from rooms and real f
 	    $(BIN)/atdc train --recipe real_further --real "$(NYUV2)"
 
 real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make real-results NYUV2=folder (hours)
-	$(BIN)/atdc versus real small --count 200 -o results/versus_rooms.json
-	$(BIN)/atdc versus real small --images nyuv2 --data "$(NYUV2)" --count 400 -o results/versus_nyuv2.json
-	$(BIN)/atdc compare --recipe compare_nyuv2 --data "$(NYUV2)" -o results/compare_nyuv2
-	$(BIN)/atdc tune-encoders --steps 100 --count 100
-	$(BIN)/python -m atdc.report.readme
+	$(BIN)/atdc bench versus real small --count 200 -o results/versus_rooms.json
+	$(BIN)/atdc bench versus real small --images nyuv2 --data "$(NYUV2)" --count 400 -o results/versus_nyuv2.json
+	$(BIN)/atdc bench compare --recipe compare_nyuv2 --data "$(NYUV2)" -o results/compare_nyuv2
+	$(BIN)/atdc bench tune-encoders --steps 100 --count 100
+	$(BIN)/python -m atdc_bench.report.readme
 
 nyuv2-named:
 	@test -n "$(NYUV2)" || { echo 'make: name the folder of NYUv2 frames: make $(MAKECMDGOALS) NYUV2=folder'; exit 1; }
@@ -114,7 +114,7 @@ nyuv2-named:
 evidence: evaluate premise statistics bench selfcheck fuzz ## all of these, in order
 
 readme: $(BIN)/.dev-stamp ## the README's tables, from results/
-	$(BIN)/python -m atdc.report.readme
+	$(BIN)/python -m atdc_bench.report.readme
 
 ##@ House
 env: $(BIN)/.dev-stamp ## only set up .venv, with everything that tests need

@@ -37,7 +37,7 @@ def test_a_noisy_dip_is_not_taken_for_a_reason() -> None:
 
 def test_a_balance_of_other_weights_is_refused(tmp_path: Path) -> None:
     weights = tmp_path / "some.safetensors"
-    with pytest.raises(WeightsError, match="atdc balance"):
+    with pytest.raises(WeightsError, match="atdc bench balance"):
         Balance.read(weights, b"abcd")
     rows = {str(level): {"a": level, "b": 0} for level in range(8)}
     beside(weights).write_text(json.dumps({"provenance": {"weights": b"abcd".hex()}, "qualities": rows}))
@@ -48,5 +48,5 @@ def test_a_balance_of_other_weights_is_refused(tmp_path: Path) -> None:
         Balance.read(weights, b"abcd").at(8)
     for damaged in ("{", "[]", '{"provenance": {"weights": "61626364"}, "qualities": {}}'):
         beside(weights).write_text(damaged)
-        with pytest.raises(WeightsError, match="atdc balance"):
+        with pytest.raises(WeightsError, match="atdc bench balance"):
             Balance.read(weights, b"abcd")

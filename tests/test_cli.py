@@ -23,7 +23,7 @@ from atdc import cli
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, pack
 from atdc.bitstream.sources import Source
 from atdc.config import DEFAULT_MODEL
-from atdc.errors import CorruptFileError, NotAnAtdcFileError, WeightsError
+from atdc.errors import AtdcError, CorruptFileError, NotAnAtdcFileError, WeightsError
 from atdc.pipeline import Answers
 from atdc.tasks import TASK_NAMES
 
@@ -488,13 +488,14 @@ def test_evaluate_passes_its_plan_on_and_prints_a_summary(monkeypatch: pytest.Mo
         seen.update(plan, model=model, out=out)
         return {"points": [], "bd_rates": []}
 
-    monkeypatch.setitem(sys.modules, "atdc.evaluation.evaluate", SimpleNamespace(run_evaluate=run_evaluate))
-    result = run("evaluate", "--count", "8", "--qualities", "0,2.5,4,7", "--settings", "fixed,exact", "-o", "r.json")
+    monkeypatch.setitem(sys.modules, "atdc_bench.experiments.evaluate", SimpleNamespace(run_evaluate=run_evaluate))
+    plan = ("--count", "8", "--qualities", "0,2.5,4,7", "--settings", "fixed,exact")
+    result = run("bench", "evaluate", *plan, "-o", "r.json")
     assert result.exit_code == DONE, result.output
     assert seen["qualities"] == [0, 2.5, 4, 7] and seen["settings"] == ["fixed", "exact"] and seen["count"] == 8
     assert "written: r.json" in result.stdout
-    assert run("evaluate", "--settings", "fixd").exit_code == USAGE
-    assert run("evaluate", "--qualities", "0;1").exit_code == USAGE
+    assert run("bench", "evaluate", "--settings", "fixd").exit_code == USAGE
+    assert run("bench", "evaluate", "--qualities", "0;1").exit_code == USAGE
 
 
 def test_data_knows_its_splits(folder: Path) -> None:
@@ -508,11 +509,49 @@ def test_data_knows_its_splits(folder: Path) -> None:
 def test_help_names_every_command_and_shows_examples() -> None:
     text = run("--help").stdout
     for name in (
-        "encode", "decode", "inspect", "verify", "demo", "data", "train", "evaluate", "bench", "premise", "statistics",
+        "encode", "decode", "inspect", "verify", "demo", "selfcheck", "data", "train", "refit", "retrain", "bench",
     ):  # fmt: skip
         assert f" {name} " in text
         assert run(name, "--help").exit_code == DONE
+    panels = [word for word in ("Use", "Make the weights", "Measure", "Commands") if f"─ {word} ─" in text]
+    assert panels == ["Use", "Make the weights", "Measure"]
     assert "Examples" in run("encode", "--help").stdout
+
+
+def test_measuring_commands_are_listed_under_bench_and_nowhere_else() -> None:
+    use, measure = run("--help").stdout, run("bench", "--help").stdout
+    for name in ("evaluate", "speed", "premise", "statistics", "compare", "sweep", "scaling", "fuzz", "balance"):
+        assert f" {name} " in measure and f" {name} " not in use
+        assert run("bench", name, "--help").exit_code == DONE
+
+
+@pytest.mark.parametrize("name", ["evaluate", "compare", "tune-encoders", "balance"])
+def test_a_measuring_command_by_its_former_name_is_one_line_with_the_new_one(name: str) -> None:
+    result = run(name, "--count", "3")
+    assert result.exit_code == USAGE and result.stdout == ""
+    assert result.stderr.strip() == f"atdc: atdc {name}: found a command's former name; expected atdc bench {name}."
+
+
+def test_the_former_bench_is_one_line_with_the_new_name() -> None:
+    result = run("bench", "--count", "3")
+    assert result.exit_code == USAGE and result.stdout == ""
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("atdc: atdc bench: found --count; expected a measurement, as in `atdc bench speed`")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("atdc ben", "bench"), ("atdc bench ev", "evaluate"), ("atdc evaluate --co", None), ("atdc bench --co", None)],
+)
+def test_the_shell_completes_measuring_commands_too(typed: str, offered: str | None) -> None:
+    told = {"_ATDC_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    result = CliRunner().invoke(cli.app, [], prog_name="atdc", env=told)
+    assert result.stdout.split() == ([offered] if offered else []) and not isinstance(result.exception, AtdcError)
+
+
+def test_a_command_that_never_was_is_no_former_name() -> None:
+    result = run("encde", "a.png")
+    assert result.exit_code == USAGE and "former" not in result.stderr and "encde" in result.stderr
 
 
 def test_version_is_the_packages() -> None:

@@ -15,10 +15,10 @@ import pytest
 
 from atdc.bitstream.container import unpack, verify
 from atdc.errors import CorruptFileError
-from atdc.evaluation.sample_files import FromSegments, write_symbols
 from atdc.graph.task_graph import TaskGraph
 from atdc.reader import IntegerReader
 from atdc.weights import open_weights
+from atdc_bench.experiments.sample_files import FromSegments, write_symbols
 
 GOLDEN = Path(__file__).parent / "golden"
 HEADERS: dict[str, dict[str, Any]] = json.loads((GOLDEN / "expected.json").read_text(encoding="utf-8"))

@@ -355,7 +355,7 @@ def test_features_may_have_any_floating_point_type(codec: Codec) -> None:
 def test_features_that_do_not_fit_are_named(codec: Codec, value: object, words: str) -> None:
     with pytest.raises(atdc.ArgumentError, match=words):
         codec.feature_codec.encode(features_of() | {"rgb": value})
-    with pytest.raises(atdc.ArgumentError, match="foreign.*some of"):
+    with pytest.raises(atdc.ArgumentError, match=r"foreign.*some of"):
         codec.feature_codec.encode({**features_of(), "foreign": torch.zeros(8, 4, 6)})
 
 

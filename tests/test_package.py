@@ -7,32 +7,38 @@ from pathlib import Path
 import typer.main
 
 from atdc.cli import app
-from atdc.config import load_compare_recipe, load_recipe, shipped_recipes
+from atdc.config import load_recipe, shipped_recipes
+from atdc_bench.cli import app as measuring
+from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 
 ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "src" / "atdc"
+SOURCE = ROOT / "src"
+SHIPPED = {*shipped_recipes(), *shipped_recipes(COMPARE_RECIPES)}
 
 
-def test_every_file_of_the_package_goes_into_the_wheel() -> None:
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["atdc"]
-    there = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    packed = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
-    assert there == packed and {path.stem for path in packed if path.suffix == ".yaml"} == set(shipped_recipes())
+def test_every_file_of_the_packages_goes_into_the_wheel() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert set(patterns) == {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+    for name, own in patterns.items():
+        package = SOURCE / name
+        there = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+        assert there == {path for pattern in own for path in package.glob(pattern)}
+    assert {path.stem for path in SOURCE.rglob("*.yaml")} == SHIPPED
 
 
 def test_every_recipe_that_is_recommended_is_shipped() -> None:
-    speaking = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.yaml"), *PACKAGE.rglob("*.md"), *ROOT.glob("docs/*.md")]
+    speaking = [*SOURCE.rglob("*.py"), *SOURCE.rglob("*.yaml"), *SOURCE.rglob("*.md"), *ROOT.glob("docs/*.md")]
     found = {
         (path.name, name)
         for path in (*speaking, ROOT / "README.md", ROOT / "Makefile")
         for name in re.findall(r"(?:--recipe |RECIPE ?\??= ?)([\w./]+)", path.read_text())
     }
     assert {"small", "real", "compare_nyuv2"} <= {name for _, name in found}
-    assert not {(file, name) for file, name in found if name not in shipped_recipes()}
+    assert not {(file, name) for file, name in found if name not in SHIPPED}
 
 
 def test_every_recipe_that_a_command_takes_by_default_loads() -> None:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = typer.main.get_group(app).commands | typer.main.get_group(measuring).commands
     defaults = {
         name: option.default
         for name, command in commands.items()

@@ -66,19 +66,19 @@ class Balance:
             if said["provenance"]["weights"] != fingerprint.hex():
                 raise WeightsError(
                     str(path), f"a balance of weights {said['provenance']['weights']}", fingerprint.hex(),
-                    "Measure it again with: atdc balance",
+                    "Measure it again with: atdc bench balance",
                 )  # fmt: skip
             rows = [said["qualities"][str(level)] for level in range(MAX_QUALITY + 1)]
             return cls(tuple(tuple(float(value) for value in row.values()) for row in rows))
         except OSError as error:
             raise WeightsError(
-                str(path), "no balance", "one that was measured for these weights", "Make it with: atdc balance"
+                str(path), "no balance", "one that was measured for these weights", "Make it with: atdc bench balance"
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, WeightsError):
                 raise
             raise WeightsError(
-                str(path), f"a damaged file ({error})", "a measured balance", "Make it with: atdc balance"
+                str(path), f"a damaged file ({error})", "a measured balance", "Make it with: atdc bench balance"
             ) from error
 
 

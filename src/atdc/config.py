@@ -12,7 +12,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -31,7 +31,10 @@ PIXEL_LIMIT = 1 << 26
 Encoding takes about 45 bytes a pixel, here 3 GB.
 """
 
-_RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(__file__).parent / "recipes"
+"""The folder of the recipes that come with the package."""
+
+T = TypeVar("T")
 
 STRIDE = 16
 """Pixels per feature position, along each axis, of every architecture of task networks."""
@@ -370,53 +373,9 @@ class Recipe:
     codec: CodecStage = field(default_factory=CodecStage)
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Training steps of a comparison's learned feature codecs: as many as the base had, then further ones."""
-
-    warmup: int = 250
-    """The base's steps on features alone."""
-    codec: int = 1350
-    """The base's steps on rate and objective."""
-    further: int = 100
-    """Steps of every codec on its own graphs after those; 0 takes the base's codec as it is."""
-    lr: float = 2e-4
-    """Learning rate at the start of the further steps."""
-    per_epoch: int = 50
-    """Steps between two points of a validation curve."""
-
-
-@dataclass(frozen=True, slots=True)
-class CompareRecipe:
-    """A comparison of systems on the same images and task networks."""
-
-    name: str = "compare_small"
-    base: str = "small"
-    """Weights whose task networks all systems share, and whose codec, trained on all kinds of graphs, is the start."""
-    base_recipe: str = "small"
-    """How the base's codec was trained; learned feature codecs are trained by the same settings."""
-    data: str = "rooms"
-    """Of which data set: `rooms` or `nyuv2`."""
-    images: int = 200
-    """How many, from the start of the test split."""
-    qualities: tuple[float, ...] = (0, 1, 2, 4, 7)
-    """At which feature codecs are measured."""
-    affinity: str = "results/affinity_small.json"
-    """Measured task affinities, which the TAMC-style codec is built on."""
-    seeds: int = 3
-    """Trainings of `ours`, `fixed` and `independent`."""
-    pixel_steps: int = 2000
-    """Training steps of the learned pixel codecs."""
-    resamples: int = 300
-    """Of the bootstrap."""
-    skipped: dict[str, str] = field(default_factory=dict)
-    """Systems that are measured only when they are named, and why."""
-    budget: Budget = field(default_factory=Budget)
-
-
 def _build(cls: type[Any], values: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise ArgumentError(where, repr(values), "a mapping of settings", f"See {_RECIPES / 'small.yaml'}")
+        raise ArgumentError(where, repr(values), "a mapping of settings", f"See {RECIPES / 'small.yaml'}")
     known = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(known))
     if unknown:
@@ -443,13 +402,13 @@ def model_config(values: dict[str, Any]) -> ModelConfig:
     return config
 
 
-def shipped_recipes() -> tuple[str, ...]:
-    """The names of the recipes that come with the package.
+def shipped_recipes(folder: Path = RECIPES) -> tuple[str, ...]:
+    """The names of the recipes in a folder, by default of those that come with the package.
 
     >>> "small" in shipped_recipes()
     True
     """
-    return tuple(sorted(path.stem for path in _RECIPES.glob("*.yaml")))
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -464,9 +423,7 @@ def load_recipe(path: Path) -> Recipe:
     >>> load_recipe(Path("small")).name
     'small'
     """
-    recipe = _build(Recipe, _read(path), path.name)
-    assert isinstance(recipe, Recipe)
-    return recipe
+    return read_settings(Recipe, path, RECIPES)
 
 
 def load_fit_recipe(path: Path) -> FitRecipe:
@@ -475,25 +432,35 @@ def load_fit_recipe(path: Path) -> FitRecipe:
     >>> load_fit_recipe(Path("fit_small")).steps < load_fit_recipe(Path("fit")).steps
     True
     """
-    recipe = _build(FitRecipe, _read(path), path.name)
-    assert isinstance(recipe, FitRecipe)
-    return recipe
+    return read_settings(FitRecipe, path, RECIPES)
 
 
-def load_compare_recipe(path: Path) -> CompareRecipe:
-    """Reads a comparison's recipe, as :func:`load_recipe` does a training's."""
-    recipe = _build(CompareRecipe, _read(path), path.name)
-    assert isinstance(recipe, CompareRecipe)
-    return recipe
+def read_settings(kind: type[T], path: Path, folder: Path) -> T:
+    """Reads settings of a kind, a dataclass whose fields have defaults, as :func:`load_recipe` does a recipe.
+
+    Args:
+        kind: the dataclass.
+        path: a YAML file, or the name of one in the folder, without suffix.
+        folder: of the shipped ones.
+
+    Raises:
+        ArgumentError: as :func:`load_recipe` does.
+
+    >>> read_settings(Recipe, Path("tiny"), RECIPES).name
+    'tiny'
+    """
+    settings = _build(kind, _read(path, folder), path.name)
+    assert isinstance(settings, kind)
+    return settings
 
 
-def _read(path: Path) -> Any:
-    shipped = shipped_recipes()
-    file = _RECIPES / f"{path}.yaml" if str(path) in shipped else path
+def _read(path: Path, folder: Path) -> Any:
+    shipped = shipped_recipes(folder)
+    file = folder / f"{path}.yaml" if str(path) in shipped else path
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except OSError as error:
         expected = f"the name of a shipped recipe ({', '.join(shipped)}) or a readable YAML file"
         raise ArgumentError(str(path), (error.strerror or str(error)).lower(), expected) from error
     except yaml.YAMLError as error:
-        raise ArgumentError(str(path), f"broken YAML ({error})", f"a recipe like {_RECIPES / 'small.yaml'}") from error
+        raise ArgumentError(str(path), f"broken YAML ({error})", f"a recipe like {folder / shipped[0]}.yaml") from error

@@ -3,7 +3,7 @@ written is remembered instead of raised.
 
 A line about a finished file is worth less than the file: a terminal of few characters, a full disk behind ``>`` or a
 reader that has gone must not end the work. Where the output *is* the work, as with ``--json`` or ``-o -``, the command
-asks at its end (:func:`require_output`, :func:`write_data`).
+asks at its end (:func:`require_output`, :func:`write_data`). Tables all look alike (:func:`plain_table`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import codecs
 import errno
 import io
 import sys
+from collections.abc import Sequence
 from io import BufferedIOBase, RawIOBase
 from typing import TYPE_CHECKING, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
 from atdc.errors import OutputError
 
@@ -55,6 +59,14 @@ class LenientOutput(io.RawIOBase):
     def isatty(self) -> bool:
         """Whether the stream is a terminal."""
         return self._raw.isatty()
+
+
+def plain_table(first: str, numbers: Sequence[str]) -> Table:
+    """A table with one column of words and some of numbers."""
+    table = Table(first, header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
 
 
 def guard_output() -> None:

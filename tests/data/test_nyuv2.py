@@ -12,11 +12,11 @@ from PIL import Image
 from atdc.data.nyuv2 import INTRINSICS, METRES_TIMES_Q, NYU40, SIDE_PX, Intrinsics, NyuV2Dataset, normals_of
 from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, LabelledImages, decode_stored, measured
 from atdc.errors import ArgumentError, DataError
-from atdc.evaluation.evaluate import UNCOMPRESSED, measure_anchor
-from atdc.evaluation.metrics import MEASURES
-from atdc.evaluation.subject import features_at
+from atdc.metrics.tasks import MEASURES
 from atdc.pipeline import load
 from atdc.tasks import CLASSES, IGNORE_CLASS, TASK_NAMES
+from atdc_bench.experiments.evaluate import UNCOMPRESSED, measure_anchor
+from atdc_bench.experiments.subject import features_at
 
 REAL = Path(os.environ.get("ATDC_NYUV2", Path(__file__).parents[2].parent / "shared" / "data" / "nyuv2_256"))
 real = pytest.mark.skipif(not REAL.is_dir(), reason="no NYUv2 frames here: set ATDC_NYUV2 to their folder")

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from atdc.data.rooms import render_rooms
 from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, decode_stored, flip_stored, measured
-from atdc.evaluation.metrics import MEASURES
+from atdc.metrics.tasks import MEASURES
 from atdc.tasks import BY_NAME, CLASSES, IGNORE_CLASS, TASK_NAMES
 from atdc.training.losses import task_loss
 

@@ -24,11 +24,11 @@ from atdc.bitstream.container import Header, graph_code
 from atdc.entropy.coder import SymbolPort
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.tables import FrequencyTables
-from atdc.evaluation.sample_files import LowestSymbols, RandomSymbols, Zeros, random_entropy, write_symbols
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import TASK_NAMES
 from atdc.weights import ENTROPY_PREFIX, WEIGHTS_FORMAT, open_weights
+from atdc_bench.experiments.sample_files import LowestSymbols, RandomSymbols, Zeros, random_entropy, write_symbols
 
 HERE = Path(__file__).parent
 TASKS = len(TASK_NAMES)

@@ -9,15 +9,11 @@ import torch
 from torch import nn
 
 import atdc
-from atdc.config import ModelConfig, Recipe, load_compare_recipe, load_recipe, shipped_recipes
+from atdc.config import ModelConfig, Recipe, load_recipe, shipped_recipes
 from atdc.data.export import export_taskonomy
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.data.targets import Mixed
 from atdc.errors import ArgumentError, DataError
-from atdc.evaluation.ablation import KINDS, run_ablation
-from atdc.evaluation.compare import entries
-from atdc.evaluation.entropy_cost import run_entropy_cost
-from atdc.evaluation.joint_tuning import run_joint_tuning
 from atdc.tasks import BY_NAME
 from atdc.training import stages
 from atdc.training.loop import Draw, train_stage
@@ -25,6 +21,11 @@ from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import exchange_rates, refit, retrain, train, training_images
+from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
+from atdc_bench.experiments.ablation import KINDS, run_ablation
+from atdc_bench.experiments.compare import entries
+from atdc_bench.experiments.entropy_cost import run_entropy_cost
+from atdc_bench.experiments.joint_tuning import run_joint_tuning
 
 pytestmark = pytest.mark.portability
 
@@ -112,11 +113,12 @@ def test_a_broken_recipe_names_the_setting(tmp_path: Path, text: str, named: str
 
 
 def test_every_recipe_of_the_project_loads() -> None:
-    recipes = shipped_recipes()
-    assert len(recipes) >= 2
-    for name in recipes:
-        load = load_compare_recipe if name.startswith("compare") else load_recipe
-        assert load(Path(name)).name == name
+    trainings, comparisons = shipped_recipes(), shipped_recipes(COMPARE_RECIPES)
+    assert len(trainings) >= 2 and len(comparisons) >= 2
+    for name in trainings:
+        assert load_recipe(Path(name)).name == name
+    for name in comparisons:
+        assert load_compare_recipe(Path(name)).name == name
 
 
 def test_a_recipe_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:

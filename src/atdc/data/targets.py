@@ -12,7 +12,7 @@ rgb               uint8     v / 255
 ================  ========  ========================================  ==========================  ===================
 
 A pixel without measurement takes no part in losses (:mod:`atdc.training.losses`) and metrics
-(:mod:`atdc.evaluation.metrics`). No measured pixel looks like one: a unit vector decodes to a length above 0.98, and
+(:mod:`atdc.metrics.tasks`). No measured pixel looks like one: a unit vector decodes to a length above 0.98, and
 depth is never nought. Rooms measure every pixel.
 """
 
@@ -175,3 +175,8 @@ def flip_stored(task: str, stored: NDArray[np.integer]) -> NDArray[np.integer]:
         flipped = flipped.copy()
         flipped[:, 0] = 255 - flipped[:, 0]
     return flipped
+
+
+def as_input(images: NDArray[np.uint8]) -> Tensor:
+    """Bytes to what encoders take: float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).float() / 255

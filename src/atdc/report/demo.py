@@ -36,8 +36,8 @@ from atdc.report.carried import carried_truth
 from atdc.report.ground_truth import error_of, errors_in_words, picture_truth
 from atdc.report.page import SHORT_TITLES, Answers, Shown, page
 from atdc.report.same_size import decibels, same_size
-from atdc.report.summaries import plain_table
 from atdc.tasks import BY_NAME
+from atdc.terminal import plain_table
 
 DEMO_PIXELS = 400_000
 """Larger pictures are shrunk for the page, so that it opens at once; `atdc encode` takes them as they are."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
 from atdc.data.targets import decode_stored
-from atdc.evaluation.metrics import measure_of
+from atdc.metrics.tasks import measure_of
 from atdc.report.page import Answers
 from atdc.report.same_size import decibels, psnr_db
 from atdc.tasks import CLASSES
@@ -36,7 +36,7 @@ def picture_truth(rgb: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
 
 
 def error_of(task: str, answer: NDArray[np.generic], truth: NDArray[np.generic]) -> float:
-    """The error ``e_i`` of one picture's answer as tables have it (:mod:`atdc.evaluation.metrics`); lower is better.
+    """The error ``e_i`` of one picture's answer as tables have it (:mod:`atdc.metrics.tasks`); lower is better.
 
     Args:
         task: its name.

@@ -1,1 +1,0 @@
-"""The systems that ATDC is compared with, one file each, behind the interface of :mod:`atdc.baselines.system`."""

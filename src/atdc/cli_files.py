@@ -1,0 +1,79 @@
+"""What a command is to read, and where it is to write, from the names that it was given."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import typer
+
+from atdc.inputs import Item, find_items
+from atdc.jobs import SUFFIX, Destination, Existing
+
+
+def items_of(
+    ctx: typer.Context, names: Sequence[Path] | None, from_file: str | None, wanted: Callable[[Path], bool]
+) -> list[Item]:
+    """The inputs that are named; copies of what comes through pipes live as long as the command."""
+    if not names and from_file is None:
+        raise typer.BadParameter("no input is named; name files or folders, - for standard input, or use --from-file.")
+    temporary = ctx.with_resource(TemporaryDirectory(prefix="atdc-"))
+    return find_items([str(name) for name in names or ()], from_file, wanted, Path(temporary))
+
+
+def is_one_file(names: Sequence[Path] | None, from_file: str | None) -> bool:
+    """Whether a single file is named by its path, so that a program expects one answer instead of a list."""
+    return (
+        from_file is None
+        and len(names or ()) == 1
+        and not any(name.is_dir() or (glob.has_magic(str(name)) and not name.exists()) for name in names or ())
+    )
+
+
+def is_coded(path: Path) -> bool:
+    """Whether a file in a folder is one to decode."""
+    return path.suffix == SUFFIX and not path.name.startswith(".")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file in a folder is one to encode."""
+    return path.suffix.lower() in _picture_suffixes() and not path.name.startswith(".")
+
+
+@cache
+def _picture_suffixes() -> frozenset[str]:
+    """Of what Pillow opens, and of kinds that cameras write and Pillow opens with an extra."""
+    from PIL import Image
+
+    documents = {"EPS", "MPEG", "BUFR", "GRIB", "HDF5", "WMF"}
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN.keys() - documents}
+    return frozenset(known | {".heic", ".heif", ".avif"})
+
+
+def destination_of(out: str, items: Sequence[Item], kind: str) -> Destination:
+    """Standard output for ``-``, a file for what looks like one, otherwise a folder."""
+    path = Path(out)
+    if out in ("-", "/dev/stdout"):
+        where = Destination("stream", path)
+        if len(items) == 1 and getattr(sys.stdout, "isatty", bool)():
+            raise typer.BadParameter("standard output is a terminal; send it to a file or a program.")
+    elif path.suffix and not out.endswith(("/", os.sep)) and not path.is_dir():
+        where = Destination("file", path)
+    else:
+        return Destination("folder", path)
+    if len(items) != 1:
+        folder = f": {out}/" if where.kind == "file" else ""
+        raise typer.BadParameter(f"{out} is one file, but there are {len(items)} {kind}s; name a folder{folder}")
+    return where
+
+
+def existing_of(skip: bool, force: bool) -> Existing:
+    """What becomes of outputs that are there."""
+    if skip and force:
+        raise typer.BadParameter("--skip-existing and --force exclude each other.")
+    return Existing.SKIP if skip else Existing.REPLACE if force else Existing.REFUSE

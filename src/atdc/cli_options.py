@@ -1,0 +1,120 @@
+"""Options that several commands share, and what checks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atdc.config import DEFAULT_MODEL, MAX_QUALITY
+from atdc.graph.search import SETTINGS, parse_setting
+
+MEASURED_MODEL = "small"
+"""What tables are of: weights that anybody can make again, from rooms alone."""
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+def in_range(value: float | None) -> float | None:
+    """The quality, if it is one; otherwise a usage error."""
+    if value is not None and not 0 <= value <= MAX_QUALITY:
+        raise typer.BadParameter(f"{value:g} is out of range; qualities run from 0 (fewest bytes) to {MAX_QUALITY}.")
+    return value
+
+
+def graph_setting(value: str) -> str:
+    """The graph setting, if it is one; otherwise a usage error."""
+    return parse_setting(value) if value in SETTINGS else known("graph setting", value, SETTINGS)
+
+
+def known(kind: str, name: str, names: Sequence[str]) -> str:
+    """The name, if it is one of them; otherwise a usage error with the nearest and with all."""
+    if name in names:
+        return name
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise typer.BadParameter(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
+
+
+def listed(value: str) -> list[str]:
+    """The names in a list with commas."""
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+def starting_with(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """What completes a word to one of the names."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+Device = Annotated[str, typer.Option("--device", help="Where networks run: cpu, or cuda.")]
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME|FILE", help="Shipped weights by name, or a .safetensors file.")
+]
+Quality = Annotated[
+    float,
+    typer.Option(
+        "--quality", "-q", callback=in_range, help=f"0 (fewest bytes) to {MAX_QUALITY} (best answers), in steps of 1/8."
+    ),
+]
+Graph = Annotated[
+    str,
+    typer.Option(
+        "--graph",
+        metavar="SETTING",
+        callback=graph_setting,
+        autocompletion=starting_with(SETTINGS),
+        help="How the task graph is chosen: " + ", ".join(SETTINGS) + ".",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
+Data = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Rendered rooms; made if absent.")]
+ResultFile = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The result, JSON.")]
+ModelToUse = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE",
+        help=f"Shipped weights by name, or a .safetensors file; by default what ATDC_MODEL names, or {DEFAULT_MODEL}.",
+    ),
+]
+ModelAtHand = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|FILE",
+        help="The weights that wrote the file: they add task names, the graph and the integers. Without the option: "
+        "the shipped ones, if that is what wrote it; otherwise none.",
+    ),
+]
+PixelLimit = Annotated[
+    int,
+    typer.Option(
+        "--pixel-limit",
+        metavar="N",
+        min=1,
+        help="Refuse larger pictures (height times width), before any memory is taken for them.",
+    ),
+]
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="FILE",
+        help="Files written by `atdc encode`, folders of them (with all below), patterns, or - for standard input.",
+    ),
+]
+FromFile = Annotated[
+    str | None,
+    typer.Option("--from-file", metavar="LIST", help="Inputs from a file, one a line; - for standard input."),
+]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave out inputs whose output is there: go on after a stop.")
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace outputs of other content; without it they are refused, the same bytes not."),
+]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes that share the inputs; same bytes as with 1.")
+]

@@ -1,0 +1,185 @@
+"""Commands that make weights, and the data they are made from: ``atdc data``, ``train``, ``refit``, ``retrain``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from atdc.batch import out as console
+from atdc.cli_options import HELP_NAMES, MEASURED_MODEL, Data, Device, Model, known
+
+PANEL = "Make the weights"
+data_app = typer.Typer(invoke_without_command=True, context_settings=HELP_NAMES)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to an application."""
+    app.add_typer(data_app, name="data", rich_help_panel=PANEL)
+    for command in (train, refit, retrain):
+        app.command(rich_help_panel=PANEL)(command)
+
+
+class Exported(StrEnum):
+    """Data sets that can be written out."""
+
+    ROOMS = "rooms"
+    NYUV2 = "nyuv2"
+
+
+class Layout(StrEnum):
+    """Folder layouts that data sets can be written in."""
+
+    TASKONOMY = "taskonomy"
+
+
+@data_app.callback()
+def data(
+    ctx: typer.Context,
+    split: Annotated[
+        list[str] | None, typer.Option("--split", metavar="NAME", help="train, val, test or test_styles; repeatable.")
+    ] = None,
+    folder: Data = Path("data/rooms"),
+    count: Annotated[int | None, typer.Option(help="Rooms of each split; all by default.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one per core by default.")] = None,
+) -> None:
+    """Render the rooms: procedural indoor scenes with the truth for all six tasks. A stopped call goes on.
+
+    [bold]Examples[/bold]
+
+        atdc data
+        atdc data --split val --count 50 --data /tmp/rooms
+    """
+    from atdc.data.rooms import SPLITS, materialise
+
+    if ctx.invoked_subcommand is not None:
+        return
+    names = split or list(SPLITS)
+    for name in names:
+        known("split", name, list(SPLITS))
+    for name in names:
+        materialise(folder, name, count=count, workers=workers)
+        console.print(f"{name}: {count or SPLITS[name].count} rooms in {escape(str(folder / name))}")
+
+
+@data_app.command()
+def export(
+    source: Annotated[Exported, typer.Argument(help="What to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Gets a folder for each kind of target.")],
+    layout: Annotated[Layout, typer.Option(help="Of folders and file names.")] = Layout.TASKONOMY,
+    folder: Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where the images are.")] = Path(
+        "data/rooms"
+    ),
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, val or test.")] = "test",
+    count: Annotated[int | None, typer.Option(help="Images; all by default.")] = None,
+) -> None:
+    """Write images and targets in another layout: Taskonomy's, with its file names, scalings and a table of splits.
+
+    [bold]Examples[/bold]
+
+        atdc data export rooms --out /tmp/taskonomy --count 20
+        atdc data export nyuv2 --data nyuv2_256 --split val --out /tmp/taskonomy
+    """
+    from atdc.data.export import export_taskonomy
+    from atdc.data.nyuv2 import NyuV2Dataset
+    from atdc.data.rooms import RoomsDataset
+
+    which: Literal["train", "val", "test"]
+    match known("split", split, ("train", "val", "test")):
+        case "train":
+            which = "train"
+        case "val":
+            which = "val"
+        case _:
+            which = "test"
+    images = RoomsDataset(folder, which) if source is Exported.ROOMS else NyuV2Dataset(folder, which)
+    assert layout is Layout.TASKONOMY
+    export_taskonomy(images, out, f"{source.value}-{which}", which, count)
+    console.print(f"written: {escape(str(out))}")
+
+
+def train(
+    recipe: Annotated[
+        Path,
+        typer.Option(
+            "--recipe",
+            metavar="NAME|FILE",
+            help="A shipped recipe by name (small made the weights `small`), or settings in YAML.",
+        ),
+    ],
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="FOLDER", help="Checkpoints and logs; runs/<recipe> by default.")
+    ] = None,
+    data: Data = Path("data/rooms"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The weights; in the run folder by default.")
+    ] = None,
+    real: Annotated[
+        Path | None, typer.Option("--real", metavar="FOLDER", help="Real pictures, for recipes that learn from both.")
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Train a model, from rendered rooms to a weights file. A stopped call goes on where it was.
+
+    [bold]Examples[/bold]
+
+        atdc train --recipe small
+        atdc train --recipe tiny --run /tmp/tiny
+        atdc train --recipe small_long --device cuda
+        atdc train --recipe real --real nyuv2
+        tensorboard --logdir runs             # in another terminal
+    """
+    from atdc.training.stages import train as train_by_recipe
+
+    path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device, real)
+    console.print(f"weights: {escape(str(path))}")
+
+
+def refit(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
+    model: Model = MEASURED_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Its settings of the scorer.")] = Path(
+        "small"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/refit"
+    ),
+    data: Data = Path("data/rooms"),
+) -> None:
+    """Distil a trained model's scorer from what its codec takes now, and choose its graphs anew.
+
+    For weights whose codec was trained further, or changed otherwise: a scorer left behind promises what is not there.
+
+    [bold]Examples[/bold]
+
+        atdc refit --model runs/small/small.safetensors -o better.safetensors
+    """
+    from atdc.training.stages import refit as refit_weights
+
+    console.print(f"written: {escape(str(refit_weights(model, recipe, run, data, out)))}")
+
+
+def retrain(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
+    model: Model = MEASURED_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Settings of codec and scorer.")] = Path(
+        "small"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/retrain"
+    ),
+    data: Data = Path("data/rooms"),
+    device: Device = "cpu",
+) -> None:
+    """Train a trained model's codec anew, with its task networks and predictor; then its scorer and graphs.
+
+    [bold]Examples[/bold]
+
+        atdc retrain -o better.safetensors
+    """
+    from atdc.training.stages import retrain as retrain_weights
+
+    console.print(f"written: {escape(str(retrain_weights(model, recipe, run, data, out, device)))}")

@@ -1,0 +1,1 @@
+"""Errors of answers against the ground truth."""

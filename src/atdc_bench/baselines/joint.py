@@ -1,0 +1,43 @@
+"""Joint: one latent for all tasks, the natural reference; what graphs save between tasks, its transforms may save at
+once, but no task can be had alone.
+
+Its transforms are as wide as they must be to cost about what those of six tasks cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from atdc.codec import FeatureCodec, Quality
+from atdc.coding.grouping import Grouping
+from atdc.config import ModelConfig
+from atdc.graph.task_graph import TaskGraph
+from atdc.tasks import TASKS
+from atdc.training.graph_source import GraphSource, OneGraph
+from atdc_bench.baselines.workshop import Row, Workshop, wider
+
+TOGETHER = Grouping((tuple(range(len(TASKS))),))
+"""All tasks in one group."""
+
+
+def model(base: ModelConfig) -> Mapping[str, Any]:
+    """Settings of one codec of six tasks' cost, with no parents to look at."""
+    return {**wider(base, 4), "residual": "plain", "parents": "none"}
+
+
+def row() -> Row:
+    """The row."""
+    return Row("joint", "joint, one latent", alone, alone_in_training, model, TOGETHER, from_base=False)
+
+
+def alone(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:
+    """One group, no parents."""
+    return [TaskGraph.independent(1)] * len(features)
+
+
+def alone_in_training(shop: Workshop, split: str) -> GraphSource:
+    """One group, no parents."""
+    return OneGraph(TaskGraph.independent(1))

@@ -1,0 +1,40 @@
+"""The paper's method in full, as far as it is public: "Discovering Adaptive Task Dependencies for Efficient Multi-Task
+Representation Compression" (CVPR 2026).
+
+Graph: gains of ``exp(−L_proxy)``, all edges above τ, at most K parents. Roots: an autoencoder with a factorised prior.
+Children: the residual of the parents' prediction alone, with a hyperprior. Parents say nothing to a child's probability
+tables. Widths, qualities and the objective are this project's, the same for all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from atdc.codec import FeatureCodec, Quality
+from atdc.config import ModelConfig
+from atdc.graph.task_graph import TaskGraph
+from atdc.training.graph_source import GraphsByImage, GraphSource
+from atdc_bench.baselines.workshop import Row, Workshop
+
+
+def model(base: ModelConfig) -> Mapping[str, Any]:
+    """What the paper's codec does otherwise than ours."""
+    return {"residual": "plain", "parents": "prediction", "factorised": "roots"}
+
+
+def row() -> Row:
+    """The row."""
+    return Row("paper", "the paper's codec and search", _chosen, _trained, model, from_base=False)
+
+
+def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:
+    return codec.choose_graphs(features, quality, "paper")
+
+
+def _trained(shop: Workshop, split: str) -> GraphSource:
+    base, cache = shop.base.feature_codec, shop.features[split].cache
+    return GraphsByImage(lambda image: base.choose_graphs(cache.read(np.array([image])), 4, "paper")[0])

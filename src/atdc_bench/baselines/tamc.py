@@ -1,0 +1,50 @@
+"""TAMC-style: tasks that learn well together share one latent; groups inform each other's probability tables.
+
+After "Which Tasks Should Be Compressed Together?" (ICLR 2025): groups of most affine tasks
+(:mod:`atdc_bench.baselines.affinity`), one representation a group, one static graph of groups, in which a parent is
+context for its child's entropy model and predicts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from atdc.codec import FeatureCodec, Quality
+from atdc.config import ModelConfig
+from atdc.graph.task_graph import TaskGraph
+from atdc.training.graph_source import GraphSource, OneGraph
+from atdc_bench.baselines.affinity import best_partition, static_graph
+from atdc_bench.baselines.workshop import Row, Workshop, wider
+
+
+def model(base: ModelConfig) -> Mapping[str, Any]:
+    """Settings of a group's codec."""
+    return {**wider(base, 2), "residual": "plain", "parents": "context"}
+
+
+def row(affinity: ArrayLike, cost: ArrayLike) -> Row:
+    """The row.
+
+    Args:
+        affinity: of each task with each, (T, T).
+        cost: bits of each of its best groups given each, (G, G).
+    """
+    graph = static_graph(cost)
+    return Row(
+        "tamc", "TAMC-style", partial(_chosen, graph=graph), partial(_trained, graph=graph), model,
+        best_partition(np.asarray(affinity)), from_base=False,
+    )  # fmt: skip
+
+
+def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, graph: TaskGraph) -> Sequence[TaskGraph]:
+    return [graph] * len(features)
+
+
+def _trained(shop: Workshop, split: str, graph: TaskGraph) -> GraphSource:
+    return OneGraph(graph)

@@ -1,0 +1,296 @@
+"""Where the learned feature codecs of a comparison are made: the same frozen task networks, features, objective and
+steps for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from atdc.codec import FeatureCodec, Quality
+from atdc.coding.grouping import Grouping
+from atdc.config import ModelConfig, Recipe
+from atdc.data.rooms import RoomsDataset
+from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.pipeline import Codec
+from atdc.tasks import TASKS
+from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
+from atdc.training.data import NormalisedFeatures
+from atdc.training.graph_source import GraphSource, MixedGraphs
+from atdc.training.graph_stage import scorer_costs
+from atdc.training.run_folder import RunFolder
+from atdc.training.stages import features_of, start_from_principal_components
+from atdc_bench.baselines.system import FeatureSystem
+from atdc_bench.compare_recipe import Budget
+
+
+def wider(base: ModelConfig, factor: float) -> dict[str, int]:
+    """Widths of a codec that takes several tasks as one, of about the cost of one for each.
+
+    Latent and transforms grow by the factor, what decides probabilities by its square root.
+    """
+    root = factor**0.5
+    return {
+        "latent_channels": round(factor * base.latent_channels),
+        "codec_width": 8 * round(0.7 * factor * base.codec_width / 8),
+        "hyper_channels": round(root * base.hyper_channels),
+        "hyper_width": round(root * base.hyper_width),
+        "predictor_width": 1,
+    }
+
+
+ChooseGraphs = Callable[[FeatureCodec, Tensor, Quality], Sequence[TaskGraph]]
+"""A codec, raw features (B, T, C, h, w) and a quality, or one of each task, to one graph per image."""
+
+
+class CodedFeatures(FeatureSystem):
+    """A trained :class:`~atdc.codec.FeatureCodec` as a row.
+
+    Args:
+        name: its key.
+        title: what tables call it.
+        codec: codes packed features.
+        grouping: how it packs tasks.
+        choose: its graphs.
+        points: qualities.
+        settings: what identifies it.
+        quality: what is coded at a point.
+    """
+
+    def __init__(
+        self, name: str, title: str, codec: FeatureCodec, grouping: Grouping, choose: ChooseGraphs,
+        points: tuple[float, ...], settings: Mapping[str, Any], quality: Callable[[float], Quality],
+    ) -> None:  # fmt: skip
+        self.name, self.title, self.points = name, title, points
+        self.codec, self.grouping = codec, grouping
+        self._choose, self._settings, self._quality = choose, dict(settings), quality
+
+    def describe(self) -> Mapping[str, Any]:
+        """Architecture and graphs."""
+        return self._settings
+
+    def encode(self, features: Tensor, point: float) -> list[bytes]:
+        """Raw features (B, T, C, h, w) to one file per image."""
+        packed, quality = self.grouping.pack(features), self._quality(point)
+        graphs = self._choose(self.codec, packed, quality)
+        return self.codec.encode_batch(packed, quality, graphs, restore_all=False).data
+
+    def decode(self, data: Sequence[bytes]) -> Tensor:
+        """Raw features (B, T, C, h, w)."""
+        return self.grouping.unpack(self.codec.decode_batch(data))
+
+    def prefix_bytes(self, features: Tensor, point: float, tasks: Sequence[int]) -> int:
+        """Bytes that a receiver reads who wants only some tasks of one image: header, their segments, and ancestors'.
+
+        Args:
+            features: raw, (1, T, C, h, w).
+            point: quality.
+            tasks: wanted.
+        """
+        packed, quality = self.grouping.pack(features), self._quality(point)
+        graphs = self._choose(self.codec, packed, quality)
+        data = self.codec.encode_batch(packed, quality, graphs, profile="segments", restore_all=False).data[0]
+        return self.codec.integers.read(data, sorted({self.grouping.of_task(task) for task in tasks})).bytes_read
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one learned feature codec differs from the others.
+
+    Attributes:
+        name: its key.
+        title: what tables call it.
+        choose: its graphs when it codes.
+        graphs: its graphs in training, from the workshop and a split.
+        model: settings that differ from the base's, given those.
+        grouping: tasks it takes as one.
+        objective: what it is trained for, from the workshop and a split; the tasks' losses by default.
+        from_base: whether it starts from the base's codec, trained on all kinds of graphs, or from nothing.
+        seed: of its training.
+        trained_as: name of the row whose training it shares; its own by default.
+        balanced: whether tasks have qualities of their own (:mod:`atdc.balance`), or one for all.
+    """
+
+    name: str
+    title: str
+    choose: ChooseGraphs
+    graphs: Callable[[Workshop, str], GraphSource]
+    model: Callable[[ModelConfig], Mapping[str, Any]] = lambda base: {}
+    grouping: Grouping = field(default_factory=lambda: Grouping.alone(len(TASKS)))
+    objective: Callable[[Workshop, str], Objective] | None = None
+    from_base: bool = True
+    seed: int = 0
+    trained_as: str | None = None
+    balanced: bool = False
+
+
+class Workshop:
+    """Makes rows from a trained base model.
+
+    Args:
+        base: task networks and the any-graph codec.
+        recipe: how the base's codec was trained; rows are trained by its settings.
+        budget: steps.
+        run: checkpoints and cached features.
+        data: rendered rooms.
+        points: qualities at which rows are measured.
+    """
+
+    def __init__(
+        self, base: Codec, recipe: Recipe, budget: Budget, run: Path, data: Path, points: tuple[float, ...]
+    ) -> None:
+        self.base, self.recipe, self.budget, self.points = base, recipe, budget, points
+        self.run, self._data = run, data
+
+    @cached_property
+    def rooms(self) -> dict[str, RoomsDataset]:
+        """Training and validation rooms."""
+        return {split: RoomsDataset(self._data, split) for split in ("train", "val")}
+
+    @cached_property
+    def features(self) -> dict[str, NormalisedFeatures]:
+        """Features of both, every task by itself."""
+        return features_of(RunFolder(self.run, self.recipe), self.base, self.rooms)
+
+    @cached_property
+    def costs(self) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+        """The base scorer's costs of both, (N, 8, P)."""
+        return {split: scorer_costs(self.base.feature_codec.networks, own) for split, own in self.features.items()}
+
+    @property
+    def book(self) -> GraphBook:
+        """The base's graphs."""
+        return self.base.feature_codec.book
+
+    def mixed(self, split: str, mix: Mapping[str, float]) -> GraphSource:
+        """Graphs that the base's scorer chooses."""
+        limit = self.base.feature_codec.config.max_parents
+        return MixedGraphs(mix, self.book, self.costs[split], len(TASKS), limit)
+
+    @cached_property
+    def networks_key(self) -> str:
+        """Names the base's task networks, whatever its codec is."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.base.networks.state_dict().items()):
+            digest.update(name.encode() + value.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def task_losses(self, split: str) -> Objective:
+        """The tasks' losses on a split."""
+        return TaskLosses(self.base.networks, self.rooms[split], torch.tensor(self.base.card["loss_bounds"]))
+
+    def make(self, row: Row, trained: bool = True) -> tuple[CodedFeatures, dict[str, Any] | None]:
+        """The row's system, trained as far as it is not yet, and how: steps, seconds, validation curve; None for the
+        base's codec as it is.
+
+        Args:
+            row: which.
+            trained: False only builds it around whatever checkpoint there is, for a process that measures.
+        """
+        own = self.base.feature_codec
+        if row.from_base and not self.budget.further:
+            return self._system(row, own, {}), None
+        channels = own.config.feature_channels * row.grouping.largest
+        changed = row.model(own.config)
+        config = dataclasses.replace(own.config, feature_channels=channels, **changed)
+        recipe = dataclasses.replace(self.recipe, model=config, seed=row.seed)
+        folder = row.trained_as or row.name
+        if row.from_base:  # another base is another start
+            folder = f"{folder}-{own.fingerprint.hex()}"
+        run = RunFolder(self.run / "rows" / folder, recipe)
+        networks, twin = self._start(row, config)
+        if trained:
+            sets = {s: dataclasses.replace(self.features[s], grouping=row.grouping) for s in ("train", "val")}
+            sources = {split: row.graphs(self, split) for split in sets}
+            subject = Subject(networks, twin, sources["train"], sources["val"], sets["train"], sets["val"])
+            self._train(run, recipe, row, subject)
+        last = run.load("further")
+        assert last is not None, "a row is trained before it is measured"
+        for part, module in (("networks", networks), ("entropy", twin)):
+            prefix = f"{part}."
+            kept = {key.removeprefix(prefix): v for key, v in last["module"].items() if key.startswith(prefix)}
+            module.load_state_dict(kept)
+        mean = row.grouping.pack(torch.stack(own.mean)[None])[0]
+        deviation = row.grouping.pack(torch.stack(own.deviation)[None], fill=1.0)[0]
+        groups = len(row.grouping.groups)
+        book = self.book if groups == own.task_count else GraphBook.untrained(groups)
+        codec = FeatureCodec(networks, integers_of(twin, networks), mean, deviation, book, own.fingerprint)
+        settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
+        return self._system(row, codec, settings), self._history(run, row)
+
+    def _system(self, row: Row, codec: FeatureCodec, settings: Mapping[str, Any]) -> CodedFeatures:
+        quality = self._balanced if row.balanced else float
+        return CodedFeatures(row.name, row.title, codec, row.grouping, row.choose, self.points, settings, quality)
+
+    def _balanced(self, point: float) -> list[float]:
+        return list(self.base.balanced(point).values())
+
+    def _start(self, row: Row, config: ModelConfig) -> tuple[CodecNetworks, EntropyTwin]:
+        own = self.base.feature_codec
+        torch.manual_seed(row.seed)
+        groups = len(row.grouping.groups)
+        alone = groups == own.task_count
+        tensors = own.tensors if alone else config.tensors(f"group {place}" for place in range(groups))
+        networks = CodecNetworks(config, tensors)
+        if row.from_base:
+            networks.load_state_dict(own.networks.state_dict())
+            return networks.requires_grad_(True), twin_of(own.entropy, config, tensors)
+        twin = EntropyTwin(config, tensors)
+        if config.predicts:
+            networks.predictor.load_state_dict(own.networks.predictor.state_dict())
+            networks.scorer.load_state_dict(own.networks.scorer.state_dict())
+        packed = dataclasses.replace(self.features["train"], grouping=row.grouping)
+        start_from_principal_components(networks, twin, packed)
+        return networks, twin
+
+    def _train(self, run: RunFolder, recipe: Recipe, row: Row, subject: Subject) -> None:
+        budget, rate, end = self.budget, recipe.codec.lr, recipe.codec.lr_end
+        goal, val_goal = ((row.objective or Workshop.task_losses)(self, split) for split in ("train", "val"))
+        each = budget.per_epoch
+        if not row.from_base:
+            warm, steps = budget.warmup // each, budget.codec // each
+            train_codec(run, recipe, "warmup", warm, (rate, rate), subject, None, val_goal, each)
+            train_codec(run, recipe, "codec", steps, (rate, end), subject, goal, val_goal, each)
+        train_codec(run, recipe, "further", budget.further // each, (budget.lr, end), subject, goal, val_goal, each)
+
+    def _history(self, run: RunFolder, row: Row) -> dict[str, Any]:
+        budget, curves = self.budget, run.read_json("curves.json", {})
+        kept = [
+            {key.removeprefix("val "): value for key, value in point.items() if key.startswith("val objective")}
+            for stage in ("codec", "further")
+            for point in curves.get(stage, [])
+        ]
+        return {
+            "start": "any-graph codec" if row.from_base else "principal components",
+            "steps": budget.warmup + budget.codec + budget.further,
+            "steps_run": budget.further if row.from_base else budget.warmup + budget.codec + budget.further,
+            "batch": self.recipe.codec.batch,
+            "seconds": round(sum(run.read_json("times.json", {}).values()), 1),
+            "curve": kept,
+            "improvement_percent_per_epoch": improvement(kept, 250 / budget.per_epoch),
+        }
+
+
+def improvement(curve: Sequence[Mapping[str, float]], points_per_epoch: float) -> float | None:
+    """By how many percent an epoch the validation objective still fell at the end, the mean over qualities; None for a
+    curve of one point.
+
+    >>> improvement([{"objective0": 2.0}, {"objective0": 1.98}], 2.0)
+    2.0
+    """
+    if len(curve) < 2:
+        return None
+    before, after = curve[-2], curve[-1]
+    falls = [1 - after[key] / before[key] for key in after]
+    return round(100 * float(np.mean(falls)) * points_per_epoch, 3)

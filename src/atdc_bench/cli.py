@@ -1,0 +1,491 @@
+"""The measuring commands, ``atdc bench …``: each writes a result file and prints what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markdown import Markdown
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from atdc.batch import globally
+from atdc.batch import out as console
+from atdc.cli_options import (
+    HELP_NAMES,
+    MEASURED_MODEL,
+    Data,
+    Device,
+    Model,
+    Quality,
+    Quiet,
+    ResultFile,
+    in_range,
+    known,
+    listed,
+)
+from atdc.errors import ArgumentError
+from atdc.graph.search import SETTINGS
+
+
+class _Measurements(TyperGroup):
+    """Options come after the name of a measurement."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        option = next(iter(args), "")
+        if option.startswith("-") and option not in HELP_NAMES["help_option_names"] and not ctx.resilient_parsing:
+            expected = "a measurement, as in `atdc bench speed`, before its options"
+            raise ArgumentError("atdc bench", option, expected, "atdc bench --help lists them.")
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    name="bench",
+    cls=_Measurements,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings=HELP_NAMES,
+)
+
+Count = Annotated[int, typer.Option("--count", help="Images, from the split's start.")]
+Split = Annotated[str, typer.Option("--split", help="Rooms: test; or test_styles, of styles not trained on.")]
+Qualities = Annotated[str, typer.Option("--qualities", metavar="Q,Q,...", help="Qualities, separated by commas.")]
+Images = Annotated[str, typer.Option("--images", help="What DATA holds: rooms or nyuv2.")]
+
+
+@app.callback()
+def root() -> None:
+    """Measure: rates and errors, times, other systems, and what else the tables of the pages say.
+
+    [bold]Examples[/bold]
+
+        atdc bench evaluate --count 50 -o /tmp/evaluate.json
+        atdc bench speed --threads 1 --count 20 -o /tmp/speed.json
+    """
+
+
+@app.command()
+def evaluate(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/evaluate_small.json"),
+    split: Split = "test",
+    count: Count = 1000,
+    extra_count: Annotated[int, typer.Option(help="Images for the extra settings and high effort.")] = 250,
+    settings: Annotated[str, typer.Option(help="Graph settings on all images.")] = "codebook,exact,fixed,independent",
+    extra_settings: Annotated[
+        str, typer.Option(help="Graph settings on the extra images.")
+    ] = "greedy,paper,fixed-mode,chain,paper-order,random",
+    qualities: Qualities = "0,1,2,4,6,7",
+    workers: Annotated[int, typer.Option(help="Processes of one thread each.")] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Rates and errors of every graph setting on the same images, from real files. A stopped call goes on.
+
+    [bold]Examples[/bold]
+
+        atdc bench evaluate --workers 2
+        atdc bench evaluate --count 50 --qualities 0,2,4,7 --settings codebook,fixed --extra-settings "" -o /tmp/a.json
+    """
+    for name in (*listed(settings), *listed(extra_settings)):
+        known("graph setting", name, SETTINGS)
+    _measured(
+        ctx, "evaluate", out, quiet, model=model, data=data, split=split, count=count, extra_count=extra_count,
+        settings=listed(settings), extra_settings=listed(extra_settings), qualities=_numbers(qualities),
+        workers=workers,
+    )  # fmt: skip
+
+
+@app.command()
+def speed(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/bench_small.json"),
+    count: Count = 50,
+    rounds: Annotated[int, typer.Option(help="Pairs of runs behind each ratio of adaptive over fixed.")] = 60,
+    quality: Quality = 4.0,
+    threads: Annotated[int | None, typer.Option(help="Threads of torch; its own choice by default.")] = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Times of encoding and decoding, stage by stage; adaptive over fixed graphs; memory; device against server.
+
+    [bold]Examples[/bold]
+
+        atdc bench speed
+        atdc bench speed --threads 1 --count 20 -o /tmp/speed.json
+        atdc bench speed --device cuda --model runs/taskonomy_xception/taskonomy_xception.safetensors -o /tmp/speed.json
+    """
+    _measured(
+        ctx, "speed", out, quiet, model=model, data=data, count=count, rounds=rounds, quality=quality, threads=threads,
+        device=device,
+    )  # fmt: skip
+
+
+@app.command()
+def premise(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/premise_small.json"),
+    split: Split = "test",
+    count: Count = 250,
+    qualities: Qualities = "1,4,7",
+    quiet: Quiet = False,
+) -> None:
+    """Do scores predict bits? Every (image, child, parent set): score against what coding it really takes."""
+    _measured(
+        ctx, "premise", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities)
+    )
+
+
+@app.command()
+def statistics(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/statistics_small.json"),
+    split: Split = "test",
+    count: Count = 1000,
+    qualities: Qualities = "1,4,7",
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE", help="Also draw who is predicted from whom, as an SVG.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Which graphs are chosen, how often each, and how often slight changes of the picture change them.
+
+    [bold]Examples[/bold]
+
+        atdc bench statistics --picture docs/images/graphs.svg
+    """
+    result = _measured(
+        ctx, "statistics", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities)
+    )
+    if picture is not None:
+        from atdc.files import write_bytes_atomically
+        from atdc_bench.report.graph_matrix import graph_matrices_svg
+
+        write_bytes_atomically(picture, graph_matrices_svg(result).encode())
+
+
+@app.command()
+def balance(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    data: Data = Path("data/rooms"),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="By default beside the weights, for `encode`.")
+    ] = None,
+    images: Images = "rooms",
+    count: Annotated[int, typer.Option("--count", help="Validation images.")] = 300,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what quality of each task reaches the same mean utility in the fewest bytes: for `encode --balanced`.
+
+    [bold]Examples[/bold]
+
+        atdc bench balance --model runs/small/small.safetensors
+        atdc bench balance --model real --images nyuv2 --data nyuv2 --count 171
+    """
+    from atdc.balance import beside
+    from atdc.weights import open_weights
+
+    path = out or beside(open_weights(model).path)
+    _measured(ctx, "balance", path, quiet, model=model, data=data, name=images, count=count)
+
+
+@app.command("entropy-cost")
+def entropy_cost(
+    ctx: typer.Context,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the training run.")] = Path("small"),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="A finished training run.")] = Path("runs/small"),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/entropy_small.json"),
+    count: Count = 250,
+    qualities: Qualities = "0,2,4,7",
+    rounds: Annotated[int, typer.Option(help="Pairs of timed encodings.")] = 60,
+    steps: Annotated[int, typer.Option(help="Training steps of each twin, with parents' states and without.")] = 3000,
+    quiet: Quiet = False,
+) -> None:
+    """What exact integers cost against floats in bytes and time, and what parents' states save.
+
+    Needs the folder of a training run: only there is the float twin of the integers.
+
+    [bold]Examples[/bold]
+
+        atdc bench entropy-cost
+        atdc bench entropy-cost --steps 0 --count 50 -o /tmp/entropy.json
+    """
+    _measured(
+        ctx, "entropy-cost", out, quiet, recipe=recipe, run=run, data=data, count=count,
+        qualities=tuple(_numbers(qualities)), rounds=rounds, steps=steps,
+    )  # fmt: skip
+
+
+@app.command()
+def ablation(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How both are trained.")] = Path("small"),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/ablation"
+    ),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/ablation_small.json"),
+    epochs: Annotated[int, typer.Option(help="Of each kind, after one of warm-up.")] = 1,
+    count: Count = 250,
+    quiet: Quiet = False,
+) -> None:
+    """The conditional codec against the plain residual codec, both trained anew, equally long.
+
+    [bold]Examples[/bold]
+
+        atdc bench ablation
+        atdc bench ablation --epochs 4
+    """
+    _measured(ctx, "ablation", out, quiet, model=model, recipe=recipe, run=run, data=data, epochs=epochs, count=count)
+
+
+@app.command()
+def compare(
+    ctx: typer.Context,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Systems, images, budgets.")] = Path(
+        "compare_small"
+    ),
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Results and report.")] = Path(
+        "results/compare_small"
+    ),
+    data: Data = Path("data/rooms"),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/compare"
+    ),
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="SYSTEM", help="Train and measure these now; repeatable.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Four images and two steps: a trial of the machinery.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Processes of one thread each that measure.")] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Every system on the same images and task networks: trains what needs it, measures real bytes, writes a report.
+
+    A system whose results are there is not done again. FOLDER gets compare.json, CSV tables and report.html.
+
+    [bold]Examples[/bold]
+
+        atdc bench compare --recipe compare_small --workers 2
+        atdc bench compare --only jpeg --only avif
+        atdc bench compare --quick -o /tmp/compare
+    """
+    from atdc.files import write_bytes_atomically
+    from atdc.report.page import thumbnail_uri
+    from atdc_bench.report.comparison import render_comparison
+
+    result = _measured(
+        ctx, "compare", out, quiet, recipe=recipe, data=data, run=run, only=only or (), quick=quick, workers=workers,
+        draw=thumbnail_uri,
+    )  # fmt: skip
+    write_bytes_atomically(out / "report.html", render_comparison(result).encode())
+
+
+@app.command("tune-encoders")
+def tune_encoders(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How its codec was trained.")] = Path(
+        "small"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/tuned"
+    ),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/joint_tuning_small.json"),
+    steps: Annotated[int, typer.Option(help="Of each.")] = 200,
+    count: Count = 200,
+    quiet: Quiet = False,
+) -> None:
+    """Train the codec further with its encoders under the rate, and the codec alone as long; compare the two.
+
+    [bold]Examples[/bold]
+
+        atdc bench tune-encoders
+        atdc bench tune-encoders --steps 50 --count 100 -o /tmp/tuned.json
+    """
+    _measured(
+        ctx, "tune-encoders", out, quiet, model=model, recipe=recipe, run=run, data=data, steps=steps, count=count
+    )
+
+
+@app.command()
+def versus(
+    ctx: typer.Context,
+    models: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Weights; the first is the yardstick.")],
+    data: Data = Path("data/rooms"),
+    images: Images = "rooms",
+    out: ResultFile = Path("results/versus_rooms.json"),
+    split: Split = "test",
+    count: Count = 200,
+    qualities: Qualities = "0,1,2,4,7",
+    quiet: Quiet = False,
+) -> None:
+    """Several weights on the same pictures: what their networks see, and bytes at equal utility.
+
+    [bold]Examples[/bold]
+
+        atdc bench versus real small
+        atdc bench versus real small --images nyuv2 --data nyuv2 -o /tmp/nyuv2.json
+    """
+    _measured(
+        ctx, "versus", out, quiet, models=models, data=data, name=images, split=split, count=count,
+        qualities=_numbers(qualities),
+    )  # fmt: skip
+
+
+@app.command()
+def affinity(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the network that is trained.")] = Path(
+        "small"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoint; a stopped call goes on.")] = Path(
+        "runs/affinity"
+    ),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/affinity_small.json"),
+    steps: Annotated[int, typer.Option(help="Training steps of the shared network.")] = 300,
+    batch: Annotated[int, typer.Option(help="Images in each.")] = 16,
+    quiet: Quiet = False,
+) -> None:
+    """Which tasks help each other when they share a network: what the TAMC-style codec groups by."""
+    _measured(ctx, "affinity", out, quiet, model=model, recipe=recipe, run=run, data=data, steps=steps, batch=batch)
+
+
+@app.command()
+def sweep(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/sweep_small.json"),
+    split: Split = "test",
+    count: Count = 100,
+    qualities: Qualities = "1,4,7",
+    quiet: Quiet = False,
+) -> None:
+    """The paper's search for several K (most parents) and τ (least gain): what each costs in real bytes."""
+    _measured(ctx, "sweep", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities))
+
+
+@app.command("entropy-models")
+def entropy_models(
+    ctx: typer.Context,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the comparison.")] = Path(
+        "compare_small"
+    ),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/compare"
+    ),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/entropy_models_small.json"),
+    steps: Annotated[int, typer.Option(help="Training steps of each codec, from the base's weights.")] = 200,
+    count: Count = 40,
+    qualities: Qualities = "1,3,5,7",
+    quiet: Quiet = False,
+) -> None:
+    """What graphs per image earn with a factorised, a hyper-latent and a context entropy model, by measured costs."""
+    _measured(
+        ctx, "entropy-models", out, quiet, recipe=recipe, run=run, data=data, steps=steps, count=count,
+        qualities=_numbers(qualities),
+    )  # fmt: skip
+
+
+@app.command("add-task")
+def add_task(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How codecs are trained.")] = Path("small"),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+        "runs/added"
+    ),
+    data: Data = Path("data/rooms"),
+    out: ResultFile = Path("results/added_task_small.json"),
+    steps: Annotated[int, typer.Option(help="Of the codec of five; the sixth task gets half.")] = 500,
+    count: Count = 100,
+    qualities: Qualities = "1,4,7",
+    quiet: Quiet = False,
+) -> None:
+    """Train a codec of five tasks, add the sixth with all else frozen, and see what changes for the five.
+
+    [bold]Examples[/bold]
+
+        atdc bench add-task
+        atdc bench add-task --steps 1500 --count 1000
+    """
+    _measured(
+        ctx, "add-task", out, quiet, model=model, recipe=recipe, run=run, data=data, steps=steps, count=count,
+        qualities=_numbers(qualities),
+    )  # fmt: skip
+
+
+@app.command()
+def scaling(
+    ctx: typer.Context,
+    out: ResultFile = Path("results/scaling.json"),
+    quiet: Quiet = False,
+) -> None:
+    """Search and scoring for 8 to 64 tasks, on made-up scores with a known structure: time, and the saving kept."""
+    _measured(ctx, "scaling", out, quiet)
+
+
+@app.command()
+def fuzz(
+    ctx: typer.Context,
+    model: Annotated[
+        str, typer.Option("--model", metavar="NAME|FILE", help="Weights; or tiny, made on the spot, which decode fast.")
+    ] = "tiny",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The result; results/fuzz_MODEL.json by default.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Damaged files.")] = 1_000_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Damaged files by the million: each decodes to exactly what it says, or is refused by name.
+
+    [bold]Examples[/bold]
+
+        atdc bench fuzz --count 20000
+        atdc bench fuzz --model small --count 50000 -o results/fuzz_small.json
+    """
+    out = out or Path(f"results/fuzz_{Path(model).stem}.json")
+    result = _measured(ctx, "fuzz", out, quiet, model=model, count=count, seed=seed)
+    if result["outcomes"]["failed"]:
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        values = [float(item) for item in listed(text)]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} should be numbers with commas between, for example 0,2,4,7.") from error
+    for value in values:
+        in_range(value)
+    return values
+
+
+def _measured(ctx: typer.Context, name: str, out: Path, quiet: bool, /, **options: Any) -> Mapping[str, Any]:
+    """Runs an experiment, and prints what its result says and where it is."""
+    from atdc_bench.report.registry import EXPERIMENTS
+
+    experiment, quiet = EXPERIMENTS[name], quiet or globally(ctx, "quiet")
+    result = experiment.measure(out, quiet=quiet, **options)
+    if not quiet:
+        console.print(Markdown(experiment.summary(result)))
+        console.print(f"written: {escape(str(out))}")
+    return result

@@ -1,0 +1,157 @@
+"""`atdc bench ablation`: the conditional codec against the plain residual codec, each trained anew and equally long.
+
+Both start from the same task networks, predictor and graphs, those of a trained model, and differ in one thing:
+whether the transforms see the prediction (``analysis(r, μ, σ)``, ``synthesis(ŷ, μ, σ)``) or the residual alone, the
+paper's way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from atdc.codec import DEFAULT_GRAPH, FeatureCodec
+from atdc.config import MAX_QUALITY, Recipe, load_recipe
+from atdc.data.rooms import RoomsDataset
+from atdc.entropy.twin import EntropyTwin, integers_of
+from atdc.errors import ArgumentError
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.pipeline import Codec, load
+from atdc.provenance import provenance, write_result
+from atdc.tasks import TASKS
+from atdc.training.codec_stage import TaskLosses, train_codec
+from atdc.training.data import NormalisedFeatures
+from atdc.training.losses import loss_gap, task_loss
+from atdc.training.run_folder import RunFolder
+from atdc.training.stages import features_of, start_from_principal_components, subject_of
+from atdc.training.task_stage import load_targets
+from atdc_bench.measures.rate_distortion import bd_rate
+
+KINDS = ("conditional", "plain")
+_BATCH = 20
+
+
+def run_ablation(
+    model: str | Path,
+    recipe: Path,
+    run: Path,
+    data: Path,
+    out: Path,
+    *,
+    epochs: int = 1,
+    count: int = 250,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Trains both kinds, measures them on validation rooms, and writes the result file. Resumes after a stop.
+
+    Args:
+        model: name or weights file.
+        recipe: how the codecs are trained.
+        run: folder of the checkpoints and cached features.
+        data: rendered rooms.
+        out: the result file.
+        epochs: rate–distortion epochs of each kind, after one epoch of warm-up.
+        count: validation images.
+        quiet: no progress bar of measuring.
+    """
+    settings = load_recipe(recipe)
+    folder = RunFolder(run, settings)
+    codec = load(model)
+    own = codec.feature_codec
+    rooms = {split: RoomsDataset(data, split) for split in ("train", "val")}
+    sets = features_of(folder, codec, rooms)
+    bounds = torch.tensor(codec.card["loss_bounds"])
+    kinds: dict[str, Any] = {}
+    for kind in KINDS:
+        changed = dataclasses.replace(settings, model=dataclasses.replace(settings.model, residual=kind))
+        trained = _train(changed, run / kind, codec, sets, rooms, bounds, epochs)
+        kinds[kind] = measure(codec, trained, sets["val"], rooms["val"], bounds, count, quiet)
+    result: dict[str, Any] = {
+        "what": "conditional against plain residual codec, trained equally long",
+        "provenance": provenance(seed=settings.seed, weights=own.fingerprint.hex()),
+        "data": {"split": "val", "images": count},
+        "epochs": {"warm-up": 1, "rate-distortion": epochs},
+        "kinds": kinds,
+        "bytes_at_equal": {
+            over: _compared(kinds["conditional"], kinds["plain"], over) for over in ("feature_error", "task_loss")
+        },
+    }
+    write_result(out, result)
+    return result
+
+
+def _train(
+    recipe: Recipe,
+    path: Path,
+    codec: Codec,
+    sets: dict[str, NormalisedFeatures],
+    rooms: dict[str, RoomsDataset],
+    bounds: torch.Tensor,
+    epochs: int,
+) -> FeatureCodec:
+    """One kind, from the predictor to integers."""
+    own, run = codec.feature_codec, RunFolder(path, recipe)
+    torch.manual_seed(recipe.seed)
+    networks = CodecNetworks(recipe.model, own.tensors)
+    networks.predictor.load_state_dict(own.networks.predictor.state_dict())
+    networks.scorer.load_state_dict(own.networks.scorer.state_dict())
+    twin = EntropyTwin(recipe.model, own.tensors)
+    start_from_principal_components(networks, twin, sets["train"])
+    subject = subject_of(recipe, networks, twin, own.book, sets["train"], sets["val"])
+    goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
+    rate = recipe.codec.lr
+    train_codec(run, recipe, "warmup", 1, (rate, rate), subject, None, val_goal)
+    train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), subject, goal, val_goal)
+    return FeatureCodec(networks, integers_of(twin, networks), own.mean, own.deviation, own.book)
+
+
+@torch.no_grad()
+def measure(
+    codec: Codec,
+    trained: FeatureCodec,
+    features: NormalisedFeatures,
+    rooms: RoomsDataset,
+    bounds: torch.Tensor,
+    count: int,
+    quiet: bool,
+) -> list[dict[str, float]]:
+    """Per whole quality: mean bytes of a file, squared error per normalised element, mean normalised task loss."""
+    rows = []
+    for level in tqdm(range(MAX_QUALITY + 1), unit="quality", desc="measuring", leave=False, disable=quiet):
+        sums = np.zeros(3)
+        for start in range(0, count, _BATCH):
+            images = np.arange(start, min(start + _BATCH, count))
+            raw = features.cache.read(images)
+            encoded = trained.encode_batch(raw, level, DEFAULT_GRAPH)
+            error = (encoded.stacked - raw) / torch.stack(trained.deviation)[:, :, None, None]
+            targets = load_targets(rooms, images)
+            outputs = codec.networks.outputs(encoded.stacked, range(len(TASKS)))
+            losses = torch.stack(
+                [task_loss(task, output, targets[task.name]) for task, output in zip(TASKS, outputs, strict=True)], 1
+            )
+            normalised = (losses - bounds[1]) / loss_gap(bounds)
+            sums += (
+                sum(map(len, encoded.data)),
+                float(error.square().mean((1, 2, 3, 4)).sum()),
+                float(normalised.mean(1).sum()),
+            )
+        size, error_mean, loss = (sums / count).tolist()
+        rows.append({"quality": level, "bytes": size, "feature_error": error_mean, "task_loss": loss})
+    return rows
+
+
+def _compared(rows: list[dict[str, float]], reference: list[dict[str, float]], over: str) -> dict[str, Any]:
+    """BD-rate, in percent, of the first rows against the second at equal error."""
+    try:
+        found = bd_rate(
+            [row["bytes"] for row in reference], [-row[over] for row in reference],
+            [row["bytes"] for row in rows], [-row[over] for row in rows],
+        )  # fmt: skip
+    except ArgumentError as error:
+        return {"refused": str(error)}
+    return {"conditional_against_plain_percent": found.percent, "overlap": found.overlap, "monotone": found.monotone}

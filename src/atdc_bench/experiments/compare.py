@@ -1,0 +1,564 @@
+"""`atdc bench compare`: every system on the same images and task networks, from real bytes, with rate differences.
+
+Each system leaves two files in the result folder: ``systems/NAME.json``, which says what it is, how it was trained and
+what it takes, and ``systems/NAME.npz``, one vector per image, task and point (see :mod:`atdc.metrics.tasks`), from
+which every table and every interval is arithmetic. A system whose files are there and were made by the same recipe and
+weights is not trained or measured again; so a stopped comparison goes on, and one system can be done at a time.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from atdc.balance import beside
+from atdc.config import load_recipe
+from atdc.errors import ArgumentError, DataError
+from atdc.files import write_bytes_atomically
+from atdc.metrics.tasks import FloatArray
+from atdc.pipeline import Codec, load, presented
+from atdc.provenance import provenance, write_result
+from atdc.tasks import TASK_NAMES, TASKS
+from atdc.weights import open_weights
+from atdc_bench.baselines import elic, graphs, joint, mlic, omni_icm, paper, pixels, sssic, tamc, vvc
+from atdc_bench.baselines.learned_training import KINDS, train_pixel_codec
+from atdc_bench.baselines.system import FeatureSystem, PixelSystem, System
+from atdc_bench.baselines.workshop import CodedFeatures, Row, Workshop
+from atdc_bench.compare_recipe import CompareRecipe, load_compare_recipe
+from atdc_bench.experiments.evaluate import (
+    UNCOMPRESSED,
+    ZERO,
+    Cell,
+    DataSet,
+    Objective,
+    Records,
+    comparisons,
+    figures,
+    measure_answers,
+    measure_items,
+    point_row,
+)
+from atdc_bench.experiments.subject import LabelledImages, as_input, batches, images_at, open_images, require_images
+
+VERSION = 1
+"""Rises when what is measured changes its meaning; files of another version are made anew."""
+REFERENCES = ("independent", "fixed", "paper", "joint")
+"""Systems that all others are compared against, and the best pixel codec."""
+ADDED_IN_ORDER = ("normal", "segment_semantic", "depth_zbuffer", "keypoints2d", "edge_texture", "rgb")
+"""In which order tasks are added for the cumulative figure: the paper's fixed order."""
+SYSTEMS = {"elic": elic.system, "mlic": mlic.system}
+"""How learned pixel codecs are loaded."""
+SHOWN = ("ours", "independent", "paper", "joint", "webp", "avif", "vvc_vvenc", "elic", "mlic")
+"""Systems whose answers are shown as pictures."""
+_SPAN = 25
+_PREFIX_IMAGES, _PREFIX_POINT, _PREFIX_UTILITY = 24, 2.0, 0.85
+_PICTURE, _PICTURE_BYTES, _SHOWN = 3, (350, 1600), ("segment_semantic", "normal", "depth_zbuffer", "rgb")
+_UNDERTRAINED_PERCENT = 1.0
+"""A codec whose validation objective still falls by more an epoch carries no verdict."""
+_WHAT = (
+    "Systems on the same images and task networks. bpp = 8 * file bytes / pixels. Utility u = (e_0 - e) / "
+    "(e_0 - e_inf), U its mean over tasks; a receiver of pictures answers rgb with the picture. bd_rates: percent of "
+    "bytes at equal utility against a reference (negative: fewer), 95 % bootstrap interval over images. total_loss: "
+    "file bits per feature element + Λ(q) * mean normalised task loss."
+)
+
+Draw = Callable[[str, NDArray[Any]], str]
+"""A task's name and its answer to a picture for a page (a data URI)."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One system of the comparison.
+
+    Attributes:
+        name: its key.
+        family: `pixels`, `learned pixels` or `features`.
+        row: how a learned feature codec is made; None for systems made otherwise.
+        make: makes a system of another kind, given the workshop and whether it may train.
+        points: of a system that is as it is; those of others follow from the recipe.
+        missing: why it cannot even be tried.
+    """
+
+    name: str
+    family: str
+    row: Row | None = None
+    make: Callable[[Workshop, bool], System] | None = None
+    points: tuple[float, ...] = ()
+    missing: str | None = None
+
+    def system(self, shop: Workshop, train: bool) -> tuple[System, Mapping[str, Any] | None]:
+        """The system, trained if it may be, and how it was trained; None for what needs no training here."""
+        if self.row is not None:
+            return shop.make(self.row, train)
+        assert self.make is not None
+        return self.make(shop, train), None
+
+
+def entries(recipe: CompareRecipe) -> dict[str, Entry]:
+    """All systems by name, in the order of tables."""
+    rows = [graphs.row("codebook"), graphs.row("codebook", balanced=True)]
+    rows += [graphs.row(setting) for setting in graphs.TITLES if setting != "codebook"]
+    rows += [paper.row(), sssic.row(), joint.row(), omni_icm.row()]
+    unbalanced = (
+        None if beside(open_weights(recipe.base).path).exists() else "needs a balance; make it with: atdc bench balance"
+    )
+    found = [Entry(row.name, "features", row, missing=unbalanced if row.balanced else None) for row in rows]
+    found.append(_tamc(Path(recipe.affinity)))
+    seeds = range(1, recipe.seeds)
+    more = [graphs.row(setting, seed) for setting in ("codebook", "fixed", "independent") for seed in seeds]
+    found += [Entry(row.name, "features", row) for row in more]
+    found += [
+        Entry(codec.name, "pixels", make=partial(_given, codec=codec), points=codec.points)
+        for codec in (pixels.JPEG, pixels.WEBP, pixels.AVIF, pixels.JPEG_XL, vvc.VVENC, vvc.VTM)
+    ]
+    found += [
+        Entry(kind, "learned pixels", make=partial(_learned, kind=kind, steps=recipe.pixel_steps)) for kind in KINDS
+    ]
+    return {entry.name: entry for entry in found}
+
+
+def _given(shop: Workshop, train: bool, codec: PixelSystem) -> System:
+    """A codec that is as it is."""
+    return codec
+
+
+def _learned(shop: Workshop, train: bool, kind: str, steps: int) -> System:
+    """A learned pixel codec of about the encoders' cost, trained as far as it is not yet."""
+    folder = shop.run / "pixels" / kind
+    if train:
+        train_pixel_codec(kind, "small", folder, shop.rooms["train"], shop.rooms["val"], steps)
+    return SYSTEMS[kind]("small", folder / f"{kind}_small.safetensors")
+
+
+def _tamc(path: Path) -> Entry:
+    """The row that needs measured affinities."""
+    if not path.exists():
+        return Entry("tamc", "features", missing=f"needs {path}; make it with: atdc bench affinity")
+    measured = json.loads(path.read_text(encoding="utf-8"))
+    return Entry("tamc", "features", tamc.row(measured["affinity"], measured["qualities"]["4"]["cost_bits"]))
+
+
+# --- measuring one system --------------------------------------------------------------------------------------------
+
+
+def measure(system: System, codec: Codec, data: LabelledImages, span: range) -> dict[float, Records]:
+    """Codes some images at every point of a system, decodes the bytes, and measures the answers."""
+    made: dict[float, list[Records]] = {point: [] for point in system.points}
+    for batch in batches(codec, data, span):
+        for point in system.points:
+            sizes, answered, pictures = received(system, codec, batch.features, batch.pictures, point)
+            statistics, loss = measure_answers(codec, answered, batch.targets, pictures)
+            made[point].append(_records(np.array(sizes, np.float64), loss, statistics))
+    return {point: Records.joined(parts) for point, parts in made.items()}
+
+
+@torch.no_grad()
+def received(
+    system: System, codec: Codec, features: Tensor, originals: NDArray[np.uint8], point: float
+) -> tuple[list[int], Tensor, Tensor | None]:
+    """Bytes of each file, the features that a receiver has from them, and its pictures if it has any.
+
+    A receiver of pictures runs the encoders on what it decoded; its answer to `rgb` is the picture itself.
+    """
+    if isinstance(system, FeatureSystem):
+        files = system.encode(features, point)
+        return [len(data) for data in files], system.decode(files), None
+    assert isinstance(system, PixelSystem)
+    files, decoded = [], []
+    for picture in originals:
+        data = system.encode(np.ascontiguousarray(picture.transpose(1, 2, 0)), point)
+        back = system.decode(data)
+        if back.shape[:2] != picture.shape[1:]:
+            raise DataError(system.name, f"a picture of {back.shape[:2]}", f"the size {picture.shape[1:]} that went in")
+        files.append(data)
+        decoded.append(back.transpose(2, 0, 1))
+    pictures = as_input(np.stack(decoded))
+    return [len(data) for data in files], codec.features_of(pictures), pictures
+
+
+def prefix_bytes(system: System, codec: Codec, data: LabelledImages) -> list[float] | None:
+    """Mean bytes a receiver needs for the first 1, 2, … tasks of :data:`ADDED_IN_ORDER`, at one quality; None for
+    systems whose files cannot be read in part."""
+    if not isinstance(system, CodedFeatures):
+        return None
+    order = [TASK_NAMES.index(name) for name in ADDED_IN_ORDER]
+    originals = images_at(data, range(min(_PREFIX_IMAGES, len(data))))
+    sums = np.zeros(len(order))
+    for picture in originals:
+        features = codec.features_of(as_input(picture[None]))
+        sums += [system.prefix_bytes(features, _PREFIX_POINT, order[: count + 1]) for count in range(len(order))]
+    return [float(total / len(originals)) for total in sums]
+
+
+def drawn(system: System, codec: Codec, data: LabelledImages, draw: Draw) -> list[dict[str, Any]]:
+    """Answers of one image at every point, as pictures for the report."""
+    originals = images_at(data, [_PICTURE])
+    features, shown = codec.features_of(as_input(originals)), []
+    for point in system.points:
+        sizes, answered, pictures = received(system, codec, features, originals, point)
+        outputs = codec.answer_tensors(answered, _SHOWN)
+        if pictures is not None:
+            outputs["rgb"] = pictures
+        answers = {task: draw(task, presented(task, outputs[task])) for task in _SHOWN}
+        shown.append({"bytes": sizes[0], "answers": answers})
+    return shown
+
+
+# --- files of one system ---------------------------------------------------------------------------------------------
+
+
+def save_records(path: Path, records: Mapping[float, Records]) -> None:
+    """All points of a system in one file; sums of pixels fit single precision."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for point, own in records.items():
+        arrays |= {f"{point:g}/file_bytes": own.file_bytes.astype(np.int32), f"{point:g}/loss": own.loss}
+        arrays |= {f"{point:g}/statistics/{task}": rows.astype(np.float32) for task, rows in own.statistics.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_bytes_atomically(path, buffer.getvalue())
+
+
+def _records(sizes: FloatArray, loss: FloatArray, statistics: dict[str, FloatArray]) -> Records:
+    """Records of a system of which only sizes and answers are known."""
+    images = len(sizes)
+    nothing = np.zeros(images, np.int64)
+    return Records(sizes, np.zeros((images, len(TASKS))), nothing, nothing, np.zeros(images), loss, statistics)
+
+
+def read_records(path: Path) -> dict[float, Records]:
+    """The inverse of :func:`save_records`; raises :class:`DataError` when the file is no such thing."""
+    try:
+        with np.load(path) as arrays:
+            points = list(dict.fromkeys(name.partition("/")[0] for name in arrays.files))
+            found = {}
+            for point in points:
+                size, loss = arrays[f"{point}/file_bytes"].astype(np.float64), arrays[f"{point}/loss"]
+                statistics = {task: arrays[f"{point}/statistics/{task}"].astype(np.float64) for task in TASK_NAMES}
+                found[float(point)] = _records(size, loss, statistics)
+            return found
+    except Exception as error:  # numpy raises many kinds for a damaged file
+        raise DataError(str(path), f"{error}", "records of a comparison", "delete the file") from error
+
+
+def key_of(entry: Entry, recipe: CompareRecipe, shop: Workshop) -> str:
+    """Changes when anything does that a system's figures depend on: images, task networks, and what the system is.
+
+    Only what starts from the base's codec, or is shown graphs by its predictor, depends on that codec.
+    """
+    row, base = entry.row, shop.base
+    said: list[Any] = [VERSION, entry.name, recipe.data, recipe.images, shop.networks_key]
+    if row is None:
+        said.append(entry.points or recipe.pixel_steps)
+    else:
+        config = replace(base.feature_codec.config, **row.model(base.feature_codec.config))
+        said += [asdict(config), row.grouping.groups, row.seed, recipe.qualities]
+        said += [asdict(recipe.budget), asdict(shop.recipe.codec)]
+        if row.from_base or config.predicts:
+            said.append(base.feature_codec.fingerprint.hex())
+        if row.balanced:
+            said.append([base.balanced(quality) for quality in recipe.qualities])
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a comparison reads and writes, picklable for processes that measure.
+
+    Attributes:
+        recipe: file of the comparison's recipe.
+        data: rendered rooms.
+        run: checkpoints.
+        quick: a few images and steps, for a trial.
+    """
+
+    recipe: Path
+    data: Path
+    run: Path
+    quick: bool
+
+    def settings(self) -> CompareRecipe:
+        """The recipe, cut down for a quick run."""
+        recipe = load_compare_recipe(self.recipe)
+        if not self.quick:
+            return recipe
+        budget = replace(recipe.budget, warmup=2, codec=2, further=2, per_epoch=1)
+        return replace(recipe, images=4, seeds=1, pixel_steps=2, resamples=20, budget=budget)
+
+    def shop(self) -> Workshop:
+        """The workshop of learned feature codecs."""
+        recipe = self.settings()
+        base, training = load(recipe.base), load_recipe(Path(recipe.base_recipe))
+        if self.quick:
+            training = replace(training, codec=replace(training.codec, batch=4))
+        return Workshop(base, training, recipe.budget, self.run, self.data, recipe.qualities)
+
+
+_worker: tuple[System, Codec, LabelledImages] | None = None
+
+
+def _start_worker(place: Place, name: str) -> None:
+    global _worker
+    torch.set_num_threads(1)
+    shop = place.shop()
+    system, _ = entries(place.settings())[name].system(shop, train=False)
+    _worker = system, shop.base, open_images(place.settings().data, place.data, "test")
+
+
+def _measure_in_worker(span: range) -> dict[float, Records]:
+    assert _worker is not None
+    return measure(*_worker, span)
+
+
+def _measured(
+    place: Place,
+    name: str,
+    system: System,
+    shop: Workshop,
+    data: LabelledImages,
+    images: int,
+    workers: int,
+    quiet: bool,
+) -> dict[float, Records]:
+    spans = [range(start, min(start + _SPAN, images)) for start in range(0, images, _SPAN)]
+    parts: list[dict[float, Records]] = []
+    with tqdm(total=images, unit="image", desc=name, disable=quiet) as bar:
+        if workers == 1:
+            for span in spans:
+                parts.append(measure(system, shop.base, data, span))
+                bar.update(len(span))
+        else:
+            with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (place, name)) as pool:
+                for span, part in zip(spans, pool.map(_measure_in_worker, spans), strict=True):
+                    parts.append(part)
+                    bar.update(len(span))
+    return {point: Records.joined([part[point] for part in parts]) for point in system.points}
+
+
+def run_compare(
+    recipe: Path,
+    out: Path,
+    *,
+    data: Path = Path("data/rooms"),
+    run: Path = Path("runs/compare"),
+    only: Sequence[str] = (),
+    quick: bool = False,
+    workers: int = 1,
+    draw: Draw | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Trains and measures whatever is not there yet, and writes tables of all that is.
+
+    Args:
+        recipe: a YAML file, see :class:`~atdc_bench.compare_recipe.CompareRecipe`.
+        out: folder of results.
+        data: rendered rooms.
+        run: checkpoints and cached features; a stopped call goes on.
+        only: names of systems to train and measure now; all by default. Tables take in whatever is there.
+        quick: a few images and steps.
+        workers: processes that measure.
+        draw: makes pictures of answers for the report; none by default.
+        quiet: no progress bars.
+
+    Returns:
+        What was written to ``compare.json``, and pictures of answers at equal bytes.
+
+    Raises:
+        ArgumentError: an unknown system.
+        DataError: fewer images than wanted, damaged files.
+    """
+    place = Place(recipe, data, run / ("quick" if quick else "whole"), quick)
+    settings = place.settings()
+    known = entries(settings)
+    for where, names in (("only", only), ("skipped", settings.skipped)):
+        if unknown := [name for name in names if name not in known]:
+            raise ArgumentError(where, repr(unknown[0]), f"some of {', '.join(known)}")
+    shop = place.shop()
+    rooms = open_images(settings.data, data, "test")
+    require_images(rooms, settings.images)
+    folder = out / "systems"
+    folder.mkdir(parents=True, exist_ok=True)
+    anchors = measure_items(shop.base, rooms, settings.images, (ZERO, UNCOMPRESSED))
+    for name, entry in known.items():
+        wanted = name in only if only else name not in settings.skipped
+        if not wanted or entry.missing or _said(folder, entry, settings, shop) is not None:
+            continue
+        system, trained = entry.system(shop, train=True)
+        said: dict[str, Any] = {
+            "key": key_of(entry, settings, shop), "name": name, "title": system.title,
+            "family": entry.family, "missing": system.missing(),
+        }  # fmt: skip
+        if said["missing"] is None:
+            records = _measured(place, name, system, shop, rooms, settings.images, workers, quiet)
+            save_records(folder / f"{name}.npz", records)
+            said |= {"images": settings.images, "describe": dict(system.describe()), "trained": trained}
+            said["prefix_bytes"] = prefix_bytes(system, shop.base, rooms)
+            said["pictures"] = [] if draw is None or entry.name not in SHOWN else drawn(system, shop.base, rooms, draw)
+        said["provenance"] = provenance(seed=0, weights=shop.base.feature_codec.fingerprint.hex())
+        write_result(folder / f"{name}.json", said)
+    result = _result(folder, known.values(), settings, shop, rooms, anchors)
+    write_result(out / "compare.json", {name: value for name, value in result.items() if name != "pictures"})
+    _write_tables(out, result)
+    return result
+
+
+def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: Workshop) -> dict[str, Any] | None:
+    """What a system's file says, if it is there and of this recipe."""
+    path = folder / f"{entry.name}.json"
+    if entry.missing or not path.exists():
+        return None
+    try:
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(str(path), f"{error}", "what a system takes, as JSON", "delete the file") from error
+    return said if said["key"] == key_of(entry, settings, shop) else None
+
+
+def _result(
+    folder: Path, known: Iterable[Entry], settings: CompareRecipe, shop: Workshop, rooms: LabelledImages,
+    anchors: Mapping[Cell | str, Records],
+) -> dict[str, Any]:  # fmt: skip
+    height, width = rooms.targets([0])["rgb"].shape[-2:]
+    elements = shop.base.feature_codec.elements_of(height, width)
+    records = dict(anchors)
+    systems: dict[str, dict[str, Any]] = {}
+    for entry in known:
+        said = _said(folder, entry, settings, shop)
+        if said is None:
+            why = entry.missing or settings.skipped.get(entry.name, "not run yet")
+            said = {"title": entry.name, "family": entry.family, "missing": why}
+        systems[entry.name] = {"images": 0, "describe": {}, "trained": None, **said}
+        if said["missing"] is None:
+            own = read_records(folder / f"{entry.name}.npz")
+            records |= {Cell(entry.name, "normal", point): rows for point, rows in own.items()}
+    cells = [cell for cell in records if isinstance(cell, Cell)]
+    objective = Objective.of(shop.base.card)
+    data = DataSet(records, int(height) * int(width), elements, objective)
+    for name, said in systems.items():
+        own_cells = [cell for cell in cells if cell.setting == name]
+        goal = objective if said["family"] == "features" else None
+        said["points"] = [_point(point_row(data, cell, settings.images), goal, elements) for cell in own_cells]
+        if said["trained"] is not None:
+            said["trained"]["undertrained"] = _undertrained(said["trained"])
+        said["cumulative"] = _cumulative(said)
+    counts = {cell: settings.images for cell in cells}
+    pixel_names = [name for name, said in systems.items() if said["family"] != "features"]
+    rows = comparisons(data, counts, (*REFERENCES, *pixel_names), settings.resamples, seed=0)
+    pictures = _at_equal_bytes(systems)
+    return {
+        "what": _WHAT,
+        "provenance": provenance(seed=0, weights=shop.base.feature_codec.fingerprint.hex()),
+        "recipe": asdict(settings),
+        "data": {
+            "name": settings.data,
+            "split": "test",
+            "images": settings.images,
+            "height": int(height),
+            "width": int(width),
+        },
+        "anchors": {"zero": figures(anchors[ZERO]), "uncompressed": figures(anchors[UNCOMPRESSED])},
+        "systems": systems,
+        "bd_rates": [{"system" if key == "setting" else key: value for key, value in row.items()} for row in rows],
+        "best_pixel_codec": _best(systems, pixel_names),
+        "pictures": pictures,
+    }
+
+
+def _undertrained(trained: Mapping[str, Any]) -> bool:
+    """Whether the validation objective still fell at the end, or whether that is not known."""
+    still = trained["improvement_percent_per_epoch"]
+    return still is None or still > _UNDERTRAINED_PERCENT
+
+
+def _cumulative(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Bytes and utility of the first 1, 2, … tasks: of files that can be read in part at one quality, of others at the
+    point nearest to a like mean utility, where the first task costs what all do."""
+    points, parts = said["points"], said.get("prefix_bytes")
+    if not points:
+        return []
+    if parts is None:
+        point = min(points, key=lambda row: abs(row["utility"] - _PREFIX_UTILITY))
+        parts = [point["bytes_mean"]] * len(TASKS)
+    else:
+        point = next(row for row in points if row["point"] == _PREFIX_POINT)
+    steps = []
+    for count, size in enumerate(parts, 1):
+        tasks = ADDED_IN_ORDER[:count]
+        utility = sum(point["tasks"][task]["utility"] for task in tasks) / len(TASKS)
+        steps.append({"tasks": list(tasks), "bytes": size, "utility": utility})
+    return steps
+
+
+def _at_equal_bytes(systems: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The report's pictures: of every system that was drawn, the point nearest to some sizes."""
+    drawn_points = {name: said.pop("pictures", []) for name, said in systems.items()}
+    rows = []
+    for size in _PICTURE_BYTES:
+        row = []
+        for name, shown in drawn_points.items():
+            if shown:
+                nearest = min(shown, key=lambda one: abs(np.log(one["bytes"] / size)))
+                row.append({"system": name, **nearest})
+        if row:
+            rows.append({"image": _PICTURE, "bytes": size, "rows": row})
+    return rows
+
+
+def _point(row: dict[str, Any], objective: Objective | None, elements: int) -> dict[str, Any]:
+    """A row of the table; for a system whose points are qualities, with the objective counted in real bytes."""
+    rate, loss = 8 * row["bytes_mean"] / elements, row["total_loss_tasks"]
+    return {
+        "point": row["quality"],
+        **{name: row[name] for name in ("bytes_mean", "bytes_min", "bytes_max", "bpp", "utility", "tasks")},
+        "task_loss": loss,
+        "total_loss": None if objective is None else rate + objective.weight(row["quality"]) * loss,
+    }
+
+
+def _best(systems: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str | None:
+    """The pixel codec of fewest bytes at the utility of uncompressed features, U = 1, between its points."""
+    needed = {}
+    for name in names:
+        points = sorted(systems[name]["points"], key=lambda point: float(point["utility"]))
+        if points and points[0]["utility"] <= 1 <= points[-1]["utility"]:
+            reached, sizes = ([point[key] for point in points] for key in ("utility", "bytes_mean"))
+            needed[name] = float(np.interp(1.0, reached, np.log(sizes)))
+    return min(needed, key=lambda name: needed[name]) if needed else None
+
+
+def _write_tables(out: Path, result: Mapping[str, Any]) -> None:
+    """The points and the rate differences as CSV."""
+    tasks = [f"u {task}" for task in TASK_NAMES]
+    points: list[Sequence[Any]] = [("system", "family", "point", "bytes", "bpp", "U", *tasks)]
+    for name, said in result["systems"].items():
+        for point in said["points"]:
+            each = [point["tasks"][task]["utility"] for task in TASK_NAMES]
+            points.append(
+                (name, said["family"], point["point"], point["bytes_mean"], point["bpp"], point["utility"], *each)
+            )
+    rates: list[Sequence[Any]] = [("system", "reference", "over", "percent", "low", "high", "monotone", "refused")]
+    for row in result["bd_rates"]:
+        rates.append(
+            [row.get(key) for key in ("system", "reference", "over", "percent", "low", "high", "monotone", "refused")]
+        )
+    for name, rows in (("points.csv", points), ("bd_rates.csv", rates)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write_bytes_atomically(out / name, text.getvalue().encode())

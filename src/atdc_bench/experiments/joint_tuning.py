@@ -1,0 +1,96 @@
+"""`atdc bench tune-encoders`: the codec trained further with its encoders, under the rate, against the codec alone.
+
+Both start from the same weights and take equally many steps of the same objective, on the same graphs; heads stay as
+they are. What is compared is the answers' errors against the truth, at equal bytes, on one scale: see
+:mod:`atdc_bench.experiments.versus`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atdc.codec import FeatureCodec
+from atdc.config import load_recipe
+from atdc.data.rooms import RoomsDataset
+from atdc.entropy.twin import integers_of, twin_of
+from atdc.pipeline import Codec, load
+from atdc.provenance import write_result
+from atdc.training.codec_stage import TaskLosses, train_codec
+from atdc.training.data import LiveFeatures, NormalisedFeatures
+from atdc.training.graph_stage import copy_of
+from atdc.training.run_folder import RunFolder
+from atdc.training.stages import features_of, round_to_half, subject_of
+from atdc_bench.experiments.versus import compared
+
+KINDS = ("frozen", "joint")
+_RATE = 2e-4
+"""Learning rate at the start; it falls to the recipe's last."""
+
+
+def run_joint_tuning(
+    model: str | Path,
+    recipe: Path,
+    run: Path,
+    data: Path,
+    out: Path,
+    *,
+    steps: int = 200,
+    count: int = 200,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Trains both further as far as they are not yet, compares them on test rooms, and writes the result.
+
+    Args:
+        model: name or weights file to start from.
+        recipe: how its codec was trained.
+        run: checkpoints, cached features, and the two weights files.
+        data: rendered rooms.
+        out: the result, JSON.
+        steps: of each.
+        count: test rooms.
+        quiet: no progress bar.
+    """
+    trained = [_tuned(kind, model, recipe, run, data, steps) for kind in KINDS]
+    result = compared([model, *trained], data, count=count, quiet=quiet)
+    result |= {
+        "what": "A codec trained further alone (frozen), and with its encoders under the rate (joint); same heads. "
+        + result["what"],
+        "steps": steps,
+    }
+    write_result(out, result)
+    return result
+
+
+def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, steps: int) -> Path:
+    """The weights file of one kind."""
+    codec, settings = load(model), load_recipe(recipe)
+    own = codec.feature_codec
+    rooms = {split: RoomsDataset(data, split) for split in ("train", "val")}
+    sets = features_of(RunFolder(run, settings), codec, rooms)
+    folder = RunFolder(run / kind, settings)
+    torch.manual_seed(settings.seed)
+    networks, twin = copy_of(own.networks), twin_of(own.entropy, own.config, own.tensors)
+    subject = subject_of(settings, networks, twin, own.book, sets["train"], sets["val"])
+    bounds = torch.tensor(codec.card["loss_bounds"])
+    goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
+    if kind == "joint":
+        live = {split: _live(sets[split], codec, rooms[split]) for split in rooms}
+        encoders = codec.networks.encoders.requires_grad_(True)
+        subject = replace(subject, train=live["train"], val=live["val"], encoders=encoders)
+    each = min(steps, 50)
+    rates = (_RATE, settings.codec.lr_end)
+    train_codec(folder, settings, "further", steps // each, rates, subject, goal, val_goal, each)
+    round_to_half(codec.networks)
+    entropy = integers_of(twin, networks)
+    path = run / f"{kind}.safetensors"
+    tuned = FeatureCodec(networks, entropy, own.mean, own.deviation, own.book)
+    Codec(codec.networks, tuned, codec.card).save(path)
+    return path
+
+
+def _live(known: NormalisedFeatures, codec: Codec, pictures: RoomsDataset) -> LiveFeatures:
+    return LiveFeatures(known.cache, known.mean, known.deviation, networks=codec.networks, pictures=pictures)

@@ -1,0 +1,128 @@
+"""What is measured, on what: the two things every experiment needs, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.codec import FeatureCodec
+from atdc.data.targets import LabelledImages, as_input, decode_stored
+from atdc.errors import ArgumentError, DataError
+from atdc.tasks import TASK_NAMES
+
+__all__ = [
+    "DEFAULT_DATA", "Batch", "LabelledImages", "Subject", "as_input", "batches", "features_at", "images_at",
+    "load_subject", "open_images", "open_rooms", "require_images",
+]  # fmt: skip
+
+DEFAULT_DATA = Path("data/rooms")
+"""Where rooms are rendered to unless told otherwise."""
+
+
+class Subject(Protocol):
+    """What a codec must offer to be measured; :class:`atdc.pipeline.Codec` does."""
+
+    @property
+    def feature_codec(self) -> FeatureCodec:
+        """The codec of features."""
+        ...
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What is known of the model's training."""
+        ...
+
+    def features_of(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to features (B, T, C, h, w)."""
+        ...
+
+    def answer_tensors(self, features: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Features (B, T, C, h, w) to raw head outputs by task name."""
+        ...
+
+
+def load_subject(model: str | Path, device: str = "cpu") -> Subject:
+    """The codec by name or weights file, its networks on a device."""
+    from atdc.pipeline import load
+
+    return load(model).to(device)
+
+
+def open_rooms(data: Path, split: str) -> LabelledImages:
+    """A split of rooms; one that was never rendered, or only in part, is rendered first.
+
+    Raises:
+        DataError: the folder holds rooms of another version, or a damaged array.
+    """
+    from atdc.data.rooms.store import RoomsDataset, materialise
+
+    if not (data / split / "meta.json").exists():
+        materialise(data, split)
+    return RoomsDataset(data, split)
+
+
+def open_images(name: str, folder: Path, split: str) -> LabelledImages:
+    """A split of a data set by name, ``rooms`` or ``nyuv2``.
+
+    Raises:
+        ArgumentError: an unknown data set.
+        DataError: the folder does not hold it.
+    """
+    if name == "rooms":
+        return open_rooms(folder, split)
+    if name != "nyuv2":
+        raise ArgumentError("data", repr(name), "rooms or nyuv2")
+    from atdc.data.nyuv2 import NyuV2Dataset
+
+    return NyuV2Dataset(folder, split)
+
+
+def require_images(data: LabelledImages, count: int) -> None:
+    """Raises :class:`DataError` when there are fewer images than wanted, :class:`ArgumentError` for none."""
+    if count < 1:
+        raise ArgumentError("count", str(count), "at least one image")
+    if len(data) < count:
+        raise DataError("images", f"{len(data)} of them", f"at least {count}", "measure fewer with --count")
+
+
+def images_at(data: LabelledImages, indices: Sequence[int]) -> NDArray[np.uint8]:
+    """Pictures (n, 3, H, W), bytes."""
+    return np.asarray(data.targets(list(indices))["rgb"], np.uint8)
+
+
+def features_at(subject: Subject, data: LabelledImages, indices: Sequence[int]) -> Tensor:
+    """Raw features (n, T, C, h, w) of some images."""
+    with torch.no_grad():
+        return subject.features_of(as_input(images_at(data, indices)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some labelled images with what is measured on them.
+
+    Attributes:
+        pictures: bytes, (n, 3, H, W).
+        features: raw, (n, T, C, h, w).
+        targets: the truth by task, decoded.
+    """
+
+    pictures: NDArray[np.uint8]
+    features: Tensor
+    targets: Mapping[str, Tensor]
+
+
+def batches(subject: Subject, data: LabelledImages, span: range, size: int = 25) -> Iterator[Batch]:
+    """A span of images, a few at a time."""
+    for start in range(span.start, span.stop, size):
+        stored = data.targets(list(range(start, min(start + size, span.stop))))
+        pictures = np.asarray(stored["rgb"], np.uint8)
+        with torch.no_grad():
+            features = subject.features_of(as_input(pictures))
+        yield Batch(pictures, features, {task: decode_stored(task, stored[task]) for task in TASK_NAMES})

@@ -1,0 +1,1 @@
+"""How curves of rate and utility are compared."""

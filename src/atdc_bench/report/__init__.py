@@ -1,0 +1,1 @@
+"""What result files say: tables for terminals and pages, charts, reports."""

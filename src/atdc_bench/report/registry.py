@@ -1,0 +1,189 @@
+"""All that is measured: by the name of its command, what runs it, what its result says, and which pages say it.
+
+The command line, the pages and the tests of both read this list; nothing here is imported before it is run.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from atdc_bench.report import said
+
+Result: TypeAlias = Mapping[str, Any]
+Said: TypeAlias = Callable[[Result], Iterable[str]]
+"""A result to lines of Markdown."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a page that is written from a result file.
+
+    Attributes:
+        file: under ``results/``.
+        command: what writes the file.
+        said: what stands on the page.
+    """
+
+    file: str
+    command: str
+    said: Said
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Something that can be measured, by a command of its name.
+
+    Attributes:
+        run: the function, as ``module:name`` below :mod:`atdc_bench.experiments`; it takes the command's options, among
+            them ``out`` and ``quiet``, writes the result file and returns what is in it.
+        said: what a terminal shows of the result.
+        blocks: what pages show, by the block's name.
+    """
+
+    run: str
+    said: tuple[Said, ...]
+    blocks: Mapping[str, Block] = field(default_factory=dict)
+
+    def function(self) -> Callable[..., Result]:
+        """What runs it, imported."""
+        module, _, name = self.run.partition(":")
+        found: Callable[..., Result] = getattr(importlib.import_module(f"atdc_bench.experiments.{module}"), name)
+        return found
+
+    def measure(self, out: Path, *, quiet: bool, **options: Any) -> Result:
+        """Runs it; see its function for options and errors."""
+        return self.function()(out=out, quiet=quiet, **options)
+
+    def summary(self, result: Result) -> str:
+        """What a terminal shows, in Markdown."""
+        return "\n\n".join("\n".join(said(result)) for said in self.said)
+
+
+_EVALUATE = ("evaluate_small.json", "atdc bench evaluate --count 400 --extra-count 100")
+_STYLES = (
+    "evaluate_small_styles.json",
+    "atdc bench evaluate --split test_styles --count 250 --extra-count 0 --settings codebook,fixed,independent "
+    "--extra-settings '' --qualities 0,1,2,4,7 --out results/evaluate_small_styles.json",
+)
+_VERSUS_ROOMS = ("versus_rooms.json", "atdc bench versus real small --count 200 -o results/versus_rooms.json")
+_VERSUS_NYUV2 = (
+    "versus_nyuv2.json",
+    "atdc bench versus real small --images nyuv2 --data nyuv2 --count 400 -o results/versus_nyuv2.json",
+)
+_COMPARE = ("compare_small/compare.json", "atdc bench compare --recipe compare_small")
+_COMPARE_NYUV2 = (
+    "compare_nyuv2/compare.json",
+    "atdc bench compare --recipe compare_nyuv2 --data nyuv2 -o results/compare_nyuv2",
+)
+_FUZZ_TINY = ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000")
+_FUZZ_SMALL = ("fuzz_small.json", "atdc bench fuzz --model small --count 50000")
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "evaluate": Experiment(
+        "evaluate:run_evaluate",
+        (said.default_rates, said.rates),
+        {
+            "rates": Block(*_EVALUATE, said.rates),
+            "points": Block(*_EVALUATE, said.points),
+            "checks": Block(*_EVALUATE, said.checks),
+            "cardsmall": Block(*_EVALUATE, said.uncompressed),
+            "cardrates": Block(*_EVALUATE, said.default_rates),
+            "cardstyles": Block(*_STYLES, said.uncompressed),
+        },
+    ),
+    "premise": Experiment(
+        "premise:run_premise",
+        (said.premise,),
+        {"premise": Block("premise_small.json", "atdc bench premise --count 50", said.premise)},
+    ),
+    "statistics": Experiment(
+        "statistics:run_statistics",
+        (said.graphs,),
+        {"graphs": Block("statistics_small.json", "atdc bench statistics --count 250", said.graphs)},
+    ),
+    "speed": Experiment(
+        "speed:run_speed",
+        (said.times,),
+        {"times": Block("bench_small.json", "atdc bench speed --count 30 --threads 2", said.times)},
+    ),
+    "fuzz": Experiment(
+        "fuzz:run_fuzz",
+        (said.fuzz,),
+        {"fuzztiny": Block(*_FUZZ_TINY, said.fuzz), "fuzz": Block(*_FUZZ_SMALL, said.fuzz)},
+    ),
+    "entropy-cost": Experiment(
+        "entropy_cost:run_entropy_cost",
+        (said.entropy,),
+        {"entropy": Block("entropy_small.json", "atdc bench entropy-cost --count 250", said.entropy)},
+    ),
+    "ablation": Experiment(
+        "ablation:run_ablation",
+        (said.ablation,),
+        {"ablation": Block("ablation_small.json", "atdc bench ablation --epochs 1 --count 250", said.ablation)},
+    ),
+    "versus": Experiment(
+        "versus:run_versus",
+        (said.versus,),
+        {
+            "versusrooms": Block(*_VERSUS_ROOMS, said.versus),
+            "versusnyuv": Block(*_VERSUS_NYUV2, said.versus),
+            "cardrooms": Block(*_VERSUS_ROOMS, said.uncompressed),
+            "cardnyuv": Block(*_VERSUS_NYUV2, said.uncompressed),
+        },
+    ),
+    "tune-encoders": Experiment(
+        "joint_tuning:run_joint_tuning",
+        (said.versus,),
+        {"tuned": Block("joint_tuning_small.json", "atdc bench tune-encoders --steps 100 --count 100", said.versus)},
+    ),
+    "compare": Experiment(
+        "compare:run_compare",
+        (said.systems,),
+        {
+            "systems": Block(*_COMPARE, said.systems),
+            "bytask": Block(*_COMPARE, said.by_task),
+            "order": Block(*_COMPARE, said.order),
+            "seeds": Block(*_COMPARE, said.seeds),
+            "low": Block(*_COMPARE, said.low_rates),
+            "realsystems": Block(*_COMPARE_NYUV2, said.systems),
+            "realtasks": Block(*_COMPARE_NYUV2, said.by_task),
+        },
+    ),
+    "entropy-models": Experiment(
+        "entropy_models:run_entropy_models",
+        (said.entropy_models,),
+        {
+            "entropymodels": Block(
+                "entropy_models_small.json", "atdc bench entropy-models --count 24", said.entropy_models
+            )
+        },
+    ),
+    "add-task": Experiment(
+        "added_task:run_added_task",
+        (said.added_task,),
+        {"addedtask": Block("added_task_small.json", "atdc bench add-task --steps 300 --count 100", said.added_task)},
+    ),
+    "sweep": Experiment(
+        "sweep:run_sweep",
+        (said.sweep,),
+        {"sweep": Block("sweep_small.json", "atdc bench sweep --count 100", said.sweep)},
+    ),
+    "scaling": Experiment(
+        "scaling:run_scaling",
+        (said.many_tasks,),
+        {"manytasks": Block("scaling.json", "atdc bench scaling", said.many_tasks)},
+    ),
+    "affinity": Experiment("affinity:run_affinity", (said.affinity,)),
+    "balance": Experiment("balance:run_balance", (said.balance,)),
+}
+"""By the name of the command, ``atdc bench NAME``."""
+
+SELFCHECK = Block("selfcheck_small.json", "atdc selfcheck --set full --symbols 1e8", said.exact)
+"""Of a command of the product."""
+BLOCKS = {name: block for experiment in EXPERIMENTS.values() for name, block in experiment.blocks.items()}
+BLOCKS |= {"exact": SELFCHECK}
+"""All blocks of pages, by name."""

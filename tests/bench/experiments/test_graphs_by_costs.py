@@ -1,0 +1,78 @@
+"""Graphs by measured costs: a choice per image never really costs more than the fixed graph, the best that is known."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from atdc.config import Recipe
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.search import graph_costs
+from atdc.pipeline import Codec
+from atdc.training.data import NormalisedFeatures
+from atdc.training.fixed_graphs import settled
+from atdc.training.run_folder import RunFolder
+from atdc.training.stages import measured_surcharge, settle_fixed_graphs
+from atdc_bench.experiments.entropy_models import chosen
+from atdc_bench.experiments.subject import features_at
+
+
+class Kept:
+    """Raw features in memory, read as those on disk are."""
+
+    def __init__(self, features: torch.Tensor) -> None:
+        self.features = features
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def read(self, indices: NDArray[np.int64]) -> torch.Tensor:
+        return self.features[indices]
+
+
+def test_choices_by_measured_costs_cost_no_more(tiny_codec: Codec, pictures) -> None:
+    codec = copy.copy(tiny_codec.feature_codec)
+    features = features_at(tiny_codec, pictures, range(6))
+    normalised, before = codec.normalise(features), codec.book.fixed[4]
+    fixed = settled(codec, features, 4)
+    assert codec.book.fixed[4] == fixed and codec.book.fixed[3] == tiny_codec.feature_codec.book.fixed[3]
+
+    def cost(graphs: list) -> np.ndarray:
+        return codec.total_costs(normalised, 4, graphs)
+
+    assert cost([fixed] * 6).mean() <= min(cost([graph] * 6).mean() for graph in (before, *codec.book.codebook)) + 1e-6
+    assert (cost(chosen(codec, features, 4)) <= cost([fixed] * 6) + 1e-6).all()
+
+
+def test_with_surcharges_scores_are_right_in_the_mean_and_stopped_runs_go_on(
+    tiny_codec: Codec, pictures, tmp_path: Path
+) -> None:
+    codec, run = copy.copy(tiny_codec.feature_codec), RunFolder(tmp_path, Recipe())
+    features = features_at(tiny_codec, pictures, range(6))
+    val = NormalisedFeatures(Kept(features), torch.stack(codec.mean), torch.stack(codec.deviation))
+    settle_fixed_graphs(run, codec, val)
+    surcharge, graphs = measured_surcharge(run, codec, val), codec.book.codebook
+    for quality in (0, 3, 7):
+        scores = graph_costs(codec.cost_table(features, quality), graphs).mean(1)
+        for place, graph in enumerate(graphs):
+            real = codec.total_costs(codec.normalise(features), quality, [graph] * 6).mean()
+            assert np.isclose(scores[place] + surcharge[quality, place] * features[0, 0].numel(), real, rtol=1e-4)
+    again = copy.copy(tiny_codec.feature_codec)
+    settle_fixed_graphs(run, again, val)
+    assert again.book.fixed == codec.book.fixed and (measured_surcharge(run, again, val) == surcharge).all()
+
+
+def test_a_graph_is_left_for_a_surcharge_and_the_book_keeps_it(tiny_codec: Codec, pictures) -> None:
+    codec = copy.copy(tiny_codec.feature_codec)
+    features = features_at(tiny_codec, pictures, range(6))
+    for place, graph in enumerate(codec.book.codebook):
+        surcharge = np.full_like(codec.book.surcharge, 1e3)
+        surcharge[:, place] = 0
+        codec.book = GraphBook.from_json(replace(codec.book, surcharge=surcharge).to_json())
+        assert codec.choose_graphs(features, 2.5, "codebook") == [graph] * 6
+    older = codec.book.to_json()
+    del older["surcharge"]
+    assert not GraphBook.from_json(older).surcharge.any()
