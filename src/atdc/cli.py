@@ -1218,7 +1218,7 @@ def _one_file(names: Sequence[Path] | None, from_file: str | None) -> bool:
     return (
         from_file is None
         and len(names or ()) == 1
-        and not any(name.is_dir() or (glob.has_magic(str(name)) and not name.exists()) for name in names or ())
+        and not any(os.path.isdir(name) or (glob.has_magic(str(name)) and not os.path.exists(name)) for name in names or ())
     )
 
 
@@ -1247,7 +1247,7 @@ def _destination(out: str, items: Sequence[Item], kind: str) -> jobs_of.Destinat
         where = jobs_of.Destination("stream", path)
         if len(items) == 1 and getattr(sys.stdout, "isatty", bool)():
             raise typer.BadParameter("standard output is a terminal; send it to a file or a program.")
-    elif path.suffix and not out.endswith(("/", os.sep)) and not path.is_dir():
+    elif path.suffix and not out.endswith(("/", os.sep)) and not os.path.isdir(path):
         where = jobs_of.Destination("file", path)
     else:
         return jobs_of.Destination("folder", path)

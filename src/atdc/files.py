@@ -91,8 +91,10 @@ def refuse_others(path: str | os.PathLike[str], data: bytes) -> None:
         OutputError: a file of other content is there.
     """
     target = Path(path)
+    if not os.path.isfile(target):  # or in a folder that may not be entered, which writing will say
+        return
     try:
-        lost = target.is_file() and (target.stat().st_size != len(data) or target.read_bytes() != data)
+        lost = target.stat().st_size != len(data) or target.read_bytes() != data
     except (OSError, ValueError):  # it cannot be read, so it cannot be told apart from what is to be written
         lost = True
     if lost:

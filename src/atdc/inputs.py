@@ -77,13 +77,20 @@ def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
             if owner != item.name:
                 found, expected = f"{path}, the output of {owner}", "an output of its own"
                 cure = "Name their common folder instead, or use another call and folder."
-            elif path.exists() and item.path.exists() and os.path.samefile(path, item.path):
+            elif _same_file(path, item.path):
                 found, expected = "the input itself as its output", "another file"
                 cure = "Choose another name with -o."
             if found:
                 item = replace(item, refusal=_refusal(item.name, found, expected, cure))
         result.append(item)
     return result
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # one of them is not there, or may not be looked at: whoever opens it says so
+        return False
 
 
 def _once(names: Sequence[str]) -> None:
@@ -113,7 +120,7 @@ def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> I
     path = Path(name)
     if name in (STANDARD_INPUT, "/dev/stdin"):
         yield Item(name, path, Path("stdin"))
-    elif path.is_dir():
+    elif os.path.isdir(path):  # unlike Path.is_dir, it raises nothing where a folder may not be entered
         yield from _in_folder(path, base or Path(), wanted)
     elif not os.path.lexists(path) and glob.has_magic(name):
         fixed = _before_wildcards(path)

@@ -274,8 +274,8 @@ def _weights_at_hand() -> Iterator[tuple[str, Path]]:
         yield file.stem, file
     for variable in ("ATDC_MODEL", "ATDC_WEIGHTS"):
         path = Path(os.environ.get(variable, ""))
-        for file in sorted(path.glob("*.safetensors")) if variable in os.environ and path.is_dir() else [path]:
-            if file.suffix == ".safetensors" and file.is_file():
+        for file in sorted(path.glob("*.safetensors")) if variable in os.environ and os.path.isdir(path) else [path]:
+            if file.suffix == ".safetensors" and os.path.isfile(file):
                 yield str(file), file
 
 
@@ -283,7 +283,7 @@ def default_model() -> str:
     """Weights that pictures are encoded with where none are named: ``ATDC_MODEL``, unless that is a folder, or the
     shipped default."""
     named = os.environ.get("ATDC_MODEL", "")
-    return named if named and not Path(named).is_dir() else DEFAULT_MODEL
+    return named if named and not os.path.isdir(named) else DEFAULT_MODEL
 
 
 @cache

@@ -86,7 +86,7 @@ def encoder(
 
     def work(item: Item) -> Report:
         target = destination.of(item, SUFFIX)
-        if existing is Existing.SKIP and destination.kind != "stream" and target.is_file():
+        if existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         rgb = read_image(item.path, pixel_limit)
         data = codec.encode(
@@ -130,7 +130,7 @@ def decoder(
         target = destination.of(item, "")
         outputs = {"folder": [target / name for name in answer_names(wanted)], "file": [target], "stream": []}
         there = outputs[destination.kind]
-        if existing is Existing.SKIP and there and all(path.is_file() for path in there):
+        if existing is Existing.SKIP and there and all(os.path.isfile(path) for path in there):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         with opened(item.path) as source:
             codec = load(model or writer_of(source) or default_model())

@@ -1,0 +1,126 @@
+"""Whatever is named on a command line is done or refused in one line: locked folders, odd names, links, lists."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from atdc import cli
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the pictures a.png and sub/b.png."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("a.png", "sub/b.png")):
+        save_picture(name, number)
+    return tmp_path
+
+
+@pytest.fixture
+def model(untrained_weights: Path) -> tuple[str, str]:
+    return "--model", str(untrained_weights)
+
+
+def save_picture(name: str, seed: int = 0) -> None:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (16, 20, 3), dtype=np.uint8)).save(name)
+
+
+def run(*arguments: str, stdin: bytes | None = None) -> Any:
+    return CliRunner().invoke(cli.app, list(arguments), input=stdin)
+
+
+def complaints(result: Any) -> list[str]:
+    """The lines on standard error; nothing may have escaped as an exception."""
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return [line.removeprefix("atdc: ") for line in result.stderr.splitlines()]
+
+
+# --- folders that may not be entered ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Lets the operating system answer as to a user who may not enter a folder; it lets root in anywhere."""
+
+    def locked(name: str) -> None:
+        folder = os.path.abspath(name)
+
+        def guarded(function: Callable[..., Any], itself: bool) -> Callable[..., Any]:
+            def call(path: Any = ".", *args: Any, **options: Any) -> Any:
+                if isinstance(path, (str, os.PathLike)):
+                    full = os.path.abspath(path)
+                    if full.startswith(folder + os.sep) or (itself and full == folder):
+                        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+                return function(path, *args, **options)
+
+            return call
+
+        for module, function, itself in (
+            (os, "stat", False), (os, "lstat", False), (os, "mkdir", False), (os, "open", False),
+            (os, "scandir", True), (os, "listdir", True), (io, "open", False),
+        ):  # fmt: skip
+            monkeypatch.setattr(module, function, guarded(getattr(module, function), itself))
+        monkeypatch.setattr("builtins.open", io.open)
+
+    return locked
+
+
+def test_an_input_in_a_folder_that_may_not_be_entered_gets_a_line_and_the_rest_is_done(
+    folder: Path, model: tuple[str, str], lock: Callable[[str], None]
+) -> None:
+    assert run("encode", "a.png", "-o", "a.atdc", *model).exit_code == DONE
+    save_picture("locked/c.png")
+    Path("locked/c.atdc").write_bytes(b"")
+    lock("locked")
+    result = run("encode", "locked/c.png", "a.png", "-o", "out", *model)
+    (line,) = complaints(result)
+    assert result.exit_code == FAILED and line.startswith("locked/c.png: found a file that may not be read")
+    assert Path("out/a.atdc").is_file()
+    for command, *options in (("inspect",), ("inspect", "--json"), ("verify",), ("decode", "-o", "answers")):
+        result = run(command, "locked/c.atdc", "a.atdc", *options, *model)
+        (line,) = complaints(result)
+        assert result.exit_code == FAILED and line.startswith("locked/c.atdc: found permission denied"), command
+        assert "a.atdc" in result.stdout
+    assert complaints(run("verify", "locked", *model)) == [
+        "locked: found permission denied; expected a folder to read. Check its permissions."
+    ]
+
+
+def test_an_output_in_a_folder_that_may_not_be_entered_gets_a_line(
+    folder: Path, model: tuple[str, str], lock: Callable[[str], None]
+) -> None:
+    assert run("encode", "a.png", "-o", "a.atdc", *model).exit_code == DONE
+    Path("locked").mkdir()
+    lock("locked")
+    for command in ("encode a.png -o locked/x", "encode a.png -o locked/x.atdc", "encode sub -o locked",
+                    "encode a.png -o locked/x.atdc --skip-existing", "decode a.atdc -o locked/x",
+                    "decode a.atdc -o locked/x.zip", "decode a.atdc -o locked --skip-existing"):  # fmt: skip
+        result = run(*command.split(), *model)
+        (line,) = complaints(result)
+        assert result.exit_code == FAILED and "locked" in line, command
+        assert ": found permission denied; expected a " in line, command
+
+
+def test_weights_in_a_folder_that_may_not_be_entered_are_not_at_hand(
+    folder: Path, model: tuple[str, str], lock: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("encode", "a.png", "-o", "a.atdc", *model).exit_code == DONE
+    Path("locked").mkdir()
+    lock("locked")
+    monkeypatch.setenv("ATDC_MODEL", "locked/own.safetensors")
+    assert complaints(run("verify", "a.atdc")) == []
+    (line,) = complaints(run("encode", "a.png", "-o", "b.atdc"))
+    assert line.startswith("locked/own.safetensors: found permission denied")
