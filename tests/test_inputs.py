@@ -99,6 +99,15 @@ def test_an_input_in_a_folder_that_may_not_be_entered_gets_a_line_and_the_rest_i
     ]
 
 
+def test_an_input_that_may_not_be_read_is_no_usage_error(
+    folder: Path, model: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_picture("locked/c.png")
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: "locked" not in str(path))
+    assert run("encode", "locked", "a.png", "./a.png", "-o", "out", *model).exit_code == DONE
+    assert sorted(os.listdir("out")) == ["a.atdc", "c.atdc"]
+
+
 def test_an_output_in_a_folder_that_may_not_be_entered_gets_a_line(
     folder: Path, model: tuple[str, str], lock: Callable[[str], None]
 ) -> None:

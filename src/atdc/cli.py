@@ -186,7 +186,7 @@ Graph = Annotated[
     ),
 ]
 Files = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Argument(
         metavar="FILE",
         help="Files written by `atdc encode`, folders of them (with all below), patterns, or - for standard input.",
@@ -248,7 +248,7 @@ def root(
 def encode(
     ctx: typer.Context,
     images: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             metavar="IMAGE", help="Pictures, folders of them (with all below), patterns, or - for standard input."
         ),
@@ -473,7 +473,7 @@ def verify(
 def demo(
     ctx: typer.Context,
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE", help="Pictures; by default those carried along.")
+        list[str] | None, typer.Argument(metavar="IMAGE", help="Pictures; by default those carried along.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and the files.")] = Path("demo"),
     quality: Quality = 4.0,
@@ -1204,21 +1204,21 @@ def _mean_bpp(coded: Sequence[jobs_of.Coded]) -> float:
 
 
 def _items(
-    ctx: typer.Context, names: Sequence[Path] | None, from_file: str | None, wanted: Callable[[Path], bool]
+    ctx: typer.Context, names: Sequence[str] | None, from_file: str | None, wanted: Callable[[Path], bool]
 ) -> list[Item]:
     """The inputs that are named; copies of what comes through pipes live as long as the command."""
     if not names and from_file is None:
         raise typer.BadParameter("no input is named; name files or folders, - for standard input, or use --from-file.")
     temporary = ctx.with_resource(TemporaryDirectory(prefix="atdc-"))
-    return find_items([str(name) for name in names or ()], from_file, wanted, Path(temporary))
+    return find_items(names or (), from_file, wanted, Path(temporary))
 
 
-def _one_file(names: Sequence[Path] | None, from_file: str | None) -> bool:
+def _one_file(names: Sequence[str] | None, from_file: str | None) -> bool:
     """Whether a single file is named by its path, so that a program expects one answer instead of a list."""
     return (
         from_file is None
         and len(names or ()) == 1
-        and not any(os.path.isdir(name) or (glob.has_magic(str(name)) and not os.path.exists(name)) for name in names or ())
+        and not any(os.path.isdir(name) or (glob.has_magic(name) and not os.path.exists(name)) for name in names or ())
     )
 
 

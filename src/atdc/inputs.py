@@ -61,8 +61,10 @@ def find_items(names: Sequence[str], listed: str | None, wanted: Callable[[Path]
     _once([*asked, *lines])
     found = [item for name in names for item in _expanded(name, None, wanted)]
     found += [item for line in lines for item in _expanded(line, _relative(Path(line)), wanted)]
-    distinct = dict.fromkeys(found)
-    return [_with_regular_file(item, temporary, number) for number, item in enumerate(distinct)]
+    distinct: dict[tuple[Path, Path, str], Item] = {}
+    for item in found:
+        distinct.setdefault((item.path, item.place, item.refusal), item)  # ./a and a are one file
+    return [_with_regular_file(item, temporary, number) for number, item in enumerate(distinct.values())]
 
 
 def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
