@@ -15,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from atdc import cli
+from atdc.inputs import Item, apart, find_items
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -133,3 +134,38 @@ def test_weights_in_a_folder_that_may_not_be_entered_are_not_at_hand(
     assert complaints(run("verify", "a.atdc")) == []
     (line,) = complaints(run("encode", "a.png", "-o", "b.atdc"))
     assert line.startswith("locked/own.safetensors: found permission denied")
+
+
+# --- equal outputs ---------------------------------------------------------------------------------------------------
+
+
+def test_of_inputs_with_one_output_none_is_done_whatever_their_order_and_whether_they_can_be_read(
+    folder: Path, model: tuple[str, str]
+) -> None:
+    save_picture("pairs/q.jpg")
+    Path("pairs/q.png").write_bytes(b"no picture")
+    save_picture("pairs/r.png")
+    for _ in range(2):  # what was done before plays no part
+        result = run("encode", "pairs", "-o", "out", "--skip-existing", *model)
+        assert result.exit_code == FAILED and os.listdir("out") == ["r.atdc"]
+        assert complaints(result) == [
+            f"{one}: found out/q.atdc, which {other} would be written to, too; expected an output of its own. Use two "
+            f"calls with different -o folders, for example for the patterns 'pairs/*{a}' and 'pairs/*{b}'."
+            for one, other, a, b in (
+                ("pairs/q.jpg", "pairs/q.png", ".jpg", ".png"), ("pairs/q.png", "pairs/q.jpg", ".png", ".jpg"),
+            )
+        ]  # fmt: skip
+    assert run("encode", "pairs/*.jpg", "-o", "jpg", *model).exit_code == DONE, "the cure helps"
+    assert os.listdir("jpg") == ["q.atdc"]
+
+
+def test_inputs_of_different_folders_are_told_of_their_common_one() -> None:
+    items = [Item(name, Path(name), Path("a")) for name in ("x/a.png", "y/a.png")]
+    for items in (items, items[::-1]):
+        refusals = [item.refusal for item in apart(items, lambda item: Path("out") / item.place)]
+        assert all("Name their common folder instead" in refusal for refusal in refusals)
+
+
+def test_a_file_named_in_two_ways_is_one_input_and_keeps_its_turn(folder: Path) -> None:
+    found = find_items(["a.png", "sub/b.png", "./a.png", "sub//b.png"], None, lambda _: True, folder)
+    assert [item.name for item in found] == ["a.png", "sub/b.png"]

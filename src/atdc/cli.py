@@ -302,6 +302,8 @@ def encode(
 ) -> None:
     """Encode pictures: one small file each.
 
+    Of equal names with different suffixes (a.jpg and a.png in one folder) none is encoded: both would be a.atdc.
+
     [bold]Examples[/bold]
 
         atdc encode photo.jpg -o photo.atdc

@@ -2,7 +2,7 @@
 
 A file is kept by its name, a file in a named folder by its path below that folder, a match of a pattern by its path
 below the part without wildcards, and a line of a list by its path as written (as ``tar`` does: without a leading ``/``
-or ``..``). So equal stems of different folders stay apart; those that still meet are refused, all but the first.
+or ``..``). So equal stems of different folders stay apart; inputs whose outputs would still be one are refused, all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import glob
 import os
 import stat
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,17 +69,23 @@ def find_items(names: Sequence[str], listed: str | None, wanted: Callable[[Path]
 
 
 def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
-    """The items, those refused whose output would be an earlier one's, or would replace the input itself."""
-    owners: dict[str, str] = {}
+    """The items, those refused that would have one output together, or whose output would replace the input itself.
+
+    Of those with one output none is preferred: which of them comes first, can be read or was done before plays no part.
+    """
+    items = list(items)
+    sharing: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        if not item.refusal:
+            sharing[_key(target(item))].append(item)
     result = []
     for item in items:
         if not item.refusal:
             path = target(item)
-            owner = owners.setdefault(os.path.normcase(os.path.abspath(path)), item.name)
             found, expected, cure = "", "", ""
-            if owner != item.name:
-                found, expected = f"{path}, the output of {owner}", "an output of its own"
-                cure = "Name their common folder instead, or use another call and folder."
+            if others := [other for other in sharing[_key(path)] if other is not item]:
+                found, expected = f"{path}, which {others[0].name} would be written to, too", "an output of its own"
+                cure = _cure_of_sharing(Path(item.name), Path(others[0].name))
             elif _same_file(path, item.path):
                 found, expected = "the input itself as its output", "another file"
                 cure = "Choose another name with -o."
@@ -86,6 +93,17 @@ def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
                 item = replace(item, refusal=_refusal(item.name, found, expected, cure))
         result.append(item)
     return result
+
+
+def _key(output: Path) -> str:
+    return os.path.normcase(os.path.abspath(output))
+
+
+def _cure_of_sharing(path: Path, other: Path) -> str:
+    if path.parent != other.parent:
+        return "Name their common folder instead, or use two calls with different -o folders."
+    kinds = " and ".join(f"'{one.with_name('*' + one.suffix)}'" for one in (path, other))
+    return f"Use two calls with different -o folders, for example for the patterns {kinds}."
 
 
 def _same_file(path: Path, other: Path) -> bool:
