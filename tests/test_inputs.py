@@ -169,3 +169,19 @@ def test_inputs_of_different_folders_are_told_of_their_common_one() -> None:
 def test_a_file_named_in_two_ways_is_one_input_and_keeps_its_turn(folder: Path) -> None:
     found = find_items(["a.png", "sub/b.png", "./a.png", "sub//b.png"], None, lambda _: True, folder)
     assert [item.name for item in found] == ["a.png", "sub/b.png"]
+
+
+# --- lists -----------------------------------------------------------------------------------------------------------
+
+
+def test_names_in_a_list_may_hold_whatever_else_ends_a_line(folder: Path) -> None:
+    names = ["sub/x\x0by", "x\x0cy", "x\x1cy", "x\x85y", "x\u2028y", "x\ry"]
+    Path("list").write_bytes(("\ufeff" + "\r\n".join(names[:3]) + "\n \n" + "\n".join(names[3:]) + "\n").encode())
+    assert [item.name for item in find_items([], "list", lambda _: True, folder)] == names
+
+
+def test_a_list_with_nuls_is_split_at_them_alone(folder: Path) -> None:
+    names = ["x\ny", " ", "sub/x y", "x\r"]
+    for end in ("\0", ""):
+        Path("list").write_bytes(("\0".join(names) + end).encode())
+        assert [item.name for item in find_items([], "list", lambda _: True, folder)] == names

@@ -194,7 +194,7 @@ Files = Annotated[
 ]
 FromFile = Annotated[
     str | None,
-    typer.Option("--from-file", metavar="LIST", help="Inputs from a file, one a line; - for standard input."),
+    typer.Option("--from-file", metavar="LIST", help="Inputs from a file, one a line or with NULs between; - for standard input."),
 ]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave out inputs whose output is there: go on after a stop.")

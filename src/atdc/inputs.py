@@ -132,7 +132,10 @@ def _lines(listed: str) -> list[str]:
         reason = (error.strerror or str(error)).lower()
         raise ArgumentError("standard input", reason, "a list of inputs", "Name a file with --from-file.") from error
     text = data.decode("utf-8-sig", "surrogateescape")
-    return [line for line in text.splitlines() if line.strip()]
+    if "\0" in text:  # find -print0
+        return [name for name in text.split("\0") if name]
+    lines = (line.removesuffix("\r") for line in text.split("\n"))  # a name may hold whatever else ends a line
+    return [line for line in lines if line.strip()]
 
 
 def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> Iterator[Item]:
