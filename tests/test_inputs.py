@@ -185,3 +185,51 @@ def test_a_list_with_nuls_is_split_at_them_alone(folder: Path) -> None:
     for end in ("\0", ""):
         Path("list").write_bytes(("\0".join(names) + end).encode())
         assert [item.name for item in find_items([], "list", lambda _: True, folder)] == names
+
+
+# --- links and hidden files ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def linked(folder: Path) -> Path:
+    """In ``tree``: a picture, a link to one, a linked folder, two loops, and what is hidden."""
+    for name in ("tree/in/a.png", "tree/.hidden.png", "tree/.dir/h.png", "else/where/o.png"):
+        save_picture(name)
+    os.symlink("in/a.png", "tree/link.png")
+    os.symlink("../else", "tree/linked")
+    os.symlink(".", "tree/loop")
+    os.symlink("../tree", "tree/twice")
+    return folder
+
+
+def named(folder: Path, *names: str) -> list[str]:
+    return [
+        item.name for item in find_items(names, None, lambda path: path.suffix == ".png", folder) if not item.refusal
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["tree", "tree/", "tree/**/*.png", "tree/**", "tr*/**/*.png", "tree/loop", "tree/loop/**"]
+)
+def test_folders_and_patterns_enter_no_linked_folder_and_pass_over_what_is_hidden(linked: Path, name: str) -> None:
+    start = "tree/loop/" if "loop" in name else "tree/"  # named itself, it is entered
+    assert sorted(named(linked, name)) == [f"{start}in/a.png", f"{start}link.png"]
+
+
+@pytest.mark.parametrize("name", ["tree/linked", "tree/linked/**/*.png", "tree/linked/*/o.png", "tree/l*d/where/*"])
+def test_a_linked_folder_that_is_named_is_entered(linked: Path, name: str) -> None:
+    assert named(linked, name) == ["tree/linked/where/o.png"]
+    Path("list").write_text(name)
+    items = find_items([], "list", lambda path: path.suffix == ".png", linked)
+    assert [item.name for item in items] == ["tree/linked/where/o.png"]
+
+
+def test_hidden_files_that_are_named_are_taken(linked: Path) -> None:
+    assert named(linked, "tree/.hidden.png", "tree/.d*/*.png") == ["tree/.hidden.png", "tree/.dir/h.png"]
+    assert named(linked, "tree/.dir") == ["tree/.dir/h.png"]
+
+
+def test_help_says_what_is_passed_over() -> None:
+    for command in ("encode", "decode", "inspect", "verify"):
+        words = " ".join(run(command, "--help").stdout.replace("│", " ").split())
+        assert cli.PASSED_OVER in words

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from atdc.inspection import Inspection
 
 RESUME = "The same command with --skip-existing goes on from there."
+PASSED_OVER = "Hidden files, and linked folders that are not named themselves, are passed over."
 MEASURED_MODEL = "small"
 """What tables are of: weights that anybody can make again, from rooms alone."""
 
@@ -189,12 +190,15 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILE",
-        help="Files written by `atdc encode`, folders of them (with all below), patterns, or - for standard input.",
+        help=f"Files written by `atdc encode`, folders of them (with all below), patterns, or - for standard input. "
+        f"{PASSED_OVER}",
     ),
 ]
 FromFile = Annotated[
     str | None,
-    typer.Option("--from-file", metavar="LIST", help="Inputs from a file, one a line or with NULs between; - for standard input."),
+    typer.Option(
+        "--from-file", metavar="LIST", help="Inputs from a file, one a line or with NULs between; - for standard input."
+    ),
 ]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave out inputs whose output is there: go on after a stop.")
@@ -250,7 +254,8 @@ def encode(
     images: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="IMAGE", help="Pictures, folders of them (with all below), patterns, or - for standard input."
+            metavar="IMAGE",
+            help=f"Pictures, folders of them (with all below), patterns, or - for standard input. {PASSED_OVER}",
         ),
     ] = None,
     *,
@@ -1225,11 +1230,11 @@ def _one_file(names: Sequence[str] | None, from_file: str | None) -> bool:
 
 
 def _is_coded(path: Path) -> bool:
-    return path.suffix == SUFFIX and not path.name.startswith(".")
+    return path.suffix == SUFFIX
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in _picture_suffixes() and not path.name.startswith(".")
+    return path.suffix.lower() in _picture_suffixes()
 
 
 @cache

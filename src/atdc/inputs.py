@@ -3,6 +3,10 @@
 A file is kept by its name, a file in a named folder by its path below that folder, a match of a pattern by its path
 below the part without wildcards, and a line of a list by its path as written (as ``tar`` does: without a leading ``/``
 or ``..``). So equal stems of different folders stay apart; inputs whose outputs would still be one are refused, all of them.
+
+A linked folder is entered where it is named, by whole path or as a part of a pattern, and passed over below a folder
+and by ``**``, so that no loop is endless; links to files are files. Hidden names, which begin with a dot, are passed
+over below a folder, and by patterns without such names in them.
 """
 
 from __future__ import annotations
@@ -147,8 +151,8 @@ def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> I
         yield from _in_folder(path, base or Path(), wanted)
     elif not os.path.lexists(path) and glob.has_magic(name):
         fixed = _before_wildcards(path)
-        matches = sorted(match for match in glob.glob(name, recursive=True) if not os.path.isdir(match))
-        for match in map(Path, matches):
+        matches = _matches(fixed, path.relative_to(fixed).parts)
+        for match in matches:
             yield Item(str(match), match, _stem(_relative(match) if base else match.relative_to(fixed)))
         if not matches:
             yield Item(name, path, path, _refusal(name, "no file of this pattern", "some", "Check the path."))
@@ -160,8 +164,8 @@ def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iter
     unreadable: list[OSError] = []
     empty = True
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
-        folders.sort()
-        for path in (Path(parent, name) for name in sorted(files)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(parent, name) for name in sorted(files) if not name.startswith(".")):
             if wanted(path) and not _is_pipe(path):  # one that nobody writes to would be waited for
                 empty = False
                 yield Item(str(path), path, _stem(base / path.relative_to(folder)))
@@ -174,6 +178,15 @@ def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iter
     if empty and not unreadable:
         refusal = _refusal(str(folder), "a folder without such files", "some in it", "Name files by their paths.")
         yield Item(str(folder), folder, folder, refusal)
+
+
+def _matches(folder: Path, parts: Sequence[str]) -> list[Path]:
+    """The files below a folder that a pattern means, sorted."""
+    hidden = any(part.startswith(".") for part in parts)
+    pattern = Path(*parts, "*") if parts[-1] == "**" else Path(*parts)  # where ** alone is the folders
+    found = {path for path in folder.glob(str(pattern)) if not os.path.isdir(path)}
+    shown = (p for p in found if hidden or not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return sorted(shown, key=str)
 
 
 def _before_wildcards(path: Path) -> Path:
