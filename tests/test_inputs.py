@@ -161,8 +161,8 @@ def test_of_inputs_with_one_output_none_is_done_whatever_their_order_and_whether
 
 def test_inputs_of_different_folders_are_told_of_their_common_one() -> None:
     items = [Item(name, Path(name), Path("a")) for name in ("x/a.png", "y/a.png")]
-    for items in (items, items[::-1]):
-        refusals = [item.refusal for item in apart(items, lambda item: Path("out") / item.place)]
+    for order in (items, items[::-1]):
+        refusals = [item.refusal for item in apart(order, lambda item: Path("out") / item.place)]
         assert all("Name their common folder instead" in refusal for refusal in refusals)
 
 

@@ -2,7 +2,7 @@
 
 A file is kept by its name, a file in a named folder by its path below that folder, a match of a pattern by its path
 below the part without wildcards, and a line of a list by its path as written (as ``tar`` does: without a leading ``/``
-or ``..``). So equal stems of different folders stay apart; inputs whose outputs would still be one are refused, all of them.
+or ``..``). So equal stems of different folders stay apart; inputs whose outputs would still be one are all refused.
 
 A linked folder is entered where it is named, by whole path or as a part of a pattern, and passed over below a folder
 and by ``**``, so that no loop is endless; links to files are files. Hidden names, which begin with a dot, are passed

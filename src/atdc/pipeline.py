@@ -62,9 +62,9 @@ class Answers(dict[str, NDArray[Any]]):
 class Codec:
     """The whole main job: an image in, one small file out, six answers back.
 
-    It pickles and copies. A process that is forked from one that has used it lacks torch's threads and would wait for
-    them for ever; there :class:`~atdc.errors.ProgramError` is raised instead. Start workers by
-    ``multiprocessing.get_context("spawn")``, or call ``torch.set_num_threads(1)`` first in each of them.
+    It pickles and copies. A process that is forked from one that has used it in several threads lacks these and would
+    wait for them for ever; there :class:`~atdc.errors.ProgramError` is raised instead. Start workers by
+    ``multiprocessing.get_context("spawn")``, or call ``torch.set_num_threads(1)``, before or first in each of them.
 
     Attributes:
         path: of the weights file it was loaded from.
