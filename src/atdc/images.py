@@ -14,6 +14,7 @@ the alpha channel was answers nonsense without a word. Here every such choice is
 - Where zero is white (TIFF's MinIsWhite), brightness is turned round.
 - A PNG's gamma counts where neither a profile nor an sRGB mark says more; its primaries without a profile do not.
 - Of an animation, and of a file of several pages, the first frame counts.
+- A PNG with a byte that does not fit its check is damaged, even if pixels come of it.
 - What has no pixels of its own (EPS, which Pillow would hand to Ghostscript, and data formats) is refused.
 
 No torch here: reading a picture costs no second of import time.
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 
 from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ImageError
@@ -91,6 +93,7 @@ def _read(file: Path | BinaryIO, where: str, pixel_limit: int) -> NDArray[np.uin
         if image.format in _WITHOUT_PIXELS:
             raise ImageError(where, f"a file of the kind {image.format}", _READABLE, "Convert it, for example to PNG.")
         _check_size(image, where, pixel_limit)
+        _require_checks(image)
         return to_rgb(image)
 
 
@@ -193,6 +196,7 @@ def as_rgb(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8
         where = getattr(image, "filename", "") or "image"
         _check_size(image, str(where), pixel_limit)
         with _named_errors(str(where), pixel_limit):  # an image opened lazily is decoded only here
+            _require_checks(image)
             return to_rgb(image)
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _read(io.BytesIO(image), "image", pixel_limit)
@@ -327,6 +331,14 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
             if converted is not None:
                 return converted
     return image.convert("RGB")
+
+
+def _require_checks(image: Image.Image) -> None:
+    """Raises whatever Pillow does where a PNG's bytes do not fit their checks, which loading does not look at."""
+    if isinstance(image, PngImageFile) and image.fp is not None and image.tile:  # otherwise it is loaded already
+        position = image.fp.tell()
+        Image.open(image.fp, formats=["PNG"]).verify()
+        image.fp.seek(position)
 
 
 def _check_size(image: Image.Image, where: str, pixel_limit: int) -> None:
