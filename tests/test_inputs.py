@@ -14,7 +14,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import atdc
 from atdc import cli
+from atdc.bitstream.sources import opened
+from atdc.errors import AtdcError
+from atdc.files import read_bytes
+from atdc.images import as_rgb
 from atdc.inputs import Item, apart, find_items
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -134,6 +139,80 @@ def test_weights_in_a_folder_that_may_not_be_entered_are_not_at_hand(
     assert complaints(run("verify", "a.atdc")) == []
     (line,) = complaints(run("encode", "a.png", "-o", "b.atdc"))
     assert line.startswith("locked/own.safetensors: found permission denied")
+
+
+# --- names that no file has, and files without bytes -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("encode", "", "-o", "out"), ("encode", "a.png", "", "-o", "out"), ("encode", "a.png", "-o", ""),
+        ("encode", "a.png", "--out="), ("encode", "a.png", "-o", "out", "--model", ""), ("decode", "", "-o", "out"),
+        ("decode", "a.atdc", "-o", ""), ("decode", "a.atdc", "-o", "out", "--tasks", ""), ("inspect", ""),
+        ("verify", ""), ("verify", "--from-file", ""), ("demo", ""), ("demo", "a.png", "-o", ""),
+        ("data", "--data", ""),
+    ],
+)  # fmt: skip
+def test_an_empty_name_is_no_folder(folder: Path, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == USAGE and "an empty name or value" in result.stderr
+    assert sorted(os.listdir()) == ["a.png", "sub"]
+
+
+def test_names_that_no_file_has_are_said_to_be_such() -> None:
+    takers: list[Callable[[str], Any]] = [
+        as_rgb, atdc.load, lambda name: read_bytes(name, 1), lambda name: opened(name).__enter__()
+    ]  # fmt: skip
+    for take in takers:
+        with pytest.raises(AtdcError, match="^'': found an empty name; expected"):
+            take("")
+        with pytest.raises(AtdcError, match=r"^'a\\x00b': found a path that holds a NUL; expected"):
+            take("a\0b")
+
+
+def test_what_is_no_name_of_weights_is_said_to_be_such(folder: Path) -> None:
+    for wrong, found in ((5, "5"), (b"real", "b'real'"), (True, "True")):
+        with pytest.raises(atdc.WeightsError, match=f"^model: found {found}; expected a name or a path"):
+            atdc.load(wrong)  # type: ignore[arg-type]
+    with pytest.raises(
+        atdc.WeightsError, match=r"^a\.png: found a file of another kind, by its name; expected shipped"
+    ):
+        atdc.load("a.png")
+    with pytest.raises(atdc.WeightsError, match=r"^sub: found a folder; expected shipped weights \("):
+        atdc.load("sub")
+
+
+def test_bytes_that_are_not_there_are_said_to_be_missing(folder: Path) -> None:
+    for empty in (b"", bytearray(), io.BytesIO()):
+        with pytest.raises(atdc.ImageError, match=r"^image: found an empty file \(0 bytes\)"):
+            as_rgb(empty)
+    with open("a.png", "rb") as file, opened(io.BytesIO()) as nothing:
+        file.read()
+        assert as_rgb(file).shape == (16, 20, 3), "a picture is read from its start"
+        assert nothing.size() == 0
+        file.read()
+        with (
+            pytest.raises(atdc.ArgumentError, match=r"found 0 bytes left in it.*Call its seek\(0\) first"),
+            opened(file),
+        ):
+            pass
+
+
+def test_a_picture_comes_through_a_pipe_in_a_program(folder: Path) -> None:
+    class Pipe(io.RawIOBase):
+        def __init__(self, data: bytes) -> None:
+            self.rest = io.BytesIO(data)
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: Any) -> int:
+            return self.rest.readinto(buffer)
+
+    assert as_rgb(Pipe(Path("a.png").read_bytes())).shape == (16, 20, 3)  # type: ignore[arg-type]
+    with pytest.raises(atdc.ImageError, match="an empty file"):
+        as_rgb(Pipe(b""))  # type: ignore[arg-type]
 
 
 # --- equal outputs ---------------------------------------------------------------------------------------------------

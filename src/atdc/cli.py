@@ -10,11 +10,13 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -45,6 +47,13 @@ MEASURED_MODEL = "small"
 
 class _Commands(TyperGroup):
     """Errors of this package end in one line and an exit status, whichever way a command is called."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for before, argument in pairwise(["", *args]):
+            if not ctx.resilient_parsing and (not argument or re.fullmatch("--[a-z-]+=", argument)):
+                after = f" after {before}" if before else ""
+                raise typer.BadParameter(f"an empty name or value{after}; is a variable of the shell not set?")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:

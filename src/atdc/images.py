@@ -37,6 +37,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ImageError
+from atdc.files import require_name
 from atdc.image_arrays import rgb_of_array
 
 if TYPE_CHECKING:
@@ -77,12 +78,13 @@ def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> 
     Raises:
         ImageError: there is no such file, it is empty, no image, truncated, damaged, or too large.
     """
+    require_name(path, ImageError)
     path = Path(path)
     where = str(path)
     try:
         if path.stat().st_size == 0 and path.is_file():
-            raise ImageError(where, "an empty file (0 bytes)", _READABLE, "Copy or download it again.")
-    except (OSError, ValueError):
+            raise _empty(where)
+    except OSError:
         pass  # said by what opens it, below
     return _read(path, where, pixel_limit)
 
@@ -128,6 +130,15 @@ def _named_errors(where: str, pixel_limit: int) -> Iterator[None]:
         raise ImageError(where, found, "a whole, readable image", "Copy or download it again.") from error
 
 
+def _from_its_start(stream: BinaryIO) -> BinaryIO:
+    """A stream that can be read several times, from its start, as Pillow reads one; of a pipe, what is left in it."""
+    try:
+        stream.seek(0)
+    except (AttributeError, OSError):
+        return io.BytesIO(stream.read())
+    return stream
+
+
 def _opened(file: Path | BinaryIO, where: str) -> Image.Image:
     """Pillow's image of a file, or an error that names the kind of picture that is not supported."""
     try:
@@ -140,6 +151,8 @@ def _opened(file: Path | BinaryIO, where: str) -> Image.Image:
             file.seek(0)
             head = file.read(12)
             file.seek(0)
+        if not head:
+            raise _empty(where) from None
         if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
             try:
                 import pillow_heif
@@ -201,7 +214,10 @@ def as_rgb(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _read(io.BytesIO(image), "image", pixel_limit)
     if hasattr(image, "read"):
-        return _read(cast(BinaryIO, image), str(getattr(image, "name", "image")), pixel_limit)
+        where = str(getattr(image, "name", "image"))
+        with _named_errors(where, pixel_limit):
+            stream = _from_its_start(cast(BinaryIO, image))
+        return _read(stream, where, pixel_limit)
     array = rgb_of_array(image)
     if array.shape[0] * array.shape[1] > pixel_limit:
         raise _too_large("image", f"{array.shape[1]}×{array.shape[0]} pixels", pixel_limit)
@@ -347,6 +363,10 @@ def _check_size(image: Image.Image, where: str, pixel_limit: int) -> None:
         raise _too_large(where, f"{width}×{height} pixels", pixel_limit)
     if width * height == 0:
         raise ImageError(where, f"{width}×{height} pixels", "at least one pixel")
+
+
+def _empty(where: str) -> ImageError:
+    return ImageError(where, "an empty file (0 bytes)", _READABLE, "Copy or download it again.")
 
 
 def _too_large(where: str, found: str, pixel_limit: int) -> ImageError:

@@ -25,7 +25,7 @@ from atdc.bitstream.sources import FileLike, Source, opened
 from atdc.coding.entropy_coder import EntropyCoder
 from atdc.config import DEFAULT_MODEL, model_config, pixel_limit_of
 from atdc.errors import BitstreamError, CorruptFileError, WeightsError
-from atdc.files import read_bytes
+from atdc.files import read_bytes, require_name
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.numerics.entropy_model import EntropyModel
@@ -303,13 +303,19 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
         WeightsError: no such weights, or a damaged or foreign file.
     """
     name = default_model() if name is None else name
+    if not isinstance(name, (str, Path)):
+        raise WeightsError("model", repr(name), "a name or a path, as a string", "See `help(atdc.load)`.")
+    require_name(name, WeightsError)
     path = Path(name)
     if path.suffix != ".safetensors":
         path = _SHIPPED / f"{name}.safetensors"
         if not path.exists():
             shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.safetensors"))) or "none"
-            raise WeightsError("model", repr(str(name)), f"shipped weights ({shipped}) or a .safetensors file",
-                               "train some with: atdc train --recipe small")  # fmt: skip
+            expected = f"shipped weights ({shipped}) or a .safetensors file"
+            if os.path.exists(name):
+                found = "a folder" if os.path.isdir(name) else "a file of another kind, by its name"
+                raise WeightsError(str(name), found, expected, "Name the file that `atdc train` wrote.")
+            raise WeightsError("model", repr(str(name)), expected, "Train some with: atdc train --recipe small")
     data = read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError)
     try:
         with safe_open(path, framework="np") as file:
