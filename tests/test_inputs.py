@@ -312,3 +312,26 @@ def test_help_says_what_is_passed_over() -> None:
     for command in ("encode", "decode", "inspect", "verify"):
         words = " ".join(run(command, "--help").stdout.replace("│", " ").split())
         assert cli.PASSED_OVER in words
+
+
+# --- options that are repeated ---------------------------------------------------------------------------------------
+
+
+def test_tasks_named_in_several_options_are_all_decoded(folder: Path, model: tuple[str, str]) -> None:
+    assert run("encode", "a.png", "-o", "a.atdc", *model).exit_code == DONE
+    options = ("--tasks", "rgb", "--tasks", "normal,rgb")
+    assert run("decode", "a.atdc", "-o", "answers", *options, *model).exit_code == DONE
+    assert sorted(os.listdir("answers/a")) == ["normal.npy", "normal.png", "rgb.npy", "rgb.png"]
+    for nothing in (",", " "):
+        result = run("decode", "a.atdc", "-o", "none", "--tasks", nothing, *model)
+        assert result.exit_code == USAGE and "names no task" in result.stderr and not Path("none").exists()
+
+
+def test_two_qualities_of_one_task_are_refused_unless_they_are_equal(folder: Path, model: tuple[str, str]) -> None:
+    def encode(*qualities: str) -> Any:
+        options = [part for value in qualities for part in ("--task-quality", value)]
+        return run("encode", "a.png", "-o", "a.atdc", *options, *model)
+
+    result = encode("rgb=1", "normal=2", "rgb=2")
+    assert result.exit_code == USAGE and "rgb=1 and rgb=2 contradict each other" in result.stderr
+    assert encode("rgb=1", "rgb=1.0", "normal=2").exit_code == DONE

@@ -121,11 +121,13 @@ def _known(kind: str, name: str, names: Sequence[str]) -> str:
     raise typer.BadParameter(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
 
 
-def _tasks(value: str | None) -> str | None:
-    if value is not None:
-        for name in _listed(value):
+def _tasks(values: list[str] | None) -> list[str] | None:
+    for value in values or []:
+        if not (names := _listed(value)):
+            raise typer.BadParameter(f"{value!r} names no task. Known: {', '.join(TASK_NAMES)}.")
+        for name in names:
             _known("task", name, TASK_NAMES)
-    return value
+    return values
 
 
 def _task_qualities(values: list[str] | None) -> list[str] | None:
@@ -138,6 +140,10 @@ def _task_qualities(values: list[str] | None) -> list[str] | None:
             _quality(float(number))
         except ValueError as error:
             raise typer.BadParameter(f"{number!r} in {value!r} is not a number.") from error
+    given = {value.partition("=")[0]: value for value in values or []}
+    for value in values or []:
+        if _task_quality(value) != _task_quality(other := given[value.partition("=")[0]]):
+            raise typer.BadParameter(f"{value} and {other} contradict each other.")
     return values
 
 
@@ -365,12 +371,12 @@ def decode(
         ),
     ],
     tasks: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="TASK,...",
             callback=_tasks,
             autocompletion=_starting_with(TASK_NAMES),
-            help="Only these answers; all by default: " + ", ".join(TASK_NAMES) + ".",
+            help="Only these answers, may be repeated; all by default: " + ", ".join(TASK_NAMES) + ".",
         ),
     ] = None,
     from_file: FromFile = None,
@@ -399,7 +405,7 @@ def decode(
         atdc decode photo.atdc -o depth.npy --tasks depth_zbuffer
         atdc decode - -o - < photo.atdc > answers.zip
     """
-    wanted = None if tasks is None else list(dict.fromkeys(_listed(tasks)))
+    wanted = list(dict.fromkeys(_listed(",".join(tasks)))) if tasks else None
     items = _items(ctx, files, from_file, _is_coded)
     to = _destination(out, items, "file")
     if to.kind == "file":
