@@ -165,7 +165,7 @@ def test_names_that_no_file_has_are_said_to_be_such() -> None:
         as_rgb, atdc.load, lambda name: read_bytes(name, 1), lambda name: opened(name).__enter__()
     ]  # fmt: skip
     for take in takers:
-        with pytest.raises(AtdcError, match="^'': found an empty name; expected"):
+        with pytest.raises(AtdcError, match=r"^'': found an empty name; expected"):
             take("")
         with pytest.raises(AtdcError, match=r"^'a\\x00b': found a path that holds a NUL; expected"):
             take("a\0b")
@@ -335,3 +335,34 @@ def test_two_qualities_of_one_task_are_refused_unless_they_are_equal(folder: Pat
     result = encode("rgb=1", "normal=2", "rgb=2")
     assert result.exit_code == USAGE and "rgb=1 and rgb=2 contradict each other" in result.stderr
     assert encode("rgb=1", "rgb=1.0", "normal=2").exit_code == DONE
+
+
+# --- damaged files ---------------------------------------------------------------------------------------------------
+
+
+def test_damage_to_a_compact_file_is_not_taken_for_other_weights(folder: Path, model: tuple[str, str]) -> None:
+    assert run("encode", "a.png", "-o", "a.atdc", *model).exit_code == DONE
+    data = Path("a.atdc").read_bytes()
+    codec = atdc.load(model[1])
+    for place in range(5, 9):  # the fingerprint
+        damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        with pytest.raises(atdc.CorruptFileError, match="^header or payload: found check"):
+            codec.decode(damaged)
+    Path("a.atdc").write_bytes(damaged)
+    (line,) = complaints(run("decode", "a.atdc", "-o", "answers"))
+    assert line.startswith("a.atdc: header or payload: found check")
+    with pytest.raises(atdc.WrongModelError):
+        atdc.load("small").decode(data)
+
+
+def test_verify_names_a_damaged_file_once(folder: Path, model: tuple[str, str]) -> None:
+    assert run("encode", "a.png", "-o", "a.atdc", *model).exit_code == DONE
+    data = Path("a.atdc").read_bytes()
+    Path("b.atdc").write_bytes(data[:-1] + b"?")
+    Path("c.atdc").write_bytes(b"")
+    result = run("verify", "a.atdc", "b.atdc", "c.atdc", *model)
+    assert [line.partition(": ")[0] for line in complaints(result)] == ["b.atdc", "c.atdc"]
+    assert result.exit_code == FAILED and [line[:11] for line in result.stdout.splitlines()] == [
+        "a.atdc: ok;",
+        "verified 1 ",
+    ]

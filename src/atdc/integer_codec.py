@@ -122,6 +122,8 @@ class IntegerReader:
         position_limit: int,
     ) -> DecodedIntegers:
         header = reader.header
+        # The check of a compact file's payload covers its header, too: damage there is not taken for other weights.
+        payload = reader.segment(0) if header.profile == "compact" else None
         header.require_model(self.fingerprint)
         if header.task_count != len(self.task_names):
             raise CorruptFileError("tasks", str(header.task_count), f"{len(self.task_names)}, as the weights have")
@@ -132,14 +134,13 @@ class IntegerReader:
         coder = EntropyCoder(self.model, port, np.array([header.qualities], np.int64))
         latents: dict[int, Integers] = {}
         failed: dict[int, BitstreamError] = {}
-        if header.profile == "compact":
-            segment = reader.segment(0)
-            port.begin(segment.data, "payload")
+        if payload is not None:
+            port.begin(payload.data, "payload")
             for task in graph.order:
                 latents[task] = self._read_task(coder, graph, task, header)
             port.end()
             checks = [coder.checks[0, task] for task in range(graph.size)]
-            self._compare("payload", segment.symbol_check, combined_check(checks))
+            self._compare("payload", payload.symbol_check, combined_check(checks))
         else:
             for task in tasks:
                 try:

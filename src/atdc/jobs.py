@@ -179,10 +179,8 @@ def verifier(model: str | None, pixel_limit: int) -> Work:
                 seen = verify(source, integers_of(source), pixel_limit=pixel_limit)
         except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
             seen = Verification((error,))
-        count = len(seen.problems)
-        found = "ok" if not count else "1 problem" if count == 1 else f"{count} problems"
         problems = tuple(complaint(problem, item) for problem in seen.problems)
-        return Report(f"{item.name}: {found}; {_what_was_checked(seen)}", problems, seen.to_json())
+        return Report(f"{item.name}: ok; {_what_was_checked(seen)}" if seen.ok else "", problems, seen.to_json())
 
     return work
 
@@ -221,7 +219,4 @@ def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | N
 def _what_was_checked(seen: Verification) -> str:
     if seen.decoded:
         return f"checked: header, checks, and all integers with the weights {seen.fingerprint}"
-    if seen.fingerprint is None:
-        return "nothing can be read beyond that"
-    more = f"; for the integers, name the weights {seen.fingerprint} with --model" if seen.ok else ""
-    return f"checked: header and checks{more}"
+    return f"checked: header and checks; for the integers, name the weights {seen.fingerprint} with --model"
