@@ -87,6 +87,12 @@ class Codec:
         self.card = dict(card)
         self.tile_positions = TILE_PX // feature_codec.config.stride
 
+    def __repr__(self) -> str:
+        """Which weights, and where they are."""
+        own = self.feature_codec
+        name = "weights in memory" if self.path is None else str(self.path)
+        return f"<atdc.Codec: {name}, fingerprint {own.fingerprint.hex()}, {own.task_count} tasks, on {own.device}>"
+
     def to(self, device: str | torch.device) -> Codec:
         """Moves all networks to another device, a GPU, say, itself, and returns itself. Integers stay on the CPU: what
         one device encodes, any other decodes to the same integers.
@@ -171,7 +177,7 @@ class Codec:
             )
         header = integers.header
         if header.kind != "image":
-            raise ArgumentError("file", "bare features", "a file made from an image", "use FeatureCodec.decode")
+            raise ArgumentError("file", "bare features", "a file made from an image", "Use FeatureCodec.decode.")
         whole = [task for task in wanted if task not in integers.failed]
         values = self._answers(codec.restore([integers], whole), whole, (header.height, header.width))
         failed = {codec.task_names[task]: integers.failed[task] for task in wanted if task in integers.failed}
@@ -249,7 +255,9 @@ class Codec:
         True
         """
         if self.path is None:
-            raise WeightsError("model", "weights in memory", "a weights file with a balance beside it", "save it first")
+            raise WeightsError(
+                "model", "weights in memory", "a weights file with a balance beside it", "Save it first."
+            )
         values = Balance.read(self.path, self.feature_codec.fingerprint).at(quality)
         return dict(zip(self.feature_codec.task_names, values, strict=True))
 
