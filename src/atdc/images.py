@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,7 +123,7 @@ def _named_errors(where: str, pixel_limit: int) -> Iterator[None]:
         cure = "Use `atdc decode` to decode it." if where.endswith(".atdc") else "Convert it, for example to PNG."
         raise ImageError(where, "a file that is not an image", _READABLE, cure) from error
     except Image.DecompressionBombError as error:
-        raise _too_large(where, "more pixels than Pillow accepts", pixel_limit) from error
+        raise _more_than_pillow_takes(where, error, pixel_limit) from error
     except MemoryError as error:
         raise ImageError(where, "an image larger than the free memory", "one that fits", "Make it smaller.") from error
     except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
@@ -363,6 +364,15 @@ def _check_size(image: Image.Image, where: str, pixel_limit: int) -> None:
         raise _too_large(where, f"{width}×{height} pixels", pixel_limit)
     if width * height == 0:
         raise ImageError(where, f"{width}×{height} pixels", "at least one pixel")
+
+
+def _more_than_pillow_takes(where: str, error: Image.DecompressionBombError, pixel_limit: int) -> ImageError:
+    """Its own limit lies above ours by default, and it says how many pixels there are."""
+    pixels = int(re.sub(r"\D*(\d+).*", r"\1", str(error)))
+    if pixels > pixel_limit:
+        return _too_large(where, f"{pixels:,} pixels", pixel_limit)
+    expected = "no more than Pillow accepts"
+    return ImageError(where, f"{pixels:,} pixels", expected, "Set PIL.Image.MAX_IMAGE_PIXELS = None to read it.")
 
 
 def _empty(where: str) -> ImageError:

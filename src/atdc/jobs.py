@@ -75,10 +75,13 @@ def encoder(
     existing: Existing,
 ) -> Work:
     """Encodes pictures."""
+    from PIL import Image
+
     from atdc.files import write_bytes_unless_others
     from atdc.images import read_image
     from atdc.report.answer_files import make_folder
 
+    Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
     codec = _load(model, device)
     qualities = (codec.balanced(quality) if balanced else dict.fromkeys(TASK_NAMES, quality)) | dict(task_quality)
     if destination.kind != "stream":
@@ -122,7 +125,7 @@ def decoder(
     wanted = tasks or TASK_NAMES
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
-    suffix = destination.path.suffix
+    suffix = destination.path.suffix.lower()
     if destination.kind == "stream":
         suffix = ".npy" if len(wanted) == 1 else ".zip"
 
