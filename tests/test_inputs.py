@@ -346,7 +346,7 @@ def test_damage_to_a_compact_file_is_not_taken_for_other_weights(folder: Path, m
     codec = atdc.load(model[1])
     for place in range(5, 9):  # the fingerprint
         damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-        with pytest.raises(atdc.CorruptFileError, match="^header or payload: found check"):
+        with pytest.raises(atdc.CorruptFileError, match=r"^header or payload: found check"):
             codec.decode(damaged)
     Path("a.atdc").write_bytes(damaged)
     (line,) = complaints(run("decode", "a.atdc", "-o", "answers"))
@@ -366,3 +366,87 @@ def test_verify_names_a_damaged_file_once(folder: Path, model: tuple[str, str]) 
         "a.atdc: ok;",
         "verified 1 ",
     ]
+
+
+# --- what is printed -------------------------------------------------------------------------------------------------
+
+ODD_NAMES = {
+    "one\ntwo": r"one\ntwo", "red\x1b[31m": r"red\x1b[31m", "over\rwritten": r"over\rwritten",
+    "tu\u202ened": r"tu\u202ened", "two  spaces": "two  spaces", "c1\x9b5m": r"c1\x9b5m",
+    "[bold]": "[bold]", "\u2028": r"\u2028",
+}  # fmt: skip
+
+
+def test_control_characters_in_names_are_spelled_out_in_all_that_is_printed(
+    folder: Path, model: tuple[str, str]
+) -> None:
+    names = list(ODD_NAMES)
+    for name in names:
+        save_picture(f"in/{name}.png")
+        Path(f"in/{name}-bad.png").write_bytes(b"no picture")
+    results = [run("encode", "in", "-o", "out\n1", *model), run("encode", "in", "-o", "out\n1", "-q", "1", *model)]
+    assert sorted(os.listdir("out\n1")) == sorted(f"{name}.atdc" for name in names)
+    for name in names:
+        assert f"in/{ODD_NAMES[name]}.png → out\\n1/{ODD_NAMES[name]}.atdc  " in results[0].stdout
+        assert f"in/{ODD_NAMES[name]}-bad.png: found a file that is not an image" in results[0].stderr
+        assert f"in/{ODD_NAMES[name]}.png: out\\n1/{ODD_NAMES[name]}.atdc: found a file of other" in results[1].stderr
+    assert len(complaints(results[0])) == len(names) and len(complaints(results[1])) == 2 * len(names)
+    Path("out\n1/tu\u202ened.atdc").write_bytes(b"no file")
+    for command, *options in (
+        ("verify",),
+        ("inspect",),
+        ("decode", "-o", "answers"),
+        ("decode", "-o", "an\x1bswer.npy"),
+    ):
+        results.append(run(command, "out\n1", *options, *model))
+        assert results[-1].exit_code in (FAILED, USAGE)
+    for result in results:
+        printed = (result.stdout + result.stderr).replace("\n", "")
+        assert not [c for c in printed if c < " " or c in "\x9b\u202e\u2028"]
+
+
+def test_usage_errors_are_in_our_words(folder: Path) -> None:
+    for options, words in (
+        (("--effort", "hi"), "'hi' is not one of 'normal', 'high'"), (("-q", "high"), "it should be a valid number."),
+        (("--jobs", "two"), "it should be a valid integer."), (("--profile", "x"), "'x' is not one of"),
+        (("--pixel-limit", "1e6"), "it should be a valid integer."),
+    ):  # fmt: skip
+        result = run("encode", "a.png", "-o", "out", *options)
+        said = " ".join(result.stderr.replace("│", " ").split())
+        assert result.exit_code == USAGE and words in said, said
+        assert "Value error" not in said and "Input should" not in said and "unable to" not in said
+
+
+def test_a_suffix_may_be_in_capitals(folder: Path, model: tuple[str, str]) -> None:
+    assert run("encode", "a.png", "-o", "a.atdc", *model).exit_code == DONE
+    for name in ("d.PNG", "d.Npy"):
+        assert run("decode", "a.atdc", "-o", name, "--tasks", "rgb", *model).exit_code == DONE
+    assert run("decode", "a.atdc", "-o", "d.ZIP", *model).exit_code == DONE
+    assert [Path(name).read_bytes()[1:4] for name in ("d.PNG", "d.Npy", "d.ZIP")] == [b"PNG", b"NUM", b"K\x03\x04"]
+
+
+def test_the_size_of_a_bomb_is_said_with_the_option_that_lets_it_in(
+    folder: Path, model: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # and back to what it was, after the command has changed it
+    with pytest.raises(atdc.ImageError, match=r"found 320 pixels; expected at most 300 pixels"):
+        as_rgb("a.png", 300)
+    with pytest.raises(
+        atdc.ImageError, match=r"found 320 pixels; expected no more than Pillow.*MAX_IMAGE_PIXELS = None"
+    ):
+        as_rgb("a.png", 320)
+    result = run("encode", "a.png", "-o", "a.atdc", "--pixel-limit", "300", *model)
+    (line,) = complaints(result)
+    assert line.endswith("found 20×16 pixels; expected at most 300 pixels. If that size is meant, raise --pixel-limit.")
+    assert run("encode", "a.png", "-o", "a.atdc", "--pixel-limit", "320", *model).exit_code == DONE
+
+
+def test_cures_are_sentences() -> None:
+    assert str(AtdcError("a", "b", "c", "try d")) == "a: found b; expected c. Try d"
+    assert AtdcError("a", "b", "c").cure == ""
+
+
+def test_a_codec_says_which_weights_it_has(untrained_weights: Path) -> None:
+    codec = atdc.load(untrained_weights)
+    fingerprint = codec.feature_codec.fingerprint.hex()
+    assert repr(codec) == f"<atdc.Codec: {untrained_weights}, fingerprint {fingerprint}, 6 tasks, on cpu>"

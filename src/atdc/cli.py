@@ -22,7 +22,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from atdc import jobs as jobs_of
@@ -34,7 +33,7 @@ from atdc.graph.search import SETTINGS, parse_setting
 from atdc.inputs import Item, apart, find_items
 from atdc.jobs import SUFFIX
 from atdc.tasks import TASK_NAMES
-from atdc.terminal import guard_output, require_output, write_data
+from atdc.terminal import escape, guard_output, require_output, shown, write_data
 
 if TYPE_CHECKING:
     from atdc.inspection import Inspection
@@ -51,13 +50,16 @@ class _Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for before, argument in pairwise(["", *args]):
             if not ctx.resilient_parsing and (not argument or re.fullmatch("--[a-z-]+=", argument)):
-                after = f" after {before}" if before else ""
+                after = f" after {shown(before)}" if before else ""
                 raise typer.BadParameter(f"an empty name or value{after}; is a variable of the shell not set?")
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = shown(_in_our_words(error.message))
+            raise
         except KeyboardInterrupt:
             complain("interrupted.")
             raise typer.Exit(INTERRUPTED) from None
@@ -100,6 +102,12 @@ class CheckSet(StrEnum):
 
 
 # --- options that several commands share -----------------------------------------------------------------------------
+
+
+def _in_our_words(message: str) -> str:
+    """What is said of a value that typer has refused, without the names of its machinery."""
+    message = re.sub(r"^Input should be (.*?)(, unable to .*)?$", r"it should be \1.", message)
+    return message.removeprefix("Value error, ")
 
 
 def _quality(value: float | None) -> float | None:
@@ -410,7 +418,7 @@ def decode(
     to = _destination(out, items, "file")
     if to.kind == "file":
         several = wanted is None or len(wanted) > 1
-        if to.path.suffix not in ((".zip",) if several else (".npy", ".png", ".zip")):
+        if to.path.suffix.lower() not in ((".zip",) if several else (".npy", ".png", ".zip")):
             better = ".zip for several answers" if several else ".npy, .png or .zip for one answer"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: to.of(item, "")) if to.kind != "stream" else items
