@@ -225,7 +225,9 @@ def refused() -> Iterator[OddFile]:
     broken = bytearray(saved(noise, "PNG"))
     broken[60:64] = b"\xff\xff\xff\xff"
     yield OddFile("broken.png", bytes(broken), refused="a damaged image")
-    yield OddFile("bomb.png", saved(Image.new("1", (20000, 20000)), "PNG"), refused="20000×20000 pixels|more pixels")
+    yield OddFile(
+        "bomb.png", saved(Image.new("1", (20000, 20000)), "PNG"), refused="20000×20000 pixels|400,000,000 pixels"
+    )
     yield OddFile("no width.png", png(GREY, 8, (), 0), refused="a file that is not an image|0×1 pixels")
     yield OddFile("no bytes.png", b"", refused="an empty file")
     yield OddFile("heic.heic", b"\0\0\0\x18ftypheic" + bytes(40), refused="a HEIC picture|a damaged image")

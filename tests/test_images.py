@@ -204,3 +204,31 @@ def test_the_callers_image_is_not_changed() -> None:
     before = image.tobytes()
     to_rgb(image)
     assert image.mode == "RGBA" and image.tobytes() == before
+
+
+def test_a_png_with_any_byte_changed_before_its_end_is_damaged(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    data = buffer.getvalue()
+    np.testing.assert_array_equal(as_rgb(data), picture)
+    for place in range(8, len(data) - 12, 7):  # the last chunk holds nothing
+        damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+        with pytest.raises(ImageError, match=r"a damaged image|a truncated image|a file that is not an image"):
+            as_rgb(damaged)
+    middle = data.index(b"IDAT") + 1000
+    damaged = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    (tmp_path / "a.png").write_bytes(damaged)
+    for form in (tmp_path / "a.png", io.BytesIO(damaged), Image.open(io.BytesIO(damaged))):
+        with pytest.raises(ImageError, match=r"a damaged image \(broken PNG file"):
+            as_rgb(form)
+
+
+def test_a_lazily_opened_animation_stays_at_its_frame() -> None:
+    frames = [Image.new("RGB", (8, 8), value) for value in ("red", "lime", "blue")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:])
+    with Image.open(buffer) as image:
+        for number, pixel in ((2, [0, 0, 255]), (0, [255, 0, 0]), (1, [0, 255, 0])):
+            image.seek(number)
+            assert as_rgb(image)[0, 0].tolist() == pixel

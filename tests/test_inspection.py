@@ -182,3 +182,24 @@ def test_a_graph_that_the_list_lacks_is_a_problem_only_the_weights_show(encoded,
     assert verify(data).ok
     (problem,) = verify(data, integers).problems
     assert problem.where == "graph" and "number 99" in problem.found
+
+
+def test_a_compact_file_whose_check_fails_is_not_said_to_be_decoded(encoded, integers):
+    data = bytearray(encoded["compact", "listed"].data[0])
+    data[-1] ^= 1
+    seen = verify(bytes(data), integers)
+    assert [error.where for error in seen.problems] == ["header or payload"] and not seen.decoded
+    graph = pack(
+        replace(
+            unpack(encoded["compact", "listed"].data[0]),
+            header=replace(unpack(encoded["compact", "listed"].data[0]).header, graph=99),
+        )
+    )
+    assert not verify(graph, integers).decoded, "a graph that is not there leaves nothing to decode along"
+
+
+def test_of_segments_those_that_are_whole_are_decoded(encoded, integers):
+    data = bytearray(encoded["segments", "listed"].data[0])
+    data[-1] ^= 1
+    seen = verify(bytes(data), integers)
+    assert [error.where for error in seen.problems] == ["segment of rgb"] and seen.decoded

@@ -164,7 +164,7 @@ def test_settings_are_checked_and_the_one_meant_is_named(codec: Codec, given: di
 
 def test_one_name_instead_of_a_list_is_said(codec: Codec) -> None:
     data = codec.encode(PICTURE)
-    with pytest.raises(atdc.ArgumentError, match=r"pass \['rgb'\]"):
+    with pytest.raises(atdc.ArgumentError, match=r"Pass \['rgb'\]"):
         codec.decode(data, tasks="rgb")
     with pytest.raises(atdc.ArgumentError, match="list of names"):
         codec.decode(data, tasks=3)

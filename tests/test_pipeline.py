@@ -57,6 +57,7 @@ def test_coding_stays_on_its_device(
     monkeypatch.setattr(
         torch.Tensor, "cpu", lambda own: torch.zeros(own.shape, dtype=own.dtype) if own.is_meta else arrived(own)
     )
+    monkeypatch.setattr("atdc.codec.open_device", torch.device)  # which refuses a device without values
     there = atdc.load(untrained_weights).to("meta")
     there.tile_positions = 2
     with one_device:

@@ -17,11 +17,11 @@ from typing import Any, TypeAlias, cast
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from atdc.errors import AtdcError, BitstreamError, ImageError
 from atdc.inputs import Item
+from atdc.terminal import escape, shown
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -158,16 +158,22 @@ def complain(text: str) -> None:
 
 def complaint(error: Exception | str, item: Item | None = None) -> str:
     """What to say of an error, in one line that names the input."""
-    text = " ".join(str(_with_option(error)).split())
+    text = str(_with_option(error))
+    names = [error.where] if isinstance(error, AtdcError) else []
+    if item is not None:
+        text = text.replace(str(item.path), item.name)
+        names.append(item.name)
+    for name in names:  # whose ends of lines, unlike those of other programs' sentences, are part of them
+        text = text.replace(name, shown(name))
+    text = re.sub(r"\s*[\r\n]\s*", " ", text.strip())
     if isinstance(error, MemoryError) or "allocate memory" in text:  # torch says it with a RuntimeError
         text = "found too little memory; expected about 45 bytes a pixel. Make the picture smaller."
     elif not isinstance(error, (AtdcError, str)):
         text = f"{type(error).__name__}: {text} (a defect of atdc; `atdc --traceback …` shows where)"
     if item is not None:
-        if str(item.path) != item.name:
-            text = text.replace(str(item.path), item.name)
-        if not text.startswith(f"{item.name}:") and (item.name not in text or len(item.name) < 3):
-            text = f"{item.name}: {text}"
+        name = shown(item.name)
+        if not text.startswith(f"{name}:") and (name not in text or len(name) < 3):
+            text = f"{name}: {text}"
     return text
 
 
@@ -179,7 +185,7 @@ def globally(ctx: typer.Context, option: str) -> bool:
 def _with_option(error: Exception | str) -> Exception | str:
     """An error over an image's size with the option that helps; any other as it is."""
     of_size = isinstance(error, (BitstreamError, ImageError)) and re.fullmatch(r"at most [\d,]+ pixels", error.expected)
-    if isinstance(error, AtdcError) and of_size and "Pillow" not in error.found:  # whose limit is another
+    if isinstance(error, AtdcError) and of_size:
         cure = "If that size is meant, raise --pixel-limit."
         return type(error)(error.where, error.found, error.expected, cure)
     return error

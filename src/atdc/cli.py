@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from typer.core import TyperGroup
 
 from atdc import jobs as jobs_of
@@ -28,6 +29,7 @@ from atdc.cli_files import destination_of, existing_of, is_coded, is_one_file, i
 from atdc.cli_options import (
     HELP_NAMES,
     MEASURED_MODEL,
+    PASSED_OVER,
     Device,
     Files,
     Force,
@@ -53,7 +55,7 @@ from atdc.errors import ArgumentError, AtdcError
 from atdc.inputs import apart
 from atdc.jobs import SUFFIX
 from atdc.tasks import TASK_NAMES
-from atdc.terminal import guard_output, plain_table, require_output, write_data
+from atdc.terminal import escape, guard_output, plain_table, require_output, shown, write_data
 
 if TYPE_CHECKING:
     from atdc.inspection import Inspection
@@ -79,9 +81,19 @@ class _Commands(TyperGroup):
             raise ArgumentError(f"atdc {name}", "a command's former name", f"atdc bench {name}")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for before, argument in pairwise(["", *args]):
+            if not ctx.resilient_parsing and (not argument or re.fullmatch("--[a-z-]+=", argument)):
+                after = f" after {shown(before)}" if before else ""
+                raise typer.BadParameter(f"an empty name or value{after}; is a variable of the shell not set?")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = shown(_in_our_words(error.message))
+            raise
         except KeyboardInterrupt:
             complain("interrupted.")
             raise typer.Exit(INTERRUPTED) from None
@@ -136,11 +148,19 @@ class CheckSet(StrEnum):
 # --- what options of one command mean ---------------------------------------------------------------------------------
 
 
-def _tasks(value: str | None) -> str | None:
-    if value is not None:
-        for name in listed(value):
+def _in_our_words(message: str) -> str:
+    """What is said of a value that typer has refused, without the names of its machinery."""
+    message = re.sub(r"^Input should be (.*?)(, unable to .*)?$", r"it should be \1.", message)
+    return message.removeprefix("Value error, ")
+
+
+def _tasks(values: list[str] | None) -> list[str] | None:
+    for value in values or []:
+        if not (names := listed(value)):
+            raise typer.BadParameter(f"{value!r} names no task. Known: {', '.join(TASK_NAMES)}.")
+        for name in names:
             known("task", name, TASK_NAMES)
-    return value
+    return values
 
 
 def _task_qualities(values: list[str] | None) -> list[str] | None:
@@ -153,6 +173,10 @@ def _task_qualities(values: list[str] | None) -> list[str] | None:
             in_range(float(number))
         except ValueError as error:
             raise typer.BadParameter(f"{number!r} in {value!r} is not a number.") from error
+    given = {value.partition("=")[0]: value for value in values or []}
+    for value in values or []:
+        if _task_quality(value) != _task_quality(other := given[value.partition("=")[0]]):
+            raise typer.BadParameter(f"{value} and {other} contradict each other.")
     return values
 
 
@@ -195,9 +219,10 @@ def root(
 def encode(
     ctx: typer.Context,
     images: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
-            metavar="IMAGE", help="Pictures, folders of them (with all below), patterns, or - for standard input."
+            metavar="IMAGE",
+            help=f"Pictures, folders of them (with all below), patterns, or - for standard input. {PASSED_OVER}",
         ),
     ] = None,
     *,
@@ -249,6 +274,8 @@ def encode(
 ) -> None:
     """Encode pictures: one small file each.
 
+    Of equal names with different suffixes (a.jpg and a.png in one folder) none is encoded: both would be a.atdc.
+
     [bold]Examples[/bold]
 
         atdc encode photo.jpg -o photo.atdc
@@ -296,12 +323,12 @@ def decode(
         ),
     ],
     tasks: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="TASK,...",
             callback=_tasks,
             autocompletion=starting_with(TASK_NAMES),
-            help="Only these answers; all by default: " + ", ".join(TASK_NAMES) + ".",
+            help="Only these answers, may be repeated; all by default: " + ", ".join(TASK_NAMES) + ".",
         ),
     ] = None,
     from_file: FromFile = None,
@@ -330,12 +357,12 @@ def decode(
         atdc decode photo.atdc -o depth.npy --tasks depth_zbuffer
         atdc decode - -o - < photo.atdc > answers.zip
     """
-    wanted = None if tasks is None else list(dict.fromkeys(listed(tasks)))
+    wanted = list(dict.fromkeys(listed(",".join(tasks)))) if tasks else None
     items = items_of(ctx, files, from_file, is_coded)
     to = destination_of(out, items, "file")
     if to.kind == "file":
         several = wanted is None or len(wanted) > 1
-        if to.path.suffix not in ((".zip",) if several else (".npy", ".png", ".zip")):
+        if to.path.suffix.lower() not in ((".zip",) if several else (".npy", ".png", ".zip")):
             better = ".zip for several answers" if several else ".npy, .png or .zip for one answer"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: to.of(item, "")) if to.kind != "stream" else items
@@ -420,7 +447,7 @@ def verify(
 def demo(
     ctx: typer.Context,
     images: Annotated[
-        list[Path] | None, typer.Argument(metavar="IMAGE", help="Pictures; by default those carried along.")
+        list[str] | None, typer.Argument(metavar="IMAGE", help="Pictures; by default those carried along.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and the files.")] = Path("demo"),
     quality: Quality = 4.0,

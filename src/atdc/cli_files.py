@@ -17,32 +17,32 @@ from atdc.jobs import SUFFIX, Destination, Existing
 
 
 def items_of(
-    ctx: typer.Context, names: Sequence[Path] | None, from_file: str | None, wanted: Callable[[Path], bool]
+    ctx: typer.Context, names: Sequence[str] | None, from_file: str | None, wanted: Callable[[Path], bool]
 ) -> list[Item]:
     """The inputs that are named; copies of what comes through pipes live as long as the command."""
     if not names and from_file is None:
         raise typer.BadParameter("no input is named; name files or folders, - for standard input, or use --from-file.")
     temporary = ctx.with_resource(TemporaryDirectory(prefix="atdc-"))
-    return find_items([str(name) for name in names or ()], from_file, wanted, Path(temporary))
+    return find_items(names or (), from_file, wanted, Path(temporary))
 
 
-def is_one_file(names: Sequence[Path] | None, from_file: str | None) -> bool:
+def is_one_file(names: Sequence[str] | None, from_file: str | None) -> bool:
     """Whether a single file is named by its path, so that a program expects one answer instead of a list."""
     return (
         from_file is None
         and len(names or ()) == 1
-        and not any(name.is_dir() or (glob.has_magic(str(name)) and not name.exists()) for name in names or ())
+        and not any(os.path.isdir(name) or (glob.has_magic(name) and not os.path.exists(name)) for name in names or ())
     )
 
 
 def is_coded(path: Path) -> bool:
     """Whether a file in a folder is one to decode."""
-    return path.suffix == SUFFIX and not path.name.startswith(".")
+    return path.suffix == SUFFIX
 
 
 def is_picture(path: Path) -> bool:
     """Whether a file in a folder is one to encode."""
-    return path.suffix.lower() in _picture_suffixes() and not path.name.startswith(".")
+    return path.suffix.lower() in _picture_suffixes()
 
 
 @cache
@@ -62,7 +62,7 @@ def destination_of(out: str, items: Sequence[Item], kind: str) -> Destination:
         where = Destination("stream", path)
         if len(items) == 1 and getattr(sys.stdout, "isatty", bool)():
             raise typer.BadParameter("standard output is a terminal; send it to a file or a program.")
-    elif path.suffix and not out.endswith(("/", os.sep)) and not path.is_dir():
+    elif path.suffix and not out.endswith(("/", os.sep)) and not os.path.isdir(path):
         where = Destination("file", path)
     else:
         return Destination("folder", path)

@@ -14,6 +14,7 @@ from atdc.graph.search import SETTINGS, parse_setting
 
 MEASURED_MODEL = "small"
 """What tables are of: weights that anybody can make again, from rooms alone."""
+PASSED_OVER = "Hidden files, and linked folders that are not named themselves, are passed over."
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
@@ -98,15 +99,18 @@ PixelLimit = Annotated[
     ),
 ]
 Files = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Argument(
         metavar="FILE",
-        help="Files written by `atdc encode`, folders of them (with all below), patterns, or - for standard input.",
+        help=f"Files written by `atdc encode`, folders of them (with all below), patterns, or - for standard input. "
+        f"{PASSED_OVER}",
     ),
 ]
 FromFile = Annotated[
     str | None,
-    typer.Option("--from-file", metavar="LIST", help="Inputs from a file, one a line; - for standard input."),
+    typer.Option(
+        "--from-file", metavar="LIST", help="Inputs from a file, one a line or with NULs between; - for standard input."
+    ),
 ]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave out inputs whose output is there: go on after a stop.")

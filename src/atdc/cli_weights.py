@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from atdc.batch import out as console
 from atdc.cli_options import HELP_NAMES, MEASURED_MODEL, Data, Device, Model, known
+from atdc.terminal import escape
 
 PANEL = "Make the weights"
 data_app = typer.Typer(invoke_without_command=True, context_settings=HELP_NAMES)

@@ -52,7 +52,7 @@ def quality_of(value: Any, where: str = "quality") -> float:
 
     >>> quality_of("4"), quality_of(True)
     Traceback (most recent call last):
-    atdc.errors.ArgumentError: quality: found True; expected a number from 0 to 7. try quality 4
+    atdc.errors.ArgumentError: quality: found True; expected a number from 0 to 7. Try quality 4.
     """
     try:
         no_number = isinstance(value, (bool, bytes, bytearray)) or _dtype_of(value).startswith(("bool", "complex"))
@@ -60,7 +60,7 @@ def quality_of(value: Any, where: str = "quality") -> float:
     except (TypeError, ValueError, OverflowError, RuntimeError):  # torch raises the last for more than one number
         number = math.nan
     if not 0 <= number <= MAX_QUALITY:
-        raise ArgumentError(where, repr(value), f"a number from 0 to {MAX_QUALITY}", "try quality 4")
+        raise ArgumentError(where, repr(value), f"a number from 0 to {MAX_QUALITY}", "Try quality 4.")
     return number
 
 

@@ -15,13 +15,14 @@ class AtdcError(Exception):
         where: the place that noticed (a file path, a field of a file, an argument's name).
         found: what was there.
         expected: what would have been right.
-        cure: what to do or to type next; may be empty when there is nothing to do.
+        cure: what to do or to type next, a sentence; may be empty when there is nothing to do.
 
-    >>> print(AtdcError("quality", "9", "a number from 0 to 7", "pass --quality 4"))
-    quality: found 9; expected a number from 0 to 7. pass --quality 4
+    >>> print(AtdcError("quality", "9", "a number from 0 to 7", "Pass --quality 4."))
+    quality: found 9; expected a number from 0 to 7. Pass --quality 4.
     """
 
     def __init__(self, where: str, found: str, expected: str, cure: str = "") -> None:
+        cure = cure[:1].upper() + cure[1:]
         self.where, self.found, self.expected, self.cure = where, found, expected, cure
         super().__init__(f"{where}: found {found}; expected {expected}.{' ' + cure if cure else ''}")
 

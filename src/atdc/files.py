@@ -23,6 +23,25 @@ _CURES = {
 }
 
 
+def require_name(path: str | os.PathLike[str], error_class: type[AtdcError] = ArgumentError) -> None:
+    """Refuses what no file is called: an empty name, which paths take for the current folder, and one with a NUL.
+
+    Raises:
+        AtdcError: of that class.
+
+    >>> require_name("")
+    Traceback (most recent call last):
+    atdc.errors.ArgumentError: '': found an empty name; expected the path of a file. Check the variable it comes from.
+    """
+    name = os.fspath(path)
+    if not name:
+        raise error_class("''", "an empty name", "the path of a file", "Check the variable it comes from.")
+    if "\0" in name:
+        raise error_class(
+            repr(name), "a path that holds a NUL", "the path of a file", "Check where it comes from: NULs end paths."
+        )
+
+
 def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file so that it is there in full or not at all.
 
@@ -91,8 +110,10 @@ def refuse_others(path: str | os.PathLike[str], data: bytes) -> None:
         OutputError: a file of other content is there.
     """
     target = Path(path)
+    if not os.path.isfile(target):  # or in a folder that may not be entered, which writing will say
+        return
     try:
-        lost = target.is_file() and (target.stat().st_size != len(data) or target.read_bytes() != data)
+        lost = target.stat().st_size != len(data) or target.read_bytes() != data
     except (OSError, ValueError):  # it cannot be read, so it cannot be told apart from what is to be written
         lost = True
     if lost:
@@ -111,12 +132,12 @@ def read_bytes(path: str | os.PathLike[str], limit: int, *, error_class: type[At
     Raises:
         AtdcError: of that class: no such file, no permission, not a file, or larger than the limit.
     """
+    require_name(path, error_class)
     try:
         with open(path, "rb") as file:
             data = file.read(limit + 1)
-    except (OSError, ValueError) as error:
-        reason = _reason(error) if isinstance(error, OSError) else str(error)
-        raise error_class(str(path), reason, "a file to read", "Check the path.") from error
+    except OSError as error:
+        raise error_class(str(path), _reason(error), "a file to read", "Check the path.") from error
     if len(data) > limit:
         raise error_class(str(path), f"more than {limit} bytes", f"at most {limit} bytes", "Check the path.")
     return data

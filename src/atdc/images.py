@@ -14,6 +14,7 @@ the alpha channel was answers nonsense without a word. Here every such choice is
 - Where zero is white (TIFF's MinIsWhite), brightness is turned round.
 - A PNG's gamma counts where neither a profile nor an sRGB mark says more; its primaries without a profile do not.
 - Of an animation, and of a file of several pages, the first frame counts.
+- A PNG with a byte that does not fit its check is damaged, even if pixels come of it.
 - What has no pixels of its own (EPS, which Pillow would hand to Ghostscript, and data formats) is refused.
 
 No torch here: reading a picture costs no second of import time.
@@ -24,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,9 +34,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 
 from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ImageError
+from atdc.files import require_name
 from atdc.image_arrays import rgb_of_array
 
 if TYPE_CHECKING:
@@ -75,12 +79,13 @@ def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> 
     Raises:
         ImageError: there is no such file, it is empty, no image, truncated, damaged, or too large.
     """
+    require_name(path, ImageError)
     path = Path(path)
     where = str(path)
     try:
         if path.stat().st_size == 0 and path.is_file():
-            raise ImageError(where, "an empty file (0 bytes)", _READABLE, "Copy or download it again.")
-    except (OSError, ValueError):
+            raise _empty(where)
+    except OSError:
         pass  # said by what opens it, below
     return _read(path, where, pixel_limit)
 
@@ -91,6 +96,7 @@ def _read(file: Path | BinaryIO, where: str, pixel_limit: int) -> NDArray[np.uin
         if image.format in _WITHOUT_PIXELS:
             raise ImageError(where, f"a file of the kind {image.format}", _READABLE, "Convert it, for example to PNG.")
         _check_size(image, where, pixel_limit)
+        _require_checks(image)
         return to_rgb(image)
 
 
@@ -117,12 +123,21 @@ def _named_errors(where: str, pixel_limit: int) -> Iterator[None]:
         cure = "Use `atdc decode` to decode it." if where.endswith(".atdc") else "Convert it, for example to PNG."
         raise ImageError(where, "a file that is not an image", _READABLE, cure) from error
     except Image.DecompressionBombError as error:
-        raise _too_large(where, "more pixels than Pillow accepts", pixel_limit) from error
+        raise _more_than_pillow_takes(where, error, pixel_limit) from error
     except MemoryError as error:
         raise ImageError(where, "an image larger than the free memory", "one that fits", "Make it smaller.") from error
     except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
         found = "a truncated image" if "truncated" in str(error).lower() else f"a damaged image ({error})"
         raise ImageError(where, found, "a whole, readable image", "Copy or download it again.") from error
+
+
+def _from_its_start(stream: BinaryIO) -> BinaryIO:
+    """A stream that can be read several times, from its start, as Pillow reads one; of a pipe, what is left in it."""
+    try:
+        stream.seek(0)
+    except (AttributeError, OSError):
+        return io.BytesIO(stream.read())
+    return stream
 
 
 def _opened(file: Path | BinaryIO, where: str) -> Image.Image:
@@ -137,6 +152,8 @@ def _opened(file: Path | BinaryIO, where: str) -> Image.Image:
             file.seek(0)
             head = file.read(12)
             file.seek(0)
+        if not head:
+            raise _empty(where) from None
         if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
             try:
                 import pillow_heif
@@ -193,11 +210,15 @@ def as_rgb(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8
         where = getattr(image, "filename", "") or "image"
         _check_size(image, str(where), pixel_limit)
         with _named_errors(str(where), pixel_limit):  # an image opened lazily is decoded only here
+            _require_checks(image)
             return to_rgb(image)
     if isinstance(image, (bytes, bytearray, memoryview)):
         return _read(io.BytesIO(image), "image", pixel_limit)
     if hasattr(image, "read"):
-        return _read(cast(BinaryIO, image), str(getattr(image, "name", "image")), pixel_limit)
+        where = str(getattr(image, "name", "image"))
+        with _named_errors(where, pixel_limit):
+            stream = _from_its_start(cast(BinaryIO, image))
+        return _read(stream, where, pixel_limit)
     array = rgb_of_array(image)
     if array.shape[0] * array.shape[1] > pixel_limit:
         raise _too_large("image", f"{array.shape[1]}×{array.shape[0]} pixels", pixel_limit)
@@ -329,12 +350,33 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
+def _require_checks(image: Image.Image) -> None:
+    """Raises whatever Pillow does where a PNG's bytes do not fit their checks, which loading does not look at."""
+    if isinstance(image, PngImageFile) and image.fp is not None and image.tile:  # otherwise it is loaded already
+        position = image.fp.tell()
+        Image.open(image.fp, formats=["PNG"]).verify()
+        image.fp.seek(position)
+
+
 def _check_size(image: Image.Image, where: str, pixel_limit: int) -> None:
     width, height = image.size
     if width * height > pixel_limit:
         raise _too_large(where, f"{width}×{height} pixels", pixel_limit)
     if width * height == 0:
         raise ImageError(where, f"{width}×{height} pixels", "at least one pixel")
+
+
+def _more_than_pillow_takes(where: str, error: Image.DecompressionBombError, pixel_limit: int) -> ImageError:
+    """Its own limit lies above ours by default, and it says how many pixels there are."""
+    pixels = int(re.sub(r"\D*(\d+).*", r"\1", str(error)))
+    if pixels > pixel_limit:
+        return _too_large(where, f"{pixels:,} pixels", pixel_limit)
+    expected = "no more than Pillow accepts"
+    return ImageError(where, f"{pixels:,} pixels", expected, "Set PIL.Image.MAX_IMAGE_PIXELS = None to read it.")
+
+
+def _empty(where: str) -> ImageError:
+    return ImageError(where, "an empty file (0 bytes)", _READABLE, "Copy or download it again.")
 
 
 def _too_large(where: str, found: str, pixel_limit: int) -> ImageError:

@@ -2,7 +2,11 @@
 
 A file is kept by its name, a file in a named folder by its path below that folder, a match of a pattern by its path
 below the part without wildcards, and a line of a list by its path as written (as ``tar`` does: without a leading ``/``
-or ``..``). So equal stems of different folders stay apart; those that still meet are refused, all but the first.
+or ``..``). So equal stems of different folders stay apart; inputs whose outputs would still be one are all refused.
+
+A linked folder is entered where it is named, by whole path or as a part of a pattern, and passed over below a folder
+and by ``**``, so that no loop is endless; links to files are files. Hidden names, which begin with a dot, are passed
+over below a folder, and by patterns without such names in them.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import glob
 import os
 import stat
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,29 +66,55 @@ def find_items(names: Sequence[str], listed: str | None, wanted: Callable[[Path]
     _once([*asked, *lines])
     found = [item for name in names for item in _expanded(name, None, wanted)]
     found += [item for line in lines for item in _expanded(line, _relative(Path(line)), wanted)]
-    distinct = dict.fromkeys(found)
-    return [_with_regular_file(item, temporary, number) for number, item in enumerate(distinct)]
+    distinct: dict[tuple[Path, Path, str], Item] = {}
+    for item in found:
+        distinct.setdefault((item.path, item.place, item.refusal), item)  # ./a and a are one file
+    return [_with_regular_file(item, temporary, number) for number, item in enumerate(distinct.values())]
 
 
 def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
-    """The items, those refused whose output would be an earlier one's, or would replace the input itself."""
-    owners: dict[str, str] = {}
+    """The items, those refused that would have one output together, or whose output would replace the input itself.
+
+    Of those with one output none is preferred: which of them comes first, can be read or was done before plays no part.
+    """
+    items = list(items)
+    sharing: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        if not item.refusal:
+            sharing[_key(target(item))].append(item)
     result = []
     for item in items:
         if not item.refusal:
             path = target(item)
-            owner = owners.setdefault(os.path.normcase(os.path.abspath(path)), item.name)
             found, expected, cure = "", "", ""
-            if owner != item.name:
-                found, expected = f"{path}, the output of {owner}", "an output of its own"
-                cure = "Name their common folder instead, or use another call and folder."
-            elif path.exists() and item.path.exists() and os.path.samefile(path, item.path):
+            if others := [other for other in sharing[_key(path)] if other is not item]:
+                found, expected = f"{path}, which {others[0].name} would be written to, too", "an output of its own"
+                cure = _cure_of_sharing(Path(item.name), Path(others[0].name))
+            elif _same_file(path, item.path):
                 found, expected = "the input itself as its output", "another file"
                 cure = "Choose another name with -o."
             if found:
                 item = replace(item, refusal=_refusal(item.name, found, expected, cure))
         result.append(item)
     return result
+
+
+def _key(output: Path) -> str:
+    return os.path.normcase(os.path.abspath(output))
+
+
+def _cure_of_sharing(path: Path, other: Path) -> str:
+    if path.parent != other.parent:
+        return "Name their common folder instead, or use two calls with different -o folders."
+    kinds = " and ".join(f"'{one.with_name('*' + one.suffix)}'" for one in (path, other))
+    return f"Use two calls with different -o folders, for example for the patterns {kinds}."
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # one of them is not there, or may not be looked at: whoever opens it says so
+        return False
 
 
 def _once(names: Sequence[str]) -> None:
@@ -105,7 +136,10 @@ def _lines(listed: str) -> list[str]:
         reason = (error.strerror or str(error)).lower()
         raise ArgumentError("standard input", reason, "a list of inputs", "Name a file with --from-file.") from error
     text = data.decode("utf-8-sig", "surrogateescape")
-    return [line for line in text.splitlines() if line.strip()]
+    if "\0" in text:  # find -print0
+        return [name for name in text.split("\0") if name]
+    lines = (line.removesuffix("\r") for line in text.split("\n"))  # a name may hold whatever else ends a line
+    return [line for line in lines if line.strip()]
 
 
 def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> Iterator[Item]:
@@ -113,12 +147,12 @@ def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> I
     path = Path(name)
     if name in (STANDARD_INPUT, "/dev/stdin"):
         yield Item(name, path, Path("stdin"))
-    elif path.is_dir():
+    elif os.path.isdir(path):  # unlike Path.is_dir, it raises nothing where a folder may not be entered
         yield from _in_folder(path, base or Path(), wanted)
     elif not os.path.lexists(path) and glob.has_magic(name):
         fixed = _before_wildcards(path)
-        matches = sorted(match for match in glob.glob(name, recursive=True) if not os.path.isdir(match))
-        for match in map(Path, matches):
+        matches = _matches(fixed, path.relative_to(fixed).parts)
+        for match in matches:
             yield Item(str(match), match, _stem(_relative(match) if base else match.relative_to(fixed)))
         if not matches:
             yield Item(name, path, path, _refusal(name, "no file of this pattern", "some", "Check the path."))
@@ -130,8 +164,8 @@ def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iter
     unreadable: list[OSError] = []
     empty = True
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
-        folders.sort()
-        for path in (Path(parent, name) for name in sorted(files)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(parent, name) for name in sorted(files) if not name.startswith(".")):
             if wanted(path) and not _is_pipe(path):  # one that nobody writes to would be waited for
                 empty = False
                 yield Item(str(path), path, _stem(base / path.relative_to(folder)))
@@ -144,6 +178,15 @@ def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iter
     if empty and not unreadable:
         refusal = _refusal(str(folder), "a folder without such files", "some in it", "Name files by their paths.")
         yield Item(str(folder), folder, folder, refusal)
+
+
+def _matches(folder: Path, parts: Sequence[str]) -> list[Path]:
+    """The files below a folder that a pattern means, sorted."""
+    hidden = any(part.startswith(".") for part in parts)
+    pattern = Path(*parts, "*") if parts[-1] == "**" else Path(*parts)  # where ** alone is the folders
+    found = {path for path in folder.glob(str(pattern)) if not os.path.isdir(path)}
+    shown = (p for p in found if hidden or not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return sorted(shown, key=str)
 
 
 def _before_wildcards(path: Path) -> Path:

@@ -144,7 +144,8 @@ class Verification:
 
     Attributes:
         problems: all that is wrong, by place in the file; what only its integers show comes last.
-        decoded: whether the integers were decoded and compared with their checks; otherwise only bytes were.
+        decoded: whether integers were decoded, those of all whole segments, and compared with their checks; otherwise
+            only bytes were.
         fingerprint: of the weights that can read it, hexadecimal; None if the head is damaged.
     """
 
@@ -185,7 +186,7 @@ def verify(source: FileLike, integers: IntegerReader | None = None, *, pixel_lim
     >>> verify(two_tasks)
     Verification(problems=(), decoded=False, fingerprint='61626364')
     >>> print(verify(two_tasks[:-1]).problems[0])
-    payload: found check 0aff; expected ... for these bytes. Get the file again from its source.
+    header or payload: found check 0aff; expected ... for these bytes. Get the file again from its source.
     """
     with opened(source) as whole:
         return _verification(whole, integers, pixel_limit_of(pixel_limit))
@@ -198,19 +199,23 @@ def _verification(source: Source, integers: IntegerReader | None, pixel_limit: i
     fingerprint = seen.header.fingerprint.hex()
     if integers is None or integers.fingerprint != seen.header.fingerprint:
         return Verification(seen.problems, False, fingerprint)
-    problems = [*seen.problems, *_integer_problems(source, integers, pixel_limit)]
+    if seen.header.profile == "compact" and seen.problems:  # nothing of it is decoded
+        return Verification(seen.problems, False, fingerprint)
+    decoded, further = _decoded(source, integers, pixel_limit)
+    problems = [*seen.problems, *further]
     named = {str(error): error for error in (_with_task_name(error, integers.task_names) for error in problems)}
-    return Verification(tuple(named.values()), True, fingerprint)  # by text: damaged bytes are met twice
+    return Verification(tuple(named.values()), decoded, fingerprint)  # by text: damaged bytes are met twice
 
 
-def _integer_problems(source: Source, integers: IntegerReader, pixel_limit: int) -> list[BitstreamError]:
+def _decoded(source: Source, integers: IntegerReader, pixel_limit: int) -> tuple[bool, list[BitstreamError]]:
+    """Whether any integers were decoded, and what is wrong with them or keeps them from being decoded."""
     try:
-        decoded = integers.read(source, skip_damaged=True, pixel_limit=pixel_limit)
+        read = integers.read(source, skip_damaged=True, pixel_limit=pixel_limit)
     except BitstreamError as error:
-        return [error]
+        return error.where == "payload", [error]
     # A task that only lacks a parent has nothing wrong of its own.
-    return [
-        error for task, error in decoded.failed.items() if not set(decoded.graph.parents[task]) & set(decoded.failed)
+    return bool(read.bits.any()), [
+        error for task, error in read.failed.items() if not set(read.graph.parents[task]) & set(read.failed)
     ]
 
 

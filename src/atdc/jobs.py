@@ -75,10 +75,13 @@ def encoder(
     existing: Existing,
 ) -> Work:
     """Encodes pictures."""
+    from PIL import Image
+
     from atdc.files import write_bytes_unless_others
     from atdc.images import read_image
     from atdc.report.answer_files import make_folder
 
+    Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
     codec = _load(model, device)
     qualities = (codec.balanced(quality) if balanced else dict.fromkeys(TASK_NAMES, quality)) | dict(task_quality)
     if destination.kind != "stream":
@@ -86,7 +89,7 @@ def encoder(
 
     def work(item: Item) -> Report:
         target = destination.of(item, SUFFIX)
-        if existing is Existing.SKIP and destination.kind != "stream" and target.is_file():
+        if existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         rgb = read_image(item.path, pixel_limit)
         data = codec.encode(
@@ -122,7 +125,7 @@ def decoder(
     wanted = tasks or TASK_NAMES
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
-    suffix = destination.path.suffix
+    suffix = destination.path.suffix.lower()
     if destination.kind == "stream":
         suffix = ".npy" if len(wanted) == 1 else ".zip"
 
@@ -130,7 +133,7 @@ def decoder(
         target = destination.of(item, "")
         outputs = {"folder": [target / name for name in answer_names(wanted)], "file": [target], "stream": []}
         there = outputs[destination.kind]
-        if existing is Existing.SKIP and there and all(path.is_file() for path in there):
+        if existing is Existing.SKIP and there and all(os.path.isfile(path) for path in there):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         with opened(item.path) as source:
             codec = load(model or writer_of(source) or default_model())
@@ -179,10 +182,8 @@ def verifier(model: str | None, pixel_limit: int) -> Work:
                 seen = verify(source, integers_of(source), pixel_limit=pixel_limit)
         except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
             seen = Verification((error,))
-        count = len(seen.problems)
-        found = "ok" if not count else "1 problem" if count == 1 else f"{count} problems"
         problems = tuple(complaint(problem, item) for problem in seen.problems)
-        return Report(f"{item.name}: {found}; {_what_was_checked(seen)}", problems, seen.to_json())
+        return Report(f"{item.name}: ok; {_what_was_checked(seen)}" if seen.ok else "", problems, seen.to_json())
 
     return work
 
@@ -221,7 +222,4 @@ def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | N
 def _what_was_checked(seen: Verification) -> str:
     if seen.decoded:
         return f"checked: header, checks, and all integers with the weights {seen.fingerprint}"
-    if seen.fingerprint is None:
-        return "nothing can be read beyond that"
-    more = f"; for the integers, name the weights {seen.fingerprint} with --model" if seen.ok else ""
-    return f"checked: header and checks{more}"
+    return f"checked: header and checks; for the integers, name the weights {seen.fingerprint} with --model"

@@ -55,9 +55,9 @@ class Answers(dict[str, NDArray[Any]]):
 class Codec:
     """The whole main job: an image in, one small file out, six answers back.
 
-    It pickles and copies. A process that is forked from one that has used it lacks torch's threads and would wait for
-    them for ever; there :class:`~atdc.errors.ProgramError` is raised instead. Start workers by
-    ``multiprocessing.get_context("spawn")``, or call ``torch.set_num_threads(1)`` first in each of them.
+    It pickles and copies. A process that is forked from one that has used it in several threads lacks these and would
+    wait for them for ever; there :class:`~atdc.errors.ProgramError` is raised instead. Start workers by
+    ``multiprocessing.get_context("spawn")``, or call ``torch.set_num_threads(1)``, before or first in each of them.
 
     Attributes:
         path: of the weights file it was loaded from.
@@ -79,6 +79,12 @@ class Codec:
         self.feature_codec = feature_codec
         self.card = dict(card)
         self.tile_positions = TILE_PX // feature_codec.config.stride
+
+    def __repr__(self) -> str:
+        """Which weights, and where they are."""
+        own = self.feature_codec
+        name = "weights in memory" if self.path is None else str(self.path)
+        return f"<atdc.Codec: {name}, fingerprint {own.fingerprint.hex()}, {own.task_count} tasks, on {own.device}>"
 
     def to(self, device: str | torch.device) -> Codec:
         """Moves all networks to another device, a GPU, say, itself, and returns itself. Integers stay on the CPU: what
@@ -162,7 +168,7 @@ class Codec:
             integers = codec.integers.read(source, named, skip_damaged=skip_damaged, pixel_limit=pixel_limit)
         header = integers.header
         if header.kind != "image":
-            raise ArgumentError("file", "bare features", "a file made from an image", "use FeatureCodec.decode")
+            raise ArgumentError("file", "bare features", "a file made from an image", "Use FeatureCodec.decode.")
         wanted = integers.present if named is None else named
         whole = [task for task in wanted if task not in integers.failed]
         values = self._answers(codec.restore([integers], whole), whole, (header.height, header.width))
@@ -241,7 +247,9 @@ class Codec:
         True
         """
         if self.path is None:
-            raise WeightsError("model", "weights in memory", "a weights file with a balance beside it", "save it first")
+            raise WeightsError(
+                "model", "weights in memory", "a weights file with a balance beside it", "Save it first."
+            )
         values = Balance.read(self.path, self.feature_codec.fingerprint).at(quality)
         return dict(zip(self.feature_codec.task_names, values, strict=True))
 

@@ -110,6 +110,8 @@ class IntegerReader:
         position_limit: int,
     ) -> DecodedIntegers:
         header = reader.header
+        # The check of a compact file's payload covers its header, too: damage there is not taken for other weights.
+        payload = reader.segment(0) if header.profile == "compact" else None
         header.require_model(self.fingerprint)
         count = len(self.task_names)
         if header.tensor_count != count:
@@ -128,15 +130,14 @@ class IntegerReader:
         coder = EntropyCoder(self.model, port, steps, grids)
         latents: dict[int, Integers] = {}
         failed: dict[int, BitstreamError] = {}
-        if header.profile == "compact":
-            segment = reader.segment(0)
-            port.begin(segment.data, "payload")
+        if payload is not None:
+            port.begin(payload.data, "payload")
             for task in graph.order:
                 if task in header.present:
                     latents[task] = self._read_task(coder, graph, task)
             port.end()
             checks = [coder.checks[0, task] for task in header.present]
-            self._compare("payload", segment.symbol_check, combined_check(checks))
+            self._compare("payload", payload.symbol_check, combined_check(checks))
         else:
             places = dict(zip(header.present, header.places(sent), strict=True))
             for task in tasks:

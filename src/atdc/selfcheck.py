@@ -456,7 +456,7 @@ def run_selfcheck(
     """
     weights = open_weights(model)
     for quality in qualities:
-        quality_steps(quality, len(weights.header["tasks"]))
+        quality_steps(quality, len(weights.tensors))
     if images < 1 or not qualities:
         raise ArgumentError("images and qualities", f"{images} and {len(qualities)}", "at least one of each")
     if isinstance(configurations, str):

@@ -12,10 +12,12 @@ import codecs
 import errno
 import io
 import sys
+import unicodedata
 from collections.abc import Sequence
 from io import BufferedIOBase, RawIOBase
 from typing import TYPE_CHECKING, TextIO
 
+from rich import markup
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -24,6 +26,8 @@ from atdc.errors import OutputError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
+_OBEYED = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Unicode's bidirectional classes of characters that turn the direction of what follows."""
 _SPELLED_OUT = {"→": "->", "×": "x", "–": "-", "−": "-", "…": "...", "“": '"', "”": '"', "’": "'"}
 _HANDLER = "atdc.spelled_out"
 
@@ -67,6 +71,25 @@ def plain_table(first: str, numbers: Sequence[str]) -> Table:
     for name in numbers:
         table.add_column(name, justify="right")
     return table
+
+
+def shown(text: str) -> str:
+    """The text, with everything spelled out that a terminal would obey: control characters, ends of lines, and turns of
+    the direction of writing. File names may hold them.
+
+    >>> shown("a\\nb \\x1b[31mc")
+    'a\\\\nb \\\\x1b[31mc'
+    """
+
+    def is_obeyed(character: str) -> bool:
+        return unicodedata.category(character) in ("Cc", "Zl", "Zp") or unicodedata.bidirectional(character) in _OBEYED
+
+    return "".join(c.encode("unicode_escape").decode() if is_obeyed(c) else c for c in text)
+
+
+def escape(text: str) -> str:
+    """The text for rich's consoles: :func:`shown`, and not taken for markup."""
+    return markup.escape(shown(text))
 
 
 def guard_output() -> None:

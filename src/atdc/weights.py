@@ -27,7 +27,7 @@ from atdc.bitstream.sources import Source
 from atdc.config import DEFAULT_MODEL, ModelConfig, model_config
 from atdc.entropy.model import EntropyModel
 from atdc.errors import BitstreamError, WeightsError
-from atdc.files import read_bytes, write_bytes_atomically
+from atdc.files import read_bytes, require_name, write_bytes_atomically
 from atdc.graph.graph_book import GraphBook
 from atdc.reader import IntegerReader
 from atdc.tensors import FeatureSet
@@ -197,8 +197,8 @@ def _weights_at_hand() -> Iterator[tuple[str, Path]]:
         yield file.stem, file
     for variable in ("ATDC_MODEL", "ATDC_WEIGHTS"):
         path = Path(os.environ.get(variable, ""))
-        for file in sorted(path.glob("*.safetensors")) if variable in os.environ and path.is_dir() else [path]:
-            if file.suffix == ".safetensors" and file.is_file():
+        for file in sorted(path.glob("*.safetensors")) if variable in os.environ and os.path.isdir(path) else [path]:
+            if file.suffix == ".safetensors" and os.path.isfile(file):
                 yield str(file), file
 
 
@@ -206,7 +206,7 @@ def default_model() -> str:
     """Weights that pictures are encoded with where none are named: ``ATDC_MODEL``, unless that is a folder, or the
     shipped default."""
     named = os.environ.get("ATDC_MODEL", "")
-    return named if named and not Path(named).is_dir() else DEFAULT_MODEL
+    return named if named and not os.path.isdir(named) else DEFAULT_MODEL
 
 
 @cache
@@ -226,13 +226,19 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
         WeightsError: no such weights, or a damaged or foreign file.
     """
     name = default_model() if name is None else name
+    if not isinstance(name, (str, Path)):
+        raise WeightsError("model", repr(name), "a name or a path, as a string", "See `help(atdc.load)`.")
+    require_name(name, WeightsError)
     path = Path(name)
     if path.suffix != ".safetensors":
         path = _SHIPPED / f"{name}.safetensors"
         if not path.exists():
             shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.safetensors"))) or "none"
-            raise WeightsError("model", repr(str(name)), f"shipped weights ({shipped}) or a .safetensors file",
-                               "train some with: atdc train --recipe small")  # fmt: skip
+            expected = f"shipped weights ({shipped}) or a .safetensors file"
+            if os.path.exists(name):
+                found = "a folder" if os.path.isdir(name) else "a file of another kind, by its name"
+                raise WeightsError(str(name), found, expected, "Name the file that `atdc train` wrote.")
+            raise WeightsError("model", repr(str(name)), expected, "Train some with: atdc train --recipe small")
     data = read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError)
     try:
         with safe_open(path, framework="np") as file:

@@ -37,6 +37,15 @@ def test_a_device_that_is_not_here_is_refused(name: str) -> None:
         open_device(name)
 
 
+def test_what_is_no_device_with_values_is_refused_with_those_that_are_here() -> None:
+    for wrong in ("meta", torch.device("meta"), "gpu", "GPU:0", None, 1.5, ["cpu"], ""):
+        with pytest.raises(ArgumentError, match=r"^device: found .*; expected one that is here: cpu") as caught:
+            open_device(wrong)  # type: ignore[arg-type]
+        named = isinstance(wrong, str) and wrong.lower().startswith("gpu")
+        assert caught.value.cure == ("A GPU is called cuda." if named else "")
+    assert open_device(torch.device("cpu")) == torch.device("cpu")
+
+
 def test_tensors_at_any_depth_are_moved_and_all_else_stays() -> None:
     batch = Batch(torch.ones(2, 3), 4, {"rgb": torch.zeros(2)}, np.arange(2), [TaskGraph.independent(3)])
     (there,) = moved((batch,), torch.device("meta"))

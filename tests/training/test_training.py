@@ -16,11 +16,12 @@ from atdc.data.targets import Mixed
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import BY_NAME
 from atdc.training import stages
+from atdc.training.graph_stage import exchange_rates
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import exchange_rates, refit, retrain, train, training_images
+from atdc.training.stages import refit, retrain, train, training_images
 from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 from atdc_bench.experiments.ablation import KINDS, run_ablation
 from atdc_bench.experiments.compare import entries

@@ -399,7 +399,7 @@ class ContainerReader:
             CorruptFileError: its bytes do not fit the check.
         """
         _require(_is_integer(index, 0, len(self.lengths) - 1), "segment", index, f"0 to {len(self.lengths) - 1}")
-        where = "payload" if self.header.profile == "compact" else f"segment {index}"
+        where = "header or payload" if self.header.profile == "compact" else f"segment {index}"
         offset, length = self._offsets[index], self.lengths[index]
         left = max(0, self._source.size() - self._start - offset)
         data = self._read(offset, min(length, left))

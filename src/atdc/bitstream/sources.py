@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 from atdc.errors import ArgumentError
+from atdc.files import require_name
 
 
 @runtime_checkable
@@ -65,11 +66,12 @@ class FileSource:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        require_name(path)
         self._path = path
         try:
             # Without a buffer of its own it takes from the disk what is asked for, and no more.
             self._file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by the with block
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise self._error(error) from error
         status = os.fstat(self._file.fileno())
         if not stat.S_ISREG(status.st_mode):
@@ -179,6 +181,17 @@ def opened(data: FileLike) -> Iterator[Source]:
                                 "Open it with 'rb'.") from error  # fmt: skip
         if not isinstance(content, bytes):
             raise ArgumentError("file", f"an object that reads {type(content).__name__}", "bytes", "Open it with 'rb'.")
+        if not content and _position(data):
+            found = "0 bytes left in it: it has been read, or written, to its end"
+            raise ArgumentError("file", found, "a file object at its start", "Call its seek(0) first.")
         yield BytesSource(content)
     else:
         raise ArgumentError("file", type(data).__name__, "a path, bytes, or a file object")
+
+
+def _position(stream: BinaryIO) -> int:
+    """Where a file object stands; 0 where it cannot say."""
+    try:
+        return stream.tell()
+    except (AttributeError, OSError):
+        return 0

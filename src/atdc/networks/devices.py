@@ -18,7 +18,7 @@ def open_device(name: str | torch.device) -> torch.device:
     """A device by its name; of several processes on one machine (``torchrun``) each gets a GPU of its own.
 
     Raises:
-        ArgumentError: no such device here.
+        ArgumentError: no such device here, or one that holds no values.
 
     >>> open_device("cpu")
     device(type='cpu')
@@ -27,10 +27,14 @@ def open_device(name: str | torch.device) -> torch.device:
         name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch raises either for what a build or a machine lacks
-        found = f"{str(name)!r} ({str(error).splitlines()[0]})"
-        raise ArgumentError("device", found, "cpu, or a GPU that is here") from error
+        holds_values = not torch.zeros(1, device=device).is_meta
+    except (RuntimeError, AssertionError, TypeError):  # for what is no device's name, or what a build or machine lacks
+        holds_values = False
+    if not holds_values:
+        here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        cure = "A GPU is called cuda." if str(name).lower().startswith(("gpu", "nvidia")) else ""
+        found = repr(str(name)) if isinstance(name, torch.device) else repr(name)
+        raise ArgumentError("device", found, f"one that is here: {', '.join(here)}", cure)
     return device
 
 

@@ -14,8 +14,8 @@ from atdc.graph.search import graph_costs
 from atdc.pipeline import Codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.fixed_graphs import settled
+from atdc.training.graph_stage import measured_surcharge, settle_fixed_graphs
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import measured_surcharge, settle_fixed_graphs
 from atdc_bench.experiments.entropy_models import chosen
 from atdc_bench.experiments.subject import features_at
 
