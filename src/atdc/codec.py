@@ -36,6 +36,7 @@ from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
 from atdc.networks.predictability import proxy_losses, score_bits
+from atdc.networks.rate_estimators import FactorisedEstimator
 from atdc.networks.resampling import resampled
 from atdc.reader import DecodedIntegers, IntegerReader, among_present, combined_check, within_model
 from atdc.tensors import Grid, padded
@@ -537,6 +538,9 @@ class FeatureCodec:
         if name == "paper":
             graphs = self._paper_graphs(batch, limit)
             return graphs if batch.present is None else [graph.within(present) for graph in graphs]
+        estimator = self.networks.scorer
+        if name == "codebook" and batch.present is None and isinstance(estimator, FactorisedEstimator):
+            return self._from_candidates(batch, quality, estimator)
         costs = self._cheap_costs(batch, quality)
         if batch.present is not None:
             return self._chosen_among(present, costs, name)
@@ -545,6 +549,20 @@ class FeatureCodec:
             elements = sum(spec.channels * grid[0] * grid[1] for spec, grid in rows) / self.task_count
             return self.book.cheapest(costs, level, elements)
         return searched(costs, self.task_count, limit, name)
+
+    def _from_candidates(
+        self, batch: FeatureBatch, quality: Quality, estimator: FactorisedEstimator
+    ) -> list[TaskGraph]:
+        """Each image's cheapest graph of the codebook, with no more costs estimated than these graphs have."""
+        pairs = search.pairs_of(self.book.codebook)
+        index = search.pair_index(self.task_count, self.config.max_parents)
+        columns = torch.tensor([index[pair] for pair in pairs])
+        children = [child for child, _ in pairs]
+        levels = estimator.of_columns(batch, columns).double().cpu().numpy() * np.array(batch.elements)[children]
+        costs = self._at_quality(levels, children, quality)
+        rows = zip(self.tensors.tensors, batch.grids, strict=True)
+        elements = sum(spec.channels * grid[0] * grid[1] for spec, grid in rows) / self.task_count
+        return self.book.cheapest(costs, self._level(quality), elements, pairs)
 
     def _chosen_among(self, present: tuple[int, ...], costs: NDArray[np.float64], name: str) -> list[TaskGraph]:
         """Graphs over some of the tensors, by the costs of all pairs (B, P)."""

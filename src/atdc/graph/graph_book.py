@@ -92,16 +92,20 @@ class GraphBook:
             return whole[setting][level]
         return TaskGraph.independent(len(self.fixed[0].parents)) if setting == "independent" else None
 
-    def cheapest(self, costs: NDArray[np.floating[Any]], level: int, elements: float = 1) -> list[TaskGraph]:
+    def cheapest(
+        self, costs: NDArray[np.floating[Any]], level: int, elements: float = 1,
+        pairs: tuple[search.Pair, ...] | None = None,
+    ) -> list[TaskGraph]:  # fmt: skip
         """Each image's cheapest graph of the codebook by costs of all pairs (B, P), the graphs' surcharges included.
 
         Args:
             costs: bits per feature element, or bits where `elements` says of how many feature elements.
             level: the whole quality.
             elements: of a tensor, in the mean over tensors.
+            pairs: what the columns of `costs` are; all by default.
         """
         surcharge = self.surcharge[level] * elements
-        chosen = search.codebook_choice(costs, self.codebook, surcharge=surcharge)
+        chosen = search.codebook_choice(costs, self.codebook, pairs, surcharge=surcharge)
         return [self.codebook[index] for index in chosen.tolist()]
 
     def estimates(self, costs: NDArray[np.floating[Any]], level: int, elements: float = 1) -> NDArray[np.float64]:

@@ -111,6 +111,16 @@ def pair_index(size: int, max_parents: int | None = 2) -> Mapping[Pair, int]:
     return _pair_index(size, _limit(size, max_parents))
 
 
+def alone_columns(pairs: Sequence[Pair]) -> Integers:
+    """For each pair, where the pair of the same child without parents stands, (P,).
+
+    >>> alone_columns(candidate_sets(2, 1)).tolist()
+    [0, 0, 2, 2]
+    """
+    alone = {child: place for place, (child, parents) in enumerate(pairs) if not parents}
+    return np.array([alone[child] for child, _ in pairs], np.int64)
+
+
 def pairs_of(graphs: Sequence[TaskGraph]) -> tuple[Pair, ...]:
     """The distinct (child, parent set) pairs that some graphs use, in canonical order: all that they need scored.
 

@@ -58,18 +58,18 @@ def completed(costs: NDArray[np.float64], pairs: Sequence[search.Pair]) -> NDArr
     [9.0, 5.0, 7.0, 4.0]
     """
     index = {pair: place for place, pair in enumerate(pairs)}
-    base = np.array([index[child, ()] for child, _ in pairs])
+    base = search.alone_columns(pairs)
     whole = np.array(costs, np.float64)
-    for place, (child, parents) in enumerate(pairs):
-        if len(parents) == 1:  # a parent whose share nobody knows gives nothing
-            unknown = np.isnan(whole[..., place])
-            whole[..., place] = np.where(unknown, whole[..., index[child, ()]], whole[..., place])
+    numbers = np.array([len(parents) for _, parents in pairs])
+    single = numbers == 1  # a parent whose share nobody knows gives nothing
+    whole[..., single] = np.where(np.isnan(whole[..., single]), whole[..., base[single]], whole[..., single])
     gains = np.maximum(whole[..., base] - whole, 0.0)
-    for place, (child, parents) in enumerate(pairs):
-        if len(parents) > 1 and np.isnan(whole[..., place]).any():
-            own = np.sort(np.stack([gains[..., index[child, (parent,)]] for parent in parents]), 0)[::-1]
-            expected = whole[..., base[place]] - own[0] - _UNSHARED * own[1:].sum(0)
-            whole[..., place] = np.where(np.isnan(whole[..., place]), expected, whole[..., place])
+    for number in range(2, int(numbers.max(initial=0)) + 1):
+        places = np.flatnonzero(numbers == number)
+        parents_of = [[index[pairs[place][0], (parent,)] for parent in pairs[place][1]] for place in places.tolist()]
+        own = np.sort(gains[..., np.array(parents_of)], -1)[..., ::-1]
+        expected = whole[..., base[places]] - own[..., 0] - _UNSHARED * own[..., 1:].sum(-1)
+        whole[..., places] = np.where(np.isnan(whole[..., places]), expected, whole[..., places])
     return whole
 
 

@@ -61,6 +61,8 @@ Samples = str | Path | FeatureSource | Sequence[Mapping[str, Any]]
 
 _STATISTICS_SAMPLES = 400
 """By which principal components and the predictor's mean scores are found."""
+_SMALL_POOL = 6
+"""Likewise, for many tensors, whose graphs take a second each to find."""
 _STEPS_PER_EPOCH = 50
 """Between two points of the validation curve and two checkpoints."""
 _POOL = 24
@@ -117,19 +119,18 @@ def _fit(
     if start is not None:
         adopt(networks, start.networks)
         adopt_entropy(twin, start)
-    steps = _STEPS_PER_EPOCH
     if recipe.predictor_steps:
-        train_predictor(
-            run, stages, networks, sets.train, sets.val, epochs=-(-recipe.predictor_steps // steps), steps=steps
-        )
+        epochs, steps = _epochs(recipe.predictor_steps)
+        train_predictor(run, stages, networks, sets.train, sets.val, epochs, steps)
     pools = _pools(run, recipe, networks, sets.train)
     subject = Subject(networks, twin, PooledGraphs(pools), PooledGraphs(pools), sets.train, sets.val)
     rate, end = recipe.lr, recipe.lr_end
     before = _curve(run)
     if recipe.warmup_steps:
-        epochs = -(-recipe.warmup_steps // steps)
+        epochs, steps = _epochs(recipe.warmup_steps)
         train_codec(run, stages, "warmup", epochs, (rate, rate), subject, None, val_objective, steps)
-    train_codec(run, stages, "codec", -(-recipe.steps // steps), (rate, end), subject, objective, val_objective, steps)
+    epochs, steps = _epochs(recipe.steps)
+    train_codec(run, stages, "codec", epochs, (rate, end), subject, objective, val_objective, steps)
     _warn_if_nothing_moved(before, _curve(run))
     integers = integers_of(twin, networks) if start is None else integers_extended(start.entropy, twin, networks)
     mean, deviation = sets.train.mean, sets.train.deviation
@@ -138,6 +139,12 @@ def _fit(
     codec.book = measured_rates(run, codec, sets.val)
     _choose(run, recipe, codec, sets)
     return FeatureCodec.of_bytes(codec.to_bytes({"recipe": recipe.name, "samples": len(sets.train)}))
+
+
+def _epochs(steps: int) -> tuple[int, int]:
+    """Epochs, and steps of each, that come to at least so many steps."""
+    epochs = -(-steps // _STEPS_PER_EPOCH)
+    return epochs, -(-steps // epochs)
 
 
 def adopt_entropy(twin: EntropyTwin, start: FeatureCodec) -> None:
@@ -271,12 +278,13 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
     scored = [pairs[place] for place in columns.tolist()]
     means[:, columns] = score_bits(networks.predictor, sample, scored, distortion).double().mean(0).numpy()
     means = completed(means, pairs)
-    rng, pools = np.random.default_rng(recipe.seed), []
+    rng, pools, alone = np.random.default_rng(recipe.seed), [], search.alone_columns(pairs)
+    size = _POOL if count <= FEW_TENSORS else _SMALL_POOL
     for row in means:
         best = best_graph(row, count, limit, EDGE_SHARE)
         graphs = [best]
-        saved = row[[pairs.index((child, ())) for child, _ in pairs]] - row
-        for number in range(_POOL - 1):
+        saved = row[alone] - row
+        for number in range(size - 1):
             noisy = row + saved * rng.normal(0, 0.5, len(row)) * (number % 3 != 2)
             table = search.ScoreTable.of(count, noisy, limit)
             graphs.append(search.random_order(table, rng, limit) if number % 3 == 2 else search.greedy(table, limit))
@@ -294,8 +302,7 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
     if count > FEW_TENSORS:
         first = measure(codec, sets.train, samples[:8], _singles(pairs), rng)
         table = mean_table(first, pairs)[first[0].level]
-        base = table[[pairs.index((child, ())) for child, _ in pairs]]
-        columns = columns_to_measure(base - table, pairs)
+        columns = columns_to_measure(table[search.alone_columns(pairs)] - table, pairs)
     blocks = measure(codec, sets.train, samples, columns, rng)
     means = mean_table(blocks, pairs)
     estimator = codec.networks.scorer
@@ -306,11 +313,11 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
     children = [child for child, _ in pairs]
     totals = means * elements[children]
     fixed = tuple(best_graph(row, count, limit, EDGE_SHARE) for row in totals)
-    chosen = sets.train.alike(_CANDIDATES_FROM if count <= FEW_TENSORS else 32)
+    chosen = sets.train.alike(_CANDIDATES_FROM if count <= FEW_TENSORS else _CANDIDATES_FROM // 25)
     costs = estimator(sets.train.read(chosen)).double().numpy() * elements[children]
     levels = np.arange(len(costs)) % (MAX_QUALITY + 1)
     rows = costs[np.arange(len(costs)), levels]
-    rows = rows / totals[levels][:, [pairs.index((child, ())) for child in range(count)]].sum(1)[:, None]
+    rows = rows / totals[levels][:, np.unique(search.alone_columns(pairs))].sum(1)[:, None]
     candidates = [best_graph(row, count, limit, EDGE_SHARE) for row in rows]
     usual = search.most_frequent(candidates, _LISTED_GRAPHS)
     alone = TaskGraph.independent(count)

@@ -28,8 +28,7 @@ def best_graph(costs: NDArray[np.float64], tensors: int, max_parents: int, edge_
         edge_share: what each edge must save, as a share of what its child costs without parents.
     """
     pairs = search.candidate_sets(tensors, max_parents)
-    alone = {child: costs[place] for place, (child, parents) in enumerate(pairs) if not parents}
-    dues = np.array([edge_share * alone[child] * len(parents) for child, parents in pairs])
+    dues = edge_share * costs[search.alone_columns(pairs)] * [len(parents) for _, parents in pairs]
     table = search.ScoreTable(pairs, costs + dues)
     if tensors <= _EXACT_TENSORS:
         return search.exact(table, max_parents)
