@@ -8,6 +8,7 @@ pairs of parents that promise most; what a pair of parents costs that nobody mea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -155,11 +156,13 @@ def train_estimator(
                 estimator.gain_spread[:, child, parent] = 0.25 * gain.abs()
     usual = estimator.gain_offset.abs().amax(2).clamp(min=1e-5)
     estimator.overlap_scale.copy_(0.5 * usual)
+    draw = torch.Generator().manual_seed(recipe.seed)  # the same whether stages before ran or were skipped
     with torch.no_grad():
-        estimator.shared.normal_(0, 0.1).add_(estimator.rank**-0.5)
+        noise = 0.1 * torch.randn(estimator.shared.shape, generator=draw)
+        estimator.shared.copy_(estimator.rank**-0.5 + noise)
     children = torch.tensor([child for child, _ in pairs])
     relative = torch.tensor([bool(parents) for _, parents in pairs])
-    held_out = max(1, len(blocks) // 10)
+    held_out = min(max(1, len(blocks) // 10), len(blocks) - 1)
     kept = [(train.read(block.samples), block) for block in blocks]
     estimator.requires_grad_(True)
     optimiser = torch.optim.AdamW(estimator.parameters(), lr=3e-3, weight_decay=1e-2)
@@ -188,8 +191,9 @@ def train_estimator(
         optimiser.step()
         falling.step()
     estimator.requires_grad_(False)
-    rest = [errors(place)[1] for place in range(len(kept) - held_out, len(kept))]
-    return float(torch.cat([part.flatten() for part in rest]).mean().sqrt())
+    kept_out = [errors(place)[1].flatten() for place in range(len(kept) - held_out, len(kept))]
+    rest = torch.cat(kept_out) if kept_out else torch.zeros(0)
+    return float(rest.mean().sqrt()) if rest.numel() else math.nan
 
 
 def _deviations(blocks: Sequence[Measured], pairs: Sequence[search.Pair], count: int) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ Each stage is resumed or skipped by what the run folder holds.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -308,7 +309,7 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
     estimator = codec.networks.scorer
     assert isinstance(estimator, FactorisedEstimator)
     error = train_estimator(recipe, estimator, blocks, means, pairs, sets.train)
-    run.write_json("estimator.json", {"relative_error": round(error, 4)})
+    run.write_json("estimator.json", {"relative_error": None if math.isnan(error) else round(error, 4)})
     elements = np.array([part[0].numel() for part in sets.val.raw(sets.val.alike(1))])
     children = [child for child, _ in pairs]
     totals = means * elements[children]

@@ -167,14 +167,14 @@ def require_rise(curve: Curve, name: str) -> None:
     Traceback (most recent call last):
         ...
     atdc.errors.ArgumentError: depth: found 96.0 % of its highest utility at its lowest rate; expected at most 90 %. \
-measure lower rates
+Measure lower rates.
     """
     if curve.rise < LEAST_RISE:
         raise ArgumentError(
             name,
             f"{100 * (1 - curve.rise):.1f} % of its highest utility at its lowest rate",
             f"at most {100 * (1 - LEAST_RISE):.0f} %",
-            "measure lower rates",
+            "Measure lower rates.",
         )
 
 
