@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import atdc
+from atdc import weights
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, graph_code, pack, unpack
 from atdc.bitstream.layout import PROFILES
 from atdc.bitstream.ports import WritingPort
@@ -333,3 +334,12 @@ def test_a_picture_one_pixel_high_is_refused_before_padding_makes_it_huge(untrai
         reader.read(data)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
+
+
+def test_a_name_without_a_version_points_to_the_newest_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "_SHIPPED", tmp_path)
+    for name in ("mine-2", "mine-10", "mine-x", "other", "min-11"):
+        (tmp_path / f"{name}.safetensors").touch()
+    assert {name: weights._shipped(name).stem for name in ("mine", "mine-2", "other", "no")} == {
+        "mine": "mine-10", "mine-2": "mine-2", "other": "other", "no": "no",
+    }  # fmt: skip

@@ -8,6 +8,7 @@ means and deviations; and ``tasks.*``, the task networks, where there are any. N
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -37,7 +38,7 @@ OLDER_FORMAT = 2
 """Whose tensors are alike: it has their names under ``tasks``, and the rest among the settings of the networks."""
 ENTROPY_PREFIX = "entropy."
 _WEIGHTS_LIMIT = 1 << 30
-_SHIPPED = Path(__file__).parent / "weights"
+_SHIPPED = Path(__file__).parent / "shipped"
 _REINSTALL = "Install the package again, or train with: atdc train --recipe small"
 _AGAIN = "Install the package again, or train again."
 
@@ -219,6 +220,20 @@ def _fingerprint(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:4]
 
 
+def _shipped(name: str) -> Path:
+    """The file of shipped weights of that name; a name without a version, `real`, points to the newest, `real-1`.
+
+    Shipped weights stay as they are for ever, as files name them: other ones get another version.
+    """
+    versions = [path for path in _SHIPPED.glob(f"{glob.escape(name)}-*.safetensors") if _version(path, name)]
+    return max(versions, key=lambda path: _version(path, name), default=_SHIPPED / f"{name}.safetensors")
+
+
+def _version(path: Path, name: str) -> int:
+    said = path.stem.removeprefix(f"{name}-")
+    return int(said) if said.isascii() and said.isdecimal() else 0
+
+
 def open_weights(name: str | Path | None = None) -> WeightsFile:
     """Opens shipped weights by name, or a weights file.
 
@@ -231,7 +246,7 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
     require_name(name, WeightsError)
     path = Path(name)
     if path.suffix != ".safetensors":
-        path = _SHIPPED / f"{name}.safetensors"
+        path = _shipped(str(name))
         if not path.exists():
             shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.safetensors"))) or "none"
             expected = f"shipped weights ({shipped}) or a .safetensors file"

@@ -17,7 +17,7 @@ from atdc.pipeline import Codec
 
 pytestmark = pytest.mark.portability
 
-WEIGHTS = Path(atdc.__file__).parent / "weights" / "small.safetensors"
+WEIGHTS = Path(atdc.__file__).parent / "shipped" / "small-1.safetensors"
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 9))

@@ -273,7 +273,7 @@ def test_a_picture_that_cannot_be_read_is_named(untrained_weights: Path, tmp_pat
 @pytest.mark.weights
 @pytest.mark.slow
 def test_the_demo_of_the_shipped_model_makes_a_file_of_every_carried_picture(tmp_path: Path) -> None:
-    if not Path(atdc.pipeline.__file__).with_name("weights").joinpath("small.safetensors").exists():
+    if not Path(atdc.pipeline.__file__).with_name("shipped").joinpath("small-1.safetensors").exists():
         pytest.skip("no weights in the package: train some with `make train`")
     command = [sys.executable, "-m", "atdc.cli", "demo", "-o", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -60,7 +60,7 @@ def pages(root: Path) -> dict[Path, str]:
     """What is checked, by file: the README from its numbers on, pages of results, decisions, and cards of weights."""
     readme = root / "README.md"
     whole = [root / "docs" / "results.md", root / "docs" / "real.md", *sorted(root.glob("docs/decisions/0*.md"))]
-    whole += sorted(root.glob("src/atdc/weights/*.md"))
+    whole += sorted(root.glob("src/atdc/shipped/*.md"))
     numbers = readme.read_text(encoding="utf-8").partition("\n## Numbers\n")[2]
     return {readme: numbers} | {page: page.read_text(encoding="utf-8") for page in whole}
 

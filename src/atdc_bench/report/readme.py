@@ -30,8 +30,8 @@ PAGES = {
     "README.md": "results",
     "docs/results.md": "../results",
     "docs/real.md": "../results",
-    "src/atdc/weights/small.md": "../../../results",
-    "src/atdc/weights/real.md": "../../../results",
+    "src/atdc/shipped/small-1.md": "../../../results",
+    "src/atdc/shipped/real-1.md": "../../../results",
 }
 """Pages with blocks, and how each links to the folder of results."""
 
@@ -109,7 +109,7 @@ def shipped_weights() -> frozenset[str]:
     >>> TINY in shipped_weights()
     True
     """
-    folder = resources.files("atdc").joinpath("weights")
+    folder = resources.files("atdc").joinpath("shipped")
     files = [file for file in folder.iterdir() if file.name.endswith(".safetensors")]
     return frozenset({TINY, *(hashlib.sha256(file.read_bytes()).hexdigest()[:8] for file in files)})
 
