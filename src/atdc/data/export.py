@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from atdc.data.targets import NO_DEPTH, LabelledImages
+from atdc.data.labelled import LabelledImages
+from atdc.data.targets import NO_DEPTH
 from atdc.data.taskonomy import EDGE_CLIP, FULL_SCALE, KEYPOINT_CLIP, NO_DEPTH_RAW, SPLIT_TABLE, file_of, read_split
 from atdc.errors import ArgumentError, DataError, OutputError
 from atdc.files import write_bytes_atomically

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from atdc.data.labelled import LabelledImages
 from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
-from atdc.data.targets import NO_DEPTH, STORED_LAYOUT, LabelledImages
+from atdc.data.targets import NO_DEPTH, STORED_LAYOUT
 
 SHARE = 0.5
 """Of images that are changed."""

@@ -18,7 +18,7 @@ from atdc.codec import squared_errors
 from atdc.coding.latent_coders import TrainingPort
 from atdc.coding.traversal import walk
 from atdc.config import MAX_QUALITY, Recipe
-from atdc.data.targets import LabelledImages
+from atdc.data.labelled import LabelledImages
 from atdc.entropy.twin import EntropyTwin
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch

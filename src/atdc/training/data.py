@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atdc.coding.grouping import Grouping
 from atdc.data.feature_source import FeatureSource
-from atdc.data.targets import LabelledImages
+from atdc.data.labelled import LabelledImages
 from atdc.errors import DataError
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.task_networks import TaskNetworks

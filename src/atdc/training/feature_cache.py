@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.data.targets import LabelledImages
+from atdc.data.labelled import LabelledImages
 from atdc.networks.devices import device_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.training import processes

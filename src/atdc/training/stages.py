@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
+from atdc.data.labelled import LabelledImages, Mixed, Some
 from atdc.data.nyuv2 import NyuV2Dataset
 from atdc.data.rooms import RoomsDataset, materialise
-from atdc.data.targets import LabelledImages, Mixed, Some
 from atdc.data.taskonomy import TaskonomyImages
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.twin import EntropyTwin, integers_of, twin_of

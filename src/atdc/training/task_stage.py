@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.config import Recipe
-from atdc.data.targets import LabelledImages, decode_stored, flip_stored
+from atdc.data.labelled import LabelledImages
+from atdc.data.targets import decode_stored, flip_stored
 from atdc.networks.devices import device_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import CLASSES, TASK_NAMES, TASKS

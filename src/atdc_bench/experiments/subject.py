@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
-from atdc.data.targets import LabelledImages, as_input, decode_stored
+from atdc.data.labelled import LabelledImages, as_input
+from atdc.data.targets import decode_stored
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import TASK_NAMES
 
