@@ -45,7 +45,7 @@ from atdc.pipeline import Codec, load
 from atdc.tasks import TASK_NAMES, TASKS
 from atdc.training import processes
 from atdc.training.augment import Augmented
-from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
+from atdc.training.codec_stage import Objective, Subject, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.devices import moved
 from atdc.training.feature_cache import FeatureCache
@@ -55,6 +55,7 @@ from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import teacher_costs, train_scorer
+from atdc.training.task_objectives import TaskLosses
 from atdc.training.task_stage import load_targets, train_tasks
 
 Pairs = tuple[search.Pair, ...]
