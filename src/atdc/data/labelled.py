@@ -12,16 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+IMAGE = "rgb"
+"""The stored target that is the image itself: what all networks see, whether or not a task answers with it."""
+
 
 class LabelledImages(Protocol):
-    """Images of one size with stored targets; what training and evaluation read. The ``rgb`` target is the image."""
+    """Images of one size with stored targets; what training and evaluation read. The target :data:`IMAGE` is the
+    image."""
 
     def __len__(self) -> int: ...
 
     def targets(
         self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
-        """Stored targets (n, C, H, W) by name, all six if None."""
+        """Stored targets (n, C, H, W) by name, all there are if None."""
         ...
 
 
@@ -51,7 +55,7 @@ class Some:
     def targets(
         self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
-        """Stored targets (n, C, H, W) by name, all six if None."""
+        """Stored targets (n, C, H, W) by name, all there are if None."""
         return self.whole.targets(self.chosen[np.asarray(indices)], names)
 
 
@@ -82,7 +86,7 @@ class Mixed:
     def targets(
         self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
-        """Stored targets (n, C, H, W) by name, all six if None."""
+        """Stored targets (n, C, H, W) by name, all there are if None."""
         places = self.order[np.asarray(indices)]
         of_second = places >= len(self.first)
         parts = [

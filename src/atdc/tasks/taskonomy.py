@@ -1,4 +1,4 @@
-"""The six tasks: what each network answers, how it is trained and how its error is measured.
+"""The table of tasks: what each network answers, how it is trained, measured and shown, a row a task.
 
 The rows follow Taskonomy's names (Zamir et al., CVPR 2018) and the one-letter codes of Standley et al. (ICML 2020).
 The order of :data:`TASKS` is the order of task indices everywhere: in tensors, in graphs, in files.
@@ -7,8 +7,7 @@ This module does not import torch, so that readers of graphs and headers stay li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from atdc.tasks.task import Task
 
 CLASSES: tuple[str, ...] = (
     "wall", "floor", "ceiling", "door", "window", "picture", "table",
@@ -19,64 +18,46 @@ CLASSES: tuple[str, ...] = (
 IGNORE_CLASS = 255
 """Pixels of this class take no part in losses and metrics."""
 
-
-@dataclass(frozen=True, slots=True)
-class TaskSpec:
-    """One task: a name, a letter, and everything that differs between tasks.
-
-    Attributes:
-        name: Taskonomy's domain name, used in files, options and result tables.
-        letter: one-letter code used in graph pictures, ``n→d``.
-        title: words for people.
-        out_channels: channels of the head's output.
-        loss: training loss on the head's output against the scaled target.
-        error: the error ``e_i`` of the evaluation tables; lower is better for every task.
-        metric: the figure people know, shown beside the error.
-        scaling: how the head's output relates to the physical quantity.
-        source: where the definition comes from.
-
-    >>> [task.letter for task in TASKS]
-    ['s', 'k', 't', 'n', 'd', 'a']
-    """
-
-    name: str
-    letter: str
-    title: str
-    out_channels: int
-    loss: Literal["cross_entropy", "l1", "mse"]
-    error: str
-    metric: str
-    scaling: str
-    source: str
-
-
-TASKS: tuple[TaskSpec, ...] = (
-    TaskSpec(
-        "segment_semantic", "s", "semantic segmentation", len(CLASSES), "cross_entropy",
-        "1 - mIoU", "mIoU", "class logits", "Taskonomy; classes are the NYUv2-13 merge plus door",
+TASKS: tuple[Task, ...] = (
+    Task(
+        name="segment_semantic", letter="s", title="semantic segmentation", short_title="segments",
+        out_channels=len(CLASSES), target="classes", loss="cross_entropy", measure="confusion", error="1 - mIoU",
+        metric="mIoU", better="higher", presentation="classes", scaling="class logits",
+        source="Taskonomy; classes are the NYUv2-13 merge plus door", needs_scene=True,
     ),
-    TaskSpec(
-        "keypoints2d", "k", "2D keypoints", 1, "l1",
-        "L1", "L1", "response in [0, 1]", "Taskonomy (SURF response); determinant of the Hessian",
+    Task(
+        name="keypoints2d", letter="k", title="2D keypoints", short_title="keypoints",
+        out_channels=1, target="share", loss="l1", measure="absolute", error="L1",
+        metric="L1", better="lower", presentation="share", scaling="response in [0, 1]",
+        source="Taskonomy (SURF response); determinant of the Hessian", formula="keypoints",
     ),
-    TaskSpec(
-        "edge_texture", "t", "texture edges", 1, "l1",
-        "L1", "L1", "gradient magnitude in [0, 1]", "Taskonomy (Canny without thresholds)",
+    Task(
+        name="edge_texture", letter="t", title="texture edges", short_title="edges",
+        out_channels=1, target="share", loss="l1", measure="absolute", error="L1",
+        metric="L1", better="lower", presentation="share", scaling="gradient magnitude in [0, 1]",
+        source="Taskonomy (Canny without thresholds)", formula="edges",
     ),
-    TaskSpec(
-        "normal", "n", "surface normals", 3, "l1",
-        "mean angle (degrees)", "mean angle (degrees)", "unit vector, camera axes", "Taskonomy",
+    Task(
+        name="normal", letter="n", title="surface normals", short_title="normals",
+        out_channels=3, target="unit_vectors", loss="unit_l1", measure="angle", error="mean angle (degrees)",
+        metric="mean angle (degrees)", better="lower", presentation="unit_vectors", scaling="unit vector, camera axes",
+        source="Taskonomy", needs_scene=True,
     ),
-    TaskSpec(
-        "depth_zbuffer", "d", "depth", 1, "l1",
-        "AbsRel", "AbsRel", "natural logarithm of metres", "Taskonomy (z-buffer); logarithm is our choice",
+    Task(
+        name="depth_zbuffer", letter="d", title="depth", short_title="depth",
+        out_channels=1, target="depth", loss="l1", measure="relative_depth", error="AbsRel",
+        metric="AbsRel", better="lower", presentation="metres", scaling="natural logarithm of metres",
+        source="Taskonomy (z-buffer); logarithm is our choice", needs_scene=True,
     ),
-    TaskSpec(
-        "rgb", "a", "image", 3, "mse",
-        "-PSNR (dB)", "PSNR (dB)", "sRGB in [0, 1]", "Taskonomy (autoencoding)",
+    Task(
+        name="rgb", letter="a", title="image", short_title="image",
+        out_channels=3, target="image", loss="mse", measure="psnr", error="-PSNR (dB)",
+        metric="PSNR (dB)", better="higher", presentation="image", scaling="sRGB in [0, 1]",
+        source="Taskonomy (autoencoding)",
     ),
 )  # fmt: skip
 
-TASK_NAMES: tuple[str, ...] = tuple(task.name for task in TASKS)
-LETTERS: str = "".join(task.letter for task in TASKS)
-BY_NAME: dict[str, TaskSpec] = {task.name: task for task in TASKS}
+PAPER_ORDER = "nsdkta"
+"""The fixed order of the ATDC paper (CVPR 2026), in letters; :data:`atdc.graph.search.PAPER_ORDER` in indices."""
+SEMANTICS_TO_SIGNAL = "sndkta"
+"""From the most abstract task to the signal, in letters: the layers of semantic-to-signal coding."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.data.labelled import LabelledImages
+from atdc.data.labelled import IMAGE, LabelledImages
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.task_networks import TaskNetworks
 from atdc.training.data import NormalisedFeatures
@@ -28,7 +28,7 @@ class LiveFeatures(NormalisedFeatures):
 
     def load(self, indices: NDArray[np.int64]) -> Tensor:
         """Pictures (n, 3, H, W) in [0, 1]."""
-        return self.pictures.targets(indices, ("rgb",))["rgb"].float() / 255
+        return self.pictures.targets(indices, (IMAGE,))[IMAGE].float() / 255
 
     def seen(self, loaded: Tensor) -> FeatureBatch:
         """Their features, of about zero mean and unit deviation."""

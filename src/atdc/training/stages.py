@@ -42,7 +42,7 @@ from atdc.networks.devices import device_of, open_device
 from atdc.networks.predictability import score_bits
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec, load
-from atdc.tasks import TASK_NAMES, TASKS
+from atdc.tasks import TASKS, TENSOR_NAMES
 from atdc.training import processes
 from atdc.training.augment import Augmented
 from atdc.training.codec_stage import Objective, Subject, train_codec
@@ -107,7 +107,7 @@ def train(
     bounds = loss_bounds(run, task_networks, val_set, val_data)
 
     if start is None:
-        pairs, tensors = search.candidate_sets(len(TASKS), recipe.model.max_parents), recipe.model.tensors(TASK_NAMES)
+        pairs, tensors = search.candidate_sets(len(TASKS), recipe.model.max_parents), recipe.model.tensors(TENSOR_NAMES)
         networks, twin = CodecNetworks(recipe.model, tensors), EntropyTwin(recipe.model, tensors)
         start_from_principal_components(networks, twin, train_set)
         networks.to(device)
