@@ -48,7 +48,8 @@ WINDOW_PX = 7
 FIT_TOLERANCE = 0.02
 """Root mean square misfit of a plane, relative to the inverse depth, above which there is no normal: an edge."""
 SPLITS = ("train", "val", "test")
-TARGETS = ("rgb", "depth_zbuffer", "normal", "segment_semantic", *PICTURE_TARGETS)
+_SCENE_TARGETS = ("rgb", "segment_semantic", "depth_zbuffer", "normal")
+TARGETS = tuple(name for name in STORED_LAYOUT if name in _SCENE_TARGETS or name in PICTURE_TARGETS)
 
 NYU40: dict[str, str] = {
     "wall": "wall", "floor": "floor", "cabinet": "furniture", "bed": "bed", "chair": "chair", "sofa": "sofa",

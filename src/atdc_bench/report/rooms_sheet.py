@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atdc.data.rooms import SPLITS, render_rooms
+from atdc.data.rooms.render import SCENE_TARGETS
+from atdc.data.rooms.targets import PICTURE_TARGETS
 from atdc.data.targets import decode_stored
 from atdc.files import write_bytes_atomically
 from atdc.report.pictures import picture_of
 from atdc.tasks.answers import answer_form
 
-ROWS = ("rgb", "segment_semantic", "depth_zbuffer", "normal", "edge_texture", "keypoints2d")
+ROWS = (*SCENE_TARGETS, *reversed(PICTURE_TARGETS))
 """What rooms have, from the picture down."""
 GAP_PX = 4
 

@@ -33,7 +33,7 @@ _BLOCK_PAIRS = 96
 _PIXELS = TILE_PX * TILE_PX
 
 
-SCENE_TARGETS = ("rgb", "depth_zbuffer", "normal", "segment_semantic")
+SCENE_TARGETS = ("rgb", "segment_semantic", "depth_zbuffer", "normal")
 """What a room shows and what is known of it; the other targets follow from its picture."""
 
 

@@ -26,7 +26,7 @@ __all__ = ["ROOMS_VERSION", "SPLITS", "RoomsDataset", "RoomsSplit", "materialise
 ROOMS_VERSION = 2
 """Rises whenever a pixel of any room changes; folders of another version are refused."""
 
-_LAYOUT = {name: STORED_LAYOUT[name] for name in (*SCENE_TARGETS, *PICTURE_TARGETS)}
+_LAYOUT = {name: form for name, form in STORED_LAYOUT.items() if name in SCENE_TARGETS or name in PICTURE_TARGETS}
 _CHUNK = 20
 _META = "meta.json"
 _PROGRESS = "progress.json"
