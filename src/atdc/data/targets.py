@@ -57,6 +57,10 @@ class TargetForm(ABC):
     def decode(self, stored: NDArray[np.integer]) -> Tensor:
         """Stored (B, C, H, W) as the losses compare it."""
 
+    def comparable(self, output: Tensor) -> Tensor:
+        """A raw head output (B, C, H, W) as it is compared with a decoded target."""
+        return output
+
     def measured(self, target: Tensor) -> Tensor | None:
         """Which pixels of a decoded target take part: bool (B, 1, H, W), or None where all of them always do."""
         return None
@@ -97,6 +101,10 @@ class _UnitVectors(TargetForm):
         x, y, z = vectors.unbind(1)  # norms over a dimension that is not the last are ten times slower
         length = (x * x + y * y + z * z).sqrt_()
         return vectors.div_(torch.where(length < _SHORTEST_NORMAL, torch.inf, length)[:, None])
+
+    def comparable(self, output: Tensor) -> Tensor:
+        """At unit length."""
+        return F.normalize(output, dim=1)
 
     def measured(self, target: Tensor) -> Tensor:
         return target.square().sum(1, keepdim=True) > _SHORTEST_NORMAL**2

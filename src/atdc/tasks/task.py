@@ -5,7 +5,7 @@ A row holds words, registries hold functions. Each column of words has its regis
 ==================  ========================================================================================
 column              registry
 ==================  ========================================================================================
-``target``          :data:`atdc.data.targets.TARGET_FORMS`: how a stored target is laid out, decoded, mirrored
+``target``          :data:`atdc.data.targets.TARGET_FORMS`: a stored target's layout and decoding
 ``loss``            :data:`atdc.training.losses.LOSSES`
 ``measure``         :data:`atdc.metrics.tasks.MEASURE_KINDS`; :mod:`atdc.report.ground_truth` says it in words
 ``presentation``    :data:`atdc.tasks.answers.ANSWER_FORMS`; :mod:`atdc.report.pictures` draws it
@@ -23,8 +23,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from atdc.errors import ArgumentError
 
-Loss: TypeAlias = Literal["cross_entropy", "l1", "unit_l1", "mse"]
-"""``unit_l1`` compares answers at unit length."""
+Loss: TypeAlias = Literal["cross_entropy", "l1", "mse"]
 TargetKind: TypeAlias = Literal["classes", "share", "unit_vectors", "depth", "image"]
 MeasureKind: TypeAlias = Literal["confusion", "absolute", "angle", "relative_depth", "psnr"]
 Presentation: TypeAlias = Literal["classes", "share", "unit_vectors", "metres", "image"]

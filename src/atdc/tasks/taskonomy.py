@@ -39,7 +39,7 @@ TASKS: tuple[Task, ...] = (
     ),
     Task(
         name="normal", letter="n", title="surface normals", short_title="normals",
-        out_channels=3, target="unit_vectors", loss="unit_l1", measure="angle", error="mean angle (degrees)",
+        out_channels=3, target="unit_vectors", loss="l1", measure="angle", error="mean angle (degrees)",
         metric="mean angle (degrees)", better="lower", presentation="unit_vectors", scaling="unit vector, camera axes",
         source="Taskonomy", needs_scene=True,
     ),

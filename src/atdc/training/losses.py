@@ -45,8 +45,8 @@ def task_loss(task: Task, output: Tensor, target: Tensor, class_weights: Tensor 
         target: decoded target (B, C, H, W), see :mod:`atdc.data.targets`; says itself where nothing was measured.
         class_weights: weight of each class in the cross-entropy; all alike if None.
     """
-    valid = TARGET_FORMS[task.target].measured(target)
-    return LOSSES[task.loss](output.float(), target, valid, class_weights)
+    form = TARGET_FORMS[task.target]
+    return LOSSES[task.loss](form.comparable(output.float()), target, form.measured(target), class_weights)
 
 
 def _cross_entropy(output: Tensor, target: Tensor, valid: Tensor | None, weights: Tensor | None) -> Tensor:
@@ -57,10 +57,6 @@ def _cross_entropy(output: Tensor, target: Tensor, valid: Tensor | None, weights
 
 def _l1(output: Tensor, target: Tensor, valid: Tensor | None, weights: Tensor | None) -> Tensor:
     return _mean_of(torch.abs, output - target, valid)
-
-
-def _unit_l1(output: Tensor, target: Tensor, valid: Tensor | None, weights: Tensor | None) -> Tensor:
-    return _mean_of(torch.abs, F.normalize(output, dim=1) - target, valid)
 
 
 def _mse(output: Tensor, target: Tensor, valid: Tensor | None, weights: Tensor | None) -> Tensor:
@@ -78,6 +74,7 @@ def _mean_of(size: Callable[[Tensor], Tensor], difference: Tensor, valid: Tensor
 
 
 LOSSES: dict[Loss, Callable[[Tensor, Tensor, Tensor | None, Tensor | None], Tensor]] = registry(
-    Loss, {"cross_entropy": _cross_entropy, "l1": _l1, "unit_l1": _unit_l1, "mse": _mse}
+    Loss, {"cross_entropy": _cross_entropy, "l1": _l1, "mse": _mse}
 )
-"""By a row's ``loss``: of each image, from the output, the decoded target, its measured pixels, and class weights."""
+"""By a row's ``loss``: of each image, from the comparable output, the decoded target, its measured
+pixels, and class weights."""
