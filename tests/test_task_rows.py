@@ -162,6 +162,7 @@ def test_a_further_row_and_its_data_are_all_that_a_further_task_takes(tmp_path: 
         ('presentation="share"', 'presentation="vector"', "task curvature: presentation: found 'vector'"),
         ('letter="c"', 'letter="a"', "names and letters that differ"),
         ('name="curvature"', 'name="normal"', "names and letters that differ"),
+        ('target="share"', 'target="image"', "found 2 rows whose target is the image; expected one"),
     ],
 )
 def test_a_row_that_does_not_fit_is_an_error_at_import(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -27,7 +27,10 @@ for _column in (TASK_NAMES, LETTERS):
     if len(set(_column)) < len(TASKS):
         raise ArgumentError("table of tasks", ", ".join(_column), "names and letters that differ")
 
-(IMAGE_TASK,) = (task.name for task in TASKS if task.target == "image")
+_images = [task.name for task in TASKS if task.target == "image"]
+if len(_images) != 1:
+    raise ArgumentError("table of tasks", f"{len(_images)} rows whose target is the image", "one")
+IMAGE_TASK: str = _images[0]
 """The one task whose answer is the picture itself; pixel codecs answer it directly."""
 
 

@@ -8,7 +8,8 @@ column              registry
 ``target``          :data:`atdc.data.targets.TARGET_FORMS`: a stored target's layout and decoding
 ``loss``            :data:`atdc.training.losses.LOSSES`
 ``measure``         :data:`atdc.metrics.tasks.MEASURE_KINDS`; :mod:`atdc.report.ground_truth` says it in words
-``presentation``    :data:`atdc.tasks.answers.ANSWER_FORMS`; :mod:`atdc.report.pictures` draws it
+``presentation``    :data:`atdc.tasks.answers.ANSWER_FORMS`; :mod:`atdc.report.pictures` draws it,
+                    :mod:`atdc.report.page` compares two
 ``formula``         :data:`atdc.data.rooms.targets.FORMULAS`
 ==================  ========================================================================================
 
