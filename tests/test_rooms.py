@@ -52,6 +52,16 @@ DOORS = ("atdc", "atdc_bench")
 OFFER = "atdc.cli"
 """The one module of the product that knows the evidence."""
 
+CORE = (
+    "atdc.tensors", "atdc.graph", "atdc.entropy", "atdc.coding", "atdc.bitstream", "atdc.reader", "atdc.weights",
+    "atdc.codec", "atdc.networks.batches", "atdc.networks.codec_networks", "atdc.networks.predictor",
+    "atdc.networks.rate_estimators", "atdc.networks.resampling", "atdc.networks.transforms", "atdc.training.adding",
+    "atdc.training.codec_stage", "atdc.training.data", "atdc.training.estimator_stage", "atdc.training.fit",
+    "atdc.training.graph_stage", "atdc.training.predictor_stage",
+)  # fmt: skip
+"""Rooms and modules that know feature tensors and nothing of what they are for."""
+OF_TASKS_AND_IMAGES = ("atdc.tasks", "atdc.images", "atdc.pipeline", "atdc.data.rooms")
+
 WITHOUT_TORCH = (
     "atdc", "atdc.errors", "atdc.tasks", "atdc.config", "atdc.balance", "atdc.files", "atdc.images",
     "atdc.graph.task_graph",
@@ -154,6 +164,55 @@ def test_one_file_alone_knows_the_range_coder_library() -> None:
 def test_the_door_opens_on_no_page_and_no_command() -> None:
     first = STAGE["atdc.report"]
     assert not {room for room in inner_imports("atdc") if STAGE[room] >= first or room == "atdc.terminal"}
+
+
+def within(module: str, rooms: tuple[str, ...]) -> bool:
+    """Whether a module is one of some rooms or modules, or in one of them."""
+    return any(module == room or module.startswith(f"{room}.") for room in rooms)
+
+
+def way_to(module: str, rooms: tuple[str, ...]) -> list[str]:
+    """A chain of imports that leads from a module into one of some rooms; empty if none does."""
+    came_from: dict[str, str] = {module: ""}
+    waiting = [module]
+    while waiting:
+        here = waiting.pop()
+        if within(here, rooms):
+            chain = [here]
+            while came_from[chain[0]]:
+                chain.insert(0, came_from[chain[0]])
+            return chain
+        # What is imported from the product's own door comes late, from where it is; the next test loads it.
+        for name in sorted(imports()[here] & set(imports()) - set(DOORS)):
+            if name not in came_from:
+                came_from[name] = here
+                waiting.append(name)
+    return []
+
+
+def test_the_core_knows_tensors_alone() -> None:
+    core = [module for module in imports() if within(module, CORE)]
+    assert {room for room in CORE if any(within(module, (room,)) for module in core)} == set(CORE)
+    ways = [" → ".join(way) for module in core if (way := way_to(module, OF_TASKS_AND_IMAGES))]
+    assert not ways
+
+
+def test_the_way_from_one_module_to_another_is_found_through_others() -> None:
+    assert way_to("atdc.pipeline", ("atdc.bitstream.range_coder",))
+    assert not way_to("atdc.errors", ("atdc.bitstream.range_coder",))
+
+
+def test_loading_the_core_loads_no_tasks_and_no_images() -> None:
+    core = sorted(module for module in imports() if within(module, CORE))
+    code = (
+        "import importlib, sys\n"
+        f"for name in {core!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"    loaded = [m for m in sys.modules if m.startswith({OF_TASKS_AND_IMAGES!r})]\n"
+        "    assert not loaded, f'{name} loads {loaded}'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

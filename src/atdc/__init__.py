@@ -28,8 +28,6 @@ from atdc.errors import UnsupportedVersionError as UnsupportedVersionError
 from atdc.errors import WeightsError as WeightsError
 from atdc.errors import WrongModelError as WrongModelError
 from atdc.graph.task_graph import TaskGraph as TaskGraph
-from atdc.tasks import TASKS as TASKS
-from atdc.tasks import TaskSpec as TaskSpec
 from atdc.tensors import FeatureSet as FeatureSet
 from atdc.tensors import TensorSpec as TensorSpec
 
@@ -47,10 +45,13 @@ if TYPE_CHECKING:
     from atdc.pipeline import Codec as Codec
     from atdc.pipeline import load as load
     from atdc.reader import IntegerReader as IntegerReader
+    from atdc.tasks import TASKS as TASKS
+    from atdc.tasks import TaskSpec as TaskSpec
 
 __version__ = "0.1.0"
 
 _LATE = {
+    "TASKS": "atdc.tasks",
     "Answers": "atdc.pipeline",
     "Codec": "atdc.pipeline",
     "EncodedBatch": "atdc.codec",
@@ -62,6 +63,7 @@ _LATE = {
     "IntegerReader": "atdc.reader",
     "ModelConfig": "atdc.config",
     "Recipe": "atdc.config",
+    "TaskSpec": "atdc.tasks",
     "Verification": "atdc.inspection",
     "load": "atdc.pipeline",
 }

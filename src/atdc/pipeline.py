@@ -23,7 +23,8 @@ from atdc.inspection import Inspection, inspect
 from atdc.networks.devices import torch_defaults
 from atdc.networks.task_networks import TaskNetworks
 from atdc.networks.tiles import Tile
-from atdc.tasks import TASK_NAMES
+from atdc.tasks import TASK_NAMES, TENSOR_NAMES
+from atdc.tasks.answers import presented
 from atdc.weights import open_weights, write_weights
 
 TILE_PX = 1024
@@ -301,7 +302,7 @@ def load(name: str | Path | None = None) -> Codec:
         WeightsError: no such weights, or a damaged or foreign file.
     """
     file = open_weights(name)
-    if file.task_names != TASK_NAMES:
+    if file.task_names != TENSOR_NAMES:
         raise WeightsError(
             str(file.path), f"weights of the tensors {', '.join(file.task_names)}",
             f"those of the tasks {', '.join(TASK_NAMES)}, in order",
@@ -321,21 +322,3 @@ def _bytes_tensor(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> Tensor:
         ArgumentError: an array that is no picture.
     """
     return torch.from_numpy(np.array(as_rgb(image, pixel_limit))).permute(2, 0, 1)[None]
-
-
-def presented(task: str, output: Tensor) -> NDArray[Any]:
-    """A raw head output (1, C, H, W) as what a user gets: see :meth:`Codec.answers`."""
-    answer: NDArray[Any] = _presented(task, output[0].float()).cpu().numpy()
-    return answer
-
-
-def _presented(task: str, values: Tensor) -> Tensor:
-    if task == "segment_semantic":
-        return values.argmax(0).to(torch.uint8)
-    if task == "depth_zbuffer":
-        return values[0].exp()
-    if task == "normal":
-        return F.normalize(values, dim=0).permute(1, 2, 0).contiguous()
-    if task == "rgb":
-        return values.clamp(0, 1).permute(1, 2, 0).contiguous()
-    return values[0].clamp(0, 1)

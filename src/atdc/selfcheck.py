@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 import atdc
 from atdc.codec import Quality, quality_steps
+from atdc.data.labelled import IMAGE
 from atdc.data.rooms import render_rooms
 from atdc.errors import ArgumentError, AtdcError
 from atdc.provenance import provenance, write_result
@@ -276,7 +277,7 @@ def make_groups(number: int, images: int, qualities: Sequence[Quality], folder: 
         seeds = range(FIRST_SEED + number * images + start, FIRST_SEED + number * images + min(start + GROUP, images))
         side = -(-max(height, width) // _TILE) * _TILE
         path = folder / f"{place:03}.npy"
-        np.save(path, render_rooms(seeds, size=side)["rgb"][:, :, :height, :width].numpy())
+        np.save(path, render_rooms(seeds, size=side)[IMAGE][:, :, :height, :width].numpy())
         quality = qualities[turn % len(qualities)]
         groups.append(
             Group(

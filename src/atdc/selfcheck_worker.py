@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from atdc.codec import EncodedBatch, FeatureCodec, Profile
 from atdc.coding.traversal import schedule
-from atdc.data.targets import as_input
+from atdc.data.labelled import as_input
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
 from atdc.errors import BitstreamError

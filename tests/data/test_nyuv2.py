@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from atdc.data.labelled import LabelledImages
 from atdc.data.nyuv2 import INTRINSICS, METRES_TIMES_Q, NYU40, SIDE_PX, Intrinsics, NyuV2Dataset, normals_of
-from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, LabelledImages, decode_stored, measured
+from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, decode_stored, measured
 from atdc.errors import ArgumentError, DataError
 from atdc.metrics.tasks import MEASURES
 from atdc.pipeline import load

@@ -11,8 +11,8 @@ from torch import nn
 import atdc
 from atdc.config import ModelConfig, Recipe, load_fit_recipe, load_recipe, shipped_recipes
 from atdc.data.export import export_taskonomy
+from atdc.data.labelled import Mixed
 from atdc.data.rooms import RoomsDataset, materialise
-from atdc.data.targets import Mixed
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import BY_NAME
 from atdc.training import stages

@@ -25,11 +25,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from atdc.data.targets import NO_DEPTH, LabelledImages
-from atdc.data.taskonomy import EDGE_CLIP, FULL_SCALE, KEYPOINT_CLIP, NO_DEPTH_RAW, SPLIT_TABLE, file_of, read_split
+from atdc.data.labelled import IMAGE, LabelledImages
+from atdc.data.taskonomy import DOMAINS, SPLIT_TABLE, file_of, read_split
 from atdc.errors import ArgumentError, DataError, OutputError
 from atdc.files import write_bytes_atomically
-from atdc.tasks import IGNORE_CLASS, TASK_NAMES
 
 __all__ = ["export_taskonomy", "taskonomy_array"]
 
@@ -40,15 +39,7 @@ def taskonomy_array(task: str, stored: NDArray[np.integer]) -> NDArray[np.intege
     >>> taskonomy_array("segment_semantic", np.array([[[0, 255]]], np.uint8)).tolist()
     [[1, 0]]
     """
-    if task in ("rgb", "normal"):
-        return np.ascontiguousarray(stored.transpose(1, 2, 0))
-    plane: NDArray[np.integer] = stored[0]
-    if task == "segment_semantic":
-        return np.where(plane == IGNORE_CLASS, 0, plane + 1).astype(np.uint8)
-    if task == "depth_zbuffer":
-        return np.where(plane == NO_DEPTH, NO_DEPTH_RAW, plane).astype(np.uint16)
-    clip = KEYPOINT_CLIP if task == "keypoints2d" else EDGE_CLIP
-    return np.rint(plane.astype(np.float64) * (clip * FULL_SCALE / 255)).astype(np.uint16)
+    return DOMAINS[task].to_file(stored)
 
 
 def export_taskonomy(
@@ -86,8 +77,7 @@ def export_taskonomy(
     _recognise(data, folder, building)
     _make_folders(folder, building)
     missing = [
-        [task for task in TASK_NAMES if not file_of(folder, task, building, point, 0).exists()]
-        for point in range(count)
+        [task for task in DOMAINS if not file_of(folder, task, building, point, 0).exists()] for point in range(count)
     ]
     with tqdm(total=count, initial=missing.count([]), desc=f"export {building}", unit="image", mininterval=1.0) as bar:
         for point, tasks in enumerate(missing):
@@ -109,7 +99,7 @@ def _png(array: NDArray[np.integer]) -> bytes:
 
 def _recognise(data: LabelledImages, folder: Path, building: str) -> None:
     """Refuses to go on in a building that was begun with other images."""
-    path = file_of(folder, "rgb", building, 0, 0)
+    path = file_of(folder, IMAGE, building, 0, 0)
     if not path.exists():
         return
     try:
@@ -117,13 +107,13 @@ def _recognise(data: LabelledImages, folder: Path, building: str) -> None:
             there = np.array(image)
     except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
         raise DataError(str(path), f"no readable image ({error})", "an exported picture", "delete it.") from error
-    if not np.array_equal(there, taskonomy_array("rgb", np.asarray(data.targets([0], ["rgb"])["rgb"])[0])):
+    if not np.array_equal(there, taskonomy_array(IMAGE, np.asarray(data.targets([0], [IMAGE])[IMAGE])[0])):
         raise DataError(str(path), "another picture", "the first of these images", "choose another building's name.")
 
 
 def _make_folders(folder: Path, building: str) -> None:
     try:
-        for task in TASK_NAMES:
+        for task in DOMAINS:
             (folder / task / building).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         found = (error.strerror or str(error)).lower()

@@ -48,6 +48,8 @@ WINDOW_PX = 7
 FIT_TOLERANCE = 0.02
 """Root mean square misfit of a plane, relative to the inverse depth, above which there is no normal: an edge."""
 SPLITS = ("train", "val", "test")
+_SCENE_TARGETS = ("rgb", "segment_semantic", "depth_zbuffer", "normal")
+TARGETS = tuple(name for name in STORED_LAYOUT if name in _SCENE_TARGETS or name in PICTURE_TARGETS)
 
 NYU40: dict[str, str] = {
     "wall": "wall", "floor": "floor", "cabinet": "furniture", "bed": "bed", "chair": "chair", "sofa": "sofa",
@@ -201,7 +203,7 @@ class NyuV2Dataset:
 
         Args:
             indices: positions from 0 to ``len(self) - 1``, or a slice.
-            names: which targets to read; all six if None.
+            names: which targets to read; all if None.
 
         Returns:
             The stored tensors (B, C, H, W) by name, see :mod:`atdc.data.targets`.
@@ -210,10 +212,10 @@ class NyuV2Dataset:
             ArgumentError: an unknown target or a position out of range.
             DataError: a frame's file is missing, damaged or of another size.
         """
-        wanted = list(STORED_LAYOUT) if names is None else list(names)
+        wanted = list(TARGETS) if names is None else list(names)
         for name in wanted:
-            if name not in STORED_LAYOUT:
-                raise ArgumentError("names", repr(name), f"names among {', '.join(STORED_LAYOUT)}")
+            if name not in TARGETS:
+                raise ArgumentError("names", repr(name), f"names among {', '.join(TARGETS)}")
         where = range(len(self))[indices] if isinstance(indices, slice) else [int(index) for index in indices]
         for index in where:
             if not 0 <= index < len(self):

@@ -1,14 +1,13 @@
-"""Stored targets (compact integers) to the scale in which heads answer.
+"""Stored targets (compact integers) to the scale in which heads answer, by a row's ``target``.
 
 ================  ========  ========================================  ==========================  ===================
 target            dtype     decoded                                   not measured, stored        decoded
 ================  ========  ========================================  ==========================  ===================
-segment_semantic  uint8     class index, long                         255                         255
-keypoints2d       uint8     v / 255
-edge_texture      uint8     v / 255
-normal            uint8     2 v / 255 - 1, then unit length           128, 128, 128 (no length)   0, 0, 0
-depth_zbuffer     uint16    ln(v / 512), natural logarithm of metres  0                           NaN
-rgb               uint8     v / 255
+classes           uint8     class index, long                         255                         255
+share             uint8     v / 255
+unit_vectors      uint8     2 v / 255 - 1, then unit length           128, 128, 128 (no length)   0, 0, 0
+depth             uint16    ln(v / 512), natural logarithm of metres  0                           NaN
+image             uint8     v / 255
 ================  ========  ========================================  ==========================  ===================
 
 A pixel without measurement takes no part in losses (:mod:`atdc.training.losses`) and metrics
@@ -18,17 +17,18 @@ depth is never nought. Rooms measure every pixel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import ClassVar, final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.tasks import IGNORE_CLASS
+from atdc.data.labelled import IMAGE
+from atdc.tasks import IGNORE_CLASS, TASKS, task_named
+from atdc.tasks.task import TargetKind, registry
 
 DEPTH_UNITS_PER_METRE = 512
 """Taskonomy's unit of stored depth."""
@@ -39,95 +39,138 @@ NO_NORMAL = 128
 """Each channel of a stored normal that was not measured: a vector of almost no length."""
 _SHORTEST_NORMAL = 0.5
 
+
+class TargetForm(ABC):
+    """How one kind of target is stored, and what becomes of it.
+
+    Attributes:
+        dtype: of stored values.
+        one_channel: stored in one channel, however many the head answers with.
+        nothing: decoded value where nothing was measured; None where all pixels always are.
+    """
+
+    dtype: ClassVar[type[np.generic]] = np.uint8
+    one_channel: ClassVar[bool] = False
+    nothing: ClassVar[float | None] = None
+
+    @abstractmethod
+    def decode(self, stored: NDArray[np.integer]) -> Tensor:
+        """Stored (B, C, H, W) as the losses compare it."""
+
+    def comparable(self, output: Tensor) -> Tensor:
+        """A raw head output (B, C, H, W) as it is compared with a decoded target."""
+        return output
+
+    def measured(self, target: Tensor) -> Tensor | None:
+        """Which pixels of a decoded target take part: bool (B, 1, H, W), or None where all of them always do."""
+        return None
+
+    def flip(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Mirrored left to right."""
+        return stored[..., ::-1]
+
+    def zoom(self, part: Tensor, size: tuple[int, int], share: float) -> Tensor:
+        """A stored cut-out (1, C, h, w), ``share`` of the picture's side, enlarged to the whole; not interpolated."""
+        return F.interpolate(part.double(), size, mode="nearest").to(part.dtype)
+
+
+@final
+class _Classes(TargetForm):
+    one_channel = True
+    nothing = float(IGNORE_CLASS)
+
+    def decode(self, stored: NDArray[np.integer]) -> Tensor:
+        return torch.from_numpy(stored.astype(np.int64))
+
+    def measured(self, target: Tensor) -> Tensor:
+        return target != IGNORE_CLASS
+
+
+@final
+class _Share(TargetForm):
+    def decode(self, stored: NDArray[np.integer]) -> Tensor:
+        return _of_one(stored)
+
+
+@final
+class _UnitVectors(TargetForm):
+    nothing = 0.0
+
+    def decode(self, stored: NDArray[np.integer]) -> Tensor:
+        vectors = _of_one(stored).mul_(2).sub_(1)
+        x, y, z = vectors.unbind(1)  # norms over a dimension that is not the last are ten times slower
+        length = (x * x + y * y + z * z).sqrt_()
+        return vectors.div_(torch.where(length < _SHORTEST_NORMAL, torch.inf, length)[:, None])
+
+    def comparable(self, output: Tensor) -> Tensor:
+        """At unit length."""
+        return F.normalize(output, dim=1)
+
+    def measured(self, target: Tensor) -> Tensor:
+        return target.square().sum(1, keepdim=True) > _SHORTEST_NORMAL**2
+
+    def flip(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+        """The x component changes sign."""
+        flipped = stored[..., ::-1].copy()
+        flipped[:, 0] = 255 - flipped[:, 0]
+        return flipped
+
+
+@final
+class _Depth(TargetForm):
+    dtype = np.uint16
+    nothing = float("nan")
+
+    def decode(self, stored: NDArray[np.integer]) -> Tensor:
+        ln_metres = np.log(np.maximum(stored, 1).astype(np.float32) / DEPTH_UNITS_PER_METRE)
+        return torch.from_numpy(np.where(stored == NO_DEPTH, np.float32(np.nan), ln_metres))
+
+    def measured(self, target: Tensor) -> Tensor:
+        return torch.isfinite(target)
+
+    def zoom(self, part: Tensor, size: tuple[int, int], share: float) -> Tensor:
+        """What is seen enlarged looks nearer, and is said to be."""
+        whole = F.interpolate(part.double(), size, mode="nearest")
+        closer = (whole * share).round().clamp(min=1)
+        return torch.where(whole == NO_DEPTH, float(NO_DEPTH), closer).to(part.dtype)
+
+
+@final
+class _Image(TargetForm):
+    def decode(self, stored: NDArray[np.integer]) -> Tensor:
+        return _of_one(stored)
+
+    def zoom(self, part: Tensor, size: tuple[int, int], share: float) -> Tensor:
+        """Interpolated."""
+        smooth = F.interpolate(part.float(), size, mode="bilinear", align_corners=False)
+        return smooth.round().to(torch.uint8)
+
+
+def _of_one(stored: NDArray[np.integer]) -> Tensor:
+    return torch.from_numpy(stored.astype(np.float32)).div_(255)
+
+
+TARGET_FORMS: dict[TargetKind, TargetForm] = registry(
+    TargetKind,
+    {"classes": _Classes(), "share": _Share(), "unit_vectors": _UnitVectors(), "depth": _Depth(), "image": _Image()},
+)
+"""By a row's ``target``."""
+
 STORED_LAYOUT: dict[str, tuple[int, type[np.generic]]] = {
-    "rgb": (3, np.uint8), "depth_zbuffer": (1, np.uint16), "normal": (3, np.uint8),
-    "segment_semantic": (1, np.uint8), "keypoints2d": (1, np.uint8), "edge_texture": (1, np.uint8),
-}  # fmt: skip
-"""Channels and type of each stored target."""
+    task.name: (1 if form.one_channel else task.out_channels, form.dtype)
+    for task in TASKS
+    for form in [TARGET_FORMS[task.target]]
+}
+"""Channels and type of each task's stored target."""
 
 
-class LabelledImages(Protocol):
-    """Images of one size with stored targets; what training and evaluation read. The ``rgb`` target is the image."""
+def target_form(name: str) -> TargetForm:
+    """The form of a stored target: a task's, or the image's own.
 
-    def __len__(self) -> int: ...
-
-    def targets(
-        self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
-    ) -> dict[str, Tensor]:
-        """Stored targets (n, C, H, W) by name, all six if None."""
-        ...
-
-
-@dataclass(frozen=True)
-class Some:
-    """Some of a data set's images, drawn once and for all by a seed; all of them where there are no more.
-
-    Args:
-        whole: the data set.
-        count: how many.
-        seed: of the draw.
+    Raises:
+        ArgumentError: an unknown task.
     """
-
-    whole: LabelledImages
-    count: int
-    seed: int = 0
-
-    @cached_property
-    def chosen(self) -> NDArray[np.int64]:
-        """Their places in the data set, ascending."""
-        order = np.random.default_rng(self.seed).permutation(len(self.whole))
-        return np.sort(order[: self.count])
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def targets(
-        self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
-    ) -> dict[str, Tensor]:
-        """Stored targets (n, C, H, W) by name, all six if None."""
-        return self.whole.targets(self.chosen[np.asarray(indices)], names)
-
-
-@dataclass(frozen=True)
-class Mixed:
-    """Two data sets as one, in an order that is drawn once and for all: any run of it holds its share of both.
-
-    Args:
-        first: a data set.
-        second: another, with pictures of the same size.
-        repeats: how often each of the second's images occurs.
-        seed: of the order.
-    """
-
-    first: LabelledImages
-    second: LabelledImages
-    repeats: int = 1
-    seed: int = 0
-
-    @cached_property
-    def order(self) -> NDArray[np.int64]:
-        """Places in the first data set, and after its end those in the second."""
-        return np.random.default_rng(self.seed).permutation(len(self.first) + self.repeats * len(self.second))
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def targets(
-        self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
-    ) -> dict[str, Tensor]:
-        """Stored targets (n, C, H, W) by name, all six if None."""
-        places = self.order[np.asarray(indices)]
-        of_second = places >= len(self.first)
-        parts = [
-            (where, data.targets(own, names))
-            for data, where, own in (
-                (self.first, np.flatnonzero(~of_second), places[~of_second]),
-                (self.second, np.flatnonzero(of_second), (places[of_second] - len(self.first)) % len(self.second)),
-            )
-            if len(where)
-        ]
-        back = np.argsort(np.concatenate([where for where, _ in parts]))
-        return {name: torch.cat([stored[name] for _, stored in parts])[back] for name in parts[0][1]}
+    return TARGET_FORMS["image" if name == IMAGE else task_named(name).target]
 
 
 def decode_stored(task: str, stored: NDArray[np.integer] | Tensor) -> Tensor:
@@ -135,48 +178,31 @@ def decode_stored(task: str, stored: NDArray[np.integer] | Tensor) -> Tensor:
 
     Where nothing was measured it is 255, NaN or the zero vector: see the module's table.
 
+    Raises:
+        ArgumentError: an unknown task.
+
     >>> round(decode_stored("depth_zbuffer", np.full((1, 1, 1, 1), 1024, np.uint16)).item(), 4)  # ln 2 metres
     0.6931
     """
-    array = stored.numpy() if isinstance(stored, Tensor) else np.asarray(stored)
-    if task == "segment_semantic":
-        return torch.from_numpy(array.astype(np.int64))
-    if task == "depth_zbuffer":
-        ln_metres = np.log(np.maximum(array, 1).astype(np.float32) / DEPTH_UNITS_PER_METRE)
-        return torch.from_numpy(np.where(array == NO_DEPTH, np.float32(np.nan), ln_metres))
-    values = torch.from_numpy(array.astype(np.float32)).div_(255)
-    if task == "normal":
-        vectors = values.mul_(2).sub_(1)
-        x, y, z = vectors.unbind(1)  # norms over a dimension that is not the last are ten times slower
-        length = (x * x + y * y + z * z).sqrt_()
-        return vectors.div_(torch.where(length < _SHORTEST_NORMAL, torch.inf, length)[:, None])
-    return values
+    return target_form(task).decode(stored.numpy() if isinstance(stored, Tensor) else np.asarray(stored))
 
 
 def measured(task: str, target: Tensor) -> Tensor | None:
     """Which pixels of a decoded target take part: bool (B, 1, H, W), or None where all of them always do.
 
+    Raises:
+        ArgumentError: an unknown task.
+
     >>> measured("depth_zbuffer", torch.tensor([[[[0.7, float("nan")]]]])).tolist()
     [[[[True, False]]]]
     """
-    if task == "segment_semantic":
-        return target != IGNORE_CLASS
-    if task == "depth_zbuffer":
-        return torch.isfinite(target)
-    if task == "normal":
-        return target.square().sum(1, keepdim=True) > _SHORTEST_NORMAL**2
-    return None
+    return target_form(task).measured(target)
 
 
 def flip_stored(task: str, stored: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Mirrors a stored target left to right; a normal's x component changes sign with it."""
-    flipped = stored[..., ::-1]
-    if task == "normal":
-        flipped = flipped.copy()
-        flipped[:, 0] = 255 - flipped[:, 0]
-    return flipped
+    """Mirrors a stored target left to right; a normal's x component changes sign with it.
 
-
-def as_input(images: NDArray[np.uint8]) -> Tensor:
-    """Bytes to what encoders take: float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).float() / 255
+    Raises:
+        ArgumentError: an unknown task.
+    """
+    return target_form(task).flip(stored)

@@ -35,9 +35,10 @@ import logging
 import math
 import multiprocessing
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, final, get_args
 
 import numpy as np
 import torch
@@ -49,11 +50,11 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from atdc.data.targets import NO_DEPTH, NO_NORMAL
 from atdc.errors import ArgumentError, DataError
-from atdc.tasks import IGNORE_CLASS, TASK_NAMES
+from atdc.tasks import IGNORE_CLASS
 
 __all__ = [
-    "CLASS_COUNT", "SPLIT_TABLE", "TINY", "Convention", "TaskonomyDataset", "TaskonomyImages", "TaskonomyStream",
-    "file_of", "read_split", "scaled", "stored_again",
+    "CLASS_COUNT", "DOMAINS", "SPLIT_TABLE", "TINY", "Convention", "Domain", "TaskonomyDataset", "TaskonomyImages",
+    "TaskonomyStream", "file_of", "read_split", "scaled", "stored_again",
 ]  # fmt: skip
 
 Convention: TypeAlias = Literal["standley", "taskbank"]
@@ -71,7 +72,6 @@ MASKED_DEPTH_RAW = 64500
 SPLIT_TABLE = "train_val_test.csv"
 """Beside the domains' folders, where it is not the official Tiny split: which building is of which, in the official
 form."""
-_NEAREST = ("depth_zbuffer", "normal", "segment_semantic")
 
 TINY: dict[str, tuple[str, ...]] = {
     "train": (
@@ -85,6 +85,140 @@ TINY: dict[str, tuple[str, ...]] = {
 """Buildings of the official Tiny split. Others: :func:`read_split` of the official ``train_val_test_*.csv``."""
 
 _log = logging.getLogger(__name__)
+
+
+class Domain(ABC):
+    """What the files of one domain hold, and what becomes of it.
+
+    Attributes:
+        modes: Pillow's, of a file; the first is the usual one.
+        nearest: brought to another size by the nearest pixel, not by means.
+        masked_by: another domain, whose pixels without a value have none here either.
+    """
+
+    modes: ClassVar[tuple[str, ...]] = ("I;16", "I;16B", "I")
+    nearest: ClassVar[bool] = False
+    masked_by: ClassVar[str | None] = None
+
+    @abstractmethod
+    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
+        """A file's values (C, H, W) as networks answer them, by the Task Bank or by Standley, and a mask (1, H, W)."""
+
+    @abstractmethod
+    def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
+        """A file's values (C, H, W) as a stored target, given those of :attr:`masked_by`."""
+
+    @abstractmethod
+    def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+        """The reverse: a stored target (C, H, W) as the array of a file, (H, W) or (H, W, 3)."""
+
+
+@final
+class _Classes(Domain):
+    modes = ("L", "P")
+    nearest = True
+
+    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
+        labels = torch.from_numpy(values.astype(np.int64))
+        labelled = (labels > 0) & (labels <= CLASS_COUNT)
+        return torch.where(labelled, labels, IGNORE_CLASS), labelled
+
+    def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
+        labels = values.astype(np.int64)
+        return np.where((labels > 0) & (labels <= CLASS_COUNT), labels - 1, IGNORE_CLASS).astype(np.uint8)
+
+    def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+        return np.where(stored[0] == IGNORE_CLASS, 0, stored[0] + 1).astype(np.uint8)
+
+
+@final
+class _Response(Domain):
+    """Args: the share of full scale at which Task Bank targets reach 1; Standley's offset and divisor."""
+
+    def __init__(self, clip: float, shift: int, scale: int) -> None:
+        self.clip, self.shift, self.scale = clip, shift, scale
+
+    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
+        floats = torch.from_numpy(values.astype(np.float32))
+        if bank:
+            return (floats / FULL_SCALE).clamp(0, self.clip) * (2 / self.clip) - 1, None
+        return (floats - self.shift) / self.scale, None
+
+    def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
+        share = np.clip(values.astype(np.float64) / (self.clip * FULL_SCALE), 0, 1)
+        return np.rint(255 * share).astype(np.uint8)
+
+    def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+        values: NDArray[np.integer] = np.rint(stored[0].astype(np.float64) * (self.clip * FULL_SCALE / 255)).astype(
+            np.uint16
+        )
+        return values
+
+
+@final
+class _Normals(Domain):
+    modes = ("RGB", "RGBA")
+    nearest = True
+    masked_by = "depth_zbuffer"
+
+    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
+        vectors = torch.from_numpy(values.astype(np.float32)) / 127.5 - 1
+        return vectors, vectors.square().sum(0, keepdim=True) > 0.25
+
+    def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
+        assert masking is not None
+        return np.where(masking.astype(np.int64) >= MASKED_DEPTH_RAW, NO_NORMAL, values).astype(np.uint8)
+
+    def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+        return np.ascontiguousarray(stored.transpose(1, 2, 0))
+
+
+@final
+class _Depth(Domain):
+    nearest = True
+
+    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
+        floats = torch.from_numpy(values.astype(np.float32))
+        if bank:
+            return torch.log1p(floats) / math.log(2**16), floats < MASKED_DEPTH_RAW
+        return (floats - 1500) / 1000, floats < 8192
+
+    def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
+        return np.where(values.astype(np.int64) >= MASKED_DEPTH_RAW, NO_DEPTH, values).astype(np.uint16)
+
+    def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+        return np.where(stored[0] == NO_DEPTH, NO_DEPTH_RAW, stored[0]).astype(np.uint16)
+
+
+@final
+class _Picture(Domain):
+    modes = ("RGB", "RGBA")
+
+    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
+        floats = torch.from_numpy(values.astype(np.float32))
+        return (floats / 127.5 - 1 if bank else floats / 255), None
+
+    def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
+        return values.round().astype(np.uint8) if values.dtype != np.uint8 else values
+
+    def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+        return np.ascontiguousarray(stored.transpose(1, 2, 0))
+
+
+DOMAINS: dict[str, Domain] = {
+    "segment_semantic": _Classes(),
+    "keypoints2d": _Response(KEYPOINT_CLIP, 50, 100),
+    "edge_texture": _Response(EDGE_CLIP, 718, 1070),
+    "normal": _Normals(),
+    "depth_zbuffer": _Depth(),
+    "rgb": _Picture(),
+}
+"""The domains that are read and written, by the task whose targets they hold."""
+
+
+def _masks_of(tasks: Iterable[str]) -> list[str]:
+    """The domains that mask those of some tasks."""
+    return [other for task in tasks if (other := DOMAINS[task].masked_by) is not None]
 
 
 def file_of(folder: Path, task: str, building: str, point: int, view: int) -> Path:
@@ -132,27 +266,9 @@ def scaled(task: str, stored: NDArray[np.generic], convention: Convention) -> tu
     """
     if convention not in get_args(Convention):
         raise ArgumentError("convention", repr(convention), f"one of {', '.join(get_args(Convention))}")
-    if task not in TASK_NAMES:
-        raise ArgumentError("task", repr(task), f"one of {', '.join(TASK_NAMES)}")
-    bank = convention == "taskbank"
-    if task == "segment_semantic":
-        labels = torch.from_numpy(stored.astype(np.int64))
-        labelled = (labels > 0) & (labels <= CLASS_COUNT)
-        return torch.where(labelled, labels, IGNORE_CLASS), labelled
-    values = torch.from_numpy(stored.astype(np.float32))
-    if task == "depth_zbuffer":
-        if bank:
-            return torch.log1p(values) / math.log(2**16), values < MASKED_DEPTH_RAW
-        return (values - 1500) / 1000, values < 8192
-    if task == "normal":
-        vectors = values / 127.5 - 1
-        return vectors, vectors.square().sum(0, keepdim=True) > 0.25
-    if task == "rgb":
-        return (values / 127.5 - 1 if bank else values / 255), None
-    clip, shift, scale = (KEYPOINT_CLIP, 50, 100) if task == "keypoints2d" else (EDGE_CLIP, 718, 1070)
-    if bank:
-        return (values / FULL_SCALE).clamp(0, clip) * (2 / clip) - 1, None
-    return (values - shift) / scale, None
+    if task not in DOMAINS:
+        raise ArgumentError("task", repr(task), f"one of {', '.join(DOMAINS)}")
+    return DOMAINS[task].scaled(stored, convention == "taskbank")
 
 
 class TaskonomyDataset(Dataset[Sample]):
@@ -182,19 +298,19 @@ class TaskonomyDataset(Dataset[Sample]):
         self,
         folder: Path,
         buildings: Sequence[str],
-        tasks: Sequence[str] = TASK_NAMES,
+        tasks: Sequence[str] = tuple(DOMAINS),
         convention: Convention = "standley",
         size: int | None = 256,
     ) -> None:
         for task in tasks:
-            if task not in TASK_NAMES:
-                raise ArgumentError("tasks", repr(task), f"names among {', '.join(TASK_NAMES)}")
+            if task not in DOMAINS:
+                raise ArgumentError("tasks", repr(task), f"names among {', '.join(DOMAINS)}")
         if convention not in get_args(Convention):
             raise ArgumentError("convention", repr(convention), f"one of {', '.join(get_args(Convention))}")
         self.folder, self.buildings, self.convention, self.size = Path(folder), tuple(buildings), convention, size
         self.tasks = tuple(tasks)
-        needed = tuple(dict.fromkeys((*tasks, *(("depth_zbuffer",) if "normal" in tasks else ()))))
-        self.views, self.absent, self.missing = _list_views(self.folder, self.buildings, needed)
+        self._needed = tuple(dict.fromkeys((*tasks, *_masks_of(tasks))))
+        self.views, self.absent, self.missing = _list_views(self.folder, self.buildings, self._needed)
         if not len(self.views):
             found = f"no complete view of {len(self.buildings)} buildings (missing files: {_counts(self.missing)})"
             cure = "check the folder, which holds rgb, depth_zbuffer and so on, and the names of the buildings."
@@ -219,29 +335,25 @@ class TaskonomyDataset(Dataset[Sample]):
             raise IndexError(index)
         number, point, view = (int(value) for value in self.views[index])
         building = self.buildings[number]
-        sample: Sample = {}
-        depth_mask: Tensor | None = None
-        shapes = set()
-        needs_depth = "depth_zbuffer" in self.tasks or "normal" in self.tasks
-        for task in (*(("depth_zbuffer",) if needs_depth else ()), *self.tasks):
-            if task == "depth_zbuffer" and depth_mask is not None:
-                continue
+        read, shapes = {}, set()
+        for task in self._needed:
             stored = _read(file_of(self.folder, task, building, point, view), task)
             shapes.add(stored.shape[1:])
-            target, mask = scaled(task, _resized(task, stored, self.size), self.convention)
-            if task == "depth_zbuffer":
-                depth_mask = mask
-            if task == "normal" and mask is not None and depth_mask is not None and len(shapes) == 1:
-                mask = mask & depth_mask
-            if task in self.tasks:
-                sample[task] = target
-                if mask is not None:
-                    sample[f"mask/{task}"] = mask
+            read[task] = scaled(task, _resized(task, stored, self.size), self.convention)
         if len(shapes) > 1:
             where = str(file_of(self.folder, "*", building, point, view))
             raise DataError(
                 where, f"sizes {sorted(shapes)}", "one size for all targets of a view", "download it again."
             )
+        sample: Sample = {}
+        for task in self.tasks:
+            sample[task], mask = read[task]
+            for other in _masks_of([task]):
+                masking = read[other][1]
+                assert mask is not None and masking is not None
+                mask = mask & masking
+            if mask is not None:
+                sample[f"mask/{task}"] = mask
         return sample
 
 
@@ -346,12 +458,12 @@ class TaskonomyImages:
     def targets(
         self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
-        """Stored targets (n, C, H, W) by name, all six if None.
+        """Stored targets (n, C, H, W) by name, all if None.
 
         Raises:
             DataError: no view can be read.
         """
-        wanted = tuple(TASK_NAMES if names is None else names)
+        wanted = tuple(DOMAINS if names is None else names)
         views = [self._readable(int(index), wanted) for index in indices]
         return {name: torch.from_numpy(np.stack([view[name] for view in views])) for name in wanted}
 
@@ -367,35 +479,24 @@ class TaskonomyImages:
     def _view(self, index: int, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
         number, point, view = (int(value) for value in self._views.views[index])
         building = self._views.buildings[number]
-        needed = dict.fromkeys((*names, *(("depth_zbuffer",) if "normal" in names else ())))
+        needed = dict.fromkeys((*names, *_masks_of(names)))
         read = {
             task: _resized(task, _read(file_of(self._views.folder, task, building, point, view), task), self.size)
             for task in needed
         }
-        return {task: stored_again(task, read[task], read.get("depth_zbuffer")) for task in names}
+        masking = {task: read[other] for task in names for other in _masks_of([task])}
+        return {task: stored_again(task, read[task], masking.get(task)) for task in names}
 
 
 def stored_again(
-    task: str, array: NDArray[np.generic], depth: NDArray[np.generic] | None = None
+    task: str, array: NDArray[np.generic], masking: NDArray[np.generic] | None = None
 ) -> NDArray[np.generic]:
-    """A file's array (C, H, W) as a stored target; normals are measured where depth is.
+    """A file's array (C, H, W) as a stored target, given that of the domain that masks it.
 
     >>> stored_again("segment_semantic", np.array([[[0, 1]]], np.uint8)).tolist()
     [[[255, 0]]]
     """
-    if task == "segment_semantic":
-        labels = array.astype(np.int64)
-        return np.where((labels > 0) & (labels <= CLASS_COUNT), labels - 1, IGNORE_CLASS).astype(np.uint8)
-    if task == "depth_zbuffer":
-        return np.where(array.astype(np.int64) >= MASKED_DEPTH_RAW, NO_DEPTH, array).astype(np.uint16)
-    if task == "normal":
-        assert depth is not None
-        return np.where(depth.astype(np.int64) >= MASKED_DEPTH_RAW, NO_NORMAL, array).astype(np.uint8)
-    if task == "rgb":
-        return array.round().astype(np.uint8) if array.dtype != np.uint8 else array
-    clip = KEYPOINT_CLIP if task == "keypoints2d" else EDGE_CLIP
-    share = np.clip(array.astype(np.float64) / (clip * FULL_SCALE), 0, 1)
-    return np.rint(255 * share).astype(np.uint8)
+    return DOMAINS[task].to_stored(array, masking)
 
 
 def _list_views(
@@ -430,8 +531,7 @@ def _counts(missing: Mapping[str, int]) -> str:
 
 def _read(path: Path, task: str) -> NDArray[np.generic]:
     """A file as (C, H, W), in the type its domain has."""
-    modes = {"rgb": ("RGB", "RGBA"), "normal": ("RGB", "RGBA"), "segment_semantic": ("L", "P")}
-    allowed = modes.get(task, ("I;16", "I;16B", "I"))
+    allowed = DOMAINS[task].modes
     try:
         with Image.open(path) as image:
             if image.mode not in allowed:
@@ -449,7 +549,7 @@ def _resized(task: str, stored: NDArray[np.generic], size: int | None) -> NDArra
     height, width = stored.shape[1:]
     if size is None or (height, width) == (size, size):
         return stored
-    if task in _NEAREST:
+    if DOMAINS[task].nearest:
         rows, columns = ((np.arange(size) + 0.5) * side / size for side in (height, width))
         return stored[:, rows.astype(np.intp)[:, None], columns.astype(np.intp)]
     return F.interpolate(torch.from_numpy(stored.astype(np.float32))[None], (size, size), mode="area")[0].numpy()

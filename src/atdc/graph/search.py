@@ -41,7 +41,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from atdc.errors import ArgumentError, GraphError
 from atdc.graph.task_graph import TaskGraph
-from atdc.tasks import LETTERS
 
 Pair: TypeAlias = tuple[int, tuple[int, ...]]
 """A child and its parent set, ascending."""
@@ -55,7 +54,7 @@ Setting = Literal[
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 """The names of the search settings."""
 
-PAPER_ORDER: tuple[int, ...] = tuple(LETTERS.index(letter) for letter in "nsdkta")
+PAPER_ORDER: tuple[int, ...] = (3, 0, 4, 1, 2, 5)
 """The fixed order n, s, d, k, t, a of the ATDC paper (CVPR 2026), as task indices."""
 
 MAX_EXACT_TASKS = 16

@@ -2,18 +2,17 @@
 
 A bootstrap over images then needs no second look at a pixel: drawing images with repetition is a matrix product of
 draw counts (resamples x images) with the vectors (images x columns), and each row of the product gives the figures of
-one drawn data set. :class:`Measure` is that pair of functions, one per task:
+one drawn data set. :class:`Measure` is that pair of functions, by a row's ``measure``:
 
 ==================  =============================================================  ==================================
-task                one image's vector                                             error ``e_i``
+measure             one image's vector                                             error ``e_i``
 ==================  =============================================================  ==================================
-segment_semantic    confusion counts, 14 x 14 (class 255 ignored)                  1 - mIoU
-keypoints2d         sum of absolute differences, pixels                            L1
-edge_texture        sum of absolute differences, pixels                            L1
-normal              sum of angles, pixels, counts per whole degree                 mean angle (degrees)
-depth_zbuffer       sums of relative and squared differences, pixels within        AbsRel
+confusion           confusion counts, 14 x 14 (class 255 ignored)                  1 - mIoU
+absolute            sum of absolute differences, pixels                            L1
+angle               sum of angles, pixels, counts per whole degree                 mean angle (degrees)
+relative_depth      sums of relative and squared differences, pixels within        AbsRel
                     1.25, 1.25², 1.25³, pixels
-rgb                 PSNR of the image, 1, squared differences, values, MS-SSIM     -PSNR (dB)
+psnr                PSNR of the image, 1, squared differences, values, MS-SSIM     -PSNR (dB)
 ==================  =============================================================  ==================================
 
 Pixels of all images count alike, except for PSNR and MS-SSIM, which are means of the images' own (the custom of learned
@@ -24,6 +23,7 @@ targets, so that two codecs on the same images average over the same classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TypeAlias, final
 
 import numpy as np
@@ -31,9 +31,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.errors import ArgumentError
 from atdc.metrics.ms_ssim import ms_ssim
-from atdc.tasks import CLASSES, IGNORE_CLASS, TASK_NAMES
+from atdc.tasks import IGNORE_CLASS, TASKS, Task, task_named
+from atdc.tasks.task import MeasureKind, registry
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -244,17 +244,18 @@ class PictureMeasure(Measure):
         return -self.metrics(sums)["psnr_db"]
 
 
-MEASURES: dict[str, Measure] = {
-    "segment_semantic": ConfusionMeasure(len(CLASSES)),
-    "keypoints2d": AbsoluteMeasure(),
-    "edge_texture": AbsoluteMeasure(),
-    "normal": AngleMeasure(),
-    "depth_zbuffer": DepthMeasure(),
-    "rgb": PictureMeasure(),
-}
-"""The measure of each task, in task order."""
+MEASURE_KINDS: dict[MeasureKind, Callable[[Task], Measure]] = registry(
+    MeasureKind,
+    {
+        "confusion": lambda task: ConfusionMeasure(task.out_channels), "absolute": lambda task: AbsoluteMeasure(),
+        "angle": lambda task: AngleMeasure(), "relative_depth": lambda task: DepthMeasure(),
+        "psnr": lambda task: PictureMeasure(),
+    },
+)  # fmt: skip
+"""By a row's ``measure``."""
 
-assert tuple(MEASURES) == TASK_NAMES
+MEASURES: dict[str, Measure] = {task.name: MEASURE_KINDS[task.measure](task) for task in TASKS}
+"""The measure of each task, in task order."""
 
 
 def measure_of(task: str) -> Measure:
@@ -263,10 +264,7 @@ def measure_of(task: str) -> Measure:
     Raises:
         ArgumentError: an unknown task; the known ones are listed.
     """
-    try:
-        return MEASURES[task]
-    except KeyError:
-        raise ArgumentError("task", repr(task), f"one of {', '.join(MEASURES)}") from None
+    return MEASURES[task_named(task).name]
 
 
 def utility(error: FloatArray, error_zero: FloatArray, error_uncompressed: FloatArray) -> FloatArray:

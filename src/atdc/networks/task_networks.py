@@ -24,7 +24,7 @@ ARCHITECTURES: dict[str, tuple[type[Encoder], type[Head]]] = {
 
 
 class TaskNetworks(nn.Module):
-    """Six separate encoders and six separate heads (the paper's form: tasks share nothing before the codec)."""
+    """A separate encoder and a separate head for each task (the paper's form: they share nothing before the codec)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

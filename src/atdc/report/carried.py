@@ -15,15 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
+from atdc.data.labelled import IMAGE
 from atdc.data.rooms import ROOMS_VERSION, render_rooms
+from atdc.data.rooms.render import SCENE_TARGETS
 from atdc.data.rooms.sample import StyleSet
-from atdc.data.targets import decode_stored
+from atdc.data.targets import decode_stored, target_form
 from atdc.files import write_bytes_atomically
-from atdc.tasks import IGNORE_CLASS
+from atdc.tasks import IMAGE_TASK, TASK_NAMES
+from atdc.tasks.answers import answer_form
 
 ROOMS = {"bedroom": 2_000_022, "dining-room": 2_000_018, "playroom": 2_000_041, "study": 2_000_032}
 """Seeds of the test split."""
-RENDERED_TARGETS = ("segment_semantic", "normal", "depth_zbuffer")
+RENDERED_TARGETS = tuple(task for task in TASK_NAMES if task in SCENE_TARGETS and task != IMAGE_TASK)
 """Tasks whose ground truth comes from the scene; that of the others is a function of the picture."""
 _ORIENTATION = 0x0112
 """EXIF's tag; 6 is a picture to be turned to the right."""
@@ -83,23 +86,20 @@ def carried_truth(file_name: str) -> dict[str, NDArray[np.generic]]:
     view = _VIEWS[file_name]
     stored = render_rooms([view.seed], view.styles, view.side_px)
     left, top, right, bottom = view.box
-    unmeasured = {"segment_semantic": IGNORE_CLASS, "normal": 0.0, "depth_zbuffer": np.nan}
     truth: dict[str, NDArray[np.generic]] = {}
     for task in RENDERED_TARGETS:
-        values = decode_stored(task, stored[task])[0, :, top:bottom, left:right].permute(1, 2, 0).numpy()
+        nothing = target_form(task).nothing
+        assert nothing is not None
+        values = decode_stored(task, stored[task])[0, :, top:bottom, left:right].numpy()
         border = (view.border_px, view.border_px)
-        values = np.pad(values, (border, border, (0, 0)), constant_values=unmeasured[task])
-        if task == "segment_semantic":
-            values = values.astype(np.uint8)
-        elif task == "depth_zbuffer":
-            values = np.exp(values)
-        truth[task] = values if task == "normal" else values[..., 0]
+        values = np.pad(values, ((0, 0), border, border), constant_values=nothing)
+        truth[task] = answer_form(task).of_target(values)
     return truth
 
 
 def _picture(file_name: str) -> Image.Image:
     view = _VIEWS[file_name]
-    rgb = render_rooms([view.seed], view.styles, view.side_px)["rgb"][0].permute(1, 2, 0).numpy()
+    rgb = render_rooms([view.seed], view.styles, view.side_px)[IMAGE][0].permute(1, 2, 0).numpy()
     return Image.fromarray(rgb).crop(view.box)
 
 

@@ -34,9 +34,9 @@ from atdc.report.answer_files import make_folder, read_answers
 from atdc.report.candidates import candidates_of
 from atdc.report.carried import carried_truth
 from atdc.report.ground_truth import error_of, errors_in_words, picture_truth
-from atdc.report.page import SHORT_TITLES, Answers, Shown, page
+from atdc.report.page import Answers, Shown, page
 from atdc.report.same_size import decibels, same_size
-from atdc.tasks import BY_NAME
+from atdc.tasks import BY_NAME, short_title
 from atdc.terminal import plain_table
 
 DEMO_PIXELS = 400_000
@@ -210,7 +210,7 @@ def demo_tables(shown: Sequence[Shown]) -> list[Table]:
     tasks = list(shown[0].task_bytes) if shown else []
     letters = [BY_NAME[task].letter if task in BY_NAME else "" for task in tasks]
     costs = plain_table(
-        "bytes of", [f"{letter}\n{SHORT_TITLES.get(task, task)}" for letter, task in zip(letters, tasks, strict=True)]
+        "bytes of", [f"{letter}\n{short_title(task)}" for letter, task in zip(letters, tasks, strict=True)]
     )
     costs.add_column("graph")
     for item in shown:
@@ -239,7 +239,7 @@ def _truth(path: Path, rgb: NDArray[np.uint8]) -> Answers:
 
 def _error(task: str, item: Shown) -> float:
     error = error_of(task, item.decoded[task], item.truth[task])
-    return float(10 ** (error / 10)) if task == "rgb" else error  # -PSNR in dB to mean squared error
+    return float(10 ** (error / 10)) if BY_NAME[task].measure == "psnr" else error  # -PSNR in dB to mean squared error
 
 
 def _shrink(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -6,21 +6,24 @@ and depth have one where the scene is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
 from atdc.data.targets import decode_stored
 from atdc.metrics.tasks import measure_of
 from atdc.report.page import Answers
 from atdc.report.same_size import decibels, psnr_db
-from atdc.tasks import CLASSES
+from atdc.tasks import IMAGE_TASK, task_named
+from atdc.tasks.answers import answer_form
+from atdc.tasks.task import MeasureKind, registry
 
 
 def picture_truth(rgb: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
-    """The ground truth that any picture has: `keypoints2d`, `edge_texture` and `rgb`, in the form of answers.
+    """The ground truth that any picture has, itself and what follows from it by formula, in the form of answers.
 
     Args:
         rgb: ``(H, W, 3)`` bytes.
@@ -29,9 +32,10 @@ def picture_truth(rgb: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
     ['edge_texture', 'keypoints2d', 'rgb']
     """
     pixels = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
-    truth: dict[str, NDArray[np.generic]] = {"rgb": rgb.astype(np.float32) / 255}
+    truth: dict[str, NDArray[np.generic]] = {IMAGE_TASK: rgb.astype(np.float32) / 255}
     for task in PICTURE_TARGETS:
-        truth[task] = decode_stored(task, picture_target(task, pixels))[0, 0].numpy()
+        target = decode_stored(task, picture_target(task, pixels))[0].numpy()
+        truth[task] = answer_form(task).of_target(target)
     return truth
 
 
@@ -47,7 +51,8 @@ def error_of(task: str, answer: NDArray[np.generic], truth: NDArray[np.generic])
     0.1
     """
     measure = measure_of(task)
-    sums = measure.statistics(_as_output(task, answer), _as_target(task, truth)).sum(0)
+    form = answer_form(task)
+    sums = measure.statistics(form.as_output(answer), form.as_target(truth)).sum(0)
     return float(measure.error(sums))
 
 
@@ -57,16 +62,10 @@ def error_in_words(task: str, answer: NDArray[np.generic], truth: NDArray[np.gen
     >>> error_in_words("segment_semantic", np.array([[1, 1]], np.uint8), np.array([[1, 0]], np.uint8))
     'mIoU 0.250'
     """
-    if task == "rgb":
+    kind = task_named(task).measure
+    if kind == "psnr":
         return decibels(psnr_db(truth, answer, peak=1.0))
-    error = error_of(task, answer, truth)
-    if task == "segment_semantic":
-        return f"mIoU {1 - error:.3f}"
-    if task == "depth_zbuffer":
-        return f"AbsRel {error:.3f}"
-    if task == "normal":
-        return f"{error:.1f}° off"
-    return f"L1 {error:.4f}"
+    return _IN_WORDS[kind](error_of(task, answer, truth))
 
 
 def errors_in_words(decoded: Answers, uncompressed: Answers, truth: Answers) -> dict[str, tuple[str, str]]:
@@ -78,19 +77,14 @@ def errors_in_words(decoded: Answers, uncompressed: Answers, truth: Answers) -> 
     }
 
 
-def _as_output(task: str, answer: NDArray[np.generic]) -> Tensor:
-    """An answer as a raw head output, (1, C, H, W): logits, ln metres, vectors, values."""
-    if task == "segment_semantic":
-        classes = torch.from_numpy(answer.astype(np.int64))
-        return torch.nn.functional.one_hot(classes, len(CLASSES)).permute(2, 0, 1)[None].float()
-    return _as_target(task, answer)
-
-
-def _as_target(task: str, truth: NDArray[np.generic]) -> Tensor:
-    """Ground truth in the form of answers as a decoded target, (1, C, H, W)."""
-    if task == "segment_semantic":
-        return torch.from_numpy(truth.astype(np.int64))[None, None]
-    values = torch.from_numpy(truth.astype(np.float32))
-    if task == "depth_zbuffer":
-        values = values.log()
-    return values.permute(2, 0, 1)[None] if values.ndim == 3 else values[None, None]
+_IN_WORDS: dict[MeasureKind, Callable[[float], str]] = registry(
+    MeasureKind,
+    {
+        "confusion": lambda error: f"mIoU {1 - error:.3f}",
+        "absolute": lambda error: f"L1 {error:.4f}",
+        "angle": lambda error: f"{error:.1f}° off",
+        "relative_depth": lambda error: f"AbsRel {error:.3f}",
+        "psnr": lambda error: decibels(-error),
+    },
+)
+"""By a row's ``measure``: what people call an error of that size."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
@@ -20,17 +20,8 @@ from PIL import Image
 from atdc.report.graph_svg import GraphNode, graph_svg, layers
 from atdc.report.pictures import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, picture_of
 from atdc.report.same_size import SameSize, decibels, psnr_db
-from atdc.tasks import BY_NAME
-
-SHORT_TITLES = {
-    "segment_semantic": "segments",
-    "keypoints2d": "keypoints",
-    "edge_texture": "edges",
-    "normal": "normals",
-    "depth_zbuffer": "depth",
-    "rgb": "image",
-}
-"""Words that fit into a box of the graph."""
+from atdc.tasks import BY_NAME, IMAGE_TASK, short_title, task_named
+from atdc.tasks.task import Presentation, registry
 
 Answers = Mapping[str, NDArray[np.generic]]
 _LOSSLESS_PIXELS = 300_000
@@ -111,8 +102,8 @@ class Shown:
         return _in_letters(list(self.task_bytes), self.parents)
 
     def psnr_db(self, answers: Answers) -> float:
-        """Of the `rgb` answer against the input."""
-        return psnr_db(self.rgb / 255.0, answers["rgb"], peak=1.0)
+        """Of the answer that is a picture against the input."""
+        return psnr_db(self.rgb / 255.0, answers[IMAGE_TASK], peak=1.0)
 
 
 def agreement(task: str, decoded: NDArray[np.generic], uncompressed: NDArray[np.generic]) -> str:
@@ -121,15 +112,36 @@ def agreement(task: str, decoded: NDArray[np.generic], uncompressed: NDArray[np.
     >>> agreement("depth_zbuffer", np.array([[1.1]]), np.array([[1.0]]))
     '10.0 % away in depth'
     """
-    if task == "segment_semantic":
-        return f"{100 * float(np.mean(decoded == uncompressed)):.1f} % of pixels alike"
+    return AGREEMENTS[task_named(task).presentation](decoded, uncompressed)
+
+
+def _pixels_alike(decoded: NDArray[np.generic], uncompressed: NDArray[np.generic]) -> str:
+    return f"{100 * float(np.mean(decoded == uncompressed)):.1f} % of pixels alike"
+
+
+def _away_in_depth(decoded: NDArray[np.generic], uncompressed: NDArray[np.generic]) -> str:
     first, second = decoded.astype(np.float64), uncompressed.astype(np.float64)
-    if task == "depth_zbuffer":
-        return f"{100 * float(np.mean(np.abs(first / second - 1.0))):.1f} % away in depth"
-    if task == "normal":
-        cosine = (first * second).sum(-1) / (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1) + 1e-9)
-        return f"{float(np.degrees(np.arccos(cosine.clip(-1.0, 1.0))).mean()):.1f}° apart"
-    return f"{float(np.mean(np.abs(first - second))):.3f} apart, of 1"
+    return f"{100 * float(np.mean(np.abs(first / second - 1.0))):.1f} % away in depth"
+
+
+def _degrees_apart(decoded: NDArray[np.generic], uncompressed: NDArray[np.generic]) -> str:
+    first, second = decoded.astype(np.float64), uncompressed.astype(np.float64)
+    cosine = (first * second).sum(-1) / (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1) + 1e-9)
+    return f"{float(np.degrees(np.arccos(cosine.clip(-1.0, 1.0))).mean()):.1f}° apart"
+
+
+def _apart(decoded: NDArray[np.generic], uncompressed: NDArray[np.generic]) -> str:
+    return f"{float(np.mean(np.abs(decoded.astype(np.float64) - uncompressed.astype(np.float64)))):.3f} apart, of 1"
+
+
+AGREEMENTS: dict[Presentation, Callable[[NDArray[np.generic], NDArray[np.generic]], str]] = registry(
+    Presentation,
+    {
+        "classes": _pixels_alike, "share": _apart, "unit_vectors": _degrees_apart, "metres": _away_in_depth,
+        "image": _apart,
+    },
+)  # fmt: skip
+"""By a row's ``presentation``: what two answers have in common, or what parts them."""
 
 
 def page(shown: Sequence[Shown], title: str, made_by: str, refused: Sequence[str] = ()) -> str:
@@ -189,7 +201,7 @@ def data_uri(picture: NDArray[np.uint8]) -> str:
 def thumbnail_uri(task: str, answer: NDArray[np.generic]) -> str:
     """An answer as a small picture inside a page that shows many: half the size, a few kilobytes."""
     picture = Image.fromarray(picture_of(task, answer))
-    filter_ = Image.Resampling.NEAREST if task == "segment_semantic" else Image.Resampling.BOX
+    filter_ = Image.Resampling.NEAREST if task_named(task).presentation == "classes" else Image.Resampling.BOX
     buffer = io.BytesIO()
     picture.resize((picture.width // 2, picture.height // 2), filter_).save(buffer, "WEBP", quality=85)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -216,14 +228,16 @@ def _table(shown: Sequence[Shown]) -> str:
 
 def _item(item: Shown, index: int) -> str:
     height, width = item.rgb.shape[:2]
-    scale = item.truth.get("depth_zbuffer", item.uncompressed["depth_zbuffer"])
-    depth_range = depth_range_of(scale.astype(np.float64))
+    depth_ranges = {
+        task: depth_range_of(item.truth.get(task, item.uncompressed[task]).astype(np.float64))
+        for task in _presented_as("metres", item.uncompressed)
+    }
     drawn = [
-        {task: picture_of(task, answer, depth_range) for task, answer in answers.items()}
+        {task: picture_of(task, answer, depth_ranges.get(task)) for task, answer in answers.items()}
         for answers in (item.truth, item.decoded, item.uncompressed)
     ]
     nodes = [
-        GraphNode(task, SHORT_TITLES.get(task, task), size, data_uri(_thumbnail(drawn[1][task])))
+        GraphNode(task, short_title(task), size, data_uri(_thumbnail(drawn[1][task])))
         for task, size in item.task_bytes.items()
     ]
     shrunk = ""
@@ -243,7 +257,7 @@ part by ideal bits), header, graph and check {item.framing_bytes}: together {ite
 <h3>Answers <span>— ground truth, from the file, from uncompressed features; below an answer its error against the
 ground truth</span></h3>
 <div class="answers">{"".join(_answer(item, task, drawn) for task in item.decoded)}</div>
-{_legend(item, depth_range)}
+{_legend(item, depth_ranges)}
 <h3>About the same bytes, as nothing but a picture</h3>
 {_rivals(item)}
 <h3>Why this graph <span>— {len(item.candidates)} graphs, each really coded</span></h3>
@@ -252,7 +266,7 @@ ground truth</span></h3>
 
 
 def _answer(item: Shown, task: str, drawn: Sequence[Mapping[str, NDArray[np.uint8]]]) -> str:
-    title = escape(SHORT_TITLES.get(task, task))
+    title = escape(short_title(task))
     if task in item.errors:
         from_file, uncompressed = (f"<br><b>{error}</b>" for error in item.errors[task])
     else:
@@ -367,21 +381,30 @@ def _percent(value: int, reference: int) -> str:
     return "±0.0 %" if round(change, 1) == 0 else f"{change:+.1f} %".replace("-", "−")
 
 
-def _legend(item: Shown, depth_range: tuple[float, float]) -> str:
+def _legend(item: Shown, depth_ranges: Mapping[str, tuple[float, float]]) -> str:
+    """What colours mean, for every presentation that has any."""
     maps = [
-        answers["segment_semantic"]
+        answers[task]
         for answers in (item.truth, item.decoded, item.uncompressed)
-        if "segment_semantic" in answers
+        for task in _presented_as("classes", answers)
     ]
     classes = dict.fromkeys(name for answer in maps for name in classes_in(answer.astype(np.int64)))
     entries = [f'<li><i style="background:rgb{CLASS_COLOURS[name]}"></i>{name}</li>' for name in classes]
     stops = ",".join("rgb({},{},{})".format(*colour) for colour in depth_scale(9).tolist())
-    entries.append(
-        f'<li><i class="bar" style="background:linear-gradient(90deg,{stops})"></i>'
-        f"depth {depth_range[0]:.1f} to {depth_range[1]:.1f} m</li>"
-    )
-    entries.append(f'<li><img class="ball" src="{data_uri(_ball())}" alt="">normals, as on a ball</li>')
+    for task, (near, far) in depth_ranges.items():
+        entries.append(
+            f'<li><i class="bar" style="background:linear-gradient(90deg,{stops})"></i>'
+            f"{short_title(task)} {near:.1f} to {far:.1f} m</li>"
+        )
+    for task in _presented_as("unit_vectors", item.decoded):
+        entries.append(
+            f'<li><img class="ball" src="{data_uri(_ball(task))}" alt="">{short_title(task)}, as on a ball</li>'
+        )
     return f'<ul class="legend">{"".join(entries)}</ul>'
+
+
+def _presented_as(presentation: Presentation, answers: Answers) -> list[str]:
+    return [task for task in answers if task_named(task).presentation == presentation]
 
 
 def _times(ratio: float) -> str:
@@ -389,7 +412,7 @@ def _times(ratio: float) -> str:
 
 
 def _graph_in_words(item: Shown) -> str:
-    roots = [SHORT_TITLES.get(task, task) for task in item.task_bytes if not item.parents.get(task)]
+    roots = [short_title(task) for task in item.task_bytes if not item.parents.get(task)]
     edges = sum(len(parents) for parents in item.parents.values())
     if edges == 0:
         return "every task stands on its own."
@@ -401,7 +424,7 @@ def _quality_in_words(quality: Mapping[str, float]) -> str:
     values = set(quality.values())
     if len(values) == 1:
         return f"quality {values.pop():g}"
-    return "quality " + ", ".join(f"{SHORT_TITLES.get(task, task)} {value:g}" for task, value in quality.items())
+    return "quality " + ", ".join(f"{short_title(task)} {value:g}" for task, value in quality.items())
 
 
 def _in_letters(tasks: Sequence[str], parents: Mapping[str, Sequence[str]]) -> str:
@@ -424,8 +447,8 @@ def _thumbnail(picture: NDArray[np.uint8], side: int = 92) -> NDArray[np.uint8]:
     return np.array(image.resize((side, side), Image.Resampling.LANCZOS), dtype=np.uint8)
 
 
-def _ball(side: int = 48) -> NDArray[np.uint8]:
-    """The front of a ball in camera axes, x right, y up, z towards the camera, as a normal picture."""
+def _ball(task: str, side: int = 48) -> NDArray[np.uint8]:
+    """The front of a ball in camera axes, x right, y up, z towards the camera, as a picture of the task's."""
     y, x = np.mgrid[1 : -1 : side * 1j, -1 : 1 : side * 1j]
     z = np.sqrt(np.maximum(0.0, 1.0 - x**2 - y**2))
-    return picture_of("normal", np.stack([x, y, z], -1))
+    return picture_of(task, np.stack([x, y, z], -1))

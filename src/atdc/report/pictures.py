@@ -1,14 +1,13 @@
 """Answers as pictures that people can look at: ``uint8`` RGB, made from numbers by fixed rules.
 
 =================  ============================================================================
-task               picture
+presentation       picture
 =================  ============================================================================
-segment_semantic   one colour a class, :data:`CLASS_COLOURS`; ignored pixels black
-depth_zbuffer      ``ln`` depth on a scale of even lightness, near bright and yellow, far dark blue
-normal             ``(n + 1) / 2`` as red, green, blue
-keypoints2d        the response, black to white
-edge_texture       the gradient, black to white
-rgb                itself
+classes            one colour a class, :data:`CLASS_COLOURS`; ignored pixels black
+metres             ``ln`` depth on a scale of even lightness, near bright and yellow, far dark blue
+unit_vectors       ``(n + 1) / 2`` as red, green, blue
+share              black to white
+image              itself
 =================  ============================================================================
 
 The depth scale is a path through OKLCH (Björn Ottosson, "A perceptual color space for image processing", 2020) with
@@ -18,13 +17,19 @@ lightness linear along it, so that equal ratios of depth are equal steps for the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atdc.errors import ArgumentError
-from atdc.tasks import CLASSES, IGNORE_CLASS, TASK_NAMES
+from atdc.tasks import CLASSES, IGNORE_CLASS, task_named
+from atdc.tasks.task import Presentation, registry
+
+Range: TypeAlias = tuple[float, float] | None
+"""Of the depth scale, in metres; the answer's own by default."""
 
 CLASS_COLOURS: dict[str, tuple[int, int, int]] = {
     "wall": (201, 196, 184),
@@ -55,7 +60,7 @@ def picture_of(
 
     Args:
         task: a name of :data:`atdc.tasks.TASK_NAMES`.
-        answer: ``(H, W)``, or ``(H, W, 3)`` for `normal` and `rgb`, as :meth:`atdc.Codec.decode` returns it.
+        answer: ``(H, W)``, or ``(H, W, 3)`` for unit vectors and images, as :meth:`atdc.Codec.decode` returns it.
         depth_range: nearest and farthest depth of the scale, in metres; by default :func:`depth_range_of` the answer.
             Pass one range to make two pictures comparable.
 
@@ -70,21 +75,13 @@ def picture_of(
     >>> picture_of("normal", np.array([[[0.0, 0.0, 1.0]]]))[0, 0].tolist()
     [128, 128, 255]
     """
-    if task not in TASK_NAMES:
-        raise ArgumentError("task", repr(task), "one of " + ", ".join(TASK_NAMES))
-    channels = 3 if task in ("normal", "rgb") else None
+    row = task_named(task)
+    channels = row.answer_channels
     if answer.ndim != (2 if channels is None else 3) or (channels is not None and answer.shape[-1] != channels):
-        raise ArgumentError(task, f"an answer of shape {answer.shape}", "(H, W)" if channels is None else "(H, W, 3)")
-    if task == "segment_semantic":
-        return _class_picture(answer)
-    values = answer.astype(np.float64)
-    if task == "depth_zbuffer":
-        return _depth_picture(values, depth_range or depth_range_of(values))
-    if task == "normal":
-        values = (values + 1.0) / 2.0
-    if channels is None:
-        values = np.repeat(values[..., None], 3, axis=-1)
-    return _bytes_of(values)
+        raise ArgumentError(
+            task, f"an answer of shape {answer.shape}", "(H, W)" if channels is None else f"(H, W, {channels})"
+        )
+    return DRAWN[row.presentation](answer, depth_range)
 
 
 def depth_range_of(depth: NDArray[np.floating]) -> tuple[float, float]:
@@ -117,19 +114,32 @@ def depth_scale(steps: int = 256) -> NDArray[np.uint8]:
     return np.array([_depth_colour(step / (steps - 1)) for step in range(steps)], dtype=np.uint8)
 
 
-def _class_picture(answer: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _class_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
     picture: NDArray[np.uint8] = _class_table()[answer.astype(np.int64).clip(0, 255)]
     return picture
 
 
-def _depth_picture(depth: NDArray[np.float64], depth_range: tuple[float, float]) -> NDArray[np.uint8]:
-    near, far = depth_range
+def _depth_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
+    depth = answer.astype(np.float64)
+    near, far = depth_range or depth_range_of(depth)
     valid = np.isfinite(depth) & (depth > 0)
     logarithm = np.log(np.where(valid, depth, near) / near)
     position = logarithm / max(math.log(far / near), 1e-6) if far > near else np.full_like(logarithm, 0.5)
     picture: NDArray[np.uint8] = depth_scale()[(255.0 * position.clip(0.0, 1.0)).round().astype(np.int64)]
     picture[~valid] = 0
     return picture
+
+
+def _vector_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
+    return _bytes_of((answer.astype(np.float64) + 1.0) / 2.0)
+
+
+def _grey_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
+    return _bytes_of(np.repeat(answer.astype(np.float64)[..., None], 3, axis=-1))
+
+
+def _image_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
+    return _bytes_of(answer.astype(np.float64))
 
 
 def _depth_colour(position: float) -> tuple[int, int, int]:
@@ -176,3 +186,13 @@ def _class_table() -> NDArray[np.uint8]:
 
 def _bytes_of(values: NDArray[np.float64]) -> NDArray[np.uint8]:
     return (255.0 * np.nan_to_num(values).clip(0.0, 1.0)).round().astype(np.uint8)
+
+
+DRAWN: dict[Presentation, Callable[[NDArray[np.generic], Range], NDArray[np.uint8]]] = registry(
+    Presentation,
+    {
+        "classes": _class_picture, "share": _grey_picture, "unit_vectors": _vector_picture,
+        "metres": _depth_picture, "image": _image_picture,
+    },
+)  # fmt: skip
+"""By a row's ``presentation``."""

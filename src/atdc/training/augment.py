@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from atdc.data.labelled import IMAGE, LabelledImages
 from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
-from atdc.data.targets import NO_DEPTH, STORED_LAYOUT, LabelledImages
+from atdc.data.targets import STORED_LAYOUT, target_form
 
 SHARE = 0.5
 """Of images that are changed."""
@@ -41,32 +41,24 @@ def augmented(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[st
     torch.Size([2, 3, 32, 32])
     """
     changed = {name: values.clone() for name, values in stored.items()}
-    for image in np.flatnonzero(rng.random(len(stored["rgb"])) < SHARE):
+    for image in np.flatnonzero(rng.random(len(stored[IMAGE])) < SHARE):
         own = _zoomed({name: values[image : image + 1] for name, values in stored.items()}, rng)
-        own["rgb"] = _coloured(own["rgb"], rng)
-        own |= {name: picture_target(name, own["rgb"]) for name in PICTURE_TARGETS if name in own}
+        own[IMAGE] = _coloured(own[IMAGE], rng)
+        own |= {name: picture_target(name, own[IMAGE]) for name in PICTURE_TARGETS if name in own}
         for name, values in own.items():
             changed[name][image] = values[0]
     return changed
 
 
 def _zoomed(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-    height, width = stored["rgb"].shape[2:]
+    height, width = stored[IMAGE].shape[2:]
     share = rng.uniform(LEAST_SIDE, 1.0)
     rows, columns = round(share * height), round(share * width)
     top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
     zoomed = {}
     for name, values in stored.items():
         part = values[:, :, top : top + rows, left : left + columns]
-        if name == "rgb":
-            smooth = F.interpolate(part.float(), (height, width), mode="bilinear", align_corners=False)
-            zoomed[name] = smooth.round().to(torch.uint8)
-            continue
-        whole = F.interpolate(part.double(), (height, width), mode="nearest")
-        if name == "depth_zbuffer":
-            closer = (whole * share).round().clamp(min=1)
-            whole = torch.where(whole == NO_DEPTH, float(NO_DEPTH), closer)
-        zoomed[name] = whole.to(values.dtype)
+        zoomed[name] = target_form(name).zoom(part, (height, width), share)
     return zoomed
 
 
@@ -115,10 +107,10 @@ class Augmented:
     def targets(
         self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
-        """Stored targets (n, C, H, W) by name, all six if None."""
+        """Stored targets (n, C, H, W) by name, all of the tasks if None."""
         wanted = tuple(STORED_LAYOUT if names is None else names)
         places = np.asarray(indices)
-        stored = self.whole.targets(places, tuple(dict.fromkeys([*wanted, "rgb"])))
+        stored = self.whole.targets(places, tuple(dict.fromkeys([*wanted, IMAGE])))
         changed = [
             augmented(
                 {name: values[row : row + 1] for name, values in stored.items()},

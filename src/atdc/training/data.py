@@ -13,10 +13,8 @@ from torch import Tensor
 
 from atdc.coding.grouping import Grouping
 from atdc.data.feature_source import FeatureSource
-from atdc.data.targets import LabelledImages
 from atdc.errors import DataError
 from atdc.networks.batches import FeatureBatch
-from atdc.networks.task_networks import TaskNetworks
 from atdc.tensors import FeatureSet, Grid
 
 
@@ -133,27 +131,6 @@ class NormalisedFeatures:
             normalised = self.grouping.unpack(normalised)
         deviation, mean = self.deviation.to(normalised.device), self.mean.to(normalised.device)
         return normalised * deviation[:, :, None, None] + mean[:, :, None, None]
-
-
-@dataclass(frozen=True)
-class LiveFeatures(NormalisedFeatures):
-    """Features as the encoders are now, with gradients: for encoders that learn with the codec.
-
-    Attributes:
-        networks: whose encoders see the pictures.
-        pictures: of the split.
-    """
-
-    networks: TaskNetworks = field(kw_only=True)
-    pictures: LabelledImages = field(kw_only=True)
-
-    def load(self, indices: NDArray[np.int64]) -> Tensor:
-        """Pictures (n, 3, H, W) in [0, 1]."""
-        return self.pictures.targets(indices, ("rgb",))["rgb"].float() / 255
-
-    def seen(self, loaded: Tensor) -> FeatureBatch:
-        """Their features, of about zero mean and unit deviation."""
-        return super().seen(self.networks.features(loaded))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.data.targets import LabelledImages
+from atdc.data.labelled import IMAGE, LabelledImages
 from atdc.networks.devices import device_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.training import processes
@@ -39,7 +39,7 @@ class FeatureCache:
         networks.eval()
 
         def features_of(indices: NDArray[np.int64]) -> NDArray[np.float16]:
-            image = torch.from_numpy(np.asarray(data.targets(indices, ("rgb",))["rgb"]).astype(np.float32) / 255)
+            image = torch.from_numpy(np.asarray(data.targets(indices, (IMAGE,))[IMAGE]).astype(np.float32) / 255)
             features: NDArray[np.float16] = networks.features(image.to(device_of(networks))).half().cpu().numpy()
             return features
 

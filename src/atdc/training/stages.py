@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
+from atdc.data.labelled import LabelledImages, Mixed, Some
 from atdc.data.nyuv2 import NyuV2Dataset
 from atdc.data.rooms import RoomsDataset, materialise
-from atdc.data.targets import LabelledImages, Mixed, Some
 from atdc.data.taskonomy import TaskonomyImages
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
@@ -42,10 +42,10 @@ from atdc.networks.devices import device_of, open_device
 from atdc.networks.predictability import score_bits
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec, load
-from atdc.tasks import TASK_NAMES, TASKS
+from atdc.tasks import TASKS, TENSOR_NAMES
 from atdc.training import processes
 from atdc.training.augment import Augmented
-from atdc.training.codec_stage import Objective, Subject, TaskLosses, train_codec
+from atdc.training.codec_stage import Objective, Subject, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.devices import moved
 from atdc.training.feature_cache import FeatureCache
@@ -55,6 +55,7 @@ from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import teacher_costs, train_scorer
+from atdc.training.task_objectives import TaskLosses
 from atdc.training.task_stage import load_targets, train_tasks
 
 Pairs = tuple[search.Pair, ...]
@@ -106,7 +107,7 @@ def train(
     bounds = loss_bounds(run, task_networks, val_set, val_data)
 
     if start is None:
-        pairs, tensors = search.candidate_sets(len(TASKS), recipe.model.max_parents), recipe.model.tensors(TASK_NAMES)
+        pairs, tensors = search.candidate_sets(len(TASKS), recipe.model.max_parents), recipe.model.tensors(TENSOR_NAMES)
         networks, twin = CodecNetworks(recipe.model, tensors), EntropyTwin(recipe.model, tensors)
         start_from_principal_components(networks, twin, train_set)
         networks.to(device)

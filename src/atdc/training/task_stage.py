@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.config import Recipe
-from atdc.data.targets import LabelledImages, decode_stored, flip_stored
+from atdc.data.labelled import IMAGE, LabelledImages
+from atdc.data.targets import decode_stored, flip_stored
 from atdc.networks.devices import device_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import CLASSES, TASK_NAMES, TASKS
@@ -20,15 +21,13 @@ from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import every_fourth_pixel, task_loss
 from atdc.training.run_folder import RunFolder
 
-SCENE_TASKS = ("segment_semantic", "normal", "depth_zbuffer")
-"""Tasks that need an understanding of the scene, not of a pixel's surroundings alone: they learn longest."""
-
 
 def load_targets(
     data: LabelledImages, indices: NDArray[np.int64], tasks: tuple[str, ...] = TASK_NAMES, flip: bool = False,
     changed_by: np.random.Generator | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Decoded targets of some images, by task name, optionally mirrored; the key ``rgb`` is the input image too.
+    """Decoded targets of some images, by task name, optionally mirrored; the key
+    :data:`~atdc.data.labelled.IMAGE` is the input image too.
 
     Given a generator, as :func:`~atdc.training.augment.augmented` changes them.
     """
@@ -41,12 +40,18 @@ def load_targets(
     }
 
 
-def class_weights(data: LabelledImages, classes: int = len(CLASSES)) -> Tensor:
-    """``1 / ln(1.02 + share)`` of each class, scaled to a mean of 1 over pixels (ENet, Paszke et al. 2016).
+def class_weights(data: LabelledImages, classes: int = len(CLASSES)) -> dict[str, Tensor]:
+    """``1 / ln(1.02 + share)`` of each class, scaled to a mean of 1 over pixels (ENet, Paszke et al. 2016), by name of
+    the tasks that answer with classes.
 
     Mean IoU counts a class of books as much as one of walls, which fill a hundred times the pixels.
     """
-    labels = data.targets(np.arange(min(len(data), 1000)), ("segment_semantic",))["segment_semantic"]
+    names = tuple(task.name for task in TASKS if task.loss == "cross_entropy")
+    stored = data.targets(np.arange(min(len(data), 1000)), names)
+    return {name: _class_weights(stored[name], classes) for name in names}
+
+
+def _class_weights(labels: Tensor, classes: int) -> Tensor:
     share = np.bincount(labels[..., ::4, ::4].numpy().ravel(), minlength=256)[:classes].astype(np.float64)
     share /= share.sum()
     weights = 1 / np.log(1.02 + share)
@@ -71,8 +76,8 @@ def train_tasks(
         full: training and validation rooms.
     """
     settings = recipe.tasks
-    weights = class_weights(half[0], recipe.model.classes).to(device_of(networks))
-    scene = [TASK_NAMES.index(name) for name in SCENE_TASKS]
+    weights = moved(class_weights(half[0], recipe.model.classes), device_of(networks))
+    scene = [place for place, task in enumerate(TASKS) if task.needs_scene]
     shared = nn.ModuleDict({"encoder": networks.encoders[scene[0]], "heads": networks.heads})
     if not recipe.start:
         _train(
@@ -97,7 +102,7 @@ def _train(
     heads: nn.ModuleList,
     train: LabelledImages,
     val: LabelledImages,
-    weights: Tensor,
+    weights: Mapping[str, Tensor],
     epochs: int,
     lr: tuple[float, float],
 ) -> None:
@@ -112,7 +117,7 @@ def _train(
     """
     settings = recipe.tasks
     members = sorted(task for _, tasks in encoders for task in tasks)
-    names = tuple(dict.fromkeys([*(TASK_NAMES[task] for task in members), "rgb"]))
+    names = tuple(dict.fromkeys([*(TASK_NAMES[task] for task in members), IMAGE]))
 
     def outputs(image: Tensor, change: Callable[[Tensor], Tensor]) -> dict[int, Tensor]:
         image = image.contiguous(memory_format=torch.channels_last)
@@ -135,10 +140,10 @@ def _train(
     def step(targets: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         module.train()
         losses = {}
-        for task, output in outputs(targets["rgb"], noisy).items():
+        for task, output in outputs(targets[IMAGE], noisy).items():
             spec = TASKS[task]
             output, target = every_fourth_pixel(spec, output, targets[spec.name])
-            losses[spec.letter] = task_loss(spec, output, target, weights).mean()
+            losses[spec.letter] = task_loss(spec, output, target, weights.get(spec.name)).mean()
         # Each loss is divided by its own value, so that gradients of all tasks are of one size: a shared encoder
         # serves them alike, and so does the common clipping.
         total = torch.stack([loss / loss.detach().clamp(min=1e-6) for loss in losses.values()]).sum()
@@ -151,7 +156,7 @@ def _train(
         count = min(len(val), 200)
         for start in range(0, count, 20):
             targets = moved(load_targets(val, np.arange(start, min(start + 20, count)), names), device_of(module))
-            for task, output in outputs(targets["rgb"], lambda features: features).items():
+            for task, output in outputs(targets[IMAGE], lambda features: features).items():
                 sums[TASKS[task].letter] += float(task_loss(TASKS[task], output, targets[TASKS[task].name]).sum())
         return {letter: value / count for letter, value in sums.items()}
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from atdc.codec import FeatureCodec
 from atdc.coding.grouping import Grouping
 from atdc.config import MAX_QUALITY, Recipe
+from atdc.data.labelled import IMAGE
 from atdc.data.rooms import RoomsDataset
 from atdc.errors import ArgumentError
 from atdc.graph.search import ScoreTable, candidate_sets, exact
@@ -160,10 +161,10 @@ def affinity_trace(
         first, trace = int(state["step"]), state["trace"].numpy()
 
     def losses_on(targets: dict[str, Tensor], shared: Mapping[str, Tensor]) -> Tensor:
-        features = functional_call(trunk, dict(shared), targets["rgb"].contiguous(memory_format=torch.channels_last))
+        features = functional_call(trunk, dict(shared), targets[IMAGE].contiguous(memory_format=torch.channels_last))
         return torch.stack(
             [
-                task_loss(task, head(features), targets[task.name], weights).mean()
+                task_loss(task, head(features), targets[task.name], weights.get(task.name)).mean()
                 for task, head in zip(TASKS, heads, strict=True)
             ]
         )

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from atdc.data.labelled import IMAGE
 from atdc.data.rooms import RoomsDataset
 from atdc.errors import ArgumentError
 from atdc.training.loop import Draw, train_stage
@@ -127,11 +128,11 @@ def fit(
     """
     networks.to(device).train()
     weight = rate_weight(settings).to(device) * 255**2
-    seen = val.targets(range(min(_REPORTED, len(val))), ("rgb",))["rgb"].to(device).float() / 255
+    seen = val.targets(range(min(_REPORTED, len(val))), (IMAGE,))[IMAGE].to(device).float() / 255
 
     def prepare(draw: Draw) -> tuple[Tensor, Tensor]:
         indices = np.sort(draw.rng.integers(len(train), size=settings.batch))
-        crops = random_crops(train.targets(indices, ("rgb",))["rgb"], settings.crop_px, draw.rng)
+        crops = random_crops(train.targets(indices, (IMAGE,))[IMAGE], settings.crop_px, draw.rng)
         point = torch.from_numpy(draw.rng.integers(POINTS, size=settings.batch))
         return crops.to(device), point.to(device)
 

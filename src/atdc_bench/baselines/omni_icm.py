@@ -8,7 +8,8 @@ heads, and the last convolution before each task's features is its light decoder
 
 from __future__ import annotations
 
-from atdc.training.codec_stage import DeepFeatures, Objective
+from atdc.training.codec_stage import Objective
+from atdc.training.task_objectives import DeepFeatures
 from atdc_bench.baselines.joint import TOGETHER, alone, alone_in_training, model
 from atdc_bench.baselines.workshop import Row, Workshop
 

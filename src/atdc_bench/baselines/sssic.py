@@ -13,17 +13,14 @@ from torch import Tensor
 
 from atdc.codec import FeatureCodec, Quality
 from atdc.graph.task_graph import TaskGraph
-from atdc.tasks import LETTERS
+from atdc.tasks import LETTERS, SEMANTICS_TO_SIGNAL
 from atdc.training.graph_source import GraphSource, OneGraph
 from atdc_bench.baselines.workshop import Row, Workshop
 
-ORDER = "sndkta"
-"""From the most abstract task to the signal."""
-
 
 def layers() -> TaskGraph:
-    """Every task with all earlier ones of :data:`ORDER` as parents."""
-    order = [LETTERS.index(letter) for letter in ORDER]
+    """Every task with all earlier ones of :data:`~atdc.tasks.SEMANTICS_TO_SIGNAL` as parents."""
+    order = [LETTERS.index(letter) for letter in SEMANTICS_TO_SIGNAL]
     parents = {task: tuple(sorted(order[:place])) for place, task in enumerate(order)}
     return TaskGraph(tuple(parents[task] for task in range(len(LETTERS))))
 

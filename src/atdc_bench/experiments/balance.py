@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from atdc.balance import balanced
 from atdc.config import MAX_QUALITY
+from atdc.data.labelled import IMAGE
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASK_NAMES
 from atdc_bench.experiments.evaluate import (
@@ -51,7 +52,7 @@ def run_balance(
     cells = [Cell("fixed", "normal", level) for level in range(MAX_QUALITY + 1)]
     with tqdm(total=count, unit="image", desc="balance", disable=quiet) as bar:
         records = measure_items(subject, images, count, (ZERO, UNCOMPRESSED, *cells), bar.update)
-    height, width = images.targets([0])["rgb"].shape[-2:]
+    height, width = images.targets([0])[IMAGE].shape[-2:]
     elements = subject.feature_codec.elements_of(height, width)
     measured = DataSet(records, int(height) * int(width), elements, Objective.of(subject.card))
     rows = [point_row(measured, cell, count)["tasks"] for cell in cells]

@@ -28,12 +28,14 @@ from tqdm import tqdm
 
 from atdc.balance import beside
 from atdc.config import load_recipe
+from atdc.data.labelled import IMAGE
 from atdc.errors import ArgumentError, DataError
 from atdc.files import write_bytes_atomically
 from atdc.metrics.tasks import FloatArray
-from atdc.pipeline import Codec, load, presented
+from atdc.pipeline import Codec, load
 from atdc.provenance import provenance, write_result
-from atdc.tasks import TASK_NAMES, TASKS
+from atdc.tasks import IMAGE_TASK, LETTERS, PAPER_ORDER, TASK_NAMES, TASKS
+from atdc.tasks.answers import presented
 from atdc.weights import open_weights
 from atdc_bench.baselines import elic, graphs, joint, mlic, omni_icm, paper, pixels, sssic, tamc, vvc
 from atdc_bench.baselines.learned_training import KINDS, train_pixel_codec
@@ -59,7 +61,7 @@ VERSION = 1
 """Rises when what is measured changes its meaning; files of another version are made anew."""
 REFERENCES = ("independent", "fixed", "paper", "joint")
 """Systems that all others are compared against, and the best pixel codec."""
-ADDED_IN_ORDER = ("normal", "segment_semantic", "depth_zbuffer", "keypoints2d", "edge_texture", "rgb")
+ADDED_IN_ORDER = tuple(TASK_NAMES[LETTERS.index(letter)] for letter in PAPER_ORDER)
 """In which order tasks are added for the cumulative figure: the paper's fixed order."""
 SYSTEMS = {"elic": elic.system, "mlic": mlic.system}
 """How learned pixel codecs are loaded."""
@@ -67,7 +69,8 @@ SHOWN = ("ours", "independent", "paper", "joint", "webp", "avif", "vvc_vvenc", "
 """Systems whose answers are shown as pictures."""
 _SPAN = 25
 _PREFIX_IMAGES, _PREFIX_POINT, _PREFIX_UTILITY = 24, 2.0, 0.85
-_PICTURE, _PICTURE_BYTES, _SHOWN = 3, (350, 1600), ("segment_semantic", "normal", "depth_zbuffer", "rgb")
+_PICTURE, _PICTURE_BYTES = 3, (350, 1600)
+_SHOWN = tuple(task.name for task in TASKS if task.needs_scene or task.name == IMAGE_TASK)
 _UNDERTRAINED_PERCENT = 1.0
 """A codec whose validation objective still falls by more an epoch carries no verdict."""
 _WHAT = (
@@ -213,7 +216,7 @@ def drawn(system: System, codec: Codec, data: LabelledImages, draw: Draw) -> lis
         sizes, answered, pictures = received(system, codec, features, originals, point)
         outputs = codec.answer_tensors(answered, _SHOWN)
         if pictures is not None:
-            outputs["rgb"] = pictures
+            outputs[IMAGE_TASK] = pictures
         answers = {task: draw(task, presented(task, outputs[task])) for task in _SHOWN}
         shown.append({"bytes": sizes[0], "answers": answers})
     return shown
@@ -435,7 +438,7 @@ def _result(
     folder: Path, known: Iterable[Entry], settings: CompareRecipe, shop: Workshop, rooms: LabelledImages,
     anchors: Mapping[Cell | str, Records],
 ) -> dict[str, Any]:  # fmt: skip
-    height, width = rooms.targets([0])["rgb"].shape[-2:]
+    height, width = rooms.targets([0])[IMAGE].shape[-2:]
     elements = shop.base.feature_codec.elements_of(height, width)
     records = dict(anchors)
     systems: dict[str, dict[str, Any]] = {}

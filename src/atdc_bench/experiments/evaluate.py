@@ -27,13 +27,14 @@ from tqdm import tqdm
 
 from atdc.codec import DEFAULT_GRAPH, Effort
 from atdc.config import MAX_QUALITY, CodecStage
+from atdc.data.labelled import IMAGE
 from atdc.errors import ArgumentError, DataError
 from atdc.files import write_bytes_atomically
 from atdc.graph.search import parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.metrics.tasks import MEASURES, FloatArray, utility
 from atdc.provenance import provenance, write_result
-from atdc.tasks import BY_NAME, TASK_NAMES
+from atdc.tasks import BY_NAME, IMAGE_TASK, TASK_NAMES
 from atdc.training.losses import loss_gap, task_loss
 from atdc_bench.experiments.subject import (
     DEFAULT_DATA,
@@ -220,11 +221,12 @@ def measure_answers(
         subject: whose heads answer.
         features: raw, (B, T, C, h, w).
         targets: the truth.
-        pictures: the answer to `rgb`, (B, 3, H, W), where the receiver has pictures; the head's by default.
+        pictures: the answer to :data:`~atdc.tasks.IMAGE_TASK`, (B, 3, H, W), where the receiver has pictures; the
+            head's by default.
     """
     statistics, losses = {}, []
     for task in TASK_NAMES:
-        output = pictures if task == "rgb" else None
+        output = pictures if task == IMAGE_TASK else None
         if output is None:
             output = subject.answer_tensors(features, [task])[task]
         target = targets[task]
@@ -671,7 +673,7 @@ def run_evaluate(
     subject, rooms = _load(model, data, split)
     require_images(rooms, count)
     codec = subject.feature_codec
-    height, width = rooms.targets([0])["rgb"].shape[-2:]
+    height, width = rooms.targets([0])[IMAGE].shape[-2:]
     folder = runs / f"{codec.fingerprint.hex()}-{split}-{width}x{height}-v{RECORDS_VERSION}"
     load = partial(_load, model, data, split) if workers > 1 else lambda: (subject, rooms)
     records = measure(load, plan, folder, workers, quiet)

@@ -19,11 +19,13 @@ from atdc.data.rooms import RoomsDataset
 from atdc.entropy.twin import integers_of, twin_of
 from atdc.pipeline import Codec, load
 from atdc.provenance import write_result
-from atdc.training.codec_stage import TaskLosses, train_codec
-from atdc.training.data import LiveFeatures, NormalisedFeatures
+from atdc.training.codec_stage import train_codec
+from atdc.training.data import NormalisedFeatures
 from atdc.training.graph_stage import copy_of
+from atdc.training.live_features import LiveFeatures
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import features_of, round_to_half, subject_of
+from atdc.training.task_objectives import TaskLosses
 from atdc_bench.experiments.versus import compared
 
 KINDS = ("frozen", "joint")

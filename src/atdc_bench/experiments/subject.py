@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
-from atdc.data.targets import LabelledImages, as_input, decode_stored
+from atdc.data.labelled import IMAGE, LabelledImages, as_input
+from atdc.data.targets import decode_stored
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import TASK_NAMES
 
@@ -94,7 +95,7 @@ def require_images(data: LabelledImages, count: int) -> None:
 
 def images_at(data: LabelledImages, indices: Sequence[int]) -> NDArray[np.uint8]:
     """Pictures (n, 3, H, W), bytes."""
-    return np.asarray(data.targets(list(indices))["rgb"], np.uint8)
+    return np.asarray(data.targets(list(indices))[IMAGE], np.uint8)
 
 
 def features_at(subject: Subject, data: LabelledImages, indices: Sequence[int]) -> Tensor:
@@ -122,7 +123,7 @@ def batches(subject: Subject, data: LabelledImages, span: range, size: int = 25)
     """A span of images, a few at a time."""
     for start in range(span.start, span.stop, size):
         stored = data.targets(list(range(start, min(start + size, span.stop))))
-        pictures = np.asarray(stored["rgb"], np.uint8)
+        pictures = np.asarray(stored[IMAGE], np.uint8)
         with torch.no_grad():
             features = subject.features_of(as_input(pictures))
         yield Batch(pictures, features, {task: decode_stored(task, stored[task]) for task in TASK_NAMES})

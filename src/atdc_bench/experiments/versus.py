@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from atdc.codec import DEFAULT_GRAPH
+from atdc.data.labelled import IMAGE
 from atdc.errors import ArgumentError
 from atdc.provenance import provenance, write_result
 from atdc_bench.experiments.evaluate import (
@@ -69,7 +70,7 @@ def compared(
         raise ArgumentError("models", ", ".join(labels), "two or more different weights", "name another one")
     images = open_images(name, data, split)
     require_images(images, count)
-    height, width = images.targets([0])["rgb"].shape[-2:]
+    height, width = images.targets([0])[IMAGE].shape[-2:]
     subjects = {label: load_subject(model) for label, model in zip(labels, models, strict=True)}
     records: dict[Cell | str, Records] = {}
     anchors: dict[str, dict[str, Any]] = {}

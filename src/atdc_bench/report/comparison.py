@@ -15,8 +15,7 @@ from string import Template
 from typing import Any
 
 from atdc.errors import DataError
-from atdc.report.page import SHORT_TITLES
-from atdc.tasks import BY_NAME, TASK_NAMES
+from atdc.tasks import BY_NAME, TASK_NAMES, short_title
 from atdc_bench.report.line_chart import COLOURS, Curve, Point, Shape, Style, line_chart, sample, value_range
 
 FAMILIES: dict[str, tuple[str, str, tuple[Shape, Shape]]] = {
@@ -398,7 +397,7 @@ def _task_title(task: str) -> str:
 
 
 def _short(task: str) -> str:
-    return SHORT_TITLES.get(task, task)
+    return short_title(task)
 
 
 def _letter(task: str) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from atdc.report.page import SHORT_TITLES
-from atdc.tasks import TASK_NAMES
+from atdc.tasks import TASK_NAMES, short_title
 
 _CELL, _LEFT, _TOP, _GAP, _FOOT = 46, 112, 92, 36, 22
 _INK, _PAPER, _STEPS = "#1f2328", "#ffffff", ("#f1f4f8", "#0b4f9e")
@@ -43,12 +42,12 @@ def _panel(quality: str, row: Mapping[str, Any], x: int) -> list[str]:
     root_x = left + len(TASK_NAMES) * _CELL + 10
     parts = [_text(x + 4, 18, f"quality {quality}", weight=600), _text(x + 4, 36, "child ↓  parent →")]
     for place, name in enumerate([*TASK_NAMES, "root"]):
-        words = SHORT_TITLES.get(name, name)
+        words = short_title(name)
         middle = (left + place * _CELL if name != "root" else root_x) + _CELL / 2
         parts.append(f'<g transform="translate({middle + 4:g} {_TOP - 8}) rotate(-50)">{_text(0, 0, words)}</g>')
     for down, child in enumerate(TASK_NAMES):
         y = _TOP + down * _CELL
-        parts.append(_text(left - 8, y + _CELL / 2 + 4, SHORT_TITLES[child], anchor="end"))
+        parts.append(_text(left - 8, y + _CELL / 2 + 4, short_title(child), anchor="end"))
         for across, parent in enumerate(TASK_NAMES):
             share = row["edge_share"][child].get(parent, 0.0)
             parts += _cell(left + across * _CELL, y, None if parent == child else share)

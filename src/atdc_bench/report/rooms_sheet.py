@@ -15,16 +15,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atdc.data.rooms import SPLITS, render_rooms
+from atdc.data.rooms.render import SCENE_TARGETS
+from atdc.data.rooms.targets import PICTURE_TARGETS
 from atdc.data.targets import decode_stored
 from atdc.files import write_bytes_atomically
 from atdc.report.pictures import picture_of
+from atdc.tasks.answers import answer_form
 
-ROWS = ("rgb", "segment_semantic", "depth_zbuffer", "normal", "edge_texture", "keypoints2d")
+ROWS = (*SCENE_TARGETS, *reversed(PICTURE_TARGETS))
+"""What rooms have, from the picture down."""
 GAP_PX = 4
 
 
 def rooms_sheet(seeds: Sequence[int], side_px: int = 128, size: int = 256) -> NDArray[np.uint8]:
-    """Rooms with the truth for all six tasks, on white.
+    """Rooms with the truth for all tasks that rooms have, on white.
 
     Args:
         seeds: the rooms.
@@ -40,8 +44,7 @@ def rooms_sheet(seeds: Sequence[int], side_px: int = 128, size: int = 256) -> ND
     for row, task in enumerate(ROWS):
         values = decode_stored(task, stored[task]).numpy()
         for column, value in enumerate(values):
-            answer = value.transpose(1, 2, 0) if task in ("rgb", "normal") else value[0]
-            picture = picture_of(task, np.exp(answer) if task == "depth_zbuffer" else answer)
+            picture = picture_of(task, answer_form(task).of_target(value))
             small = Image.fromarray(picture).resize((side_px, side_px), Image.Resampling.LANCZOS)
             sheet[row * step : row * step + side_px, column * step : column * step + side_px] = np.asarray(small)
     return sheet

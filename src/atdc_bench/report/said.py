@@ -6,18 +6,23 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from atdc.tasks import TASKS
+from atdc.tasks import TASKS, Task
+from atdc.tasks.task import MeasureKind, registry
 from atdc_bench.report.comparison import is_finished, steps_of
 
 Result = Mapping[str, Any]
-_SHOWN_METRIC = {
-    "segment_semantic": ("miou", "mIoU ↑", ".3f"),
-    "keypoints2d": ("l1", "L1 ↓", ".4f"),
-    "edge_texture": ("l1", "L1 ↓", ".4f"),
-    "normal": ("mean_degrees", "angle ↓", ".1f°"),
-    "depth_zbuffer": ("abs_rel", "AbsRel ↓", ".3f"),
-    "rgb": ("psnr_db", "PSNR ↑", ".1f dB"),
-}
+_SHOWN_METRIC: dict[MeasureKind, tuple[str, str, str]] = registry(
+    MeasureKind,
+    {
+        "confusion": ("miou", "mIoU", ".3f"),
+        "absolute": ("l1", "L1", ".4f"),
+        "angle": ("mean_degrees", "angle", ".1f°"),
+        "relative_depth": ("abs_rel", "AbsRel", ".3f"),
+        "psnr": ("psnr_db", "PSNR", ".1f dB"),
+    },
+)
+"""By a row's ``measure``: the metric's key in results, its heading and its format."""
+_ARROWS = {"higher": "↑", "lower": "↓"}
 _DEFAULT = ("codebook", "normal")
 _THROUGHPUT = {"encode_per_s": "encode", "decode_per_s": "decode"}
 
@@ -38,7 +43,8 @@ def rates(result: Result) -> Iterable[str]:
 def points(result: Result) -> Iterable[str]:
     """The default's answers at every quality, above those from uncompressed features."""
     yield from _table_head(
-        "quality", ["bytes", "bpp", "U", *(f"{task.title}, {_SHOWN_METRIC[task.name][1]}" for task in TASKS)]
+        "quality",
+        ["bytes", "bpp", "U", *map(_heading, TASKS)],
     )
     for row in result["points"]:
         if (row["setting"], row["effort"]) == _DEFAULT:
@@ -223,7 +229,8 @@ def by_task(result: Result) -> Iterable[str]:
 def versus(result: Result) -> Iterable[str]:
     """What several weights see on the same pictures, uncompressed and at every quality."""
     yield from _table_head(
-        "weights, quality", ["bytes", "U", *(f"{task.title}, {_SHOWN_METRIC[task.name][1]}" for task in TASKS)]
+        "weights, quality",
+        ["bytes", "U", *map(_heading, TASKS)],
     )
     for model, anchors in result["anchors"].items():
         for row in result["points"]:
@@ -252,7 +259,7 @@ def uncompressed(result: Result) -> Iterable[str]:
     yield from _table_head("task", list(cells))
     for place, task in enumerate(TASKS):
         values = " | ".join(column[place] for column in cells.values())
-        yield f"| {task.title}, {_SHOWN_METRIC[task.name][1]} | {values} |"
+        yield f"| {_heading(task)} | {values} |"
 
 
 def default_rates(result: Result) -> Iterable[str]:
@@ -413,10 +420,15 @@ def _difference(row: Result | None, finished: bool = True) -> str:
     return f"{shown} [{low:+.1f}, {high:+.1f}]{f' of {drawn - refused}/{drawn}' if refused else ''}{mark}"
 
 
+def _heading(task: Task) -> str:
+    """The task and its metric, with an arrow to where it is better."""
+    return f"{task.title}, {_SHOWN_METRIC[task.measure][1]} {_ARROWS[task.better]}"
+
+
 def _metrics(tasks: Result) -> list[str]:
     cells = []
     for task in TASKS:
-        key, _, form = _SHOWN_METRIC[task.name]
+        key, _, form = _SHOWN_METRIC[task.measure]
         digits = re.match(r"\.\df", form)
         assert digits is not None
         cells.append(f"{tasks[task.name][key]:{digits[0]}}{form[digits.end() :]}")

@@ -33,6 +33,10 @@ _BLOCK_PAIRS = 96
 _PIXELS = TILE_PX * TILE_PX
 
 
+SCENE_TARGETS = ("rgb", "segment_semantic", "depth_zbuffer", "normal")
+"""What a room shows and what is known of it; the other targets follow from its picture."""
+
+
 def render_rooms(
     seeds: Sequence[int], styles: StyleSet = "train", size: int = 256, device: torch.device | str = "cpu"
 ) -> dict[str, Tensor]:

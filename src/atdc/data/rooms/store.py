@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.data.rooms.render import TILE_PX, render_rooms
+from atdc.data.rooms.render import SCENE_TARGETS, TILE_PX, render_rooms
 from atdc.data.rooms.sample import StyleSet
+from atdc.data.rooms.targets import PICTURE_TARGETS
 from atdc.data.targets import STORED_LAYOUT
 from atdc.errors import ArgumentError, DataError, OutputError
 
@@ -25,6 +26,7 @@ __all__ = ["ROOMS_VERSION", "SPLITS", "RoomsDataset", "RoomsSplit", "materialise
 ROOMS_VERSION = 2
 """Rises whenever a pixel of any room changes; folders of another version are refused."""
 
+_LAYOUT = {name: form for name, form in STORED_LAYOUT.items() if name in SCENE_TARGETS or name in PICTURE_TARGETS}
 _CHUNK = 20
 _META = "meta.json"
 _PROGRESS = "progress.json"
@@ -136,12 +138,12 @@ def _prepare(target: Path, plan: dict[str, object], count: int, size: int) -> se
     """Make the arrays, or recognise those of a run with the same plan; return the chunks that are done."""
     target.mkdir(parents=True, exist_ok=True)
     progress = _read_json(target / _PROGRESS)
-    complete = all((target / f"{name}.npy").exists() for name in STORED_LAYOUT)
+    complete = all((target / f"{name}.npy").exists() for name in _LAYOUT)
     if complete and isinstance(progress, dict) and progress.get("plan") == plan:
         return {int(chunk) for chunk in progress["chunks"]}
     (target / _META).unlink(missing_ok=True)
     (target / _PROGRESS).unlink(missing_ok=True)
-    for name, (channels, dtype) in STORED_LAYOUT.items():
+    for name, (channels, dtype) in _LAYOUT.items():
         shape = (count, channels, size, size)
         np.lib.format.open_memmap(target / f"{name}.npy", mode="w+", dtype=dtype, shape=shape).flush()
     _write_json(target / _PROGRESS, {"plan": plan, "chunks": []})
@@ -177,7 +179,7 @@ def _render_chunk(job: tuple[str, RoomsSplit, int, int, int]) -> int:
     folder, rooms, chunk, count, size = job
     start, stop = chunk * _CHUNK, min((chunk + 1) * _CHUNK, count)
     rendered = render_rooms(rooms.seeds[start:stop], rooms.styles, size)
-    for name in STORED_LAYOUT:
+    for name in _LAYOUT:
         array = np.lib.format.open_memmap(Path(folder) / f"{name}.npy", mode="r+")
         array[start:stop] = rendered[name].numpy()
         array.flush()
@@ -216,7 +218,7 @@ class RoomsDataset:
             raise DataError(str(self.folder), found, f"version {ROOMS_VERSION}", renew)
         self._count, self.size = int(meta["count"]), int(meta["size"])
         self.arrays: dict[str, NDArray[np.generic]] = {}
-        for name, (channels, dtype) in STORED_LAYOUT.items():
+        for name, (channels, dtype) in _LAYOUT.items():
             path = self.folder / f"{name}.npy"
             try:
                 array = np.lib.format.open_memmap(path, mode="r")
@@ -239,7 +241,7 @@ class RoomsDataset:
 
         Args:
             indices: positions from 0 to ``len(self) - 1``, or a slice.
-            names: which targets to read; all six if None.
+            names: which targets to read; all if None.
 
         Returns:
             The stored tensors ``(B, C, H, W)`` by name, in the units of :func:`render_rooms`, copied from the disk.
@@ -247,10 +249,10 @@ class RoomsDataset:
         Raises:
             ArgumentError: an unknown target or a position out of range.
         """
-        wanted = list(STORED_LAYOUT) if names is None else list(names)
+        wanted = list(_LAYOUT) if names is None else list(names)
         for name in wanted:
-            if name not in STORED_LAYOUT:
-                raise ArgumentError("names", repr(name), f"names among {', '.join(STORED_LAYOUT)}")
+            if name not in _LAYOUT:
+                raise ArgumentError("names", repr(name), f"names among {', '.join(_LAYOUT)}")
         where = np.arange(self._count)[indices] if isinstance(indices, slice) else np.asarray(indices, dtype=np.int64)
         if where.size and (int(where.min()) < 0 or int(where.max()) >= self._count):
             raise ArgumentError("indices", f"{int(where.min())} … {int(where.max())}", f"0 … {self._count - 1}")

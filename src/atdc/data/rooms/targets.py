@@ -14,15 +14,18 @@ Borders repeat the outermost pixel.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from atdc.errors import ArgumentError
+from atdc.tasks import TASKS
+from atdc.tasks.task import Formula, registry
 
 __all__ = [
-    "EDGE_SCALE", "KEYPOINT_SCALE", "KEYPOINT_SIGMAS_PX", "PICTURE_TARGETS", "edge_texture", "keypoints2d",
+    "EDGE_SCALE", "FORMULAS", "KEYPOINT_SCALE", "KEYPOINT_SIGMAS_PX", "PICTURE_TARGETS", "edge_texture", "keypoints2d",
     "picture_target",
 ]  # fmt: skip
 
@@ -112,7 +115,12 @@ def _blur(image: Tensor, sigma_px: float) -> Tensor:
     return image
 
 
-PICTURE_TARGETS = {"keypoints2d": keypoints2d, "edge_texture": edge_texture}
+FORMULAS: dict[Formula, Callable[[Tensor], Tensor]] = registry(
+    Formula, {"keypoints": keypoints2d, "edges": edge_texture}
+)
+"""By a row's ``formula``."""
+
+PICTURE_TARGETS = {task.name: FORMULAS[task.formula] for task in TASKS if task.formula is not None}
 """Targets that follow from the picture alone."""
 
 

@@ -1,0 +1,35 @@
+"""Features as task networks see pictures now: for encoders that learn with the codec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.data.labelled import IMAGE, LabelledImages
+from atdc.networks.batches import FeatureBatch
+from atdc.networks.task_networks import TaskNetworks
+from atdc.training.data import NormalisedFeatures
+
+
+@dataclass(frozen=True)
+class LiveFeatures(NormalisedFeatures):
+    """Features as the encoders are now, with gradients: for encoders that learn with the codec.
+
+    Attributes:
+        networks: whose encoders see the pictures.
+        pictures: of the split.
+    """
+
+    networks: TaskNetworks = field(kw_only=True)
+    pictures: LabelledImages = field(kw_only=True)
+
+    def load(self, indices: NDArray[np.int64]) -> Tensor:
+        """Pictures (n, 3, H, W) in [0, 1]."""
+        return self.pictures.targets(indices, (IMAGE,))[IMAGE].float() / 255
+
+    def seen(self, loaded: Tensor) -> FeatureBatch:
+        """Their features, of about zero mean and unit deviation."""
+        return super().seen(self.networks.features(loaded))
