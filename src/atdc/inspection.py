@@ -26,8 +26,8 @@ class Inspection:
 
     Attributes:
         bytes: its length.
-        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``; per position for bare features, None where
-            their grids are not known.
+        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``; of bare features, bits per position of their
+            one grid, or of all their grids together, None where one of these is not known without the weights.
         ideal_bits: −Σ log₂ of the probabilities the range coder was given; None without the weights.
         quality: 0 to 7 by task; tasks have numbers for names without the weights.
         graph: child to parents; None where the file names a graph of the weights' list and they are not at hand.
@@ -101,12 +101,12 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
         reader.segment(0)
     names = [str(task) for task in header.present]
     graph = header.graph if isinstance(header.graph, TaskGraph) else None
-    bits, grids = None, header.grids
+    bits, grids = None, header.grids if len(header.grids) == header.task_count else ()
     if integers is not None and integers.fingerprint == header.fingerprint:
         decoded = integers.read(source, pixel_limit=pixel_limit)
         names, bits = [integers.task_names[task] for task in header.present], decoded.bits[list(header.present)]
         graph = among_present(decoded.graph, header.present)
-        grids = decoded.grids
+        grids = tuple(decoded.grids[task] for task in header.present)
     places = header.places(graph) if graph is not None else None
     if places is None and header.version == 1:
         places = tuple(range(len(names)))  # segments of version 1 are in index order, whatever the graph
