@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atdc.bitstream import container
-from atdc.bitstream.container import PIXEL_LIMIT, ContainerReader
+from atdc.bitstream.container import PIXEL_LIMIT, ContainerReader, Header
 from atdc.bitstream.sources import FileLike, Source, opened
 from atdc.config import QUALITY_STEPS_PER_UNIT, pixel_limit_of
 from atdc.errors import AtdcError, BitstreamError
@@ -202,8 +202,8 @@ def _verification(source: Source, integers: IntegerReader | None, pixel_limit: i
     if seen.header.profile == "compact" and seen.problems:  # nothing of it is decoded
         return Verification(seen.problems, False, fingerprint)
     decoded, further = _decoded(source, integers, pixel_limit)
-    problems = [*seen.problems, *further]
-    named = {str(error): error for error in (_with_task_name(error, integers.task_names) for error in problems)}
+    problems, names = [*seen.problems, *further], _names_by_place(seen.header, integers)
+    named = {str(error): error for error in (_with_task_name(error, names) for error in problems)}
     return Verification(tuple(named.values()), decoded, fingerprint)  # by text: damaged bytes are met twice
 
 
@@ -219,10 +219,23 @@ def _decoded(source: Source, integers: IntegerReader, pixel_limit: int) -> tuple
     ]
 
 
+def _names_by_place(header: Header, integers: IntegerReader) -> tuple[str, ...]:
+    """Whose each segment is; empty if that cannot be said."""
+    if header.tensor_count != len(integers.task_names):
+        return ()
+    try:
+        places = header.places(header.resolve(integers.listed))
+    except BitstreamError:  # the graph is a problem of its own
+        if header.version == 2:
+            return ()
+        places = tuple(range(header.task_count))
+    return tuple(integers.task_names[task] for _, task in sorted(zip(places, header.present, strict=True)))
+
+
 def _with_task_name(error: BitstreamError, names: Sequence[str]) -> BitstreamError:
     """The same error of ``segment of rgb`` where it speaks of ``segment 5``."""
     segment = re.match(r"segment (\d+)", error.where)
-    if segment is None:
+    if segment is None or not names:
         return error
     where = f"segment of {names[int(segment[1])]}{error.where[segment.end() :]}"
     return type(error)(where, error.found, error.expected, error.cure)
