@@ -11,7 +11,7 @@ import atdc
 from atdc.bitstream.ports import CountingPort
 from atdc.entropy.coder import EntropyCoder, resampled_states
 from atdc.entropy.model import MEAN_BITS, STATE_LIMIT
-from atdc.tensors import padded
+from atdc.tensors import padded, spans
 
 
 def test_a_decoded_latent_is_within_half_a_step(untrained_weights: Path) -> None:
@@ -67,3 +67,12 @@ def test_states_of_a_wide_parent_for_a_tall_child_take_no_room_for_a_grid_that_i
     tracemalloc.stop()
     assert found.shape == (1, 4096, 2, 2) and (found == 1).all()
     assert peak < 4 << 20
+
+
+def test_where_a_million_rows_look_is_computed_at_once_not_row_by_row() -> None:
+    tracemalloc.start()
+    upwards, downwards = spans(3, 1 << 20), spans(1 << 20, 1 << 19)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert upwards.shape == (1 << 20, 2) and downwards[-1].tolist() == [(1 << 20) - 2, 1 << 20]
+    assert peak < 80 << 20  # a pair of numbers in a list takes five times the room

@@ -173,7 +173,7 @@ def resampled_states(states: Numbers, parent: Grid, child: Grid) -> Numbers:
     pairs = list(zip((1, 2), latent_grid(parent), latent_grid(child), strict=True))
     # What shrinks goes first: a tall grid and a wide one never meet in one that is both.
     for axis, length, wanted in sorted(pairs, key=lambda pair: pair[2] >= pair[1]):
-        starts, stops = np.array(spans(length, wanted)).T
+        starts, stops = spans(length, wanted).T
         if wanted >= length:
             means = means.take(starts, axis)
             continue
