@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import atdc
+from any_tensors import file_of, reader_of
 from atdc.bitstream.container import ContainerReader, pack, unpack
 from atdc.bitstream.layout import PROFILES
 from atdc.bitstream.sources import BytesSource, CountedSource
@@ -21,6 +22,7 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.inspection import Inspection, inspect, verify
 from atdc.reader import IntegerReader
 from atdc.tasks import TASK_NAMES
+from atdc.tensors import TensorSpec
 from atdc.weights import open_weights
 
 KEYS = [
@@ -203,3 +205,68 @@ def test_of_segments_those_that_are_whole_are_decoded(encoded, integers):
     data[-1] ^= 1
     seen = verify(bytes(data), integers)
     assert [error.where for error in seen.problems] == ["segment of rgb"] and seen.decoded
+
+
+# --- any tensors -----------------------------------------------------------------------------------------------------
+
+ANY = reader_of(
+    TensorSpec("a/b", 1, 8),
+    TensorSpec("free", 1, None, 2),
+    TensorSpec("map", 1, (3, 5), 1),
+    TensorSpec("token", 2, (1, 1)),
+)
+BACKWARDS = TaskGraph(((1,), (2,), ()))
+
+
+@pytest.mark.parametrize("listed", [ANY, None], ids=["with weights", "without"])
+def test_of_any_tensors_those_in_the_file_are_shown_with_their_own_bytes(listed, profile):
+    sample = file_of(ANY, present=(0, 1, 3), graph=BACKWARDS, grids=((2, 3), (4, 5)), profile=profile, wild=0.3)
+    seen, names = inspect(sample.data, listed), ["0", "1", "3"] if listed is None else ["a/b", "free", "token"]
+    assert seen.version == 2 and list(seen.tasks) == list(seen.quality) == names
+    assert seen.graph == {names[0]: [names[1]], names[1]: [names[2]], names[2]: []}
+    if profile == "segments":  # which stand in coding order
+        assert [row["bytes"] for row in seen.tasks.values()] == [*ContainerReader(sample.data).lengths][::-1]
+        assert len({row["bytes"] for row in seen.tasks.values()}) == 3
+    assert seen.framing_bytes == len(sample.data) - sum(ContainerReader(sample.data).lengths)
+    assert Inspection(**json.loads(seen.to_json())) == seen
+    if listed is not None:
+        bits = ANY.read(sample.data).bits
+        assert [row["ideal_bits"] for row in seen.tasks.values()] == [round(float(bits[i]), 2) for i in (0, 1, 3)]
+        assert bits[2] == 0
+
+
+def test_bits_per_position_are_those_of_the_file_s_tensors_alone(profile):
+    grids = file_of(ANY, present=(0, 1), grids=((2, 3), (4, 5)), profile=profile).data
+    for known in (None, ANY):
+        assert inspect(grids, known).bpp == 8 * len(grids) / 26
+    partly = file_of(ANY, present=(1, 2), grids=((4, 5),), profile=profile).data
+    assert inspect(partly).bpp is None and inspect(partly, ANY).bpp == 8 * len(partly) / 35
+    image = file_of(ANY, kind="image", height=9, width=30, present=(0, 3), profile=profile).data
+    for known in (None, ANY):
+        assert inspect(image, known).bpp == 8 * len(image) / 270
+
+
+def test_without_the_weights_a_listed_graph_of_any_tensors_hides_whose_bytes_are_whose():
+    data = file_of(ANY, graph=1, grids=((2, 3), (4, 5)), profile="segments").data
+    assert all(row == {} for row in inspect(data).tasks.values()) and inspect(data).graph_number == 1
+    assert all("bytes" in row for row in inspect(data, ANY).tasks.values())
+
+
+def test_a_damaged_segment_of_any_tensors_is_named_by_its_tensor_not_by_its_place():
+    data = file_of(ANY, present=(0, 1, 3), graph=BACKWARDS, grids=((2, 3), (4, 5)), profile="segments", wild=0.3).data
+    lengths = ContainerReader(data).lengths
+    for place, name in enumerate(("token", "free", "a/b")):
+        broken = bytearray(data)
+        broken[len(data) - sum(lengths[place:])] ^= 1
+        assert [error.where for error in verify(bytes(broken), ANY).problems] == [f"segment of {name}"]
+        assert [error.where for error in verify(bytes(broken)).problems] == [f"segment {place}"]
+
+
+@pytest.mark.parametrize("sent", [0, 99])
+def test_a_damaged_segment_has_a_number_where_the_weights_have_no_name_for_it(sent):
+    other = reader_of(*ANY.tensors.tensors[:2], fingerprint=ANY.fingerprint)
+    container = file_of(ANY, graph=0, grids=((2, 3), (4, 5)), profile="segments").container
+    data = bytearray(pack(replace(container, header=replace(container.header, graph=sent))))
+    data[-1] ^= 1
+    weights, where = (ANY, "graph") if sent == 99 else (other, "tensors")
+    assert [error.where for error in verify(bytes(data), weights).problems] == ["segment 3", where]

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
+from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import PROFILES
 from atdc.bitstream.ports import CountingPort, WritingPort
 from atdc.bitstream.sources import FileLike, opened
@@ -348,22 +348,33 @@ class FeatureCodec:
         )
 
     @torch_defaults()
-    def decode(self, data: FileLike, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def decode(
+        self,
+        data: FileLike,
+        tasks: Sequence[str] | None = None,
+        *,
+        pixel_limit: int = PIXEL_LIMIT,
+        position_limit: int = POSITION_LIMIT,
+    ) -> dict[str, Tensor]:
         """Features (C, h, w) by task name, of the named tasks or of all.
 
         Args:
             data: the file: its bytes, a path, a file object, or a source that can be read by range.
             tasks: which; by default all that the file holds.
+            pixel_limit: refuse those of larger images.
+            position_limit: refuse bare features of more positions, height times width, taken together where a file
+                has more than one grid.
 
         Raises:
             BitstreamError: the bytes are not a file of this model, or are damaged.
             ArgumentError: an unknown task, or one that the file does not hold.
         """
         with opened(data) as source:
-            file = self.integers.read(source, None if tasks is None else self.task_indices(tasks))
-        wanted = file.present if tasks is None else self.task_indices(tasks)
-        decoded = self.restore([file], wanted)
-        return {self.task_names[task]: decoded[task][0] for task in wanted}
+            wanted = None if tasks is None else self.task_indices(tasks)
+            file = self.integers.read(source, wanted, pixel_limit=pixel_limit, position_limit=position_limit)
+        tensors = file.present if wanted is None else wanted
+        decoded = self.restore([file], tensors)
+        return {self.task_names[task]: decoded[task][0] for task in tensors}
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Indices of named tasks; raises :class:`ArgumentError` that lists the known ones."""

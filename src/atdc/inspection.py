@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atdc.bitstream import container
-from atdc.bitstream.container import PIXEL_LIMIT, ContainerReader
+from atdc.bitstream.container import PIXEL_LIMIT, ContainerReader, Header
 from atdc.bitstream.sources import FileLike, Source, opened
 from atdc.config import QUALITY_STEPS_PER_UNIT, pixel_limit_of
 from atdc.errors import AtdcError, BitstreamError
@@ -26,8 +26,8 @@ class Inspection:
 
     Attributes:
         bytes: its length.
-        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``; per position for bare features, None where
-            their grids are not known.
+        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``; of bare features, bits per position of their
+            one grid, or of all their grids together, None where one of these is not known without the weights.
         ideal_bits: −Σ log₂ of the probabilities the range coder was given; None without the weights.
         quality: 0 to 7 by task; tasks have numbers for names without the weights.
         graph: child to parents; None where the file names a graph of the weights' list and they are not at hand.
@@ -101,12 +101,12 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
         reader.segment(0)
     names = [str(task) for task in header.present]
     graph = header.graph if isinstance(header.graph, TaskGraph) else None
-    bits, grids = None, header.grids
+    bits, grids = None, header.grids if len(header.grids) == header.task_count else ()
     if integers is not None and integers.fingerprint == header.fingerprint:
         decoded = integers.read(source, pixel_limit=pixel_limit)
         names, bits = [integers.task_names[task] for task in header.present], decoded.bits[list(header.present)]
         graph = among_present(decoded.graph, header.present)
-        grids = decoded.grids
+        grids = tuple(decoded.grids[task] for task in header.present)
     places = header.places(graph) if graph is not None else None
     if places is None and header.version == 1:
         places = tuple(range(len(names)))  # segments of version 1 are in index order, whatever the graph
@@ -202,8 +202,8 @@ def _verification(source: Source, integers: IntegerReader | None, pixel_limit: i
     if seen.header.profile == "compact" and seen.problems:  # nothing of it is decoded
         return Verification(seen.problems, False, fingerprint)
     decoded, further = _decoded(source, integers, pixel_limit)
-    problems = [*seen.problems, *further]
-    named = {str(error): error for error in (_with_task_name(error, integers.task_names) for error in problems)}
+    problems, names = [*seen.problems, *further], _names_by_place(seen.header, integers)
+    named = {str(error): error for error in (_with_task_name(error, names) for error in problems)}
     return Verification(tuple(named.values()), decoded, fingerprint)  # by text: damaged bytes are met twice
 
 
@@ -219,10 +219,23 @@ def _decoded(source: Source, integers: IntegerReader, pixel_limit: int) -> tuple
     ]
 
 
+def _names_by_place(header: Header, integers: IntegerReader) -> tuple[str, ...]:
+    """Whose each segment is; empty if that cannot be said."""
+    if header.tensor_count != len(integers.task_names):
+        return ()
+    try:
+        places = header.places(header.resolve(integers.listed))
+    except BitstreamError:  # the graph is a problem of its own
+        if header.version == 2:
+            return ()
+        places = tuple(range(header.task_count))
+    return tuple(integers.task_names[task] for _, task in sorted(zip(places, header.present, strict=True)))
+
+
 def _with_task_name(error: BitstreamError, names: Sequence[str]) -> BitstreamError:
     """The same error of ``segment of rgb`` where it speaks of ``segment 5``."""
     segment = re.match(r"segment (\d+)", error.where)
-    if segment is None:
+    if segment is None or not names:
         return error
     where = f"segment of {names[int(segment[1])]}{error.where[segment.end() :]}"
     return type(error)(where, error.found, error.expected, error.cure)

@@ -18,6 +18,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from atdc.errors import ArgumentError
 
 Grid: TypeAlias = tuple[int, int]
@@ -194,19 +197,21 @@ def latent_grid(grid: Grid) -> Grid:
     return -(-grid[0] // LATENT_STRIDE), -(-grid[1] // LATENT_STRIDE)
 
 
-def spans(parent: int, child: int) -> list[tuple[int, int]]:
-    """Which of a parent's rows (or columns) each of a child's sees, as half-open ranges, by normalised position.
+def spans(parent: int, child: int) -> NDArray[np.int64]:
+    """Which of a parent's rows (or columns) each of a child's sees, as half-open ranges (child, 2), by normalised
+    position.
 
-    Where the child has as many or more, row ``i`` sees the row under its middle,
-    ``min((2i + 1)·parent // (2·child), parent − 1)``; where it has fewer, all rows that overlap its own.
+    Where the child has as many or more, row ``i`` sees the row under its middle, ``(2i + 1)·parent // (2·child)``;
+    where it has fewer, all rows that overlap its own.
 
-    >>> spans(2, 4), spans(5, 2)
-    ([(0, 1), (0, 1), (1, 2), (1, 2)], [(0, 3), (2, 5)])
+    >>> spans(2, 4).tolist(), spans(5, 2).tolist()
+    ([[0, 1], [0, 1], [1, 2], [1, 2]], [[0, 3], [2, 5]])
     """
+    rows = np.arange(child, dtype=np.int64)
     if child >= parent:
-        middles = [min((2 * row + 1) * parent // (2 * child), parent - 1) for row in range(child)]
-        return [(middle, middle + 1) for middle in middles]
-    return [(row * parent // child, -(-(row + 1) * parent // child)) for row in range(child)]
+        middles = (2 * rows + 1) * parent // (2 * child)
+        return np.stack([middles, middles + 1], 1)
+    return np.stack([rows * parent // child, -(-(rows + 1) * parent // child)], 1)
 
 
 def _is_count(value: object) -> bool:

@@ -169,10 +169,19 @@ def resampled_states(states: Numbers, parent: Grid, child: Grid) -> Numbers:
     """
     if parent == child:
         return states
-    rows, columns = (spans(*pair) for pair in zip(latent_grid(parent), latent_grid(child), strict=True))
-    sums = np.stack([states[:, start:stop].sum(1) for start, stop in rows], 1)
-    sums = np.stack([sums[:, :, start:stop].sum(2) for start, stop in columns], 2)
-    counts = np.outer([stop - start for start, stop in rows], [stop - start for start, stop in columns])[..., None]
-    means = sums // counts if states.dtype.kind in "iu" else sums / counts
+    means, counts = states, np.ones(1, np.int64)
+    pairs = list(zip((1, 2), latent_grid(parent), latent_grid(child), strict=True))
+    # What shrinks goes first: a tall grid and a wide one never meet in one that is both.
+    for axis, length, wanted in sorted(pairs, key=lambda pair: pair[2] >= pair[1]):
+        starts, stops = spans(length, wanted).T
+        if wanted >= length:
+            means = means.take(starts, axis)
+            continue
+        before = np.zeros_like(means, shape=(*means.shape[:axis], means.shape[axis] + 1, *means.shape[axis + 1 :]))
+        means.cumsum(axis, out=before[(slice(None),) * axis + (slice(1, None),)])
+        means = before.take(stops, axis) - before.take(starts, axis)
+        counts = counts * np.expand_dims(stops - starts, (1, 2) if axis == 1 else 1)
+    means = means // counts if states.dtype.kind in "iu" else means / counts
     height, width = padded(child)
-    return np.pad(means, ((0, 0), (0, height // 2 - len(rows)), (0, width // 2 - len(columns)), (0, 0)), mode="edge")
+    border = ((0, 0), (0, height // 2 - means.shape[1]), (0, width // 2 - means.shape[2]), (0, 0))
+    return np.pad(means, border, mode="edge")

@@ -35,10 +35,18 @@ from atdc.provenance import provenance, write_result
 from atdc.reader import IntegerReader
 from atdc.weights import open_weights
 from atdc_bench.experiments.mutants import Limits, Mutant, mutant, untouched
-from atdc_bench.experiments.sample_files import FromSegments, Sample, random_files, tiny_reader, write_symbols
+from atdc_bench.experiments.sample_files import (
+    FromSegments,
+    Sample,
+    random_files,
+    segment_places,
+    tiny_reader,
+    tiny_reader_of_any_tensors,
+    write_symbols,
+)
 
 TINY = "tiny"
-"""The name of the weights that are made on the spot."""
+"""The name of the weights that are made on the spot: of tensors that are alike, and of any tensors."""
 SIZES = (16, 17, 33, 48, 64, 96, 128)
 """Sides of the images that sample files stand for, in pixels; of a few, all sides are 256."""
 MEMORY_EVERY = 50
@@ -125,8 +133,9 @@ def examine_parts(reader: IntegerReader, made: Mutant, limits: Limits, latents: 
         Failure: the part differs from the whole, or a task that is whole is not decoded.
     """
     bounds = {"pixel_limit": limits.pixels, "position_limit": limits.positions}
-    tasks = range(len(reader.task_names))
-    wanted = random.sample(tasks, random.randint(1, len(tasks)))
+    header = verify(made.data, **bounds).header
+    present = range(len(reader.task_names)) if header is None else header.present
+    wanted = random.sample(present, random.randint(1, len(present)))
     skip = random.random() < 0.7
     try:
         part = reader.read(made.data, wanted, skip_damaged=skip, **bounds)
@@ -142,7 +151,8 @@ def examine_parts(reader: IntegerReader, made: Mutant, limits: Limits, latents: 
     if latents is not None:
         _require_equal(part.latents, latents, wanted)
     elif part.header.profile == "segments" and made.sample.container.header.profile == "segments":
-        whole = untouched(ContainerReader(made.data, **bounds), made.sample, part.graph)
+        places = segment_places(reader, made.sample.container.header)
+        whole = untouched(ContainerReader(made.data, **bounds), made.sample, part.graph, places)
         _require_equal(part.latents, made.sample.latents, [task for task in whole if task in wanted])
 
 
@@ -155,13 +165,12 @@ def _require_named(error: BitstreamError) -> None:
 def _require_right(reader: IntegerReader, made: Mutant, latents: Latents, checked: Verification) -> None:
     if not checked.ok:
         raise Failure(f"a file decodes that a check without weights refuses: {checked.problems[0]}")
-    tasks = range(len(reader.task_names))
     if made.data == made.sample.data:
-        _require_equal(latents, made.sample.latents, tasks)
+        _require_equal(latents, made.sample.latents, made.sample.latents)
         return
     container = unpack(made.data)
-    again = write_symbols(reader, container.header, FromSegments(reader.model.tables, container.segments))
-    _require_equal(latents, again.latents, tasks)
+    again = write_symbols(reader, container.header, FromSegments(reader, container))
+    _require_equal(latents, again.latents, again.latents)
     if again.data != made.data:
         raise Failure(f"what is decoded is written as other bytes: {again.data.hex()}")
 
@@ -178,7 +187,7 @@ def _require_equal(found: Latents, expected: Latents, tasks: Iterable[int]) -> N
 
 
 def sample_files(reader: IntegerReader, seed: int) -> list[Sample]:
-    """Valid files to damage: of small pictures most, of 256×256 pixels a few, all profiles, kinds and graphs."""
+    """Valid files to damage: of small pictures most, of 256×256 pixels a few, all versions, profiles, kinds, graphs."""
     return random_files(reader, 60, SIZES, seed) + random_files(reader, 4, (256,), seed + 1)
 
 
@@ -198,7 +207,8 @@ def run_fuzz(
     Mutant ``i`` of a seed is the same however many there are. Failing ones are saved in a folder beside the result.
 
     Args:
-        model: name or weights file, or ``tiny``: weights made on the spot, which decode fast.
+        model: name or weights file, or ``tiny``: weights made on the spot, which decode fast, of tensors that are
+            alike and of any tensors.
         out: the result, JSON.
         count: mutants.
         seed: of everything that is drawn.
@@ -219,17 +229,18 @@ def run_fuzz(
         if value < least:
             raise ArgumentError(name, str(value), f"{least} or more")
     limits = limits or Limits()
-    reader = tiny_reader() if model == TINY else open_weights(model).integers()
-    samples = sample_files(reader, seed)
+    readers = [tiny_reader(), tiny_reader_of_any_tensors()] if model == TINY else [open_weights(model).integers()]
+    subjects = [(reader, sample_files(reader, seed)) for reader in readers]
     tally, kept = _Tally(), out.parent / "fuzz_failures"
     start, resident = time.perf_counter(), _resident_mb()
     with _alarm():
         for index in tqdm(range(count), unit="file", desc="fuzz", disable=quiet):
             random = Random(seed << 32 | index)
-            made = Mutant("none", b"", samples[0])
+            reader, own = random.choice(subjects)
+            made = Mutant("none", b"", own[0])
             try:
                 with _deadline(time_limit_s):
-                    made = mutant(reader, samples, random, limits)
+                    made = mutant(reader, own, random, limits)
                     outcome = _tried(reader, made, limits, memory_limit_mb, index, random, tally)
             except KeyboardInterrupt:
                 raise
@@ -244,14 +255,14 @@ def run_fuzz(
             short = outcome if outcome in ("right", "failed") else "refused"
             tally.mutations.setdefault(made.mutation, Counter())[short] += 1
     seconds = time.perf_counter() - start
-    outcomes, mutations = tally.outcomes, tally.mutations
+    outcomes, mutations, every = tally.outcomes, tally.mutations, [sample for _, own in subjects for sample in own]
     refused = {name: number for name, number in sorted(outcomes.items()) if name not in ("right", "failed")}
     result = {
         "what": "Damaged files, decoded to integers: `right` ones decode to what they say, written again as the same "
         "bytes; `refused` ones end in a named error; `failed` is anything else. Times are processor time.",
-        "provenance": provenance(seed=seed, weights=reader.fingerprint.hex()),
+        "provenance": provenance(seed=seed, weights=readers[0].fingerprint.hex()),
         "model": str(model),
-        "samples": {"files": len(samples), "bytes": sum(len(sample.data) for sample in samples)},
+        "samples": {"files": len(every), "bytes": sum(len(sample.data) for sample in every)},
         "limits": {
             "pixels": limits.pixels, "positions": limits.positions, "seconds": time_limit_s,
             "memory_mb": memory_limit_mb,

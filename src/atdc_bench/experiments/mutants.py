@@ -5,7 +5,8 @@ changed, and the checks are computed anew: what is tried then is all that stands
 chosen by :func:`mutant`:
 
 * ``file``: any bytes of the whole file, checks left as they are;
-* ``field``: a field of the header or of the table gets a value from the edges of what it can hold, or beyond;
+* ``field``: a field of the header or of the table gets a value from the edges of what it can hold, or beyond; or the
+  header is written as that of the other version;
 * ``payload``: the bytes of a segment; payload checks fit, symbol checks are as they were;
 * ``symbol check``: likewise, and symbol checks fit, too; or ``rewritten``: the segments are what a writer makes of the
   symbols in the damaged bytes, so that the file is valid.
@@ -15,14 +16,15 @@ from __future__ import annotations
 
 import binascii
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, pack, unpack
-from atdc.bitstream.layout import FIELDS, MAX_QUALITY_STEP, MAX_TASKS, number_bytes, rank_bytes
+from atdc.bitstream.layout import MAX_QUALITY_STEP, MAX_TASKS, TABLES, number_bytes, rank_bytes
 from atdc.graph.task_graph import TaskGraph
 from atdc.reader import IntegerReader
+from atdc.tensors import Grid
 from atdc_bench.experiments.sample_files import FromSegments, Sample, write_symbols
 
 
@@ -59,8 +61,9 @@ class Parts:
     """A file taken apart; :meth:`join` computes its checks.
 
     Attributes:
+        header: what it says before anything is changed.
         fields: the header's bytes by field, in order.
-        segments: one per task, or one for all.
+        segments: by place, or one for all.
         symbol_checks: as many.
         compact: which profile follows the header, whatever the header says.
         lengths: the table's lengths as they are written; those of the segments if None.
@@ -72,6 +75,7 @@ class Parts:
     True
     """
 
+    header: Header
     fields: dict[str, bytes]
     segments: list[bytes]
     symbol_checks: list[int]
@@ -82,7 +86,8 @@ class Parts:
     def of(cls, container: Container) -> Parts:
         """The parts of a file."""
         return cls(
-            header_fields(container.header),
+            container.header,
+            header_fields(container.header, container.header.version),
             [segment.data for segment in container.segments],
             [segment.symbol_check for segment in container.segments],
             container.header.profile == "compact",
@@ -102,13 +107,14 @@ class Parts:
         return head + zlib.crc32(head).to_bytes(4, "big") + body
 
 
-def header_fields(header: Header) -> dict[str, bytes]:
-    """A header's bytes by field, in file order."""
+def header_fields(header: Header, version: int) -> dict[str, bytes]:
+    """A header's bytes by field, in file order, as a version lays them out."""
     values = {
-        "form": (header.profile, header.kind), "fingerprint": header.fingerprint, "tasks": header.task_count,
-        "height": header.height, "width": header.width, "quality": header.qualities, "graph": header.graph,
+        "form": (header.profile, header.kind), "fingerprint": header.fingerprint, "tasks": header.tensor_count,
+        "tensors": header.tensor_count, "mask": header.present, "height": header.height, "width": header.width,
+        "grids": header.grids, "quality": header.qualities, "graph": header.graph,
     }  # fmt: skip
-    return {field.name: field.write(values) for field in FIELDS}
+    return {field.name: field.write(values) for field in TABLES[version]}
 
 
 def mutant(reader: IntegerReader, samples: Sequence[Sample], random: Random, limits: Limits) -> Mutant:
@@ -129,10 +135,11 @@ def mutant(reader: IntegerReader, samples: Sequence[Sample], random: Random, lim
         return Mutant(f"file: {name}", BYTE_MUTATIONS[name](random, sample.data, other.data), sample)
     parts = Parts.of(sample.container)
     if way < 0.55:
-        name = random.choice(_FIELD_NAMES)
+        names = _FIELD_NAMES[parts.header.version]
+        name = random.choice(names)
         FIELD_MUTATIONS[name](random, parts, Parts.of(other.container), reader)
         if random.random() < 0.1:  # two fields that are wrong together
-            FIELD_MUTATIONS[random.choice(_FIELD_NAMES)](random, parts, Parts.of(other.container), reader)
+            FIELD_MUTATIONS[random.choice(names)](random, parts, Parts.of(other.container), reader)
         return Mutant(f"field: {name}", parts.join(), sample)
     name = random.choice(_BYTE_NAMES)
     index = random.randrange(len(parts.segments))
@@ -164,7 +171,7 @@ def with_symbol_checks(reader: IntegerReader, data: bytes, limits: Limits) -> tu
     """
     try:
         found = unpack(data, pixel_limit=limits.pixels, position_limit=limits.positions)
-        valid = write_symbols(reader, found.header, FromSegments(reader.model.tables, found.segments))
+        valid = write_symbols(reader, found.header, FromSegments(reader, found))
     except Exception:  # whatever goes wrong with these bytes goes wrong once more, and counts, when they are read
         return None
     pairs = zip(found.segments, valid.container.segments, strict=True)
@@ -172,13 +179,14 @@ def with_symbol_checks(reader: IntegerReader, data: bytes, limits: Limits) -> tu
     return pack(fitting), valid
 
 
-def untouched(reader: ContainerReader, sample: Sample, graph: TaskGraph) -> list[int]:
+def untouched(reader: ContainerReader, sample: Sample, graph: TaskGraph, places: Mapping[int, int]) -> list[int]:
     """The tasks of a damaged file that decode as they did: header, own segment and ancestors' segments unchanged.
 
     Args:
         reader: of the damaged file, of profile ``segments``.
         sample: what it was made from.
-        graph: of both.
+        graph: of both, over all tensors of the model.
+        places: where the sample's segments stand, by task.
     """
     if reader.header != sample.container.header:
         return []
@@ -188,7 +196,7 @@ def untouched(reader: ContainerReader, sample: Sample, graph: TaskGraph) -> list
             same.append(reader.segment(index) == segment)
         except Exception:  # refused, or a defect that shows when the file is decoded
             same.append(False)
-    return [task for task in range(graph.size) if all(same[needed] for needed in graph.closure([task]))]
+    return [task for task in places if all(same[places[needed]] for needed in graph.closure([task]))]
 
 
 # --- any bytes -------------------------------------------------------------------------------------------------------
@@ -301,7 +309,7 @@ def _form(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> 
     parts.fields["form"] = bytes([new])
     if random.random() < 0.5:  # laid out as the header now says
         parts.compact = new >> 1 & 7 == 1
-        _fit(random, parts, 1 if parts.compact else len(reader.task_names))
+        _fit(random, parts, 1 if parts.compact else parts.header.task_count)
 
 
 def _fingerprint(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
@@ -313,8 +321,14 @@ def _fingerprint(random: Random, parts: Parts, other: Parts, reader: IntegerRead
 def _tasks(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
     own = len(reader.task_names)
     count = random.choice((0, 1, own - 1, own + 1, 2 * own, 24, 25, MAX_TASKS, MAX_TASKS + 1, 1 << 16))
-    parts.fields["tasks"] = number_bytes(count) if random.random() < 0.7 else _number(random, (own,))
-    if random.random() < 0.7 and count <= MAX_TASKS + 1:
+    of_version_2 = parts.header.version == 2
+    parts.fields["tensors" if of_version_2 else "tasks"] = (
+        number_bytes(count) if random.random() < 0.7 else _number(random, (own,))
+    )
+    if of_version_2:
+        if random.random() < 0.7:
+            parts.fields["mask"] = parts.fields["mask"][:1] + bytes(max(0, (count + 7) // 8 - 1))
+    elif random.random() < 0.7 and count <= MAX_TASKS + 1:
         graph = random.choice((number_bytes(1), bytes(1 + rank_bytes(count) if 1 <= count <= 24 else 1 + count)))
         parts.fields["graph"] = graph
         if not parts.compact:
@@ -329,6 +343,74 @@ def _fit(random: Random, parts: Parts, count: int) -> None:
     if 0 < count < len(parts.segments):
         parts.segments[count - 1 :] = [b"".join(parts.segments[count - 1 :])]
         del parts.symbol_checks[count:]
+
+
+def _mask(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+    """Other tensors than those in the file; mostly, all that goes by their number then fits the mask."""
+    own, tensors = set(parts.header.present), parts.header.tensor_count
+    chosen = random.choice((
+        own ^ {random.randrange(tensors)}, own ^ {random.randrange(tensors)}, set(range(tensors)), set(),
+        set(range(tensors)) - own, {random.randrange(tensors)}, own | {tensors}, set(other.header.present),
+    ))  # fmt: skip
+    size, bits = len(parts.fields["mask"]), sum(1 << tensor for tensor in chosen)
+    parts.fields["mask"] = random.choice((
+        *[(bits % (1 << 8 * size)).to_bytes(size, "little")] * 8, bits.to_bytes(size + 1, "little"), b"",
+        random.randbytes(size),
+    ))  # fmt: skip
+    if random.random() < 0.7 and chosen:
+        count = len(chosen)
+        parts.fields["quality"] = bytes([random.randrange(MAX_QUALITY_STEP + 1)])
+        parts.fields["graph"] = bytes(1) + random.randrange(TaskGraph.count(count)).to_bytes(rank_bytes(count), "big")
+        if not parts.compact:
+            _fit(random, parts, count)
+        if random.random() < 0.5:
+            parts.fields["grids"] = _grid_bytes([_small_grid(random) for _ in range(random.randint(0, count))])
+
+
+def _grids(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+    """One grid more or less, or another one; as large as grids may be, or a little more; or written otherwise."""
+    grids = list(parts.header.grids)
+    place = random.randrange(len(grids) + 1)
+    edges = ((1, 1 << 10), (1 << 10, 1), (1, (1 << 10) + 1), (32, 32), (33, 32), (1 << 16, 1 << 16), (1, (1 << 32) - 1))
+    changed = random.choice((
+        grids[1:], grids[:-1], grids[::-1], [*grids, *grids[-1:]], [*grids, _small_grid(random)],
+        [*grids[:place], _small_grid(random), *grids[place + 1 :]],
+        [*grids[:place], random.choice(edges), *grids[place + 1 :]], [_small_grid(random)] * parts.header.task_count,
+        list(other.header.grids),
+    ))  # fmt: skip
+    count, rest = number_bytes(len(changed)), _grid_bytes(changed)[1:]
+    square = number_bytes(random.randint(1, 9)) * 2
+    parts.fields["grids"] = random.choice((
+        *[count + rest] * 6, number_bytes(len(changed) + 1) + rest, number_bytes(max(0, len(changed) - 1)) + rest,
+        b"".join([count, *(number_bytes(height) + number_bytes(width) for height, width in changed)]),
+        b"\1\0", b"\1" + square, b"\2" + b"\4\0" * 2, b"\2\4\0\0", b"\1\4" + _number(random, _SIDES),
+        _number(random, (0, 1, parts.header.task_count, parts.header.task_count + 1)) + rest,
+    ))  # fmt: skip
+
+
+def _grid_bytes(grids: Sequence[Grid]) -> bytes:
+    field = next(field for field in TABLES[2] if field.name == "grids")
+    return field.write({"grids": tuple(grids)})
+
+
+def _small_grid(random: Random) -> Grid:
+    return random.randint(1, 12), random.randint(1, 12)
+
+
+def _version(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+    """The same header as the other version lays it out."""
+    header, fields = parts.header, parts.fields
+    parts.fields = header_fields(header, 3 - header.version)
+    if header.version == 1:
+        grids = ((header.height, header.width),) * header.task_count if header.kind == "features" else ()
+        parts.fields["grids"] = _grid_bytes(grids)
+        return
+    parts.fields["tasks"] = number_bytes(random.choice((header.task_count, header.tensor_count)))
+    if header.kind == "features":
+        height, width = random.choice((*header.grids, _small_grid(random)))
+        parts.fields["height"] = number_bytes(height)
+        parts.fields["width"] = number_bytes(0 if height == width else width)
+    parts.fields["graph"] = random.choice((fields["graph"], b"\1"))
 
 
 _SIDES = (0, 1, 2, 3, 4, 15, 16, 17, 33, 63, 64, 65, 255, 256, 257, 1023, 1024, 1 << 16, 1 << 26, (1 << 32) - 1)
@@ -352,7 +434,7 @@ def _sides(random: Random, parts: Parts, other: Parts, reader: IntegerReader) ->
 
 
 def _quality(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
-    tasks = len(reader.task_names)
+    tasks = parts.header.task_count
     some = [random.choice((0, 1, MAX_QUALITY_STEP, random.randrange(MAX_QUALITY_STEP + 1))) for _ in range(tasks)]
     parts.fields["quality"] = random.choice((
         bytes([random.randrange(MAX_QUALITY_STEP + 1)]), bytes([MAX_QUALITY_STEP + 1]), b"\xfe", b"\xff",
@@ -362,15 +444,16 @@ def _quality(random: Random, parts: Parts, other: Parts, reader: IntegerReader) 
 
 
 def _graph(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
-    tasks = len(reader.task_names)
+    tasks = parts.header.task_count
     count, size = TaskGraph.count(tasks), rank_bytes(tasks)
-    rank = random.choice(
-        (0, 1, count - 1, count, (1 << 8 * size) - 1, random.randrange(count), reader.listed[0].rank())
-    )
+    rank = random.choice((0, 1, count - 1, count, (1 << 8 * size) - 1, random.randrange(count)))
+    if tasks == len(reader.tensors) and random.random() < 0.2:
+        rank = reader.listed[0].rank()
     listed = len(reader.listed)
     parts.fields["graph"] = random.choice((
         _number(random, (*range(1, listed + 1),)), number_bytes(random.choice((listed + 1, 127, 128, (1 << 32) - 1))),
-        b"\0" + rank.to_bytes(size, "big"), b"\0" + random.randrange(count).to_bytes(size, "big"),
+        b"\0" + min(rank, (1 << 8 * size) - 1).to_bytes(size, "big"),
+        b"\0" + random.randrange(count).to_bytes(size, "big"),
         b"\0" + random.randbytes(size), b"\0", other.fields["graph"],
     ))  # fmt: skip
 
@@ -395,8 +478,9 @@ def _length(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -
 
 
 def _segments(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
-    """Segments in another order, one twice, one gone, one of another file, or all of them another file's."""
-    way, rows = random.randrange(5), list(zip(parts.segments, parts.symbol_checks, strict=True))
+    """Segments in another order, one twice, one gone, one of another file, or all of them another file's; or by index
+    where they stand in coding order, and the other way round."""
+    way, rows = random.randrange(6), list(zip(parts.segments, parts.symbol_checks, strict=True))
     index = random.randrange(len(rows))
     if way == 0:
         random.shuffle(rows)
@@ -406,6 +490,11 @@ def _segments(random: Random, parts: Parts, other: Parts, reader: IntegerReader)
         rows[index] = (b"", rows[index][1])
     elif way == 3:
         rows[index] = random.choice(list(zip(other.segments, other.symbol_checks, strict=True)))
+    elif way == 4 and not parts.compact:
+        order = parts.header.resolve(reader.listed).order
+        rows = [
+            rows[order.index(place)] if parts.header.version == 2 else rows[order[place]] for place in range(len(order))
+        ]
     else:
         rows = list(zip(other.segments, other.symbol_checks, strict=True))
     parts.segments, parts.symbol_checks = [row[0] for row in rows], [row[1] for row in rows]
@@ -430,6 +519,9 @@ FIELD_MUTATIONS: dict[str, _FieldMutation] = {
     "length": _length,
     "segments": _segments,
     "symbol check": _symbol_check,
+    "version": _version,
+    "mask": _mask,
+    "grids": _grids,
 }
 """By name; each takes chance, the parts that it changes, another file's parts, and the reader of the weights."""
-_FIELD_NAMES = tuple(FIELD_MUTATIONS)
+_FIELD_NAMES = {1: tuple(name for name in FIELD_MUTATIONS if name not in ("mask", "grids")), 2: tuple(FIELD_MUTATIONS)}

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
-from atdc.bitstream.layout import KINDS, MAX_QUALITY_STEP, PROFILES
+from atdc.bitstream.layout import KINDS, MAX_QUALITY_STEP, PROFILES, has_one_size
 from atdc.bitstream.ports import ReadingPort, WritingPort
 from atdc.entropy.coder import EntropyCoder, SymbolPort
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import LATENT_LIMIT, EntropyModel, TaskEntropy
 from atdc.entropy.tables import SYMBOL_LIMIT, FrequencyTables
 from atdc.graph.task_graph import TaskGraph
-from atdc.reader import IntegerReader, combined_check
-from atdc.tensors import FeatureSet
+from atdc.reader import IntegerReader, combined_check, within_model
+from atdc.tensors import FeatureSet, Grid, TensorSpec
 
 _Symbols = NDArray[np.int32]
 
@@ -91,18 +92,32 @@ class LowestSymbols:
 
 
 class FromSegments:
-    """A port that reads some segments and does not mind what their checks, or left-over bytes, say of them."""
+    """A port that reads a file's segments and does not mind what their checks, or left-over bytes, say of them.
 
-    def __init__(self, tables: FrequencyTables, segments: Sequence[Segment]) -> None:
-        self._port, self._segments, self._at = ReadingPort(tables), segments, -1
+    Args:
+        reader: of the weights.
+        container: the file.
+
+    Raises:
+        BitstreamError: the file names a graph that the weights lack.
+    """
+
+    def __init__(self, reader: IntegerReader, container: Container) -> None:
+        self._port, self._segments, self._at = ReadingPort(reader.model.tables), container.segments, -1
+        self._places = segment_places(reader, container.header)
 
     def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
         """The next symbols of the task's segment."""
-        segment = task if len(self._segments) > 1 else 0
+        segment = self._places[task]
         if segment != self._at:
             self._port.begin(self._segments[segment].data, f"segment {segment}")
             self._at = segment
         return self._port.code(image, task, None, table_index)
+
+
+def segment_places(reader: IntegerReader, header: Header) -> dict[int, int]:
+    """By tensor, where its segment stands in a file; raises :class:`BitstreamError` for a graph the weights lack."""
+    return dict(zip(header.present, header.places(header.resolve(reader.listed)), strict=True))
 
 
 class _Copied:
@@ -121,23 +136,31 @@ def write_symbols(reader: IntegerReader, header: Header, source: SymbolPort) -> 
     Raises:
         BitstreamError: the header names a graph that the weights lack, or the port's reason.
     """
-    graph, tasks = header.resolve(reader.listed), range(header.task_count)
-    together = header.profile == "compact"
-    writing = WritingPort(reader.model.tables, 1, len(tasks), together)
-    steps = np.array([header.qualities], np.int64)
-    coder = EntropyCoder(reader.model, _Copied(source, writing), steps, reader.grids(header))
+    model, present, together = reader.model, header.present, header.profile == "compact"
+    count = len(reader.tensors)
+    graph = within_model(header.resolve(reader.listed), present, count)
+    writing = WritingPort(model.tables, 1, count, together)
+    steps = np.zeros((1, count), np.int64)
+    steps[0, list(present)] = header.qualities
+    coder = EntropyCoder(model, _Copied(source, writing), steps, reader.grids(header))
     latents = {}
     for task in graph.order:
-        parents = np.array([[other in graph.parents[task] for other in tasks]])
-        latents[task] = coder.code([0], task, parents)
-    checks = [coder.checks[0, task] for task in tasks]
-    segments = map(Segment, writing.finish()[0], [combined_check(checks)] if together else checks)
+        if task in present:
+            parents = np.array([[other in graph.parents[task] for other in range(count)]])
+            latents[task] = coder.code([0], task, parents)
+    checks, data = [coder.checks[0, task] for task in present], writing.finish()[0]
+    if together:
+        segments = [Segment(data[0], combined_check(checks))]
+    else:
+        places = segment_places(reader, header)
+        segments = [Segment(data[task], coder.checks[0, task]) for task in sorted(present, key=places.__getitem__)]
     container = Container(header, tuple(segments))
     return Sample(pack(container), container, latents)
 
 
 def random_header(reader: IntegerReader, random: np.random.Generator, number: int, sizes: Sequence[int]) -> Header:
-    """A header that a writer could write; headers of consecutive numbers differ in profile, kind, graph and qualities.
+    """A header that a writer could write; headers of consecutive numbers differ in profile, kind, graph and qualities,
+    and every other sixteen of them are of some tensors only, which is version 2.
 
     Args:
         reader: of the weights.
@@ -145,20 +168,37 @@ def random_header(reader: IntegerReader, random: np.random.Generator, number: in
         number: chooses what alternates.
         sizes: of images, in pixels; each side is one of these.
     """
-    tasks = len(reader.task_names)
-    kind = KINDS[number // 2 % 2]
-    stride = reader.tensors[0].grid
-    assert isinstance(stride, int), "sample files are of strided tensors"
-    unit = stride if kind == "features" else 1
-    height, width = (max(1, int(side) // unit) for side in random.choice(sizes, 2))
-    graph = TaskGraph.unrank(int(random.integers(TaskGraph.count(tasks))), tasks)
-    if number // 4 % 2:
+    tensors, count = reader.tensors, len(reader.tensors)
+    kind: Literal["image", "features"] = "image" if KINDS[number // 2 % 2] == "image" else "features"
+    height, width = (int(side) for side in random.choice(sizes, 2))
+    present = tuple(range(count))
+    if number // 16 % 2:
+        present = tuple(sorted(random.choice(count, int(random.integers(1, count + 1)), replace=False).tolist()))
+    whole = len(present) == count
+    if kind == "features" and not (whole and len({spec.grid for spec in tensors.tensors}) == 1):
+        height, width = min(height, 128), min(width, 128)  # grids that are spelled out are limited together
+    grids: list[Grid] = []
+    for tensor in present:
+        spec = tensors[tensor]
+        if spec.grid is None:
+            likewise = grids and random.random() < 0.3
+            grids.append(grids[-1] if likewise else (int(random.integers(1, 14)), int(random.integers(1, 14))))
+        elif isinstance(spec.grid, int) and kind == "features":
+            grids.append((max(1, height // spec.grid), max(1, width // spec.grid)))
+    if kind == "features":
+        height, width = (0, 0)
+        if whole and has_one_size(kind, count, grids):
+            (height, width), grids = grids[0], []
+    size = len(present)
+    graph = TaskGraph.unrank(int.from_bytes(random.bytes(64), "big") % TaskGraph.count(size), size)
+    if whole and number // 4 % 2:
         graph = reader.listed[int(random.integers(len(reader.listed)))]
-    steps = random.integers(0, MAX_QUALITY_STEP + 1, tasks if number // 8 % 2 else 1).tolist()
+    steps = random.integers(0, MAX_QUALITY_STEP + 1, size if number // 8 % 2 else 1).tolist()
     return Header(
-        fingerprint=reader.fingerprint, kind="image" if kind == "image" else "features",
+        fingerprint=reader.fingerprint, kind=kind,
         profile="compact" if PROFILES[number % 2] == "compact" else "segments", height=height, width=width,
-        qualities=tuple(steps * (tasks // len(steps))), graph=graph_code(graph, reader.listed),
+        qualities=tuple(steps * (size // len(steps))), graph=graph_code(graph, reader.listed) if whole else graph,
+        tensor_count=count, present=present, grids=tuple(grids),
     )  # fmt: skip
 
 
@@ -190,15 +230,34 @@ def tiny_reader() -> IntegerReader:
     >>> reader.task_names, reader.model.latent_channels(0)
     (('left', 'middle', 'right'), 3)
     """
-    random = np.random.default_rng(0)
-    tasks = 3
-    model = EntropyModel(
-        tuple(random_entropy(random, tasks, width=4, latent=3, hyper=2, state=2) for _ in range(tasks)),
-        FrequencyTables.gaussian([0.15 * 2**step for step in range(7)]),
-    )
     chain, fork = TaskGraph(((), (0,), (0, 1))), TaskGraph(((1,), (), (1,)))
-    listed = (chain, fork, TaskGraph.independent(tasks), fork)
-    return IntegerReader(model, listed, FeatureSet.alike(("left", "middle", "right"), 1, 3, 16), b"tiny")
+    tensors = FeatureSet.alike(("left", "middle", "right"), 1, 3, 16)
+    return _tiny(tensors, (chain, fork, TaskGraph.independent(3), fork), b"tiny")
+
+
+def tiny_reader_of_any_tensors() -> IntegerReader:
+    """Likewise of five tensors that differ in channels and in what their grids follow from.
+
+    >>> [spec.grid for spec in tiny_reader_of_any_tensors().tensors.tensors]
+    [16, 8, (5, 9), (1, 1), None]
+    """
+    tensors = FeatureSet((
+        TensorSpec("coarse", 1, 16, 3), TensorSpec("fine", 1, 8, 2), TensorSpec("map", 1, (5, 9), 1),
+        TensorSpec("whole", 2, (1, 1), 5), TensorSpec("free", 1, None, 3),
+    ))  # fmt: skip
+    chain = TaskGraph(((), (0,), (1,), (2,), (3,)))
+    star = TaskGraph(((4,), (4,), (4,), (4,), ()))
+    return _tiny(tensors, (chain, star, TaskGraph.independent(5)), b"any!")
+
+
+def _tiny(tensors: FeatureSet, listed: tuple[TaskGraph, ...], fingerprint: bytes) -> IntegerReader:
+    random = np.random.default_rng(0)
+    rows = [
+        random_entropy(random, len(tensors), width=4, latent=spec.latent_channels, hyper=2, state=2)
+        for spec in tensors.tensors
+    ]
+    model = EntropyModel(tuple(rows), FrequencyTables.gaussian([0.15 * 2**step for step in range(7)]))
+    return IntegerReader(model, listed, tensors, fingerprint)
 
 
 def random_entropy(

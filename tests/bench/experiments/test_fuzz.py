@@ -15,9 +15,9 @@ from atdc.bitstream.container import unpack, verify
 from atdc.bitstream.range_coder import RangeDecoder
 from atdc.errors import ArgumentError, BitstreamError, CorruptFileError
 from atdc.reader import DecodedIntegers, IntegerReader
-from atdc_bench.experiments.fuzz import KEPT_FAILURES, run_fuzz, sample_files
-from atdc_bench.experiments.mutants import Limits, Parts, mutant, with_symbol_checks
-from atdc_bench.experiments.sample_files import tiny_reader
+from atdc_bench.experiments.fuzz import KEPT_FAILURES, examine, examine_parts, run_fuzz, sample_files
+from atdc_bench.experiments.mutants import FIELD_MUTATIONS, Limits, Mutant, Parts, mutant, with_symbol_checks
+from atdc_bench.experiments.sample_files import tiny_reader, tiny_reader_of_any_tensors
 from atdc_bench.report.registry import EXPERIMENTS
 
 Run = Callable[..., dict[str, Any]]
@@ -34,6 +34,7 @@ def test_two_thousand_damaged_files_end_well(run: Run, tmp_path: Path) -> None:
     assert result["outcomes"]["failed"] == 0 and sum(result["outcomes"].values()) == 2000
     assert result["passing_payload_checks_share"] >= 0.5
     assert result["outcomes"]["right"] >= 100
+    assert {f"field: {name}" for name in FIELD_MUTATIONS} <= set(result["mutations"])
     assert {name.partition(":")[0] for name in result["mutations"]} == {
         "none", "file", "field", "payload", "symbol check", "rewritten",
     }  # fmt: skip
@@ -51,8 +52,47 @@ def test_one_seed_has_one_outcome(run: Run) -> None:
     assert first["mutations"] != third["mutations"]
 
 
-def test_a_mutant_depends_on_its_number_alone() -> None:
-    reader = tiny_reader()
+READERS = {reader.fingerprint: reader for reader in (tiny_reader(), tiny_reader_of_any_tensors())}
+each_reader = pytest.mark.parametrize("reader", READERS.values(), ids=["alike", "any"])
+
+
+@each_reader
+def test_sample_files_are_of_both_versions_profiles_and_kinds(reader: IntegerReader) -> None:
+    headers = [sample.container.header for sample in sample_files(reader, 0)]
+    versions = {1, 2} if reader.fingerprint == b"tiny" else {2}
+    assert {(header.version, header.profile, header.kind) for header in headers} == {
+        (version, profile, kind)
+        for version in versions for profile in ("segments", "compact") for kind in ("image", "features")
+    }  # fmt: skip
+    assert {len(header.present) for header in headers} == set(range(1, len(reader.tensors) + 1))
+    assert {isinstance(header.graph, int) for header in headers} == {True, False}
+
+
+@each_reader
+def test_whole_files_are_right_whole_and_in_parts(reader: IntegerReader) -> None:
+    for number, sample in enumerate(sample_files(reader, 0)):
+        made = Mutant("none", sample.data, sample)
+        verdict = examine(reader, made, Limits())
+        assert verdict.outcome == "right"
+        examine_parts(reader, made, Limits(), verdict.latents, Random(number))
+
+
+@pytest.mark.parametrize("name", ["mask", "grids", "version", "segments", "graph"])
+def test_damage_to_what_version_2_says_is_refused_or_another_valid_file(name: str) -> None:
+    reader = tiny_reader_of_any_tensors()
+    samples, random, outcomes = sample_files(reader, 0), Random(1), set()
+    for _ in range(300):
+        sample, other = random.choice(samples), random.choice(samples)
+        parts = Parts.of(sample.container)
+        FIELD_MUTATIONS[name](random, parts, Parts.of(other.container), reader)
+        made = Mutant(name, parts.join(), sample)
+        outcomes.add((made.data == sample.data, examine(reader, made, Limits()).outcome))
+    assert (False, "CorruptFileError") in outcomes and (True, "CorruptFileError") not in outcomes
+    assert {outcome for _, outcome in outcomes} <= {"right", "CorruptFileError", "TruncatedFileError"}
+
+
+@each_reader
+def test_a_mutant_depends_on_its_number_alone(reader: IntegerReader) -> None:
     samples = sample_files(reader, 0)
     ascending, descending = range(100), range(99, -1, -1)
     first, second = ([mutant(reader, samples, Random(i), Limits()) for i in way] for way in (ascending, descending))
@@ -80,7 +120,7 @@ def test_an_exception_that_is_no_refusal_is_found_and_its_file_is_kept(
         assert failure["what"] == "ValueError: planted"
         kept = (tmp_path / failure["file"]).read_bytes()
         with pytest.raises(ValueError, match="planted"):
-            tiny_reader().read(kept, skip_damaged=True)
+            READERS[kept[5:9]].read(kept, skip_damaged=True)
 
 
 def changed_read(monkeypatch: pytest.MonkeyPatch, change: Callable[[DecodedIntegers], DecodedIntegers | None]) -> None:
@@ -145,8 +185,9 @@ def test_a_reader_that_takes_too_much_memory_is_found(run: Run) -> None:
     assert all("bytes at a time" in failure["what"] for failure in failures(run(memory_limit_mb=0.001)))
 
 
-def test_checks_of_damaged_files_fit() -> None:
-    reader, limits = tiny_reader(), Limits()
+@each_reader
+def test_checks_of_damaged_files_fit(reader: IntegerReader) -> None:
+    limits = Limits()
     for sample in sample_files(reader, 0)[:8]:
         parts = Parts.of(sample.container)
         assert parts.join() == sample.data
@@ -161,6 +202,7 @@ def test_checks_of_damaged_files_fit() -> None:
         if fitting != valid.data:  # else the byte more made another valid payload
             with pytest.raises(BitstreamError, match="that no writer produces"):
                 reader.read(fitting)
+    sample = next(sample for sample in sample_files(reader, 0) if isinstance(sample.container.header.graph, int))
     other = replace(sample.container.header, graph=9)
     assert with_symbol_checks(reader, Parts.of(replace(sample.container, header=other)).join(), limits) is None
 

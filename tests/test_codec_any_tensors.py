@@ -1,0 +1,99 @@
+"""A codec of tensors with grids of their own: what of a file can be had, and how large it may be."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from atdc.bitstream.container import unpack
+from atdc.bitstream.layout import PROFILES
+from atdc.codec import FeatureCodec
+from atdc.config import ModelConfig
+from atdc.entropy.twin import EntropyTwin, integers_of
+from atdc.errors import ArgumentError, CorruptFileError, WrongModelError
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.task_graph import TaskGraph
+from atdc.inspection import inspect
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.tensors import FeatureSet, TensorSpec
+
+TENSORS = FeatureSet((
+    TensorSpec("coarse", 2, 16, 4), TensorSpec("levels/fine", 3, 8, 4), TensorSpec("map", 1, (5, 9)),
+    TensorSpec("token", 2, (1, 1)), TensorSpec("free", 1),
+))  # fmt: skip
+GRIDS = {"coarse": (3, 4), "levels/fine": (6, 8), "map": (5, 9), "token": (1, 1), "free": (7, 2)}
+CHAIN = TaskGraph(((1,), (2,), (3,), (4,), ()))
+each_profile = pytest.mark.parametrize("profile", PROFILES)
+
+
+@pytest.fixture(scope="module")
+def codec() -> FeatureCodec:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        predictor_width=4, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=3, scorer_width=4,
+        rate_estimator="factorised",
+    )  # fmt: skip
+    networks, twin = CodecNetworks(config, TENSORS), EntropyTwin(config, TENSORS)
+    for parameter in twin.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    book = dataclasses.replace(GraphBook.untrained(len(TENSORS)), listed=(CHAIN,))
+    ones = [torch.ones(spec.channels) for spec in TENSORS.tensors]
+    return FeatureCodec(networks, integers_of(twin, networks), [0 * row for row in ones], ones, book, b"any!")
+
+
+def features(*names: str) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    channels = {spec.name: spec.channels for spec in TENSORS.tensors}
+    return {name: torch.randn(channels[name], *GRIDS[name], generator=random) for name in names or GRIDS}
+
+
+@each_profile
+def test_each_tensor_of_a_file_is_decoded_alone_as_among_the_others(codec: FeatureCodec, profile: str) -> None:
+    data = codec.encode(features(), graph=CHAIN, profile=profile)
+    whole = codec.decode(data)
+    assert list(whole) == list(GRIDS)
+    for name, value in whole.items():
+        assert value.shape == (dict(zip(TENSORS.names, TENSORS.tensors, strict=True))[name].channels, *GRIDS[name])
+        (alone,) = codec.decode(data, [name]).values()
+        torch.testing.assert_close(alone, value)
+
+
+@each_profile
+def test_a_tensor_that_is_not_in_the_file_is_not_decoded(codec: FeatureCodec, profile: str) -> None:
+    data = codec.encode(features("map", "free"), profile=profile)
+    assert unpack(data).header.present == (2, 4)
+    assert list(codec.decode(data)) == ["map", "free"] and codec.decode(data, tasks=[]) == {}
+    with pytest.raises(ArgumentError, match="tasks: found 'token'; expected what is in the file: map, free"):
+        codec.decode(data, tasks=["map", "token"])
+    with pytest.raises(ArgumentError, match=r"tasks: found 'levels/fin'.*Did you mean 'levels/fine'"):
+        codec.decode(data, tasks=["levels/fin"])
+
+
+def test_a_file_of_other_weights_is_not_decoded_though_their_tensors_are_the_same(codec: FeatureCodec) -> None:
+    other = FeatureCodec(codec.networks, codec.entropy, codec.mean, codec.deviation, codec.book, b"else")
+    with pytest.raises(WrongModelError, match=r"616e7921.*656c7365"):
+        other.decode(codec.encode(features("map")))
+
+
+@each_profile
+def test_inspection_names_what_a_codec_wrote(codec: FeatureCodec, profile: str) -> None:
+    data = codec.encode(features(), graph=CHAIN, profile=profile)
+    seen = inspect(data, codec.integers)
+    assert seen.graph_number == 0 and seen.graph is not None and seen.graph["levels/fine"] == ["map"]
+    assert list(seen.tasks) == list(TENSORS.names)
+    assert seen.bpp == 8 * len(data) / sum(height * width for height, width in GRIDS.values())
+
+
+def test_what_is_larger_than_the_limit_is_decoded_with_a_higher_one(codec: FeatureCodec) -> None:
+    data = codec.encode({"free": torch.zeros(1, 9, 9)})
+    assert codec.decode(data, position_limit=81)["free"].shape == (1, 9, 9)
+    with pytest.raises(CorruptFileError, match=r"at most 80 positions. .*higher limit"):
+        codec.decode(data, position_limit=80)
+    parts = [None if name != "coarse" else part[None] for name, part in features().items()]
+    (image,) = codec.encode_batch(parts, 4, [TaskGraph.independent(5)], sizes=[(48, 64)]).data
+    assert list(codec.decode(image, pixel_limit=48 * 64)) == ["coarse"]
+    with pytest.raises(CorruptFileError, match="3072 pixels; expected at most 3071"):
+        codec.decode(image, pixel_limit=48 * 64 - 1)
