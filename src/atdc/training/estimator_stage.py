@@ -139,7 +139,7 @@ def train_estimator(
     pairs: Sequence[search.Pair], train: TrainingFeatures,
 ) -> float:  # fmt: skip
     """Fits the estimator to measured costs; returns the mean relative error of its costs over no parents on the last
-    tenth of the blocks."""
+    tenth of the blocks, which are kept out of the fit where there are several; 0 where no tensor can have a parent."""
     index = {pair: place for place, pair in enumerate(pairs)}
     count = len(estimator.local)
     alone = [index[child, ()] for child in range(count)]
@@ -160,6 +160,7 @@ def train_estimator(
     children = torch.tensor([child for child, _ in pairs])
     relative = torch.tensor([bool(parents) for _, parents in pairs])
     held_out = max(1, len(blocks) // 10)
+    fitted = max(1, len(blocks) - held_out)
     kept = [(train.read(block.samples), block) for block in blocks]
     estimator.requires_grad_(True)
     optimiser = torch.optim.AdamW(estimator.parameters(), lr=3e-3, weight_decay=1e-2)
@@ -182,14 +183,14 @@ def train_estimator(
 
     bar = tqdm(range(recipe.estimator_steps), desc="rate estimator", mininterval=2.0)
     for _ in bar:
-        loss = torch.stack([part.mean() for part in errors(int(rng.integers(len(kept) - held_out))) if part.numel()])
+        loss = torch.stack([part.mean() for part in errors(int(rng.integers(fitted))) if part.numel()])
         optimiser.zero_grad()
         torch.autograd.backward(loss.sum())
         optimiser.step()
         falling.step()
     estimator.requires_grad_(False)
-    rest = [errors(place)[1] for place in range(len(kept) - held_out, len(kept))]
-    return float(torch.cat([part.flatten() for part in rest]).mean().sqrt())
+    rest = torch.cat([errors(place)[1].flatten() for place in range(len(kept) - held_out, len(kept))])
+    return float(rest.mean().sqrt()) if rest.numel() else 0.0
 
 
 def _deviations(blocks: Sequence[Measured], pairs: Sequence[search.Pair], count: int) -> NDArray[np.float64]:
