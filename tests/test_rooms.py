@@ -2,7 +2,8 @@
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
                   → entropy → coding, bitstream → reader → weights → codec, inspection → pipeline → data, training
-                  → report, inputs, selfcheck → batch → jobs → cli_options, cli_files → cli_weights → cli
+                  → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
+                  → cli_fit, cli_weights → cli
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
 The product, ``atdc``, knows the evidence, ``atdc_bench``, in one place only: the command line, which offers it. An
@@ -36,7 +37,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("report", "inputs", "selfcheck", "selfcheck_worker")),
     ("atdc", ("batch",)),
     ("atdc", ("jobs",)),
-    ("atdc", ("cli_options", "cli_files")),
+    ("atdc", ("cli_options", "cli_files", "cli_inspection")),
     ("atdc", ("cli_weights",)),
     ("atdc", ("cli",)),
     ("atdc", ("__main__",)),

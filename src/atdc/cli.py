@@ -17,7 +17,7 @@ from enum import StrEnum
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -26,6 +26,7 @@ from atdc import jobs as jobs_of
 from atdc.batch import INTERRUPTED, complain, complaint, err, for_each, globally
 from atdc.batch import out as console
 from atdc.cli_files import destination_of, existing_of, is_coded, is_one_file, is_picture, items_of
+from atdc.cli_inspection import show_inspection
 from atdc.cli_options import (
     HELP_NAMES,
     MEASURED_MODEL,
@@ -55,10 +56,7 @@ from atdc.errors import ArgumentError, AtdcError
 from atdc.inputs import apart
 from atdc.jobs import SUFFIX
 from atdc.tasks import TASK_NAMES
-from atdc.terminal import escape, guard_output, plain_table, require_output, shown, write_data
-
-if TYPE_CHECKING:
-    from atdc.inspection import Inspection
+from atdc.terminal import escape, guard_output, require_output, shown, write_data
 
 RESUME = "The same command with --skip-existing goes on from there."
 
@@ -404,7 +402,7 @@ def inspect(
         for number, (name, inspection) in enumerate(seen):
             if number:
                 console.print()
-            _show(name, inspection)
+            show_inspection(name, inspection)
     elif is_one_file(files, from_file):
         for _, inspection in seen:
             print(inspection.to_json())
@@ -559,36 +557,6 @@ def _task_quality(value: str) -> tuple[str, float]:
 
 def _silent(step: str) -> None:
     """Says nothing."""
-
-
-def _show(name: str, seen: Inspection) -> None:
-    unit, rate = ("pixels", "bpp") if seen.kind == "image" else ("feature positions", "bits per position")
-    console.print(
-        f"[bold]{escape(name)}[/bold]: {seen.bytes:,} bytes for {seen.width}×{seen.height} {unit}, "
-        f"{seen.bpp:.3f} {rate}"
-    )
-    known = [key for key in ("bytes", "ideal_bits") if all(key in row for row in seen.tasks.values())]
-    columns = ["quality", *(key.replace("_", " ") for key in known), *(["share"] if known else [])]
-    table = plain_table("task", [])
-    if seen.graph is not None:
-        table.add_column("predicted from")
-    for column in columns:
-        table.add_column(column, justify="right")
-    total = sum(row[known[0]] for row in seen.tasks.values()) if known else 0
-    for name, row in seen.tasks.items():
-        cells = [name] if seen.graph is None else [name, ", ".join(seen.graph[name]) or "–"]
-        cells += [f"{seen.quality[name]:g}", *(f"{row[key]:,.0f}" for key in known)]
-        table.add_row(*cells, *([f"{row[known[0]] / (total or 1):.0%}"] if known else []))
-    console.print(table)
-    if seen.graph is None:
-        console.print(f"graph: number {seen.graph_number} of the list kept with weights {seen.fingerprint}")
-    ideal = "" if seen.ideal_bits is None else f"ideal {seen.ideal_bits / 8:,.1f} bytes; "
-    console.print(
-        f"header and checks {seen.framing_bytes} bytes; {ideal}format {seen.version}, profile {seen.profile}, "
-        f"weights {seen.fingerprint}"
-    )
-    if seen.ideal_bits is None:
-        console.print(f"For task names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
 
 
 def main() -> None:
