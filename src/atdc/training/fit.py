@@ -105,6 +105,7 @@ def _fit(
 ) -> FeatureCodec:  # fmt: skip
     stages, run = recipe.stages(), RunFolder(folder, recipe)
     seen = report(source)
+    _require_same_features(run, seen, grids, start)
     run.write_json("report.json", seen.to_json())
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
@@ -138,6 +139,28 @@ def _fit(
     codec.book = measured_rates(run, codec, sets.val)
     _choose(run, recipe, codec, sets)
     return FeatureCodec.of_bytes(codec.to_bytes({"recipe": recipe.name, "samples": len(sets.train)}))
+
+
+def _require_same_features(
+    run: RunFolder, seen: FeatureReport, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None
+) -> None:
+    """Refuses to go on with a codec of other features: what tells them apart are numbers that no rounding touches."""
+    tensors = {name: tensor.to_json() for name, tensor in seen.tensors.items()}
+    exact = ("samples", "channels", "grids", "least", "greatest")
+    now = {
+        "samples": seen.samples,
+        "tensors": {name: {key: row[key] for key in exact} for name, row in tensors.items()},
+        "grids": {name: list(grid) if isinstance(grid, tuple) else grid for name, grid in grids.items()},
+        "start": None if start is None else start.fingerprint.hex(),
+    }
+    before = run.read_json("features.json", now)
+    if before != now:
+        changed = ", ".join(key for key in now if before[key] != now[key])
+        raise ArgumentError(
+            str(run.path), f"a run with other features (other {changed})", "the same features, grids and start",
+            "Pass another --run folder, or delete this one.",
+        )  # fmt: skip
+    run.write_json("features.json", now)
 
 
 def adopt_entropy(twin: EntropyTwin, start: FeatureCodec) -> None:
