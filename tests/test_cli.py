@@ -396,7 +396,7 @@ def test_bare_features_have_positions(folder: Path, no_weights: None) -> None:
     )
     Path("bare.atdc").write_bytes(pack(Container(header, (Segment(b"a", 0),))))
     result = run("inspect", "bare.atdc")
-    assert result.exit_code == DONE and "5×3 feature positions" in result.stdout
+    assert result.exit_code == DONE and "the features of 2 tensors" in result.stdout and " 3×5 " in result.stdout
     assert "bits per position" in result.stdout and "graph: number 4" in result.stdout
 
 

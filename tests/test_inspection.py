@@ -24,8 +24,8 @@ from atdc.tasks import TASK_NAMES
 from atdc.weights import open_weights
 
 KEYS = [
-    "bytes", "bpp", "ideal_bits", "quality", "graph", "graph_number", "tasks", "framing_bytes", "height", "width",
-    "kind", "profile", "fingerprint", "version",
+    "bytes", "bpp", "ideal_bits", "quality", "graph", "graph_number", "tasks", "framing_bytes", "grids",
+    "height", "width", "kind", "profile", "fingerprint", "version",
 ]  # fmt: skip
 UNLISTED = TaskGraph(((), (0,), (), (1, 2), (), ()))
 

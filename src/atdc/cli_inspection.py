@@ -13,21 +13,25 @@ if TYPE_CHECKING:
 
 def show_inspection(name: str, seen: Inspection) -> None:
     """Prints a file's sizes and a table of what is in it."""
-    unit, rate = ("pixels", "bpp") if seen.kind == "image" else ("feature positions", "bits per position")
-    console.print(
-        f"[bold]{escape(name)}[/bold]: {seen.bytes:,} bytes for {seen.width}×{seen.height} {unit}, "
-        f"{seen.bpp:.3f} {rate}"
-    )
+    if seen.kind == "image":
+        size = f"{seen.width}×{seen.height} pixels, {seen.bpp:.3f} bpp"
+    else:
+        size = f"the features of {len(seen.tasks)} tensors"
+        size += "" if seen.bpp is None else f", {seen.bpp:.3f} bits per position"
+    console.print(f"[bold]{escape(name)}[/bold]: {seen.bytes:,} bytes for {size}")
     known = [key for key in ("bytes", "ideal_bits") if all(key in row for row in seen.tasks.values())]
     columns = ["quality", *(key.replace("_", " ") for key in known), *(["share"] if known else [])]
-    table = plain_table("task", [])
+    grids = seen.grids if seen.kind == "features" else None
+    table = plain_table("task" if seen.kind == "image" else "tensor", [] if grids is None else ["grid"])
     if seen.graph is not None:
         table.add_column("predicted from")
     for column in columns:
         table.add_column(column, justify="right")
     total = sum(row[known[0]] for row in seen.tasks.values()) if known else 0
     for name, row in seen.tasks.items():
-        cells = [name] if seen.graph is None else [name, ", ".join(seen.graph[name]) or "–"]
+        cells = [escape(name)]
+        cells += [] if grids is None else ["×".join(map(str, grids[name]))]
+        cells += [] if seen.graph is None else [escape(", ".join(seen.graph[name])) or "–"]
         cells += [f"{seen.quality[name]:g}", *(f"{row[key]:,.0f}" for key in known)]
         table.add_row(*cells, *([f"{row[known[0]] / (total or 1):.0%}"] if known else []))
     console.print(table)
