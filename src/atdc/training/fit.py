@@ -222,6 +222,10 @@ def _sets(
         limit = recipe.latent_channels if start is None else max(spec.latent_channels for spec in known)
         specs.append(TensorSpec(name, tensor.channels, grid, _latent_channels(torch.cat(blocks), recipe, limit)))
     tensors = FeatureSet(tuple(specs))
+    val_kinds = [] if val is None else [_kind(val.shapes(index), names) for index in range(len(val))]
+    _require_grids(tensors, [*kinds, *val_kinds])
+    if val is not None:
+        _require_validation(tensors, val, val_kinds)
 
     def of(whose: FeatureSource, indices: Sequence[int], whose_kinds: Sequence[tuple[Grid | None, ...]]) -> Any:
         chosen = np.array(indices, np.int64)
@@ -230,8 +234,45 @@ def _sets(
     train = of(source, rows, kinds)
     if val is None:
         return _Sets(train, of(source, held_out, kinds)), tensors
-    val_kinds = [_kind(val.shapes(index), names) for index in range(len(val))]
     return _Sets(train, of(val, range(len(val)), val_kinds)), tensors
+
+
+def _require_grids(tensors: FeatureSet, kinds: Sequence[tuple[Grid | None, ...]]) -> None:
+    """Refuses samples that the codec could not code: their grids do not follow from what is said of them."""
+    for kind in kinds:
+        of_stride: dict[int, tuple[Grid, str]] = {}
+        for spec, grid in zip(tensors.tensors, kind, strict=True):
+            if grid is None or spec.grid is None:
+                continue
+            expected, whose = (
+                (spec.grid, "that of every sample")
+                if isinstance(spec.grid, tuple)
+                else (
+                    of_stride.setdefault(
+                        spec.grid, (grid, f"that of another tensor of {spec.grid} pixels per position")
+                    )
+                )
+            )
+            if grid != expected:
+                found, right = (f"{height} x {width}" for height, width in (grid, expected))
+                raise ArgumentError(
+                    f"grid of {spec.name}", found, f"{right}, {whose}",
+                    "Leave the grid to the samples, or sort out those of another.",
+                )  # fmt: skip
+
+
+def _require_validation(tensors: FeatureSet, val: FeatureSource, kinds: Sequence[tuple[Grid | None, ...]]) -> None:
+    """Refuses validation samples that do not fit those of training."""
+    if all(None in kind for kind in kinds):
+        raise DataError(
+            "val", "no sample that has all tensors", f"some with {', '.join(tensors.names)}",
+            "Add some, or leave val out: a tenth of the dataset is kept then.",
+        )  # fmt: skip
+    for spec in tensors.tensors:
+        for index in range(len(val)):
+            channels = val.shapes(index).get(spec.name, (spec.channels,))[0]
+            if channels != spec.channels:
+                raise DataError(f"val, features of {spec.name}", f"{channels} channels", f"{spec.channels}")
 
 
 def _kind(shapes: Mapping[str, tuple[int, int, int]], names: Sequence[str]) -> tuple[Grid | None, ...]:
