@@ -38,7 +38,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("batch",)),
     ("atdc", ("jobs",)),
     ("atdc", ("cli_options", "cli_files", "cli_inspection")),
-    ("atdc", ("cli_weights",)),
+    ("atdc", ("cli_fit", "cli_weights")),
     ("atdc", ("cli",)),
     ("atdc", ("__main__",)),
     ("atdc_bench", ("compare_recipe", "measures")),
@@ -60,7 +60,8 @@ WITHOUT_TORCH = (
     "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
     "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.data.feature_source",
     "atdc.data.dumped", "atdc.data.feature_report", "atdc.report.pictures", "atdc.report.page",
-    "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli", "atdc_bench.cli", "atdc_bench.report.line_chart",
+    "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli_fit", "atdc.cli", "atdc_bench.cli",
+    "atdc_bench.report.line_chart",
     "atdc_bench.report.comparison", "atdc_bench.report.registry", "atdc_bench.baselines.pixels",
     "atdc_bench.baselines.vvc",
 )  # fmt: skip
