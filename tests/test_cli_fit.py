@@ -277,7 +277,7 @@ def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path,
         ("one.npz -o n.safetensors --add mine.safetensors", FAILED, "features: found none of backbone/c4; expected"),
         ("dumps -o n.safetensors --add no.safetensors", FAILED, "no.safetensors: found no such file or directory"),
         ("one.npz -o n.safetensors", FAILED, "features: found 1 sample; expected two at least, one of them for"),
-        ("dumps -o n.safetensors --val one.npz", FAILED, "val: found no sample that has all tensors; expected some with"),
+        ("dumps -o n.safetensors --val one.npz", FAILED, "val: found no sample that has all tensors; expected some"),
         ("dumps -o n.safetensors --val wide.npz", FAILED, "val, features of mask: found 2 channels; expected 1."),
     ],
 )  # fmt: skip
