@@ -45,7 +45,10 @@ DEFAULT_GRAPH = "codebook"
 """The search setting used when none is named."""
 
 _CODEC_PREFIX, _FEATURE_PREFIX = "codec.", "feature."
-_SINGLE_PRECISION = ("log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread")
+_SINGLE_PRECISION = (
+    "log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread", "scorer.base_offset", "scorer.base_spread",
+    "scorer.gain_offset", "scorer.gain_spread", "scorer.overlap_scale",
+)  # fmt: skip
 
 Quality = float | Sequence[float]
 Features = Tensor | Sequence[Tensor] | Sequence[Tensor | None]
