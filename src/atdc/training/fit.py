@@ -353,6 +353,7 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
     """Fits the rate estimator to what coding costs, and chooses the graphs that are kept; changes the codec."""
     count, limit, pairs = codec.task_count, recipe.max_parents, codec.pairs
     rng = np.random.default_rng(recipe.seed)
+    torch.manual_seed(recipe.seed)  # whatever was drawn before: a resumed run has drawn less
     samples = rng.permutation(sets.train.alike(recipe.estimator_images))
     columns = np.arange(len(pairs))
     if count > FEW_TENSORS:
