@@ -154,6 +154,7 @@ def test_fit_shows_the_bytes_of_a_sample_that_was_held_out(fitted: tuple[Path, A
     assert 0 in atdc.training.fit._held_out(kinds, atdc.training.fit.FitRecipe())
 
 
+@pytest.mark.slow
 def test_fit_of_a_codec_for_programs_prints_json_alone(folder: Path) -> None:
     result = run("fit", "dumps", "-o", "out/json.safetensors", "--recipe", "tiny.yaml", "--json", "--grid", "mask=32")
     assert result.exit_code == DONE, result.output
@@ -175,6 +176,7 @@ def test_a_report_trains_nothing_and_writes_nothing(folder: Path) -> None:
     assert below(".") == before
 
 
+@pytest.mark.slow
 def test_a_killed_fit_goes_on_where_it_was(folder: Path) -> None:
     Path("longer.yaml").write_text(TINY.replace("steps: 4\n", "steps: 40\n"), "utf-8")
     command = ["fit", "dumps", "-o", "long.safetensors", "--recipe", "longer.yaml", "--run", "run"]
@@ -224,6 +226,7 @@ def test_a_run_goes_on_with_its_own_features_alone(folder: Path, fitted: tuple[P
         assert f"found a run with other features (other {changed})" in last and "Pass another --run folder" in last
 
 
+@pytest.mark.slow
 def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path, mine: FeatureCodec) -> None:
     old = mine.encode(sample(0))
     expected = mine.decode(old)
@@ -337,6 +340,7 @@ def test_the_same_call_again_writes_the_same_bytes_or_skips(folder: Path) -> Non
     assert "2 there before" in run("decode", "encoded", "-o", "decoded", *MODEL, "--skip-existing").stdout
 
 
+@pytest.mark.slow
 def test_processes_and_lists_give_the_same_files(folder: Path) -> None:
     Path("list").write_text("dumps/00.npz\ndumps/sub/03.npz\n")
     assert run("encode", "--from-file", "list", "-o", "two", "--jobs", "2", *MODEL).exit_code == DONE

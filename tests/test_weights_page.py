@@ -39,6 +39,12 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def found_or_skipped(which: str, newer: Path) -> Path:
+    if which == "older" and not OLDER.exists():
+        pytest.skip("no weights in the package: train some with `make train`")
+    return OLDER if which == "older" else newer
+
+
 def header_of(path: Path) -> dict[str, Any]:
     with safe_open(path, framework="np") as file:
         assert list(file.metadata()) == ["atdc"]
@@ -93,7 +99,7 @@ def said_of(header: dict[str, Any], radius: int) -> dict[str, tuple[str, tuple[i
 
 @pytest.mark.parametrize("which", [pytest.param("older", marks=pytest.mark.weights), "newer"])
 def test_the_page_names_every_tensor_with_its_type_and_shape(which: str, newer: Path) -> None:
-    path = OLDER if which == "older" else newer
+    path = found_or_skipped(which, newer)
     with safe_open(path, framework="np") as file:
         slices = {key: file.get_slice(key) for key in file.keys() if not key.startswith("tasks.")}  # noqa: SIM118
         found = {key: (part.get_dtype(), tuple(part.get_shape())) for key, part in slices.items()}
@@ -106,7 +112,7 @@ def test_the_page_names_every_tensor_with_its_type_and_shape(which: str, newer: 
 
 @pytest.mark.parametrize("which", [pytest.param("older", marks=pytest.mark.weights), "newer"])
 def test_the_page_names_every_key_of_the_metadata(which: str, newer: Path) -> None:
-    header = header_of(OLDER if which == "older" else newer)
+    header = header_of(found_or_skipped(which, newer))
     keys = [row[0].strip("`") for row in rows_of(PAGE, 3) if str(header["format"]) in row[1].split(", ")]
     assert sorted(header) == sorted(keys)
     book = [
@@ -114,9 +120,6 @@ def test_the_page_names_every_key_of_the_metadata(which: str, newer: Path) -> No
         for row in rows_of(PAGE.split("key of `book`")[1].split("##")[0], 2)
         for key in re.findall(r"`(\w+)`", row[0])
     ]
-    assert sorted(header["book"]) == sorted(set(book) & set(header["book"])) and set(book) <= {
-        *header["book"],
-        "surcharge",
-    }
+    assert sorted(header["book"]) == sorted(book)
     if "tensors" in header:
         assert all(f"`{key}`" in PAGE for row in header["tensors"] for key in row)
