@@ -43,4 +43,4 @@ def show_inspection(name: str, seen: Inspection) -> None:
         f"weights {seen.fingerprint}"
     )
     if seen.ideal_bits is None:
-        console.print(f"For task names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
+        console.print(f"For names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
