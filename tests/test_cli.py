@@ -36,6 +36,8 @@ class FakeCodec:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
+    feature_codec = SimpleNamespace(task_names=TASK_NAMES)
+
     def to(self, device: str) -> "FakeCodec":
         assert device == "cpu"
         return self
@@ -172,8 +174,11 @@ def test_quiet_prints_errors_only(codec: FakeCodec, folder: Path) -> None:
         (["-q", "7.5"], "7.5 is out of range; qualities run from 0 (fewest bytes) to 7"),
         (["-q", "high"], "valid number"),
         (["-q", "nan"], "nan is out of range"),
-        (["--task-quality", "depth=6"], "unknown task 'depth'. Did you mean depth_zbuffer? Known: segment_semantic"),
-        (["--task-quality", "depth_zbuffer"], "should read TASK=QUALITY, for example depth_zbuffer=6"),
+        (
+            ["--task-quality", "depth=6"],
+            "unknown tensor or task 'depth'. Did you mean depth_zbuffer? Known: segment_semantic",
+        ),
+        (["--task-quality", "depth_zbuffer"], "should read NAME=QUALITY, for example depth_zbuffer=6"),
         (["--task-quality", "rgb=9"], "9 is out of range"),
         (["--task-quality", "rgb=much"], "'much' in 'rgb=much' is not a number"),
         (["--effort", "low"], "'low' is not one of 'normal', 'high'"),
@@ -396,7 +401,7 @@ def test_bare_features_have_positions(folder: Path, no_weights: None) -> None:
     )
     Path("bare.atdc").write_bytes(pack(Container(header, (Segment(b"a", 0),))))
     result = run("inspect", "bare.atdc")
-    assert result.exit_code == DONE and "5×3 feature positions" in result.stdout
+    assert result.exit_code == DONE and "the features of 2 tensors" in result.stdout and " 3×5 " in result.stdout
     assert "bits per position" in result.stdout and "graph: number 4" in result.stdout
 
 
@@ -511,7 +516,8 @@ def test_data_knows_its_splits(folder: Path) -> None:
 def test_help_names_every_command_and_shows_examples() -> None:
     text = run("--help").stdout
     for name in (
-        "encode", "decode", "inspect", "verify", "demo", "selfcheck", "data", "train", "refit", "retrain", "bench",
+        "encode", "decode", "inspect", "verify", "demo", "selfcheck", "data", "fit", "train", "refit",
+        "retrain", "bench",
     ):  # fmt: skip
         assert f" {name} " in text
         assert run(name, "--help").exit_code == DONE

@@ -26,8 +26,8 @@ from atdc.tensors import TensorSpec
 from atdc.weights import open_weights
 
 KEYS = [
-    "bytes", "bpp", "ideal_bits", "quality", "graph", "graph_number", "tasks", "framing_bytes", "height", "width",
-    "kind", "profile", "fingerprint", "version",
+    "bytes", "bpp", "ideal_bits", "quality", "graph", "graph_number", "tasks", "framing_bytes", "grids",
+    "height", "width", "kind", "profile", "fingerprint", "version",
 ]  # fmt: skip
 UNLISTED = TaskGraph(((), (0,), (), (1, 2), (), ()))
 

@@ -2,7 +2,8 @@
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
                   → entropy → coding, bitstream → reader → weights → codec, inspection → pipeline → data, training
-                  → report, inputs, selfcheck → batch → jobs → cli_options, cli_files → cli_weights → cli
+                  → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
+                  → cli_fit, cli_weights → cli
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
 The product, ``atdc``, knows the evidence, ``atdc_bench``, in one place only: the command line, which offers it. An
@@ -36,8 +37,8 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("report", "inputs", "selfcheck", "selfcheck_worker")),
     ("atdc", ("batch",)),
     ("atdc", ("jobs",)),
-    ("atdc", ("cli_options", "cli_files")),
-    ("atdc", ("cli_weights",)),
+    ("atdc", ("cli_options", "cli_files", "cli_inspection")),
+    ("atdc", ("cli_fit", "cli_weights")),
     ("atdc", ("cli",)),
     ("atdc", ("__main__",)),
     ("atdc_bench", ("compare_recipe", "measures")),
@@ -69,7 +70,8 @@ WITHOUT_TORCH = (
     "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
     "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.data.feature_source",
     "atdc.data.dumped", "atdc.data.feature_report", "atdc.report.pictures", "atdc.report.page",
-    "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli", "atdc_bench.cli", "atdc_bench.report.line_chart",
+    "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli_fit", "atdc.cli", "atdc_bench.cli",
+    "atdc_bench.report.line_chart",
     "atdc_bench.report.comparison", "atdc_bench.report.registry", "atdc_bench.baselines.pixels",
     "atdc_bench.baselines.vvc",
 )  # fmt: skip

@@ -8,18 +8,19 @@ import re
 import signal
 import sys
 import time
+import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeAlias, cast
+from typing import Any, TextIO, TypeAlias, cast
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from atdc.errors import AtdcError, BitstreamError, ImageError
+from atdc.errors import AtdcError, BitstreamError, FeatureWarning, FitWarning, ImageError
 from atdc.inputs import Item
 from atdc.terminal import escape, shown
 
@@ -175,6 +176,32 @@ def complaint(error: Exception | str, item: Item | None = None) -> str:
         if not text.startswith(f"{name}:") and (name not in text or len(name) < 3):
             text = f"{name}: {text}"
     return text
+
+
+@contextlib.contextmanager
+def warnings_as_lines(where: str = "", told: Collection[str] = ()) -> Iterator[None]:
+    """Shows this package's warnings as one line each on standard error; those of others stay as they are.
+
+    Args:
+        where: what they are about, for the beginning of a line.
+        told: sentences that were shown before, and are not repeated.
+    """
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int,
+            file: TextIO | None = None, line: str | None = None,
+        ) -> None:  # fmt: skip
+            if not issubclass(category, (FeatureWarning, FitWarning)):
+                usual(message, category, filename, lineno, file, line)
+            elif str(message) not in told:
+                complain(f"{where}{': ' if where else ''}{message}")
+
+        warnings.showwarning = show
+        for category in (FeatureWarning, FitWarning):
+            warnings.simplefilter("always", category)
+        yield
 
 
 def globally(ctx: typer.Context, option: str) -> bool:

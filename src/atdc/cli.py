@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -25,7 +25,9 @@ from typer.core import TyperGroup
 from atdc import jobs as jobs_of
 from atdc.batch import INTERRUPTED, complain, complaint, err, for_each, globally
 from atdc.batch import out as console
-from atdc.cli_files import destination_of, existing_of, is_coded, is_one_file, is_picture, items_of
+from atdc.cli_files import destination_of, encodable_with, existing_of, is_coded, is_one_file, is_picture, items_of
+from atdc.cli_fit import register as register_fit
+from atdc.cli_inspection import show_inspection
 from atdc.cli_options import (
     HELP_NAMES,
     MEASURED_MODEL,
@@ -53,12 +55,9 @@ from atdc.cli_weights import register
 from atdc.config import PIXEL_LIMIT
 from atdc.errors import ArgumentError, AtdcError
 from atdc.inputs import apart
-from atdc.jobs import SUFFIX
+from atdc.jobs import SUFFIX, tensor_names
 from atdc.tasks import TASK_NAMES
-from atdc.terminal import escape, guard_output, plain_table, require_output, shown, write_data
-
-if TYPE_CHECKING:
-    from atdc.inspection import Inspection
+from atdc.terminal import escape, guard_output, require_output, shown, write_data
 
 RESUME = "The same command with --skip-existing goes on from there."
 
@@ -156,26 +155,31 @@ def _in_our_words(message: str) -> str:
 
 def _tasks(values: list[str] | None) -> list[str] | None:
     for value in values or []:
-        if not (names := listed(value)):
-            raise typer.BadParameter(f"{value!r} names no task. Known: {', '.join(TASK_NAMES)}.")
-        for name in names:
-            known("task", name, TASK_NAMES)
+        if not listed(value):
+            raise typer.BadParameter(f"{value!r} names no tensor or task.")
     return values
+
+
+def _require_names(names: Iterable[str], model: str | None) -> None:
+    """Refuses names that no file of the weights can have; where each file finds its own weights, these will tell."""
+    if model is None and {"ATDC_MODEL", "ATDC_WEIGHTS"} & os.environ.keys():
+        return
+    for name in names:
+        known("tensor or task", name, TASK_NAMES if model is None else tensor_names(model))
 
 
 def _task_qualities(values: list[str] | None) -> list[str] | None:
     for value in values or []:
-        name, equals, number = value.partition("=")
+        _, equals, number = value.rpartition("=")
         if not equals:
-            raise typer.BadParameter(f"{value!r} should read TASK=QUALITY, for example depth_zbuffer=6.")
-        known("task", name, TASK_NAMES)
+            raise typer.BadParameter(f"{value!r} should read NAME=QUALITY, for example depth_zbuffer=6.")
         try:
             in_range(float(number))
         except ValueError as error:
             raise typer.BadParameter(f"{number!r} in {value!r} is not a number.") from error
-    given = {value.partition("=")[0]: value for value in values or []}
+    given = {value.rpartition("=")[0]: value for value in values or []}
     for value in values or []:
-        if _task_quality(value) != _task_quality(other := given[value.partition("=")[0]]):
+        if _task_quality(value) != _task_quality(other := given[value.rpartition("=")[0]]):
             raise typer.BadParameter(f"{value} and {other} contradict each other.")
     return values
 
@@ -221,8 +225,9 @@ def encode(
     images: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="IMAGE",
-            help=f"Pictures, folders of them (with all below), patterns, or - for standard input. {PASSED_OVER}",
+            metavar="INPUT",
+            help="Pictures, or features (.npz, .safetensors); folders (with all below; of features where the weights "
+            f"code nothing else), patterns, or - for standard input. {PASSED_OVER}",
         ),
     ] = None,
     *,
@@ -232,7 +237,7 @@ def encode(
             "--out",
             "-o",
             metavar="PATH",
-            help="A folder; for one picture, a file (a name with a suffix), or - for standard output.",
+            help="A folder; for one input, a file (a name with a suffix), or - for standard output.",
         ),
     ],
     quality: Quality = 4.0,
@@ -240,10 +245,10 @@ def encode(
         list[str] | None,
         typer.Option(
             "--task-quality",
-            metavar="TASK=QUALITY",
+            metavar="NAME=QUALITY",
             callback=_task_qualities,
             autocompletion=starting_with(f"{name}=" for name in TASK_NAMES),
-            help="Another quality for one task; may be repeated.",
+            help="Another quality for one task or tensor; may be repeated.",
         ),
     ] = None,
     balanced: Annotated[
@@ -272,7 +277,7 @@ def encode(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Encode pictures: one small file each.
+    """Encode pictures, or features: one small file each; of a file with many samples, one a sample.
 
     Of equal names with different suffixes (a.jpg and a.png in one folder) none is encoded: both would be a.atdc.
 
@@ -287,14 +292,17 @@ def encode(
         atdc encode photo.jpg -o out -q 3 --balanced
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
+        atdc encode features -o encoded --model mine.safetensors      # by `atdc fit`
     """
     from atdc.weights import default_model
 
-    items = items_of(ctx, images, from_file, is_picture)
-    to = destination_of(out, items, "picture")
+    model = model or default_model()
+    items = items_of(ctx, images, from_file, encodable_with(model))
+    to = destination_of(out, items, "input")
     given = dict(_task_quality(value) for value in task_quality or [])
+    _require_names(given, model)
     make = partial(
-        jobs_of.encoder, model or default_model(), device, quality, given, balanced, graph, effort.value,
+        jobs_of.encoder, model, device, quality, given, balanced, graph, effort.value,
         profile.value, pixel_limit, to, existing_of(skip_existing, force),
     )  # fmt: skip
     items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
@@ -304,7 +312,7 @@ def encode(
     )  # fmt: skip
     for report in done.reports if to.kind == "stream" else ():
         write_data(report.value.data)
-    done.finish(lambda coded: f"{sum(c.bytes for c in coded):,} bytes, {_mean_bpp(coded):.3f} bpp")
+    done.finish(_total)
 
 
 @app.command(rich_help_panel="Use")
@@ -318,17 +326,20 @@ def decode(
             "--out",
             "-o",
             metavar="PATH",
-            help="A folder; every file gets a folder of its own in it. For one file: a .zip, for one task an .npy or "
-            ".png, or - for standard output (.npy of one task, .zip of several).",
+            help="A folder; in it every file gets a folder of its answers, or an .npz of its features. For one file: a "
+            ".zip, for one task an .npy or .png, for features an .npz or .safetensors; or - for standard output (.npy "
+            "of one task, .zip of several, .npz of features).",
         ),
     ],
     tasks: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="TASK,...",
+            metavar="NAME,...",
             callback=_tasks,
             autocompletion=starting_with(TASK_NAMES),
-            help="Only these answers, may be repeated; all by default: " + ", ".join(TASK_NAMES) + ".",
+            help="Only these tensors or tasks, may be repeated; all by default. Of pictures: "
+            + ", ".join(TASK_NAMES)
+            + ".",
         ),
     ] = None,
     from_file: FromFile = None,
@@ -339,13 +350,16 @@ def decode(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", metavar="NAME|FILE", help="Weights. Without the option: the shipped ones that wrote the file."
+            "--model",
+            metavar="NAME|FILE",
+            help="Weights. Without the option: those that wrote the file, if they are shipped, or where ATDC_MODEL or "
+            "ATDC_WEIGHTS says.",
         ),
     ] = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Decode files: for every task a PNG to look at and an .npy to compute with.
+    """Decode files: for every task a PNG to look at and an .npy to compute with; for features, their arrays by name.
 
     Of a file encoded with [bold]--profile segments[/bold], only what the tasks need is read; of a damaged one, the
     tasks that are whole are decoded, and the others get an error each.
@@ -356,14 +370,18 @@ def decode(
         atdc decode encoded -o answers --tasks depth_zbuffer,normal
         atdc decode photo.atdc -o depth.npy --tasks depth_zbuffer
         atdc decode - -o - < photo.atdc > answers.zip
+        atdc decode encoded -o decoded --model mine.safetensors      # features: decoded/a.npz, …
     """
     wanted = list(dict.fromkeys(listed(",".join(tasks)))) if tasks else None
+    _require_names(wanted or (), model)
     items = items_of(ctx, files, from_file, is_coded)
     to = destination_of(out, items, "file")
     if to.kind == "file":
         several = wanted is None or len(wanted) > 1
-        if to.path.suffix.lower() not in ((".zip",) if several else (".npy", ".png", ".zip")):
+        of_pictures = (".zip",) if several else (".npy", ".png", ".zip")
+        if to.path.suffix.lower() not in (*of_pictures, ".npz", ".safetensors"):
             better = ".zip for several answers" if several else ".npy, .png or .zip for one answer"
+            better += ", .npz or .safetensors for features"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: to.of(item, "")) if to.kind != "stream" else items
     make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force))
@@ -374,7 +392,7 @@ def decode(
     for report in done.reports if to.kind == "stream" else ():
         if report.value is not None:
             write_data(report.value)
-    done.finish(lambda _: f"answers in {out}")
+    done.finish(lambda _: f"results in {out}")
 
 
 @app.command(rich_help_panel="Use")
@@ -404,7 +422,7 @@ def inspect(
         for number, (name, inspection) in enumerate(seen):
             if number:
                 console.print()
-            _show(name, inspection)
+            show_inspection(name, inspection)
     elif is_one_file(files, from_file):
         for _, inspection in seen:
             print(inspection.to_json())
@@ -543,52 +561,26 @@ def selfcheck(
 
 
 register(app)
+register_fit(app)
 
 
 # --- plumbing --------------------------------------------------------------------------------------------------------
 
 
-def _mean_bpp(coded: Sequence[jobs_of.Coded]) -> float:
-    return 8 * sum(item.bytes for item in coded) / max(1, sum(item.pixels for item in coded))
+def _total(coded: Sequence[jobs_of.Coded]) -> str:
+    length, units = sum(item.bytes for item in coded), {item.unit for item in coded}
+    if len(units) > 1:
+        return f"{length:,} bytes"
+    return str(jobs_of.Coded(length, sum(item.positions for item in coded), units.pop()))
 
 
 def _task_quality(value: str) -> tuple[str, float]:
-    name, _, number = value.partition("=")
+    name, _, number = value.rpartition("=")
     return name, float(number)
 
 
 def _silent(step: str) -> None:
     """Says nothing."""
-
-
-def _show(name: str, seen: Inspection) -> None:
-    unit, rate = ("pixels", "bpp") if seen.kind == "image" else ("feature positions", "bits per position")
-    console.print(
-        f"[bold]{escape(name)}[/bold]: {seen.bytes:,} bytes for {seen.width}×{seen.height} {unit}, "
-        f"{seen.bpp:.3f} {rate}"
-    )
-    known = [key for key in ("bytes", "ideal_bits") if all(key in row for row in seen.tasks.values())]
-    columns = ["quality", *(key.replace("_", " ") for key in known), *(["share"] if known else [])]
-    table = plain_table("task", [])
-    if seen.graph is not None:
-        table.add_column("predicted from")
-    for column in columns:
-        table.add_column(column, justify="right")
-    total = sum(row[known[0]] for row in seen.tasks.values()) if known else 0
-    for name, row in seen.tasks.items():
-        cells = [name] if seen.graph is None else [name, ", ".join(seen.graph[name]) or "–"]
-        cells += [f"{seen.quality[name]:g}", *(f"{row[key]:,.0f}" for key in known)]
-        table.add_row(*cells, *([f"{row[known[0]] / (total or 1):.0%}"] if known else []))
-    console.print(table)
-    if seen.graph is None:
-        console.print(f"graph: number {seen.graph_number} of the list kept with weights {seen.fingerprint}")
-    ideal = "" if seen.ideal_bits is None else f"ideal {seen.ideal_bits / 8:,.1f} bytes; "
-    console.print(
-        f"header and checks {seen.framing_bytes} bytes; {ideal}format {seen.version}, profile {seen.profile}, "
-        f"weights {seen.fingerprint}"
-    )
-    if seen.ideal_bits is None:
-        console.print(f"For task names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import typer
 
 from atdc.inputs import Item, find_items
-from atdc.jobs import SUFFIX, Destination, Existing
+from atdc.jobs import SUFFIX, Destination, Existing, codes_pictures, is_features
 
 
 def items_of(
@@ -43,6 +43,12 @@ def is_coded(path: Path) -> bool:
 def is_picture(path: Path) -> bool:
     """Whether a file in a folder is one to encode."""
     return path.suffix.lower() in _picture_suffixes()
+
+
+def encodable_with(model: str) -> Callable[[Path], bool]:
+    """Whether a file in a folder is one to encode with such weights: a picture, or a file of features where the weights
+    have no networks for pictures. Weights are opened when a folder is looked into."""
+    return lambda path: is_picture(path) if codes_pictures(model) else is_features(path)
 
 
 @cache

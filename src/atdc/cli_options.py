@@ -85,8 +85,8 @@ ModelAtHand = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|FILE",
-        help="The weights that wrote the file: they add task names, the graph and the integers. Without the option: "
-        "the shipped ones, if that is what wrote it; otherwise none.",
+        help="The weights that wrote the file: they add names, the graph and the integers. Without the option: those "
+        "that wrote it, if they are shipped, or where ATDC_MODEL or ATDC_WEIGHTS says; otherwise none.",
     ),
 ]
 PixelLimit = Annotated[

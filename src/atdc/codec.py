@@ -46,7 +46,10 @@ DEFAULT_GRAPH = "codebook"
 """The search setting used when none is named."""
 
 _CODEC_PREFIX, _FEATURE_PREFIX = "codec.", "feature."
-_SINGLE_PRECISION = ("log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread")
+_SINGLE_PRECISION = (
+    "log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread", "scorer.base_offset", "scorer.base_spread",
+    "scorer.gain_offset", "scorer.gain_spread", "scorer.overlap_scale",
+)  # fmt: skip
 
 Quality = float | Sequence[float]
 Features = Tensor | Sequence[Tensor] | Sequence[Tensor | None]
@@ -127,6 +130,7 @@ class FeatureCodec:
         deviation: likewise.
         book: graphs and rates kept with the weights.
         fingerprint: four bytes that name the weights; a file names them, other weights refuse it.
+        card: how the codec was made, plain values.
     """
 
     def __init__(
@@ -137,6 +141,7 @@ class FeatureCodec:
         deviation: Sequence[Tensor] | Tensor,
         book: GraphBook,
         fingerprint: bytes = bytes(4),
+        card: Mapping[str, Any] | None = None,
     ) -> None:
         self.networks = networks.eval().requires_grad_(False)
         self.entropy = entropy
@@ -146,6 +151,7 @@ class FeatureCodec:
         self.mean, self.deviation = list(mean), list(deviation)
         self.book = book
         self.fingerprint = fingerprint
+        self.card = dict(card or {})
         self.pairs = candidate_sets(self.task_count, networks.config.max_parents)
         self._children = [child for child, _ in self.pairs]
 
@@ -166,9 +172,10 @@ class FeatureCodec:
 
         Args:
             path: of the file, which is written whole or not at all.
-            card: how the codec was made, plain values.
+            card: how the codec was made, plain values; by default its own. Another one gives the file another
+                fingerprint than this codec's, whose files it then cannot read.
         """
-        write_weights(Path(path), self.to_bytes(card or {}))
+        write_weights(Path(path), self.to_bytes(self.card if card is None else card))
 
     def to_bytes(self, card: Mapping[str, Any], others: Mapping[str, NDArray[Any]] | None = None) -> bytes:
         """The weights file's content; `others` are arrays to be kept in it beside the codec's own."""
@@ -257,7 +264,7 @@ class FeatureCodec:
             if bool((row <= 0).any()):
                 where = f"{file.path}, deviation of {spec.name}"
                 raise WeightsError(where, "a value of 0 or less", "positive numbers", "Get the weights again.")
-        return cls(networks, integers.model, mean, deviation, file.book, file.fingerprint)
+        return cls(networks, integers.model, mean, deviation, file.book, file.fingerprint, file.header["card"])
 
     # --- one image -------------------------------------------------------------------------------------------------
 

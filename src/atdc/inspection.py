@@ -18,6 +18,7 @@ from atdc.config import QUALITY_STEPS_PER_UNIT, pixel_limit_of
 from atdc.errors import AtdcError, BitstreamError
 from atdc.graph.task_graph import TaskGraph
 from atdc.reader import IntegerReader, among_present
+from atdc.tensors import Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,16 @@ class Inspection:
 
     Attributes:
         bytes: its length.
-        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``; of bare features, bits per position of their
-            one grid, or of all their grids together, None where one of these is not known without the weights.
+        bpp: bits per pixel of the image, ``8 * bytes / (height * width)``; for bare features, per position of all
+            tensors together, None where their grids are not known.
         ideal_bits: −Σ log₂ of the probabilities the range coder was given; None without the weights.
         quality: 0 to 7 by task; tasks have numbers for names without the weights.
         graph: child to parents; None where the file names a graph of the weights' list and they are not at hand.
         graph_number: the graph's number in the weights' list, from 0; None for a graph that is spelled out.
         tasks: by task, the segment's ``bytes`` (profile ``segments``) and ``ideal_bits`` (with the weights).
         framing_bytes: what is not range-coded.
-        height: of the image, pixels; or of the features.
+        grids: by task, (height, width) of its features, positions; None where the weights must tell.
+        height: of the image, pixels; of features that are all alike, positions; 0 for others.
         width: likewise.
         kind: ``image`` or ``features``.
         profile: ``compact`` or ``segments``.
@@ -50,6 +52,7 @@ class Inspection:
     graph_number: int | None
     tasks: dict[str, dict[str, float]]
     framing_bytes: int
+    grids: dict[str, list[int]] | None
     height: int
     width: int
     kind: str
@@ -101,12 +104,12 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
         reader.segment(0)
     names = [str(task) for task in header.present]
     graph = header.graph if isinstance(header.graph, TaskGraph) else None
-    bits, grids = None, header.grids if len(header.grids) == header.task_count else ()
+    bits, grids = None, _grids_of(header)
     if integers is not None and integers.fingerprint == header.fingerprint:
         decoded = integers.read(source, pixel_limit=pixel_limit)
         names, bits = [integers.task_names[task] for task in header.present], decoded.bits[list(header.present)]
         graph = among_present(decoded.graph, header.present)
-        grids = tuple(decoded.grids[task] for task in header.present)
+        grids = [decoded.grids[task] for task in header.present]
     places = header.places(graph) if graph is not None else None
     if places is None and header.version == 1:
         places = tuple(range(len(names)))  # segments of version 1 are in index order, whatever the graph
@@ -117,7 +120,9 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
         if bits is not None:
             tasks[name]["ideal_bits"] = round(float(bits[index]), 2)
     size = source.size()
-    positions = header.height * header.width or sum(height * width for height, width in grids)
+    positions = sum(height * width for height, width in grids or ())
+    if header.kind == "image":
+        positions = header.height * header.width
     return Inspection(
         bytes=size,
         bpp=8 * size / positions if positions else None,
@@ -129,6 +134,7 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
         graph_number=None if isinstance(header.graph, TaskGraph) else header.graph,
         tasks=tasks,
         framing_bytes=size - sum(reader.lengths),
+        grids=None if grids is None else {name: list(grid) for name, grid in zip(names, grids, strict=True)},
         height=header.height,
         width=header.width,
         kind=header.kind,
@@ -136,6 +142,13 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
         fingerprint=header.fingerprint.hex(),
         version=header.version,
     )
+
+
+def _grids_of(header: Header) -> list[Grid] | None:
+    """Of the tensors present, as far as the file alone says."""
+    if header.kind == "features" and header.height:
+        return [(header.height, header.width)] * len(header.present)
+    return list(header.grids) if len(header.grids) == len(header.present) else None
 
 
 @dataclass(frozen=True, slots=True)

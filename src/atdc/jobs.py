@@ -15,16 +15,19 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from atdc.batch import Report, Work, complaint
+from atdc.batch import Report, Work, complaint, warnings_as_lines
+from atdc.bitstream.container import ContainerReader
 from atdc.bitstream.sources import FileSource
-from atdc.errors import ArgumentError
+from atdc.errors import ArgumentError, BitstreamError
 from atdc.inputs import Item
 from atdc.tasks import TASK_NAMES
 
 if TYPE_CHECKING:
     from atdc.bitstream.sources import Source
+    from atdc.codec import FeatureCodec
+    from atdc.data.dumped import DumpedFeatures
     from atdc.inspection import Verification
-    from atdc.pipeline import Codec
+    from atdc.pipeline import Answers, Codec
     from atdc.reader import IntegerReader
 
 SUFFIX = ".atdc"
@@ -38,6 +41,17 @@ class Existing(Enum):
     REFUSE = "refuse"
     SKIP = "skip"
     REPLACE = "replace"
+
+
+def tensor_names(model: str) -> tuple[str, ...]:
+    """What weights code.
+
+    Raises:
+        WeightsError: no such weights, or a damaged file.
+    """
+    from atdc.weights import open_weights
+
+    return open_weights(model).task_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +68,41 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """Length of one file and the pixels it stands for; its bytes, if they go to standard output."""
+    """What became of one input.
+
+    Attributes:
+        bytes: of its file, or its files.
+        positions: pixels of the picture, or positions of all feature tensors.
+        unit: of bytes by positions.
+        data: the file, if it goes to standard output.
+    """
 
     bytes: int
-    pixels: int
+    positions: int
+    unit: Literal["bpp", "bits per position"] = "bpp"
     data: builtins.bytes | None = None
+
+    def __str__(self) -> str:
+        return f"{self.bytes:,} bytes, {8 * self.bytes / self.positions:.3f} {self.unit}"
+
+
+def is_features(path: Path) -> bool:
+    """Whether a file holds features, by its name."""
+    from atdc.data.dumped import SUFFIXES
+
+    return path.suffix.lower() in SUFFIXES
+
+
+@cache
+def codes_pictures(model: str) -> bool:
+    """Whether weights have networks that make features of pictures, and answers of features.
+
+    Raises:
+        WeightsError: no such weights, or a damaged file.
+    """
+    from atdc.weights import open_weights
+
+    return bool(open_weights(model).arrays("tasks."))
 
 
 def encoder(
@@ -74,7 +118,7 @@ def encoder(
     destination: Destination,
     existing: Existing,
 ) -> Work:
-    """Encodes pictures."""
+    """Encodes pictures, and files of features as they are."""
     from PIL import Image
 
     from atdc.files import write_bytes_unless_others
@@ -82,26 +126,69 @@ def encoder(
     from atdc.report.answer_files import make_folder
 
     Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
-    codec = _load(model, device)
-    qualities = (codec.balanced(quality) if balanced else dict.fromkeys(TASK_NAMES, quality)) | dict(task_quality)
+    pictures, features = _load(model, device)
+    if balanced and pictures is None:
+        where, found = "--balanced", "weights of features alone, for which no balance is measured"
+        raise ArgumentError(where, found, "weights of pictures", "Give tensors their own qualities: --task-quality.")
+    usual = dict.fromkeys(features.task_names, quality)
+    qualities = (pictures.balanced(quality) if balanced and pictures else usual) | dict(task_quality)
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
 
-    def work(item: Item) -> Report:
+    def is_there(target: Path) -> bool:
+        return existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target)
+
+    def written(target: Path, data: bytes) -> bytes | None:
+        """The file, unless it goes to the disk."""
+        if destination.kind == "stream":
+            return data
+        make_folder(target.parent)
+        write_bytes_unless_others(target, data, replace=existing is Existing.REPLACE)
+        return None
+
+    def encode_picture(item: Item, codec: Codec) -> Report:
         target = destination.of(item, SUFFIX)
-        if existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target):
+        if is_there(target):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         rgb = read_image(item.path, pixel_limit)
         data = codec.encode(
             rgb, quality=qualities, graph=graph, effort=effort, profile=profile, pixel_limit=pixel_limit
         )
-        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], data if destination.kind == "stream" else None)
-        if destination.kind != "stream":
-            make_folder(target.parent)
-            write_bytes_unless_others(target, data, replace=existing is Existing.REPLACE)
+        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], data=written(target, data))
         where = "standard output" if destination.kind == "stream" else str(target)
-        line = f"{item.name} → {where}  {coded.bytes:,} bytes, {8 * coded.bytes / coded.pixels:.3f} bpp"
-        return Report(line, value=coded)
+        return Report(f"{item.name} → {where}  {coded}", value=coded)
+
+    def encode_features(item: Item) -> Report:
+        samples = _samples_of(item)
+        single = len(samples) == 1
+        if not single and destination.kind != "folder":
+            found, cure = (
+                f"a shard of {len(samples):,} samples",
+                "Name a folder with -o: each sample gets a file there.",
+            )
+            raise ArgumentError(item.name, found, "one sample for one output", cure)
+        targets = [destination.of(item, f"{'' if single else f'.{row:04}'}{SUFFIX}") for row in range(len(samples))]
+        where = "standard output" if destination.kind == "stream" else str(targets[0])
+        where += "" if single else f" … {targets[-1].name}"
+        todo = [row for row, target in enumerate(targets) if not is_there(target)]
+        if not todo:
+            return Report(f"{item.name} → {where}  there before", skipped=True)
+        steps = [qualities[name] for name in features.task_names]
+        length = positions = 0
+        for row in todo:
+            sample = samples.read(row)
+            with warnings_as_lines(item.name if single else f"{item.name}, sample {row}"):
+                data = features.encode(sample, steps, graph, effort, profile)
+            positions += sum(value.shape[1] * value.shape[2] for value in sample.values())
+            length += len(data)
+            kept = written(targets[row], data)
+        coded = Coded(length, positions, "bits per position", kept)
+        return Report(f"{item.name} → {where}  {coded}", value=coded)
+
+    def work(item: Item) -> Report:
+        if pictures is None or is_features(item.path):
+            return encode_features(item)
+        return encode_picture(item, pictures)
 
     return work
 
@@ -114,7 +201,11 @@ def decoder(
     destination: Destination,
     existing: Existing,
 ) -> Work:
-    """Decodes files; the value of a report is the bytes for standard output, if that is where they go."""
+    """Decodes files: to answers where they were made of pictures, to tensors where of features.
+
+    The value of a report is the bytes for standard output, if that is where they go.
+    """
+    from atdc.data.dumped import features_as_bytes
     from atdc.files import write_bytes_unless_others
     from atdc.report.answer_files import answer_names, answers_as_bytes, make_folder, write_answers
     from atdc.weights import default_model, writer_of
@@ -128,6 +219,22 @@ def decoder(
     suffix = destination.path.suffix.lower()
     if destination.kind == "stream":
         suffix = ".npy" if len(wanted) == 1 else ".zip"
+    replace = existing is Existing.REPLACE
+
+    def decode_features(item: Item, source: Source, codec: FeatureCodec) -> Report:
+        target = destination.of(item, ".npz")
+        if existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target):
+            return Report(f"{item.name} → {target}  there before", skipped=True)
+        answers = _tensors_of(codec, source, tasks, pixel_limit)
+        where, value = "nothing", None
+        if answers:
+            data = features_as_bytes(answers, suffix if destination.kind == "file" else ".npz")
+            where, value = "standard output", data
+            if destination.kind != "stream":
+                make_folder(target.parent)
+                write_bytes_unless_others(target, data, replace=replace)
+                where, value = str(target), None
+        return _report_of(item, where, answers, source, value)
 
     def work(item: Item) -> Report:
         target = destination.of(item, "")
@@ -136,23 +243,22 @@ def decoder(
         if existing is Existing.SKIP and there and all(os.path.isfile(path) for path in there):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         with opened(item.path) as source:
-            codec = load(model or writer_of(source) or default_model())
-            answers = codec.decode(source, tasks, skip_damaged=True, pixel_limit=pixel_limit)
-            reading = f"read {answers.bytes_read:,} of {source.size():,} bytes"
-        where, value, replace = "nothing", None, existing is Existing.REPLACE
-        if answers and destination.kind == "folder":
-            write_answers(target, answers, replace=replace)
-            where = f"{target}{os.sep}"
-        elif answers:
-            data = answers_as_bytes(answers, suffix)
-            if destination.kind == "file":
-                write_bytes_unless_others(target, data, replace=replace)
-                where = str(target)
-            else:
-                where, value = "standard output", data
-        where += f"  {', '.join(answers)}" if answers else ""
-        failed = [complaint(f"{task} is not decoded: {error}", item) for task, error in answers.failed.items()]
-        return Report(f"{item.name} → {where}; {reading}", tuple(failed), value)
+            pictures, features = load(model or writer_of(source) or default_model())
+            if pictures is None or _holds_features(source):
+                return decode_features(item, source, features)
+            answers = pictures.decode(source, tasks, skip_damaged=True, pixel_limit=pixel_limit)
+            where, value = "nothing", None
+            if answers and destination.kind == "folder":
+                write_answers(target, answers, replace=replace)
+                where = f"{target}{os.sep}"
+            elif answers:
+                data = answers_as_bytes(answers, suffix)
+                if destination.kind == "file":
+                    write_bytes_unless_others(target, data, replace=replace)
+                    where = str(target)
+                else:
+                    where, value = "standard output", data
+            return _report_of(item, where, answers, source, value)
 
     return work
 
@@ -198,10 +304,59 @@ def opened(path: Path) -> Iterator[FileSource]:
         yield source
 
 
-def _load(model: str, device: str) -> Codec:
-    from atdc.pipeline import load
+def _load(model: str, device: str) -> tuple[Codec | None, FeatureCodec]:
+    """The codec of pictures, None where the weights have no networks for them, and that of their features."""
+    from atdc import pipeline
+    from atdc.codec import FeatureCodec
 
-    return load(model).to(device)
+    if not codes_pictures(model):
+        return None, FeatureCodec.load(model).to(device)
+    codec = pipeline.load(model).to(device)
+    return codec, codec.feature_codec
+
+
+def _samples_of(item: Item) -> DumpedFeatures:
+    """The features in a file. What came through a pipe has no ending, and gets the one of its first bytes."""
+    from atdc.data.dumped import SUFFIXES, DumpedFeatures
+
+    path = item.path
+    if path != Path(item.name) and not is_features(path):
+        with open(path, "rb") as file:
+            kind = ".npz" if file.read(2) == b"PK" else ".safetensors"
+        path = path.rename(path.with_suffix(kind))
+    if not is_features(path):
+        expected = f"features ({' or '.join(SUFFIXES)}), which is all that these weights code"
+        raise ArgumentError(item.name, "a file of another kind, by its name", expected, "For pictures, name others.")
+    return DumpedFeatures(path)
+
+
+def _holds_features(source: Source) -> bool:
+    try:
+        return ContainerReader(source).header.kind == "features"
+    except BitstreamError:  # whoever decodes it says what is wrong
+        return False
+
+
+def _tensors_of(codec: FeatureCodec, source: Source, tasks: Sequence[str] | None, pixel_limit: int) -> Answers:
+    """A file's features by name, those that are whole."""
+    from atdc.pipeline import Answers
+
+    named = None if tasks is None else codec.task_indices(tasks)
+    file = codec.integers.read(source, named, skip_damaged=True, pixel_limit=pixel_limit)
+    wanted = file.present if named is None else named
+    whole = [tensor for tensor in wanted if tensor not in file.failed]
+    restored = codec.restore([file], whole)
+    values = {codec.task_names[tensor]: restored[tensor][0].cpu().numpy() for tensor in whole}
+    failed = {codec.task_names[tensor]: file.failed[tensor] for tensor in wanted if tensor in file.failed}
+    return Answers(values, failed, file.bytes_read)
+
+
+def _report_of(item: Item, where: str, answers: Answers, source: Source, value: bytes | None) -> Report:
+    """What was decoded, and what was not."""
+    where += f"  {', '.join(answers)}" if answers else ""
+    failed = [complaint(f"{task} is not decoded: {error}", item) for task, error in answers.failed.items()]
+    line = f"{item.name} → {where}; read {answers.bytes_read:,} of {source.size():,} bytes"
+    return Report(line, tuple(failed), value)
 
 
 def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | None]:

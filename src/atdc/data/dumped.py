@@ -16,6 +16,7 @@ Fortran order: those are decoded whole. See :class:`DumpedFeatures`.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -47,7 +48,7 @@ from atdc.data.feature_source import (
 from atdc.errors import ArgumentError, AtdcError, DataError
 from atdc.files import write_bytes_atomically
 
-__all__ = ["SUFFIXES", "DumpedFeatures", "write_shard"]
+__all__ = ["SUFFIXES", "DumpedFeatures", "features_as_bytes", "write_shard"]
 
 SUFFIXES = (".npz", ".safetensors")
 """Endings of files that are read."""
@@ -284,15 +285,45 @@ Write samples of other tensors or shapes to another file.
                     f"sample {index}, tensor {name!r}", f"values up to {np.abs(values).max():.6g}",
                     f"at most {_HALF_LIMIT:g} for float16", "Keep float32.",
                 )  # fmt: skip
-    if "__metadata__" in stacked:
+    write_bytes_atomically(path, _safetensors_bytes(stacked))
+
+
+def features_as_bytes(tensors: Mapping[str, NDArray[Any]], suffix: str) -> bytes:
+    """One sample's tensors as the content of a file, the same for the same tensors.
+
+    Args:
+        tensors: arrays (C, h, w) by name.
+        suffix: ``.npz`` or ``.safetensors``.
+
+    Raises:
+        ArgumentError: another suffix, or a name that the format does not have.
+
+    >>> import io
+    >>> np.load(io.BytesIO(features_as_bytes({"net/c5": np.ones((2, 3, 3), np.float32)}, ".npz")))["net/c5"].shape
+    (2, 3, 3)
+    """
+    if suffix not in SUFFIXES:
+        raise ArgumentError(f"*{suffix}", "another ending", f"{' or '.join(SUFFIXES)} for features", "Rename it.")
+    if suffix == ".safetensors":
+        return _safetensors_bytes({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in tensors.items():
+            member = io.BytesIO()
+            np.save(member, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())  # no date: same tensors, same bytes
+    return buffer.getvalue()
+
+
+def _safetensors_bytes(arrays: dict[str, NDArray[Any]]) -> bytes:
+    if "__metadata__" in arrays:
         raise ArgumentError(
             "name", "'__metadata__'", "another: the format has its own use for it", "Rename the tensor."
         )
     try:
-        data = save(stacked)
+        return save(arrays)
     except UnicodeEncodeError as error:
         raise ArgumentError("name", repr(error.object), "text that UTF-8 can hold", "Rename the tensor.") from error
-    write_bytes_atomically(path, data)
 
 
 def _files_of(path: Path) -> Iterator[Path]:

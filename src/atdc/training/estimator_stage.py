@@ -140,7 +140,7 @@ def train_estimator(
     pairs: Sequence[search.Pair], train: TrainingFeatures,
 ) -> float:  # fmt: skip
     """Fits the estimator to measured costs; returns the mean relative error of its costs over no parents on the last
-    tenth of the blocks."""
+    tenth of the blocks, which are kept out of the fit where there are several; 0 where no tensor can have a parent."""
     index = {pair: place for place, pair in enumerate(pairs)}
     count = len(estimator.local)
     alone = [index[child, ()] for child in range(count)]

@@ -108,6 +108,7 @@ def _fit(
 ) -> FeatureCodec:  # fmt: skip
     stages, run = recipe.stages(), RunFolder(folder, recipe)
     seen = report(source)
+    _require_same_features(run, seen, grids, start)
     run.write_json("report.json", seen.to_json())
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
@@ -146,6 +147,28 @@ def _epochs(steps: int) -> tuple[int, int]:
     """Epochs, and steps of each, that come to at least so many steps."""
     epochs = -(-steps // _STEPS_PER_EPOCH)
     return epochs, -(-steps // epochs)
+
+
+def _require_same_features(
+    run: RunFolder, seen: FeatureReport, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None
+) -> None:
+    """Refuses to go on with a codec of other features: what tells them apart are numbers that no rounding touches."""
+    tensors = {name: tensor.to_json() for name, tensor in seen.tensors.items()}
+    exact = ("samples", "channels", "grids", "least", "greatest")
+    now = {
+        "samples": seen.samples,
+        "tensors": {name: {key: row[key] for key in exact} for name, row in tensors.items()},
+        "grids": {name: list(grid) if isinstance(grid, tuple) else grid for name, grid in grids.items()},
+        "start": None if start is None else start.fingerprint.hex(),
+    }
+    before = run.read_json("features.json", now)
+    if before != now:
+        changed = ", ".join(key for key in now if before[key] != now[key])
+        raise ArgumentError(
+            str(run.path), f"a run with other features (other {changed})", "the same features, grids and start",
+            "Pass another --run folder, or delete this one.",
+        )  # fmt: skip
+    run.write_json("features.json", now)
 
 
 def adopt_entropy(twin: EntropyTwin, start: FeatureCodec) -> None:
@@ -207,6 +230,10 @@ def _sets(
         limit = recipe.latent_channels if start is None else max(spec.latent_channels for spec in known)
         specs.append(TensorSpec(name, tensor.channels, grid, _latent_channels(torch.cat(blocks), recipe, limit)))
     tensors = FeatureSet(tuple(specs))
+    val_kinds = [] if val is None else [_kind(val.shapes(index), names) for index in range(len(val))]
+    _require_grids(tensors, [*kinds, *val_kinds])
+    if val is not None:
+        _require_validation(tensors, val, val_kinds)
 
     def of(whose: FeatureSource, indices: Sequence[int], whose_kinds: Sequence[tuple[Grid | None, ...]]) -> Any:
         chosen = np.array(indices, np.int64)
@@ -215,8 +242,45 @@ def _sets(
     train = of(source, rows, kinds)
     if val is None:
         return _Sets(train, of(source, held_out, kinds)), tensors
-    val_kinds = [_kind(val.shapes(index), names) for index in range(len(val))]
     return _Sets(train, of(val, range(len(val)), val_kinds)), tensors
+
+
+def _require_grids(tensors: FeatureSet, kinds: Sequence[tuple[Grid | None, ...]]) -> None:
+    """Refuses samples that the codec could not code: their grids do not follow from what is said of them."""
+    for kind in kinds:
+        of_stride: dict[int, tuple[Grid, str]] = {}
+        for spec, grid in zip(tensors.tensors, kind, strict=True):
+            if grid is None or spec.grid is None:
+                continue
+            expected, whose = (
+                (spec.grid, "that of every sample")
+                if isinstance(spec.grid, tuple)
+                else (
+                    of_stride.setdefault(
+                        spec.grid, (grid, f"that of another tensor of {spec.grid} pixels per position")
+                    )
+                )
+            )
+            if grid != expected:
+                found, right = (f"{height} x {width}" for height, width in (grid, expected))
+                raise ArgumentError(
+                    f"grid of {spec.name}", found, f"{right}, {whose}",
+                    "Leave the grid to the samples, or sort out those of another.",
+                )  # fmt: skip
+
+
+def _require_validation(tensors: FeatureSet, val: FeatureSource, kinds: Sequence[tuple[Grid | None, ...]]) -> None:
+    """Refuses validation samples that do not fit those of training."""
+    if all(None in kind for kind in kinds):
+        raise DataError(
+            "val", "no sample that has all tensors", f"some with {', '.join(tensors.names)}",
+            "Add some, or leave val out: a tenth of the dataset is kept then.",
+        )  # fmt: skip
+    for spec in tensors.tensors:
+        for index in range(len(val)):
+            channels = val.shapes(index).get(spec.name, (spec.channels,))[0]
+            if channels != spec.channels:
+                raise DataError(f"val, features of {spec.name}", f"{channels} channels", f"{spec.channels}")
 
 
 def _kind(shapes: Mapping[str, tuple[int, int, int]], names: Sequence[str]) -> tuple[Grid | None, ...]:
@@ -298,6 +362,7 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
     """Fits the rate estimator to what coding costs, and chooses the graphs that are kept; changes the codec."""
     count, limit, pairs = codec.task_count, recipe.max_parents, codec.pairs
     rng = np.random.default_rng(recipe.seed)
+    torch.manual_seed(recipe.seed)  # whatever was drawn before: a resumed run has drawn less
     samples = rng.permutation(sets.train.alike(recipe.estimator_images))
     columns = np.arange(len(pairs))
     if count > FEW_TENSORS:

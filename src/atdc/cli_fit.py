@@ -1,0 +1,211 @@
+"""``atdc fit``: from features on disk to the weights of a codec for them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atdc.batch import INTERRUPTED, complain, globally, warnings_as_lines
+from atdc.batch import out as console
+from atdc.cli_options import known
+from atdc.cli_weights import PANEL
+from atdc.config import MAX_QUALITY
+from atdc.errors import OutputError
+from atdc.terminal import escape, plain_table, require_output
+
+if TYPE_CHECKING:
+    from atdc.codec import FeatureCodec
+    from atdc.data.dumped import DumpedFeatures
+    from atdc.data.feature_report import FeatureReport
+    from atdc.tensors import Grid
+
+_SUFFIX = ".safetensors"
+_RESUME = "The same command goes on from there."
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to an application."""
+    app.command(rich_help_panel=PANEL)(fit)
+
+
+def fit(
+    ctx: typer.Context,
+    features: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FEATURES",
+            help="A folder of .npz and .safetensors files (with all below), or such files: arrays (C, h, w) by name, "
+            "one sample a file, or (N, C, h, w), N samples a file. Samples may lack tensors.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="The weights, a .safetensors file.")
+    ] = None,
+    recipe: Annotated[
+        Path, typer.Option("--recipe", metavar="NAME|FILE", help="fit, fit_small (in minutes), or settings in YAML.")
+    ] = Path("fit"),
+    val: Annotated[
+        Path | None,
+        typer.Option("--val", metavar="FOLDER", help="Features to validate on; by default a tenth of FEATURES."),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="FOLDER", help="Checkpoints and logs; by default runs/, and the output's name."),
+    ] = None,
+    add: Annotated[
+        str | None,
+        typer.Option(
+            "--add",
+            metavar="NAME|FILE",
+            help="Weights to which the further tensors of FEATURES are added; all that they code stays as it is.",
+        ),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="NAME=GRID",
+            help="What a tensor's grid follows from: pixels per position (NAME=16), or height and width (NAME=12x16), "
+            "which files then need not hold. May be repeated; by default the grid of all samples, if it is one.",
+        ),
+    ] = None,
+    report_only: Annotated[bool, typer.Option("--report", help="Only say what the features are like.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
+) -> None:
+    """Fit a codec to your own features. A stopped call goes on where it was.
+
+    [bold]Examples[/bold]
+
+        atdc fit features --report                          # what are they like?
+        atdc fit features -o mine.safetensors --recipe fit_small
+        atdc fit more_features -o more.safetensors --add mine.safetensors
+        atdc encode features -o encoded --model mine.safetensors
+        atdc decode encoded -o decoded --model mine.safetensors
+    """
+    from atdc.data.dumped import DumpedFeatures
+    from atdc.data.feature_report import report
+
+    if out is None and not report_only:
+        raise typer.BadParameter(
+            "-o is missing: name the weights' file, as in -o mine.safetensors, or ask for --report."
+        )
+    quiet = globally(ctx, "quiet")
+    with _interruptible():
+        source = DumpedFeatures(features)
+        grids = _grids(grid or [], source.names)
+        if out is not None and not report_only:
+            _require_place(out, force)
+        seen = report(source, progress=not quiet)
+        if not as_json and not quiet:
+            for line in seen.table().splitlines():
+                console.print(escape(line))
+        for sentence in seen.warnings:
+            complain(sentence)
+        if report_only or out is None:
+            if as_json:
+                _print_json(seen.to_json())
+            return
+        samples = source if val is None else DumpedFeatures(val)
+        codec = _fitted(
+            source, seen, recipe, None if val is None else samples, run or Path("runs") / out.stem, add, grids
+        )
+    codec.save(out)
+    place = _a_validation_sample(samples)
+    sizes = _sizes(codec, samples, place)
+    if as_json:
+        _print_json(
+            {
+                "weights": str(out), "fingerprint": codec.fingerprint.hex(), "tensors": codec.tensors.to_json(),
+                "report": seen.to_json(), "validation_sample": samples.described(place), "bytes": sizes,
+            }
+        )  # fmt: skip
+        return
+    if quiet:
+        return
+    elements = sum(value.size for value in samples.read(place).values())
+    table = plain_table("quality", ["bytes", "bits per number"])
+    for quality, size in enumerate(sizes):
+        table.add_row(str(quality), f"{size:,}", f"{8 * size / elements:.3f}")
+    console.print(f"written: {escape(str(out))}, fingerprint {codec.fingerprint.hex()}, {out.stat().st_size:,} bytes")
+    console.print(f"{escape(samples.described(place))}, of the validation samples, {elements:,} numbers:")
+    console.print(table)
+    words = ["atdc", "encode", *map(str, features[:1]), "--model", str(out), "-o", "encoded"]
+    console.print(f"Next: {escape(shlex.join(words))}")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Says of an interruption how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain(f"interrupted. {_RESUME}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _grids(values: list[str], names: tuple[str, ...]) -> dict[str, int | Grid | None]:
+    grids: dict[str, int | Grid | None] = {}
+    for value in values:
+        name, _, text = value.rpartition("=")
+        sides = text.split("x")
+        if not name or len(sides) > 2 or not all(side.isascii() and side.isdigit() and int(side) for side in sides):
+            raise typer.BadParameter(f"{value!r} should read NAME=16 (pixels per position) or NAME=12x16.")
+        known("tensor", name, names)
+        grid = int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+        if grids.setdefault(name, grid) != grid:
+            raise typer.BadParameter(f"{value} contradicts another grid of {name}.")
+    return grids
+
+
+def _require_place(out: Path, force: bool) -> None:
+    """Refuses, before any training, what could not be written after it.
+
+    Raises:
+        OutputError: there is something else, or no folder can be made.
+    """
+    from atdc.report.answer_files import make_folder
+
+    if out.suffix != _SUFFIX:
+        raise typer.BadParameter(f"{out} is no name of weights; end it with {_SUFFIX}.")
+    if out.is_dir() or (out.exists() and not force):
+        cure = "" if out.is_dir() else "Add --force to replace it, or choose another name with -o."
+        raise OutputError(str(out), "a folder" if out.is_dir() else "a file that is there", "a new file", cure)
+    make_folder(out.parent)
+
+
+def _fitted(
+    source: DumpedFeatures, seen: FeatureReport, recipe: Path, val: DumpedFeatures | None, run: Path, add: str | None,
+    grids: dict[str, int | Grid | None],
+) -> FeatureCodec:  # fmt: skip
+    """Trains; what training prints goes to standard error."""
+    from atdc.codec import FeatureCodec
+
+    start = None if add is None else FeatureCodec.load(add)
+    with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
+        return FeatureCodec.fit(source, recipe=recipe, val=val, run=run, start=start, grids=grids)
+
+
+def _a_validation_sample(samples: DumpedFeatures) -> int:
+    """The first sample that has all tensors: fitting, too, keeps it for validation, where it chooses samples itself."""
+    whole = (index for index in range(len(samples)) if len(samples.shapes(index)) == len(samples.names))
+    return next(whole, 0)
+
+
+def _sizes(codec: FeatureCodec, samples: DumpedFeatures, place: int) -> list[int]:
+    """Bytes of a sample's file at each whole quality."""
+    sample = samples.read(place)
+    with warnings_as_lines(samples.described(place)):
+        return [len(codec.encode(sample, quality)) for quality in range(MAX_QUALITY + 1)]
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, indent=1))
+    require_output()
