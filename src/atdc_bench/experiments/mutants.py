@@ -490,7 +490,7 @@ def _segments(random: Random, parts: Parts, other: Parts, reader: IntegerReader)
         rows[index] = (b"", rows[index][1])
     elif way == 3:
         rows[index] = random.choice(list(zip(other.segments, other.symbol_checks, strict=True)))
-    elif way == 4 and not parts.compact:
+    elif way == 4 and len(rows) == parts.header.task_count and not parts.compact:
         order = parts.header.resolve(reader.listed).order
         rows = [
             rows[order.index(place)] if parts.header.version == 2 else rows[order[place]] for place in range(len(order))
