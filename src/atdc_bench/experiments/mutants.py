@@ -327,7 +327,7 @@ def _tasks(random: Random, parts: Parts, other: Parts, reader: IntegerReader) ->
     )
     if of_version_2:
         if random.random() < 0.7:
-            parts.fields["mask"] = parts.fields["mask"][:1] + bytes(max(0, (count + 7) // 8 - 1))
+            parts.fields["mask"] = parts.fields.get("mask", b"\1")[:1] + bytes(max(0, (count + 7) // 8 - 1))
     elif random.random() < 0.7 and count <= MAX_TASKS + 1:
         graph = random.choice((number_bytes(1), bytes(1 + rank_bytes(count) if 1 <= count <= 24 else 1 + count)))
         parts.fields["graph"] = graph
@@ -352,7 +352,7 @@ def _mask(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> 
         own ^ {random.randrange(tensors)}, own ^ {random.randrange(tensors)}, set(range(tensors)), set(),
         set(range(tensors)) - own, {random.randrange(tensors)}, own | {tensors}, set(other.header.present),
     ))  # fmt: skip
-    size, bits = len(parts.fields["mask"]), sum(1 << tensor for tensor in chosen)
+    size, bits = (tensors + 7) // 8, sum(1 << tensor for tensor in chosen)
     parts.fields["mask"] = random.choice((
         *[(bits % (1 << 8 * size)).to_bytes(size, "little")] * 8, bits.to_bytes(size + 1, "little"), b"",
         random.randbytes(size),
@@ -490,7 +490,7 @@ def _segments(random: Random, parts: Parts, other: Parts, reader: IntegerReader)
         rows[index] = (b"", rows[index][1])
     elif way == 3:
         rows[index] = random.choice(list(zip(other.segments, other.symbol_checks, strict=True)))
-    elif way == 4 and not parts.compact:
+    elif way == 4 and len(rows) == parts.header.task_count and not parts.compact:
         order = parts.header.resolve(reader.listed).order
         rows = [
             rows[order.index(place)] if parts.header.version == 2 else rows[order[place]] for place in range(len(order))

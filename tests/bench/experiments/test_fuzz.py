@@ -91,6 +91,16 @@ def test_damage_to_what_version_2_says_is_refused_or_another_valid_file(name: st
     assert {outcome for _, outcome in outcomes} <= {"right", "CorruptFileError", "TruncatedFileError"}
 
 
+@pytest.mark.parametrize("second", FIELD_MUTATIONS)
+def test_any_field_can_be_damaged_after_the_header_is_laid_out_as_the_other_version(second: str) -> None:
+    reader = tiny_reader_of_any_tensors()
+    for number, sample in enumerate(sample_files(reader, 0)[:20]):
+        parts, random = Parts.of(sample.container), Random(number)
+        FIELD_MUTATIONS["version"](random, parts, Parts.of(sample.container), reader)
+        FIELD_MUTATIONS[second](random, parts, Parts.of(sample.container), reader)
+        examine(reader, Mutant(second, parts.join(), sample), Limits())
+
+
 @each_reader
 def test_a_mutant_depends_on_its_number_alone(reader: IntegerReader) -> None:
     samples = sample_files(reader, 0)
