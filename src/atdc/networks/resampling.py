@@ -58,14 +58,20 @@ def resampled_states(x: Tensor, parent: Grid, child: Grid, child_rows: Grid) -> 
 
 
 def _area_mean(x: Tensor, grid: Grid) -> Tensor:
-    """Means over boxes that may overlap by a row, as two products: adaptive pooling's gradient is not deterministic on
-    every device, and products run everywhere."""
+    """Means over boxes that may overlap by a row: each row of a box is picked and weighed.
+
+    Adaptive pooling's gradient is not deterministic on every device, and a matrix of weights would grow with the
+    product of both lengths.
+    """
     for axis in (0, 1):
-        length = x.shape[2 + axis]
-        weight = x.new_zeros(grid[axis], length)
-        for place, (start, stop) in enumerate(spans(length, grid[axis])):
-            weight[place, start:stop] = 1 / (stop - start)
-        x = torch.einsum("bcij,oi->bcoj", x, weight) if axis == 0 else torch.einsum("bcij,oj->bcio", x, weight)
+        ranges = torch.from_numpy(spans(x.shape[2 + axis], grid[axis])).to(x.device)
+        counts = ranges[:, 1] - ranges[:, 0]
+        offsets = torch.arange(int(counts.max()), device=x.device)
+        weight = (offsets < counts[:, None]).to(x.dtype) / counts[:, None]
+        places = torch.minimum(ranges[:, :1] + offsets, ranges[:, 1:] - 1)
+        picked = x.index_select(2 + axis, places.flatten())
+        picked = picked.reshape(*x.shape[: 2 + axis], *places.shape, *x.shape[3 + axis :])
+        x = (picked * weight.reshape(*weight.shape, *(1,) * (1 - axis))).sum(3 + axis)
     return x
 
 
