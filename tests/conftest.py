@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
-from atdc.entropy.twin import EntropyTwin, integers_of
+from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
@@ -87,10 +87,10 @@ def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     networks = CodecNetworks(config, config.tensors(TASK_NAMES))
     torch.nn.init.normal_(networks.scorer.last.weight)  # left at zero, it would find all graphs equally good
     means, deviations = torch.zeros(tasks, 8), torch.full((tasks, 8), 0.3)
-    twin = EntropyTwin(config, config.tensors(TASK_NAMES))
-    for task in twin.parameters():
+    float_model = FloatEntropyModel(config, config.tensors(TASK_NAMES))
+    for task in float_model.parameters():
         torch.nn.init.normal_(task, std=0.2)  # left at zero, parents would say nothing of a child's tables
-    entropy = integers_of(twin, networks)
+    entropy = quantised_model(float_model, networks)
     codec = Codec(TaskNetworks(config), FeatureCodec(networks, entropy, means, deviations, book), {})
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     codec.save(path)

@@ -22,7 +22,7 @@ from atdc.config import ModelConfig, Recipe, TaskStage
 from atdc.data.labelled import IMAGE
 from atdc.data.rooms import render_rooms
 from atdc.data.targets import STORED_LAYOUT, decode_stored, flip_stored, measured
-from atdc.entropy.twin import EntropyTwin, integers_of
+from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.graph.graph_book import GraphBook
 from atdc.metrics.tasks import measure_of
 from atdc.networks.codec_networks import CodecNetworks
@@ -81,10 +81,10 @@ def trained_networks(folder: Path, data: Labelled) -> TaskNetworks:
 def codec_of(networks: TaskNetworks) -> Codec:
     """A codec of all tensors that has learned nothing."""
     tensors = CONFIG.tensors(TENSOR_NAMES)
-    parts, twin = CodecNetworks(CONFIG, tensors), EntropyTwin(CONFIG, tensors)
+    parts, float_model = CodecNetworks(CONFIG, tensors), FloatEntropyModel(CONFIG, tensors)
     means, deviations = torch.zeros(len(tensors), 8), torch.full((len(tensors), 8), 0.3)
     book = GraphBook.untrained(len(tensors))
-    return Codec(networks, FeatureCodec(parts, integers_of(twin, parts), means, deviations, book), {})
+    return Codec(networks, FeatureCodec(parts, quantised_model(float_model, parts), means, deviations, book), {})
 
 
 def main(folder: Path) -> None:

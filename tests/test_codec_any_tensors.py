@@ -12,7 +12,7 @@ from atdc.bitstream.container import unpack
 from atdc.bitstream.layout import PROFILES
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
-from atdc.entropy.twin import EntropyTwin, integers_of
+from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import ArgumentError, CorruptFileError, WrongModelError
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
@@ -36,12 +36,14 @@ def codec() -> FeatureCodec:
         predictor_width=4, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=3, scorer_width=4,
         rate_estimator="factorised",
     )  # fmt: skip
-    networks, twin = CodecNetworks(config, TENSORS), EntropyTwin(config, TENSORS)
-    for parameter in twin.parameters():
+    networks, float_model = CodecNetworks(config, TENSORS), FloatEntropyModel(config, TENSORS)
+    for parameter in float_model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     book = dataclasses.replace(GraphBook.untrained(len(TENSORS)), listed=(CHAIN,))
     ones = [torch.ones(spec.channels) for spec in TENSORS.tensors]
-    return FeatureCodec(networks, integers_of(twin, networks), [0 * row for row in ones], ones, book, b"any!")
+    return FeatureCodec(
+        networks, quantised_model(float_model, networks), [0 * row for row in ones], ones, book, b"any!"
+    )
 
 
 def features(*names: str) -> dict[str, Tensor]:

@@ -16,8 +16,8 @@ import atdc
 from atdc import weights
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, graph_code, pack, unpack
 from atdc.bitstream.layout import PROFILES
-from atdc.bitstream.ports import WritingPort
 from atdc.bitstream.sources import BytesSource, CountedSource
+from atdc.bitstream.symbols import SymbolWriter
 from atdc.codec import FeatureCodec
 from atdc.coding.traversal import schedule
 from atdc.entropy.coder import LARGEST_SYMBOL, EntropyCoder
@@ -62,7 +62,7 @@ def written(reader, graphs, steps, shape, values, profile):
         values: latents and hyper-latents in quantisation steps, (B, T, rows, columns, channels) each.
         profile: of the files.
     """
-    port = WritingPort(reader.model.tables, len(graphs), 6, together=profile == "compact")
+    port = SymbolWriter(reader.model.tables, len(graphs), 6, together=profile == "compact")
     coder = EntropyCoder(reader.model, port, np.asarray(steps), [shape] * 6)
     latent, hyper = values
     left = {}

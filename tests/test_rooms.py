@@ -67,7 +67,7 @@ WITHOUT_TORCH = (
     "atdc", "atdc.errors", "atdc.tasks", "atdc.config", "atdc.balance", "atdc.files", "atdc.images",
     "atdc.graph.task_graph",
     "atdc.graph.search", "atdc.bitstream.range_coder", "atdc.bitstream.container", "atdc.bitstream.layout",
-    "atdc.bitstream.ports", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
+    "atdc.bitstream.symbols", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
     "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.data.feature_source",
     "atdc.data.dumped", "atdc.data.feature_report", "atdc.report.pictures", "atdc.report.page",
     "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli_fit", "atdc.cli", "atdc_bench.cli",

@@ -13,7 +13,7 @@ from safetensors import safe_open
 import atdc
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig, model_config
-from atdc.entropy.twin import EntropyTwin, integers_of
+from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets
 from atdc.networks.codec_networks import CodecNetworks
@@ -32,7 +32,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     tensors = FeatureSet((TensorSpec("a/b", 4, (9, 7)), TensorSpec("c", 2, 16, 5), TensorSpec("d", 1)))
     networks = CodecNetworks(config, tensors)
-    entropy = integers_of(EntropyTwin(config, tensors), networks)
+    entropy = quantised_model(FloatEntropyModel(config, tensors), networks)
     rows = [torch.ones(spec.channels) for spec in tensors.tensors]
     path = tmp_path_factory.mktemp("weights") / "newer.safetensors"
     FeatureCodec(networks, entropy, rows, rows, GraphBook.untrained(3)).save(path, {"made": "here"})

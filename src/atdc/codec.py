@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import PROFILES
-from atdc.bitstream.ports import CountingPort, WritingPort
 from atdc.bitstream.sources import FileLike, opened
-from atdc.coding.latent_coders import IntegerPort, KnownPort
-from atdc.coding.traversal import code_task, walk
+from atdc.bitstream.symbols import SymbolCounter, SymbolWriter
+from atdc.coding.latent_coders import IntegerLatentCoder, KnownLatentCoder
+from atdc.coding.traversal import code_along_graph, code_task
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig, quality_of, require_one_of
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.model import EntropyModel
@@ -454,10 +454,10 @@ class FeatureCodec:
         qualities = self._quality_tensor([steps] * count)
         if effort == "high":
             graphs = self._best_of_several(normalised, steps, graphs)
-        port = WritingPort(self.entropy.tables, count, self.task_count, together=profile == "compact")
+        port = SymbolWriter(self.entropy.tables, count, self.task_count, together=profile == "compact")
         coder = self._coder(port, steps, normalised)
-        result = walk(
-            self.networks, graphs, qualities, IntegerPort(coder), grids, normalised.parts, normalised.present,
+        result = code_along_graph(
+            self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, normalised.present,
             restore_all=restore_all,
         )  # fmt: skip
         data = []
@@ -527,7 +527,9 @@ class FeatureCodec:
         for row, file in zip(steps, files, strict=True):
             row[list(file.present)] = file.header.qualities
         qualities = self._quality_tensor(steps.tolist())
-        result = walk(self.networks, [file.graph for file in files], qualities, KnownPort(known), grids, wanted=wanted)
+        result = code_along_graph(
+            self.networks, [file.graph for file in files], qualities, KnownLatentCoder(known), grids, wanted=wanted
+        )
         return self._restored(result.reconstruction, grids)
 
     def _require_graphs(self, graphs: Sequence[TaskGraph], images: int) -> None:
@@ -649,9 +651,11 @@ class FeatureCodec:
         steps = quality_steps(quality, self.task_count)
         batch, grids = len(normalised), normalised.grids
         qualities = self._quality_tensor([steps] * batch)
-        coder = self._coder(CountingPort(self.entropy.tables), steps, normalised)
+        coder = self._coder(SymbolCounter(self.entropy.tables), steps, normalised)
         fixed = [self.book.fixed[self._level(quality)]] * batch
-        parents = walk(self.networks, fixed, qualities, IntegerPort(coder), grids, normalised.parts).reconstruction
+        parents = code_along_graph(
+            self.networks, fixed, qualities, IntegerLatentCoder(coder), grids, normalised.parts
+        ).reconstruction
         bits, errors = np.zeros((batch, len(pairs))), np.zeros((batch, len(pairs)))
         images = torch.arange(batch, device=self.device)
         shares = [self.networks.share(task, part) for task, part in enumerate(parents)]
@@ -659,8 +663,8 @@ class FeatureCodec:
             mask = torch.zeros(batch, self.task_count, device=self.device)
             mask[:, list(chosen)] = 1
             given = [resampled(shares[parent], grids[parent], grids[child]) for parent in chosen]
-            port = CountingPort(self.entropy.tables)
-            target, beside = normalised.parts[child], IntegerPort(coder.beside(port))
+            port = SymbolCounter(self.entropy.tables)
+            target, beside = normalised.parts[child], IntegerLatentCoder(coder.beside(port))
             value, _ = code_task(
                 self.networks, child, images, given, mask, qualities[:, child], padded(grids[child]), beside, target
             )
@@ -696,10 +700,10 @@ class FeatureCodec:
     @torch.no_grad()
     def total_costs(self, normalised: FeatureBatch, quality: Quality, graphs: list[TaskGraph]) -> NDArray[np.float64]:
         """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
-        steps, port = quality_steps(quality, self.task_count), CountingPort(self.entropy.tables)
-        latents = IntegerPort(self._coder(port, steps, normalised))
+        steps, port = quality_steps(quality, self.task_count), SymbolCounter(self.entropy.tables)
+        latents = IntegerLatentCoder(self._coder(port, steps, normalised))
         qualities = self._quality_tensor([steps] * len(graphs))
-        result = walk(self.networks, graphs, qualities, latents, normalised.grids, normalised.parts)
+        result = code_along_graph(self.networks, graphs, qualities, latents, normalised.grids, normalised.parts)
         errors = squared_errors(result.reconstruction, normalised.parts).double().cpu().numpy()
         bits = port.bits.array(len(graphs), self.task_count).sum(1)
         total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)
@@ -726,7 +730,7 @@ class FeatureCodec:
         result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
         return result
 
-    def _coder(self, port: CountingPort | WritingPort, steps: Sequence[int], batch: FeatureBatch) -> EntropyCoder:
+    def _coder(self, port: SymbolCounter | SymbolWriter, steps: Sequence[int], batch: FeatureBatch) -> EntropyCoder:
         return EntropyCoder(self.entropy, port, np.array([steps] * len(batch), np.int64), batch.grids)
 
     def _quality_tensor(self, steps: Sequence[Sequence[int]]) -> Tensor:

@@ -267,11 +267,11 @@ def inspector(model: str | None, pixel_limit: int) -> Work:
     """Looks into files; the value of a report is an :class:`~atdc.inspection.Inspection`."""
     from atdc.inspection import inspect
 
-    integers_of = _integers_at_hand(model)
+    quantised_model = _integers_at_hand(model)
 
     def work(item: Item) -> Report:
         with opened(item.path) as source:
-            return Report("", value=inspect(source, integers_of(source), pixel_limit=pixel_limit))
+            return Report("", value=inspect(source, quantised_model(source), pixel_limit=pixel_limit))
 
     return work
 
@@ -280,12 +280,12 @@ def verifier(model: str | None, pixel_limit: int) -> Work:
     """Checks files; the value of a report is a :class:`~atdc.inspection.Verification` as plain values."""
     from atdc.inspection import Verification, verify
 
-    integers_of = _integers_at_hand(model)
+    quantised_model = _integers_at_hand(model)
 
     def work(item: Item) -> Report:
         try:
             with opened(item.path) as source:
-                seen = verify(source, integers_of(source), pixel_limit=pixel_limit)
+                seen = verify(source, quantised_model(source), pixel_limit=pixel_limit)
         except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
             seen = Verification((error,))
         problems = tuple(complaint(problem, item) for problem in seen.problems)

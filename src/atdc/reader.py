@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, ContainerReader, Header
-from atdc.bitstream.ports import ReadingPort
 from atdc.bitstream.sources import FileLike, opened
+from atdc.bitstream.symbols import SymbolReader
 from atdc.config import pixel_limit_of
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.integer import Integers
@@ -124,7 +124,7 @@ class IntegerReader:
         if wanted is not None:
             self._require_present(header, wanted)
             tasks = list(graph.closure(wanted))
-        port = ReadingPort(self.model.tables)
+        port = SymbolReader(self.model.tables)
         steps = np.zeros((1, count), np.int64)
         steps[0, list(header.present)] = header.qualities
         coder = EntropyCoder(self.model, port, steps, grids)

@@ -31,7 +31,7 @@ from atdc.entropy.model import EntropyModel
 from atdc.errors import BitstreamError
 from atdc.files import write_bytes_atomically
 from atdc.networks.devices import coarse_arithmetic
-from atdc.networks.rate_estimators import Scorer
+from atdc.networks.rate_estimators import PairEstimator
 from atdc.pipeline import Codec, load
 
 TaskIntegers = tuple[Integers, Integers]
@@ -200,7 +200,7 @@ def float_networks(codec: Codec) -> list[nn.Module]:
     networks = codec.feature_codec.networks
     units: list[nn.Module] = [*codec.networks.encoders, networks.predictor, *networks.predictor.shares]
     scorer = networks.scorer
-    assert isinstance(scorer, Scorer), "shipped weights have an output for each pair"
+    assert isinstance(scorer, PairEstimator), "shipped weights have an output for each pair"
     units += [scorer.local, scorer.last]
     for task in range(networks.task_count):
         own = networks.task(task)

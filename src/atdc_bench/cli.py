@@ -209,12 +209,14 @@ def entropy_cost(
     count: Count = 250,
     qualities: Qualities = "0,2,4,7",
     rounds: Annotated[int, typer.Option(help="Pairs of timed encodings.")] = 60,
-    steps: Annotated[int, typer.Option(help="Training steps of each twin, with parents' states and without.")] = 3000,
+    steps: Annotated[
+        int, typer.Option(help="Training steps of each float model, with parents' states and without.")
+    ] = 3000,
     quiet: Quiet = False,
 ) -> None:
     """What exact integers cost against floats in bytes and time, and what parents' states save.
 
-    Needs the folder of a training run: only there is the float twin of the integers.
+    Needs the folder of a training run: only there is the float model of the integers.
 
     [bold]Examples[/bold]
 

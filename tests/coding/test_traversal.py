@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atdc.bitstream.ports import CountingPort, ReadingPort, WritingPort
-from atdc.coding.latent_coders import IntegerPort, KnownPort, TrainingPort
-from atdc.coding.traversal import schedule, walk
+from atdc.bitstream.symbols import SymbolCounter, SymbolReader, SymbolWriter
+from atdc.coding.latent_coders import IntegerLatentCoder, KnownLatentCoder, TrainingLatentCoder
+from atdc.coding.traversal import code_along_graph, schedule
 from atdc.config import ModelConfig
 from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.entropy.model import EntropyModel
-from atdc.entropy.twin import EntropyTwin, integers_of
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 
@@ -45,29 +45,29 @@ def networks() -> CodecNetworks:
 
 
 @pytest.fixture(scope="module")
-def twin(networks: CodecNetworks) -> EntropyTwin:
-    twin = EntropyTwin(networks.config, networks.tensors)
-    for parameter in twin.parameters():  # entropy parameters that vary from place to place, as trained ones do
+def float_model(networks: CodecNetworks) -> FloatEntropyModel:
+    float_model = FloatEntropyModel(networks.config, networks.tensors)
+    for parameter in float_model.parameters():  # entropy parameters that vary from place to place, as trained ones do
         torch.nn.init.normal_(parameter, std=0.3)
-    return twin
+    return float_model
 
 
 @pytest.fixture(scope="module")
-def model(twin: EntropyTwin, networks: CodecNetworks) -> EntropyModel:
-    return integers_of(twin, networks)
+def model(float_model: FloatEntropyModel, networks: CodecNetworks) -> EntropyModel:
+    return quantised_model(float_model, networks)
 
 
 def integer_walk(networks, model, port, batch, level, features):
     """Codes features; returns what the decoder sees and the coder."""
     coder = EntropyCoder(model, port, np.full((len(batch), TASKS), 8 * level), GRIDS)
     quality = torch.full((len(batch), TASKS), float(level))
-    result = walk(networks, batch, quality, IntegerPort(coder), GRIDS, features.unbind(1))
+    result = code_along_graph(networks, batch, quality, IntegerLatentCoder(coder), GRIDS, features.unbind(1))
     return torch.stack(result.reconstruction, 1), coder
 
 
 def read_latents(model, segments, graph, level, wanted=None):
     """The latents of one image from its segments, by task."""
-    port = ReadingPort(model.tables)
+    port = SymbolReader(model.tables)
     coder = EntropyCoder(model, port, np.full((1, TASKS), 8 * level), GRIDS)
     latents = {}
     for task in graph.order if wanted is None else graph.closure(wanted):
@@ -95,7 +95,7 @@ def test_counting_writing_and_reading_agree(
 ) -> None:
     torch.manual_seed(seed)
     features = torch.randn(len(batch), TASKS, 4, *SHAPE) * 3
-    counting, writing = CountingPort(model.tables), WritingPort(model.tables, len(batch), TASKS)
+    counting, writing = SymbolCounter(model.tables), SymbolWriter(model.tables, len(batch), TASKS)
     counted, _ = integer_walk(networks, model, counting, batch, level, features)
     written, coder = integer_walk(networks, model, writing, batch, level, features)
     assert torch.equal(counted, written)
@@ -108,7 +108,7 @@ def test_counting_writing_and_reading_agree(
         }
         assert np.array_equal(port.bits.array(1, TASKS)[0], bits[image])
         quality = torch.full((1, TASKS), float(level))
-        read = walk(networks, [batch[image]], quality, KnownPort(latents), GRIDS).reconstruction
+        read = code_along_graph(networks, [batch[image]], quality, KnownLatentCoder(latents), GRIDS).reconstruction
         assert torch.allclose(
             torch.cat(read), written[image], atol=1e-4
         )  # floats may depend on the batch; integers do not
@@ -120,36 +120,40 @@ def test_wanted_tasks_decode_to_the_same_without_the_others(
     networks: CodecNetworks, model: EntropyModel, graph: TaskGraph, wanted: set[int]
 ) -> None:
     torch.manual_seed(3)
-    writing = WritingPort(model.tables, 1, TASKS)
+    writing = SymbolWriter(model.tables, 1, TASKS)
     whole, _ = integer_walk(networks, model, writing, [graph], 3, torch.randn(1, TASKS, 4, *SHAPE))
     latents, _, _ = read_latents(model, writing.finish()[0], graph, 3, wanted)
     quality = torch.full((1, TASKS), 3.0)
-    part = walk(networks, [graph], quality, KnownPort(latents), GRIDS, wanted=wanted).reconstruction
+    part = code_along_graph(networks, [graph], quality, KnownLatentCoder(latents), GRIDS, wanted=wanted).reconstruction
     for task in range(TASKS):
         assert torch.equal(part[task], whole[:, task]) if task in latents else not part[task].any()
 
 
 def test_training_counts_about_the_bits_that_coding_takes(
-    networks: CodecNetworks, twin: EntropyTwin, model: EntropyModel
+    networks: CodecNetworks, float_model: FloatEntropyModel, model: EntropyModel
 ) -> None:
     torch.manual_seed(5)
     batch = [TaskGraph(((), (0,), (0, 1), (2,)))] * 8
     features = torch.randn(8, TASKS, 4, *SHAPE) * 4
-    counting = CountingPort(model.tables)
+    counting = SymbolCounter(model.tables)
     integer_walk(networks, model, counting, batch, 6, features)
-    training = TrainingPort(networks, twin, 8, GRIDS)
-    walk(networks, batch, torch.full((8, TASKS), 6.0), training, GRIDS, features.unbind(1))
+    training = TrainingLatentCoder(networks, float_model, 8, GRIDS)
+    code_along_graph(networks, batch, torch.full((8, TASKS), 6.0), training, GRIDS, features.unbind(1))
     real = counting.bits.array(8, TASKS).sum()
     assert float(training.bits.detach().sum()) == pytest.approx(real, rel=0.1)
 
 
-def test_gradients_reach_parents_through_their_children(networks: CodecNetworks, twin: EntropyTwin) -> None:
+def test_gradients_reach_parents_through_their_children(
+    networks: CodecNetworks, float_model: FloatEntropyModel
+) -> None:
     free = CodecNetworks(networks.config, networks.tensors)
     for task in range(TASKS):
         torch.nn.init.normal_(free.predictor.mean[task].weight)
     features = torch.randn(1, TASKS, 4, *SHAPE)
-    port = TrainingPort(free, twin, 1, GRIDS)
-    result = walk(free, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, GRIDS, features.unbind(1))
+    port = TrainingLatentCoder(free, float_model, 1, GRIDS)
+    result = code_along_graph(
+        free, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, GRIDS, features.unbind(1)
+    )
     result.reconstruction[1].square().sum().backward()
     gradient = free.task(0).block.weight.grad
     assert gradient is not None and bool(gradient.any())
@@ -157,13 +161,15 @@ def test_gradients_reach_parents_through_their_children(networks: CodecNetworks,
     assert stranger is None or not bool(stranger.any())
 
 
-def test_a_childs_bits_teach_its_parents_state(networks: CodecNetworks, twin: EntropyTwin) -> None:
-    port = TrainingPort(networks, twin, 1, GRIDS)
+def test_a_childs_bits_teach_its_parents_state(networks: CodecNetworks, float_model: FloatEntropyModel) -> None:
+    port = TrainingLatentCoder(networks, float_model, 1, GRIDS)
     features = torch.randn(1, TASKS, 4, *SHAPE)
-    walk(networks, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, GRIDS, features.unbind(1))
-    twin.zero_grad()
+    code_along_graph(
+        networks, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, GRIDS, features.unbind(1)
+    )
+    float_model.zero_grad()
     port.bits[0, 1].backward()
-    gradient = twin.task(0).own.weight.grad
+    gradient = float_model.task(0).own.weight.grad
     assert gradient is not None and bool(gradient.any())
 
 
@@ -173,27 +179,29 @@ def test_every_kind_of_codec_reads_what_it_wrote(parents: str, factorised: str) 
     torch.manual_seed(4)
     config = dataclasses.replace(SMALL, parents=parents, factorised=factorised, residual="plain")
     networks = CodecNetworks(config, config.tensors(range(TASKS))).eval().requires_grad_(False)
-    twin = EntropyTwin(config, config.tensors(range(TASKS)))
-    for parameter in twin.parameters():
+    float_model = FloatEntropyModel(config, config.tensors(range(TASKS)))
+    for parameter in float_model.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.3)
-    model = integers_of(twin, networks)
+    model = quantised_model(float_model, networks)
     graph = TaskGraph(((), (0,), (0, 1), ()))
-    writing = WritingPort(model.tables, 1, TASKS)
+    writing = SymbolWriter(model.tables, 1, TASKS)
     written, coder = integer_walk(networks, model, writing, [graph], 5, torch.randn(1, TASKS, 4, *SHAPE) * 3)
     latents, reader, _ = read_latents(model, writing.finish()[0], graph, 5)
     assert reader.checks == coder.checks
-    read = walk(networks, [graph], torch.full((1, TASKS), 5.0), KnownPort(latents), GRIDS).reconstruction
+    read = code_along_graph(
+        networks, [graph], torch.full((1, TASKS), 5.0), KnownLatentCoder(latents), GRIDS
+    ).reconstruction
     assert torch.allclose(torch.stack(read, 1), written, atol=1e-4)
 
 
-def test_a_factorised_task_sends_no_hyper_latent(networks: CodecNetworks, twin: EntropyTwin) -> None:
+def test_a_factorised_task_sends_no_hyper_latent(networks: CodecNetworks, float_model: FloatEntropyModel) -> None:
     """Its symbols are the latent's alone: half of the sides, six channels."""
     config = dataclasses.replace(networks.config, factorised="roots")
-    model = dataclasses.replace(integers_of(twin, networks), factorised=config.factorised)
+    model = dataclasses.replace(quantised_model(float_model, networks), factorised=config.factorised)
     counted: list[tuple[int, int]] = []
 
-    class Counter(CountingPort):
+    class Counter(SymbolCounter):
         def code(self, image, task, symbols, table_index):
             counted.append((task, len(table_index)))
             return super().code(image, task, symbols, table_index)
@@ -213,16 +221,16 @@ def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform
         networks = CodecNetworks(config, config.tensors(range(TASKS))).eval().requires_grad_(False)
         for task in range(TASKS):
             torch.nn.init.normal_(networks.predictor.mean[task].weight)
-        twin = EntropyTwin(config, config.tensors(range(TASKS)))
-        for parameter in twin.parameters():
+        float_model = FloatEntropyModel(config, config.tensors(range(TASKS)))
+        for parameter in float_model.parameters():
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter, std=0.3)
         quality, ports = torch.full((1, TASKS), 5.0), []
         results = []
         for each in (graph, alone):
-            port = TrainingPort(networks, twin, 1, GRIDS)
+            port = TrainingLatentCoder(networks, float_model, 1, GRIDS)
             torch.manual_seed(0)
-            results.append(walk(networks, [each], quality, port, GRIDS, features.unbind(1)).reconstruction)
+            results.append(code_along_graph(networks, [each], quality, port, GRIDS, features.unbind(1)).reconstruction)
             ports.append(port)
         if parents == "context":
             share = networks.no_share(1, SHAPE)
@@ -230,5 +238,5 @@ def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform
             assert not means[0][0].any() and torch.equal(means[0][0], means[1][0])
             assert not torch.equal(ports[0].bits[0, 1], ports[1].bits[0, 1])
         else:
-            assert not twin.task(1).parents.any() and not twin.task(1).parent_bias.any()
+            assert not float_model.task(1).parents.any() and not float_model.task(1).parent_bias.any()
             assert not torch.equal(results[0][1], results[1][1])

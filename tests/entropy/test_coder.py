@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import atdc
-from atdc.bitstream.ports import CountingPort
+from atdc.bitstream.symbols import SymbolCounter
 from atdc.entropy.coder import EntropyCoder, resampled_states
 from atdc.entropy.model import MEAN_BITS, STATE_LIMIT
 from atdc.tensors import padded, spans
@@ -21,7 +21,7 @@ def test_a_decoded_latent_is_within_half_a_step(untrained_weights: Path) -> None
         rng.normal(0, 9, (2, 4, 6, model.latent_channels(2))),
         rng.normal(0, 9, (2, 2, 3, model.hyper_channels)),
     )
-    coder = EntropyCoder(model, CountingPort(model.tables), np.full((2, 6), 32), [(8, 12)] * 6)
+    coder = EntropyCoder(model, SymbolCounter(model.tables), np.full((2, 6), 32), [(8, 12)] * 6)
     decoded = coder.code([0, 1], 2, np.zeros((2, 6), np.bool_), latent, hyper)
     assert np.abs(decoded / (1 << MEAN_BITS) - latent).max() <= 0.5
 

@@ -1,4 +1,4 @@
-"""The integer entropy model: it follows its float twin, and refuses what it cannot compute exactly."""
+"""The integer entropy model: it follows its float model, and refuses what it cannot compute exactly."""
 
 import dataclasses
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from atdc.config import ModelConfig
+from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
 from atdc.entropy.model import MEAN_BITS, EntropyModel
 from atdc.entropy.rounding import MEANS_PER_STEP, quantised_mean, scale_index
-from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
 from atdc.errors import WeightsError
 from atdc.networks.codec_networks import CodecNetworks
 
@@ -21,13 +21,13 @@ CONFIG = ModelConfig(
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[EntropyTwin, CodecNetworks, EntropyModel]:
+def pair() -> tuple[FloatEntropyModel, CodecNetworks, EntropyModel]:
     torch.manual_seed(2)
     networks = CodecNetworks(CONFIG, CONFIG.tensors(range(TASKS)))
-    twin = EntropyTwin(CONFIG, CONFIG.tensors(range(TASKS)))
-    for parameter in (*twin.parameters(), *(networks.task(t).log_gain.rows for t in range(TASKS))):
+    float_model = FloatEntropyModel(CONFIG, CONFIG.tensors(range(TASKS)))
+    for parameter in (*float_model.parameters(), *(networks.task(t).log_gain.rows for t in range(TASKS))):
         torch.nn.init.normal_(parameter, std=0.3)
-    return twin, networks, integers_of(twin, networks)
+    return float_model, networks, quantised_model(float_model, networks)
 
 
 def test_one_sixteenth_is_the_unit_on_both_sides():
@@ -38,7 +38,7 @@ def test_one_sixteenth_is_the_unit_on_both_sides():
 @pytest.mark.parametrize("step", [0, 3, 20, 56])
 def test_integers_follow_the_twin(pair, step):
     """Means within 2/16 of a step and tables within one of 64, nearly all equal: rounding is all that differs."""
-    twin, networks, model = pair
+    float_model, networks, model = pair
     rng = np.random.default_rng(step)
     hyper = rng.integers(-60, 60, (2, 4, 3, 3))
     parents = np.array([[False, True, True], [False, False, True]])
@@ -53,7 +53,9 @@ def test_integers_follow_the_twin(pair, step):
     log_gain = networks.task(0).log_gain(quality)
     given = [None, *(as_tensor(states[task], 256) for task in (1, 2))]
     mask = torch.from_numpy(parents).float()
-    twin_mean, twin_scale, twin_hidden = twin.task(0).latent_prior(as_tensor(hyper, 16), quality, mask, given, log_gain)
+    twin_mean, twin_scale, twin_hidden = float_model.task(0).latent_prior(
+        as_tensor(hyper, 16), quality, mask, given, log_gain
+    )
     means = as_tensor(mean, 16) - quantised_mean(twin_mean)
     assert float(means.abs().max()) <= 2 / 16 and float((means == 0).float().mean()) > 0.9
     index = scale_index(twin_scale, CONFIG.scale_min, CONFIG.scale_max, CONFIG.scale_count)
@@ -63,7 +65,7 @@ def test_integers_follow_the_twin(pair, step):
 
     latent = rng.integers(-5000, 5000, (2, 8, 6, 6))
     state = model.state(0, steps, latent, hidden)
-    twin_state = twin.task(0).state(as_tensor(latent, 16), twin_hidden, quality)
+    twin_state = float_model.task(0).state(as_tensor(latent, 16), twin_hidden, quality)
     assert torch.allclose(as_tensor(state, 256), twin_state, atol=0.1)
 
 
@@ -105,7 +107,7 @@ def test_table_indices_stay_within_the_tables_whatever_comes(pair):
 def test_a_twin_made_from_integers_has_these_integers(pair):
     """Whole qualities come back exactly; between them, rounding before and after interpolation may differ by one."""
     _, networks, model = pair
-    again = integers_of(twin_of(model, CONFIG, networks.tensors), networks)
+    again = quantised_model(dequantised_model(model, CONFIG, networks.tensors), networks)
     for before, after in zip(model.tasks, again.tasks, strict=True):
         for entry in dataclasses.fields(before):
             first, second = (np.asarray(getattr(side, entry.name), np.int64) for side in (before, after))

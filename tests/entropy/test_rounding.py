@@ -1,4 +1,4 @@
-"""Rounding and the training twin of the frequency tables."""
+"""Rounding and the training counterpart of the frequency tables."""
 
 import math
 

@@ -21,7 +21,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from atdc.bitstream.container import Header, graph_code
-from atdc.entropy.coder import SymbolPort
+from atdc.entropy.coder import SymbolCoder
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.tables import FrequencyTables
 from atdc.graph.graph_book import GraphBook
@@ -118,7 +118,7 @@ def make_files() -> None:
         )  # fmt: skip
         assert header.graph == golden.graph, f"{golden.name}: the list has it, or has it twice"
         tables = reader.model.tables
-        symbols: dict[str, SymbolPort] = {
+        symbols: dict[str, SymbolCoder] = {
             "usual": RandomSymbols(tables, random), "wild": RandomSymbols(tables, random, 0.1),
             "extreme": RandomSymbols(tables, random, 1.0), "zeros": Zeros(), "lowest": LowestSymbols(tables),
         }  # fmt: skip

@@ -83,6 +83,6 @@ def test_what_was_there_is_frozen_and_what_is_new_has_learned(both, tmp_path: Pa
     for name, value in five.codec.networks.state_dict().items():
         assert name.startswith("scorer.") or torch.equal(inside[name], value), name
     assert float(six.networks.predictor.pair.detach()[:5, 5].abs().max()) > 0
-    assert float(six.twin.task(0).parents[5].detach().abs().max()) > 0
-    assert torch.equal(six.twin.task(0).parents[:5], five.twin.task(0).parents)
+    assert float(six.float_model.task(0).parents[5].detach().abs().max()) > 0
+    assert torch.equal(six.float_model.task(0).parents[:5], five.float_model.task(0).parents)
     assert six.codec.entropy.tasks[0].parents.shape[0] == 6

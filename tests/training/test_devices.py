@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from atdc.coding.latent_coders import TrainingPort
-from atdc.coding.traversal import walk
+from atdc.coding.latent_coders import TrainingLatentCoder
+from atdc.coding.traversal import code_along_graph
 from atdc.config import ModelConfig
-from atdc.entropy.twin import EntropyTwin
+from atdc.entropy.float_model import FloatEntropyModel
 from atdc.errors import ArgumentError
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
@@ -74,14 +74,16 @@ def test_a_training_step_stays_on_its_device(
         predictor_width=8, scorer_width=8, factorised=factorised,
     )  # fmt: skip
     networks = CodecNetworks(config, config.tensors(range(3))).to("meta")
-    twin = EntropyTwin(config, config.tensors(range(3))).to("meta")
+    float_model = FloatEntropyModel(config, config.tensors(range(3))).to("meta")
     batch = FeatureBatch.of(torch.zeros(4, 3, config.feature_channels, 8, 8, device="meta"))
     quality = torch.zeros(4, 3, device="meta")
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: torch.ones(tensor.shape))  # masks are looked at
-    port = TrainingPort(networks, twin, 4, [(8, 8)] * 3)
+    port = TrainingLatentCoder(networks, float_model, 4, [(8, 8)] * 3)
     chain, star = TaskGraph(((), (0,), (0, 1))), TaskGraph(((2,), (2,), ()))
     with one_device:
-        result = walk(networks, [chain, chain, star, star], quality, port, batch.grids, batch.parts, with_proxy=True)
+        result = code_along_graph(
+            networks, [chain, chain, star, star], quality, port, batch.grids, batch.parts, with_proxy=True
+        )
         loss = port.bits.sum() + torch.stack(result.reconstruction).sum() + result.proxy.sum()
         loss = loss + networks.scorer(batch).sum()
         loss.backward()

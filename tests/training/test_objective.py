@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from atdc.coding.grouping import Grouping
-from atdc.coding.latent_coders import TrainingPort
+from atdc.coding.latent_coders import TrainingLatentCoder
 from atdc.config import ModelConfig, Recipe
-from atdc.entropy.twin import EntropyTwin
+from atdc.entropy.float_model import FloatEntropyModel
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
@@ -20,7 +20,7 @@ TASKS, CHANNELS, SIDE = 3, 4, 8
 BITS_PER_ELEMENT = 1.5
 
 
-class KnownRate(TrainingPort):
+class KnownRate(TrainingLatentCoder):
     """Every element of every task costs the same."""
 
     @property
@@ -46,7 +46,7 @@ class Features:
 def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     stage: dict[str, Any] = {}
     monkeypatch.setattr(codec_stage, "train_stage", lambda *_, **given: stage.update(given))
-    monkeypatch.setattr(codec_stage, "TrainingPort", KnownRate)
+    monkeypatch.setattr(codec_stage, "TrainingLatentCoder", KnownRate)
     torch.manual_seed(0)
     config = ModelConfig(
         feature_channels=CHANNELS, latent_channels=8, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=2,
@@ -55,7 +55,7 @@ def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytes
     networks = CodecNetworks(config, config.tensors(range(TASKS)))
     graphs = SimpleNamespace(draw=lambda indices, level, rng: [TaskGraph.independent(TASKS)] * len(indices))
     subject = codec_stage.Subject(
-        networks, EntropyTwin(config, config.tensors(range(TASKS))), graphs, graphs, Features(), Features()
+        networks, FloatEntropyModel(config, config.tensors(range(TASKS))), graphs, graphs, Features(), Features()
     )
     recipe = Recipe(model=config)
     codec_stage.train_codec(None, recipe, "warmup", 1, (1e-3, 1e-4), subject, None, None)

@@ -170,7 +170,7 @@ def _code_symbols(
     table_index: NDArray[np.integer],
     where: str = "segment",
 ) -> _Int32s:
-    """Writes ``symbols``, or reads them when they are None: one walk for both directions."""
+    """Writes ``symbols``, or reads them when they are None: one loop for both directions."""
     if symbols is None:
         tables.require_index(table_index)
         columns = None

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.float_model import FloatEntropyModel
 from atdc.entropy.gaussian import gaussian_bits
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import sends_hyper
 from atdc.entropy.rounding import MEANS_PER_STEP, lower_bound, round_straight_through
-from atdc.entropy.twin import EntropyTwin
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.resampling import resampled_states
 from atdc.tensors import Grid, latent_grid
 
 
-class LatentPort(Protocol):
+class LatentCoder(Protocol):
     """What the walk hands every task's latents to."""
 
     def code(
@@ -48,16 +48,18 @@ class LatentPort(Protocol):
         ...
 
 
-class TrainingPort:
+class TrainingLatentCoder:
     """Rates from uniform noise, reconstructions from rounding with a straight-through gradient.
 
     Mixed quantisation after Minnen and Singh, "Channel-wise autoregressive entropy models" (ICIP 2020). Rates are
     computed in single precision, also where the networks around them are not.
     """
 
-    def __init__(self, networks: CodecNetworks, twin: EntropyTwin, batch: int, grids: Sequence[Grid]) -> None:
+    def __init__(
+        self, networks: CodecNetworks, float_model: FloatEntropyModel, batch: int, grids: Sequence[Grid]
+    ) -> None:
         self._log_smallest = math.log(networks.config.scale_min)
-        self._networks, self._twin, self._grids = networks, twin, tuple(grids)
+        self._networks, self._float_model, self._grids = networks, float_model, tuple(grids)
         self._batch = batch
         self._bits = torch.zeros(batch, networks.task_count, device=networks.predictor.pair.device)
         self._states: list[Tensor | None] = [None] * networks.task_count
@@ -82,8 +84,8 @@ class TrainingPort:
             return self._code(images, task, quality, mask, latent.float(), hyper.float())
 
     def _code(self, images: Tensor, task: int, quality: Tensor, mask: Tensor, latent: Tensor, hyper: Tensor) -> Tensor:
-        twin = self._twin.task(task)
-        mean, log_scale = twin.hyper_prior(quality)
+        float_model = self._float_model.task(task)
+        mean, log_scale = float_model.hyper_prior(quality)
         parents = mask.cpu().numpy() > 0
         sent = torch.from_numpy(sends_hyper(self._networks.config.factorised, parents))
         if bool(sent.any()):
@@ -97,9 +99,9 @@ class TrainingPort:
                 own, child = latent_grid(self._grids[parent]), latent_grid(self._grids[task])
                 states[parent] = resampled_states(state[images], own, child, (latent.shape[2], latent.shape[3]))
         log_gain = self._networks.task(task).log_gain(quality)
-        mean, log_scale, hidden = twin.latent_prior(hyper, quality, mask, states, log_gain)
+        mean, log_scale, hidden = float_model.latent_prior(hyper, quality, mask, states, log_gain)
         decoded = self._coded(images, task, latent, mean, log_scale)
-        state = twin.state(decoded, hidden, quality)
+        state = float_model.state(decoded, hidden, quality)
         if len(images) < self._batch:
             known = self._states[task]
             known = state.new_zeros(self._batch, *state.shape[1:]) if known is None else known
@@ -116,7 +118,7 @@ class TrainingPort:
         return round_straight_through(value - mean) + mean
 
 
-class IntegerPort:
+class IntegerLatentCoder:
     """Hands latents to the integer entropy coder; what comes back is exact."""
 
     def __init__(self, coder: EntropyCoder) -> None:
@@ -131,13 +133,13 @@ class IntegerPort:
         latent: Tensor | None,
         hyper: Tensor | None,
     ) -> Tensor:
-        assert latent is not None and hyper is not None, "a reader decodes its integers first, see KnownPort"
+        assert latent is not None and hyper is not None, "a reader decodes its integers first, see KnownLatentCoder"
         members, parents = images.cpu().tolist(), mask.cpu().numpy() > 0
         decoded = self._coder.code(members, task, parents, _channels_last(latent), _channels_last(hyper))
         return as_latent(decoded, latent.device)
 
 
-class KnownPort:
+class KnownLatentCoder:
     """Gives back latents that were decoded before, by task, each (B, rows, columns, M) in sixteenths."""
 
     def __init__(self, latents: Mapping[int, Integers]) -> None:

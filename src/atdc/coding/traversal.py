@@ -1,9 +1,9 @@
-"""THE walk along the task graph: the one loop that trains, counts, writes and reads, by the port it is given.
+"""THE traversal of the graph: the one loop that trains, counts, writes and reads, by the latent coder it is given.
 
 For each task, parents before children::
 
     μ, σ = predictor(decoded parents)
-    ŷ    = port(analysis(z' − μ, μ, σ))        when the features are known; read from the port when not
+    ŷ    = coder(analysis(z' − μ, μ, σ))        when the features are known; read from the coder when not
     ẑ'   = μ + synthesis(ŷ, μ, σ)
 
 Images of a batch may have different graphs. Tasks of equal depth in their graphs are independent of each other, so all
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atdc.coding.latent_coders import LatentPort
+from atdc.coding.latent_coders import LatentCoder
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictor import proxy_loss
@@ -28,8 +28,8 @@ from atdc.tensors import Grid, padded
 
 
 @dataclass(frozen=True, slots=True)
-class WalkResult:
-    """What a walk leaves.
+class TraversalResult:
+    """What a traversal leaves.
 
     Attributes:
         reconstruction: by tensor, decoded normalised features (B, C, rows, columns); zeros for tasks that were not
@@ -55,24 +55,24 @@ def schedule(graphs: Sequence[TaskGraph], wanted: Collection[int] | None = None)
     return [(task, images) for (_, task), images in sorted(groups.items())]
 
 
-def walk(
+def code_along_graph(
     networks: CodecNetworks,
     graphs: Sequence[TaskGraph],
     quality: Tensor,
-    port: LatentPort,
+    coder: LatentCoder,
     grids: Sequence[Grid],
     features: Sequence[Tensor] | None = None,
     wanted: Collection[int] | None = None,
     restore_all: bool = True,
     with_proxy: bool = False,
-) -> WalkResult:
+) -> TraversalResult:
     """Codes a batch of images' features along their graphs.
 
     Args:
         networks: predictor and transforms.
         graphs: one per image.
         quality: (B, T), 0 to 7.
-        port: trains, counts, writes or reads.
+        coder: trains, counts, writes or reads.
         grids: height and width of each tensor before padding.
         features: by tensor, normalised features (B, C, rows, columns), padded; None when reading.
         wanted: tasks to decode (their ancestors come along); all by default.
@@ -106,7 +106,7 @@ def walk(
         target = None if features is None else features[task][chosen]
         restore = restore_all or bool(has_children[task])
         value, guess = code_task(
-            networks, task, images, given, mask, quality[chosen, task], padded(grids[task]), port, target, restore
+            networks, task, images, given, mask, quality[chosen, task], padded(grids[task]), coder, target, restore
         )
         decoded[task] = value if everyone else decoded[task].index_copy(0, images, value)
         if proxy is not None and target is not None:
@@ -117,7 +117,7 @@ def walk(
                 known = shares[task] if task in shares else networks.no_share(batch, padded(grids[task]))
                 share = known.index_copy(0, images, share)
             shares[task] = share
-    return WalkResult(decoded, proxy)
+    return TraversalResult(decoded, proxy)
 
 
 def code_task(
@@ -128,22 +128,22 @@ def code_task(
     mask: Tensor,
     quality: Tensor,
     shape: tuple[int, int],
-    port: LatentPort,
+    coder: LatentCoder,
     target: Tensor | None,
     restore: bool = True,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Codes one task of some images given their parents: the body of the walk.
+    """Codes one task of some images given their parents: the body of the traversal.
 
     Args:
         networks: predictor and transforms.
         task: which task.
-        images: which images of the batch, (n,), told to the port.
+        images: which images of the batch, (n,), told to the coder.
         shares: of the predictor's first layer, one of each decoded parent, on the task's grid,
             (n, width, rows, columns).
         mask: (n, T), 1 where a task is a parent.
         quality: (n,).
         shape: rows and columns of the task's features.
-        port: trains, counts, writes or reads.
+        coder: trains, counts, writes or reads.
         target: normalised features (n, C, h, w); None when reading.
         restore: whether the decoded features are wanted.
 
@@ -158,6 +158,6 @@ def code_task(
     if target is not None:
         latent = transforms.analysis(target - mean, mean, log_variance, quality)
         hyper = transforms.hyper_analysis(latent)
-    latent = port.code(images, task, quality, mask, latent, hyper)
+    latent = coder.code(images, task, quality, mask, latent, hyper)
     value = mean + transforms.synthesis(latent, mean, log_variance, quality) if restore else mean
     return value, (mean, log_variance)

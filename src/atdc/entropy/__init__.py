@@ -1,1 +1,1 @@
-"""Which probability describes each symbol: integers from decoded integers, and the float twin that trains them."""
+"""Which probability describes each symbol: integers from decoded integers, and the float model that trains them."""

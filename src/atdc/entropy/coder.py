@@ -18,7 +18,7 @@ LARGEST_SYMBOL = 1 << 15
 """Writers clamp symbols to ± this; a latent that far out is damage, not data."""
 
 
-class SymbolPort(Protocol):
+class SymbolCoder(Protocol):
     """What symbols are handed to: a counter, a writer or a reader."""
 
     def code(
@@ -30,7 +30,7 @@ class SymbolPort(Protocol):
 
 class EntropyParameters(Protocol):
     """What decides the probability of a symbol: :class:`~atdc.entropy.model.EntropyModel`, integers all
-    through; or, to measure what integers cost, its float twin."""
+    through; or, to measure what integers cost, its float model."""
 
     @property
     def tables(self) -> FrequencyTables:
@@ -75,13 +75,13 @@ class EntropyCoder:
             of a step, int32, little-endian, by row, column and channel.
     """
 
-    def __init__(self, model: EntropyParameters, symbols: SymbolPort, steps: Integers, grids: Sequence[Grid]) -> None:
+    def __init__(self, model: EntropyParameters, symbols: SymbolCoder, steps: Integers, grids: Sequence[Grid]) -> None:
         self._model, self._symbols, self._steps, self._grids = model, symbols, steps, tuple(grids)
         self._states: dict[int, Numbers] = {}
         self._remembers = True
         self.checks: dict[tuple[int, int], int] = {}
 
-    def beside(self, symbols: SymbolPort) -> EntropyCoder:
+    def beside(self, symbols: SymbolCoder) -> EntropyCoder:
         """A coder that knows the parents decoded so far, hands its symbols elsewhere, and remembers nothing of them."""
         other = EntropyCoder(self._model, symbols, self._steps, self._grids)
         other._states, other._remembers = self._states, False

@@ -1,4 +1,4 @@
-"""Bits of a Gaussian symbol, differentiable: the training twin of the integer frequency tables."""
+"""Bits of a Gaussian symbol, differentiable: the training counterpart of the integer frequency tables."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from atdc.errors import WeightsError
 
 Integers = NDArray[np.int64]
 Numbers = NDArray[Any]
-"""Integers; or floats, where the float twin stands in for them to be measured."""
+"""Integers; or floats, where the float model stands in for them to be measured."""
 
 EXACT_LIMIT = 1 << 53
 """Integers up to here, and only up to here, are all exact in float64."""

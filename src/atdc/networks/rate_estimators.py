@@ -22,7 +22,7 @@ from atdc.networks.batches import FeatureBatch
 from atdc.tensors import FeatureSet
 
 
-class Scorer(nn.Module):
+class PairEstimator(nn.Module):
     """Normalised features to the cost, in bits, of each (child, parent set) at every whole quality; 20 MMAC at 16×16.
 
     What decides a graph is how much a parent set saves over no parents, which is small beside how much images differ.
@@ -157,8 +157,8 @@ def _pair_arrays(count: int, max_parents: int) -> tuple[NDArray[np.int64], NDArr
     return np.array([child for child, _ in pairs], np.int64), parents, known
 
 
-RATE_ESTIMATORS: dict[str, type[Scorer] | type[FactorisedEstimator]] = {
-    "pairs": Scorer,
+RATE_ESTIMATORS: dict[str, type[PairEstimator] | type[FactorisedEstimator]] = {
+    "pairs": PairEstimator,
     "factorised": FactorisedEstimator,
 }
 """By the name that :attr:`~atdc.config.ModelConfig.rate_estimator` gives."""

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
+from atdc.entropy.float_model import FloatEntropyModel, extended_model, quantised_model
 from atdc.entropy.model import EntropyModel
-from atdc.entropy.twin import EntropyTwin, integers_extended, integers_of
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
@@ -77,12 +77,12 @@ class Trained:
 
     Attributes:
         networks: predictor and transforms.
-        twin: entropy parameters in floating point.
+        float_model: entropy parameters in floating point.
         codec: the same with integers, to code with.
     """
 
     networks: CodecNetworks
-    twin: EntropyTwin
+    float_model: FloatEntropyModel
     codec: FeatureCodec
 
 
@@ -92,10 +92,10 @@ def train_from_nothing(
     """A codec of some tasks: predictor, `steps // 2` steps on features alone, `steps` on rate and objective."""
     torch.manual_seed(recipe.seed)
     tensors = recipe.model.tensors(names)
-    networks, twin = CodecNetworks(recipe.model, tensors), EntropyTwin(recipe.model, tensors)
-    start_from_principal_components(networks, twin, sets["train"])
-    _train(run, recipe, networks, twin, sets, goals, steps)
-    return Trained(networks, twin, _codec(networks, integers_of(twin, networks), sets["train"]))
+    networks, float_model = CodecNetworks(recipe.model, tensors), FloatEntropyModel(recipe.model, tensors)
+    start_from_principal_components(networks, float_model, sets["train"])
+    _train(run, recipe, networks, float_model, sets, goals, steps)
+    return Trained(networks, float_model, _codec(networks, quantised_model(float_model, networks), sets["train"]))
 
 
 def add_task(
@@ -115,14 +115,14 @@ def add_task(
     torch.manual_seed(recipe.seed)
     new = len(names) - 1
     tensors = recipe.model.tensors(names)
-    networks, twin = CodecNetworks(recipe.model, tensors), EntropyTwin(recipe.model, tensors)
+    networks, float_model = CodecNetworks(recipe.model, tensors), FloatEntropyModel(recipe.model, tensors)
     sample = sets["train"].read(np.arange(min(400, len(sets["train"])))).parts[new]
-    twin.task(new).start_from_deviation(networks.task(new).start_from_principal_components(sample))
+    float_model.task(new).start_from_deviation(networks.task(new).start_from_principal_components(sample))
     adopt(networks, before.networks)
-    adopt(twin, before.twin)
-    _train(run, recipe, networks, twin, sets, goals, steps)
-    integers = integers_extended(before.codec.entropy, twin, networks)
-    return Trained(networks, twin, _codec(networks, integers, sets["train"]))
+    adopt(float_model, before.float_model)
+    _train(run, recipe, networks, float_model, sets, goals, steps)
+    integers = extended_model(before.codec.entropy, float_model, networks)
+    return Trained(networks, float_model, _codec(networks, integers, sets["train"]))
 
 
 def _codec(networks: CodecNetworks, integers: EntropyModel, train: NormalisedFeatures) -> FeatureCodec:
@@ -132,7 +132,13 @@ def _codec(networks: CodecNetworks, integers: EntropyModel, train: NormalisedFea
 
 
 def _train(
-    run: RunFolder, recipe: Recipe, networks: CodecNetworks, twin: EntropyTwin, sets: Sets, goals: Goals, steps: int
+    run: RunFolder,
+    recipe: Recipe,
+    networks: CodecNetworks,
+    float_model: FloatEntropyModel,
+    sets: Sets,
+    goals: Goals,
+    steps: int,
 ) -> None:
     train_predictor(run, recipe, networks, sets["train"], sets["val"])
     frozen = copy_of(networks).eval()
@@ -144,7 +150,7 @@ def _train(
 
         return GraphsByImage(of)
 
-    subject = Subject(networks, twin, graph_of("train"), graph_of("val"), sets["train"], sets["val"])
+    subject = Subject(networks, float_model, graph_of("train"), graph_of("val"), sets["train"], sets["val"])
     each = min(steps // 2, 50)
     rate, end = recipe.codec.lr, recipe.codec.lr_end
     train_codec(run, recipe, "warmup", steps // 2 // each, (rate, rate), subject, None, goals["val"], each)

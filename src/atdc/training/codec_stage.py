@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.codec import squared_errors
-from atdc.coding.latent_coders import TrainingPort
-from atdc.coding.traversal import walk
+from atdc.coding.latent_coders import TrainingLatentCoder
+from atdc.coding.traversal import code_along_graph
 from atdc.config import MAX_QUALITY, Recipe
-from atdc.entropy.twin import EntropyTwin
+from atdc.entropy.float_model import FloatEntropyModel
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
@@ -71,7 +71,7 @@ class Subject:
 
     Attributes:
         networks: predictor and transforms; the scorer stays as it is.
-        twin: entropy parameters in floating point.
+        float_model: entropy parameters in floating point.
         graphs: of the training images.
         val_graphs: of the validation images.
         train: features of the training images.
@@ -80,7 +80,7 @@ class Subject:
     """
 
     networks: CodecNetworks
-    twin: EntropyTwin
+    float_model: FloatEntropyModel
     graphs: GraphSource
     val_graphs: GraphSource
     train: TrainingFeatures
@@ -127,10 +127,10 @@ def train_codec(
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """Bits per feature element (B,), squared errors per feature element of all tasks (B, groups), proxy losses,
         reconstructions."""
-        port = TrainingPort(networks, subject.twin, len(features), features.grids)
+        port = TrainingLatentCoder(networks, subject.float_model, len(features), features.grids)
         if features.present is not None:
             graphs = [graph.within(features.present) for graph in graphs]
-        result = walk(
+        result = code_along_graph(
             networks, graphs, quality, port, features.grids, features.parts, wanted=features.present, with_proxy=True
         )
         assert result.proxy is not None
@@ -223,7 +223,7 @@ def train_codec(
             figures[f"objective{level}"] = bits + weight * (loss + settings.feature_weight * square)
         return figures
 
-    module = nn.ModuleDict({"networks": networks, "entropy": subject.twin})
+    module = nn.ModuleDict({"networks": networks, "entropy": subject.float_model})
     if subject.encoders is not None:
         module["encoders"] = subject.encoders
     train_stage(

@@ -30,7 +30,7 @@ from atdc.config import MAX_QUALITY, FitRecipe, load_fit_recipe
 from atdc.data.dumped import DumpedFeatures
 from atdc.data.feature_report import FeatureReport, report
 from atdc.data.feature_source import FeatureSource, InMemoryFeatures
-from atdc.entropy.twin import EntropyTwin, integers_extended, integers_of, twin_of
+from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, extended_model, quantised_model
 from atdc.errors import ArgumentError, DataError, FitWarning
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
@@ -116,16 +116,16 @@ def _fit(
     torch.manual_seed(recipe.seed)
     config = stages.model if start is None else start.config
     stages = replace(stages, model=config)
-    networks, twin = CodecNetworks(config, tensors), EntropyTwin(config, tensors)
-    _start_from_principal_components(networks, twin, sets.train)
+    networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
+    _start_from_principal_components(networks, float_model, sets.train)
     if start is not None:
         adopt(networks, start.networks)
-        adopt_entropy(twin, start)
+        adopt_entropy(float_model, start)
     if recipe.predictor_steps:
         epochs, steps = _epochs(recipe.predictor_steps)
         train_predictor(run, stages, networks, sets.train, sets.val, epochs, steps)
     pools = _pools(run, recipe, networks, sets.train)
-    subject = Subject(networks, twin, PooledGraphs(pools), PooledGraphs(pools), sets.train, sets.val)
+    subject = Subject(networks, float_model, PooledGraphs(pools), PooledGraphs(pools), sets.train, sets.val)
     rate, end = recipe.lr, recipe.lr_end
     before = _curve(run)
     if recipe.warmup_steps:
@@ -134,7 +134,11 @@ def _fit(
     epochs, steps = _epochs(recipe.steps)
     train_codec(run, stages, "codec", epochs, (rate, end), subject, objective, val_objective, steps)
     _warn_if_nothing_moved(before, _curve(run))
-    integers = integers_of(twin, networks) if start is None else integers_extended(start.entropy, twin, networks)
+    integers = (
+        quantised_model(float_model, networks)
+        if start is None
+        else extended_model(start.entropy, float_model, networks)
+    )
     mean, deviation = sets.train.mean, sets.train.deviation
     codec = FeatureCodec(copy_of(networks), integers, mean, deviation, GraphBook.untrained(len(tensors)))
     codec.book = replace(codec.book, fixed=tuple(pool[0] for pool in pools))
@@ -171,9 +175,9 @@ def _require_same_features(
     run.write_json("features.json", now)
 
 
-def adopt_entropy(twin: EntropyTwin, start: FeatureCodec) -> None:
-    """Gives a twin of more tensors what the integers of fewer say, and freezes it."""
-    adopt(twin, twin_of(start.entropy, start.config, start.tensors))
+def adopt_entropy(float_model: FloatEntropyModel, start: FeatureCodec) -> None:
+    """Gives a float model of more tensors what the integers of fewer say, and freezes it."""
+    adopt(float_model, dequantised_model(start.entropy, start.config, start.tensors))
 
 
 def _source(dataset: Samples) -> FeatureSource:
@@ -315,7 +319,9 @@ def _latent_channels(blocks: Tensor, recipe: FitRecipe, limit: int) -> int:
     return min(needed, limit, blocks.shape[1])
 
 
-def _start_from_principal_components(networks: CodecNetworks, twin: EntropyTwin, train: SourceFeatures) -> None:
+def _start_from_principal_components(
+    networks: CodecNetworks, float_model: FloatEntropyModel, train: SourceFeatures
+) -> None:
     for place in range(networks.task_count):
         rows = [row for row, kind in enumerate(train.kinds) if kind[place] is not None]
         by_grid: dict[Any, list[int]] = {}
@@ -323,7 +329,7 @@ def _start_from_principal_components(networks: CodecNetworks, twin: EntropyTwin,
             by_grid.setdefault(train.kinds[row], []).append(row)
         usual = max(by_grid.values(), key=len)[:_STATISTICS_SAMPLES]
         sample = train.read(np.array(usual)).parts[place]
-        twin.task(place).start_from_deviation(networks.task(place).start_from_principal_components(sample))
+        float_model.task(place).start_from_deviation(networks.task(place).start_from_principal_components(sample))
 
 
 def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: SourceFeatures) -> list[list[TaskGraph]]:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.devices import device_of
-from atdc.networks.rate_estimators import Scorer
+from atdc.networks.rate_estimators import PairEstimator
 from atdc.training import processes
 from atdc.training.data import TrainingFeatures
 from atdc.training.loop import Draw, train_stage
@@ -56,7 +56,7 @@ def train_scorer(
 ) -> None:  # fmt: skip
     """Fits the scorer to the teacher's relative costs, standardised per quality and pair."""
     settings = recipe.scorer
-    assert isinstance(scorer, Scorer), "the factorised estimator has a training of its own"
+    assert isinstance(scorer, PairEstimator), "the factorised estimator has a training of its own"
     scorer.requires_grad_(True)
     costs, known = costs.to(device_of(scorer)), known.to(device_of(scorer))
     relative = scorer.relative(costs)

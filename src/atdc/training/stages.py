@@ -32,8 +32,8 @@ from atdc.data.labelled import LabelledImages, Mixed, Some
 from atdc.data.nyuv2 import NyuV2Dataset
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.data.taskonomy import TaskonomyImages
+from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
 from atdc.entropy.model import EntropyModel
-from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
 from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
@@ -108,10 +108,10 @@ def train(
 
     if start is None:
         pairs, tensors = search.candidate_sets(len(TASKS), recipe.model.max_parents), recipe.model.tensors(TENSOR_NAMES)
-        networks, twin = CodecNetworks(recipe.model, tensors), EntropyTwin(recipe.model, tensors)
-        start_from_principal_components(networks, twin, train_set)
+        networks, float_model = CodecNetworks(recipe.model, tensors), FloatEntropyModel(recipe.model, tensors)
+        start_from_principal_components(networks, float_model, train_set)
         networks.to(device)
-        twin.to(device)
+        float_model.to(device)
         train_predictor(run, recipe, networks, train_set, val_set)
         book = GraphBook.untrained(len(TASKS))
         fit_scorer_to_predictor(run, recipe, networks, train_set, book, pairs)
@@ -119,10 +119,10 @@ def train(
     else:
         own = start.feature_codec
         networks, book = copy_of(own.networks).to(device), own.book
-        twin = twin_of(own.entropy, recipe.model, own.tensors).to(device)
+        float_model = dequantised_model(own.entropy, recipe.model, own.tensors).to(device)
 
     goals = tuple(TaskLosses(task_networks, images, bounds) for images in (train_data, val_data))
-    entropy, book = train_codec_and_graphs(run, recipe, networks, twin, book, (train_set, val_set), goals)
+    entropy, book = train_codec_and_graphs(run, recipe, networks, float_model, book, (train_set, val_set), goals)
 
     card = {
         "recipe": recipe.name,
@@ -192,11 +192,15 @@ def training_images(recipe: Recipe, folder: Path, real: Path | None = None) -> t
     return both(_SIDE_PX), both(_SIDE_PX // 2)
 
 
-def start_from_principal_components(networks: CodecNetworks, twin: EntropyTwin, train: NormalisedFeatures) -> None:
+def start_from_principal_components(
+    networks: CodecNetworks, float_model: FloatEntropyModel, train: NormalisedFeatures
+) -> None:
     """Starts every task's transforms, and what is expected of its latent, from a sample of training features."""
     sample = train.read(np.arange(min(400, len(train))))
     for task in range(networks.task_count):
-        twin.task(task).start_from_deviation(networks.task(task).start_from_principal_components(sample.parts[task]))
+        float_model.task(task).start_from_deviation(
+            networks.task(task).start_from_principal_components(sample.parts[task])
+        )
 
 
 def features_of(run: RunFolder, codec: Codec, rooms: Mapping[str, RoomsDataset]) -> dict[str, NormalisedFeatures]:
@@ -211,7 +215,7 @@ def features_of(run: RunFolder, codec: Codec, rooms: Mapping[str, RoomsDataset])
 
 
 def subject_of(
-    recipe: Recipe, networks: CodecNetworks, twin: EntropyTwin, book: GraphBook, train: NormalisedFeatures,
+    recipe: Recipe, networks: CodecNetworks, float_model: FloatEntropyModel, book: GraphBook, train: NormalisedFeatures,
     val: NormalisedFeatures,
 ) -> Subject:  # fmt: skip
     """A codec with the graphs that its scorer chooses in the recipe's mixture of settings.
@@ -222,7 +226,7 @@ def subject_of(
     usual = {max(mix, key=lambda name: mix[name]): 1.0}
     tasks, limit = networks.task_count, recipe.model.max_parents
     return Subject(
-        networks, twin,
+        networks, float_model,
         MixedGraphs(mix, book, scorer_costs(networks, train), tasks, limit),
         MixedGraphs(usual, book, scorer_costs(networks, val), tasks, limit),
         train, val,
@@ -230,7 +234,7 @@ def subject_of(
 
 
 def train_codec_and_graphs(
-    run: RunFolder, recipe: Recipe, networks: CodecNetworks, twin: EntropyTwin, book: GraphBook,
+    run: RunFolder, recipe: Recipe, networks: CodecNetworks, float_model: FloatEntropyModel, book: GraphBook,
     sets: tuple[NormalisedFeatures, NormalisedFeatures], goals: tuple[Objective, ...],
 ) -> tuple[EntropyModel, GraphBook]:  # fmt: skip
     """Warm-up, the codec in one go with one falling learning rate, and, on the CPU, its scorer and graphs.
@@ -240,18 +244,18 @@ def train_codec_and_graphs(
         recipe: settings.
         networks: the codec at its start, with the scorer that chooses the graphs it learns on; trained in place, where
             it is, and left on the CPU.
-        twin: likewise.
+        float_model: likewise.
         book: graphs to begin with.
         sets: features of training and validation images.
         goals: objectives of both.
     """
     settings, (goal, val_goal) = recipe.codec, goals
-    subject = subject_of(recipe, networks, twin, book, *sets)
+    subject = subject_of(recipe, networks, float_model, book, *sets)
     train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, val_goal)
     train_codec(run, recipe, "codec", settings.epochs, (settings.lr, settings.lr_end), subject, goal, val_goal)
     networks.cpu()
-    twin.cpu()
-    entropy = integers_of(twin, networks)
+    float_model.cpu()
+    entropy = quantised_model(float_model, networks)
     return entropy, fit_scorer_to_codec(run, recipe, networks, entropy, *sets, book)
 
 
@@ -348,14 +352,14 @@ def retrain(
     networks = CodecNetworks(recipe.model, own.tensors)
     networks.predictor.load_state_dict(own.networks.predictor.state_dict())
     networks.scorer.load_state_dict(own.networks.scorer.state_dict())
-    twin = EntropyTwin(recipe.model, own.tensors)
-    start_from_principal_components(networks, twin, sets["train"])
+    float_model = FloatEntropyModel(recipe.model, own.tensors)
+    start_from_principal_components(networks, float_model, sets["train"])
     networks.to(device)
-    twin.to(device)
+    float_model.to(device)
     bounds = torch.tensor(codec.card["loss_bounds"])
     goals = tuple(TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     both = sets["train"], sets["val"]
-    entropy, book = train_codec_and_graphs(run, recipe, networks, twin, own.book, both, goals)
+    entropy, book = train_codec_and_graphs(run, recipe, networks, float_model, own.book, both, goals)
     card = dict(codec.card)
     card["retrained"] = {
         "date": datetime.date.today().isoformat(), "from": own.fingerprint.hex(),

@@ -11,7 +11,7 @@ from torch import Tensor
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec, Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.training.graph_source import GraphSource
-from atdc_bench.baselines.workshop import Row, Workshop
+from atdc_bench.baselines.trainer import BaselineTrainer, Row
 
 TITLES = {
     DEFAULT_GRAPH: "ours",
@@ -48,5 +48,5 @@ def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, setting: st
     return codec.choose_graphs(features, quality, setting)
 
 
-def _trained(shop: Workshop, split: str, setting: str) -> GraphSource:
+def _trained(shop: BaselineTrainer, split: str, setting: str) -> GraphSource:
     return shop.mixed(split, {setting: 1.0})

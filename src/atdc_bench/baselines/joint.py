@@ -17,7 +17,7 @@ from atdc.config import ModelConfig
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import TASKS
 from atdc.training.graph_source import GraphSource, OneGraph
-from atdc_bench.baselines.workshop import Row, Workshop, wider
+from atdc_bench.baselines.trainer import BaselineTrainer, Row, wider
 
 TOGETHER = Grouping((tuple(range(len(TASKS))),))
 """All tasks in one group."""
@@ -38,6 +38,6 @@ def alone(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[T
     return [TaskGraph.independent(1)] * len(features)
 
 
-def alone_in_training(shop: Workshop, split: str) -> GraphSource:
+def alone_in_training(shop: BaselineTrainer, split: str) -> GraphSource:
     """One group, no parents."""
     return OneGraph(TaskGraph.independent(1))

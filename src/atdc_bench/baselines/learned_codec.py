@@ -8,7 +8,7 @@ several rates.
     mean, log σ of each part of y: context model(side, parts before it)
 
 :meth:`PixelCodec.walk` is one walk for training, counting, writing and reading: what differs is the port that it hands
-values to, as in :mod:`atdc.bitstream.ports`. So what an encoder computes from decoded values is computed by the same
+values to, as in :mod:`atdc.bitstream.symbols`. So what an encoder computes from decoded values is computed by the same
 calls, on tensors of the same shapes, as in a decoder.
 
 Gains follow Cui et al., "Asymmetric Gained Deep Image Compression With Continuous Rate Adaptation" (CVPR 2021), with
@@ -109,7 +109,7 @@ class RatePort:
 
 
 class IntegerCoder(Protocol):
-    """A port of :mod:`atdc.bitstream.ports`: counts, writes or reads."""
+    """A port of :mod:`atdc.bitstream.symbols`: counts, writes or reads."""
 
     def code(
         self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
@@ -118,7 +118,7 @@ class IntegerCoder(Protocol):
         ...
 
 
-class SymbolPort:
+class SymbolCoder:
     """Coding, one picture at a time: values become integers around a mean of sixteenths, described by tables.
 
     Args:

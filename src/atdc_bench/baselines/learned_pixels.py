@@ -25,13 +25,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from atdc.bitstream.layout import ByteReader, number_bytes
-from atdc.bitstream.ports import ReadingPort, WritingPort
 from atdc.bitstream.sources import BytesSource
+from atdc.bitstream.symbols import SymbolReader, SymbolWriter
 from atdc.entropy.tables import FrequencyTables
 from atdc.errors import ArgumentError, CorruptFileError, WeightsError
 from atdc.files import write_bytes_atomically
 from atdc.pillow_codecs import Picture, colour_bytes
-from atdc_bench.baselines.learned_codec import POINTS, STRIDE_PX, PixelCodec, SymbolPort, complexity, gaussian_tables
+from atdc_bench.baselines.learned_codec import POINTS, STRIDE_PX, PixelCodec, SymbolCoder, complexity, gaussian_tables
 from atdc_bench.baselines.system import PixelSystem
 
 PIXEL_LIMIT = 1 << 22
@@ -110,9 +110,9 @@ class Trained:
             raise ArgumentError("picture", f"{rows} rows, {columns} columns", f"at most {PIXEL_LIMIT} pixels")
         pixels = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)[None] / 255
         pixels = F.pad(pixels, (0, sides[1] - columns, 0, sides[0] - rows), mode="replicate")
-        port = WritingPort(self.tables, 1, 1)
+        port = SymbolWriter(self.tables, 1, 1)
         with one_thread():
-            self.networks.walk(SymbolPort(port), torch.tensor([point]), sides, pixels)
+            self.networks.walk(SymbolCoder(port), torch.tensor([point]), sides, pixels)
         head = bytes([point]) + number_bytes(rows) + number_bytes(columns)
         return head + port.finish()[0][0], port.bits[0][0]
 
@@ -131,10 +131,10 @@ class Trained:
         sides = padded(rows), padded(columns)
         if not 0 < sides[0] * sides[1] <= PIXEL_LIMIT:
             raise CorruptFileError("size", f"{rows} rows, {columns} columns", f"1 … {PIXEL_LIMIT} pixels")
-        port = ReadingPort(self.tables)
+        port = SymbolReader(self.tables)
         port.begin(data[reader.position :], "latents")
         with one_thread():
-            latent = self.networks.walk(SymbolPort(port), torch.tensor([point]), sides, None)
+            latent = self.networks.walk(SymbolCoder(port), torch.tensor([point]), sides, None)
             port.end()
             return as_picture(self.networks.restore(latent)[0, :, :rows, :columns])
 

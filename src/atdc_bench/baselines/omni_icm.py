@@ -11,7 +11,7 @@ from __future__ import annotations
 from atdc.training.codec_stage import Objective
 from atdc.training.task_objectives import DeepFeatures
 from atdc_bench.baselines.joint import TOGETHER, alone, alone_in_training, model
-from atdc_bench.baselines.workshop import Row, Workshop
+from atdc_bench.baselines.trainer import BaselineTrainer, Row
 
 
 def row() -> Row:
@@ -19,5 +19,5 @@ def row() -> Row:
     return Row("omni-icm", "OmniICM-style", alone, alone_in_training, model, TOGETHER, _deeper_layers, from_base=False)
 
 
-def _deeper_layers(shop: Workshop, split: str) -> Objective:
+def _deeper_layers(shop: BaselineTrainer, split: str) -> Objective:
     return DeepFeatures(shop.base.networks, shop.features[split])

@@ -18,7 +18,7 @@ from atdc.codec import FeatureCodec, Quality
 from atdc.config import ModelConfig
 from atdc.graph.task_graph import TaskGraph
 from atdc.training.graph_source import GraphsByImage, GraphSource
-from atdc_bench.baselines.workshop import Row, Workshop
+from atdc_bench.baselines.trainer import BaselineTrainer, Row
 
 
 def model(base: ModelConfig) -> Mapping[str, Any]:
@@ -35,6 +35,6 @@ def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence
     return codec.choose_graphs(features, quality, "paper")
 
 
-def _trained(shop: Workshop, split: str) -> GraphSource:
+def _trained(shop: BaselineTrainer, split: str) -> GraphSource:
     base, cache = shop.base.feature_codec, shop.features[split].cache
     return GraphsByImage(lambda image: base.choose_graphs(cache.read(np.array([image])), 4, "paper")[0])

@@ -15,7 +15,7 @@ from atdc.codec import FeatureCodec, Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import LETTERS, SEMANTICS_TO_SIGNAL
 from atdc.training.graph_source import GraphSource, OneGraph
-from atdc_bench.baselines.workshop import Row, Workshop
+from atdc_bench.baselines.trainer import BaselineTrainer, Row
 
 
 def layers() -> TaskGraph:
@@ -34,5 +34,5 @@ def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence
     return [layers()] * len(features)
 
 
-def _trained(shop: Workshop, split: str) -> GraphSource:
+def _trained(shop: BaselineTrainer, split: str) -> GraphSource:
     return OneGraph(layers())

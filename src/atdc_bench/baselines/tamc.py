@@ -20,7 +20,7 @@ from atdc.config import ModelConfig
 from atdc.graph.task_graph import TaskGraph
 from atdc.training.graph_source import GraphSource, OneGraph
 from atdc_bench.baselines.affinity import best_partition, static_graph
-from atdc_bench.baselines.workshop import Row, Workshop, wider
+from atdc_bench.baselines.trainer import BaselineTrainer, Row, wider
 
 
 def model(base: ModelConfig) -> Mapping[str, Any]:
@@ -46,5 +46,5 @@ def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, graph: Task
     return [graph] * len(features)
 
 
-def _trained(shop: Workshop, split: str, graph: TaskGraph) -> GraphSource:
+def _trained(shop: BaselineTrainer, split: str, graph: TaskGraph) -> GraphSource:
     return OneGraph(graph)

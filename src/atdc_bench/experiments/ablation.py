@@ -18,7 +18,7 @@ from tqdm import tqdm
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe
 from atdc.data.rooms import RoomsDataset
-from atdc.entropy.twin import EntropyTwin, integers_of
+from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import ArgumentError
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.pipeline import Codec, load
@@ -101,14 +101,14 @@ def _train(
     networks = CodecNetworks(recipe.model, own.tensors)
     networks.predictor.load_state_dict(own.networks.predictor.state_dict())
     networks.scorer.load_state_dict(own.networks.scorer.state_dict())
-    twin = EntropyTwin(recipe.model, own.tensors)
-    start_from_principal_components(networks, twin, sets["train"])
-    subject = subject_of(recipe, networks, twin, own.book, sets["train"], sets["val"])
+    float_model = FloatEntropyModel(recipe.model, own.tensors)
+    start_from_principal_components(networks, float_model, sets["train"])
+    subject = subject_of(recipe, networks, float_model, own.book, sets["train"], sets["val"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     rate = recipe.codec.lr
     train_codec(run, recipe, "warmup", 1, (rate, rate), subject, None, val_goal)
     train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), subject, goal, val_goal)
-    return FeatureCodec(networks, integers_of(twin, networks), own.mean, own.deviation, own.book)
+    return FeatureCodec(networks, quantised_model(float_model, networks), own.mean, own.deviation, own.book)
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ from atdc.weights import open_weights
 from atdc_bench.baselines import elic, graphs, joint, mlic, omni_icm, paper, pixels, sssic, tamc, vvc
 from atdc_bench.baselines.learned_training import KINDS, train_pixel_codec
 from atdc_bench.baselines.system import FeatureSystem, PixelSystem, System
-from atdc_bench.baselines.workshop import CodedFeatures, Row, Workshop
+from atdc_bench.baselines.trainer import BaselineTrainer, CodedFeatures, Row
 from atdc_bench.compare_recipe import CompareRecipe, load_compare_recipe
 from atdc_bench.experiments.evaluate import (
     UNCOMPRESSED,
@@ -100,11 +100,11 @@ class Entry:
     name: str
     family: str
     row: Row | None = None
-    make: Callable[[Workshop, bool], System] | None = None
+    make: Callable[[BaselineTrainer, bool], System] | None = None
     points: tuple[float, ...] = ()
     missing: str | None = None
 
-    def system(self, shop: Workshop, train: bool) -> tuple[System, Mapping[str, Any] | None]:
+    def system(self, shop: BaselineTrainer, train: bool) -> tuple[System, Mapping[str, Any] | None]:
         """The system, trained if it may be, and how it was trained; None for what needs no training here."""
         if self.row is not None:
             return shop.make(self.row, train)
@@ -135,12 +135,12 @@ def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     return {entry.name: entry for entry in found}
 
 
-def _given(shop: Workshop, train: bool, codec: PixelSystem) -> System:
+def _given(shop: BaselineTrainer, train: bool, codec: PixelSystem) -> System:
     """A codec that is as it is."""
     return codec
 
 
-def _learned(shop: Workshop, train: bool, kind: str, steps: int) -> System:
+def _learned(shop: BaselineTrainer, train: bool, kind: str, steps: int) -> System:
     """A learned pixel codec of about the encoders' cost, trained as far as it is not yet."""
     folder = shop.run / "pixels" / kind
     if train:
@@ -258,7 +258,7 @@ def read_records(path: Path) -> dict[float, Records]:
         raise DataError(str(path), f"{error}", "records of a comparison", "delete the file") from error
 
 
-def key_of(entry: Entry, recipe: CompareRecipe, shop: Workshop) -> str:
+def key_of(entry: Entry, recipe: CompareRecipe, shop: BaselineTrainer) -> str:
     """Changes when anything does that a system's figures depend on: images, task networks, and what the system is.
 
     Only what starts from the base's codec, or is shown graphs by its predictor, depends on that codec.
@@ -305,13 +305,13 @@ class Place:
         budget = replace(recipe.budget, warmup=2, codec=2, further=2, per_epoch=1)
         return replace(recipe, images=4, seeds=1, pixel_steps=2, resamples=20, budget=budget)
 
-    def shop(self) -> Workshop:
+    def shop(self) -> BaselineTrainer:
         """The workshop of learned feature codecs."""
         recipe = self.settings()
         base, training = load(recipe.base), load_recipe(Path(recipe.base_recipe))
         if self.quick:
             training = replace(training, codec=replace(training.codec, batch=4))
-        return Workshop(base, training, recipe.budget, self.run, self.data, recipe.qualities)
+        return BaselineTrainer(base, training, recipe.budget, self.run, self.data, recipe.qualities)
 
 
 _worker: tuple[System, Codec, LabelledImages] | None = None
@@ -334,7 +334,7 @@ def _measured(
     place: Place,
     name: str,
     system: System,
-    shop: Workshop,
+    shop: BaselineTrainer,
     data: LabelledImages,
     images: int,
     workers: int,
@@ -422,7 +422,7 @@ def run_compare(
     return result
 
 
-def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: Workshop) -> dict[str, Any] | None:
+def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: BaselineTrainer) -> dict[str, Any] | None:
     """What a system's file says, if it is there and of this recipe."""
     path = folder / f"{entry.name}.json"
     if entry.missing or not path.exists():
@@ -435,7 +435,7 @@ def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: Workshop) -
 
 
 def _result(
-    folder: Path, known: Iterable[Entry], settings: CompareRecipe, shop: Workshop, rooms: LabelledImages,
+    folder: Path, known: Iterable[Entry], settings: CompareRecipe, shop: BaselineTrainer, rooms: LabelledImages,
     anchors: Mapping[Cell | str, Records],
 ) -> dict[str, Any]:  # fmt: skip
     height, width = rooms.targets([0])[IMAGE].shape[-2:]

@@ -1,11 +1,11 @@
 """`atdc bench entropy-cost`: what exact integers cost against floats, and what decoded parents save.
 
-Two questions about the entropy path, both answered from a training run's folder, for only there is the float twin:
+Two questions about the entropy path, both answered from a training run's folder, for only there is the float model:
 
-* **integers against floats**: the same latents under the integer entropy model and under its float twin in float64,
+* **integers against floats**: the same latents under the integer entropy model and under the float one, in float64,
   with the same probability tables: ideal bits, and time from pixels to bytes;
-* **parents' states**: the twin trained further on frozen latents, with the states by which decoded parents inform a
-  child's tables, and without them, equally long; ideal bits of the integers made of each.
+* **parents' states**: the float model trained further on frozen latents, with the states by which decoded parents
+  inform a child's tables, and without them, equally long; ideal bits of the integers made of each.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.bitstream.ports import CountingPort
+from atdc.bitstream.symbols import SymbolCounter
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec
-from atdc.coding.latent_coders import IntegerPort, TrainingPort
-from atdc.coding.traversal import schedule, walk
+from atdc.coding.latent_coders import IntegerLatentCoder, TrainingLatentCoder
+from atdc.coding.traversal import code_along_graph, schedule
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, load_recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.entropy.coder import EntropyCoder, EntropyParameters
-from atdc.entropy.twin import EntropyTwin, FloatEntropy, integers_of
+from atdc.entropy.float_model import FloatEntropyModel, FloatEntropyParameters, quantised_model
 from atdc.errors import DataError
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec, load
@@ -66,7 +66,7 @@ def run_entropy_cost(
         count: test images.
         qualities: at which bits are counted.
         rounds: pairs of timed encodings.
-        train_images: on whose latents the twins are trained further.
+        train_images: on whose latents the float models are trained further.
         steps: of that training, 20 images each; 0 leaves this part out, and the result says so.
         quiet: no progress bars.
 
@@ -79,10 +79,10 @@ def run_entropy_cost(
     if state is None or not weights.exists():
         raise DataError(str(run), "no finished training", f"{LAST_CHECKPOINT}.pt and {weights.name}", "Train first.")
     codec = load(weights)
-    twin = EntropyTwin(settings.model, codec.feature_codec.tensors)
+    float_model = FloatEntropyModel(settings.model, codec.feature_codec.tensors)
     prefix = "entropy."
-    twin.load_state_dict({k.removeprefix(prefix): v for k, v in state["module"].items() if k.startswith(prefix)})
-    twin.eval().requires_grad_(False)
+    float_model.load_state_dict({k.removeprefix(prefix): v for k, v in state["module"].items() if k.startswith(prefix)})
+    float_model.eval().requires_grad_(False)
     test = open_rooms(data, "test")
     require_images(test, count)
     features = torch.cat(
@@ -92,26 +92,28 @@ def run_entropy_cost(
         ]
     )
     result: dict[str, Any] = {
-        "what": "integer entropy path against its float twin; parents' states against none",
+        "what": "integer entropy path against its float model; parents' states against none",
         "provenance": provenance(seed=settings.seed, weights=codec.feature_codec.fingerprint.hex()),
         "data": {"split": "test", "images": count},
-        "integers_against_floats": integers_against_floats(codec, twin, features, qualities, quiet),
-        "time": time_ratio(codec, twin, images_at(test, range(min(count, rounds))), rounds),
+        "integers_against_floats": integers_against_floats(codec, float_model, features, qualities, quiet),
+        "time": time_ratio(codec, float_model, images_at(test, range(min(count, rounds))), rounds),
         "states": "not run: steps = 0",
     }
     if steps:
         train = RoomsDataset(data, "train")
-        result["states"] = states_against_none(codec, twin, features, train, train_images, steps, settings.seed, quiet)
+        result["states"] = states_against_none(
+            codec, float_model, features, train, train_images, steps, settings.seed, quiet
+        )
     write_result(out, result)
     return result
 
 
 def integers_against_floats(
-    codec: Codec, twin: EntropyTwin, features: Tensor, qualities: tuple[float, ...], quiet: bool = True
+    codec: Codec, float_model: FloatEntropyModel, features: Tensor, qualities: tuple[float, ...], quiet: bool = True
 ) -> dict[str, Any]:
     """Mean ideal bytes of an image under the integers and under the floats, by quality; graphs are the default's."""
     own = codec.feature_codec
-    floats = FloatEntropy(twin, own.networks, own.entropy.tables)
+    floats = FloatEntropyParameters(float_model, own.networks, own.entropy.tables)
     rows: dict[str, Any] = {}
     for quality in tqdm(qualities, desc="integers against floats", disable=quiet):
         sums = np.zeros(2)
@@ -133,19 +135,19 @@ def ideal_bits(
 ) -> float:
     """Ideal bits of all images, coded along their graphs with some entropy parameters."""
     steps = np.full((len(features), codec.task_count), round(quality * QUALITY_STEPS_PER_UNIT))
-    port = CountingPort(parameters.tables)
+    port = SymbolCounter(parameters.tables)
     normalised = codec.normalise(features)
     qualities = torch.full((len(features), codec.task_count), float(quality))
     coder = EntropyCoder(parameters, port, steps, normalised.grids)
-    walk(codec.networks, graphs, qualities, IntegerPort(coder), normalised.grids, normalised.parts)
+    code_along_graph(codec.networks, graphs, qualities, IntegerLatentCoder(coder), normalised.grids, normalised.parts)
     return float(port.bits.array(len(features), codec.task_count).sum())
 
 
-def time_ratio(codec: Codec, twin: EntropyTwin, images: NDArray[np.uint8], rounds: int) -> dict[str, Any]:
+def time_ratio(codec: Codec, float_model: FloatEntropyModel, images: NDArray[np.uint8], rounds: int) -> dict[str, Any]:
     """Time from pixels to bytes with integers over that with floats: pairs of runs, the order of a pair alternating."""
     own = codec.feature_codec
     floats = FeatureCodec(own.networks, own.entropy, own.mean, own.deviation, own.book)
-    floats.entropy = FloatEntropy(twin, own.networks, own.entropy.tables)  # type: ignore[assignment]  # to time it
+    floats.entropy = FloatEntropyParameters(float_model, own.networks, own.entropy.tables)  # type: ignore[assignment]  # to time it
 
     def with_codec(feature_codec: FeatureCodec) -> Callable[[int], object]:
         def encode(number: int) -> object:
@@ -188,7 +190,7 @@ class FrozenLatents:
 class _Catching:
     """A latent port that keeps what passes."""
 
-    def __init__(self, port: IntegerPort, batch: int, tasks: int) -> None:
+    def __init__(self, port: IntegerLatentCoder, batch: int, tasks: int) -> None:
         self._port, self._batch, self._tasks = port, batch, tasks
         self.kept: dict[str, Tensor] = {}
 
@@ -220,10 +222,10 @@ def frozen_latents(codec: FeatureCodec, blocks: list[Tensor], seed: int, quiet: 
         chosen = codec.choose_graphs(features, level, DEFAULT_GRAPH)
         steps = np.full((len(features), codec.task_count), level * QUALITY_STEPS_PER_UNIT)
         normalised = codec.normalise(features)
-        coder = EntropyCoder(codec.entropy, CountingPort(codec.entropy.tables), steps, normalised.grids)
-        port = _Catching(IntegerPort(coder), len(features), codec.task_count)
+        coder = EntropyCoder(codec.entropy, SymbolCounter(codec.entropy.tables), steps, normalised.grids)
+        port = _Catching(IntegerLatentCoder(coder), len(features), codec.task_count)
         qualities = torch.full((len(features), codec.task_count), float(level))
-        walk(codec.networks, chosen, qualities, port, normalised.grids, normalised.parts)
+        code_along_graph(codec.networks, chosen, qualities, port, normalised.grids, normalised.parts)
         hyper.append(port.kept["hyper"])
         latent.append(port.kept["latent"])
         quality.append(qualities[:, 0])
@@ -233,7 +235,7 @@ def frozen_latents(codec: FeatureCodec, blocks: list[Tensor], seed: int, quiet: 
 
 def states_against_none(
     codec: Codec,
-    twin: EntropyTwin,
+    float_model: FloatEntropyModel,
     test_features: Tensor,
     train: RoomsDataset,
     train_images: int,
@@ -253,14 +255,14 @@ def states_against_none(
     )
     result: dict[str, Any] = {"train_images": train_images, "steps": steps, "test_images": len(test_features)}
     for name in ("with", "without"):
-        trained = train_twin(deepcopy(twin), own, learnt, steps, seed, states=name == "with", quiet=quiet)
+        trained = train_twin(deepcopy(float_model), own, learnt, steps, seed, states=name == "with", quiet=quiet)
         result[f"{name}_states_bytes"] = latent_bits(own, trained, tested) / 8 / len(test_features)
     result["percent"] = 100 * (result["with_states_bytes"] / result["without_states_bytes"] - 1)
     return result
 
 
 def train_twin(
-    twin: EntropyTwin,
+    float_model: FloatEntropyModel,
     codec: FeatureCodec,
     latents: FrozenLatents,
     steps: int,
@@ -268,31 +270,31 @@ def train_twin(
     *,
     states: bool,
     quiet: bool = True,
-) -> EntropyTwin:
-    """Trains a twin on frozen latents: bits relative to themselves, so that all qualities count alike."""
+) -> FloatEntropyModel:
+    """Trains a float model on frozen latents: bits relative to themselves, so that all qualities count alike."""
     torch.manual_seed(seed)
-    twin.train().requires_grad_(True)
+    float_model.train().requires_grad_(True)
     if not states:
         for task in range(codec.task_count):
-            twin.task(task).parents.data.zero_()
-            twin.task(task).parents.requires_grad_(False)
-    optimiser = torch.optim.Adam([p for p in twin.parameters() if p.requires_grad], 1e-3)
+            float_model.task(task).parents.data.zero_()
+            float_model.task(task).parents.requires_grad_(False)
+    optimiser = torch.optim.Adam([p for p in float_model.parameters() if p.requires_grad], 1e-3)
     schedule_ = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     rng = np.random.default_rng(seed)
     bar = tqdm(range(steps), desc="with states" if states else "without states", disable=quiet)
     for _ in bar:
         block = latents.block(_BATCH * int(rng.integers(-(-len(latents.graphs) // _BATCH))))
-        bits = training_bits(twin, codec, block)
+        bits = training_bits(float_model, codec, block)
         optimiser.zero_grad()
         (bits / bits.detach()).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule_.step()
-    return twin.eval().requires_grad_(False)
+    return float_model.eval().requires_grad_(False)
 
 
-def training_bits(twin: EntropyTwin, codec: FeatureCodec, latents: FrozenLatents) -> Tensor:
+def training_bits(float_model: FloatEntropyModel, codec: FeatureCodec, latents: FrozenLatents) -> Tensor:
     """Differentiable bits of a block of latents."""
-    port = TrainingPort(codec.networks, twin, len(latents.graphs), latents.grids)
+    port = TrainingLatentCoder(codec.networks, float_model, len(latents.graphs), latents.grids)
     for task, members in schedule(latents.graphs):
         images = torch.tensor(members)
         mask = _parents(latents.graphs, members, task)
@@ -301,14 +303,14 @@ def training_bits(twin: EntropyTwin, codec: FeatureCodec, latents: FrozenLatents
     return port.bits.sum()
 
 
-def latent_bits(codec: FeatureCodec, twin: EntropyTwin, latents: FrozenLatents) -> float:
-    """Ideal bits of latents under the integers made of a twin."""
-    model, total = integers_of(twin, codec.networks), 0.0
+def latent_bits(codec: FeatureCodec, float_model: FloatEntropyModel, latents: FrozenLatents) -> float:
+    """Ideal bits of latents under the integers made of a float model."""
+    model, total = quantised_model(float_model, codec.networks), 0.0
     for start in range(0, len(latents.graphs), _BATCH):
         block = latents.block(start)
         steps = (block.quality.long() * QUALITY_STEPS_PER_UNIT)[:, None].repeat(1, codec.task_count).numpy()
-        port = CountingPort(model.tables)
-        integers = IntegerPort(EntropyCoder(model, port, steps, block.grids))
+        port = SymbolCounter(model.tables)
+        integers = IntegerLatentCoder(EntropyCoder(model, port, steps, block.grids))
         for task, members in schedule(block.graphs):
             images = torch.tensor(members)
             mask = torch.from_numpy(_parents(block.graphs, members, task)).float()

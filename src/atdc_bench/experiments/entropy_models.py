@@ -24,7 +24,7 @@ from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.provenance import provenance, write_result
 from atdc.training.fixed_graphs import settled
-from atdc_bench.baselines.workshop import Row
+from atdc_bench.baselines.trainer import Row
 from atdc_bench.experiments.compare import Place
 from atdc_bench.experiments.evaluate import measure_answers, normalised_loss
 from atdc_bench.experiments.subject import batches, open_rooms, require_images

@@ -16,7 +16,7 @@ import torch
 from atdc.codec import FeatureCodec
 from atdc.config import load_recipe
 from atdc.data.rooms import RoomsDataset
-from atdc.entropy.twin import integers_of, twin_of
+from atdc.entropy.float_model import dequantised_model, quantised_model
 from atdc.pipeline import Codec, load
 from atdc.provenance import write_result
 from atdc.training.codec_stage import train_codec
@@ -75,8 +75,8 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     sets = features_of(RunFolder(run, settings), codec, rooms)
     folder = RunFolder(run / kind, settings)
     torch.manual_seed(settings.seed)
-    networks, twin = copy_of(own.networks), twin_of(own.entropy, own.config, own.tensors)
-    subject = subject_of(settings, networks, twin, own.book, sets["train"], sets["val"])
+    networks, float_model = copy_of(own.networks), dequantised_model(own.entropy, own.config, own.tensors)
+    subject = subject_of(settings, networks, float_model, own.book, sets["train"], sets["val"])
     bounds = torch.tensor(codec.card["loss_bounds"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     if kind == "joint":
@@ -87,7 +87,7 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     rates = (_RATE, settings.codec.lr_end)
     train_codec(folder, settings, "further", steps // each, rates, subject, goal, val_goal, each)
     round_to_half(codec.networks)
-    entropy = integers_of(twin, networks)
+    entropy = quantised_model(float_model, networks)
     path = run / f"{kind}.safetensors"
     tuned = FeatureCodec(networks, entropy, own.mean, own.deviation, own.book)
     Codec(codec.networks, tuned, codec.card).save(path)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import KINDS, MAX_QUALITY_STEP, PROFILES, has_one_size
-from atdc.bitstream.ports import ReadingPort, WritingPort
-from atdc.entropy.coder import EntropyCoder, SymbolPort
+from atdc.bitstream.symbols import SymbolReader, SymbolWriter
+from atdc.entropy.coder import EntropyCoder, SymbolCoder
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import LATENT_LIMIT, EntropyModel, TaskEntropy
 from atdc.entropy.tables import SYMBOL_LIMIT, FrequencyTables
@@ -103,7 +103,7 @@ class FromSegments:
     """
 
     def __init__(self, reader: IntegerReader, container: Container) -> None:
-        self._port, self._segments, self._at = ReadingPort(reader.model.tables), container.segments, -1
+        self._port, self._segments, self._at = SymbolReader(reader.model.tables), container.segments, -1
         self._places = segment_places(reader, container.header)
 
     def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
@@ -123,14 +123,14 @@ def segment_places(reader: IntegerReader, header: Header) -> dict[int, int]:
 class _Copied:
     """Takes symbols from one port and hands them to another."""
 
-    def __init__(self, source: SymbolPort, target: SymbolPort) -> None:
+    def __init__(self, source: SymbolCoder, target: SymbolCoder) -> None:
         self._source, self._target = source, target
 
     def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
         return self._target.code(image, task, self._source.code(image, task, symbols, table_index), table_index)
 
 
-def write_symbols(reader: IntegerReader, header: Header, source: SymbolPort) -> Sample:
+def write_symbols(reader: IntegerReader, header: Header, source: SymbolCoder) -> Sample:
     """The one file that holds, under a header, the symbols that a port gives.
 
     Raises:
@@ -139,7 +139,7 @@ def write_symbols(reader: IntegerReader, header: Header, source: SymbolPort) -> 
     model, present, together = reader.model, header.present, header.profile == "compact"
     count = len(reader.tensors)
     graph = within_model(header.resolve(reader.listed), present, count)
-    writing = WritingPort(model.tables, 1, count, together)
+    writing = SymbolWriter(model.tables, 1, count, together)
     steps = np.zeros((1, count), np.int64)
     steps[0, list(present)] = header.qualities
     coder = EntropyCoder(model, _Copied(source, writing), steps, reader.grids(header))
@@ -214,7 +214,7 @@ def random_files(
     random, tables = np.random.default_rng(seed), reader.model.tables
     files = []
     for number in range(count):
-        source: SymbolPort = RandomSymbols(tables, random, wild if number % 4 == 3 else 0.0)
+        source: SymbolCoder = RandomSymbols(tables, random, wild if number % 4 == 3 else 0.0)
         if number % 8 == 6:
             source = LowestSymbols(tables) if number % 16 == 6 else Zeros()
         files.append(write_symbols(reader, random_header(reader, random, number, sizes), source))

@@ -25,10 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from atdc.bitstream.container import Container, Segment, pack, unpack
-from atdc.bitstream.ports import WritingPort
+from atdc.bitstream.symbols import SymbolWriter
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, quality_steps
-from atdc.coding.latent_coders import IntegerPort
-from atdc.coding.traversal import walk
+from atdc.coding.latent_coders import IntegerLatentCoder
+from atdc.coding.traversal import code_along_graph
 from atdc.entropy.coder import EntropyCoder
 from atdc.errors import AtdcError
 from atdc.graph.task_graph import TaskGraph
@@ -153,15 +153,15 @@ def _recorded(codec: FeatureCodec, features: Tensor, quality: float, graph: Task
     qualities = torch.full((1, codec.task_count), float(quality), device=codec.device)
     recorder = _Recorder()
     steps = np.array([quality_steps(quality, codec.task_count)])
-    port = IntegerPort(EntropyCoder(codec.entropy, recorder, steps, normalised.grids))
+    port = IntegerLatentCoder(EntropyCoder(codec.entropy, recorder, steps, normalised.grids))
     with torch.no_grad():
-        walk(codec.networks, [graph], qualities, port, normalised.grids, normalised.parts)
+        code_along_graph(codec.networks, [graph], qualities, port, normalised.grids, normalised.parts)
     return recorder
 
 
 def _write(codec: FeatureCodec, recorder: _Recorder, container: Container) -> bytes:
     """Range-codes recorded symbols and packs the file."""
-    port = WritingPort(codec.entropy.tables, 1, codec.task_count, together=True)
+    port = SymbolWriter(codec.entropy.tables, 1, codec.task_count, together=True)
     for task, symbols, table_index in recorder.passed:
         port.code(0, task, symbols, table_index)
     return pack(Container(container.header, (Segment(port.finish()[0][0], container.segments[0].symbol_check),)))

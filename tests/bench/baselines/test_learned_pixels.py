@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from atdc.bitstream.ports import CountingPort
+from atdc.bitstream.symbols import SymbolCounter
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
 from atdc.pillow_codecs import Picture
 from atdc_bench.baselines import elic, mlic
 from atdc_bench.baselines.learned_blocks import anchors
-from atdc_bench.baselines.learned_codec import POINTS, PixelCodec, RatePort, SymbolPort, complexity, gaussian_tables
+from atdc_bench.baselines.learned_codec import POINTS, PixelCodec, RatePort, SymbolCoder, complexity, gaussian_tables
 from atdc_bench.baselines.learned_pixels import LearnedPixels, Trained
 
 TINY = {
@@ -60,7 +60,7 @@ class Recorder:
 
     def __init__(self, trained: Trained) -> None:
         self.symbols: list[np.ndarray] = []
-        self._port = CountingPort(trained.tables)
+        self._port = SymbolCounter(trained.tables)
 
     def code(self, image: int, task: int, symbols: np.ndarray | None, table_index: np.ndarray) -> np.ndarray:
         passed = self._port.code(image, task, symbols, table_index)
@@ -72,7 +72,7 @@ def recorded(trained: Trained, pixels: Picture, point: int) -> tuple[list[np.nda
     recorder = Recorder(trained)
     given = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
-        latent = trained.networks.walk(SymbolPort(recorder), torch.tensor([point]), pixels.shape[:2], given)
+        latent = trained.networks.walk(SymbolCoder(recorder), torch.tensor([point]), pixels.shape[:2], given)
         return recorder.symbols, trained.networks.restore(latent)
 
 
@@ -191,10 +191,10 @@ def test_training_rates_are_coded_rates_where_values_are_as_expected() -> None:
     torch.manual_seed(0)
     mean, log_scale = torch.randn(1, 6, 32, 32), torch.rand(1, 6, 32, 32) * 3 - 1
     value = mean + torch.randn_like(mean) * log_scale.exp()
-    training, telling, counting = RatePort(), RatePort(noise=False), CountingPort(gaussian_tables())
+    training, telling, counting = RatePort(), RatePort(noise=False), SymbolCounter(gaussian_tables())
     where = anchors(value)
     decoded = training.code(value, mean, log_scale, where)
-    assert torch.allclose(SymbolPort(counting).code(value, mean, log_scale, where), decoded, atol=1.05)
+    assert torch.allclose(SymbolCoder(counting).code(value, mean, log_scale, where), decoded, atol=1.05)
     telling.code(value, mean, log_scale, where)
     assert float(training.bits) == pytest.approx(counting.bits[0][0], rel=0.01)
     assert float(telling.bits) == pytest.approx(counting.bits[0][0], rel=0.005)

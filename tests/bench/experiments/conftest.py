@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
-from atdc.entropy.twin import EntropyTwin, integers_of
+from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
@@ -66,7 +66,7 @@ def make_tiny_codec() -> Codec:
         (graphs[0],) * 8, (graphs[1],) * 8, (graphs[2],) * 8, tuple(graphs), tuple(graphs), start.distortion,
         start.bits_per_error, np.zeros((8, 4)),
     )  # fmt: skip
-    entropy = integers_of(EntropyTwin(TINY, TINY.tensors(TASK_NAMES)), coding)
+    entropy = quantised_model(FloatEntropyModel(TINY, TINY.tensors(TASK_NAMES)), coding)
     codec = FeatureCodec(coding, entropy, torch.full((6, 4), 0.1), torch.full((6, 4), 0.5), book, b"tiny")
     return Codec(networks, codec, {"name": "tiny"})
 

@@ -15,7 +15,7 @@ from atdc.errors import ArgumentError
 from atdc.pipeline import Codec
 from atdc.report.page import thumbnail_uri
 from atdc.tasks import TASK_NAMES
-from atdc_bench.baselines.workshop import CodedFeatures, Workshop, improvement
+from atdc_bench.baselines.trainer import BaselineTrainer, CodedFeatures, improvement
 from atdc_bench.compare_recipe import CompareRecipe
 from atdc_bench.experiments.compare import ADDED_IN_ORDER, Place, entries, key_of, read_records, run_compare
 from atdc_bench.report.comparison import render_comparison
@@ -130,7 +130,7 @@ def test_only_what_uses_the_bases_codec_depends_on_it(compared) -> None:
     settings = place.settings()
     known = entries(settings)
 
-    def keys(shop: Workshop) -> list[str]:
+    def keys(shop: BaselineTrainer) -> list[str]:
         return [key_of(known[name], settings, shop) for name in ONLY]
 
     own, other_codec, other_networks = place.shop(), place.shop(), place.shop()

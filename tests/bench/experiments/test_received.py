@@ -14,7 +14,7 @@ from atdc.bitstream.container import ContainerReader
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
 from atdc_bench.baselines.system import FeatureSystem, PixelSystem
-from atdc_bench.baselines.workshop import Workshop
+from atdc_bench.baselines.trainer import BaselineTrainer
 from atdc_bench.compare_recipe import CompareRecipe
 from atdc_bench.experiments.compare import batches, drawn, entries, received
 from atdc_bench.experiments.evaluate import measure_answers
@@ -104,7 +104,7 @@ def test_the_reports_picture_of_rgb_is_the_decoded_one(tiny_codec: Codec, pictur
 
 
 def test_the_balanced_row_codes_the_balanced_qualities(tiny_codec: Codec, features: torch.Tensor) -> None:
-    shop = object.__new__(Workshop)
+    shop = object.__new__(BaselineTrainer)
     qualities = dict(zip(TASK_NAMES, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), strict=True))
     shop.base = SimpleNamespace(balanced=lambda point: qualities)
     shop.points = (4.0,)

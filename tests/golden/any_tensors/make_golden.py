@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from atdc.bitstream.container import Header, graph_code
-from atdc.entropy.coder import SymbolPort
+from atdc.entropy.coder import SymbolCoder
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.tables import FrequencyTables
 from atdc.graph.graph_book import GraphBook
@@ -147,7 +147,7 @@ def make_files() -> None:
         )  # fmt: skip
         assert header.version == 2 and isinstance(header.graph, int) == isinstance(golden.parents, int), golden.name
         tables = reader.model.tables
-        symbols: dict[str, SymbolPort] = {
+        symbols: dict[str, SymbolCoder] = {
             "usual": RandomSymbols(tables, random), "wild": RandomSymbols(tables, random, 0.1),
             "extreme": RandomSymbols(tables, random, 1.0), "zeros": Zeros(), "lowest": LowestSymbols(tables),
         }  # fmt: skip

@@ -1,10 +1,10 @@
-"""The three ways to walk through the symbols of a batch: count their bits, write them, or read them.
+"""The three things to do with the symbols of a batch: count their bits, write them, or read them.
 
-The coding walk visits tasks in order and hands each run of symbols to a *port*::
+The traversal visits tasks in order and hands each run of symbols to a *symbol coder*::
 
-    symbols = port.code(image, task, symbols or None, table_index)
+    symbols = coder.code(image, task, symbols or None, table_index)
 
-and goes on with what it gets back, so counting, writing and reading are one walk and cannot disagree. Every port adds
+and goes on with what it gets back, so counting, writing and reading are one loop and cannot disagree. Each of them adds
 up the ideal bits of what passes, per image and task.
 """
 
@@ -70,7 +70,7 @@ class _Row(dict[int, float]):
         return 0.0
 
 
-class CountingPort:
+class SymbolCounter:
     """Writes nothing and counts ideal bits.
 
     Args:
@@ -79,10 +79,10 @@ class CountingPort:
     Attributes:
         bits: ideal bits, ``bits[image][task]``.
 
-    >>> port = CountingPort(FrequencyTables.gaussian([1.0]))
-    >>> port.code(0, 0, np.array([0, 0], np.int32), np.array([0, 0], np.uint8)).tolist()
+    >>> counter = SymbolCounter(FrequencyTables.gaussian([1.0]))
+    >>> counter.code(0, 0, np.array([0, 0], np.int32), np.array([0, 0], np.uint8)).tolist()
     [0, 0]
-    >>> round(port.bits[0][0], 2)
+    >>> round(counter.bits[0][0], 2)
     2.77
     """
 
@@ -103,7 +103,7 @@ class CountingPort:
         return symbols
 
 
-class WritingPort:
+class SymbolWriter:
     """Writes segments: one per image and task, or one per image.
 
     Args:
@@ -142,7 +142,7 @@ class WritingPort:
         return [[encoder.finish() for encoder in row] for row in self._encoders]
 
 
-class ReadingPort:
+class SymbolReader:
     """Reads the symbols of one image back, segment by segment: :meth:`begin`, symbols, :meth:`end`.
 
     Args:

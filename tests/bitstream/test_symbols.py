@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atdc.bitstream.ports import CountingPort, ReadingPort, WritingPort
+from atdc.bitstream.symbols import SymbolCounter, SymbolReader, SymbolWriter
 from atdc.entropy.tables import FrequencyTables
 from atdc.errors import ArgumentError, CorruptFileError
 
@@ -52,11 +52,11 @@ def contents(draw):
 @settings(max_examples=50)
 @given(contents())
 def test_counting_writing_and_reading_agree(content):
-    counting, writing = CountingPort(TABLES), WritingPort(TABLES, IMAGES, TASKS)
+    counting, writing = SymbolCounter(TABLES), SymbolWriter(TABLES, IMAGES, TASKS)
     counted, written = walk(counting, content), walk(writing, content)
     segments = writing.finish()
     for image in range(IMAGES):
-        reading = ReadingPort(TABLES)
+        reading = SymbolReader(TABLES)
         read = walk_one(reading, image, None, segments[image])
         for key, symbols in read.items():
             assert np.array_equal(symbols, content[key]) and np.array_equal(symbols, counted[key])
@@ -71,11 +71,11 @@ def test_counting_writing_and_reading_agree(content):
 @settings(max_examples=30)
 @given(contents())
 def test_tasks_in_one_segment_read_back_in_the_same_order(content):
-    apart, together = WritingPort(TABLES, IMAGES, TASKS), WritingPort(TABLES, IMAGES, TASKS, together=True)
+    apart, together = SymbolWriter(TABLES, IMAGES, TASKS), SymbolWriter(TABLES, IMAGES, TASKS, together=True)
     walk(apart, content)
     walk(together, content)
     for image, [segment] in enumerate(together.finish()):
-        reading = ReadingPort(TABLES)
+        reading = SymbolReader(TABLES)
         reading.begin(segment, "payload")
         for key, symbols in walk_one(reading, image, None).items():
             assert np.array_equal(symbols, content[key])
@@ -88,11 +88,11 @@ def zeros(count):
 
 
 def test_some_tasks_can_be_read_without_the_others():
-    writing = WritingPort(TABLES, 1, 3)
+    writing = SymbolWriter(TABLES, 1, 3)
     symbols = np.array([3, -4], np.int32)
     for task in range(3):
         writing.code(0, task, symbols, np.array([15, 15], np.uint8))
-    reading = ReadingPort(TABLES)
+    reading = SymbolReader(TABLES)
     reading.begin(writing.finish()[0][1], "segment")
     assert np.array_equal(reading.code(0, 1, None, np.array([15, 15], np.uint8)), symbols)
     reading.end()
@@ -101,14 +101,14 @@ def test_some_tasks_can_be_read_without_the_others():
 
 
 def test_a_segment_left_unread_is_noticed_with_its_name():
-    reading = ReadingPort(TABLES)
+    reading = SymbolReader(TABLES)
     reading.begin(b"data", "segment of depth")
     with pytest.raises(CorruptFileError, match="segment of depth"):
         reading.end()
 
 
 def test_damage_is_reported_with_the_segments_name():
-    reading = ReadingPort(TABLES)
+    reading = SymbolReader(TABLES)
     reading.begin(b"\xff" * 12, "segment of depth")
     with pytest.raises(CorruptFileError, match="segment of depth"):
         reading.code(0, 0, None, np.zeros(40, np.uint8))
@@ -117,18 +117,18 @@ def test_damage_is_reported_with_the_segments_name():
 def test_ports_refuse_what_is_not_theirs():
     symbols, index = zeros(2)
     with pytest.raises(ArgumentError):
-        CountingPort(TABLES).code(0, 0, None, index)
+        SymbolCounter(TABLES).code(0, 0, None, index)
     with pytest.raises(ArgumentError):
-        WritingPort(TABLES, 1, 1).code(0, 0, None, index)
+        SymbolWriter(TABLES, 1, 1).code(0, 0, None, index)
     with pytest.raises(ArgumentError):
-        ReadingPort(TABLES).code(0, 0, symbols, index)
+        SymbolReader(TABLES).code(0, 0, symbols, index)
     for image, task in ((1, 0), (0, 1), (-1, 0), (0, -1)):
         with pytest.raises(ArgumentError):
-            WritingPort(TABLES, 1, 1).code(image, task, symbols, index)
+            SymbolWriter(TABLES, 1, 1).code(image, task, symbols, index)
 
 
 def test_a_refused_symbol_leaves_bits_and_bytes_alone():
-    port = WritingPort(TABLES, 1, 1)
+    port = SymbolWriter(TABLES, 1, 1)
     with pytest.raises(ArgumentError):
         port.code(0, 0, np.array([1 << 20], np.int32), np.array([0], np.uint8))
     assert port.bits[0][0] == 0 and port.finish() == [[b""]]

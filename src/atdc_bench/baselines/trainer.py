@@ -19,7 +19,7 @@ from atdc.codec import FeatureCodec, Quality
 from atdc.coding.grouping import Grouping
 from atdc.config import ModelConfig, Recipe
 from atdc.data.rooms import RoomsDataset
-from atdc.entropy.twin import EntropyTwin, integers_of, twin_of
+from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
@@ -126,17 +126,17 @@ class Row:
     name: str
     title: str
     choose: ChooseGraphs
-    graphs: Callable[[Workshop, str], GraphSource]
+    graphs: Callable[[BaselineTrainer, str], GraphSource]
     model: Callable[[ModelConfig], Mapping[str, Any]] = lambda base: {}
     grouping: Grouping = field(default_factory=lambda: Grouping.alone(len(TASKS)))
-    objective: Callable[[Workshop, str], Objective] | None = None
+    objective: Callable[[BaselineTrainer, str], Objective] | None = None
     from_base: bool = True
     seed: int = 0
     trained_as: str | None = None
     balanced: bool = False
 
 
-class Workshop:
+class BaselineTrainer:
     """Makes rows from a trained base model.
 
     Args:
@@ -210,15 +210,15 @@ class Workshop:
         if row.from_base:  # another base is another start
             folder = f"{folder}-{own.fingerprint.hex()}"
         run = RunFolder(self.run / "rows" / folder, recipe)
-        networks, twin = self._start(row, config)
+        networks, float_model = self._start(row, config)
         if trained:
             sets = {s: dataclasses.replace(self.features[s], grouping=row.grouping) for s in ("train", "val")}
             sources = {split: row.graphs(self, split) for split in sets}
-            subject = Subject(networks, twin, sources["train"], sources["val"], sets["train"], sets["val"])
+            subject = Subject(networks, float_model, sources["train"], sources["val"], sets["train"], sets["val"])
             self._train(run, recipe, row, subject)
         last = run.load("further")
         assert last is not None, "a row is trained before it is measured"
-        for part, module in (("networks", networks), ("entropy", twin)):
+        for part, module in (("networks", networks), ("entropy", float_model)):
             prefix = f"{part}."
             kept = {key.removeprefix(prefix): v for key, v in last["module"].items() if key.startswith(prefix)}
             module.load_state_dict(kept)
@@ -226,7 +226,7 @@ class Workshop:
         deviation = row.grouping.pack(torch.stack(own.deviation)[None], fill=1.0)[0]
         groups = len(row.grouping.groups)
         book = self.book if groups == own.task_count else GraphBook.untrained(groups)
-        codec = FeatureCodec(networks, integers_of(twin, networks), mean, deviation, book, own.fingerprint)
+        codec = FeatureCodec(networks, quantised_model(float_model, networks), mean, deviation, book, own.fingerprint)
         settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
         return self._system(row, codec, settings), self._history(run, row)
 
@@ -237,7 +237,7 @@ class Workshop:
     def _balanced(self, point: float) -> list[float]:
         return list(self.base.balanced(point).values())
 
-    def _start(self, row: Row, config: ModelConfig) -> tuple[CodecNetworks, EntropyTwin]:
+    def _start(self, row: Row, config: ModelConfig) -> tuple[CodecNetworks, FloatEntropyModel]:
         own = self.base.feature_codec
         torch.manual_seed(row.seed)
         groups = len(row.grouping.groups)
@@ -246,18 +246,18 @@ class Workshop:
         networks = CodecNetworks(config, tensors)
         if row.from_base:
             networks.load_state_dict(own.networks.state_dict())
-            return networks.requires_grad_(True), twin_of(own.entropy, config, tensors)
-        twin = EntropyTwin(config, tensors)
+            return networks.requires_grad_(True), dequantised_model(own.entropy, config, tensors)
+        float_model = FloatEntropyModel(config, tensors)
         if config.predicts:
             networks.predictor.load_state_dict(own.networks.predictor.state_dict())
             networks.scorer.load_state_dict(own.networks.scorer.state_dict())
         packed = dataclasses.replace(self.features["train"], grouping=row.grouping)
-        start_from_principal_components(networks, twin, packed)
-        return networks, twin
+        start_from_principal_components(networks, float_model, packed)
+        return networks, float_model
 
     def _train(self, run: RunFolder, recipe: Recipe, row: Row, subject: Subject) -> None:
         budget, rate, end = self.budget, recipe.codec.lr, recipe.codec.lr_end
-        goal, val_goal = ((row.objective or Workshop.task_losses)(self, split) for split in ("train", "val"))
+        goal, val_goal = ((row.objective or BaselineTrainer.task_losses)(self, split) for split in ("train", "val"))
         each = budget.per_epoch
         if not row.from_base:
             warm, steps = budget.warmup // each, budget.codec // each

@@ -1,4 +1,4 @@
-"""The float twin of the integer entropy path: what training differentiates, and how its integers are made.
+"""The float model of the integer entropy path: what training differentiates, and how its integers are made.
 
 The equations and the integers are those of :mod:`atdc.entropy.model`; a test holds the two together.
 """
@@ -42,7 +42,7 @@ _STATE_MAX = STATE_LIMIT / (1 << ACTIVATION_BITS)
 _HYPER_MAX = HYPER_LIMIT / (1 << MEAN_BITS)
 
 
-class TaskEntropyTwin(nn.Module):
+class FloatTensorEntropy(nn.Module):
     """One task's entropy parameters in floating point."""
 
     def __init__(self, config: ModelConfig, tensor: TensorSpec, task_count: int) -> None:
@@ -104,27 +104,28 @@ class TaskEntropyTwin(nn.Module):
         return torch.relu(x).clamp(max=_STATE_MAX)
 
 
-class EntropyTwin(nn.ModuleList):
-    """The twins of all tasks."""
+class FloatEntropyModel(nn.ModuleList):
+    """Float models of all tensors."""
 
     def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
-        super().__init__([TaskEntropyTwin(config, tensor, len(tensors)) for tensor in tensors.tensors])
+        super().__init__([FloatTensorEntropy(config, tensor, len(tensors)) for tensor in tensors.tensors])
 
-    def task(self, index: int) -> TaskEntropyTwin:
-        """One task's twin."""
-        twin = self[index]
-        assert isinstance(twin, TaskEntropyTwin)
-        return twin
+    def task(self, index: int) -> FloatTensorEntropy:
+        """One tensor's float model."""
+        float_model = self[index]
+        assert isinstance(float_model, FloatTensorEntropy)
+        return float_model
 
 
-class FloatEntropy:
-    """The twin in float64 where the integer model stands: only to measure what integers cost, never to code a file.
+class FloatEntropyParameters:
+    """The float model in float64 in the place of the integer model: only to measure what integers cost, never to
+    code a file.
 
     Means and tables are rounded at the end, as they must be; nothing before them is. States are floats.
     """
 
-    def __init__(self, twin: EntropyTwin, networks: CodecNetworks, tables: FrequencyTables) -> None:
-        self._twin, self._networks = deepcopy(twin).double(), deepcopy(networks.transforms).double()
+    def __init__(self, float_model: FloatEntropyModel, networks: CodecNetworks, tables: FrequencyTables) -> None:
+        self._float_model, self._networks = deepcopy(float_model).double(), deepcopy(networks.transforms).double()
         self._config, self.tables = networks.config, tables
 
     @property
@@ -139,7 +140,7 @@ class FloatEntropy:
     @torch.no_grad()
     def hyper_prior(self, task: int, steps: Integers) -> tuple[Integers, Integers]:
         """Mean in sixteenths and table of each channel of the hyper-latent, each (n, H)."""
-        mean, log_scale = self._twin.task(task).hyper_prior(_quality(steps))
+        mean, log_scale = self._float_model.task(task).hyper_prior(_quality(steps))
         return self._sixteenths(mean)[:, 0, 0], self._tables(log_scale)[:, 0, 0]
 
     @torch.no_grad()
@@ -147,9 +148,9 @@ class FloatEntropy:
         self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers]
     ) -> tuple[Integers, Integers, Numbers]:
         """Mean in sixteenths and table of each latent, and the hidden activations."""
-        known = [_first(states[p]) if p in states else None for p in range(len(self._twin))]
+        known = [_first(states[p]) if p in states else None for p in range(len(self._float_model))]
         log_gain = self._networks[task].log_gain(_quality(steps))  # type: ignore[operator]
-        mean, log_scale, hidden = self._twin.task(task).latent_prior(
+        mean, log_scale, hidden = self._float_model.task(task).latent_prior(
             _first(hyper / (1 << MEAN_BITS)), _quality(steps), torch.from_numpy(parents).double(), known, log_gain
         )
         return self._sixteenths(mean), self._tables(log_scale), _last(hidden)
@@ -157,7 +158,9 @@ class FloatEntropy:
     @torch.no_grad()
     def state(self, task: int, steps: Integers, latent: Integers, hidden: Numbers) -> Numbers:
         """What a decoded latent tells the task's children."""
-        return _last(self._twin.task(task).state(_first(latent / (1 << MEAN_BITS)), _first(hidden), _quality(steps)))
+        return _last(
+            self._float_model.task(task).state(_first(latent / (1 << MEAN_BITS)), _first(hidden), _quality(steps))
+        )
 
     def _sixteenths(self, mean: Tensor) -> Integers:
         sixteenths: Integers = _last(quantised_mean(mean) * (1 << MEAN_BITS)).astype(np.int64)
@@ -183,30 +186,30 @@ def _last(values: Tensor) -> Numbers:
 
 
 @torch.no_grad()
-def integers_of(twin: EntropyTwin, networks: CodecNetworks) -> EntropyModel:
-    """The integer entropy model of a trained twin: every quality step's constants, weights in fixed point, tables.
+def quantised_model(float_model: FloatEntropyModel, networks: CodecNetworks) -> EntropyModel:
+    """The integer entropy model of a trained float model: constants of every quality, weights in fixed point, tables.
 
     Weights get as many fractional bits as keep them below 2¹⁵, at most 14; activations have 8. Done once, after
     training, on one machine: readers get the integers.
     """
     config = networks.config
     tables = FrequencyTables.gaussian(scales(config.scale_min, config.scale_max, config.scale_count))
-    models = [_task_integers(twin.task(i), networks.task(i), config) for i in range(networks.task_count)]
+    models = [_task_integers(float_model.task(i), networks.task(i), config) for i in range(networks.task_count)]
     return EntropyModel(tuple(models), tables, config.factorised)
 
 
 @torch.no_grad()
-def integers_extended(before: EntropyModel, twin: EntropyTwin, networks: CodecNetworks) -> EntropyModel:
-    """The integers of a twin that has tasks more than a model, whose own integers stay as they are.
+def extended_model(before: EntropyModel, float_model: FloatEntropyModel, networks: CodecNetworks) -> EntropyModel:
+    """The integers of a float model that has tasks more than a model, whose own integers stay as they are.
 
     The old tasks get rows for their new parents, in the units that they have; a weight beyond those saturates.
     """
-    fresh, count = integers_of(twin, networks), len(before.tasks)
+    fresh, count = quantised_model(float_model, networks), len(before.tasks)
     kept = []
     for task, own in enumerate(before.tasks):
         first_unit, up_fraction = MEAN_BITS + int(own.fractions[0]), int(own.fractions[1])
-        parents = _weight(_array(twin.task(task).parents)[count:], up_fraction)
-        bias = _fixed(_array(twin.task(task).parent_bias)[count:], first_unit)
+        parents = _weight(_array(float_model.task(task).parents)[count:], up_fraction)
+        bias = _fixed(_array(float_model.task(task).parent_bias)[count:], first_unit)
         kept.append(
             replace(
                 own, parents=np.concatenate([own.parents, parents]), parent_bias=np.concatenate([own.parent_bias, bias])
@@ -215,7 +218,7 @@ def integers_extended(before: EntropyModel, twin: EntropyTwin, networks: CodecNe
     return replace(fresh, tasks=(*kept, *fresh.tasks[count:]))
 
 
-def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: ModelConfig) -> TaskEntropy:
+def _task_integers(float_model: FloatTensorEntropy, transforms: TaskTransforms, config: ModelConfig) -> TaskEntropy:
     steps = torch.arange(MAX_QUALITY * QUALITY_STEPS_PER_UNIT + 1) / QUALITY_STEPS_PER_UNIT
     width, latent = config.hyper_width, transforms.block.out_channels
     log_step = math.log(config.scale_max / config.scale_min) / (config.scale_count - 1)
@@ -223,18 +226,19 @@ def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: Mo
     def of_steps(table: QualityTable) -> NDArray[np.float64]:
         return _array(table(steps)[:, :, 0, 0])
 
-    hyper_mean, hyper_log_scale = twin.hyper_prior(steps)
+    hyper_mean, hyper_log_scale = float_model.hyper_prior(steps)
     first, up, last, own, hidden = (
-        _array(layer.weight).transpose(2, 3, 1, 0) for layer in (twin.first, twin.up, twin.last, twin.own, twin.hidden)
+        _array(layer.weight).transpose(2, 3, 1, 0)
+        for layer in (float_model.first, float_model.up, float_model.last, float_model.own, float_model.hidden)
     )
     # PixelShuffle's channels are (c, row, column); ours are (row, column, c).
     up = up.reshape(1, 1, width, width, 4).transpose(0, 1, 2, 4, 3).reshape(1, 1, width, 4 * width)
-    up_bias = _array(twin.up.bias).reshape(width, 4).T.ravel()
-    last_bias = _array(twin.last.bias)
+    up_bias = _array(float_model.up.bias).reshape(width, 4).T.ravel()
+    last_bias = _array(float_model.last.bias)
     means, counts = last[..., :latent], last[..., latent:] / log_step
     count_bias = (last_bias[latent:] - math.log(config.scale_min)) / log_step
     log_gain = of_steps(transforms.log_gain)
-    parents = _array(twin.parents)
+    parents = _array(float_model.parents)
     fractions = [_fraction(first), _fraction(up, parents), _fraction(means), _fraction(counts), _fraction(own, hidden)]
     first_unit, up_unit = MEAN_BITS + fractions[0], ACTIVATION_BITS + fractions[1]
     mean_unit, count_unit, own_unit = (ACTIVATION_BITS + bits for bits in fractions[2:])
@@ -244,8 +248,8 @@ def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: Mo
         hyper_mean=_fixed(_array(quantised_mean(hyper_mean))[:, :, 0, 0], MEAN_BITS),
         hyper_table=_fixed(_array(index)[:, :, 0, 0], 0),
         first=_weight(first, fractions[0]),
-        first_bias=_fixed(of_steps(twin.quality) + _array(twin.first.bias), first_unit),
-        parent_bias=_fixed(_array(twin.parent_bias), first_unit),
+        first_bias=_fixed(of_steps(float_model.quality) + _array(float_model.first.bias), first_unit),
+        parent_bias=_fixed(_array(float_model.parent_bias), first_unit),
         up=_weight(up, fractions[1]),
         up_bias=_fixed(up_bias, up_unit),
         parents=_weight(parents, fractions[1]),
@@ -257,20 +261,23 @@ def _task_integers(twin: TaskEntropyTwin, transforms: TaskTransforms, config: Mo
         gain_tables=_fixed(log_gain / log_step, count_unit),
         own=_weight(own, fractions[4]),
         hidden=_weight(hidden, fractions[4]),
-        state_bias=_fixed(of_steps(twin.state_quality) + _array(twin.own.bias) + _array(twin.hidden.bias), own_unit),
+        state_bias=_fixed(
+            of_steps(float_model.state_quality) + _array(float_model.own.bias) + _array(float_model.hidden.bias),
+            own_unit,
+        ),
         asinh=_weight(np.arcsinh(np.arange(-LATENT_LIMIT, LATENT_LIMIT + 1)), ACTIVATION_BITS),
     )
 
 
 @torch.no_grad()
-def twin_of(model: EntropyModel, config: ModelConfig, tensors: FeatureSet) -> EntropyTwin:
-    """The float twin of an integer entropy model, to train shipped weights further: the inverse of
-    :func:`integers_of` but for what fixed point rounded away, and for parents' part in the tables where the config
+def dequantised_model(model: EntropyModel, config: ModelConfig, tensors: FeatureSet) -> FloatEntropyModel:
+    """The float model of an integer entropy model, to train shipped weights further: the inverse of
+    :func:`quantised_model` but for what fixed point rounded away, and for parents' part in the tables where the config
     gives them none."""
-    twin = EntropyTwin(config, tensors)
+    float_model = FloatEntropyModel(config, tensors)
     log_step = math.log(config.scale_max / config.scale_min) / (config.scale_count - 1)
     width = config.hyper_width
-    for own, task in zip(model.tasks, map(twin.task, range(len(model.tasks))), strict=True):
+    for own, task in zip(model.tasks, map(float_model.task, range(len(model.tasks))), strict=True):
         first, up, means, counts, state = (2.0**-bits for bits in own.fractions.tolist())
         activation, mean = 2.0**-ACTIVATION_BITS, 2.0**-MEAN_BITS
         # Constants of whole qualities are the tables' rows; the biases that were added to them stay in them.
@@ -294,7 +301,7 @@ def twin_of(model: EntropyModel, config: ModelConfig, tensors: FeatureSet) -> En
         _fill(task.state_quality.rows, own.state_bias[::QUALITY_STEPS_PER_UNIT] * (state * activation))
         for layer in (task.first, task.own, task.hidden):
             _fill(layer.bias, np.zeros(layer.out_channels))
-    return twin
+    return float_model
 
 
 def _fill(parameter: Tensor | None, values: NDArray[np.floating[Any]]) -> None:
