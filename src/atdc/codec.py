@@ -30,7 +30,7 @@ from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning, WeightsError
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
-from atdc.graph.search import ScoreTable, candidate_sets, parse_setting
+from atdc.graph.search import candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
@@ -568,7 +568,7 @@ class FeatureCodec:
             rows = zip(self.tensors.tensors, batch.grids, strict=True)
             elements = sum(spec.channels * grid[0] * grid[1] for spec, grid in rows) / self.task_count
             return self.book.cheapest(costs, level, elements)
-        return searched(costs, self.task_count, limit, name)
+        return search.SEARCHES[name](costs, self.task_count, limit, np.random.default_rng)
 
     def _from_candidates(
         self, batch: FeatureBatch, quality: Quality, estimator: FactorisedEstimator
@@ -594,7 +594,7 @@ class FeatureCodec:
             place for place, (child, parents) in enumerate(self.pairs)
             if child in present and set(parents) <= set(present)
         ]  # fmt: skip
-        graphs = searched(costs[:, kept], len(present), self.config.max_parents, name)
+        graphs = search.SEARCHES[name](costs[:, kept], len(present), self.config.max_parents, np.random.default_rng)
         return [within_model(graph, present, self.task_count) for graph in graphs]
 
     def from_codebook(self, costs: NDArray[np.float64], features: Features, quality: Quality) -> list[TaskGraph]:
@@ -850,18 +850,6 @@ def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
     shapes = {f"{i}.{k}": (spec.channels,) for i, spec in enumerate(tensors) for k in ("mean", "deviation")}
     rows = file.floats(_FEATURE_PREFIX, shapes)
     return [torch.from_numpy(rows[f"{index}.{kind}"]) for index in range(len(tensors))]
-
-
-def searched(costs: NDArray[np.float64], size: int, max_parents: int, name: str) -> list[TaskGraph]:
-    """One graph per image by a setting that searches costs of all pairs, (B, P)."""
-    if name == "exact":
-        return search.exact_batch(costs, size, max_parents)
-    tables = [ScoreTable.of(size, row, max_parents) for row in costs]
-    if name == "greedy":
-        return [search.greedy(table, max_parents) for table in tables]
-    if name == "paper-order":
-        return [search.paper_order(table, max_parents) for table in tables]
-    return [search.random_order(table, np.random.default_rng(i), max_parents) for i, table in enumerate(tables)]
 
 
 def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:

@@ -385,6 +385,32 @@ def random_order(scores: ScoreTable, rng: np.random.Generator, max_parents: int 
     return order_graph(scores, rng.permutation(scores.size).tolist(), max_parents)
 
 
+def _each(search: Callable[[ScoreTable, int | None, np.random.Generator], TaskGraph]) -> Search:
+    """A search of one image's scores as one of many images', each with random numbers of its own."""
+
+    def of_all(
+        bits: Floats, size: int, max_parents: int | None, rng: Callable[[int], np.random.Generator]
+    ) -> list[TaskGraph]:
+        tables = [ScoreTable.of(size, row, max_parents) for row in bits]
+        return [search(table, max_parents, rng(place)) for place, table in enumerate(tables)]
+
+    return of_all
+
+
+Search: TypeAlias = Callable[[Floats, int, "int | None", Callable[[int], np.random.Generator]], list[TaskGraph]]
+"""From scores of all pairs (N, P), the number of tensors, K, and random numbers by image, to one graph per image."""
+
+SEARCHES: Mapping[str, Search] = MappingProxyType(
+    {
+        "exact": lambda bits, size, max_parents, rng: exact_batch(bits, size, max_parents),
+        "greedy": _each(lambda scores, max_parents, rng: greedy(scores, max_parents)),
+        "paper-order": _each(lambda scores, max_parents, rng: paper_order(scores, max_parents)),
+        "random": _each(lambda scores, max_parents, rng: random_order(scores, rng, max_parents)),
+    }
+)
+"""The settings that search each image's scores: a further one is a row here and a name in :data:`Setting`."""
+
+
 def independent(size: int) -> TaskGraph:
     """The graph without edges.
 

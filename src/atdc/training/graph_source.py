@@ -65,14 +65,7 @@ class MixedGraphs:
             return whole
         if name == "codebook":
             return self._book.cheapest(costs[None], level)[0]
-        if name == "exact":
-            return search.exact_batch(costs[None], self._tasks, self._limit)[0]
-        table = search.ScoreTable.of(self._tasks, costs, self._limit)
-        if name == "greedy":
-            return search.greedy(table, self._limit)
-        if name == "paper-order":
-            return search.paper_order(table, self._limit)
-        return search.random_order(table, rng, self._limit)
+        return search.SEARCHES[name](costs[None], self._tasks, self._limit, lambda _: rng)[0]
 
 
 class PooledGraphs:
