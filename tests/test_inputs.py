@@ -324,7 +324,7 @@ def test_tasks_named_in_several_options_are_all_decoded(folder: Path, model: tup
     assert sorted(os.listdir("answers/a")) == ["normal.npy", "normal.png", "rgb.npy", "rgb.png"]
     for nothing in (",", " "):
         result = run("decode", "a.atdc", "-o", "none", "--tasks", nothing, *model)
-        assert result.exit_code == USAGE and "names no task" in result.stderr and not Path("none").exists()
+        assert result.exit_code == USAGE and "names no tensor or task" in result.stderr and not Path("none").exists()
 
 
 def test_two_qualities_of_one_task_are_refused_unless_they_are_equal(folder: Path, model: tuple[str, str]) -> None:

@@ -20,7 +20,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.tensors import FeatureSet, TensorSpec
 
 PAGE = (Path(__file__).parents[1] / "docs" / "weights.md").read_text("utf-8")
-OLDER = Path(atdc.__file__).parent / "weights" / "small.safetensors"
+OLDER = Path(atdc.__file__).parent / "shipped" / "small-1.safetensors"
 
 
 @pytest.fixture(scope="module")

@@ -121,8 +121,8 @@ def test_any_grids_are_coded_and_decoded(shapes: dict[str, tuple[int, int, int]]
 
 def test_sixty_four_tensors_are_fitted_coded_and_decoded() -> None:
     draw = np.random.default_rng(1)
-    shapes = {f"t{place}": (2, *((4, 4), (8, 4), (2, 3))[place % 3]) for place in range(64)}
-    rows = [{name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(12)]
+    shapes = {f"t{place}": (1, *((4, 4), (8, 4), (2, 3))[place % 3]) for place in range(64)}
+    rows = [{name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(6)]
     tiny = dataclasses.replace(
         TINY, predictor_width=4, codec_width=4, predictor_steps=1, warmup_steps=1, steps=2, batch=2, estimator_images=4,
         estimator_steps=4,
