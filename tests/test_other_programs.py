@@ -470,7 +470,12 @@ TENSOR = {"name": "rgb", "channels": 8, "grid": 16, "latent_channels": 8}
         ("book", "fixed", [NO_EDGES] * 3, "book.fixed"), ("book", "chain", [[[]] * 7] * 8, "book.chain"),
         ("book", "codebook", [], "book.codebook"), ("book", "codebook", [NO_EDGES], "book.surcharge"),
         ("book", "distortion", [[1.0]], "book.distortion"), ("book", "bits_per_error", [[-1.0] * 6] * 8, "0 or more"),
-        ("book", "distortion", [[float("nan")] * 6] * 8, "not finite"), ("book", "surcharge", None, "book.surcharge"),
+        ("book", "distortion", [[float("nan")] * 6] * 8, "not finite"),
+        ("book", "surcharge", [[10**400]] * 8, "other contents"), (None, "card", [1], "card"),
+        ("model", "codec_width", 10**30, "codec_width"), ("model", "predictor_width", -1, "predictor_width"),
+        ("model", "codec_width", 50_000, "shape"), ("model", "max_parents", True, "max_parents"),
+        (None, "tensors", [TENSOR] * 10_000, "1 to 64"), (None, "tensors", [{**TENSOR, "channels": 10**9}], "channels"),
+        ("book", "surcharge", None, "book.surcharge"),
     ],
 )  # fmt: skip
 def test_a_weights_file_whose_settings_do_not_fit_is_refused_when_it_is_loaded(
@@ -499,6 +504,25 @@ def test_channels_that_the_integers_do_not_have_are_refused(untrained_weights: P
 
     with pytest.raises(atdc.WeightsError, match="latent_channels"):
         atdc.load(_rewritten(untrained_weights, tmp_path / "other.safetensors", change))
+
+
+def test_json_that_is_nested_without_end_is_refused(untrained_weights: Path, tmp_path: Path) -> None:
+    path = tmp_path / "deep.safetensors"
+    path.write_bytes(save({"a": torch.zeros(1)}, {"atdc": "[" * 100_000}))
+    with pytest.raises(atdc.WeightsError, match="other contents"):
+        open_weights(path)
+
+
+@pytest.mark.parametrize("name", ["gain", "first", "own", "hyper_mean"])
+def test_integers_without_axes_are_refused(untrained_weights: Path, tmp_path: Path, name: str) -> None:
+    with safe_open(untrained_weights, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        metadata = file.metadata()
+    tensors[f"entropy.0.{name}"] = tensors[f"entropy.0.{name}"].flatten()[0].clone()
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(save(tensors, metadata))
+    with pytest.raises(atdc.WeightsError, match=name):
+        open_weights(path).integers()
 
 
 def test_integers_that_nothing_reads_are_refused(untrained_weights: Path, tmp_path: Path) -> None:

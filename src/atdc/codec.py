@@ -257,6 +257,9 @@ class FeatureCodec:
             file.require_prefixes((ENTROPY_PREFIX, _CODEC_PREFIX, _FEATURE_PREFIX, *others))
         integers = file.integers()
         file.require_agreement(integers.model)
+        with torch.device("meta"):  # what is not as the settings say is refused before it takes memory
+            shapes = CodecNetworks(file.config, file.tensors).state_dict()
+        file.floats(_CODEC_PREFIX, {key: tuple(value.shape) for key, value in shapes.items()})
         networks = CodecNetworks(file.config, file.tensors)
         load_arrays(networks, file, _CODEC_PREFIX)
         mean, deviation = (_statistics(file, kind) for kind in ("mean", "deviation"))
@@ -264,7 +267,7 @@ class FeatureCodec:
             if bool((row <= 0).any()):
                 where = f"{file.path}, deviation of {spec.name}"
                 raise WeightsError(where, "a value of 0 or less", "positive numbers", "Get the weights again.")
-        return cls(networks, integers.model, mean, deviation, file.book, file.fingerprint, file.header["card"])
+        return cls(networks, integers.model, mean, deviation, file.book, file.fingerprint, file.header.get("card"))
 
     # --- one image -------------------------------------------------------------------------------------------------
 
@@ -451,6 +454,7 @@ class FeatureCodec:
         self._warn_of_extremes(normalised)
         graphs = self._chosen(normalised, quality, graph) if isinstance(graph, str) else list(graph)
         self._require_graphs(graphs, count)
+        graphs = [graph.within(self._present(normalised)) for graph in graphs]
         qualities = self._quality_tensor([steps] * count)
         if effort == "high":
             graphs = self._best_of_several(normalised, steps, graphs)
@@ -688,11 +692,19 @@ class FeatureCodec:
         quality = [step / QUALITY_STEPS_PER_UNIT for step in steps]
         level, batch = self._level(quality), len(normalised)
         costs = self._cheap_costs(normalised, quality)
-        listed = search.graph_costs(costs, self.book.codebook)
+        present = self._present(normalised)
+        if len(present) < self.task_count:  # missing parents are dropped
+            codebook = list(dict.fromkeys(graph.within(present) for graph in self.book.codebook))
+            exact = self._chosen_among(present, costs, "exact")
+        else:
+            codebook = list(self.book.codebook)
+            exact = search.exact_batch(costs, self.task_count, self.config.max_parents)
+        listed = search.graph_costs(costs, codebook)
         best = np.argsort(listed, axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
         candidates = [chosen, [self.book.fixed[level]] * batch]
-        candidates.append(search.exact_batch(costs, self.task_count, self.config.max_parents))
-        candidates += [[self.book.codebook[index] for index in row] for row in best.tolist()]
+        candidates.append(exact)
+        candidates += [[codebook[index] for index in row] for row in best.tolist()]
+        candidates = [[graph.within(present) for graph in graphs] for graphs in candidates]
         totals = np.stack([self.total_costs(normalised, quality, graphs) for graphs in candidates])
         return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
 
@@ -703,7 +715,9 @@ class FeatureCodec:
         steps, port = quality_steps(quality, self.task_count), SymbolCounter(self.entropy.tables)
         latents = IntegerLatentCoder(self._coder(port, steps, normalised))
         qualities = self._quality_tensor([steps] * len(graphs))
-        result = code_along_graph(self.networks, graphs, qualities, latents, normalised.grids, normalised.parts)
+        result = code_along_graph(
+            self.networks, graphs, qualities, latents, normalised.grids, normalised.parts, normalised.present
+        )
         errors = squared_errors(result.reconstruction, normalised.parts).double().cpu().numpy()
         bits = port.bits.array(len(graphs), self.task_count).sum(1)
         total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)

@@ -153,8 +153,10 @@ class ModelConfig:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise ArgumentError(f"model.{name}", repr(getattr(self, name)), f"one of {', '.join(known)}")
-        if self.max_parents < 0:
-            raise ArgumentError("model.max_parents", str(self.max_parents), "0 or more")
+        for name in _COUNTS:
+            value, least = getattr(self, name), 0 if name == "max_parents" else 1
+            if isinstance(value, bool) or not least <= value <= _LARGEST_COUNT:
+                raise ArgumentError(f"model.{name}", repr(value), f"{least} to {_LARGEST_COUNT}")
         if self.stride != STRIDE:
             raise ArgumentError("model.stride", str(self.stride), f"{STRIDE}, which all task networks have")
         for name in _WIDTHS_OF_SMALL:
@@ -182,6 +184,11 @@ class ModelConfig:
         return self.parents in ("both", "context")
 
 
+_COUNTS = (
+    "classes", "feature_channels", "max_parents", "predictor_width", "latent_channels", "codec_width", "hyper_channels",
+    "hyper_width", "state_channels", "scorer_width", "scale_count",
+)  # fmt: skip
+_LARGEST_COUNT = 1 << 16
 _WIDTHS_OF_SMALL = ("encoder_widths", "head_widths")
 _CHOICES = {
     "architecture": ("small", "xception"),
@@ -322,8 +329,9 @@ class FitRecipe:
         for setting in dataclasses.fields(self):
             value = getattr(self, setting.name)
             least = 0 if setting.name in ("seed", "subset_share", "warmup_steps", "predictor_steps") else 1e-12
-            if isinstance(value, (int, float)) and not least <= value < math.inf:
-                raise ArgumentError(f"fit.{setting.name}", str(value), "a positive number")
+            most = 1 if setting.name in ("subset_share", "val_share", "latent_energy") else 1 << 32
+            if isinstance(value, (int, float)) and not least <= value <= most:
+                raise ArgumentError(f"fit.{setting.name}", str(value), f"a number from {least:g} to {most}")
 
     def model(self) -> ModelConfig:
         """Settings of the networks."""

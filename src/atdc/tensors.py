@@ -33,6 +33,7 @@ LATENT_STRIDE = 2
 GRID_MULTIPLE = 4
 """Grids are padded to multiples of this: latents lie at a half, hyper-latents at a quarter of their size."""
 _LONGEST_NAME = 200
+_MOST_CHANNELS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ class TensorSpec:
         name: Any = self.name
         if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
             raise ArgumentError(where, "that name", f"1 to {_LONGEST_NAME} printable characters")
-        if not _is_count(self.channels):
-            raise ArgumentError(f"{where}, channels", repr(self.channels), "1 or more")
+        if not _is_count(self.channels) or self.channels > _MOST_CHANNELS:
+            raise ArgumentError(f"{where}, channels", repr(self.channels), f"1 to {_MOST_CHANNELS}")
         if self.latent_channels == 0:
             object.__setattr__(self, "latent_channels", 4 * self.channels)
         if not _is_count(self.latent_channels) or self.latent_channels > 4 * self.channels:
@@ -180,6 +181,8 @@ class FeatureSet:
     @classmethod
     def from_json(cls, rows: list[dict[str, Any]]) -> FeatureSet:
         """The inverse of :meth:`to_json`."""
+        if len(rows) > MAX_TENSORS:
+            raise ArgumentError("tensors", f"{len(rows)} of them", f"1 to {MAX_TENSORS}")
         return cls(tuple(TensorSpec.from_json(row) for row in rows))
 
 

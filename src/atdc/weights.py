@@ -268,9 +268,12 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
             tensors = FeatureSet.from_json(header["tensors"])
         book = GraphBook.from_json(header["book"])
         book.require_tasks(len(tensors))
+        book.require_parents(config.max_parents)
+        if not isinstance(header.get("card", {}), dict):
+            raise WeightsError(str(path), "a card that is no object", "a JSON object", _REINSTALL)
     except (SafetensorError, OSError) as error:
         raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error

@@ -110,6 +110,14 @@ def test_any_grids_are_coded_and_decoded(shapes: dict[str, tuple[int, int, int]]
             assert coded.data[0] == data
             for part, name in zip(coded.reconstruction, codec.tensors.names, strict=True):
                 assert torch.allclose(part[0], back[name], atol=1e-5)
+    for name in shapes:  # whatever is left out, and however hard is searched, the rest can be read
+        some = {other: rows[2][other] for other in shapes if other != name}
+        for setting in ("codebook", "exact", "fixed", "chain", "greedy", "random", "independent"):
+            if some:
+                assert set(codec.decode(codec.encode(some, 4, setting, effort="high"))) == set(some)
+    if len(shapes) != 6:
+        with pytest.raises(atdc.ArgumentError, match="six tasks"):
+            codec.encode(rows[0], 5, "paper-order")
     for name in shapes:  # each alone is a file of its own
         part = codec.encode({name: rows[1][name]}, 5)
         assert list(codec.decode(part)) == [name] and len(part) < len(codec.encode(rows[1], 5)) + 8
@@ -193,6 +201,37 @@ def test_a_stopped_fit_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: p
     assert again.to_bytes({}) == whole.to_bytes({})
 
 
+class FromDecoded:
+    """An objective that knows the truth of every other sample."""
+
+    def __init__(self, rows: list[dict[str, np.ndarray]], name: str) -> None:
+        self.rows, self.name, self.shapes = rows, name, set()
+
+    def targets(self, indices: np.ndarray, tasks: object) -> dict[str, torch.Tensor]:
+        known = [
+            self.rows[int(i)][self.name] if i % 2 else np.full_like(self.rows[int(i)][self.name], np.nan)
+            for i in indices
+        ]
+        return {self.name: torch.from_numpy(np.stack(known))}
+
+    def loss(self, task: int, decoded: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        self.shapes.add(tuple(decoded.shape[1:]))
+        if decoded.shape[1:] != targets[self.name].shape[1:]:
+            return decoded.new_full((len(decoded),), torch.nan)
+        return (decoded - targets[self.name]).square().mean((1, 2, 3))
+
+
+def test_an_objective_gets_decoded_features_without_padding_and_may_lack_labels() -> None:
+    draw = np.random.default_rng(6)
+    rows = [
+        {"a": draw.normal(size=(2, 5, 7)).astype(np.float32), "b": np.zeros((3, 1, 1), np.float32)} for _ in range(16)
+    ]
+    objective = FromDecoded(rows, "a")
+    codec = atdc.FeatureCodec.fit(rows, recipe=TINY, objective=objective)
+    assert objective.shapes == {(2, 5, 7), (3, 1, 1)}
+    assert codec.decode(codec.encode(rows[0]))["a"].shape == (2, 5, 7)
+
+
 def test_features_of_which_little_may_be_expected_are_warned_of() -> None:
     rows = [{"a": np.zeros((2, 4, 4), np.float32), "b": np.ones((1, 4, 4), np.float32)} for _ in range(8)]
     with warnings.catch_warnings(record=True) as said:
@@ -207,6 +246,9 @@ def test_features_of_which_little_may_be_expected_are_warned_of() -> None:
         ([], {}, "none"), (3, {}, "folder of features"), ("no/such/folder", {}, "no/such/folder"),
         ([{"a": np.ones((1, 2, 2))}], {}, "two at least"), ([{"a": np.ones((1, 2, 2))}] * 3, {"recipe": "fitt"}, "fit"),
         ([{"a": np.ones((1, 2, 2))}] * 3, {"grids": {"b": 8}}, "'b'"),
+        ([{"a": np.ones((1, 2, 2))}] * 3, {"objective": 3}, "targets and loss"), ([[1.0]], {}, "mapping"),
+        ([{"a": [[[1.0]]]}] * 3, {}, "NumPy array"), ([{"a": np.ones((1, 2, 2))}] * 3, {"recipe": 3}, "recipe"),
+        ([{"a": np.ones((1, 2, 2))}] * 3, {"start": 3}, "FeatureCodec"),
         ([{"a": np.full((1, 2, 2), np.nan)}] * 3, {}, "finite"), ([{"a": np.ones((2, 2))}] * 3, {}, "C, h, w"),
     ],
 )  # fmt: skip

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from atdc.data.feature_source import FeatureSource, finite_float32
 from atdc.errors import ArgumentError
+from atdc.tensors import MAX_TENSORS
 
 __all__ = ["FeatureReport", "TensorReport", "report"]
 
@@ -27,6 +28,7 @@ _DEAD = 1e-6
 """A channel with less than this share of its tensor's deviation carries nothing."""
 _HEAVY_TAILS = 100
 _FEW_SAMPLES = 50
+_MOST_TENSORS = MAX_TENSORS
 _RARE = 0.1
 _HALF_LIMIT = float(np.finfo(np.float16).max)
 
@@ -131,7 +133,11 @@ class FeatureReport:
         """What speaks against fitting to these features as they are, a sentence each."""
         few = f"There are {self.samples} samples, fewer than {_FEW_SAMPLES}: what is fitted will not hold for others."
         of_tensors = [sentence for tensor in self.tensors.values() for sentence in tensor.warnings(self.samples)]
-        return (*([few] if self.samples < _FEW_SAMPLES else []), *of_tensors)
+        many = f"There are {len(self.tensors)} tensors; a codec takes at most {_MOST_TENSORS}: leave some out."
+        return (
+            *([few] if self.samples < _FEW_SAMPLES else []), *([many] if len(self.tensors) > _MOST_TENSORS else []),
+            *of_tensors,
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """All figures and warnings, in what JSON has."""

@@ -72,8 +72,15 @@ class InMemoryFeatures:
         channels: dict[str, tuple[int, str]] = {}
         for index, sample in enumerate(self._samples):
             where = self.described(index)
+            given: Any = sample
+            if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+                raise ArgumentError(where, type(given).__name__, "a mapping of tensors by name")
             if not sample:
                 raise ArgumentError(where, "no tensor", "at least one", "Leave the sample out.")
+            for name, value in given.items():
+                if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+                    expected = "a NumPy array or a torch tensor (C, h, w)"
+                    raise ArgumentError(f"{where}, tensor {name!r}", type(value).__name__, expected)
             for name, value in sample.items():
                 if reason := misfit(tuple(value.shape), _type_name(value), (3,)):
                     raise ArgumentError(f"{where}, tensor {name!r}", *reason)

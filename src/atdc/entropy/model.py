@@ -236,6 +236,9 @@ class _Layers:
 
     @classmethod
     def of(cls, task: TaskEntropy, task_count: int, tables: int, index: int) -> _Layers:
+        for name, rank in (("hyper_mean", 2), ("first", 4), ("gain", 2), ("own", 4)):
+            if getattr(task, name).ndim != rank:
+                raise WeightsError(f"entropy.{index}.{name}", f"shape {getattr(task, name).shape}", f"{rank} axes")
         steps, hyper = task.hyper_mean.shape
         width, latent, state = task.first.shape[-1], task.gain.shape[-1], task.own.shape[-1]
         shapes = {

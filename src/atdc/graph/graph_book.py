@@ -85,6 +85,16 @@ class GraphBook:
             if name != "surcharge" and values.min() < 0:
                 raise ArgumentError(f"book.{name}", f"{values.min():g}", "0 or more")
 
+    def require_parents(self, max_parents: int) -> None:
+        """Checks that costs are estimated for all graphs that are searched for.
+
+        Raises:
+            ArgumentError: a graph of the codebook has a task with more parents.
+        """
+        for graph in self.codebook:
+            if (most := max(map(len, graph.parents))) > max_parents:
+                raise ArgumentError("book.codebook", f"a task with {most} parents", f"at most {max_parents}")
+
     def whole(self, setting: str, level: int) -> TaskGraph | None:
         """The graph that a setting has for all images at a whole quality; None if it chooses per image."""
         whole = {"fixed": self.fixed, "fixed-mode": self.fixed_mode, "chain": self.chain}

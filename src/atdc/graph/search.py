@@ -373,6 +373,8 @@ def paper_order(scores: ScoreTable, max_parents: int | None = 2) -> TaskGraph:
     >>> paper_order(ScoreTable.of(6, [0.0] * 96, 2)).describe("sktnda")
     's k t n d a'
     """
+    if scores.size != len(PAPER_ORDER):
+        raise ArgumentError("graph setting", f"'paper-order' for {scores.size} tensors", "the six tasks of the paper")
     return order_graph(scores, PAPER_ORDER, max_parents)
 
 

@@ -125,6 +125,8 @@ class TaskGraph:
         ((1,), (), ())
         """
         kept = set(tasks)
+        if len(kept) == self.size:
+            return self
         return TaskGraph(
             tuple(
                 tuple(parent for parent in row if parent in kept) if child in kept else ()

@@ -184,7 +184,7 @@ def train_codec(
             for task in batch.tasks:
                 if seen.present is not None and group_of[task] not in seen.present:
                     continue
-                measured = objective.loss(task, train.restored(decoded, task), batch.targets)
+                measured = objective.loss(task, train.restored(decoded, task, seen.grids), batch.targets)
                 known = ~torch.isnan(measured.detach())  # samples without a label
                 if not bool(known.any()):
                     continue
@@ -216,7 +216,7 @@ def train_codec(
                 continue
             losses = []
             for task in range(task_count):
-                measured = val_objective.loss(task, subject.val.restored(decoded, task), targets)
+                measured = val_objective.loss(task, subject.val.restored(decoded, task, features.grids), targets)
                 losses.append(float(measured.nanmean()))
             loss = sum(losses) / task_count
             figures[f"loss{level}"] = loss

@@ -68,8 +68,8 @@ class TrainingFeatures(Protocol):
         """Features as they were, of samples that are alike."""
         ...
 
-    def restored(self, parts: Sequence[Tensor], task: int) -> Tensor:
-        """Raw features (n, C, h, w) of a task from normalised ones."""
+    def restored(self, parts: Sequence[Tensor], task: int, grids: Sequence[Grid]) -> Tensor:
+        """Raw features (n, C, h, w) of a task from normalised and padded ones."""
         ...
 
 
@@ -120,9 +120,10 @@ class NormalisedFeatures:
         """Raw features of some images, (n, T, C, h, w)."""
         return self.cache.read(indices)
 
-    def restored(self, parts: Sequence[Tensor], task: int) -> Tensor:
+    def restored(self, parts: Sequence[Tensor], task: int, grids: Sequence[Grid]) -> Tensor:
         """Raw features (n, C, h, w) of a task from normalised ones of all groups."""
-        return self.restore(parts)[:, task]
+        height, width = grids[0]
+        return self.restore(parts)[:, task, :, :height, :width]
 
     def restore(self, parts: Sequence[Tensor]) -> Tensor:
         """Normalised features of each group back to raw features (n, T, C, h, w)."""
@@ -217,10 +218,11 @@ class SourceFeatures:
         rows = [self.source.read(int(self.samples[row])) for row in indices]
         return [torch.from_numpy(np.stack([row[name] for row in rows])) for name in self.tensors.names]
 
-    def restored(self, parts: Sequence[Tensor], task: int) -> Tensor:
-        """Raw features of a tensor, with its padding."""
+    def restored(self, parts: Sequence[Tensor], task: int, grids: Sequence[Grid]) -> Tensor:
+        """Raw features (n, C, h, w) of a tensor from normalised and padded ones."""
         mean, deviation = (rows[task].to(parts[task].device)[:, None, None] for rows in (self.mean, self.deviation))
-        return parts[task] * deviation + mean
+        height, width = grids[task]
+        return parts[task][..., :height, :width] * deviation + mean
 
 
 Kind = tuple[Grid | None, ...]

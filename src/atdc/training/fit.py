@@ -90,11 +90,21 @@ def fit(
     val: Samples | None = None,
     val_objective: Objective | None = None,
     grids: Mapping[str, int | Grid | None] | None = None,
-    start: FeatureCodec | None = None,
+    start: FeatureCodec | str | Path | None = None,
     run: str | Path | None = None,
 ) -> FeatureCodec:
     """See :meth:`atdc.FeatureCodec.fit`."""
-    settings = recipe if isinstance(recipe, FitRecipe) else load_fit_recipe(Path(recipe))
+    given: Any = recipe
+    if not isinstance(given, (str, Path, FitRecipe)):
+        raise ArgumentError("recipe", repr(given), "a recipe's name, a YAML file, or a FitRecipe")
+    settings = given if isinstance(given, FitRecipe) else load_fit_recipe(Path(given))
+    for where, what in (("objective", objective), ("val_objective", val_objective)):
+        if what is not None and not (hasattr(what, "targets") and hasattr(what, "loss")):
+            raise ArgumentError(where, type(what).__name__, "an object with the methods targets and loss")
+    if isinstance(start, (str, Path)):
+        start = FeatureCodec.load(start)
+    if start is not None and not isinstance(start, FeatureCodec):
+        raise ArgumentError("start", type(start).__name__, "a FeatureCodec, or its weights")
     source = _source(dataset)
     if run is None:
         with tempfile.TemporaryDirectory(prefix="atdc-fit-") as folder:
@@ -108,11 +118,11 @@ def _fit(
 ) -> FeatureCodec:  # fmt: skip
     stages, run = recipe.stages(), RunFolder(folder, recipe)
     seen = report(source)
-    _require_same_features(run, seen, grids, start)
     run.write_json("report.json", seen.to_json())
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
     sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start)
+    _require_same_features(run, seen, grids, start)
     torch.manual_seed(recipe.seed)
     config = stages.model if start is None else start.config
     stages = replace(stages, model=config)

@@ -32,7 +32,10 @@ class RunFolder:
     def __init__(self, path: Path, recipe: DataclassInstance) -> None:
         self.path = path
         processes.join()
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArgumentError(str(path), error.strerror or str(error), "a folder that can be written") from error
         settings = dataclasses.asdict(recipe)
         known = path / "recipe.json"
         if known.exists():
