@@ -259,9 +259,9 @@ class FeatureCodec:
         file.require_agreement(integers.model)
         with torch.device("meta"):  # what is not as the settings say is refused before it takes memory
             shapes = CodecNetworks(file.config, file.tensors).state_dict()
-        file.floats(_CODEC_PREFIX, {key: tuple(value.shape) for key, value in shapes.items()})
+        arrays = file.floats(_CODEC_PREFIX, {key: tuple(value.shape) for key, value in shapes.items()})
         networks = CodecNetworks(file.config, file.tensors)
-        load_arrays(networks, file, _CODEC_PREFIX)
+        networks.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
         mean, deviation = (_statistics(file, kind) for kind in ("mean", "deviation"))
         for spec, row in zip(file.tensors.tensors, deviation, strict=True):
             if bool((row <= 0).any()):
