@@ -33,7 +33,7 @@ from atdc.data.feature_source import FeatureSource, InMemoryFeatures
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, extended_model, quantised_model
 from atdc.errors import ArgumentError, DataError, FitWarning
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_book import GraphBook, graphs_of, plain_graphs
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
@@ -223,7 +223,7 @@ def _sets(
         raise DataError("features", f"{len(source)} sample", "two at least, one of them for validation")
     kinds = [_kind(source.shapes(index), names) for index in range(len(source))]
     held_out = [] if val is not None else _held_out(kinds, recipe)
-    rows = [index for index in range(len(source)) if index not in set(held_out)]
+    rows = sorted(set(range(len(source))) - set(held_out))
     mean, deviation, specs = [], [], list(known)
     for place, name in enumerate(names):
         tensor = seen.tensors[name]
@@ -347,7 +347,7 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
     by scores with noise, some of random orders, and the graph without edges."""
     known = run.read_json("pools.json", None)
     if known is not None:
-        return [[TaskGraph(tuple(map(tuple, rows))) for rows in pool] for pool in known]
+        return [list(graphs_of(pool)) for pool in known]
     count, limit = networks.task_count, recipe.max_parents
     pairs = search.candidate_sets(count, limit)
     distortion = torch.from_numpy(GraphBook.untrained(count).distortion)
@@ -355,7 +355,7 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
     means = np.full((MAX_QUALITY + 1, len(pairs)), np.nan)
     columns = np.arange(len(pairs))
     if count > FEW_TENSORS:
-        columns = np.array([place for place, (_, parents) in enumerate(pairs) if len(parents) < 2])
+        columns = _singles(pairs)
     scored = [pairs[place] for place in columns.tolist()]
     means[:, columns] = score_bits(networks.predictor, sample, scored, distortion).double().mean(0).numpy()
     means = completed(means, pairs)
@@ -370,7 +370,7 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
             table = search.ScoreTable.of(count, noisy, limit)
             graphs.append(search.random_order(table, rng, limit) if number % 3 == 2 else search.greedy(table, limit))
         pools.append([*graphs, TaskGraph.independent(count)])
-    run.write_json("pools.json", [[[list(row) for row in graph.parents] for graph in pool] for pool in pools])
+    run.write_json("pools.json", [plain_graphs(pool) for pool in pools])
     return pools
 
 
