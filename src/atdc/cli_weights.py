@@ -1,4 +1,4 @@
-"""Commands that make weights, and the data they are made from: ``atdc data``, ``train``, ``refit``, ``retrain``."""
+"""Commands that make weights, and the data they are made from: ``atdc data`` and ``atdc train``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from atdc.batch import out as console
-from atdc.cli_options import HELP_NAMES, MEASURED_MODEL, Data, Device, Model, known
+from atdc.cli_options import HELP_NAMES, Data, Device, known
 from atdc.terminal import escape
 
 PANEL = "Make the weights"
@@ -19,8 +19,7 @@ data_app = typer.Typer(invoke_without_command=True, context_settings=HELP_NAMES)
 def register(app: typer.Typer) -> None:
     """Adds the commands to an application."""
     app.add_typer(data_app, name="data", rich_help_panel=PANEL)
-    for command in (train, refit, retrain):
-        app.command(rich_help_panel=PANEL)(command)
+    app.command(rich_help_panel=PANEL)(train)
 
 
 class Exported(StrEnum):
@@ -120,9 +119,18 @@ def train(
     real: Annotated[
         Path | None, typer.Option("--real", metavar="FOLDER", help="Real pictures, for recipes that learn from both.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="NAME|FILE", help="Weights to go on from; the recipe's by default.")
+    ] = None,
+    stages: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST", help="What to train: networks, codec, graphs. The rest is that of the weights gone on from."
+        ),
+    ] = "networks,codec,graphs",
     device: Device = "cpu",
 ) -> None:
-    """Train a model, from rendered rooms to a weights file. A stopped call goes on where it was.
+    """Train a model, from rendered rooms or from weights to a weights file. A stopped call goes on where it was.
 
     [bold]Examples[/bold]
 
@@ -130,56 +138,12 @@ def train(
         atdc train --recipe tiny --run /tmp/tiny
         atdc train --recipe small_long --device cuda
         atdc train --recipe real --real nyuv2
+        atdc train --recipe subsets --from small-1 --stages codec,graphs   # the same task networks, another codec
+        atdc train --recipe small --from mine.safetensors --stages graphs  # rate estimator and graphs alone
         tensorboard --logdir runs             # in another terminal
     """
     from atdc.training.stages import train as train_by_recipe
 
-    path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device, real)
+    named = tuple(part.strip() for part in stages.split(",") if part.strip())
+    path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device, real, start, named)
     console.print(f"weights: {escape(str(path))}")
-
-
-def refit(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
-    model: Model = MEASURED_MODEL,
-    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Its settings of the scorer.")] = Path(
-        "small"
-    ),
-    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
-        "runs/refit"
-    ),
-    data: Data = Path("data/rooms"),
-) -> None:
-    """Distil a trained model's scorer from what its codec takes now, and choose its graphs anew.
-
-    For weights whose codec was trained further, or changed otherwise: a scorer left behind promises what is not there.
-
-    [bold]Examples[/bold]
-
-        atdc refit --model runs/small/small.safetensors -o better.safetensors
-    """
-    from atdc.training.stages import refit as refit_weights
-
-    console.print(f"written: {escape(str(refit_weights(model, recipe, run, data, out)))}")
-
-
-def retrain(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The new weights.")],
-    model: Model = MEASURED_MODEL,
-    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Settings of codec and scorer.")] = Path(
-        "small"
-    ),
-    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
-        "runs/retrain"
-    ),
-    data: Data = Path("data/rooms"),
-    device: Device = "cpu",
-) -> None:
-    """Train a trained model's codec anew, with its task networks and predictor; then its scorer and graphs.
-
-    [bold]Examples[/bold]
-
-        atdc retrain -o better.safetensors
-    """
-    from atdc.training.stages import retrain as retrain_weights
-
-    console.print(f"written: {escape(str(retrain_weights(model, recipe, run, data, out, device)))}")

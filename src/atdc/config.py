@@ -273,6 +273,9 @@ class CodecStage:
     codebook_size: int = 8
     subset_share: float = 0.0
     """Share of steps that code a random subset of the tensors, each size alike."""
+    anew: bool = False
+    """From principal components, though there is a codec to start from: its predictor, rate estimator and graphs alone
+    are kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,18 @@ from atdc.data.export import export_taskonomy
 from atdc.data.labelled import Mixed
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.errors import ArgumentError, DataError
+from atdc.graph import search
+from atdc.graph.graph_book import GraphBook
+from atdc.reader import within_model
 from atdc.tasks import BY_NAME
 from atdc.training import stages
+from atdc.training.graph_source import MixedGraphs
 from atdc.training.graph_stage import exchange_rates
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import refit, retrain, train, training_images
+from atdc.training.stages import train, training_images
 from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 from atdc_bench.experiments.ablation import KINDS, run_ablation
 from atdc_bench.experiments.compare import entries
@@ -221,7 +225,8 @@ def test_training_reads_taskonomy_at_both_sizes(tmp_path: Path) -> None:
         materialise(tmp_path / "rooms", split, count=count, workers=1, size=64)
         export_taskonomy(RoomsDataset(tmp_path / "rooms", split), tmp_path / "tree", f"made_{split}", split)
     recipe = Recipe(data="taskonomy", train_count=4, val_count=9)
-    (train, val), (half, _) = training_images(recipe, tmp_path / "tree")
+    train, val = training_images(recipe, tmp_path / "tree")
+    half, _ = training_images(recipe, tmp_path / "tree", half=True)
     assert (len(train), len(val), len(half)) == (4, 3, 4)
     assert train.targets([0, 3])["rgb"].shape == (2, 3, 256, 256) and half.targets([1])["normal"].shape[-1] == 128
     assert torch.equal(train.targets([2], ["rgb"])["rgb"], train.targets([0, 2], ["rgb"])["rgb"][1:])
@@ -257,24 +262,35 @@ def test_training_a_codec_anew_keeps_task_networks_and_goes_on_after_a_kill(
 ) -> None:
     recipe, run, rooms = finished
     start, out = run / "tiny.safetensors", tmp_path / "new.safetensors"
-    before, after = atdc.load(start), atdc.load(retrain(start, recipe, tmp_path / "run", rooms, out))
-    assert after.card["retrained"]["from"] == before.feature_codec.fingerprint.hex()
+    again = tmp_path / "anew.yaml"
+    again.write_text(recipe.read_text().replace("codebook_size: 2", "codebook_size: 2, anew: true"))
+
+    def trained(out: Path) -> atdc.Codec:
+        return atdc.load(train(again, tmp_path / "run", rooms, out, start=start, stages=("codec", "graphs")))
+
+    before, after = atdc.load(start), trained(out)
+    assert after.card["start"] == f"tiny {before.feature_codec.fingerprint.hex()}"
     kept, now = before.networks.state_dict(), after.networks.state_dict()
     assert all(torch.equal(kept[name], now[name]) for name in kept)
     old, new = before.feature_codec.networks.state_dict(), after.feature_codec.networks.state_dict()
     assert not torch.equal(old["transforms.0.block.weight"], new["transforms.0.block.weight"])
-    again = atdc.load(retrain(start, recipe, tmp_path / "run", rooms, tmp_path / "again.safetensors"))
-    assert torch.equal(new["scorer.last.weight"], again.feature_codec.networks.state_dict()["scorer.last.weight"])
+    resumed = trained(tmp_path / "again.safetensors").feature_codec.networks.state_dict()
+    assert torch.equal(new["scorer.last.weight"], resumed["scorer.last.weight"])
+    with pytest.raises(ArgumentError, match="other stages"):
+        train(again, tmp_path / "run", rooms, out, start=start, stages=("graphs",))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_refitting_changes_scorer_and_graphs_and_nothing_else(
+def test_the_last_stage_changes_rate_estimator_and_graphs_and_nothing_else(
     finished: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     recipe, run, rooms = finished
     before = atdc.load(run / "tiny.safetensors").feature_codec
-    refitted = refit(run / "tiny.safetensors", recipe, tmp_path / "run", rooms, tmp_path / "new.safetensors")
+    refitted = train(
+        recipe, tmp_path / "run", rooms, tmp_path / "new.safetensors", start=run / "tiny.safetensors",
+        stages=("graphs",),
+    )  # fmt: skip
     after = atdc.load(refitted).feature_codec
     assert not torch.equal(after.networks.scorer.last.weight, before.networks.scorer.last.weight)
     first, second = before.networks.state_dict(), after.networks.state_dict()
@@ -307,6 +323,26 @@ def test_a_recipe_may_start_from_weights(
     recipe.write_text(f"start: {start}\n{RECIPE.replace('codec_width: 16', 'codec_width: 24')}")
     with pytest.raises(ArgumentError, match="start"):
         train(recipe, tmp_path / "other", rooms)
+
+
+def test_stages_without_weights_to_go_on_from_are_refused(tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(RECIPE)
+    for stages_named, match in ((("graphs",), "--from"), (("graphs", "weights"), "one of networks, codec, graphs")):
+        with pytest.raises(ArgumentError, match=match):
+            train(recipe, tmp_path / "run", tmp_path, stages=stages_named)
+
+
+def test_graphs_of_a_subset_are_searched_within_it() -> None:
+    """Costs that say otherwise outside a subset change nothing within: its graph is the cheapest of its own pairs."""
+    pairs = search.candidate_sets(4, 2)
+    costs = np.random.default_rng(0).random((8, 8, len(pairs))).astype(np.float32)
+    source = MixedGraphs({"codebook": 1.0}, GraphBook.untrained(4), costs, 4, 2)
+    for subset in ([1], [0, 3], [0, 1, 3]):
+        columns = search.columns_within(4, 2, tuple(subset))
+        table = search.ScoreTable.of(len(subset), costs[0, 5][columns], 2)
+        expected = within_model(search.exact(table), subset, 4)
+        assert source.draw(np.zeros(3, np.int64), 5, np.random.default_rng(1), subset) == [expected] * 3
 
 
 @pytest.mark.slow

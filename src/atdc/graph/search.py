@@ -110,6 +110,24 @@ def pair_index(size: int, max_parents: int | None = 2) -> Mapping[Pair, int]:
     return _pair_index(size, _limit(size, max_parents))
 
 
+@lru_cache(maxsize=256)
+def columns_within(size: int, max_parents: int | None, tensors: tuple[int, ...]) -> Integers:
+    """Where the pairs among some of the tensors stand in :func:`candidate_sets`, in the order of those tensors' own.
+
+    >>> columns_within(3, 1, (0, 2)).tolist()
+    [0, 2, 6, 7]
+    """
+    members = set(tensors)
+    kept = [
+        place
+        for place, (child, parents) in enumerate(candidate_sets(size, max_parents))
+        if child in members and members.issuperset(parents)
+    ]
+    columns = np.array(kept, np.int64)
+    columns.flags.writeable = False
+    return columns
+
+
 def alone_columns(pairs: Sequence[Pair]) -> Integers:
     """For each pair, where the pair of the same child without parents stands, (P,).
 

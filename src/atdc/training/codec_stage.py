@@ -142,20 +142,21 @@ def train_codec(
     def prepare(draw: Draw) -> CodecBatch:
         rng = draw.rng
         level = int(rng.integers(MAX_QUALITY + 1))
-        chosen: list[int] = []
-        targets: Mapping[str, Tensor] = {}
-        if objective is not None:
-            count = min(settings.tasks_per_step, task_count)
-            chosen = sorted(rng.choice(task_count, size=count, replace=False).tolist())
-            targets = objective.targets(draw.indices, chosen)
-        # One base quality a batch, so that graphs fit it; each group a step or so around it, so that they may differ.
-        spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), networks.task_count)).astype(np.float32))
         every = list(range(networks.task_count))
         if settings.subset_share and rng.random() < settings.subset_share:
             every = sorted(rng.choice(networks.task_count, rng.integers(1, networks.task_count + 1), False).tolist())
+        chosen: list[int] = []
+        targets: Mapping[str, Tensor] = {}
+        if objective is not None:
+            there = [task for task in range(task_count) if group_of[task] in every]
+            count = min(settings.tasks_per_step, len(there))
+            chosen = sorted(rng.choice(there, size=count, replace=False).tolist())
+            targets = objective.targets(draw.indices, chosen)
+        # One base quality a batch, so that graphs fit it; each group a step or so around it, so that they may differ.
+        spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), networks.task_count)).astype(np.float32))
         return CodecBatch(
             train.load(draw.indices), tuple(every), level, (level + spread).clamp(0, MAX_QUALITY),
-            subject.graphs.draw(draw.indices, level, rng), chosen, targets,
+            subject.graphs.draw(draw.indices, level, rng, every), chosen, targets,
         )  # fmt: skip
 
     def step(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
@@ -181,6 +182,7 @@ def train_codec(
             loss = loss + feature_term
         else:
             loss = loss + settings.feature_weight * feature_term
+            shown = sum(group in batch.subset for group in group_of)
             for task in batch.tasks:
                 if seen.present is not None and group_of[task] not in seen.present:
                     continue
@@ -189,7 +191,7 @@ def train_codec(
                 if not bool(known.any()):
                     continue
                 weighted = (weight[:, group_of[task]] * measured)[known]
-                loss = loss + weighted.mean() / len(batch.tasks)
+                loss = loss + weighted.mean() * shown / (len(batch.tasks) * task_count)
                 figures[f"loss q{level}"] = float(measured.detach().mean())
         # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
         return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
@@ -199,13 +201,14 @@ def train_codec(
         figures: dict[str, float] = {}
         images = subject.val.alike(_VALIDATION_IMAGES)
         device = device_of(networks)
+        every = range(networks.task_count)
         features = subject.val.seen(moved(subject.val.load(images), device))
         targets: Mapping[str, Tensor] = {}
         if val_objective is not None:
             targets = moved(val_objective.targets(images, range(task_count)), device)
         for level in _VALIDATION_LEVELS:
             torch.manual_seed(level)  # the same noise and pixels at every validation
-            graphs = subject.val_graphs.draw(images, level, np.random.default_rng(level))
+            graphs = subject.val_graphs.draw(images, level, np.random.default_rng(level), every)
             quality = torch.full((len(features), networks.task_count), float(level), device=device)
             rate, error, _, decoded = terms(features, graphs, quality)
             weight = float(task_weight(torch.tensor(float(level)), recipe))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.task_graph import TaskGraph
+from atdc.reader import within_model
 
 _IMAGES_PER_GRAPH = 16
 
@@ -18,8 +19,10 @@ _IMAGES_PER_GRAPH = 16
 class GraphSource(Protocol):
     """Draws a graph for each training image."""
 
-    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
-        """One graph per image at a whole quality."""
+    def draw(
+        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
+    ) -> list[TaskGraph]:
+        """One graph per image at a whole quality, over some of the tensors: others have no part in it."""
         ...
 
 
@@ -52,20 +55,31 @@ class MixedGraphs:
         self._mix, self._book, self._costs = dict(mix), book, costs
         self._tasks, self._limit = task_count, max_parents
 
-    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
-        """One graph per image at a whole quality, shared among sixteen."""
-        return shared(images, rng, lambda image: self._graph(self._costs[image, level].astype(np.float64), level, rng))
+    def draw(
+        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
+    ) -> list[TaskGraph]:
+        """One graph per image at a whole quality, shared among sixteen; settings that search do so among the tensors,
+        the others' graphs lose what is not there."""
+        return shared(
+            images, rng, lambda image: self._graph(self._costs[image, level].astype(np.float64), level, rng, tensors)
+        )
 
-    def _graph(self, costs: NDArray[np.float64], level: int, rng: np.random.Generator) -> TaskGraph:
+    def _graph(
+        self, costs: NDArray[np.float64], level: int, rng: np.random.Generator, tensors: Sequence[int]
+    ) -> TaskGraph:
         names = list(self._mix)
         weights = np.array([self._mix[name] for name in names])
         name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
         whole = self._book.whole(name, level)
         if whole is not None:
-            return whole
+            return whole.within(tensors)
         if name == "codebook":
-            return self._book.cheapest(costs[None], level)[0]
-        return search.SEARCHES[name](costs[None], self._tasks, self._limit, lambda _: rng)[0]
+            if len(tensors) == self._tasks:
+                return self._book.cheapest(costs[None], level)[0]
+            name = "exact"  # a subset's candidates are chosen when the codec is trained
+        columns = search.columns_within(self._tasks, self._limit, tuple(tensors))
+        graph = search.SEARCHES[name](costs[None, columns], len(tensors), self._limit, lambda _: rng)[0]
+        return within_model(graph, tensors, self._tasks)
 
 
 class PooledGraphs:
@@ -78,10 +92,12 @@ class PooledGraphs:
     def __init__(self, pools: Sequence[Sequence[TaskGraph]]) -> None:
         self._pools = pools
 
-    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
+    def draw(
+        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
+    ) -> list[TaskGraph]:
         """One graph for all images: each step then meets few graphs with many images each."""
         pool = self._pools[level]
-        return [pool[int(rng.integers(len(pool)))]] * len(images)
+        return [pool[int(rng.integers(len(pool)))].within(tensors)] * len(images)
 
 
 class OneGraph:
@@ -90,9 +106,11 @@ class OneGraph:
     def __init__(self, graph: TaskGraph) -> None:
         self._graph = graph
 
-    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
+    def draw(
+        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
+    ) -> list[TaskGraph]:
         """The graph, once per image."""
-        return [self._graph] * len(images)
+        return [self._graph.within(tensors)] * len(images)
 
 
 class GraphsByImage:
@@ -102,9 +120,11 @@ class GraphsByImage:
         self._graph_of = graph_of
         self._known: dict[int, TaskGraph] = {}
 
-    def draw(self, images: NDArray[np.int64], level: int, rng: np.random.Generator) -> list[TaskGraph]:
+    def draw(
+        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
+    ) -> list[TaskGraph]:
         """One graph per image, shared among sixteen."""
-        return shared(images, rng, self._of)
+        return shared(images, rng, lambda image: self._of(image).within(tensors))
 
     def _of(self, image: int) -> TaskGraph:
         if image not in self._known:

@@ -1,23 +1,22 @@
-"""From nothing to weights: the stages in order, each resumed or skipped by what the run folder holds.
+"""From nothing to weights, or from weights to better ones: one trainer, whose stages are resumed or skipped by what the
+run folder holds.
 
 ::
 
-    train:   rooms ─ tasks ─ features ─ predictor ─ scorer ─ graphs ─ warm-up ─ codec ─ scorer and graphs ─ weights
-    a start: rooms ─ tasks ─ features ─────────────────────────────── warm-up ─ codec ─ scorer and graphs ─ weights
-    retrain:                                                weights ─ warm-up ─ codec ─ scorer and graphs ─ weights
+    networks: images ─ task networks ─ features, their statistics
+    codec:    features ─ (predictor ─ rate estimator ─ graphs) ─ warm-up ─ codec ─ integers
+    graphs:   codec ─ exchange rates ─ fixed graphs ─ rate estimator ─ candidate graphs ─ weights
 
-A recipe may name weights to start from; predictor, codec and graphs are then theirs, and learn further on the new
-features.
-
-The scorer and graphs that a codec ends with are fitted to its own costs. Retraining closes the loop: the codec learns
-on the graphs that a codec's costs prefer, not on those that a predictor preferred before there was any.
+What a call does not train is that of the weights it starts from. The rate estimator and the graphs that a codec ends
+with are fitted to its own costs: training it again from there closes the loop, as it then learns on the graphs that a
+codec's costs prefer, not on those that a predictor preferred before there was any.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +26,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.codec import FeatureCodec
-from atdc.config import MAX_QUALITY, Recipe, load_recipe
+from atdc.config import MAX_QUALITY, Recipe, load_recipe, require_one_of
 from atdc.data.labelled import LabelledImages, Mixed, Some
 from atdc.data.nyuv2 import NyuV2Dataset
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.data.taskonomy import TaskonomyImages
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
-from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
@@ -64,9 +62,13 @@ _SIDE_PX = 256
 """Of pictures that are not rendered but read."""
 
 
+STAGES = ("networks", "codec", "graphs")
+"""What there is to train, in order."""
+
+
 def train(
     recipe_path: Path, run_path: Path, data_path: Path, out: Path | None = None, device_name: str = "cpu",
-    real_path: Path | None = None,
+    real_path: Path | None = None, start: str | Path | None = None, stages: Sequence[str] = STAGES,
 ) -> Path:  # fmt: skip
     """Trains a model by a recipe, resuming whatever an earlier call finished.
 
@@ -75,66 +77,78 @@ def train(
         run_path: checkpoints, logs, stage times.
         data_path: where rendered rooms are kept; rendered here if absent.
         out: the weights file; by default ``<run>/<name>.safetensors``.
-        real_path: real pictures beside rooms, for recipes that learn from both.
         device_name: where networks are trained. What coding costs is always measured on the CPU, with integers.
+        real_path: real pictures beside rooms, for recipes that learn from both.
+        start: weights to start from, by name or file; by default the recipe's.
+        stages: which of :data:`STAGES` are run; the others' results are those of `start`.
 
     Returns:
         The weights file's path.
 
     Raises:
-        ArgumentError: a setting that is unknown, a run folder of another recipe, no such device.
+        ArgumentError: a setting that is unknown, a run folder of another recipe, no such device, stages that need
+            weights to start from.
     """
     recipe, device = load_recipe(recipe_path), open_device(device_name)
+    for stage in stages:
+        require_one_of("stages", stage, STAGES)
+    origin = start or recipe.start
+    model = load(origin) if origin else None
+    if model is None and set(stages) != set(STAGES):
+        raise ArgumentError("stages", ", ".join(stages) or "none", "all of them, or weights to start from", "--from W")
+    if model is not None and model.feature_codec.config != recipe.model:
+        raise ArgumentError("start", f"{origin!r}, other networks", "weights of the recipe's model")
     run = RunFolder(run_path, recipe)
+    _require_same_course(run, None if model is None else model.feature_codec.fingerprint.hex(), stages)
     torch.manual_seed(recipe.seed)
-    (train_data, val_data), half_data = training_images(recipe, data_path, real_path)
-
-    start = load(recipe.start) if recipe.start else None
-    if start is not None and start.feature_codec.config != recipe.model:
-        raise ArgumentError("start", f"{recipe.start!r}, other networks", "weights of the recipe's model")
     task_networks = TaskNetworks(recipe.model).channels_last()
-    if start is not None:
-        task_networks.load_state_dict(start.networks.state_dict())
-    train_tasks(run, recipe, task_networks.to(device), half_data, (train_data, val_data))
-    round_to_half(task_networks)
+    if model is not None:
+        task_networks.load_state_dict(model.networks.state_dict())
+    data = training_images(recipe, data_path, real_path)
+    if "networks" in stages:
+        smaller = training_images(recipe, data_path, real_path, half=True)
+        train_tasks(run, recipe, task_networks.to(device), smaller, data)
+        round_to_half(task_networks)
+    task_networks.to(device)
     if recipe.augment:
-        train_data = Augmented(train_data, recipe.seed)
-    train_cache = FeatureCache(run, "train", task_networks, train_data)
-    val_cache = FeatureCache(run, "val", task_networks, val_data)
-    mean, deviation = train_cache.statistics()
-    train_set = NormalisedFeatures(train_cache, mean, deviation)
-    val_set = NormalisedFeatures(val_cache, mean, deviation)
-    bounds = loss_bounds(run, task_networks, val_set, val_data)
-
-    if start is None:
-        pairs, tensors = search.candidate_sets(len(TASKS), recipe.model.max_parents), recipe.model.tensors(TENSOR_NAMES)
-        networks, float_model = CodecNetworks(recipe.model, tensors), FloatEntropyModel(recipe.model, tensors)
-        start_from_principal_components(networks, float_model, train_set)
-        networks.to(device)
-        float_model.to(device)
-        train_predictor(run, recipe, networks, train_set, val_set)
-        book = GraphBook.untrained(len(TASKS))
-        fit_scorer_to_predictor(run, recipe, networks, train_set, book, pairs)
-        book = choose_graphs(run, recipe, "graphs_predictor", networks, train_set, val_set, book, pairs)
+        data = Augmented(data[0], recipe.seed), data[1]
+    caches = [FeatureCache(run, split, task_networks, own) for split, own in zip(("train", "val"), data, strict=True)]
+    if model is None or "networks" in stages:
+        mean, deviation = caches[0].statistics()
     else:
-        own = start.feature_codec
-        networks, book = copy_of(own.networks).to(device), own.book
-        float_model = dequantised_model(own.entropy, recipe.model, own.tensors).to(device)
-
-    goals = tuple(TaskLosses(task_networks, images, bounds) for images in (train_data, val_data))
-    entropy, book = train_codec_and_graphs(run, recipe, networks, float_model, book, (train_set, val_set), goals)
+        mean, deviation = (torch.stack(rows) for rows in (model.feature_codec.mean, model.feature_codec.deviation))
+    sets = NormalisedFeatures(caches[0], mean, deviation), NormalisedFeatures(caches[1], mean, deviation)
+    if model is None or "networks" in stages:
+        bounds = loss_bounds(run, task_networks, sets[1], data[1])
+    else:
+        bounds = torch.tensor(model.card["loss_bounds"])
+    if model is None:
+        networks, float_model, book = _first_codec(run, recipe, sets, device)
+    else:
+        networks, float_model, book = _codec_of(model.feature_codec, recipe, sets[0], device)
+    goals = tuple(TaskLosses(task_networks, images, bounds) for images in data)
+    if "codec" in stages:
+        train_networks(run, recipe, networks, float_model, book, sets, goals)
+        entropy = quantised_model(float_model.cpu(), networks.cpu())
+    else:
+        assert model is not None
+        entropy = model.feature_codec.entropy
+    if "graphs" in stages:
+        book = fit_scorer_to_codec(run, recipe, networks.cpu(), entropy, *sets, book)
 
     card = {
+        **({} if model is None else model.card),
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "data": f"{recipe.data}: {len(train_set)} training and {len(val_set)} validation images",
+        "data": f"{recipe.data}: {len(sets[0])} training and {len(sets[1])} validation images",
         "trained": datetime.date.today().isoformat(),
+        "stages": list(stages),
         "stage_seconds": run.read_json("times.json", {}),
         "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
         "lambda": [recipe.codec.lambda_min, recipe.codec.lambda_max],
     }
-    if start is not None:
-        card["start"] = f"{recipe.start} {start.feature_codec.fingerprint.hex()}"
+    if model is not None:
+        card["start"] = f"{Path(origin).stem} {model.feature_codec.fingerprint.hex()}"
     codec = Codec(task_networks.cpu(), FeatureCodec(networks, entropy, mean, deviation, book), card)
     path = out or run_path / f"{recipe.name}.safetensors"
     if processes.is_first():
@@ -143,53 +157,92 @@ def train(
     return path
 
 
+def _require_same_course(run: RunFolder, start: str | None, stages: Sequence[str]) -> None:
+    """Refuses to resume what started from other weights, or runs other stages."""
+    now = {"start": start, "stages": list(stages)}
+    before = run.read_json("course.json", now)
+    if before != now:
+        changed = next(key for key in now if before[key] != now[key])
+        raise ArgumentError(
+            str(run.path), f"a run with other {changed} ({before[changed]})", f"{now[changed]}",
+            "Pass another --run folder, or delete this one.",
+        )  # fmt: skip
+    run.write_json("course.json", now)
+
+
+Sets = tuple[NormalisedFeatures, NormalisedFeatures]
+"""Features of training and validation images."""
+
+
+def _first_codec(
+    run: RunFolder, recipe: Recipe, sets: Sets, device: torch.device
+) -> tuple[CodecNetworks, FloatEntropyModel, GraphBook]:
+    """A codec at its start, with a trained predictor and the graphs that its scores prefer."""
+    pairs, tensors = search.candidate_sets(len(TASKS), recipe.model.max_parents), recipe.model.tensors(TENSOR_NAMES)
+    networks, float_model = CodecNetworks(recipe.model, tensors), FloatEntropyModel(recipe.model, tensors)
+    start_from_principal_components(networks, float_model, sets[0])
+    networks.to(device)
+    float_model.to(device)
+    train_predictor(run, recipe, networks, *sets)
+    book = GraphBook.untrained(len(TASKS))
+    fit_scorer_to_predictor(run, recipe, networks, sets[0], book, pairs)
+    return networks, float_model, choose_graphs(run, recipe, "graphs_predictor", networks, *sets, book, pairs)
+
+
+def _codec_of(
+    codec: FeatureCodec, recipe: Recipe, train: NormalisedFeatures, device: torch.device
+) -> tuple[CodecNetworks, FloatEntropyModel, GraphBook]:
+    """A trained codec to be trained further; its predictor, rate estimator and graphs alone where the recipe wants the
+    rest anew."""
+    if not recipe.codec.anew:
+        float_model = dequantised_model(codec.entropy, recipe.model, codec.tensors).to(device)
+        return copy_of(codec.networks).to(device), float_model, codec.book
+    networks, float_model = CodecNetworks(recipe.model, codec.tensors), FloatEntropyModel(recipe.model, codec.tensors)
+    networks.predictor.load_state_dict(codec.networks.predictor.state_dict())
+    networks.scorer.load_state_dict(codec.networks.scorer.state_dict())
+    start_from_principal_components(networks, float_model, train)
+    return networks.to(device), float_model.to(device), codec.book
+
+
 Both = tuple[LabelledImages, LabelledImages]
 """Training and validation images."""
 
 
-def training_images(recipe: Recipe, folder: Path, real: Path | None = None) -> tuple[Both, Both]:
-    """The recipe's images, and the same at half their size. Rooms are rendered if they are not there.
+def training_images(recipe: Recipe, folder: Path, real: Path | None = None, half: bool = False) -> Both:
+    """The recipe's images. Rooms are rendered if they are not there.
 
     Args:
         recipe: says which.
         folder: of the data set, of rooms where there are two.
         real: folder of the real pictures beside rooms.
+        half: the same images at half their size.
 
     Raises:
         ArgumentError: an unknown data set, no folder of real pictures.
         DataError: a folder does not hold what it should.
     """
+    side = _SIDE_PX // 2 if half else _SIDE_PX
     if recipe.data == "rooms+nyuv2":
         if real is None:
             raise ArgumentError("real", "no folder", "one that holds NYUv2 frames", "pass --real FOLDER")
-        rooms = training_images(replace(recipe, data="rooms"), folder)
-
-        def mixed(size: int, drawn: Both) -> Both:
-            frames = [NyuV2Dataset(real, split, size) for split in ("train", "val")]
-            return Mixed(drawn[0], frames[0], recipe.real_repeats), Mixed(drawn[1], frames[1])
-
-        return mixed(_SIDE_PX, rooms[0]), mixed(_SIDE_PX // 2, rooms[1])
+        drawn = training_images(replace(recipe, data="rooms"), folder, half=half)
+        frames = [NyuV2Dataset(real, split, side) for split in ("train", "val")]
+        return Mixed(drawn[0], frames[0], recipe.real_repeats), Mixed(drawn[1], frames[1])
+    counts = {"train": recipe.train_count, "val": recipe.val_count}
     if recipe.data == "rooms":
+        place = folder / "half" if half else folder
         if processes.is_first():
-            for split, count in (("train", recipe.train_count), ("val", recipe.val_count)):
+            for split, count in counts.items():
                 materialise(folder, split, count)
-                materialise(folder / "half", split, count, size=RoomsDataset(folder, split).size // 2)
+                if half:
+                    materialise(place, split, count, size=RoomsDataset(folder, split).size // 2)
         processes.wait()
-        whole, half = (
-            (RoomsDataset(place, "train", recipe.train_count), RoomsDataset(place, "val", recipe.val_count))
-            for place in (folder, folder / "half")
-        )
-        return whole, half
+        return RoomsDataset(place, "train", counts["train"]), RoomsDataset(place, "val", counts["val"])
     kinds: dict[str, Callable[[Path, str, int], LabelledImages]] = {"taskonomy": TaskonomyImages, "nyuv2": NyuV2Dataset}
     if recipe.data not in kinds:
         raise ArgumentError("data", repr(recipe.data), f"one of rooms, rooms+nyuv2, {', '.join(kinds)}")
     read = kinds[recipe.data]
-
-    def both(size: int) -> Both:
-        train, val = (read(folder, split, size) for split in ("train", "val"))
-        return Some(train, recipe.train_count), Some(val, recipe.val_count)
-
-    return both(_SIDE_PX), both(_SIDE_PX // 2)
+    return Some(read(folder, "train", side), counts["train"]), Some(read(folder, "val", side), counts["val"])
 
 
 def start_from_principal_components(
@@ -233,17 +286,16 @@ def subject_of(
     )  # fmt: skip
 
 
-def train_codec_and_graphs(
+def train_networks(
     run: RunFolder, recipe: Recipe, networks: CodecNetworks, float_model: FloatEntropyModel, book: GraphBook,
-    sets: tuple[NormalisedFeatures, NormalisedFeatures], goals: tuple[Objective, ...],
-) -> tuple[EntropyModel, GraphBook]:  # fmt: skip
-    """Warm-up, the codec in one go with one falling learning rate, and, on the CPU, its scorer and graphs.
+    sets: Sets, goals: tuple[Objective, ...],
+) -> None:  # fmt: skip
+    """Warm-up, then the codec in one go with one falling learning rate; in place, where the networks are.
 
     Args:
         run: checkpoints.
         recipe: settings.
-        networks: the codec at its start, with the scorer that chooses the graphs it learns on; trained in place, where
-            it is, and left on the CPU.
+        networks: the codec at its start, with the rate estimator that chooses the graphs it learns on.
         float_model: likewise.
         book: graphs to begin with.
         sets: features of training and validation images.
@@ -253,10 +305,6 @@ def train_codec_and_graphs(
     subject = subject_of(recipe, networks, float_model, book, *sets)
     train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, val_goal)
     train_codec(run, recipe, "codec", settings.epochs, (settings.lr, settings.lr_end), subject, goal, val_goal)
-    networks.cpu()
-    float_model.cpu()
-    entropy = quantised_model(float_model, networks)
-    return entropy, fit_scorer_to_codec(run, recipe, networks, entropy, *sets, book)
 
 
 def round_to_half(module: nn.Module) -> None:
@@ -302,70 +350,3 @@ def fit_scorer_to_predictor(
 
     costs, known = teacher_costs(run, "teacher_predictor", images, teacher)
     train_scorer(run, recipe, "scorer_predictor", networks.scorer, images, costs, known, train)
-
-
-def refit(model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path) -> Path:
-    """Distils the scorer of trained weights anew from what their codec takes, and chooses their graphs anew.
-
-    Whatever changes a codec's rates (further training, a changed quality table) leaves its scorer behind: it then
-    promises what is no longer there. This brings it back, and touches nothing else.
-
-    Args:
-        model: name or weights file.
-        recipe_path: its settings of the scorer.
-        run_path: checkpoints; a stopped call goes on.
-        data_path: rendered rooms.
-        out: the new weights file.
-    """
-    codec, recipe = load(model), load_recipe(recipe_path)
-    own, run = codec.feature_codec, RunFolder(run_path, recipe)
-    sets = features_of(run, codec, {split: RoomsDataset(data_path, split) for split in ("train", "val")})
-    own.book = fit_scorer_to_codec(run, recipe, own.networks, own.entropy, sets["train"], sets["val"], own.book)
-    codec.card["refitted"] = {"date": datetime.date.today().isoformat(), "from": own.fingerprint.hex()}
-    if processes.is_first():
-        codec.save(out)
-    return out
-
-
-def retrain(
-    model: str | Path, recipe_path: Path, run_path: Path, data_path: Path, out: Path, device_name: str = "cpu"
-) -> Path:
-    """Trains the codec of trained weights anew, on the graphs that their scorer chooses; then as :func:`refit`.
-
-    Task networks and predictor stay where they are, so that a change of the codec or of its training takes the codec's
-    share of the time.
-
-    Args:
-        model: name or weights file.
-        recipe_path: settings of the codec and the scorer.
-        run_path: checkpoints; a stopped call goes on.
-        data_path: rendered rooms.
-        out: the new weights file.
-        device_name: where networks are trained.
-    """
-    codec, recipe, device = load(model), load_recipe(recipe_path), open_device(device_name)
-    own, run = codec.feature_codec, RunFolder(run_path, recipe)
-    codec.networks.to(device)
-    rooms = {split: RoomsDataset(data_path, split) for split in ("train", "val")}
-    sets = features_of(run, codec, rooms)
-    torch.manual_seed(recipe.seed)
-    networks = CodecNetworks(recipe.model, own.tensors)
-    networks.predictor.load_state_dict(own.networks.predictor.state_dict())
-    networks.scorer.load_state_dict(own.networks.scorer.state_dict())
-    float_model = FloatEntropyModel(recipe.model, own.tensors)
-    start_from_principal_components(networks, float_model, sets["train"])
-    networks.to(device)
-    float_model.to(device)
-    bounds = torch.tensor(codec.card["loss_bounds"])
-    goals = tuple(TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
-    both = sets["train"], sets["val"]
-    entropy, book = train_codec_and_graphs(run, recipe, networks, float_model, own.book, both, goals)
-    card = dict(codec.card)
-    card["retrained"] = {
-        "date": datetime.date.today().isoformat(), "from": own.fingerprint.hex(),
-        "stage_seconds": run.read_json("times.json", {}),
-    }  # fmt: skip
-    new = FeatureCodec(networks, entropy, own.mean, own.deviation, book)
-    if processes.is_first():
-        Codec(codec.networks.cpu(), new, card).save(out)
-    return out
