@@ -53,7 +53,7 @@ def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytes
         predictor_width=8, scorer_width=8,
     )  # fmt: skip
     networks = CodecNetworks(config, config.tensors(range(TASKS)))
-    graphs = SimpleNamespace(draw=lambda indices, level, rng: [TaskGraph.independent(TASKS)] * len(indices))
+    graphs = SimpleNamespace(draw=lambda indices, level, rng, tensors: [TaskGraph.independent(TASKS)] * len(indices))
     subject = codec_stage.Subject(
         networks, FloatEntropyModel(config, config.tensors(range(TASKS))), graphs, graphs, Features(), Features()
     )
