@@ -55,13 +55,14 @@ from atdc.training.fixed_graphs import best_graph
 from atdc.training.graph_source import PooledGraphs
 from atdc.training.graph_stage import copy_of, measured_rates, measured_surcharge
 from atdc.training.predictor_stage import train_predictor
+from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
 
 Samples = str | Path | FeatureSource | Sequence[Mapping[str, Any]]
 """A folder or file of features, a source of them, or the samples themselves."""
 
 _STATISTICS_SAMPLES = 400
-"""By which principal components and the predictor's mean scores are found."""
+"""By which the number of a tensor's latent channels is found."""
 _SMALL_POOL = 6
 """Likewise, for many tensors, whose graphs take a second each to find."""
 _STEPS_PER_EPOCH = 50
@@ -127,7 +128,7 @@ def _fit(
     config = stages.model if start is None else start.config
     stages = replace(stages, model=config)
     networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
-    _start_from_principal_components(networks, float_model, sets.train)
+    start_from_principal_components(networks, float_model, sets.train)
     if start is not None:
         adopt(networks, start.networks)
         adopt_entropy(float_model, start)
@@ -327,19 +328,6 @@ def _latent_channels(blocks: Tensor, recipe: FitRecipe, limit: int) -> int:
     energy = torch.linalg.eigvalsh(covariance).flip(0).clamp(min=0).cumsum(0)
     needed = int((energy < recipe.latent_energy * energy[-1]).sum()) + 1
     return min(needed, limit, blocks.shape[1])
-
-
-def _start_from_principal_components(
-    networks: CodecNetworks, float_model: FloatEntropyModel, train: SourceFeatures
-) -> None:
-    for place in range(networks.task_count):
-        rows = [row for row, kind in enumerate(train.kinds) if kind[place] is not None]
-        by_grid: dict[Any, list[int]] = {}
-        for row in rows:
-            by_grid.setdefault(train.kinds[row], []).append(row)
-        usual = max(by_grid.values(), key=len)[:_STATISTICS_SAMPLES]
-        sample = train.read(np.array(usual)).parts[place]
-        float_model.task(place).start_from_deviation(networks.task(place).start_from_principal_components(sample))
 
 
 def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: SourceFeatures) -> list[list[TaskGraph]]:
