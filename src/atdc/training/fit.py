@@ -63,12 +63,12 @@ Samples = str | Path | FeatureSource | Sequence[Mapping[str, Any]]
 
 _STATISTICS_SAMPLES = 400
 """By which the number of a tensor's latent channels is found."""
-_SMALL_POOL = 6
-"""Likewise, for many tensors, whose graphs take a second each to find."""
 _STEPS_PER_EPOCH = 50
 """Between two points of the validation curve and two checkpoints."""
 _POOL = 24
 """Graphs at each quality that the codec is trained on, beside independent coding."""
+_SMALL_POOL = 6
+"""Likewise, for many tensors, whose graphs take a second each to find."""
 EDGE_SHARE = 0.01
 """An edge is worth its time where it saves this share of what its child costs without parents; less is noise."""
 _CANDIDATES_FROM = 400
