@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,9 @@ from atdc import cli
 from atdc.codec import FeatureCodec
 from atdc.data.dumped import write_shard
 from atdc.tasks import TASK_NAMES
+from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-TINY = """
-name: test
-predictor_width: 8
-codec_width: 8
-hyper_channels: 2
-hyper_width: 4
-state_channels: 2
-estimator_width: 4
-latent_channels: 8
-predictor_steps: 2
-warmup_steps: 0
-steps: 4
-batch: 4
-estimator_images: 8
-estimator_steps: 5
-codebook_size: 2
-"""
-STEPS_PER_EPOCH = 2
-"""In tests, so that a training of a few steps has several checkpoints."""
-
 Sample = dict[str, NDArray[np.float32]]
 
 
@@ -90,7 +72,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, _short_epochs: None) -> tup
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_dumps(Path("dumps"))
-        Path("tiny.yaml").write_text(TINY, "utf-8")
+        Path("tiny.yaml").write_text(yaml_of(TINY), "utf-8")
         result = run("fit", "dumps", "-o", "mine.safetensors", "--recipe", "tiny.yaml")
     assert result.exit_code == DONE, result.output
     return folder, result
@@ -139,7 +121,7 @@ def test_fit_shows_the_report_then_what_was_written_and_what_to_type_next(
     few = "atdc: There are 12 samples, fewer than 50: what is fitted will not hold for others."
     assert result.stderr.splitlines().count(few) == 1 and "FitWarning" not in result.stderr
     assert "codec epoch 2/2" in result.stderr and "epoch" not in result.stdout
-    assert mine.card == {"recipe": "test", "samples": 11}
+    assert mine.card == {"recipe": "tiny", "samples": 11}
     assert (place / "runs" / "mine" / "codec.pt").exists()
 
 
@@ -178,7 +160,7 @@ def test_a_report_trains_nothing_and_writes_nothing(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_killed_fit_goes_on_where_it_was(folder: Path) -> None:
-    Path("longer.yaml").write_text(TINY.replace("steps: 4\n", "steps: 40\n"), "utf-8")
+    Path("longer.yaml").write_text(yaml_of(replace(TINY, steps=40)), "utf-8")
     command = ["fit", "dumps", "-o", "long.safetensors", "--recipe", "longer.yaml", "--run", "run"]
     program = (
         f"import sys, atdc.training.fit as fit; fit._STEPS_PER_EPOCH = {STEPS_PER_EPOCH}\n"

@@ -1,5 +1,6 @@
 """``FeatureCodec.fit`` on features of all kinds: few, constant, of one position, of unlike grids, with odd names."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,10 @@ from numpy.typing import NDArray
 
 import atdc.training.fit
 from atdc.codec import FeatureCodec
-from atdc.config import FitRecipe
 from atdc.errors import ArgumentError, DataError
+from tiny_recipe import STEPS_PER_EPOCH, TINY
 
-RECIPE = FitRecipe(
-    predictor_width=8, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=2, estimator_width=4,
-    latent_channels=8, predictor_steps=2, warmup_steps=0, steps=2, batch=4, estimator_images=8, estimator_steps=5,
-    codebook_size=2,
-)  # fmt: skip
+RECIPE = dataclasses.replace(TINY, steps=2)
 Sample = dict[str, NDArray[np.float32]]
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")]
@@ -24,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::atdc.errors.
 
 @pytest.fixture(autouse=True)
 def _short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 2)
+    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
 
 
 def noise(number: int, *shape: int) -> NDArray[np.float32]:
