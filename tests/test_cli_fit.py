@@ -248,6 +248,7 @@ def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path,
         ("flat.npz --report", FAILED, "flat.npz, tensor 'a': found the shape (4,); expected channels, height and"),
         ("dumps -o n.safetensors --recipe fitt", USAGE, "fitt: found no such file or directory; expected the name"),
         ("dumps -o n.safetensors --recipe small", USAGE, "small: found unknown setting"),
+        ("dumps -o n.safetensors --recipe empty.yaml", USAGE, "empty.yaml: found no setting; expected settings, as in"),
         ("dumps -o n.safetensors --grid mask", USAGE, "'mask' should read NAME=16 (pixels per position) or"),
         ("dumps -o n.safetensors --grid mask=0", USAGE, "'mask=0' should read NAME=16"),
         ("dumps -o n.safetensors --grid mask=3x3x3", USAGE, "'mask=3x3x3' should read NAME=16"),
@@ -273,6 +274,7 @@ def test_a_misuse_of_fit_is_one_line_before_any_training(
     Path("broken.npz").write_bytes(b"no zip")
     np.savez("nan.npz", a=np.array([[[0.0]], [[np.nan]]], np.float32))
     np.savez("flat.npz", a=np.zeros(4, np.float32))
+    Path("empty.yaml").write_text("# nothing yet\n", "utf-8")
     np.savez("one.npz", a=np.zeros((1, 2, 2), np.float32))
     np.savez("wide.npz", **sample(0) | {"mask": np.zeros((2, 3, 3), np.float32)})  # type: ignore[arg-type]
     recipe = [] if "--recipe" in arguments or "--report" in arguments else ["--recipe", "tiny.yaml"]
