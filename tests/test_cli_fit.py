@@ -137,7 +137,13 @@ def test_fit_shows_the_bytes_of_a_sample_that_was_held_out(fitted: tuple[Path, A
 
 
 @pytest.mark.slow
-def test_fit_of_a_codec_for_programs_prints_json_alone(folder: Path) -> None:
+def test_fit_of_a_codec_for_programs_prints_json_alone_and_reports_on_the_features_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(*_: Any, **__: Any) -> None:
+        raise AssertionError("features are reported on again")
+
+    monkeypatch.setattr(atdc.training.fit, "report", again)
     result = run("fit", "dumps", "-o", "out/json.safetensors", "--recipe", "tiny.yaml", "--json", "--grid", "mask=32")
     assert result.exit_code == DONE, result.output
     values = json.loads(result.stdout)

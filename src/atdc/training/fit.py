@@ -93,8 +93,10 @@ def fit(
     grids: Mapping[str, int | Grid | None] | None = None,
     start: FeatureCodec | str | Path | None = None,
     run: str | Path | None = None,
+    seen: FeatureReport | None = None,
 ) -> FeatureCodec:
-    """See :meth:`atdc.FeatureCodec.fit`."""
+    """See :meth:`atdc.FeatureCodec.fit`; ``seen`` is what :func:`~atdc.data.feature_report.report` says of the dataset,
+    where it was asked before."""
     given: Any = recipe
     if not isinstance(given, (str, Path, FitRecipe)):
         raise ArgumentError("recipe", repr(given), "a recipe's name, a YAML file, or a FitRecipe")
@@ -107,18 +109,19 @@ def fit(
     if start is not None and not isinstance(start, FeatureCodec):
         raise ArgumentError("start", type(start).__name__, "a FeatureCodec, or its weights")
     source = _source(dataset)
+    seen = report(source) if seen is None else seen
     if run is None:
         with tempfile.TemporaryDirectory(prefix="atdc-fit-") as folder:
-            return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(folder))
-    return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(run))
+            return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(folder), seen)
+    return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(run), seen)
 
 
 def _fit(
     source: FeatureSource, recipe: FitRecipe, objective: Objective | None, val: Samples | None,
     val_objective: Objective | None, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None, folder: Path,
+    seen: FeatureReport,
 ) -> FeatureCodec:  # fmt: skip
     stages, run = recipe.stages(), RunFolder(folder, recipe)
-    seen = report(source)
     run.write_json("report.json", seen.to_json())
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
