@@ -33,7 +33,7 @@ def sample(number: int, mask: bool = True) -> Sample:
     rng = np.random.default_rng(number)
     first = rng.normal(size=(4, 9, 7)).astype(np.float32).cumsum(1)
     second = first[:2, ::2, ::2] + 0.1 * rng.normal(size=(2, 5, 4)).astype(np.float32)
-    whole = {"backbone/c4": first, "head, of 2": second, "mask": rng.normal(size=(1, 3, 3)).astype(np.float32)}
+    whole = {"backbone/c4": first, "head of 2": second, "mask": rng.normal(size=(1, 3, 3)).astype(np.float32)}
     return whole if mask else {name: whole[name] for name in list(whole)[:2]}
 
 
@@ -160,7 +160,7 @@ def test_a_report_trains_nothing_and_writes_nothing(folder: Path) -> None:
     assert result.exit_code == DONE and result.stdout.startswith("tensor ") and "12 samples" in result.stderr
     result = run("fit", "dumps/00.npz", "dumps/02.npz", "--report", "--json")
     values = json.loads(result.stdout)
-    assert values["samples"] == 2 and list(values["tensors"]) == ["backbone/c4", "head, of 2", "mask"]
+    assert values["samples"] == 2 and list(values["tensors"]) == ["backbone/c4", "head of 2", "mask"]
     assert below(".") == before
 
 
@@ -268,6 +268,7 @@ def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path,
         ("dumps -o n.safetensors --add mine.safetensors", USAGE, "dataset: found the tensors that the codec has;"),
         ("one.npz -o n.safetensors --add mine.safetensors", FAILED, "features: found none of backbone/c4; expected"),
         ("dumps -o n.safetensors --add no.safetensors", FAILED, "no.safetensors: found no such file or directory"),
+        ("comma.npz -o n.safetensors", FAILED, "found a tensor of the name 'x,y'; expected names without commas"),
         ("one.npz -o n.safetensors", FAILED, "features: found 1 sample; expected two at least, one of them for"),
         ("dumps -o n.safetensors --val one.npz", FAILED, "val: found no sample that has all tensors; expected some"),
         ("dumps -o n.safetensors --val wide.npz", FAILED, "val, features of mask: found 2 channels; expected 1."),
@@ -281,6 +282,7 @@ def test_a_misuse_of_fit_is_one_line_before_any_training(
     np.savez("nan.npz", a=np.array([[[0.0]], [[np.nan]]], np.float32))
     np.savez("flat.npz", a=np.zeros(4, np.float32))
     Path("empty.yaml").write_text("# nothing yet\n", "utf-8")
+    np.savez("comma.npz", **{"x,y": np.zeros((1, 2, 2), np.float32)})  # type: ignore[arg-type]
     np.savez("one.npz", a=np.zeros((1, 2, 2), np.float32))
     np.savez("wide.npz", **sample(0) | {"mask": np.zeros((2, 3, 3), np.float32)})  # type: ignore[arg-type]
     recipe = [] if "--recipe" in arguments or "--report" in arguments else ["--recipe", "tiny.yaml"]
@@ -371,7 +373,7 @@ def test_one_file_goes_to_a_named_file_or_through_pipes(folder: Path, mine: Feat
 
 
 def test_single_tensors_have_qualities_and_are_decoded_alone(folder: Path, mine: FeatureCodec) -> None:
-    call = ("--task-quality", "mask=7", "--task-quality", "head, of 2=0.5", "--profile", "segments")
+    call = ("--task-quality", "mask=7", "--task-quality", "head of 2=0.5", "--profile", "segments")
     assert run("encode", "dumps/00.npz", "-o", "x.atdc", "-q", "2", *call, *MODEL).exit_code == DONE
     assert Path("x.atdc").read_bytes() == mine.encode(sample(0), [2, 0.5, 7], profile="segments")
     assert run("decode", "x.atdc", "-o", "x.npz", "--tasks", "mask,backbone/c4", *MODEL).exit_code == DONE
@@ -394,7 +396,7 @@ def test_of_a_damaged_file_whole_tensors_are_decoded(folder: Path, mine: Feature
         result.exit_code == FAILED and result.stderr.count("\n") == 1 and "x.atdc: mask is not decoded" in result.stderr
     )
     with np.load("decoded/x.npz") as arrays:
-        assert sorted(arrays) == ["backbone/c4", "head, of 2"]
+        assert sorted(arrays) == ["backbone/c4", "head of 2"]
 
 
 def test_weights_are_found_by_the_file_they_wrote(
@@ -417,7 +419,7 @@ def test_weights_are_found_by_the_file_they_wrote(
             typo = run("decode", "x.atdc", "-o", "typo", "--tasks", "backbone/c5")
             assert typo.exit_code == FAILED and "Did you mean 'backbone/c4'?" in words(typo.stderr)
     seen = json.loads(run("inspect", "y.atdc", "--json", *MODEL).stdout)
-    assert seen["grids"] == {"backbone/c4": [9, 7], "head, of 2": [5, 4], "mask": [3, 3]} and seen["kind"] == "features"
+    assert seen["grids"] == {"backbone/c4": [9, 7], "head of 2": [5, 4], "mask": [3, 3]} and seen["kind"] == "features"
     assert seen["bpp"] == 8 * seen["bytes"] / (63 + 20 + 9)
 
 

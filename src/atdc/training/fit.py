@@ -109,11 +109,22 @@ def fit(
     if start is not None and not isinstance(start, FeatureCodec):
         raise ArgumentError("start", type(start).__name__, "a FeatureCodec, or its weights")
     source = _source(dataset)
+    _require_names(source.names, () if start is None else start.task_names)
     seen = report(source) if seen is None else seen
     if run is None:
         with tempfile.TemporaryDirectory(prefix="atdc-fit-") as folder:
             return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(folder), seen)
     return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(run), seen)
+
+
+def _require_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses names by which nobody could ask for a tensor on the command line; those of older weights remain."""
+    for name in names:
+        if name not in known and ("," in name or name != name.strip()):
+            raise DataError(
+                "features", f"a tensor of the name {name!r}", "names without commas, and without blanks at their ends",
+                "Rename it where features are written: lists of names, as in --tasks a,b, have commas between them.",
+            )  # fmt: skip
 
 
 def _fit(
