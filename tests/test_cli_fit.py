@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,9 @@ from atdc import cli
 from atdc.codec import FeatureCodec
 from atdc.data.dumped import write_shard
 from atdc.tasks import TASK_NAMES
+from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-TINY = """
-name: test
-predictor_width: 8
-codec_width: 8
-hyper_channels: 2
-hyper_width: 4
-state_channels: 2
-estimator_width: 4
-latent_channels: 8
-predictor_steps: 2
-warmup_steps: 0
-steps: 4
-batch: 4
-estimator_images: 8
-estimator_steps: 5
-codebook_size: 2
-"""
-STEPS_PER_EPOCH = 2
-"""In tests, so that a training of a few steps has several checkpoints."""
-
 Sample = dict[str, NDArray[np.float32]]
 
 
@@ -51,7 +33,7 @@ def sample(number: int, mask: bool = True) -> Sample:
     rng = np.random.default_rng(number)
     first = rng.normal(size=(4, 9, 7)).astype(np.float32).cumsum(1)
     second = first[:2, ::2, ::2] + 0.1 * rng.normal(size=(2, 5, 4)).astype(np.float32)
-    whole = {"backbone/c4": first, "head, of 2": second, "mask": rng.normal(size=(1, 3, 3)).astype(np.float32)}
+    whole = {"backbone/c4": first, "head of 2": second, "mask": rng.normal(size=(1, 3, 3)).astype(np.float32)}
     return whole if mask else {name: whole[name] for name in list(whole)[:2]}
 
 
@@ -90,7 +72,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, _short_epochs: None) -> tup
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_dumps(Path("dumps"))
-        Path("tiny.yaml").write_text(TINY, "utf-8")
+        Path("tiny.yaml").write_text(yaml_of(TINY), "utf-8")
         result = run("fit", "dumps", "-o", "mine.safetensors", "--recipe", "tiny.yaml")
     assert result.exit_code == DONE, result.output
     return folder, result
@@ -139,7 +121,7 @@ def test_fit_shows_the_report_then_what_was_written_and_what_to_type_next(
     few = "atdc: There are 12 samples, fewer than 50: what is fitted will not hold for others."
     assert result.stderr.splitlines().count(few) == 1 and "FitWarning" not in result.stderr
     assert "codec epoch 2/2" in result.stderr and "epoch" not in result.stdout
-    assert mine.card == {"recipe": "test", "samples": 11}
+    assert mine.card == {"recipe": "tiny", "samples": 11}
     assert (place / "runs" / "mine" / "codec.pt").exists()
 
 
@@ -155,7 +137,13 @@ def test_fit_shows_the_bytes_of_a_sample_that_was_held_out(fitted: tuple[Path, A
 
 
 @pytest.mark.slow
-def test_fit_of_a_codec_for_programs_prints_json_alone(folder: Path) -> None:
+def test_fit_of_a_codec_for_programs_prints_json_alone_and_reports_on_the_features_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(*_: Any, **__: Any) -> None:
+        raise AssertionError("features are reported on again")
+
+    monkeypatch.setattr(atdc.training.fit, "report", again)
     result = run("fit", "dumps", "-o", "out/json.safetensors", "--recipe", "tiny.yaml", "--json", "--grid", "mask=32")
     assert result.exit_code == DONE, result.output
     values = json.loads(result.stdout)
@@ -172,13 +160,13 @@ def test_a_report_trains_nothing_and_writes_nothing(folder: Path) -> None:
     assert result.exit_code == DONE and result.stdout.startswith("tensor ") and "12 samples" in result.stderr
     result = run("fit", "dumps/00.npz", "dumps/02.npz", "--report", "--json")
     values = json.loads(result.stdout)
-    assert values["samples"] == 2 and list(values["tensors"]) == ["backbone/c4", "head, of 2", "mask"]
+    assert values["samples"] == 2 and list(values["tensors"]) == ["backbone/c4", "head of 2", "mask"]
     assert below(".") == before
 
 
 @pytest.mark.slow
 def test_a_killed_fit_goes_on_where_it_was(folder: Path) -> None:
-    Path("longer.yaml").write_text(TINY.replace("steps: 4\n", "steps: 40\n"), "utf-8")
+    Path("longer.yaml").write_text(yaml_of(replace(TINY, steps=40)), "utf-8")
     command = ["fit", "dumps", "-o", "long.safetensors", "--recipe", "longer.yaml", "--run", "run"]
     program = (
         f"import sys, atdc.training.fit as fit; fit._STEPS_PER_EPOCH = {STEPS_PER_EPOCH}\n"
@@ -266,6 +254,7 @@ def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path,
         ("flat.npz --report", FAILED, "flat.npz, tensor 'a': found the shape (4,); expected channels, height and"),
         ("dumps -o n.safetensors --recipe fitt", USAGE, "fitt: found no such file or directory; expected the name"),
         ("dumps -o n.safetensors --recipe small", USAGE, "small: found unknown setting"),
+        ("dumps -o n.safetensors --recipe empty.yaml", USAGE, "empty.yaml: found no setting; expected settings, as in"),
         ("dumps -o n.safetensors --grid mask", USAGE, "'mask' should read NAME=16 (pixels per position) or"),
         ("dumps -o n.safetensors --grid mask=0", USAGE, "'mask=0' should read NAME=16"),
         ("dumps -o n.safetensors --grid mask=3x3x3", USAGE, "'mask=3x3x3' should read NAME=16"),
@@ -279,6 +268,7 @@ def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path,
         ("dumps -o n.safetensors --add mine.safetensors", USAGE, "dataset: found the tensors that the codec has;"),
         ("one.npz -o n.safetensors --add mine.safetensors", FAILED, "features: found none of backbone/c4; expected"),
         ("dumps -o n.safetensors --add no.safetensors", FAILED, "no.safetensors: found no such file or directory"),
+        ("comma.npz -o n.safetensors", FAILED, "found a tensor of the name 'x,y'; expected names without commas"),
         ("one.npz -o n.safetensors", FAILED, "features: found 1 sample; expected two at least, one of them for"),
         ("dumps -o n.safetensors --val one.npz", FAILED, "val: found no sample that has all tensors; expected some"),
         ("dumps -o n.safetensors --val wide.npz", FAILED, "val, features of mask: found 2 channels; expected 1."),
@@ -291,6 +281,8 @@ def test_a_misuse_of_fit_is_one_line_before_any_training(
     Path("broken.npz").write_bytes(b"no zip")
     np.savez("nan.npz", a=np.array([[[0.0]], [[np.nan]]], np.float32))
     np.savez("flat.npz", a=np.zeros(4, np.float32))
+    Path("empty.yaml").write_text("# nothing yet\n", "utf-8")
+    np.savez("comma.npz", **{"x,y": np.zeros((1, 2, 2), np.float32)})  # type: ignore[arg-type]
     np.savez("one.npz", a=np.zeros((1, 2, 2), np.float32))
     np.savez("wide.npz", **sample(0) | {"mask": np.zeros((2, 3, 3), np.float32)})  # type: ignore[arg-type]
     recipe = [] if "--recipe" in arguments or "--report" in arguments else ["--recipe", "tiny.yaml"]
@@ -381,7 +373,7 @@ def test_one_file_goes_to_a_named_file_or_through_pipes(folder: Path, mine: Feat
 
 
 def test_single_tensors_have_qualities_and_are_decoded_alone(folder: Path, mine: FeatureCodec) -> None:
-    call = ("--task-quality", "mask=7", "--task-quality", "head, of 2=0.5", "--profile", "segments")
+    call = ("--task-quality", "mask=7", "--task-quality", "head of 2=0.5", "--profile", "segments")
     assert run("encode", "dumps/00.npz", "-o", "x.atdc", "-q", "2", *call, *MODEL).exit_code == DONE
     assert Path("x.atdc").read_bytes() == mine.encode(sample(0), [2, 0.5, 7], profile="segments")
     assert run("decode", "x.atdc", "-o", "x.npz", "--tasks", "mask,backbone/c4", *MODEL).exit_code == DONE
@@ -404,7 +396,7 @@ def test_of_a_damaged_file_whole_tensors_are_decoded(folder: Path, mine: Feature
         result.exit_code == FAILED and result.stderr.count("\n") == 1 and "x.atdc: mask is not decoded" in result.stderr
     )
     with np.load("decoded/x.npz") as arrays:
-        assert sorted(arrays) == ["backbone/c4", "head, of 2"]
+        assert sorted(arrays) == ["backbone/c4", "head of 2"]
 
 
 def test_weights_are_found_by_the_file_they_wrote(
@@ -427,7 +419,7 @@ def test_weights_are_found_by_the_file_they_wrote(
             typo = run("decode", "x.atdc", "-o", "typo", "--tasks", "backbone/c5")
             assert typo.exit_code == FAILED and "Did you mean 'backbone/c4'?" in words(typo.stderr)
     seen = json.loads(run("inspect", "y.atdc", "--json", *MODEL).stdout)
-    assert seen["grids"] == {"backbone/c4": [9, 7], "head, of 2": [5, 4], "mask": [3, 3]} and seen["kind"] == "features"
+    assert seen["grids"] == {"backbone/c4": [9, 7], "head of 2": [5, 4], "mask": [3, 3]} and seen["kind"] == "features"
     assert seen["bpp"] == 8 * seen["bytes"] / (63 + 20 + 9)
 
 

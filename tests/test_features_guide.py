@@ -12,33 +12,18 @@ from typer.testing import CliRunner
 import atdc.training.fit
 from atdc import cli
 from atdc.config import RECIPES, load_fit_recipe
+from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-features.md"
 SMALLER = {"range(300)": "range(12)", "fit_small": "tiny.yaml"}
-TINY = """
-predictor_width: 8
-codec_width: 8
-hyper_channels: 2
-hyper_width: 4
-state_channels: 2
-estimator_width: 4
-latent_channels: 8
-predictor_steps: 2
-warmup_steps: 0
-steps: 4
-batch: 4
-estimator_images: 8
-estimator_steps: 5
-codebook_size: 2
-"""
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
 def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 2)
-    Path("tiny.yaml").write_text(TINY, "utf-8")
+    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+    Path("tiny.yaml").write_text(yaml_of(TINY), "utf-8")
     text = PAGE.read_text("utf-8")
     blocks = re.findall(r"^```(python|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 9 == text.count("```") / 2

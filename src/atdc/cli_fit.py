@@ -190,7 +190,7 @@ def _fitted(
 
     start = None if add is None else FeatureCodec.load(add)
     with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
-        return FeatureCodec.fit(source, recipe=recipe, val=val, run=run, start=start, grids=grids)
+        return FeatureCodec.fit(source, recipe=recipe, val=val, run=run, start=start, grids=grids, seen=seen)
 
 
 def _a_validation_sample(samples: DumpedFeatures) -> int:

@@ -10,6 +10,7 @@ import typer
 
 from atdc.batch import out as console
 from atdc.cli_options import HELP_NAMES, Data, Device, known
+from atdc.data.data_sets import DATA_SETS, labelled
 from atdc.terminal import escape
 
 PANEL = "Make the weights"
@@ -20,13 +21,6 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to an application."""
     app.add_typer(data_app, name="data", rich_help_panel=PANEL)
     app.command(rich_help_panel=PANEL)(train)
-
-
-class Exported(StrEnum):
-    """Data sets that can be written out."""
-
-    ROOMS = "rooms"
-    NYUV2 = "nyuv2"
 
 
 class Layout(StrEnum):
@@ -66,7 +60,7 @@ def data(
 
 @data_app.command()
 def export(
-    source: Annotated[Exported, typer.Argument(help="What to write.")],
+    source: Annotated[str, typer.Argument(metavar="NAME", help=f"What to write: {', '.join(DATA_SETS)}.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Gets a folder for each kind of target.")],
     layout: Annotated[Layout, typer.Option(help="Of folders and file names.")] = Layout.TASKONOMY,
     folder: Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Where the images are.")] = Path(
@@ -83,8 +77,6 @@ def export(
         atdc data export nyuv2 --data nyuv2_256 --split val --out /tmp/taskonomy
     """
     from atdc.data.export import export_taskonomy
-    from atdc.data.nyuv2 import NyuV2Dataset
-    from atdc.data.rooms import RoomsDataset
 
     which: Literal["train", "val", "test"]
     match known("split", split, ("train", "val", "test")):
@@ -94,9 +86,9 @@ def export(
             which = "val"
         case _:
             which = "test"
-    images = RoomsDataset(folder, which) if source is Exported.ROOMS else NyuV2Dataset(folder, which)
+    images = labelled(known("data set", source, tuple(DATA_SETS)), folder, which, render=False)
     assert layout is Layout.TASKONOMY
-    export_taskonomy(images, out, f"{source.value}-{which}", which, count)
+    export_taskonomy(images, out, f"{source}-{which}", which, count)
     console.print(f"written: {escape(str(out))}")
 
 

@@ -501,9 +501,15 @@ def _read(path: Path, folder: Path) -> Any:
     shipped = shipped_recipes(folder)
     file = folder / f"{path}.yaml" if str(path) in shipped else path
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         expected = f"the name of a shipped recipe ({', '.join(shipped)}) or a readable YAML file"
         raise ArgumentError(str(path), (error.strerror or str(error)).lower(), expected) from error
     except yaml.YAMLError as error:
         raise ArgumentError(str(path), f"broken YAML ({error})", f"a recipe like {folder / shipped[0]}.yaml") from error
+    if values is None:
+        raise ArgumentError(
+            str(path), "no setting", f"settings, as in {folder / shipped[0]}.yaml",
+            f"Name a shipped recipe ({', '.join(shipped)}) where its settings will do.",
+        )  # fmt: skip
+    return values

@@ -26,6 +26,7 @@ from atdc.cli_options import (
     known,
     listed,
 )
+from atdc.data.data_sets import DATA_SETS
 from atdc.errors import ArgumentError
 from atdc.graph.search import SETTINGS
 
@@ -52,7 +53,7 @@ app = typer.Typer(
 Count = Annotated[int, typer.Option("--count", help="Images, from the split's start.")]
 Split = Annotated[str, typer.Option("--split", help="Rooms: test; or test_styles, of styles not trained on.")]
 Qualities = Annotated[str, typer.Option("--qualities", metavar="Q,Q,...", help="Qualities, separated by commas.")]
-Images = Annotated[str, typer.Option("--images", help="What DATA holds: rooms or nyuv2.")]
+Images = Annotated[str, typer.Option("--images", help=f"What DATA holds: {', '.join(DATA_SETS)}.")]
 
 
 @app.callback()

@@ -40,7 +40,7 @@ class CompareRecipe:
     base_recipe: str = "small"
     """How the base's codec was trained; learned feature codecs are trained by the same settings."""
     data: str = "rooms"
-    """Of which data set: `rooms` or `nyuv2`."""
+    """Of which data set, by its name in :data:`~atdc.data.data_sets.DATA_SETS`."""
     images: int = 200
     """How many, from the start of the test split."""
     qualities: tuple[float, ...] = (0, 1, 2, 4, 7)

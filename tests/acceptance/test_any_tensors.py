@@ -249,6 +249,7 @@ def test_features_of_which_little_may_be_expected_are_warned_of() -> None:
         ([{"a": np.ones((1, 2, 2))}] * 3, {"objective": 3}, "targets and loss"), ([[1.0]], {}, "mapping"),
         ([{"a": [[[1.0]]]}] * 3, {}, "NumPy array"), ([{"a": np.ones((1, 2, 2))}] * 3, {"recipe": 3}, "recipe"),
         ([{"a": np.ones((1, 2, 2))}] * 3, {"start": 3}, "FeatureCodec"),
+        ([{"a,b": np.ones((1, 2, 2))}] * 3, {}, "without commas"), ([{" a": np.ones((1, 2, 2))}] * 3, {}, "blanks"),
         ([{"a": np.full((1, 2, 2), np.nan)}] * 3, {}, "finite"), ([{"a": np.ones((2, 2))}] * 3, {}, "C, h, w"),
     ],
 )  # fmt: skip

@@ -220,6 +220,26 @@ def test_exchange_rates_are_geometric_and_skip_slopes_of_the_wrong_sign() -> Non
     assert (np.diff(np.log(bent[:, 0])) > 0).all() and np.log(bent / rates).std() < 0.3
 
 
+def test_exchange_rates_are_not_followed_beyond_what_was_measured() -> None:
+    """Where training moved a tensor between three qualities alone, the others have the nearest one's rate."""
+    bits, errors = np.full((8, 1), 100.0), np.full((8, 1), 50.0)
+    bits[4:], bits[5:] = 110, 120
+    errors[4:], errors[5:] = 40, 39.9
+    rates = exchange_rates(bits, errors)[:, 0]
+    assert rates[3:6] == pytest.approx([0.1, 10, 1000])  # slopes of 1 and 100 lie at 3½ and 4½
+    assert (rates[:3] == rates[3]).all() and (rates[6:] == rates[5]).all()
+
+
+def test_exchange_rates_leave_out_slopes_over_an_error_that_does_not_fall() -> None:
+    errors = np.geomspace(1.0, 0.02, 8)[:, None]
+    bits = 100 - 50 * np.log2(errors)
+    level = errors.copy()
+    level[6:] = errors[5] * (1 - 1e-9 * np.arange(1, 3)[:, None])  # rounding alone tells the last three apart
+    whole, rates = exchange_rates(bits, errors), exchange_rates(bits, level)
+    assert rates[:6] == pytest.approx(whole[:6], rel=1e-6)
+    assert (rates[6:] == rates[5]).all()
+
+
 def test_training_reads_taskonomy_at_both_sizes(tmp_path: Path) -> None:
     for split, count in (("train", 5), ("val", 3)):
         materialise(tmp_path / "rooms", split, count=count, workers=1, size=64)

@@ -88,14 +88,10 @@ def paper_graphs(
 
 def _searched(costs: CostModel, batch: FeatureBatch, estimated: NDArray[np.float64], name: str) -> list[TaskGraph]:
     """Graphs over the tensors that there are, by estimated costs of all pairs (B, P)."""
-    available = batch.available
-    kept = [
-        place for place, (child, parents) in enumerate(costs.pairs)
-        if child in available and set(parents) <= set(available)
-    ]  # fmt: skip
-    limit = costs.networks.config.max_parents
-    graphs = search.SEARCHES[name](estimated[:, kept], len(available), limit, np.random.default_rng)
-    return [within_model(graph, available, costs.networks.task_count) for graph in graphs]
+    available, count, limit = batch.available, costs.networks.task_count, costs.networks.config.max_parents
+    columns = search.columns_within(count, limit, available)
+    graphs = search.SEARCHES[name](estimated[:, columns], len(available), limit, np.random.default_rng)
+    return [within_model(graph, available, count) for graph in graphs]
 
 
 def _candidates(costs: CostModel, batch: FeatureBatch) -> list[TaskGraph]:

@@ -30,8 +30,8 @@ from atdc.training.data import NormalisedFeatures, RawFeatures
 from atdc.training.graph_source import GraphsByImage
 from atdc.training.graph_stage import copy_of
 from atdc.training.predictor_stage import train_predictor
+from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import start_from_principal_components
 
 Sets = Mapping[str, NormalisedFeatures]
 Goals = Mapping[str, Objective]

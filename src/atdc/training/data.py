@@ -116,6 +116,10 @@ class NormalisedFeatures:
         every = np.arange(len(self))
         return every[-count:] if last else every[:count]
 
+    def having(self, tensor: int, count: int) -> NDArray[np.int64]:
+        """At most so many samples, the first: each has every tensor."""
+        return self.alike(count)
+
     def raw(self, indices: NDArray[np.int64]) -> Tensor:
         """Raw features of some images, (n, T, C, h, w)."""
         return self.cache.read(indices)
@@ -187,6 +191,10 @@ class SourceFeatures:
             )  # fmt: skip
         rows = max(whole.values(), key=len)
         return rows[-count:] if last else rows[:count]
+
+    def having(self, tensor: int, count: int) -> NDArray[np.int64]:
+        """At most so many samples that have a tensor, the first of the most frequent kind among those."""
+        return max((rows for kind, rows in self._by_kind.items() if kind[tensor] is not None), key=len)[:count]
 
     def load(self, indices: NDArray[np.int64]) -> FeatureBatch:
         """Normalised features of samples of one kind: that of one of those asked for; others of that kind stand in

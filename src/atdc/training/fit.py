@@ -55,19 +55,20 @@ from atdc.training.fixed_graphs import best_graph
 from atdc.training.graph_source import PooledGraphs
 from atdc.training.graph_stage import copy_of, measured_rates, measured_surcharge
 from atdc.training.predictor_stage import train_predictor
+from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
 
 Samples = str | Path | FeatureSource | Sequence[Mapping[str, Any]]
 """A folder or file of features, a source of them, or the samples themselves."""
 
 _STATISTICS_SAMPLES = 400
-"""By which principal components and the predictor's mean scores are found."""
-_SMALL_POOL = 6
-"""Likewise, for many tensors, whose graphs take a second each to find."""
+"""By which the number of a tensor's latent channels is found."""
 _STEPS_PER_EPOCH = 50
 """Between two points of the validation curve and two checkpoints."""
 _POOL = 24
 """Graphs at each quality that the codec is trained on, beside independent coding."""
+_SMALL_POOL = 6
+"""Likewise, for many tensors, whose graphs take a second each to find."""
 EDGE_SHARE = 0.01
 """An edge is worth its time where it saves this share of what its child costs without parents; less is noise."""
 _CANDIDATES_FROM = 400
@@ -92,8 +93,10 @@ def fit(
     grids: Mapping[str, int | Grid | None] | None = None,
     start: FeatureCodec | str | Path | None = None,
     run: str | Path | None = None,
+    seen: FeatureReport | None = None,
 ) -> FeatureCodec:
-    """See :meth:`atdc.FeatureCodec.fit`."""
+    """See :meth:`atdc.FeatureCodec.fit`; ``seen`` is what :func:`~atdc.data.feature_report.report` says of the dataset,
+    where it was asked before."""
     given: Any = recipe
     if not isinstance(given, (str, Path, FitRecipe)):
         raise ArgumentError("recipe", repr(given), "a recipe's name, a YAML file, or a FitRecipe")
@@ -106,18 +109,30 @@ def fit(
     if start is not None and not isinstance(start, FeatureCodec):
         raise ArgumentError("start", type(start).__name__, "a FeatureCodec, or its weights")
     source = _source(dataset)
+    _require_names(source.names, () if start is None else start.task_names)
+    seen = report(source) if seen is None else seen
     if run is None:
         with tempfile.TemporaryDirectory(prefix="atdc-fit-") as folder:
-            return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(folder))
-    return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(run))
+            return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(folder), seen)
+    return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(run), seen)
+
+
+def _require_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses names by which nobody could ask for a tensor on the command line; those of older weights remain."""
+    for name in names:
+        if name not in known and ("," in name or name != name.strip()):
+            raise DataError(
+                "features", f"a tensor of the name {name!r}", "names without commas, and without blanks at their ends",
+                "Rename it where features are written: lists of names, as in --tasks a,b, have commas between them.",
+            )  # fmt: skip
 
 
 def _fit(
     source: FeatureSource, recipe: FitRecipe, objective: Objective | None, val: Samples | None,
     val_objective: Objective | None, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None, folder: Path,
+    seen: FeatureReport,
 ) -> FeatureCodec:  # fmt: skip
     stages, run = recipe.stages(), RunFolder(folder, recipe)
-    seen = report(source)
     run.write_json("report.json", seen.to_json())
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
@@ -127,7 +142,7 @@ def _fit(
     config = stages.model if start is None else start.config
     stages = replace(stages, model=config)
     networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
-    _start_from_principal_components(networks, float_model, sets.train)
+    start_from_principal_components(networks, float_model, sets.train)
     if start is not None:
         adopt(networks, start.networks)
         adopt_entropy(float_model, start)
@@ -327,19 +342,6 @@ def _latent_channels(blocks: Tensor, recipe: FitRecipe, limit: int) -> int:
     energy = torch.linalg.eigvalsh(covariance).flip(0).clamp(min=0).cumsum(0)
     needed = int((energy < recipe.latent_energy * energy[-1]).sum()) + 1
     return min(needed, limit, blocks.shape[1])
-
-
-def _start_from_principal_components(
-    networks: CodecNetworks, float_model: FloatEntropyModel, train: SourceFeatures
-) -> None:
-    for place in range(networks.task_count):
-        rows = [row for row, kind in enumerate(train.kinds) if kind[place] is not None]
-        by_grid: dict[Any, list[int]] = {}
-        for row in rows:
-            by_grid.setdefault(train.kinds[row], []).append(row)
-        usual = max(by_grid.values(), key=len)[:_STATISTICS_SAMPLES]
-        sample = train.read(np.array(usual)).parts[place]
-        float_model.task(place).start_from_deviation(networks.task(place).start_from_principal_components(sample))
 
 
 def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: SourceFeatures) -> list[list[TaskGraph]]:

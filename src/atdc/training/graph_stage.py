@@ -37,6 +37,8 @@ _TEACHER_LEVELS = (5, 5, 4, 3, 2, 2, 2, 2)
 """How often the scorer's teacher measures each quality: parent sets differ most where bytes are few."""
 _SETTLED_IMAGES = 60
 """Validation images by which fixed graphs are chosen, the first; and surcharges measured, the last."""
+_LEAST_FALL = 1e-3
+"""An error that falls by less than this share from one quality to the next does not say what it falls by costs."""
 _LISTED_GRAPHS = 1000
 """So many graphs are kept with the weights, for files to name them by number."""
 
@@ -154,7 +156,9 @@ def exchange_rates(bits: NDArray[np.float64], errors: NDArray[np.float64]) -> ND
     """``w = −dR/dD`` at each whole quality, geometric in the quality.
 
     A least-squares line through the logarithms of the slopes between neighbouring qualities, without those of the wrong
-    sign.
+    sign and those where the error hardly falls. It is followed no further than half a quality beyond the outermost
+    slopes that it is drawn through, which is as far as the whole qualities go where all slopes are usable; beyond, the
+    rate stays what it is there.
 
     Args:
         bits: of each quality and task, (Q, T).
@@ -168,10 +172,11 @@ def exchange_rates(bits: NDArray[np.float64], errors: NDArray[np.float64]) -> ND
     places, levels = np.arange(len(slopes)) + 0.5, np.arange(len(bits))
     rates = np.zeros_like(bits)
     for task, own in enumerate(slopes.T):
-        usable = (own > 0) & (np.diff(errors[:, task]) < 0)
+        usable = (own > 0) & (-np.diff(errors[:, task]) > _LEAST_FALL * errors[:-1, task])
         if usable.sum() > 1:
             growth, start = np.polyfit(places[usable], np.log(own[usable]), 1)
-            rates[:, task] = np.exp(start + growth * levels)
+            reached = np.clip(levels, places[usable][0] - 0.5, places[usable][-1] + 0.5)
+            rates[:, task] = np.exp(start + growth * reached)
     return rates
 
 

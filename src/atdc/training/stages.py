@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +27,9 @@ from torch import Tensor, nn
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe, load_recipe, require_one_of
-from atdc.data.labelled import LabelledImages, Mixed, Some
-from atdc.data.nyuv2 import NyuV2Dataset
-from atdc.data.rooms import RoomsDataset, materialise
-from atdc.data.taskonomy import TaskonomyImages
+from atdc.data.data_sets import SIDE_PX, labelled
+from atdc.data.labelled import LabelledImages, Mixed
+from atdc.data.rooms import RoomsDataset
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
 from atdc.errors import ArgumentError
 from atdc.graph import search
@@ -51,6 +50,7 @@ from atdc.training.graph_source import MixedGraphs
 from atdc.training.graph_stage import choose_graphs, copy_of, fit_scorer_to_codec, scorer_costs
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import train_predictor
+from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import teacher_costs, train_scorer
 from atdc.training.task_objectives import TaskLosses
@@ -58,8 +58,8 @@ from atdc.training.task_stage import load_targets, train_tasks
 
 Pairs = tuple[search.Pair, ...]
 
-_SIDE_PX = 256
-"""Of pictures that are not rendered but read."""
+_ALL = 1 << 30
+"""Images of a data set: as many as there are."""
 
 
 STAGES = ("networks", "codec", "graphs")
@@ -221,39 +221,20 @@ def training_images(recipe: Recipe, folder: Path, real: Path | None = None, half
         ArgumentError: an unknown data set, no folder of real pictures.
         DataError: a folder does not hold what it should.
     """
-    side = _SIDE_PX // 2 if half else _SIDE_PX
     if recipe.data == "rooms+nyuv2":
         if real is None:
             raise ArgumentError("real", "no folder", "one that holds NYUv2 frames", "pass --real FOLDER")
         drawn = training_images(replace(recipe, data="rooms"), folder, half=half)
-        frames = [NyuV2Dataset(real, split, side) for split in ("train", "val")]
+        frames = training_images(replace(recipe, data="nyuv2", train_count=_ALL, val_count=_ALL), real, half=half)
         return Mixed(drawn[0], frames[0], recipe.real_repeats), Mixed(drawn[1], frames[1])
+    side = SIDE_PX // 2 if half else None
     counts = {"train": recipe.train_count, "val": recipe.val_count}
-    if recipe.data == "rooms":
-        place = folder / "half" if half else folder
-        if processes.is_first():
-            for split, count in counts.items():
-                materialise(folder, split, count)
-                if half:
-                    materialise(place, split, count, size=RoomsDataset(folder, split).size // 2)
-        processes.wait()
-        return RoomsDataset(place, "train", counts["train"]), RoomsDataset(place, "val", counts["val"])
-    kinds: dict[str, Callable[[Path, str, int], LabelledImages]] = {"taskonomy": TaskonomyImages, "nyuv2": NyuV2Dataset}
-    if recipe.data not in kinds:
-        raise ArgumentError("data", repr(recipe.data), f"one of rooms, rooms+nyuv2, {', '.join(kinds)}")
-    read = kinds[recipe.data]
-    return Some(read(folder, "train", side), counts["train"]), Some(read(folder, "val", side), counts["val"])
-
-
-def start_from_principal_components(
-    networks: CodecNetworks, float_model: FloatEntropyModel, train: NormalisedFeatures
-) -> None:
-    """Starts every task's transforms, and what is expected of its latent, from a sample of training features."""
-    sample = train.read(np.arange(min(400, len(train))))
-    for task in range(networks.task_count):
-        float_model.task(task).start_from_deviation(
-            networks.task(task).start_from_principal_components(sample.parts[task])
-        )
+    if processes.is_first():  # whatever is rendered is rendered once
+        for split, count in counts.items():
+            labelled(recipe.data, folder, split, side, count)
+    processes.wait()
+    train, val = (labelled(recipe.data, folder, split, side, count, render=False) for split, count in counts.items())
+    return train, val
 
 
 def features_of(run: RunFolder, codec: Codec, rooms: Mapping[str, RoomsDataset]) -> dict[str, NormalisedFeatures]:

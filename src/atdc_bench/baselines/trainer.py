@@ -29,8 +29,9 @@ from atdc.training.codec_stage import Objective, Subject, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.graph_source import GraphSource, MixedGraphs
 from atdc.training.graph_stage import scorer_costs
+from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import features_of, start_from_principal_components
+from atdc.training.stages import features_of
 from atdc.training.task_objectives import TaskLosses
 from atdc_bench.baselines.system import FeatureSystem
 from atdc_bench.compare_recipe import Budget

@@ -27,8 +27,9 @@ from atdc.tasks import TASKS
 from atdc.training.codec_stage import train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.losses import loss_gap, task_loss
+from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import features_of, start_from_principal_components, subject_of
+from atdc.training.stages import features_of, subject_of
 from atdc.training.task_objectives import TaskLosses
 from atdc.training.task_stage import load_targets
 from atdc_bench.measures.rate_distortion import bd_rate

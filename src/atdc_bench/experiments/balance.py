@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from atdc.balance import balanced
 from atdc.config import MAX_QUALITY
+from atdc.data.data_sets import labelled
 from atdc.data.labelled import IMAGE
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASK_NAMES
@@ -22,7 +23,7 @@ from atdc_bench.experiments.evaluate import (
     measure_items,
     point_row,
 )
-from atdc_bench.experiments.subject import load_subject, open_images, require_images
+from atdc_bench.experiments.subject import load_subject, require_images
 
 
 def run_balance(
@@ -40,14 +41,14 @@ def run_balance(
         model: name or weights file.
         data: folder of the data set.
         out: the result; beside the weights :meth:`~atdc.pipeline.Codec.balanced` looks for it.
-        name: of the data set, ``rooms`` or ``nyuv2``.
+        name: of the data set, one of :data:`~atdc.data.data_sets.DATA_SETS`.
         count: images.
         quiet: no progress bar.
 
     Returns:
         What was written: per whole quality the qualities of each task, and what was measured.
     """
-    subject, images = load_subject(model), open_images(name, data, "val")
+    subject, images = load_subject(model), labelled(name, data, "val")
     require_images(images, count)
     cells = [Cell("fixed", "normal", level) for level in range(MAX_QUALITY + 1)]
     with tqdm(total=count, unit="image", desc="balance", disable=quiet) as bar:

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from atdc.balance import beside
 from atdc.config import load_recipe
+from atdc.data.data_sets import labelled
 from atdc.data.labelled import IMAGE
 from atdc.errors import ArgumentError, DataError
 from atdc.files import write_bytes_atomically
@@ -55,7 +56,7 @@ from atdc_bench.experiments.evaluate import (
     measure_items,
     point_row,
 )
-from atdc_bench.experiments.subject import LabelledImages, as_input, batches, images_at, open_images, require_images
+from atdc_bench.experiments.subject import LabelledImages, as_input, batches, images_at, require_images
 
 VERSION = 1
 """Rises when what is measured changes its meaning; files of another version are made anew."""
@@ -322,7 +323,7 @@ def _start_worker(place: Place, name: str) -> None:
     torch.set_num_threads(1)
     shop = place.shop()
     system, _ = entries(place.settings())[name].system(shop, train=False)
-    _worker = system, shop.base, open_images(place.settings().data, place.data, "test")
+    _worker = system, shop.base, labelled(place.settings().data, place.data, "test")
 
 
 def _measure_in_worker(span: range) -> dict[float, Records]:
@@ -394,7 +395,7 @@ def run_compare(
         if unknown := [name for name in names if name not in known]:
             raise ArgumentError(where, repr(unknown[0]), f"some of {', '.join(known)}")
     shop = place.shop()
-    rooms = open_images(settings.data, data, "test")
+    rooms = labelled(settings.data, data, "test")
     require_images(rooms, settings.images)
     folder = out / "systems"
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
+from atdc.data.data_sets import labelled
 from atdc.data.labelled import IMAGE, LabelledImages, as_input
 from atdc.data.targets import decode_stored
 from atdc.errors import ArgumentError, DataError
@@ -20,7 +21,7 @@ from atdc.tasks import TASK_NAMES
 
 __all__ = [
     "DEFAULT_DATA", "Batch", "LabelledImages", "Subject", "as_input", "batches", "features_at", "images_at",
-    "load_subject", "open_images", "open_rooms", "require_images",
+    "load_subject", "open_rooms", "require_images",
 ]  # fmt: skip
 
 DEFAULT_DATA = Path("data/rooms")
@@ -62,27 +63,7 @@ def open_rooms(data: Path, split: str) -> LabelledImages:
     Raises:
         DataError: the folder holds rooms of another version, or a damaged array.
     """
-    from atdc.data.rooms.store import RoomsDataset, materialise
-
-    if not (data / split / "meta.json").exists():
-        materialise(data, split)
-    return RoomsDataset(data, split)
-
-
-def open_images(name: str, folder: Path, split: str) -> LabelledImages:
-    """A split of a data set by name, ``rooms`` or ``nyuv2``.
-
-    Raises:
-        ArgumentError: an unknown data set.
-        DataError: the folder does not hold it.
-    """
-    if name == "rooms":
-        return open_rooms(folder, split)
-    if name != "nyuv2":
-        raise ArgumentError("data", repr(name), "rooms or nyuv2")
-    from atdc.data.nyuv2 import NyuV2Dataset
-
-    return NyuV2Dataset(folder, split)
+    return labelled("rooms", data, split)
 
 
 def require_images(data: LabelledImages, count: int) -> None:

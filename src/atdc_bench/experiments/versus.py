@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from atdc.codec import DEFAULT_GRAPH
+from atdc.data.data_sets import labelled
 from atdc.data.labelled import IMAGE
 from atdc.errors import ArgumentError
 from atdc.provenance import provenance, write_result
@@ -30,7 +31,6 @@ from atdc_bench.experiments.evaluate import (
 from atdc_bench.experiments.subject import (
     DEFAULT_DATA,
     load_subject,
-    open_images,
     require_images,
 )
 
@@ -51,7 +51,7 @@ def compared(
     Args:
         models: names or weights files; the first is the yardstick.
         data: folder of the data set.
-        name: of the data set, ``rooms`` or ``nyuv2``.
+        name: of the data set, one of :data:`~atdc.data.data_sets.DATA_SETS`.
         split: of it.
         count: pictures.
         qualities: at least four.
@@ -68,7 +68,7 @@ def compared(
     labels = [Path(model).stem for model in models]
     if len(set(labels)) < max(2, len(labels)):
         raise ArgumentError("models", ", ".join(labels), "two or more different weights", "name another one")
-    images = open_images(name, data, split)
+    images = labelled(name, data, split)
     require_images(images, count)
     height, width = images.targets([0])[IMAGE].shape[-2:]
     subjects = {label: load_subject(model) for label, model in zip(labels, models, strict=True)}

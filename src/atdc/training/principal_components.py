@@ -1,0 +1,41 @@
+"""Where a codec's training starts: transforms that are principal components of training features."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.entropy.float_model import FloatEntropyModel
+from atdc.networks.batches import FeatureBatch
+from atdc.networks.codec_networks import CodecNetworks
+
+_SAMPLES = 400
+"""By which the components of a tensor are found."""
+
+
+class SamplesByTensor(Protocol):
+    """What is asked of training features here."""
+
+    def having(self, tensor: int, count: int) -> NDArray[np.int64]:
+        """At most so many samples that have a tensor, all of one kind."""
+        ...
+
+    def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
+        """Normalised features of some samples."""
+        ...
+
+
+def start_from_principal_components(
+    networks: CodecNetworks, float_model: FloatEntropyModel, train: SamplesByTensor
+) -> None:
+    """Starts every tensor's transforms, and what is expected of its latent, from training samples that have it."""
+    tensors_of: dict[tuple[int, ...], list[int]] = {}
+    for tensor in range(networks.task_count):
+        tensors_of.setdefault(tuple(train.having(tensor, _SAMPLES).tolist()), []).append(tensor)
+    for rows, tensors in tensors_of.items():
+        parts = train.read(np.array(rows)).parts
+        for tensor in tensors:
+            deviation = networks.task(tensor).start_from_principal_components(parts[tensor])
+            float_model.task(tensor).start_from_deviation(deviation)
