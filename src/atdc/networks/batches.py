@@ -71,8 +71,15 @@ class FeatureBatch:
         return FeatureBatch(tuple(part[images] for part in self.parts), self.grids, self.present)
 
     def only(self, tensors: Collection[int]) -> FeatureBatch:
-        """The same without tensors that are not named."""
-        return FeatureBatch(self.parts, self.grids, tuple(place for place in self.available if place in tensors))
+        """The same without tensors that are not named.
+
+        >>> batch = FeatureBatch.of([torch.ones(2, 3, 4, 4), torch.ones(2, 1, 4, 4)]).only([1])
+        >>> batch.available, [float(part.mean()) for part in batch.parts]
+        ((1,), [0.0, 1.0])
+        """
+        kept = tuple(place for place in self.available if place in tensors)
+        parts = (part if place in kept else torch.zeros_like(part) for place, part in enumerate(self.parts))
+        return FeatureBatch(tuple(parts), self.grids, kept)
 
 
 def by_tensor(features: Tensor | Sequence[Tensor] | Sequence[Tensor | None]) -> list[Any]:

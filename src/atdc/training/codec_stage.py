@@ -182,7 +182,6 @@ def train_codec(
             loss = loss + feature_term
         else:
             loss = loss + settings.feature_weight * feature_term
-            shown = sum(group in batch.subset for group in group_of)
             for task in batch.tasks:
                 if seen.present is not None and group_of[task] not in seen.present:
                     continue
@@ -191,7 +190,7 @@ def train_codec(
                 if not bool(known.any()):
                     continue
                 weighted = (weight[:, group_of[task]] * measured)[known]
-                loss = loss + weighted.mean() * shown / (len(batch.tasks) * task_count)
+                loss = loss + weighted.mean() / len(batch.tasks)
                 figures[f"loss q{level}"] = float(measured.detach().mean())
         # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
         return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
