@@ -6,9 +6,6 @@ A failure here is a change of the file format: see ``tests/golden/make_golden.py
 from __future__ import annotations
 
 import json
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,38 +13,24 @@ import pytest
 from atdc.bitstream.container import unpack, verify
 from atdc.errors import CorruptFileError
 from atdc.graph.task_graph import TaskGraph
-from atdc.reader import IntegerReader
-from atdc.weights import open_weights
 from atdc_bench.experiments.sample_files import FromSegments, write_symbols
+from golden_folder import GOLDEN, GoldenFolder
 
-GOLDEN = Path(__file__).parent / "golden"
-HEADERS: dict[str, dict[str, Any]] = json.loads((GOLDEN / "expected.json").read_text(encoding="utf-8"))
+FILES = GoldenFolder(GOLDEN)
 
-each_file = pytest.mark.parametrize("name", HEADERS)
-
-
-@cache
-def reader() -> IntegerReader:
-    return open_weights(GOLDEN / "tiny.safetensors").integers()
-
-
-def data_of(name: str) -> bytes:
-    return (GOLDEN / f"{name}.atdc").read_bytes()
-
-
-def expected_latents(name: str) -> dict[int, np.ndarray]:
-    with np.load(GOLDEN / "expected.npz") as file:
-        return {task: file[f"{name}.{task}"] for task in range(len(reader().task_names))}
+each_file = pytest.mark.parametrize("name", FILES.headers)
 
 
 def test_every_golden_file_is_known() -> None:
-    assert {path.stem for path in GOLDEN.glob("*.atdc")} == set(HEADERS)
+    FILES.require_all_known()
+    for name in FILES.headers:
+        assert set(FILES.latents(name)) == set(range(len(FILES.reader.task_names)))
 
 
 @each_file
 def test_it_says_what_it_said(name: str) -> None:
-    data, expected = data_of(name), HEADERS[name]
-    decoded = reader().read(data)
+    data, expected = FILES.data(name), FILES.headers[name]
+    decoded = FILES.reader.read(data)
     header = decoded.header
     assert {
         "bytes": decoded.bytes_read,
@@ -61,7 +44,7 @@ def test_it_says_what_it_said(name: str) -> None:
         "parents": [list(parents) for parents in decoded.graph.parents],
         "symbol_checks": [segment.symbol_check for segment in unpack(data).segments],
     } == expected
-    latents = expected_latents(name)
+    latents = FILES.latents(name)
     assert decoded.latents.keys() == latents.keys()
     for task, latent in latents.items():
         assert decoded.latents[task].shape == latent.shape
@@ -70,17 +53,17 @@ def test_it_says_what_it_said(name: str) -> None:
 
 @each_file
 def test_its_integers_are_written_as_its_bytes(name: str) -> None:
-    data = data_of(name)
+    data = FILES.data(name)
     container = unpack(data)
-    again = write_symbols(reader(), container.header, FromSegments(reader(), container))
+    again = write_symbols(FILES.reader, container.header, FromSegments(FILES.reader, container))
     assert again.data == data
 
 
 @each_file
 def test_each_task_can_be_had_alone(name: str) -> None:
-    latents = expected_latents(name)
+    latents = FILES.latents(name)
     for task in latents:
-        decoded = reader().read(data_of(name), [task])
+        decoded = FILES.reader.read(FILES.data(name), [task])
         for known in decoded.latents:
             assert np.array_equal(decoded.latents[known], latents[known])
         assert task in decoded.latents
@@ -88,20 +71,20 @@ def test_each_task_can_be_had_alone(name: str) -> None:
 
 @each_file
 def test_a_changed_last_byte_is_refused(name: str) -> None:
-    data = data_of(name)
+    data = FILES.data(name)
     assert verify(data).ok
     with pytest.raises(CorruptFileError):
-        reader().read(data[:-1] + bytes([data[-1] ^ 1]))
+        FILES.reader.read(data[:-1] + bytes([data[-1] ^ 1]))
 
 
 def test_the_list_of_graphs_is_that_of_the_weights() -> None:
-    listed = json.loads((GOLDEN / "graphs.json").read_text(encoding="utf-8"))["listed"]
-    assert tuple(TaskGraph(tuple(map(tuple, parents))) for parents in listed) == reader().listed
-    assert len(set(reader().listed)) == len(reader().listed) > 127
+    listed = json.loads((FILES.path / "graphs.json").read_text(encoding="utf-8"))["listed"]
+    assert tuple(TaskGraph(tuple(map(tuple, parents))) for parents in listed) == FILES.reader.listed
+    assert len(set(FILES.reader.listed)) == len(FILES.reader.listed) > 127
 
 
 def test_together_they_hold_whatever_the_format_knows() -> None:
-    headers = HEADERS.values()
+    headers = FILES.headers.values()
     assert {(header["profile"], header["kind"]) for header in headers} == {
         (profile, kind) for profile in ("segments", "compact") for kind in ("image", "features")
     }
@@ -111,7 +94,7 @@ def test_together_they_hold_whatever_the_format_knows() -> None:
         assert {len(set(header["qualities"])) > 1 for header in some} == {True, False}
         assert {header["height"] == header["width"] for header in some} == {True, False}
     assert any((header["listed"] or 0) > 126 for header in headers)
-    segments = [segment.data for name in HEADERS for segment in unpack(data_of(name)).segments]
+    segments = [segment.data for name in FILES.headers for segment in unpack(FILES.data(name)).segments]
     assert b"" in segments and any(len(segment) > 127 for segment in segments)
-    largest = max(int(np.abs(latent).max()) for name in HEADERS for latent in expected_latents(name).values())
+    largest = max(int(np.abs(latent).max()) for name in FILES.headers for latent in FILES.latents(name).values())
     assert largest > 16 * ((1 << 20) - 2)
