@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,13 +10,15 @@ import torch
 from torch import nn
 
 import atdc
-from atdc.config import ModelConfig, Recipe, load_fit_recipe, load_recipe, shipped_recipes
+from atdc.config import ModelConfig, Recipe, ScorerStage, load_fit_recipe, load_recipe, shipped_recipes
 from atdc.data.export import export_taskonomy
 from atdc.data.labelled import Mixed
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.errors import ArgumentError, DataError
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
+from atdc.networks.batches import FeatureBatch
+from atdc.networks.rate_estimators import PairEstimator
 from atdc.reader import within_model
 from atdc.tasks import BY_NAME
 from atdc.training import stages
@@ -25,6 +28,7 @@ from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
+from atdc.training.scorer_stage import train_scorer
 from atdc.training.stages import train, training_images
 from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 from atdc_bench.experiments.ablation import KINDS, run_ablation
@@ -351,6 +355,29 @@ def test_stages_without_weights_to_go_on_from_are_refused(tmp_path: Path) -> Non
     for stages_named, match in ((("graphs",), "--from"), (("graphs", "weights"), "one of networks, codec, graphs")):
         with pytest.raises(ArgumentError, match=match):
             train(recipe, tmp_path / "run", tmp_path, stages=stages_named)
+
+
+def test_a_rate_estimator_learns_what_tensors_cost_where_others_are_not_there(tmp_path: Path) -> None:
+    """Tensor 0 costs 2 with tensor 1 there and 1 without it; an estimator that saw no subset could not tell."""
+    model = ModelConfig(scorer_width=8, max_parents=1)
+    tensors = model.tensors(["a", "b"])
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.randn(80, 32, 8, 8, generator=generator) for _ in range(2)]
+    pairs = search.candidate_sets(2, 1)
+    costs = torch.full((80, 8, len(pairs)), torch.nan)
+    costs[:40, :, :] = torch.tensor([2.0, 1.5, 3.0, 2.5])
+    costs[40:, :, 0] = 1.0
+    whole = FeatureBatch.of(parts)
+    train = SimpleNamespace(read=lambda rows: whole.select(torch.from_numpy(rows)))
+    recipe = Recipe(model=model, scorer=ScorerStage(epochs=30, batch=18, lr=5e-3))
+    torch.manual_seed(0)
+    estimator = PairEstimator(model, tensors)
+    images = np.random.default_rng(0).permutation(80)
+    train_scorer(RunFolder(tmp_path, recipe), recipe, "toy", estimator, images, costs[images], train)
+    with torch.no_grad():
+        both, alone = estimator(whole)[:, 4], estimator(whole.only([0]))[:, 4]
+    assert both[:, 0].mean() - alone[:, 0].mean() > 0.5  # 1 in truth; 0 if it never saw a tensor left out
+    assert both[:, 3].mean() == pytest.approx(2.5, abs=0.3)
 
 
 def test_graphs_of_a_subset_are_searched_within_it() -> None:

@@ -19,6 +19,7 @@ from atdc.coding.traversal import code_along_graph, code_task, quality_tensor
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, Quality, nearest_integer_quality, quality_steps
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.model import EntropyModel
+from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import Pair, candidate_sets, pair_index
 from atdc.graph.task_graph import TaskGraph
@@ -97,14 +98,20 @@ class CostModel:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What each pair really costs: ideal bits and summed squared error of the child, each (B, P).
 
-        The parents are taken as decoded along the fixed graph at this quality; then each child is coded from each set.
+        The parents are taken as decoded along the fixed graph at this quality, as far as it lies within the tensors
+        that there are; then each child is coded from each set.
+
+        Args:
+            batch: normalised features.
+            quality: of all tasks, or of each.
+            pairs: which, all among tensors that there are; by default all that are, in the order of :attr:`pairs`.
         """
-        pairs = self.pairs if pairs is None else pairs
+        pairs = self.pairs_within(batch) if pairs is None else pairs
         count, images = self.networks.task_count, len(batch)
         coder, qualities = self._counting(SymbolCounter(self.entropy.tables), batch, quality)
-        fixed = [self.book.fixed[nearest_integer_quality(quality, count)]] * images
+        fixed = [self.book.fixed[nearest_integer_quality(quality, count)].within(batch.available)] * images
         parents = code_along_graph(
-            self.networks, fixed, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts
+            self.networks, fixed, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, batch.present
         ).reconstruction
         bits, errors = np.zeros((images, len(pairs))), np.zeros((images, len(pairs)))
         everyone = torch.arange(images, device=qualities.device)
@@ -124,10 +131,19 @@ class CostModel:
         return bits, errors
 
     def measured_costs(self, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
-        """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`rates_of_exchange`."""
+        """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`rates_of_exchange`; NaN
+        of pairs with a tensor that is not there."""
         bits, errors = self.pair_costs(batch, quality)
-        costs: NDArray[np.float64] = bits + self.rates_of_exchange(quality)[self.children] * errors
+        pairs = self.pairs_within(batch)
+        costs = np.full((len(batch), len(self.pairs)), np.nan)
+        columns = search.columns_within(self.networks.task_count, self.networks.config.max_parents, batch.available)
+        costs[:, columns] = bits + self.rates_of_exchange(quality)[[child for child, _ in pairs]] * errors
         return costs
+
+    def pairs_within(self, batch: FeatureBatch) -> tuple[Pair, ...]:
+        """The pairs among the tensors that there are, in the order of :attr:`pairs`."""
+        columns = search.columns_within(self.networks.task_count, self.networks.config.max_parents, batch.available)
+        return tuple(self.pairs[column] for column in columns.tolist())
 
     @torch_defaults()
     @torch.no_grad()

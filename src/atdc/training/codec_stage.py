@@ -24,7 +24,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
 from atdc.training.data import TrainingFeatures
 from atdc.training.devices import mixed_precision, moved
-from atdc.training.graph_source import GraphSource
+from atdc.training.graph_source import GraphSource, random_subset
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
@@ -142,9 +142,7 @@ def train_codec(
     def prepare(draw: Draw) -> CodecBatch:
         rng = draw.rng
         level = int(rng.integers(MAX_QUALITY + 1))
-        every = list(range(networks.task_count))
-        if settings.subset_share and rng.random() < settings.subset_share:
-            every = sorted(rng.choice(networks.task_count, rng.integers(1, networks.task_count + 1), False).tolist())
+        every = random_subset(networks.task_count, settings.subset_share, rng)
         chosen: list[int] = []
         targets: Mapping[str, Tensor] = {}
         if objective is not None:

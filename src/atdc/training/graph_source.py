@@ -16,6 +16,17 @@ from atdc.reader import within_model
 _IMAGES_PER_GRAPH = 16
 
 
+def random_subset(count: int, share: float, rng: np.random.Generator) -> list[int]:
+    """All of so many tensors or, as often as `share` says, some of them: each size alike, then each subset of it.
+
+    >>> random_subset(4, 0.0, np.random.default_rng(0)), random_subset(4, 1.0, np.random.default_rng(0))
+    ([0, 1, 2, 3], [0, 2, 3])
+    """
+    if not share or rng.random() >= share:
+        return list(range(count))
+    return sorted(rng.choice(count, rng.integers(1, count + 1), False).tolist())
+
+
 class GraphSource(Protocol):
     """Draws a graph for each training image."""
 

@@ -28,6 +28,7 @@ from atdc.networks.devices import device_of
 from atdc.networks.predictability import score_bits
 from atdc.training.data import TrainingFeatures
 from atdc.training.fixed_graphs import settled
+from atdc.training.graph_source import random_subset
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import BLOCK, teacher_costs, train_scorer
 
@@ -61,7 +62,8 @@ def fit_scorer_to_codec(
 ) -> GraphBook:  # fmt: skip
     """Measures distortions and exchange rates, distils the scorer from the codec's own costs, chooses graphs anew.
 
-    The costs of each of the recipe's training images are measured at one quality.
+    The costs of each of the recipe's training images are measured at one quality, with all tensors or, as often as the
+    codec met such, with a random subset of them.
     """
     frozen = copy_of(networks)
     codec = FeatureCodec(frozen, entropy, train.mean, train.deviation, book)
@@ -71,19 +73,19 @@ def fit_scorer_to_codec(
     images = rng.permutation(len(train))[:count]
     share = np.array(_TEACHER_LEVELS) / sum(_TEACHER_LEVELS)
     levels = rng.choice(MAX_QUALITY + 1, size=-(-count // BLOCK), p=share)
+    subsets = [random_subset(codec.task_count, recipe.codec.subset_share, rng) for _ in levels]
 
-    def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
-        features, level = train.raw(chosen), int(levels[block])
-        costs = torch.zeros(len(chosen), MAX_QUALITY + 1, len(codec.pairs))
-        batch = codec.normalise(features)
+    def teacher(chosen: NDArray[np.int64], block: int) -> Tensor:
+        level = int(levels[block])
+        costs = torch.full((len(chosen), MAX_QUALITY + 1, len(codec.pairs)), torch.nan)
+        batch = codec.normalise(train.raw(chosen))
         elements = np.array(batch.elements)[codec.costs.children]
-        costs[:, level] = torch.from_numpy(codec.costs.measured_costs(batch, level) / elements)
-        known = torch.zeros(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
-        known[:, level] = True
-        return costs, known
+        measured = codec.costs.measured_costs(batch.only(subsets[block]), level)
+        costs[:, level] = torch.from_numpy(measured / elements)
+        return costs
 
-    costs, known = teacher_costs(run, "teacher_codec", images, teacher)
-    train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, known, train)
+    costs = teacher_costs(run, "teacher_codec", images, teacher)
+    train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, train)
     codec.book = choose_graphs(
         run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed
     )

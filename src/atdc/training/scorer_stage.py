@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from atdc.config import MAX_QUALITY, Recipe
+from atdc.config import Recipe
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.devices import device_of
 from atdc.networks.rate_estimators import PairEstimator
+from atdc.tensors import Grid
 from atdc.training import processes
 from atdc.training.data import TrainingFeatures
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
-Teacher = Callable[[NDArray[np.int64], int], tuple[Tensor, Tensor]]
-"""Image indices and the block's number to costs, bits per feature element (n, 8, P), and known qualities (n, 8)."""
+Teacher = Callable[[NDArray[np.int64], int], Tensor]
+"""Image indices and the block's number to costs, bits per feature element (n, 8, P); NaN where they are not known."""
 
 BLOCK = 20
 """Images whose costs are measured together, at one quality."""
@@ -28,49 +29,56 @@ _KEPT = 20
 """Blocks after which what is measured is saved."""
 
 
-def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher: Teacher) -> tuple[Tensor, Tensor]:
+def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher: Teacher) -> Tensor:
     """Costs of some images by the teacher; kept in the run folder, resumed block by block; processes take turns."""
     state = run.load(name)
     costs: list[Tensor] = [] if state is None else list(state["costs"])
-    known: list[Tensor] = [] if state is None else list(state["known"])
     blocks = -(-len(images) // BLOCK)
     bar = tqdm(total=blocks, initial=len(costs), desc=name, mininterval=2.0, disable=not processes.is_first())
     with bar:
         while (done := len(costs)) < blocks:
             block = done + processes.rank()
             chosen = images[block * BLOCK : (block + 1) * BLOCK]
-            measured = [made for made in processes.gathered(teacher(chosen, block) if len(chosen) else None) if made]
-            for block_costs, block_known in measured:
-                costs.append(block_costs.float())
-                known.append(block_known)
+            gathered = processes.gathered(teacher(chosen, block) if len(chosen) else None)
+            measured = [block_costs.float() for block_costs in gathered if block_costs is not None]
+            costs += measured
             bar.update(len(measured))
             if len(costs) // _KEPT > done // _KEPT or len(costs) == blocks:
-                run.save(name, {"costs": costs, "known": known})
-    return torch.cat(costs), torch.cat(known)
+                run.save(name, {"costs": costs})
+    return torch.cat(costs)
 
 
 def train_scorer(
     run: RunFolder, recipe: Recipe, name: str, scorer: nn.Module, images: NDArray[np.int64], costs: Tensor,
-    known: Tensor,
     train: TrainingFeatures,
 ) -> None:  # fmt: skip
-    """Fits the scorer to the teacher's relative costs, standardised per quality and pair."""
+    """Fits the scorer to the teacher's relative costs, standardised per quality and pair.
+
+    Where the teacher coded some tensors alone, the scorer sees no others.
+    """
     settings = recipe.scorer
     assert isinstance(scorer, PairEstimator), "the factorised estimator has a training of its own"
     scorer.requires_grad_(True)
-    costs, known = costs.to(device_of(scorer)), known.to(device_of(scorer))
+    costs = costs.to(device_of(scorer))
     relative = scorer.relative(costs)
-    for level in range(MAX_QUALITY + 1):
-        rows = relative[known[:, level], level]
-        if len(rows):
-            scorer.offset[level] = rows.mean(0)
-            scorer.spread[level] = rows.std(0, correction=0).clamp(min=1e-4)
-    goal = (relative - scorer.offset) / scorer.spread
+    known = ~relative.isnan()
+    number = known.sum(0)
+    mean = relative.nansum(0) / number.clamp(min=1)
+    variance = (relative - mean).square().nansum(0) / number.clamp(min=1)
+    scorer.offset.copy_(torch.where(number > 0, mean, scorer.offset))
+    scorer.spread.copy_(torch.where(number > 0, variance.sqrt().clamp(min=1e-4), scorer.spread))
+    goal = ((relative - scorer.offset) / scorer.spread).nan_to_num()
+    alone = [pair for pair, base in enumerate(scorer.base) if pair == base]
+    there = known[:, :, alone].any(1).cpu()  # which tensors the teacher coded, (n, T)
     held_out = len(images) // 10
 
     def loss_of(rows: NDArray[np.int64], features: FeatureBatch) -> Tensor:
-        error = torch.square(scorer.standardised(features) - goal[rows]) * known[rows][:, :, None]
-        return error.sum() / (known[rows].sum() * scorer.pairs)
+        error = torch.square(scorer.standardised(features) - goal[rows]) * known[rows]
+        return error.sum() / known[rows].sum()
+
+    def only_coded(parts: Sequence[Tensor], rows: NDArray[np.int64], grids: tuple[Grid, ...]) -> FeatureBatch:
+        kept = there[rows].to(parts[0])[:, :, None, None, None]
+        return FeatureBatch(tuple(part * kept[:, place] for place, part in enumerate(parts)), grids)
 
     def prepare(draw: Draw) -> tuple[NDArray[np.int64], FeatureBatch]:
         rows = draw.indices + held_out
@@ -78,7 +86,7 @@ def train_scorer(
         mirrored = bool(draw.rng.integers(2))  # a mirrored map costs what the map costs
         seen = [part.flip(-1) if mirrored else part for part in features.parts]
         noisy = [part + settings.feature_noise * torch.randn_like(part) for part in seen]
-        return rows, FeatureBatch(tuple(noisy), features.grids)
+        return rows, only_coded(noisy, rows, features.grids)
 
     def step(batch: tuple[NDArray[np.int64], FeatureBatch]) -> tuple[Tensor, dict[str, float]]:
         loss = loss_of(*batch)
@@ -87,7 +95,9 @@ def train_scorer(
     @torch.no_grad()
     def validate() -> dict[str, float]:
         rows = np.arange(held_out)
-        return {"error": float(loss_of(rows, train.read(images[rows]).to(device_of(scorer))))}
+        features = train.read(images[rows])
+        coded = only_coded(features.parts, rows, features.grids)
+        return {"error": float(loss_of(rows, coded.to(device_of(scorer))))}
 
     train_stage(
         run, name, scorer, images=len(images) - held_out, epochs=settings.epochs, batch=settings.batch, lr=settings.lr,

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.codec import FeatureCodec
-from atdc.config import MAX_QUALITY, Recipe, load_recipe, require_one_of
+from atdc.config import Recipe, load_recipe, require_one_of
 from atdc.data.data_sets import SIDE_PX, labelled
 from atdc.data.labelled import LabelledImages, Mixed
 from atdc.data.rooms import RoomsDataset
@@ -324,10 +324,10 @@ def fit_scorer_to_predictor(
     device = device_of(networks)
     distortion = torch.from_numpy(book.distortion).to(device)
 
-    def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
+    def teacher(chosen: NDArray[np.int64], block: int) -> Tensor:
         features = train.read(chosen).to(device)
-        bits = score_bits(networks.predictor, features, pairs, distortion) / features.elements[0]
-        return bits.cpu(), torch.ones(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
+        bits: Tensor = score_bits(networks.predictor, features, pairs, distortion) / features.elements[0]
+        return bits.cpu()
 
-    costs, known = teacher_costs(run, "teacher_predictor", images, teacher)
-    train_scorer(run, recipe, "scorer_predictor", networks.scorer, images, costs, known, train)
+    costs = teacher_costs(run, "teacher_predictor", images, teacher)
+    train_scorer(run, recipe, "scorer_predictor", networks.scorer, images, costs, train)
