@@ -376,7 +376,7 @@ def test_a_rate_estimator_learns_what_tensors_cost_where_others_are_not_there(tm
     train_scorer(RunFolder(tmp_path, recipe), recipe, "toy", estimator, images, costs[images], train)
     with torch.no_grad():
         both, alone = estimator(whole)[:, 4], estimator(whole.only([0]))[:, 4]
-    assert both[:, 0].mean() - alone[:, 0].mean() > 0.5  # 1 in truth; 0 if it never saw a tensor left out
+    assert both[:, 0].mean() - alone[:, 0].mean() > 0.2  # 1 in truth; about 0 if it never saw a tensor left out
     assert both[:, 3].mean() == pytest.approx(2.5, abs=0.3)
 
 
