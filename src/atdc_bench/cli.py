@@ -385,6 +385,23 @@ def sweep(
     _measured(ctx, "sweep", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities))
 
 
+@app.command()
+def adaptivity(
+    ctx: typer.Context,
+    model: Model = "real",
+    images: Annotated[str, typer.Option("--images", metavar="NAME", help="The data set.")] = "nyuv2",
+    data: Data = Path("data/nyuv2"),
+    out: ResultFile = Path("results/adaptivity_nyuv2.json"),
+    count: Count = 60,
+    qualities: Qualities = "1,4",
+    quiet: Quiet = False,
+) -> None:
+    """What a graph for each image is worth over one for all: as images are, and with one modality spoiled."""
+    _measured(
+        ctx, "adaptivity", out, quiet, model=model, images=images, data=data, count=count, qualities=_numbers(qualities)
+    )
+
+
 @app.command("entropy-models")
 def entropy_models(
     ctx: typer.Context,

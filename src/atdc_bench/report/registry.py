@@ -172,6 +172,11 @@ EXPERIMENTS: dict[str, Experiment] = {
         (said.sweep,),
         {"sweep": Block("sweep_small.json", "atdc bench sweep --count 100", said.sweep)},
     ),
+    "adaptivity": Experiment(
+        "adaptivity:run_adaptivity",
+        (said.adaptivity,),
+        {"adaptivity": Block("adaptivity_nyuv2.json", "atdc bench adaptivity --data nyuv2", said.adaptivity)},
+    ),
     "scaling": Experiment(
         "scaling:run_scaling",
         (said.many_tasks,),

@@ -308,6 +308,19 @@ def sweep(result: Result) -> Iterable[str]:
         yield f"| {setting} | {rows[0]['mean_edges']:.2f} | {' | '.join(cells)} |"
 
 
+def adaptivity(result: Result) -> Iterable[str]:
+    """What a graph for each image is worth, under each condition."""
+    arms = [arm for arm in result["rows"][0]["arms"] if arm != "one graph"]
+    yield from _table_head("images, quality", [f"{arm}: cost %, truth %" for arm in arms])
+    for row in result["rows"]:
+        cells = []
+        for arm in arms:
+            cost, truth = row["arms"][arm]["cost_percent"], row["arms"][arm]["truth_percent"]
+            said = f"{cost[0]:+.1f} [{cost[1]:+.1f}, {cost[2]:+.1f}]"
+            cells.append(said + (f", {truth[0]:+.1f} [{truth[1]:+.1f}, {truth[2]:+.1f}]" if truth else ""))
+        yield f"| {row['condition']}, {row['quality']:g} | {' | '.join(cells)} |"
+
+
 def many_tasks(result: Result) -> Iterable[str]:
     """Search and scoring for many tasks."""
     names = ("exact", "greedy", "greedy+local", "fixed", "chain")

@@ -1,0 +1,50 @@
+"""Graphs by image against one graph: arms that know more never cost more, and conditions change what they say."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from atdc.pipeline import Codec
+from atdc_bench.experiments import adaptivity
+from atdc_bench.report import said
+
+
+def test_an_oracle_never_costs_more_than_one_graph_nor_any_nearby_quality(
+    tmp_path: Path, tiny_codec: Codec, pictures, monkeypatch
+) -> None:
+    subject = Codec(tiny_codec.networks, tiny_codec.feature_codec, {"loss_bounds": [[2.0] * 6, [1.0] * 6]})
+    monkeypatch.setattr(adaptivity, "load_subject", lambda model: subject)
+    monkeypatch.setattr(adaptivity, "labelled", lambda name, data, split: pictures)
+    result = adaptivity.run_adaptivity(
+        out=tmp_path / "a.json", count=6, qualities=(4,),
+        names=["as they are", "random qualities", "one modality noise", "one modality missing"], quiet=True,
+    )  # fmt: skip
+    assert len(result["rows"]) == 4 and (tmp_path / "a.json").exists()
+    for row in result["rows"]:
+        costs = {arm: values["cost_percent"] for arm, values in row["arms"].items()}
+        assert costs["one graph"] == [0, 0, 0]
+        assert costs["oracle"][0] <= min(0, costs["graph by kind"][0]) and costs["control"][0] <= 0
+        judged = row["condition"] != "one modality noise"
+        assert (row["arms"]["oracle"]["truth_percent"] is not None) == judged
+    assert len(list(said.adaptivity(result))) == 2 + 4
+
+
+def test_conditions_spoil_one_modality_and_leave_the_others() -> None:
+    features = torch.arange(4 * 3 * 2.0).reshape(4, 3, 2, 1, 1)
+    noise, dark = torch.full((3, 2, 1, 1), -1.0), torch.full((3, 2, 1, 1), -2.0)
+    every = adaptivity.conditions(3)
+    for name, spoiled in (("one modality noise", -1.0), ("one modality dark", -2.0)):
+        parts = every[name].spoil(features, 1, noise, dark)
+        assert torch.equal(parts[0], features[:, 0]) and torch.equal(parts[2], features[:, 2])
+        assert parts[1].shape == features[:, 1].shape and bool((parts[1] == spoiled).all())
+    other = every["one modality of another image"].spoil(features, 2, noise, dark)
+    assert torch.equal(other[2][1:], features[:-1, 2]) and torch.equal(other[0], features[:, 0])
+    assert [part is None for part in every["one modality missing"].spoil(features, 0, noise, dark)] == [
+        True,
+        False,
+        False,
+    ]
+    assert [part is None for part in every["without the picture"].spoil(features, 0, noise, dark)][-1]
+    drawn = [every["random qualities"].quality(4, kind, 3) for kind in range(6)]
+    assert len({tuple(row) for row in drawn}) == 6 and all(0 <= q <= 7 and 8 * q == int(8 * q) for q in np.ravel(drawn))
