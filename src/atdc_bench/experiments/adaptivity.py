@@ -1,5 +1,5 @@
-"""`atdc bench adaptivity`: what a graph for each image is worth over one good graph for all, where images differ and where
-one modality of an image is spoiled on purpose.
+"""`atdc bench adaptivity`: what a graph for each image is worth over one good graph for all, where images differ and
+where one modality of an image is spoiled on purpose.
 
 Under each condition a pool of graphs is made from validation images: the candidate graphs kept with the weights, and
 for each kind of image the cheapest graph by measured costs. Every test image is coded along all of them. Arms:
@@ -8,11 +8,11 @@ for each kind of image the cheapest graph by measured costs. Every test image is
 - graph by kind: for each kind its own, for who knows the kind;
 - default: the setting that encoders use unless told otherwise, which knows nothing of kinds or of the pool;
 - oracle: for each image the graph of the pool that really costs it least;
-- control: one graph for all, but each image at the one of as many slightly different qualities that costs it least. What
-  an oracle gains no more than this is luck of rounding, not a better graph.
+- control: one graph for all, but each image at the one of as many slightly different qualities that costs it least.
+  An oracle that gains no more than this was lucky with rounding, and has found no better graph.
 
-All choose by what an encoder knows, J = R + λ·D. What came of it is said in J and, where the truth is known, in bits and
-the tasks' own losses.
+All choose by what an encoder knows, J = R + λ·D. What came of it is said in J and, where the truth is known, in bits
+and the tasks' own losses.
 """
 
 from __future__ import annotations
@@ -227,11 +227,10 @@ def _measured(
         nearby = [plain, *_jitters(plain, len(pool) - 1)]
         jittered = np.stack([_costs_at(codec, group, [pool[one]], near)[0] for near in nearby])
         for row, arm in enumerate(ARMS[:-1]):
-            costs[row, group.images] = codec.costs.total_costs(
-                batch, group.quality, _within(arms[arm], batch.available)
-            )
+            along = _within(arms[arm], batch.available)
+            costs[row, group.images] = codec.costs.total_costs(batch, group.quality, along)
             losses[row, group.images] = _truth(subject, objective, group, arms[arm], [plain] * len(batch), truth)
-            graphs[arm] += _within(arms[arm], batch.available)
+            graphs[arm] += along
         costs[-1, group.images] = jittered.min(0)
         chosen = [nearby[place] for place in jittered.argmin(0).tolist()]
         losses[-1, group.images] = _truth(subject, objective, group, arms["one graph"], chosen, truth)
