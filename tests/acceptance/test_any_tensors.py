@@ -132,8 +132,8 @@ def test_sixty_four_tensors_are_fitted_coded_and_decoded() -> None:
     shapes = {f"t{place}": (1, *((4, 4), (8, 4), (2, 3))[place % 3]) for place in range(64)}
     rows = [{name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(6)]
     tiny = dataclasses.replace(
-        TINY, max_parents=1, predictor_width=4, codec_width=4, predictor_steps=1, warmup_steps=1, steps=2, batch=2,
-        estimator_images=4, estimator_steps=4,
+        TINY, max_parents=1, predictor_width=4, codec_width=4, predictor_steps=0, warmup_steps=0, steps=1, batch=2,
+        estimator_images=2, estimator_steps=4,
     )  # fmt: skip
     codec = atdc.FeatureCodec.fit(rows, recipe=tiny)
     data = codec.encode(rows[0], 4)
