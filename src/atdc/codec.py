@@ -8,7 +8,7 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from atdc.choice.costs import squared_errors as squared_errors
 from atdc.choice.graphs import cheapest_of_several, choose
 from atdc.coding.latent_coders import IntegerLatentCoder, KnownLatentCoder
 from atdc.coding.traversal import code_along_graph, quality_tensor
-from atdc.config import ModelConfig, Quality, quality_steps, require_one_of
+from atdc.config import QUALITY_STEPS_PER_UNIT, ModelConfig, Quality, quality_steps, require_one_of
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning, WeightsError
@@ -257,27 +257,31 @@ class FeatureCodec:
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
         profile: Profile = "compact",
+        wanted: Sequence[str] | None = None,
     ) -> bytes:
         """Codes one set of features to one file.
 
         Args:
-            features: name to tensor or array (C, h, w) of any floating-point type. A file holds those given, all
-                tensors of the model or some.
+            features: name to tensor or array (C, h, w) of any floating-point type, all tensors of the model or some.
             quality: 0 to 7, rounded to the nearest multiple of 1/8; one for all tasks or one per task.
             graph: a search setting's name, or a graph.
             effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
             profile: `compact` takes the fewest bytes; `segments` lets a reader fetch single tasks.
+            wanted: the tensors that the file is for; all given ones by default. Of the others those are sent that help
+                to predict them and pay (see :meth:`helpers`).
 
         Raises:
-            ArgumentError: unknown names, or none, a wrong shape, values that are not finite or beyond
-                :data:`LARGEST_DEVIATIONS`, an unknown setting.
+            ArgumentError: unknown names, none or one twice, features of a wanted tensor that are not given, a wrong
+                shape, values that are not finite or beyond :data:`LARGEST_DEVIATIONS`, an unknown setting.
 
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
         parts = [None if part is None else part[None] for part in self._parts(features)]
-        return self.encode_batch(parts, quality, given_graphs(graph), effort, profile=profile, restore_all=False).data[
-            0
-        ]
+        asked = None if wanted is None else self.tensors.wanted(wanted, "wanted")
+        encoded = self.encode_batch(
+            parts, quality, given_graphs(graph), effort, profile=profile, restore_all=False, wanted=asked
+        )
+        return encoded.data[0]
 
     def _parts(self, features: Any) -> list[Tensor | None]:
         """Features by name as tensors (C, h, w) in index order, single precision, without gradients; None where there
@@ -405,6 +409,7 @@ class FeatureCodec:
         sizes: Sequence[tuple[int, int]] | None = None,
         profile: Profile = "compact",
         restore_all: bool = True,
+        wanted: Sequence[int] | None = None,
     ) -> EncodedBatch:
         """Codes the features of several images, each image to a file of its own.
 
@@ -416,12 +421,18 @@ class FeatureCodec:
             sizes: (height, width) of the images the features come from, kept in the file; none for bare features.
             profile: see :meth:`encode`.
             restore_all: False where the bytes are all that is wanted, which saves time.
+            wanted: indices of the tensors that files are for; all given ones by default. Others are sent where they
+                help.
         """
         require_one_of("effort", effort, EFFORTS)
         require_one_of("profile", profile, PROFILES)
+        if wanted is not None:
+            quality = self._with_helpers_qualities(quality, wanted)
+            features = self._needed_alone(features, quality, graph, wanted)
         steps = quality_steps(quality, self.task_count)
         normalised = self.normalise(features)
         count, grids = len(normalised), normalised.grids
+        asked = normalised.available if wanted is None else tuple(sorted(wanted))
         given: Any = graph  # of one image, it is easily given without its list
         if isinstance(given, TaskGraph) or (not isinstance(given, str) and len(given) != count):
             raise ArgumentError("graph", repr(graph), f"a setting's name, or {count} graphs, one per image")
@@ -430,22 +441,23 @@ class FeatureCodec:
         for size in [None] if sizes is None else sizes:
             self._require_grids(normalised, size)
         self._warn_of_extremes(normalised)
-        graphs = choose(self.costs, normalised, quality, graph) if isinstance(graph, str) else list(graph)
+        graphs = choose(self.costs, normalised, quality, graph, asked) if isinstance(graph, str) else list(graph)
         self._require_graphs(graphs, count)
-        present = normalised.available
-        graphs = [graph.within(present) for graph in graphs]
+        graphs = [graph.within(normalised.available) for graph in graphs]
         if effort == "high":
-            graphs = cheapest_of_several(self.costs, normalised, quality, graphs)
+            graphs = cheapest_of_several(self.costs, normalised, quality, graphs, asked)
         qualities = quality_tensor([steps] * count, self.device)
         port = SymbolWriter(self.entropy.tables, count, self.task_count, together=profile == "compact")
         coder = EntropyCoder(self.entropy, port, np.array([steps] * count, np.int64), grids)
         result = code_along_graph(
-            self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, normalised.present,
+            self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, asked,
             restore_all=restore_all,
         )  # fmt: skip
         data = []
         for image, segments in enumerate(port.finish()):
-            header = self._header(steps, graphs[image], normalised, None if sizes is None else sizes[image], profile)
+            present = tuple(sorted(graphs[image].closure(asked)))
+            size = None if sizes is None else sizes[image]
+            header = self._header(steps, graphs[image], normalised.only(present), size, profile)
             checks = [coder.checks[image, task] for task in present]
             if profile == "compact":
                 data.append(pack(Container(header, (Segment(segments[0], combined_check(checks)),))))
@@ -457,6 +469,63 @@ class FeatureCodec:
             data.append(pack(Container(header, rows)))
         bits = port.bits.array(len(graphs), self.task_count)
         return EncodedBatch(data, graphs, bits, self._restored(result.reconstruction, grids))
+
+    def helpers(self, wanted: Sequence[str], quality: Quality = 4, graph: str = DEFAULT_GRAPH) -> tuple[str, ...]:
+        """Tensors that nobody asked for and that a file of the wanted ones holds: others are predicted from them.
+
+        Weights know them before any network has run; so no network runs but those of the wanted tensors and these.
+
+        Raises:
+            ArgumentError: unknown names, none or one twice, an unknown setting.
+
+        >>> FeatureCodec.load("small").helpers(["normal"])  # weights without graphs of wanted sets have no helpers
+        ()
+        """
+        asked = self.tensors.wanted(wanted, "wanted")
+        parse_setting(graph)
+        return tuple(self.task_names[place] for place in self.needed(asked, quality, graph) if place not in asked)
+
+    def needed(
+        self,
+        wanted: Sequence[int],
+        quality: Quality = 4,
+        graph: str | Sequence[TaskGraph] = DEFAULT_GRAPH,
+        available: Collection[int] | None = None,
+    ) -> list[int]:
+        """Indices of the wanted tensors and of their helpers, ascending: all that a file of them holds.
+
+        Args:
+            wanted: indices.
+            quality: of all tasks, or of each.
+            graph: a search setting's name, or graphs; the default setting alone has helpers.
+            available: tensors that may help; all by default.
+        """
+        asked = tuple(sorted(wanted))
+        book = self.book.wanted
+        if graph != DEFAULT_GRAPH or book is None or len(asked) == self.task_count:
+            return list(asked)
+        steps = quality_steps(self._with_helpers_qualities(quality, asked), self.task_count)
+        everything = range(self.task_count) if available is None else {*available, *asked}
+        return sorted(book.graph(asked, steps, everything).closure(asked))
+
+    def _with_helpers_qualities(self, quality: Quality, wanted: Sequence[int]) -> list[float]:
+        """Qualities in which tensors that nobody asked for have the mean quality of those wanted."""
+        steps = quality_steps(quality, self.task_count)
+        mean = round(sum(steps[place] for place in wanted) / len(wanted))
+        return [(step if place in wanted else mean) / QUALITY_STEPS_PER_UNIT for place, step in enumerate(steps)]
+
+    def _needed_alone(
+        self, features: Features, quality: Quality, graph: str | Sequence[TaskGraph], wanted: Sequence[int]
+    ) -> Features:
+        """Features of the wanted tensors and of those that help them, None for all others."""
+        parts = by_tensor(features)
+        given = [place for place, part in enumerate(parts) if part is not None]
+        for place in wanted:
+            if place not in given:
+                names = ", ".join(self.task_names[other] for other in given)
+                raise ArgumentError(f"features of {self.task_names[place]}", "none", f"it is wanted; given: {names}")
+        needed = self.needed(wanted, quality, graph, given)
+        return [part if place in needed else None for place, part in enumerate(parts)]
 
     def _header(
         self, steps: tuple[int, ...], graph: TaskGraph, batch: FeatureBatch, size: tuple[int, int] | None,

@@ -88,7 +88,7 @@ class MixedGraphs:
             if len(tensors) == self._tasks:
                 return self._book.cheapest(costs[None], level)[0]
             name = "exact"  # a subset's candidates are chosen when the codec is trained
-        columns = search.columns_within(self._tasks, self._limit, tuple(tensors))
+        columns = search.columns_within(self._tasks, self._limit, tensors)
         graph = search.SEARCHES[name](costs[None, columns], len(tensors), self._limit, lambda _: rng)[0]
         return within_model(graph, tensors, self._tasks)
 
