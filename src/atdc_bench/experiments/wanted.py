@@ -43,13 +43,13 @@ from atdc_bench.experiments.wanted_result import Records, summarise
 from atdc_bench.experiments.wanted_sets import ARMS, NAMED
 
 _WHAT = (
-    "What is sent when a set of tasks is wanted, in real files. utility of a set: mean over its tasks of min(u, 1), u "
-    "= (e_0 - e) / (e_0 - e_inf); u6: mean over all six, unclipped. bd_rates: percent of bytes at equal utility of the "
-    "set in `over` (negative: fewer), through the points that answer better than every cheaper one, up to the first at "
-    "1, with a 95 % bootstrap interval over pictures. bytes_at: bytes that reach a utility, between points; `lowest` "
-    "where the smallest files already do, `none` where no file does. by_size: ratios of bytes, geometric means over "
-    "the sets that can be compared. against_best: likewise against the best system of a family at each utility. device_ms: "
-    "medians, one picture at a time."
+    "What is sent when a set of tasks is wanted, in real files. utility of a set: mean over its tasks of min(u, 1), "
+    "u = (e_0 - e) / (e_0 - e_inf); u6: mean over all six, unclipped. bd_rates: percent of bytes at equal utility of "
+    "the set in `over` (negative: fewer), through the points that answer better than every cheaper one, up to the "
+    "first at 1, with a 95 % bootstrap interval over pictures. bytes_at: bytes that reach a utility, between points; "
+    "`lowest` where the smallest files already do, `none` where no file does. by_size: ratios of bytes, geometric "
+    "means over the sets that can be compared. against_best: likewise against the best system of a family at each "
+    "utility. device_ms: medians, one picture at a time."
 )
 
 
