@@ -268,6 +268,16 @@ def encode(
             "30 bytes more; single tasks can be fetched alone; damage spoils one task and what is predicted from it."
         ),
     ] = Profile.COMPACT,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tasks",
+            metavar="NAMES",
+            callback=_tasks,
+            autocompletion=starting_with(TASK_NAMES),
+            help="Only these tensors or tasks, and what helps to predict them; may be repeated; all by default.",
+        ),
+    ] = None,
     from_file: FromFile = None,
     skip_existing: SkipExisting = False,
     force: Force = False,
@@ -290,6 +300,7 @@ def encode(
         cat photo.jpg | atdc encode - -o - > photo.atdc
         atdc encode photo.jpg -o out -q 3 --task-quality depth_zbuffer=6 --task-quality rgb=0
         atdc encode photo.jpg -o out -q 3 --balanced
+        atdc encode photo.jpg -o out --tasks normal,depth_zbuffer      # a file of two answers
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
         atdc encode features -o encoded --model mine.safetensors      # by `atdc fit`
@@ -300,10 +311,11 @@ def encode(
     items = items_of(ctx, images, from_file, encodable_with(model))
     to = destination_of(out, items, "input")
     given = dict(_task_quality(value) for value in task_quality or [])
-    _require_names(given, model)
+    wanted = listed(",".join(tasks)) if tasks else None
+    _require_names([*given, *(wanted or [])], model)
     make = partial(
         jobs_of.encoder, model, device, quality, given, balanced, graph, effort.value,
-        profile.value, pixel_limit, to, existing_of(skip_existing, force),
+        profile.value, pixel_limit, to, existing_of(skip_existing, force), wanted,
     )  # fmt: skip
     items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
     done = for_each(

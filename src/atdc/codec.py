@@ -8,7 +8,7 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,25 +21,24 @@ from torch import Tensor, nn
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import PROFILES
 from atdc.bitstream.sources import FileLike, opened
-from atdc.bitstream.symbols import SymbolCounter, SymbolWriter
+from atdc.bitstream.symbols import SymbolWriter
+from atdc.choice.costs import CostModel
+from atdc.choice.costs import squared_errors as squared_errors
+from atdc.choice.graphs import cheapest_of_several, choose
 from atdc.coding.latent_coders import IntegerLatentCoder, KnownLatentCoder
-from atdc.coding.traversal import code_along_graph, code_task
-from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig, quality_of, require_one_of
+from atdc.coding.traversal import code_along_graph, quality_tensor
+from atdc.config import QUALITY_STEPS_PER_UNIT, ModelConfig, Quality, quality_steps, require_one_of
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning, WeightsError
-from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
-from atdc.networks.predictability import proxy_losses, score_bits
-from atdc.networks.rate_estimators import FactorisedEstimator
-from atdc.networks.resampling import resampled
-from atdc.reader import DecodedIntegers, IntegerReader, among_present, combined_check, within_model
-from atdc.tensors import Grid, padded
+from atdc.reader import DecodedIntegers, IntegerReader, among_present, combined_check
+from atdc.tensors import Grid
 from atdc.weights import ENTROPY_PREFIX, OLDER_FORMAT, WeightsFile, open_weights, weights_bytes, write_weights
 
 DEFAULT_GRAPH = "codebook"
@@ -51,14 +50,12 @@ _SINGLE_PRECISION = (
     "scorer.gain_offset", "scorer.gain_spread", "scorer.overlap_scale",
 )  # fmt: skip
 
-Quality = float | Sequence[float]
 Features = Tensor | Sequence[Tensor] | Sequence[Tensor | None]
 """Raw features of several images: by tensor (B, C, h, w), None for those that there are none of; or stacked
 (B, T, C, h, w) where all are alike."""
 Effort = Literal["normal", "high"]
 Profile = Literal["compact", "segments"]
 
-_HIGH_EFFORT_CANDIDATES = 4
 EFFORTS: tuple[Effort, ...] = ("normal", "high")
 EXTREME_DEVIATIONS = 100.0
 """Features further from their mean than this, in standard deviations, are warned of; those of photos lie within 40."""
@@ -87,24 +84,6 @@ class EncodedBatch:
     def stacked(self) -> Tensor:
         """The reconstruction (B, T, C, h, w) of tensors that are alike."""
         return torch.stack(self.reconstruction, 1)
-
-
-def quality_steps(quality: Quality, task_count: int) -> tuple[int, ...]:
-    """Qualities as integers in steps of 1/8, one per task; each is rounded to the nearest (halves to the even one).
-
-    Raises:
-        ArgumentError: not a number from 0 to 7, or not one per task.
-
-    >>> quality_steps(4, 2), quality_steps([0.5, 7], 2)
-    ((32, 32), (4, 56))
-    """
-    given: Any = quality
-    if isinstance(given, (str, bytes, Mapping, Set)) or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
-        return (round(quality_of(given) * QUALITY_STEPS_PER_UNIT),) * task_count
-    values = [quality_of(value) for value in given]
-    if len(values) != task_count:
-        raise ArgumentError("quality", f"{len(values)} values", f"one for each of the {task_count} tasks")
-    return tuple(round(value * QUALITY_STEPS_PER_UNIT) for value in values)
 
 
 def given_graphs(graph: str | TaskGraph) -> str | list[TaskGraph]:
@@ -153,7 +132,6 @@ class FeatureCodec:
         self.fingerprint = fingerprint
         self.card = dict(card or {})
         self.pairs = candidate_sets(self.task_count, networks.config.max_parents)
-        self._children = [child for child, _ in self.pairs]
 
     @property
     def config(self) -> ModelConfig:
@@ -279,27 +257,31 @@ class FeatureCodec:
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
         profile: Profile = "compact",
+        wanted: Sequence[str] | None = None,
     ) -> bytes:
         """Codes one set of features to one file.
 
         Args:
-            features: name to tensor or array (C, h, w) of any floating-point type. A file holds those given, all
-                tensors of the model or some.
+            features: name to tensor or array (C, h, w) of any floating-point type, all tensors of the model or some.
             quality: 0 to 7, rounded to the nearest multiple of 1/8; one for all tasks or one per task.
             graph: a search setting's name, or a graph.
             effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
             profile: `compact` takes the fewest bytes; `segments` lets a reader fetch single tasks.
+            wanted: the tensors that the file is for; all given ones by default. Of the others those are sent that help
+                to predict them and pay (see :meth:`helpers`).
 
         Raises:
-            ArgumentError: unknown names, or none, a wrong shape, values that are not finite or beyond
-                :data:`LARGEST_DEVIATIONS`, an unknown setting.
+            ArgumentError: unknown names, none or one twice, features of a wanted tensor that are not given, a wrong
+                shape, values that are not finite or beyond :data:`LARGEST_DEVIATIONS`, an unknown setting.
 
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
         parts = [None if part is None else part[None] for part in self._parts(features)]
-        return self.encode_batch(parts, quality, given_graphs(graph), effort, profile=profile, restore_all=False).data[
-            0
-        ]
+        asked = None if wanted is None else self.tensors.wanted(wanted, "wanted")
+        encoded = self.encode_batch(
+            parts, quality, given_graphs(graph), effort, profile=profile, restore_all=False, wanted=asked
+        )
+        return encoded.data[0]
 
     def _parts(self, features: Any) -> list[Tensor | None]:
         """Features by name as tensors (C, h, w) in index order, single precision, without gradients; None where there
@@ -325,7 +307,7 @@ class FeatureCodec:
 
     def _require_grids(self, batch: FeatureBatch, size: tuple[int, int] | None) -> None:
         """Refuses grids that a reader would not expect."""
-        grids, there = batch.grids, self._present(batch)
+        grids, there = batch.grids, batch.available
         of_image = self.tensors.grids_of_image(*size) if size is not None else (None,) * self.task_count
         first: dict[int, tuple[str, Grid]] = {}
         for place in there:
@@ -427,6 +409,7 @@ class FeatureCodec:
         sizes: Sequence[tuple[int, int]] | None = None,
         profile: Profile = "compact",
         restore_all: bool = True,
+        wanted: Sequence[int] | None = None,
     ) -> EncodedBatch:
         """Codes the features of several images, each image to a file of its own.
 
@@ -438,12 +421,18 @@ class FeatureCodec:
             sizes: (height, width) of the images the features come from, kept in the file; none for bare features.
             profile: see :meth:`encode`.
             restore_all: False where the bytes are all that is wanted, which saves time.
+            wanted: indices of the tensors that files are for; all given ones by default. Others are sent where they
+                help.
         """
         require_one_of("effort", effort, EFFORTS)
         require_one_of("profile", profile, PROFILES)
+        if wanted is not None:
+            quality = self._with_helpers_qualities(quality, wanted)
+            features = self._needed_alone(features, quality, graph, wanted)
         steps = quality_steps(quality, self.task_count)
         normalised = self.normalise(features)
         count, grids = len(normalised), normalised.grids
+        asked = normalised.available if wanted is None else tuple(sorted(wanted))
         given: Any = graph  # of one image, it is easily given without its list
         if isinstance(given, TaskGraph) or (not isinstance(given, str) and len(given) != count):
             raise ArgumentError("graph", repr(graph), f"a setting's name, or {count} graphs, one per image")
@@ -452,22 +441,23 @@ class FeatureCodec:
         for size in [None] if sizes is None else sizes:
             self._require_grids(normalised, size)
         self._warn_of_extremes(normalised)
-        graphs = self._chosen(normalised, quality, graph) if isinstance(graph, str) else list(graph)
+        graphs = choose(self.costs, normalised, quality, graph, asked) if isinstance(graph, str) else list(graph)
         self._require_graphs(graphs, count)
-        graphs = [graph.within(self._present(normalised)) for graph in graphs]
-        qualities = self._quality_tensor([steps] * count)
+        graphs = [graph.within(normalised.available) for graph in graphs]
         if effort == "high":
-            graphs = self._best_of_several(normalised, steps, graphs)
+            graphs = cheapest_of_several(self.costs, normalised, quality, graphs, asked)
+        qualities = quality_tensor([steps] * count, self.device)
         port = SymbolWriter(self.entropy.tables, count, self.task_count, together=profile == "compact")
-        coder = self._coder(port, steps, normalised)
+        coder = EntropyCoder(self.entropy, port, np.array([steps] * count, np.int64), grids)
         result = code_along_graph(
-            self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, normalised.present,
+            self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, asked,
             restore_all=restore_all,
         )  # fmt: skip
         data = []
-        present = self._present(normalised)
         for image, segments in enumerate(port.finish()):
-            header = self._header(steps, graphs[image], normalised, None if sizes is None else sizes[image], profile)
+            present = tuple(sorted(graphs[image].closure(asked)))
+            size = None if sizes is None else sizes[image]
+            header = self._header(steps, graphs[image], normalised.only(present), size, profile)
             checks = [coder.checks[image, task] for task in present]
             if profile == "compact":
                 data.append(pack(Container(header, (Segment(segments[0], combined_check(checks)),))))
@@ -480,15 +470,69 @@ class FeatureCodec:
         bits = port.bits.array(len(graphs), self.task_count)
         return EncodedBatch(data, graphs, bits, self._restored(result.reconstruction, grids))
 
-    def _present(self, batch: FeatureBatch) -> tuple[int, ...]:
-        return tuple(range(self.task_count)) if batch.present is None else batch.present
+    def helpers(self, wanted: Sequence[str], quality: Quality = 4, graph: str = DEFAULT_GRAPH) -> tuple[str, ...]:
+        """Tensors that nobody asked for and that a file of the wanted ones holds: others are predicted from them.
+
+        Weights know them before any network has run; so no network runs but those of the wanted tensors and these.
+
+        Raises:
+            ArgumentError: unknown names, none or one twice, an unknown setting.
+
+        >>> FeatureCodec.load("small").helpers(["normal"])  # weights without graphs of wanted sets have no helpers
+        ()
+        """
+        asked = self.tensors.wanted(wanted, "wanted")
+        parse_setting(graph)
+        return tuple(self.task_names[place] for place in self.needed(asked, quality, graph) if place not in asked)
+
+    def needed(
+        self,
+        wanted: Sequence[int],
+        quality: Quality = 4,
+        graph: str | Sequence[TaskGraph] = DEFAULT_GRAPH,
+        available: Collection[int] | None = None,
+    ) -> list[int]:
+        """Indices of the wanted tensors and of their helpers, ascending: all that a file of them holds.
+
+        Args:
+            wanted: indices.
+            quality: of all tasks, or of each.
+            graph: a search setting's name, or graphs; the default setting alone has helpers.
+            available: tensors that may help; all by default.
+        """
+        asked = tuple(sorted(wanted))
+        book = self.book.wanted
+        if graph != DEFAULT_GRAPH or book is None or len(asked) == self.task_count:
+            return list(asked)
+        steps = quality_steps(self._with_helpers_qualities(quality, asked), self.task_count)
+        everything = range(self.task_count) if available is None else {*available, *asked}
+        return sorted(book.graph(asked, steps, everything).closure(asked))
+
+    def _with_helpers_qualities(self, quality: Quality, wanted: Sequence[int]) -> list[float]:
+        """Qualities in which tensors that nobody asked for have the mean quality of those wanted."""
+        steps = quality_steps(quality, self.task_count)
+        mean = round(sum(steps[place] for place in wanted) / len(wanted))
+        return [(step if place in wanted else mean) / QUALITY_STEPS_PER_UNIT for place, step in enumerate(steps)]
+
+    def _needed_alone(
+        self, features: Features, quality: Quality, graph: str | Sequence[TaskGraph], wanted: Sequence[int]
+    ) -> Features:
+        """Features of the wanted tensors and of those that help them, None for all others."""
+        parts = by_tensor(features)
+        given = [place for place, part in enumerate(parts) if part is not None]
+        for place in wanted:
+            if place not in given:
+                names = ", ".join(self.task_names[other] for other in given)
+                raise ArgumentError(f"features of {self.task_names[place]}", "none", f"it is wanted; given: {names}")
+        needed = self.needed(wanted, quality, graph, given)
+        return [part if place in needed else None for place, part in enumerate(parts)]
 
     def _header(
         self, steps: tuple[int, ...], graph: TaskGraph, batch: FeatureBatch, size: tuple[int, int] | None,
         profile: Profile,
     ) -> Header:  # fmt: skip
         """Of version 1 where that can say the same."""
-        present = self._present(batch)
+        present = batch.available
         grids = [
             batch.grids[place] for place in present
             if self.tensors[place].grid is None or (size is None and isinstance(self.tensors[place].grid, int))
@@ -530,7 +574,7 @@ class FeatureCodec:
         steps = np.zeros((len(files), self.task_count), np.int64)
         for row, file in zip(steps, files, strict=True):
             row[list(file.present)] = file.header.qualities
-        qualities = self._quality_tensor(steps.tolist())
+        qualities = quality_tensor(steps.tolist(), self.device)
         result = code_along_graph(
             self.networks, [file.graph for file in files], qualities, KnownLatentCoder(known), grids, wanted=wanted
         )
@@ -543,213 +587,19 @@ class FeatureCodec:
 
     # --- graphs ----------------------------------------------------------------------------------------------------
 
-    @torch_defaults()
-    @torch.no_grad()
+    @property
+    def costs(self) -> CostModel:
+        """What pairs and graphs cost: estimated, and measured by coding."""
+        return CostModel(self.networks, self.entropy, self.book)
+
     def choose_graphs(self, features: Features, quality: Quality, setting: str) -> list[TaskGraph]:
         """One graph per image of a batch, by a search setting's name.
 
         `random` draws from a generator seeded by the position in the batch, so that a call repeats itself.
         """
-        return self._chosen(self.normalise(features), quality, setting)
-
-    def _chosen(self, batch: FeatureBatch, quality: Quality, setting: str) -> list[TaskGraph]:
-        name = parse_setting(setting)
-        level = self._level(quality)
-        present, limit = self._present(batch), self.config.max_parents
-        whole = self.book.whole(name, level)
-        if whole is not None:
-            return [whole if batch.present is None else whole.within(present)] * len(batch)
-        if name == "paper":
-            graphs = self._paper_graphs(batch, limit)
-            return graphs if batch.present is None else [graph.within(present) for graph in graphs]
-        estimator = self.networks.scorer
-        if name == "codebook" and batch.present is None and isinstance(estimator, FactorisedEstimator):
-            return self._from_candidates(batch, quality, estimator)
-        costs = self._cheap_costs(batch, quality)
-        if batch.present is not None:
-            return self._chosen_among(present, costs, name)
-        if name == "codebook":
-            rows = zip(self.tensors.tensors, batch.grids, strict=True)
-            elements = sum(spec.channels * grid[0] * grid[1] for spec, grid in rows) / self.task_count
-            return self.book.cheapest(costs, level, elements)
-        return search.SEARCHES[name](costs, self.task_count, limit, np.random.default_rng)
-
-    def _from_candidates(
-        self, batch: FeatureBatch, quality: Quality, estimator: FactorisedEstimator
-    ) -> list[TaskGraph]:
-        """Each image's cheapest graph of the codebook, with no more costs estimated than these graphs have."""
-        pairs = search.pairs_of(self.book.codebook)
-        index = search.pair_index(self.task_count, self.config.max_parents)
-        columns = torch.tensor([index[pair] for pair in pairs])
-        children = [child for child, _ in pairs]
-        levels = estimator.of_columns(batch, columns).double().cpu().numpy() * np.array(batch.elements)[children]
-        costs = self._at_quality(levels, children, quality)
-        rows = zip(self.tensors.tensors, batch.grids, strict=True)
-        elements = sum(spec.channels * grid[0] * grid[1] for spec, grid in rows) / self.task_count
-        return self.book.cheapest(costs, self._level(quality), elements, pairs)
-
-    def _chosen_among(self, present: tuple[int, ...], costs: NDArray[np.float64], name: str) -> list[TaskGraph]:
-        """Graphs over some of the tensors, by the costs of all pairs (B, P)."""
-        if name == "codebook":
-            candidates = list(dict.fromkeys(graph.within(present) for graph in self.book.codebook))
-            best = search.codebook_choice(costs, candidates)
-            return [candidates[index] for index in best.tolist()]
-        kept = [
-            place for place, (child, parents) in enumerate(self.pairs)
-            if child in present and set(parents) <= set(present)
-        ]  # fmt: skip
-        graphs = search.SEARCHES[name](costs[:, kept], len(present), self.config.max_parents, np.random.default_rng)
-        return [within_model(graph, present, self.task_count) for graph in graphs]
-
-    def from_codebook(self, costs: NDArray[np.float64], features: Features, quality: Quality) -> list[TaskGraph]:
-        """Each image's cheapest graph of the codebook, by :meth:`cost_table` and the graphs' surcharges."""
-        return self.book.cheapest(costs, self._level(quality), mean_elements(features))
-
-    def codebook_estimates(self, features: Features, quality: Quality) -> NDArray[np.float64]:
-        """What the setting `codebook` compares: the estimated cost of each graph of the codebook, bits, (M, B)."""
-        return self.book.estimates(self.cost_table(features, quality), self._level(quality), mean_elements(features))
-
-    @torch_defaults()
-    @torch.no_grad()
-    def paper_graphs(self, features: Features, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
-        """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ."""
-        return self._paper_graphs(self.normalise(features), max_parents, threshold)
-
-    def _paper_graphs(self, batch: FeatureBatch, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
-        pairs = candidate_sets(self.task_count, max_parents)
-        losses = proxy_losses(self.networks.predictor, batch, pairs).double().cpu().numpy()
-        empty = torch.stack([torch.exp(-0.5 * part.square().mean((1, 2, 3))) for part in batch.parts], 1)
-        alone = empty.double().cpu().numpy()
-        return [search.paper(losses[i], alone[i], max_parents, threshold) for i in range(len(batch))]
-
-    @torch_defaults()
-    @torch.no_grad()
-    def cost_table(self, features: Features, quality: Quality) -> NDArray[np.float64]:
-        """The cheap scorer's cost of each (child, parent set), bits, (B, P); pairs in the order of :attr:`pairs`.
-
-        A cost is what the child's segment is expected to take, plus its squared error at the exchange rate
-        ``w = −dR/dD`` of the working quality: the term of the total that depends on the child's parents.
-        """
-        return self._cheap_costs(self.normalise(features), quality)
-
-    @torch_defaults()
-    @torch.no_grad()
-    def full_scores(self, features: Features, quality: Quality) -> NDArray[np.float64]:
-        """The predictor's score of each pair, bits, (B, P): :func:`~atdc.networks.predictability.score_bits`."""
-        normalised = self.normalise(features)
-        distortion = torch.from_numpy(self.book.distortion)
-        scores = score_bits(self.networks.predictor, normalised, self.pairs, distortion)
-        return self._at_quality(scores.cpu().numpy(), self._children, quality)
-
-    @torch_defaults()
-    @torch.no_grad()
-    def pair_costs(
-        self, features: Features, quality: Quality, pairs: Sequence[search.Pair] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What each pair really costs: ideal bits and summed squared error of the child, each (B, P).
-
-        The parents are taken as decoded along the fixed graph at this quality; then each child is coded from each set.
-        """
-        pairs = self.pairs if pairs is None else pairs
-        normalised = self.normalise(features)
-        steps = quality_steps(quality, self.task_count)
-        batch, grids = len(normalised), normalised.grids
-        qualities = self._quality_tensor([steps] * batch)
-        coder = self._coder(SymbolCounter(self.entropy.tables), steps, normalised)
-        fixed = [self.book.fixed[self._level(quality)]] * batch
-        parents = code_along_graph(
-            self.networks, fixed, qualities, IntegerLatentCoder(coder), grids, normalised.parts
-        ).reconstruction
-        bits, errors = np.zeros((batch, len(pairs))), np.zeros((batch, len(pairs)))
-        images = torch.arange(batch, device=self.device)
-        shares = [self.networks.share(task, part) for task, part in enumerate(parents)]
-        for column, (child, chosen) in enumerate(pairs):
-            mask = torch.zeros(batch, self.task_count, device=self.device)
-            mask[:, list(chosen)] = 1
-            given = [resampled(shares[parent], grids[parent], grids[child]) for parent in chosen]
-            port = SymbolCounter(self.entropy.tables)
-            target, beside = normalised.parts[child], IntegerLatentCoder(coder.beside(port))
-            value, _ = code_task(
-                self.networks, child, images, given, mask, qualities[:, child], padded(grids[child]), beside, target
-            )
-            bits[:, column] = port.bits.array(batch, self.task_count)[:, child]
-            errors[:, column] = (value - target).square().sum((1, 2, 3)).cpu().numpy()
-        return bits, errors
-
-    def measured_costs(self, features: Features, quality: Quality) -> NDArray[np.float64]:
-        """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`rates_of_exchange`."""
-        bits, errors = self.pair_costs(features, quality)
-        costs: NDArray[np.float64] = bits + self.rates_of_exchange(quality)[self._children] * errors
-        return costs
-
-    def rates_of_exchange(self, quality: Quality) -> NDArray[np.float64]:
-        """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
-        return self._at_quality(self.book.bits_per_error, range(self.task_count), quality)
-
-    def _best_of_several(
-        self, normalised: FeatureBatch, steps: tuple[int, ...], chosen: list[TaskGraph]
-    ) -> list[TaskGraph]:
-        quality = [step / QUALITY_STEPS_PER_UNIT for step in steps]
-        level, batch = self._level(quality), len(normalised)
-        costs = self._cheap_costs(normalised, quality)
-        present = self._present(normalised)
-        if len(present) < self.task_count:  # missing parents are dropped
-            codebook = list(dict.fromkeys(graph.within(present) for graph in self.book.codebook))
-            exact = self._chosen_among(present, costs, "exact")
-        else:
-            codebook = list(self.book.codebook)
-            exact = search.exact_batch(costs, self.task_count, self.config.max_parents)
-        listed = search.graph_costs(costs, codebook)
-        best = np.argsort(listed, axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
-        candidates = [chosen, [self.book.fixed[level]] * batch]
-        candidates.append(exact)
-        candidates += [[codebook[index] for index in row] for row in best.tolist()]
-        candidates = [[graph.within(present) for graph in graphs] for graphs in candidates]
-        totals = np.stack([self.total_costs(normalised, quality, graphs) for graphs in candidates])
-        return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
-
-    @torch_defaults()
-    @torch.no_grad()
-    def total_costs(self, normalised: FeatureBatch, quality: Quality, graphs: list[TaskGraph]) -> NDArray[np.float64]:
-        """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
-        steps, port = quality_steps(quality, self.task_count), SymbolCounter(self.entropy.tables)
-        latents = IntegerLatentCoder(self._coder(port, steps, normalised))
-        qualities = self._quality_tensor([steps] * len(graphs))
-        result = code_along_graph(
-            self.networks, graphs, qualities, latents, normalised.grids, normalised.parts, normalised.present
-        )
-        errors = squared_errors(result.reconstruction, normalised.parts).double().cpu().numpy()
-        bits = port.bits.array(len(graphs), self.task_count).sum(1)
-        total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)
-        return total
+        return choose(self.costs, self.normalise(features), quality, setting)
 
     # --- shared pieces ---------------------------------------------------------------------------------------------
-
-    def _level(self, quality: Quality) -> int:
-        steps = quality_steps(quality, self.task_count)
-        return min(MAX_QUALITY, int(sum(steps) / len(steps) / QUALITY_STEPS_PER_UNIT + 0.5))
-
-    def _cheap_costs(self, normalised: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
-        elements = np.array(normalised.elements)[self._children]
-        costs = self.networks.scorer(normalised).double().cpu().numpy() * elements
-        return self._at_quality(costs, self._children, quality)
-
-    def _at_quality(self, levels: NDArray[np.float64], tasks: Sequence[int], quality: Quality) -> NDArray[np.float64]:
-        """Values at whole qualities (..., 8, n), each column belonging to one of the `tasks`, taken at that task's own
-        quality: (..., n), linear between whole ones."""
-        exact = (np.array(quality_steps(quality, self.task_count)) / QUALITY_STEPS_PER_UNIT)[list(tasks)]
-        low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
-        share = exact - low
-        columns = np.arange(levels.shape[-1])
-        result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
-        return result
-
-    def _coder(self, port: SymbolCounter | SymbolWriter, steps: Sequence[int], batch: FeatureBatch) -> EntropyCoder:
-        return EntropyCoder(self.entropy, port, np.array([steps] * len(batch), np.int64), batch.grids)
-
-    def _quality_tensor(self, steps: Sequence[Sequence[int]]) -> Tensor:
-        """Qualities of each image and task, (B, T), from their steps."""
-        return (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float().to(self.device)
 
     def normalise(self, features: Features) -> FeatureBatch:
         """Raw features to zero mean and unit deviation, padded by repetition to multiples of 4.
@@ -864,18 +714,6 @@ def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
     shapes = {f"{i}.{k}": (spec.channels,) for i, spec in enumerate(tensors) for k in ("mean", "deviation")}
     rows = file.floats(_FEATURE_PREFIX, shapes)
     return [torch.from_numpy(rows[f"{index}.{kind}"]) for index in range(len(tensors))]
-
-
-def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
-    """Summed squared error of each image and tensor, (B, T)."""
-    return torch.stack([(a - b).square().sum((1, 2, 3)) for a, b in zip(decoded, features, strict=True)], 1)
-
-
-def mean_elements(features: Features) -> float:
-    """Numbers of a tensor of one image, the mean over tensors."""
-    parts = by_tensor(features)
-    elements: int = sum(part[0].numel() for part in parts if part is not None)
-    return elements / len(parts)
 
 
 def _float_tensor(value: Any, where: str) -> Tensor:

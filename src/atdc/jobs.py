@@ -117,8 +117,9 @@ def encoder(
     pixel_limit: int,
     destination: Destination,
     existing: Existing,
+    tasks: Sequence[str] | None = None,
 ) -> Work:
-    """Encodes pictures, and files of features as they are."""
+    """Encodes pictures, and files of features as they are; for some tasks or tensors alone, if they are named."""
     from PIL import Image
 
     from atdc.files import write_bytes_unless_others
@@ -130,6 +131,8 @@ def encoder(
     if balanced and pictures is None:
         where, found = "--balanced", "weights of features alone, for which no balance is measured"
         raise ArgumentError(where, found, "weights of pictures", "Give tensors their own qualities: --task-quality.")
+    if tasks is not None:
+        features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file
     usual = dict.fromkeys(features.task_names, quality)
     qualities = (pictures.balanced(quality) if balanced and pictures else usual) | dict(task_quality)
     if destination.kind != "stream":
@@ -151,9 +154,7 @@ def encoder(
         if is_there(target):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         rgb = read_image(item.path, pixel_limit)
-        data = codec.encode(
-            rgb, quality=qualities, graph=graph, effort=effort, profile=profile, pixel_limit=pixel_limit
-        )
+        data = codec.encode(rgb, qualities, graph, effort, profile, tasks=tasks, pixel_limit=pixel_limit)
         coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], data=written(target, data))
         where = "standard output" if destination.kind == "stream" else str(target)
         return Report(f"{item.name} → {where}  {coded}", value=coded)
@@ -178,7 +179,7 @@ def encoder(
         for row in todo:
             sample = samples.read(row)
             with warnings_as_lines(item.name if single else f"{item.name}, sample {row}"):
-                data = features.encode(sample, steps, graph, effort, profile)
+                data = features.encode(sample, steps, graph, effort, profile, tasks)
             positions += sum(value.shape[1] * value.shape[2] for value in sample.values())
             length += len(data)
             kept = written(targets[row], data)

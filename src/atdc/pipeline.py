@@ -14,7 +14,7 @@ from torch import Tensor
 
 from atdc.balance import Balance
 from atdc.bitstream.sources import FileLike, opened
-from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile, given_graphs, load_arrays, stored_arrays
+from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Features, Profile, given_graphs, load_arrays, stored_arrays
 from atdc.config import PIXEL_LIMIT, pixel_limit_of
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
 from atdc.graph.task_graph import TaskGraph
@@ -112,6 +112,7 @@ class Codec:
         effort: Effort = "normal",
         profile: Profile = "compact",
         *,
+        tasks: Sequence[str] | None = None,
         pixel_limit: int = PIXEL_LIMIT,
     ) -> bytes:
         """Codes an image's task features into one file.
@@ -124,6 +125,8 @@ class Codec:
             effort: ``high`` codes several graphs and keeps the best.
             profile: ``compact`` takes the fewest bytes; of ``segments`` a reader can fetch single tasks, and damage
                 to one leaves the others whole.
+            tasks: which answers the file is for; all by default. Only the networks of these tasks run, and those of
+                others that help to predict them (:meth:`~atdc.codec.FeatureCodec.helpers`), which are sent, too.
             pixel_limit: refuse larger pictures; reading the file takes a limit as high.
 
         Returns:
@@ -131,13 +134,27 @@ class Codec:
 
         Raises:
             ImageError: the picture cannot be read.
-            ArgumentError: an unknown task or setting, a quality out of range.
+            ArgumentError: an unknown task or setting, a task twice or none, a quality out of range.
+
+        >>> codec = load("small")
+        >>> data = codec.encode(np.zeros((40, 60, 3), np.uint8), tasks=["normal", "depth_zbuffer"])
+        >>> list(codec.decode(data))
+        ['normal', 'depth_zbuffer']
         """
+        own = self.feature_codec
+        wanted = None if tasks is None else own.tensors.wanted(tasks)
         pixels = _bytes_tensor(image, pixel_limit_of(pixel_limit))
-        graphs = given_graphs(graph)
+        graphs, qualities = given_graphs(graph), self.qualities(quality)
         size = (pixels.shape[2], pixels.shape[3])
-        encoded = self.feature_codec.encode_batch(
-            self.features_of(pixels), self.qualities(quality), graphs, effort, [size], profile, restore_all=False
+        features: Features
+        if wanted is None:
+            features = self.features_of(pixels)
+        else:
+            needed = self.feature_codec.needed(wanted, qualities, graphs)
+            seen = dict(zip(needed, self.features_of(pixels, needed).unbind(1), strict=True))
+            features = [seen.get(task) for task in range(own.task_count)]
+        encoded = own.encode_batch(
+            features, qualities, graphs, effort, [size], profile, restore_all=False, wanted=wanted
         )
         return encoded.data[0]
 
@@ -155,7 +172,8 @@ class Codec:
         Args:
             data: the file: a path or a :class:`~atdc.bitstream.sources.Source`, of which only what is needed is read;
                 its bytes; or a file object.
-            tasks: which answers; all by default.
+            tasks: which answers; by default all that the file holds, those of helpers among them: a file does not say
+                which of its tensors were asked for.
             skip_damaged: decode what is whole of a file with segments, and say in ``failed`` what is not.
             pixel_limit: refuse larger images.
 
@@ -198,14 +216,15 @@ class Codec:
 
     @torch_defaults()
     @torch.no_grad()
-    def features_of(self, images: Tensor) -> Tensor:
-        """Images of any size to raw features (B, T, C, ⌈H/16⌉, ⌈W/16⌉).
+    def features_of(self, images: Tensor, tasks: Sequence[int] | None = None) -> Tensor:
+        """Images of any size to raw features (B, T, C, ⌈H/16⌉, ⌈W/16⌉), of all tasks or of those named by index.
 
         Images larger than a tile of 1024 × 1024 pixels are seen in such tiles, with the same result but for rounding
         (see :meth:`~atdc.networks.task_networks.TaskNetworks.features_by_tiles`).
 
         Args:
             images: (B, 3, H, W), bytes or floats in [0, 1].
+            tasks: whose networks run; all by default.
         """
         stride = self.feature_codec.config.stride
         rows, columns = -(-images.shape[2] // stride), -(-images.shape[3] // stride)
@@ -218,13 +237,13 @@ class Codec:
             return F.pad(part, beyond, mode="replicate")
 
         if max(rows, columns) <= self.tile_positions:
-            return self.networks.features(read(0, rows * stride, 0, columns * stride))
+            return self.networks.features(read(0, rows * stride, 0, columns * stride), tasks)
 
         def read_tile(tile: Tile) -> Tensor:
             down, across = tile.outer_rows, tile.outer_columns
             return read(down.start * stride, down.stop * stride, across.start * stride, across.stop * stride)
 
-        return self.networks.features_by_tiles(read_tile, rows, columns, self.tile_positions)
+        return self.networks.features_by_tiles(read_tile, rows, columns, self.tile_positions, tasks)
 
     @torch_defaults()
     @torch.no_grad()

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.codec import FeatureCodec, mean_elements, squared_errors
+from atdc.choice.costs import squared_errors
+from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.entropy.model import EntropyModel
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook, graphs_of, plain_graphs
-from atdc.graph.task_graph import TaskGraph
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.batches import by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
@@ -29,6 +30,7 @@ from atdc.training.data import TrainingFeatures
 from atdc.training.fixed_graphs import settled
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import BLOCK, teacher_costs, train_scorer
+from atdc.training.wanted_stage import measured_wanted_graphs
 
 Pairs = tuple[search.Pair, ...]
 
@@ -72,8 +74,9 @@ def fit_scorer_to_codec(
     def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
         features, level = train.raw(chosen), int(levels[block])
         costs = torch.zeros(len(chosen), MAX_QUALITY + 1, len(codec.pairs))
-        elements = np.array(codec.normalise(features).elements)[[child for child, _ in codec.pairs]]
-        costs[:, level] = torch.from_numpy(codec.measured_costs(features, level) / elements)
+        batch = codec.normalise(features)
+        elements = np.array(batch.elements)[codec.costs.children]
+        costs[:, level] = torch.from_numpy(codec.costs.measured_costs(batch, level) / elements)
         known = torch.zeros(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
         known[:, level] = True
         return costs, known
@@ -84,7 +87,8 @@ def fit_scorer_to_codec(
         run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed
     )
     frozen.scorer.load_state_dict(networks.scorer.state_dict())
-    return replace(codec.book, surcharge=measured_surcharge(run, codec, val))
+    codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, val))
+    return replace(codec.book, wanted=measured_wanted_graphs(run, codec, val))
 
 
 def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> NDArray[np.float64]:
@@ -94,14 +98,13 @@ def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: TrainingFeature
     if known is None:
         features = val.raw(val.alike(_SETTLED_IMAGES, last=True))
         normalised, graphs = codec.normalise(features), codec.book.codebook
-        elements = mean_elements(features)
         known = np.zeros((MAX_QUALITY + 1, len(graphs)))
         with tqdm(total=known.size, desc="surcharge") as bar:
             for quality, row in enumerate(known):
-                scores = search.graph_costs(codec.cost_table(features, quality), graphs).mean(1)
+                scores = search.graph_costs(codec.costs.estimated_costs(normalised, quality), graphs).mean(1)
                 for place, graph in enumerate(graphs):
-                    real = codec.total_costs(normalised, quality, [graph] * len(normalised)).mean()
-                    row[place] = (real - scores[place]) / elements
+                    real = codec.costs.total_costs(normalised, quality, [graph] * len(normalised)).mean()
+                    row[place] = (real - scores[place]) / normalised.mean_elements
                     bar.update()
         known = known.tolist()
         run.write_json("surcharge.json", known)
