@@ -20,9 +20,10 @@ from torch import Tensor
 
 from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
 from atdc.bitstream.symbols import SymbolWriter
-from atdc.codec import FeatureCodec, quality_steps
+from atdc.codec import FeatureCodec
 from atdc.coding.latent_coders import IntegerLatentCoder
 from atdc.coding.traversal import code_task
+from atdc.config import quality_steps
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.integer import Numbers
 from atdc.graph.task_graph import TaskGraph
@@ -54,16 +55,6 @@ class Sent:
 
     graph: TaskGraph
     present: tuple[int, ...]
-
-    @classmethod
-    def along(cls, graph: TaskGraph, tasks: Iterable[int]) -> Sent:
-        """Some tensors along a graph, missing parents dropped.
-
-        >>> Sent.along(TaskGraph(((1,), (2,), ())), [1, 0]).graph.parents
-        ((1,), (), ())
-        """
-        present = tuple(sorted(tasks))
-        return cls(graph.within(present), present)
 
 
 class _Passed:

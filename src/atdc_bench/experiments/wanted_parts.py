@@ -173,7 +173,7 @@ def measure_features(bench: Bench, span: range) -> Arrays:
     size = (batch.pictures.shape[2], batch.pictures.shape[3])
     found: Arrays = {}
     for quality in bench.plan.qualities:
-        choice = Choice(codec, batch.features, quality, bench.graphs[quality])
+        choice = Choice.of(codec, batch.features, quality, bench.graphs[quality])
         sent = {(arm, letters): ARMS[arm].sent(choice, letters) for letters in bench.plan.sets(span) for arm in ARMS}
         files = SubsetFiles(codec, batch.features, quality, size, sent.values())
         for (arm, letters), each in sent.items():
@@ -346,13 +346,12 @@ def graphs_of_sets(codec: Codec, val: LabelledImages, plan: Plan, path: Path) ->
         }
     own, found = codec.feature_codec, {}
     spans = [range(start, min(start + BLOCK, plan.val_count)) for start in range(0, plan.val_count, BLOCK)]
-    features = [features_at(codec, val, span) for span in spans]
-    children = [child for child, _ in own.pairs]
+    features = [own.normalise(features_at(codec, val, span)) for span in spans]
     for quality in plan.qualities:
-        pairs = [own.pair_costs(part, quality) for part in features]
+        pairs = [own.costs.pair_costs(part, quality) for part in features]
         bits, errors = (np.concatenate([pair[place] for pair in pairs]).mean(0) for place in (0, 1))
-        costs = bits + own.rates_of_exchange(quality)[children] * errors
-        found[quality] = best_of_subsets(own, bits, costs, subsets())
+        weights = own.costs.rates_of_exchange(quality)[own.costs.children]
+        found[quality] = best_of_subsets(own, bits, weights * errors, subsets())
     plain = {
         f"{quality:g}": {
             letters: {"parents": [list(row) for row in sent.graph.parents], "present": list(sent.present)}
@@ -386,7 +385,7 @@ def device_ms(bench: Bench, missing: Iterable[str]) -> dict[str, dict[str, Any]]
         return made
 
     def sent(arm: str, letters: str, number: int) -> Sent:
-        return ARMS[arm].sent(Choice(coding, features[number], middle, bench.graphs[middle]), letters)[0]
+        return ARMS[arm].sent(Choice.of(coding, features[number], middle, bench.graphs[middle]), letters)[0]
 
     def coded(arm: str, letters: str, number: int) -> None:
         one = sent(arm, letters, number)

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
 from torch import Tensor
 
+from atdc.choice.graphs import choose
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec
 from atdc.graph import search
+from atdc.graph.subsets import best_superset, with_ancestors, without_missing
 from atdc.graph.task_graph import TaskGraph
 from atdc.metrics.tasks import FloatArray
-from atdc.reader import within_model
+from atdc.networks.batches import FeatureBatch
 from atdc.tasks import BY_NAME, IMAGE_TASK, LETTERS
 from atdc_bench.baselines.subset_files import Sent
 
@@ -53,31 +54,34 @@ class Choice:
 
     Attributes:
         codec: codes them.
-        features: raw, (B, T, C, h, w).
+        batch: normalised features of all tensors.
         quality: of all tensors.
         of_subsets: by letters, what is sent of every picture where a set has one graph (:func:`best_of_subsets`).
     """
 
     codec: FeatureCodec
-    features: Tensor
+    batch: FeatureBatch
     quality: float
     of_subsets: Mapping[str, Sent]
+
+    @classmethod
+    def of(cls, codec: FeatureCodec, features: Tensor, quality: float, of_subsets: Mapping[str, Sent]) -> Choice:
+        """From raw features (B, T, C, h, w)."""
+        return cls(codec, codec.normalise(features), quality, of_subsets)
 
     @property
     def fixed(self) -> TaskGraph:
         """The weights' one graph of all tensors."""
-        return self.codec.choose_graphs(self.features[:1], self.quality, "fixed")[0]
+        return choose(self.codec.costs, self.batch, self.quality, "fixed")[0]
 
-    def of_each(self, letters: str) -> list[Sent]:
-        """The default setting's graph over the set, picture by picture."""
-        tasks = tasks_of(letters)
-        parts = [part if task in tasks else None for task, part in enumerate(self.features.unbind(1))]
-        graphs = self.codec.choose_graphs(parts, self.quality, DEFAULT_GRAPH)
-        return [Sent.along(graph, tasks) for graph in graphs]
+    def of_default(self, tasks: tuple[int, ...]) -> list[Sent]:
+        """What the codec sends by itself when asked for these tasks, picture by picture, helpers included."""
+        graphs = choose(self.codec.costs, self.batch, self.quality, DEFAULT_GRAPH, tasks)
+        return [Sent(*with_ancestors(graph, tasks)) for graph in graphs]
 
     def everywhere(self, sent: Sent) -> list[Sent]:
         """The same of every picture."""
-        return [sent] * len(self.features)
+        return [sent] * len(self.batch)
 
 
 @dataclass(frozen=True)
@@ -93,59 +97,40 @@ class Arm:
     sent: Callable[[Choice, str], list[Sent]]
 
 
-def _with_ancestors(choice: Choice, letters: str) -> list[Sent]:
-    graph = choice.fixed
-    return choice.everywhere(Sent.along(graph, graph.closure(tasks_of(letters))))
-
-
-def _alone(choice: Choice, letters: str) -> list[Sent]:
-    return choice.everywhere(Sent.along(search.independent(choice.codec.task_count), tasks_of(letters)))
-
-
 ARMS: dict[str, Arm] = {
-    "own": Arm("own graph of each picture", lambda choice, letters: choice.of_each(letters)),
-    "own-fixed": Arm("own graph of the set", lambda choice, letters: choice.everywhere(choice.of_subsets[letters])),
-    "ancestors": Arm("fixed graph, ancestors sent", _with_ancestors),
+    "own": Arm("own graph, by the default setting", lambda choice, letters: choice.of_default(tasks_of(letters))),
+    "own-fixed": Arm(
+        "one own graph of the set, by costs measured here",
+        lambda choice, letters: choice.everywhere(choice.of_subsets[letters]),
+    ),
+    "ancestors": Arm(
+        "fixed graph, ancestors sent",
+        lambda choice, letters: choice.everywhere(Sent(*with_ancestors(choice.fixed, tasks_of(letters)))),
+    ),
     "dropped": Arm(
         "fixed graph, missing parents dropped",
-        lambda choice, letters: choice.everywhere(Sent.along(choice.fixed, tasks_of(letters))),
+        lambda choice, letters: choice.everywhere(Sent(*without_missing(choice.fixed, tasks_of(letters)))),
     ),
-    "independent": Arm("independent", _alone),
+    "independent": Arm(
+        "independent",
+        lambda choice, letters: choice.everywhere(
+            Sent(*without_missing(search.independent(choice.codec.task_count), tasks_of(letters)))
+        ),
+    ),
 }
 """By key, the ways to send a set. What is sent is all that differs."""
 
 
-def best_of_subsets(codec: FeatureCodec, bits: FloatArray, costs: FloatArray, sets: Sequence[str]) -> dict[str, Sent]:
-    """The one graph of each set that costs least on average, with tensors that nobody asked for where they pay:
-
-        best(W) = min over U ⊇ W of min over graphs on U of sum over W of (R + w D) + sum over U without W of R
+def best_of_subsets(codec: FeatureCodec, rates: FloatArray, errors: FloatArray, sets: Sequence[str]) -> dict[str, Sent]:
+    """The one graph of each set that costs least on average, with tensors that nobody asked for where they pay: see
+    :func:`~atdc.graph.subsets.best_superset`.
 
     Args:
         codec: whose tensors these are.
-        bits: of each pair (child, parent set), the mean over pictures of what it takes, (P,); see
-            :meth:`~atdc.codec.FeatureCodec.pair_costs`.
-        costs: likewise with its error, ``R + w D``, (P,).
+        rates: of each pair (child, parent set), bits, the mean over pictures, (P,).
+        errors: likewise ``w D``, bits.
         sets: by letters.
     """
     limit, count = codec.config.max_parents, codec.task_count
-    wanted = {letters: tasks_of(letters) for letters in sets}
-    best: dict[str, tuple[float, Sent]] = {}
-    for size in range(1, count + 1):
-        for present in combinations(range(count), size):
-            columns = [
-                place for place, (child, parents) in enumerate(codec.pairs)
-                if child in present and set(parents) <= set(present)
-            ]  # fmt: skip
-            children = np.array([codec.pairs[place][0] for place in columns])
-            inside = [letters for letters, tasks in wanted.items() if set(tasks) <= set(present)]
-            if not inside:
-                continue
-            rows = np.stack([
-                np.where(np.isin(children, wanted[letters]), costs[columns], bits[columns]) for letters in inside
-            ])  # fmt: skip
-            graphs = search.exact_batch(rows, size, limit)
-            for letters, row, graph in zip(inside, rows, graphs, strict=True):
-                cost = search.ScoreTable.of(size, row, limit).graph_bits(graph)
-                if letters not in best or cost < best[letters][0]:
-                    best[letters] = cost, Sent(within_model(graph, present, count), present)
-    return {letters: sent for letters, (_, sent) in best.items()}
+    found = {letters: best_superset(rates, errors, count, tasks_of(letters), limit) for letters in sets}
+    return {letters: Sent(own.graph, own.tensors) for letters, own in found.items()}

@@ -145,7 +145,8 @@ def _sections(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _together(measured: Mapping[str, Any], styles: Mapping[str, Style]) -> str:
     curves = [_curve(system, styles[name], None) for name, system in measured.items()]
     caption = (
-        "Utility U6, the mean over all six tasks, not clipped: 0 for answers from channel means, 1 for answers from uncompressed features. "
+        "Utility U6, the mean over all six tasks, not clipped: 0 for answers from channel means, 1 for answers from "
+        "uncompressed features. "
         "Bytes of whole files, mean over images." + _cut(curves)
     )
     chart = line_chart(

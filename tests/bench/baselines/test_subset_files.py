@@ -4,6 +4,7 @@ import pytest
 import torch
 from tests.bench.experiments.conftest import make_tiny_codec
 
+from atdc.graph.subsets import without_missing
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec
 from atdc_bench.baselines.subset_files import Sent, SubsetFiles, ancestry
@@ -26,7 +27,7 @@ def features() -> torch.Tensor:
 @pytest.mark.parametrize("present", SETS)
 def test_a_file_is_byte_for_byte_that_of_the_codec(codec: Codec, features: torch.Tensor, present) -> None:
     own = codec.feature_codec
-    sent = [Sent.along(CHAIN, present), Sent.along(STAR, present)]
+    sent = [Sent(*without_missing(CHAIN, present)), Sent(*without_missing(STAR, present))]
     files = SubsetFiles(own, features, 3, (64, 64), [sent])
     for image, one in enumerate(sent):
         parts = [part[image, None] if task in present else None for task, part in enumerate(features.unbind(1))]
@@ -41,7 +42,10 @@ def test_a_file_is_byte_for_byte_that_of_the_codec(codec: Codec, features: torch
 def test_a_graph_of_ancestors_that_sets_share_is_coded_once_and_of_no_other_pictures(
     codec: Codec, features: torch.Tensor
 ) -> None:
-    sets = [[Sent.along(CHAIN, (0, 1)), Sent.along(CHAIN, (0,))], [Sent.along(STAR, (0, 1, 2))] * 2]
+    sets = [
+        [Sent(*without_missing(CHAIN, (0, 1))), Sent(*without_missing(CHAIN, (0,)))],
+        [Sent(*without_missing(STAR, (0, 1, 2)))] * 2,
+    ]
     items = SubsetFiles(codec.feature_codec, features, 3, (64, 64), sets).items()
     assert {key: rows for key, rows in items.items()} == {
         ((0, ()),): [0, 1], ((1, ()),): [0, 1], ((2, ()),): [0, 1], ((0, ()), (1, (0,))): [0],

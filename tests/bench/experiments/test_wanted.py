@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from atdc.errors import ArgumentError, DataError
-from atdc.graph import search
 from atdc.pipeline import Codec
 from atdc.tasks import LETTERS
 from atdc_bench.experiments import wanted, wanted_parts
 from atdc_bench.experiments.wanted_parts import Part, Plan, name_of, parts_of
 from atdc_bench.experiments.wanted_result import Curves
-from atdc_bench.experiments.wanted_sets import ARMS, NAMED, best_of_subsets, subsets, tasks_of
+from atdc_bench.experiments.wanted_sets import ARMS, NAMED, Choice, best_of_subsets, subsets, tasks_of
 from atdc_bench.report import wanted as pages
 
 
@@ -24,28 +24,26 @@ def test_all_sets_are_measured_once_and_named_ones_are_among_them() -> None:
     )
 
 
-def pair_costs(codec: Codec, cheap: dict[search.Pair, float]) -> np.ndarray:
-    return np.array([cheap.get(pair, 10.0 + len(pair[1])) for pair in codec.feature_codec.pairs])
-
-
-def test_a_tensor_that_nobody_asked_for_is_sent_exactly_where_it_pays(tiny_codec: Codec) -> None:
+def test_what_is_sent_for_a_set_is_the_set_and_what_it_needs(tiny_codec: Codec) -> None:
     codec = tiny_codec.feature_codec
-    # Task 0 is nearly free given task 5, and task 5 takes 3 bits; its own error would cost 100 more.
-    bits = pair_costs(tiny_codec, {(5, ()): 3.0, (0, (5,)): 1.0})
-    costs = bits + np.array([100.0 * (child == 5) for child, _ in codec.pairs])
-    best = best_of_subsets(codec, bits, costs, subsets())
-    wanted_first = LETTERS[0]
-    assert best[wanted_first].present == (0, 5) and best[wanted_first].graph.parents[0] == (5,)
-    dear = pair_costs(tiny_codec, {(5, ()): 9.5, (0, (5,)): 1.0})
-    assert best_of_subsets(codec, dear, costs, [wanted_first])[wanted_first].present == (0,)
-
-
-def test_the_best_graph_of_all_tasks_is_that_of_the_exact_search(tiny_codec: Codec) -> None:
-    codec, random = tiny_codec.feature_codec, np.random.default_rng(0)
-    bits = random.uniform(1, 9, len(codec.pairs))
-    costs = bits + random.uniform(0, 9, len(bits))
-    best = best_of_subsets(codec, bits, costs, [LETTERS])[LETTERS]
-    assert best.graph == search.exact_batch(costs[None], 6, 2)[0] and best.present == tuple(range(6))
+    features = torch.rand((2, 6, 4, 4, 4), generator=torch.Generator().manual_seed(0))
+    rates, random = np.full(len(codec.pairs), 10.0), np.random.default_rng(0)
+    helped = codec.pairs.index((0, (5,)))
+    rates[[helped, codec.pairs.index((5, ()))]] = 1.0, 3.0
+    best = best_of_subsets(
+        codec, rates, random.uniform(50, 90, len(rates)) * (np.arange(len(rates)) != helped), subsets()
+    )
+    assert best[LETTERS[0]].present == (0, 5) and best[LETTERS[0]].graph.parents[0] == (5,)
+    choice = Choice.of(codec, features, 4, best)
+    for letters in subsets():
+        for name, arm in ARMS.items():
+            for sent in arm.sent(choice, letters):
+                assert set(tasks_of(letters)) <= set(sent.present), name
+                assert all(set(sent.graph.parents[task]) <= set(sent.present) for task in sent.present), name
+                if name in ("dropped", "independent"):
+                    assert sent.present == tasks_of(letters) and (name == "dropped" or not sent.graph.edges)
+                if name == "ancestors":
+                    assert sent.present == tuple(sorted(choice.fixed.closure(tasks_of(letters))))
 
 
 def test_the_utility_of_a_set_counts_no_task_above_1() -> None:
