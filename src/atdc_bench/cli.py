@@ -351,6 +351,46 @@ def versus(
 
 
 @app.command()
+def wanted(
+    ctx: typer.Context,
+    model: Model = "real",
+    data: Data = Path("data/rooms"),
+    images: Images = "rooms",
+    out: ResultFile = Path("results/wanted_rooms.json"),
+    split: Split = "test",
+    count: Annotated[int, typer.Option("--count", help="Pictures of the named sets.")] = 400,
+    subset_count: Annotated[int, typer.Option("--subset-count", help="Pictures of all other sets.")] = 100,
+    rival_count: Annotated[
+        int, typer.Option("--rival-count", help="Pictures of picture codecs, answers and codecs trained for a set.")
+    ] = 100,
+    val_count: Annotated[
+        int, typer.Option("--val-count", help="Validation pictures on which graphs of sets are chosen.")
+    ] = 40,
+    qualities: Qualities = "0,1,2,3,4,6",
+    codecs: Annotated[
+        Path, typer.Option("--codecs", metavar="FOLDER", help="Codecs trained for a set, such as joint_nd.safetensors.")
+    ] = Path("runs/wanted/codecs"),
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Records; a stopped call resumes.")] = Path(
+        "runs/wanted"
+    ),
+    workers: Annotated[int, typer.Option(help="Processes of one thread each that measure.")] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """What is sent when only some of the answers are wanted: every set of tasks along its own graph, and its rivals.
+
+    [bold]Examples[/bold]
+
+        atdc bench wanted --workers 2
+        atdc bench wanted --images nyuv2 --data nyuv2 --workers 2 -o results/wanted_nyuv2.json
+    """
+    _measured(
+        ctx, "wanted", out, quiet, model=model, data=data, name=images, split=split, count=count,
+        subset_count=subset_count, rival_count=rival_count, val_count=val_count, qualities=_numbers(qualities),
+        codecs=codecs, runs=run, workers=workers,
+    )  # fmt: skip
+
+
+@app.command()
 def affinity(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,

@@ -69,22 +69,27 @@ class EntropyCoder:
         symbols: counts, writes or reads.
         steps: quality steps of each image and task, (B, T).
         grids: height and width of each task's features, before padding.
+        states: by task, what latents that were coded elsewhere tell their children, (B, rows, columns, Z).
 
     Attributes:
+        states: by task, what is known of the latents coded so far.
         checks: by (image, task), the CRC-16/XMODEM of the decoded integers: hyper-latent, then latent, in sixteenths
             of a step, int32, little-endian, by row, column and channel.
     """
 
-    def __init__(self, model: EntropyParameters, symbols: SymbolCoder, steps: Integers, grids: Sequence[Grid]) -> None:
+    def __init__(
+        self, model: EntropyParameters, symbols: SymbolCoder, steps: Integers, grids: Sequence[Grid],
+        states: Mapping[int, Numbers] | None = None,
+    ) -> None:  # fmt: skip
         self._model, self._symbols, self._steps, self._grids = model, symbols, steps, tuple(grids)
-        self._states: dict[int, Numbers] = {}
+        self.states: dict[int, Numbers] = dict(states or {})
         self._remembers = True
         self.checks: dict[tuple[int, int], int] = {}
 
     def beside(self, symbols: SymbolCoder) -> EntropyCoder:
         """A coder that knows the parents decoded so far, hands its symbols elsewhere, and remembers nothing of them."""
         other = EntropyCoder(self._model, symbols, self._steps, self._grids)
-        other._states, other._remembers = self._states, False
+        other.states, other._remembers = self.states, False
         return other
 
     def code(
@@ -119,7 +124,7 @@ class EntropyCoder:
             decoded_hyper[sent] = self._exchange(senders, task, own, mean[sent], table[sent])
         states = {
             parent: resampled_states(state[rows], self._grids[parent], grid)
-            for parent, state in self._states.items()
+            for parent, state in self.states.items()
             if parents[:, parent].any()
         }
         mean, table, hidden = model.latent_prior(task, steps, decoded_hyper, parents, states)
@@ -127,7 +132,7 @@ class EntropyCoder:
         if not self._remembers:
             return decoded
         state = model.state(task, steps, decoded, hidden)
-        self._states.setdefault(task, np.zeros((len(self._steps), *state.shape[1:]), state.dtype))[rows] = state
+        self.states.setdefault(task, np.zeros((len(self._steps), *state.shape[1:]), state.dtype))[rows] = state
         for row, image in enumerate(images):
             check = binascii.crc_hqx(decoded_hyper[row].astype("<i4").tobytes(), 0)
             self.checks[image, task] = binascii.crc_hqx(decoded[row].astype("<i4").tobytes(), check)

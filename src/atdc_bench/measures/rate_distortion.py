@@ -16,10 +16,16 @@ no inverse; it is replaced by its least-squares monotone fit (isotonic regressio
 point each, and the result says so. A curve that saturates at its lowest rate, where all other rates add less than
 :data:`LEAST_RISE` of its highest utility, is refused: utility hardly depends on bytes there, so bytes at equal utility
 are noise. That is decided once, on all images; a resample that comes out flatter is no reason to leave it out.
+
+Of *clipped* utilities, which end at 1, another curve is made (:meth:`Curve.of_cheapest`): through the points that
+answer better than every cheaper one, up to the first that reaches 1. Its comparisons (:func:`differences_of_cheapest`)
+need four such points and the same overlap, whatever the curve's rise; where they are refused, bytes at a utility
+(:meth:`Curve.rate_at`) are left to say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -91,6 +97,52 @@ class Curve:
             raise ArgumentError(name, "utilities that never rise with the rate", "a rate-distortion trade-off")
         pooled = np.add.reduceat(rate, starts) / np.diff(fit.blocks)
         return cls(pooled, np.asarray(fit.x)[starts], len(starts) == len(rate))
+
+    @classmethod
+    def of_cheapest(cls, rates: ArrayLike, utilities: ArrayLike, least: int = LEAST_RATES) -> Curve:
+        """The curve of clipped utilities: the points that answer better than every cheaper one, none after a 1.
+
+        Args:
+            rates: positive, in any unit and any order.
+            utilities: of the same length, at most 1.
+            least: points that must be left.
+
+        Raises:
+            ArgumentError: fewer are left, or numbers that are not usable.
+
+        >>> curve = Curve.of_cheapest([1, 2, 3, 4, 5, 6], [0.5, 0.7, 0.6, 0.9, 1.0, 1.0])
+        >>> curve.utilities.tolist(), np.exp(curve.log_rates).round(1).tolist()
+        ([0.5, 0.7, 0.9, 1.0], [1.0, 2.0, 4.0, 5.0])
+        """
+        rate, reached = np.asarray(rates, np.float64), np.asarray(utilities, np.float64)
+        if rate.ndim != 1 or rate.shape != reached.shape or not (np.isfinite(rate) & (rate > 0)).all():
+            raise ArgumentError("curve", "rates that are not usable", "as many positive rates as utilities")
+        if not (reached <= 1).all():  # in this form true of NaN, too
+            raise ArgumentError("curve", "a utility above 1, or that is no number", "clipped utilities")
+        order = np.lexsort((-reached, rate))
+        rate, reached = rate[order], reached[order]
+        before = np.concatenate([[-np.inf], np.maximum.accumulate(reached)[:-1]])
+        better = reached > before
+        if better.sum() < least:
+            raise ArgumentError(
+                "curve", f"{better.sum()} rates that answer better than every lower one", f"at least {least}",
+                "Measure more qualities below the utility 1.",
+            )  # fmt: skip
+        return cls(np.log(rate[better]), reached[better], bool(better.all()))
+
+    def rate_at(self, utility: float) -> float | None:
+        """The rate at which a utility is reached, between points as in comparisons; the lowest rate where that answers
+        better, None where no point answers as well.
+
+        >>> curve = Curve.of_cheapest([1, 2, 4, 8], [0.6, 0.7, 0.8, 0.9])
+        >>> curve.rate_at(0.5), round(curve.rate_at(0.75), 3), curve.rate_at(0.95)
+        (1.0, 2.828, None)
+        """
+        if utility > self.utilities[-1]:
+            return None
+        if utility <= self.utilities[0]:
+            return float(np.exp(self.log_rates[0]))
+        return float(np.exp(PchipInterpolator(self.utilities, self.log_rates)(utility)))
 
     @property
     def rise(self) -> float:
@@ -250,10 +302,48 @@ def bd_rate_with_interval(
             percents.append(_difference(reference, candidate).percent)
         except ArgumentError:
             continue
-    resamples = len(rates) - 1
+    return with_interval(whole, percents, len(rates) - 1, images, level)
+
+
+def with_interval(whole: BDRate, percents: Sequence[float], resamples: int, images: int, level: float = 0.95) -> BDRate:
+    """A difference on all images with the percentile interval of its resamples, unless too many were refused.
+
+    Args:
+        whole: on all images.
+        percents: of the resamples that could be compared.
+        resamples: that were drawn.
+        images: that were drawn from.
+        level: coverage of the interval.
+    """
     refused = resamples - len(percents)
     low = high = None
     if percents and refused <= MOST_REFUSED * resamples:
         tail = 100 * (1 - level) / 2
         low, high = (float(value) for value in np.percentile(percents, [tail, 100 - tail]))
     return replace(whole, low=low, high=high, images=images, resamples=resamples, resamples_refused=refused)
+
+
+def differences_of_cheapest(
+    reference_rates: FloatArray, reference_utilities: FloatArray, rates: FloatArray, utilities: FloatArray
+) -> list[BDRate | ArgumentError]:
+    """BD-rates of clipped utilities on all images and on each resample (see :meth:`Curve.of_cheapest`); in the place of
+    one that is refused, why.
+
+    Args:
+        reference_rates: (1 + R, P), see :func:`bd_rate_with_interval`.
+        reference_utilities: (1 + R, P), clipped.
+        rates: the candidate's, (1 + R, P').
+        utilities: (1 + R, P').
+
+    >>> u = np.array([[0.6, 0.8, 0.9, 1.0, 1.0]])
+    >>> [row] = differences_of_cheapest(np.array([[1.0, 2, 4, 8, 16]]), u, np.array([[0.7, 1.4, 2.8, 5.6, 99]]), u)
+    >>> round(row.percent, 6)
+    -30.0
+    """
+    found: list[BDRate | ArgumentError] = []
+    for row in zip(reference_rates, reference_utilities, rates, utilities, strict=True):
+        try:
+            found.append(_difference(Curve.of_cheapest(*row[:2]), Curve.of_cheapest(*row[2:])))
+        except ArgumentError as refusal:
+            found.append(refusal)
+    return found

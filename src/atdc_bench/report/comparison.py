@@ -145,11 +145,12 @@ def _sections(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _together(measured: Mapping[str, Any], styles: Mapping[str, Style]) -> str:
     curves = [_curve(system, styles[name], None) for name, system in measured.items()]
     caption = (
-        "Utility U, the mean over tasks: 0 for answers from channel means, 1 for answers from uncompressed features. "
+        "Utility U6, the mean over all six tasks, not clipped: 0 for answers from channel means, 1 for answers from "
+        "uncompressed features. "
         "Bytes of whole files, mean over images." + _cut(curves)
     )
     chart = line_chart(
-        curves[::-1], width=880, height=520, rate_label="bytes per image", value_label="utility U", guide=_GUIDE
+        curves[::-1], width=880, height=520, rate_label="bytes per image", value_label="utility U6", guide=_GUIDE
     )
     return f'<figure class="beside">{chart}{_legend(measured, styles)}</figure><p class="soft">{caption}</p>'
 
@@ -245,7 +246,7 @@ def _rates(rates: Sequence[Mapping[str, Any]], systems: Mapping[str, Any], order
     for over in dict.fromkeys(overs):
         rows = [row for row in rates if row["over"] == over]
         table = _rate_table(rows, systems, order)
-        words = "all tasks, at equal U" if over == "U" else f"{_task_title(over)}, at equal utility of this task"
+        words = "all six tasks, at equal U6" if over == "U" else f"{_task_title(over)}, at equal utility of this task"
         is_open = ' open="open"' if over == overs[0] else ""
         parts.append(f'<details{is_open}><summary>{words}</summary><div class="scroll">{table}</div></details>')
     return "".join(parts)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from atdc_bench.report import said
+from atdc_bench.report import said, wanted
 
 Result: TypeAlias = Mapping[str, Any]
 Said: TypeAlias = Callable[[Result], Iterable[str]]
@@ -184,6 +184,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "affinity": Experiment("affinity:run_affinity", (said.affinity,)),
     "balance": Experiment("balance:run_balance", (said.balance,)),
+    "wanted": Experiment("wanted:run_wanted", (wanted.by_size, wanted.named_sets, wanted.left_out)),
 }
 """By the name of the command, ``atdc bench NAME``."""
 

@@ -44,7 +44,7 @@ def points(result: Result) -> Iterable[str]:
     """The default's answers at every quality, above those from uncompressed features."""
     yield from _table_head(
         "quality",
-        ["bytes", "bpp", "U", *map(_heading, TASKS)],
+        ["bytes", "bpp", "U6", *map(_heading, TASKS)],
     )
     for row in result["points"]:
         if (row["setting"], row["effort"]) == _DEFAULT:
@@ -195,7 +195,7 @@ def systems(result: Result) -> Iterable[str]:
     found = {(row["system"], row["reference"]): row for row in result["bd_rates"] if row["over"] == "U"}
     best = result["best_pixel_codec"]
     references = [name for name in ("independent", "fixed", "paper", "joint", best) if name in measured]
-    yield from _table_head("system", [*(f"against `{name}`" for name in references), "bytes", "U", "steps here"])
+    yield from _table_head("system", [*(f"against `{name}`" for name in references), "bytes", "U6", "steps here"])
     for name, system in measured.items():
         cells = [
             _difference(found.get((name, reference)), is_finished(system) and is_finished(measured[reference]))
@@ -219,7 +219,7 @@ def by_task(result: Result) -> Iterable[str]:
     """Our bytes at equal utility of each task, against every other system that is no graph setting."""
     found = {(row["reference"], row["over"]): row for row in result["bd_rates"] if row["system"] == "ours"}
     names = dict.fromkeys(reference for reference, _ in found)
-    yield from _table_head("`ours` against", ["U", *(task.title for task in TASKS)])
+    yield from _table_head("`ours` against", ["U6", *(task.title for task in TASKS)])
     for name in names:
         finished = is_finished(result["systems"]["ours"]) and is_finished(result["systems"][name])
         cells = [_difference(found.get((name, over)), finished) for over in ("U", *(task.name for task in TASKS))]
@@ -230,7 +230,7 @@ def versus(result: Result) -> Iterable[str]:
     """What several weights see on the same pictures, uncompressed and at every quality."""
     yield from _table_head(
         "weights, quality",
-        ["bytes", "U", *map(_heading, TASKS)],
+        ["bytes", "U6", *map(_heading, TASKS)],
     )
     for model, anchors in result["anchors"].items():
         for row in result["points"]:
@@ -242,7 +242,7 @@ def versus(result: Result) -> Iterable[str]:
     first = next(iter(result["models"]))
     for model in list(result["models"])[1:]:
         each = []
-        for over, title in (("U", "U"), *((task.name, task.title) for task in TASKS)):
+        for over, title in (("U", "U6"), *((task.name, task.title) for task in TASKS)):
             found = [row for row in result["bd_rates"] if (row["model"], row["over"]) == (model, over)]
             each.append(f"{title} {_difference(found[0])}")
         yield f"Bytes of `{model}` against `{first}`, at equal utility of: {', '.join(each)}."
@@ -263,17 +263,17 @@ def uncompressed(result: Result) -> Iterable[str]:
 
 
 def default_rates(result: Result) -> Iterable[str]:
-    """The default's bytes and U at every quality."""
-    yield from _table_head("quality", ["bytes", "U"])
+    """The default's bytes and U6 at every quality."""
+    yield from _table_head("quality", ["bytes", "U6"])
     for row in result["points"]:
         if (row["setting"], row["effort"]) == _DEFAULT:
             yield f"| {row['quality']:g} | {row['bytes_mean']:,.0f} | {_number(row['utility'], '.3f')} |"
 
 
 def order(result: Result) -> Iterable[str]:
-    """The objective and U of adaptive, fixed and random graphs at every quality."""
+    """The objective and U6 of adaptive, fixed and random graphs at every quality."""
     names = [name for name in ("ours", "fixed", "chain", "random", "paper-order") if result["systems"][name]["points"]]
-    yield from _table_head("quality", [f"`{name}`: loss, U" for name in names])
+    yield from _table_head("quality", [f"`{name}`: loss, U6" for name in names])
     for place, quality in enumerate(result["recipe"]["qualities"]):
         cells = []
         for name in names:
@@ -283,7 +283,7 @@ def order(result: Result) -> Iterable[str]:
 
 
 def seeds(result: Result) -> Iterable[str]:
-    """How much three trainings differ: bytes at equal U against the first training of `independent`."""
+    """How much three trainings differ: bytes at equal U6 against the first training of `independent`."""
     found = {
         row["system"]: row.get("percent")
         for row in result["bd_rates"]
@@ -344,7 +344,7 @@ def low_rates(result: Result) -> Iterable[str]:
         for name, system in result["systems"].items()
         if system["points"] and "-seed" not in name
     }
-    yield from _table_head("system", ["bytes", "bpp", "U", *(task.title for task in TASKS)])
+    yield from _table_head("system", ["bytes", "bpp", "U6", *(task.title for task in TASKS)])
     for name, point in sorted(smallest.items(), key=lambda item: float(item[1]["bytes_mean"])):
         each = " | ".join(f"{point['tasks'][task.name]['utility']:.2f}" for task in TASKS)
         cells = f"{point['bytes_mean']:,.0f} | {point['bpp']:.4f} | {point['utility']:.2f}"

@@ -1,0 +1,400 @@
+"""From the records of `atdc bench wanted` to its result: utilities, points, rate differences, bytes at utilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.errors import ArgumentError
+from atdc.metrics.tasks import MEASURES, FloatArray, utility
+from atdc.tasks import LETTERS, TASK_NAMES, TASKS
+from atdc_bench.baselines import sent_answers
+from atdc_bench.baselines.sent_answers import combined
+from atdc_bench.experiments.wanted_parts import PICTURES, TRAINED, Plan, parts_of
+from atdc_bench.experiments.wanted_sets import ARMS, NAMED, subsets, tasks_of
+from atdc_bench.measures.rate_distortion import (
+    MOST_REFUSED,
+    BDRate,
+    Curve,
+    differences_of_cheapest,
+    draw_counts,
+    with_interval,
+)
+
+UTILITIES = (0.8, 0.9, 0.95)
+"""At which bytes are told."""
+OURS = ("own", "own-fixed")
+"""Arms that all others are compared with."""
+RIVALS = ("ancestors", "dropped", "independent")
+BEST_OF_TWO = "dropped or independent"
+"""The better of the two, set by set."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One arm of one set: of all pictures (row 0) and of each resample.
+
+    Attributes:
+        labels: of the points.
+        rates: mean bytes, (1 + R, P).
+        each: by task of the set, unclipped utilities (1 + R, P, tasks).
+        errors: of all pictures, (P, tasks).
+        overhead: mean bytes of containers, (P,), where they are told apart.
+    """
+
+    labels: tuple[str, ...]
+    rates: FloatArray
+    each: FloatArray
+    errors: FloatArray
+    overhead: FloatArray | None = None
+
+    @cached_property
+    def utilities(self) -> FloatArray:
+        """The set's: the mean over its tasks of ``min(u, 1)``, (1 + R, P)."""
+        clipped: FloatArray = np.minimum(self.each, 1).mean(2)
+        return clipped
+
+    @cached_property
+    def _reached(self) -> dict[float, tuple[FloatArray, str]]:
+        return {target: self._bytes_at(target) for target in UTILITIES}
+
+    def bytes_at(self, target: float) -> tuple[FloatArray, str]:
+        """Bytes that reach one of :data:`UTILITIES`, (1 + R,), NaN where no point does; and whether, on all pictures,
+        that lies ``between`` points, is the ``lowest``, or there is ``none``."""
+        return self._reached[target]
+
+    def _bytes_at(self, target: float) -> tuple[FloatArray, str]:
+        found, state = np.full(len(self.rates), np.nan), "none"
+        for row, (rates, utilities) in enumerate(zip(self.rates, self.utilities, strict=True)):
+            try:
+                curve = Curve.of_cheapest(rates, utilities, least=1)
+            except ArgumentError:  # a resample without a scale: an untrained head, or a class that was not drawn
+                continue
+            size = curve.rate_at(target)
+            if size is not None:
+                found[row] = size
+                if row == 0:
+                    state = "lowest" if target <= curve.utilities[0] else "between"
+        return found, state
+
+
+CurvesOf: TypeAlias = Callable[[str, str, int], Curves]
+"""From a system, a set and a number of pictures."""
+
+
+class Records:
+    """What the parts of a measurement hold.
+
+    Args:
+        plan: of the measurement.
+        folder: of the parts.
+        missing: systems that were not measured.
+    """
+
+    def __init__(self, plan: Plan, folder: Path, missing: Mapping[str, str]) -> None:
+        self.plan, self._missing = plan, missing
+        self._parts: dict[tuple[str, str], list[tuple[range, Mapping[str, NDArray[Any]]]]] = {}
+        for part in parts_of(plan, missing):
+            with np.load(part.path(folder)) as arrays:
+                own = {name: arrays[name] for name in arrays.files}
+            self._parts.setdefault((part.family, part.name), []).append((part.span, own))
+        self._errors: dict[tuple[int, str, bytes], FloatArray] = {}
+        self._draws: dict[int, FloatArray] = {}
+        self._ends: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
+        self._ids: dict[str, int] = {}
+
+    def systems(self, letters: str) -> list[str]:
+        """What was measured of a set."""
+        names = [*ARMS]
+        names += [name for name in (*PICTURES, *sent_answers.CODECS) if name not in self._missing]
+        return names + [
+            name for kind in TRAINED if (name := f"{kind}_{letters}") not in self._missing and letters in NAMED
+        ]
+
+    def images(self, system: str, letters: str) -> int:
+        """How many pictures a system and set were measured on."""
+        if system in ARMS:
+            return self.plan.count if letters in NAMED else self.plan.subset_count
+        return self.plan.rival_count
+
+    def draws(self, images: int) -> FloatArray:
+        """How often each picture is drawn, (1 + R, images)."""
+        if images not in self._draws:
+            self._draws[images] = draw_counts(images, self.plan.resamples, self.plan.seed)
+        return self._draws[images]
+
+    def _rows(self, family: str, name: str, key: str, images: int) -> NDArray[Any]:
+        parts = [own[key] for span, own in self._parts[family, name] if span.stop <= images]
+        return np.concatenate(parts)
+
+    def _error(self, task: int, vectors: NDArray[Any], images: int) -> FloatArray:
+        counts = self.draws(images)
+        error: FloatArray = MEASURES[TASK_NAMES[task]].error(counts @ vectors.astype(np.float64))
+        return error
+
+    def ends(self, task: int, images: int) -> tuple[FloatArray, FloatArray]:
+        """A task's errors at both ends of the scale, (1 + R,) each."""
+        if (task, images) not in self._ends:
+            keys = [f"statistics/{LETTERS[task]}/{end}" for end in ("zero", "uncompressed")]
+            low, high = (self._error(task, self._rows("anchors", "", key, images), images) for key in keys)
+            self._ends[task, images] = low, high
+        return self._ends[task, images]
+
+    def _coded_error(self, arm: str, letters: str, quality: str, task: int, images: int) -> FloatArray:
+        """The error of an arm of the any-graph codec; pictures differ in the graphs of their ancestors."""
+        letter = LETTERS[task]
+        names = self._rows("features", "", f"names/{arm}/{letters}/{quality}/{letter}", images)
+        distinct, which = np.unique(names, return_inverse=True)
+        ids = np.array([self._ids.setdefault(name, len(self._ids)) for name in distinct.tolist()], np.int32)[which]
+        key = (images, f"{quality}/{letter}", ids.tobytes())
+        if key not in self._errors:
+            vectors = []
+            for span, own in self._parts["features", ""]:
+                if span.stop <= images:
+                    rows = [own[f"statistics/{quality}/{names[image]}"][image - span.start] for image in span]
+                    vectors.append(np.stack(rows))
+            self._errors[key] = self._error(task, np.concatenate(vectors), images)
+        return self._errors[key]
+
+    def curves(self, system: str, letters: str, images: int) -> Curves:
+        """An arm of a set, on the first pictures."""
+        tasks = tasks_of(letters)
+        if system in sent_answers.CODECS:
+            return self._answers(system, letters, images)
+        if system in PICTURES:
+            labels, family, name = [f"{point:g}" for point in PICTURES[system].points], "pictures", system
+        else:
+            labels = [f"{quality:g}" for quality in self.plan.qualities]
+            family, name = ("features", "") if system in ARMS else ("trained", system)
+        counts, rates, errors = self.draws(images), [], []
+        for label in labels:
+            own = f"bytes/{system}/{letters}/{label}" if family == "features" else f"bytes/{label}"
+            rates.append(counts @ self._rows(family, name, own, images) / images)
+            if family == "features":
+                errors.append([self._coded_error(system, letters, label, task, images) for task in tasks])
+            else:
+                keys = [f"statistics/{LETTERS[task]}/{label}" for task in tasks]
+                errors.append(
+                    [self._rival_error(family, name, key, task, images) for key, task in zip(keys, tasks, strict=True)]
+                )
+        return self._of(tuple(labels), np.stack(rates, 1), np.array(errors), tasks, images)
+
+    def _rival_error(self, family: str, name: str, key: str, task: int, images: int) -> FloatArray:
+        known = (images, f"{family}/{name}/{key}", b"")
+        if known not in self._errors:
+            self._errors[known] = self._error(task, self._rows(family, name, key, images), images)
+        return self._errors[known]
+
+    def _of(
+        self, labels: tuple[str, ...], rates: FloatArray, errors: FloatArray, tasks: Sequence[int], images: int,
+        overhead: FloatArray | None = None,
+    ) -> Curves:  # fmt: skip
+        """Curves of errors (P, tasks, 1 + R)."""
+        each = [
+            utility(errors[:, place], *self.ends(task, images)).T for place, task in enumerate(tasks)
+        ]  # fmt: skip
+        return Curves(labels, rates, np.stack(each, 2), errors[..., 0], overhead)
+
+    def _answers(self, system: str, letters: str, images: int) -> Curves:
+        """The answers of a set: of each task the point that is worth its bytes at one price for all."""
+        tasks, counts = tasks_of(letters), self.draws(images)
+        sizes, errors, overheads, curves = [], [], [], []
+        for task in tasks:
+            letter = LETTERS[task]
+            places = range(len(sent_answers.points_of(TASKS[task], sent_answers.CODECS[system])))
+            own = [counts @ self._rows("answers", system, f"bytes/{letter}/{p}", images) / images for p in places]
+            rest = [self._rows("answers", system, f"overhead/{letter}/{p}", images).mean() for p in places]
+            error = [self._rival_error("answers", system, f"statistics/{letter}/{p}", task, images) for p in places]
+            reached = np.minimum(utility(np.array(error), *self.ends(task, images))[:, 0], 1)
+            sizes.append(own)
+            errors.append(error)
+            overheads.append(rest)
+            curves.append([(float(size[0]), float(u)) for size, u in zip(own, reached, strict=True)])
+        chosen = combined(curves)
+        rates = np.stack([sum(sizes[t][p] for t, p in enumerate(row)) for row in chosen], 1)
+        picked = np.array([[errors[t][p] for t, p in enumerate(row)] for row in chosen])
+        overhead = np.array([sum(overheads[t][p] for t, p in enumerate(row)) for row in chosen])
+        labels = tuple(",".join(map(str, row)) for row in chosen)
+        return self._of(labels, rates, picked, tasks, images, overhead)
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def summarise(records: Records) -> dict[str, Any]:
+    """The part of the result that follows from the records."""
+    known: dict[tuple[str, str, int], Curves] = {}
+
+    def curves(system: str, letters: str, images: int) -> Curves:
+        if (system, letters, images) not in known:
+            known[system, letters, images] = records.curves(system, letters, images)
+        return known[system, letters, images]
+
+    points: list[dict[str, Any]] = []
+    rates: list[dict[str, Any]] = []
+    sizes: list[dict[str, Any]] = []
+    percents: dict[tuple[str, str, str], FloatArray] = {}
+    for letters in subsets():
+        systems = records.systems(letters)
+        for system in systems:
+            images = records.images(system, letters)
+            own = curves(system, letters, images)
+            points += _points(system, letters, images, own)
+            sizes += _bytes_at(system, letters, images, own)
+        for ours in OURS:
+            for other in systems:
+                if other == ours:
+                    continue
+                images = min(records.images(ours, letters), records.images(other, letters))
+                both = [curves(system, letters, images) for system in (other, ours)]
+                found = differences_of_cheapest(both[0].rates, both[0].utilities, both[1].rates, both[1].utilities)
+                rates.append({"setting": ours, "reference": other, "over": letters, **_difference(found, images)})
+                percents[ours, other, letters] = np.array(
+                    [np.nan if isinstance(row, ArgumentError) else row.percent for row in found]
+                )
+    return {
+        "ends": _ends(records),
+        "points": points,
+        "bytes_at": sizes,
+        "bd_rates": rates,
+        "by_size": _by_size(records, percents, curves),
+        "against_best": _against_best(records, curves),
+    }
+
+
+def _ends(records: Records) -> dict[str, Any]:
+    images = records.plan.count
+    return {
+        letter: dict(
+            zip(("zero", "uncompressed"), (_rounded(row[0]) for row in records.ends(task, images)), strict=True)
+        )
+        for task, letter in enumerate(LETTERS)
+    }
+
+
+def _points(system: str, letters: str, images: int, own: Curves) -> list[dict[str, Any]]:
+    rows = []
+    for place, label in enumerate(own.labels):
+        row: dict[str, Any] = {
+            "set": letters, "system": system, "point": label, "images": images,
+            "bytes": round(float(own.rates[0, place]), 2), "utility": _rounded(own.utilities[0, place]),
+        }  # fmt: skip
+        if letters == LETTERS:
+            row["u6"] = _rounded(own.each[0, place].mean())
+        if own.overhead is not None:
+            row["overhead_bytes"] = round(float(own.overhead[place]), 2)
+        row["errors"] = {letter: _rounded(error) for letter, error in zip(letters, own.errors[place], strict=True)}
+        rows.append(row)
+    return rows
+
+
+def _bytes_at(system: str, letters: str, images: int, own: Curves) -> list[dict[str, Any]]:
+    rows = []
+    for target in UTILITIES:
+        found, state = own.bytes_at(target)
+        size = None if np.isnan(found[0]) else round(float(found[0]), 2)
+        low, high = _interval(found[1:]) if size is not None else (None, None)
+        rows.append({"set": letters, "system": system, "utility": target, "images": images, "bytes": size,
+                     "reached": state, "low": low, "high": high})  # fmt: skip
+    return rows
+
+
+def _difference(found: Sequence[BDRate | ArgumentError], images: int) -> dict[str, Any]:
+    whole = found[0]
+    if isinstance(whole, ArgumentError):
+        return {"images": images, "refused": str(whole)}
+    percents = [row.percent for row in found[1:] if isinstance(row, BDRate)]
+    return with_interval(whole, percents, len(found) - 1, images).to_json()
+
+
+def _by_size(
+    records: Records, percents: Mapping[tuple[str, str, str], FloatArray], curves: CurvesOf
+) -> list[dict[str, Any]]:
+    """By size of set, ours against each rival: means over sets of the logarithms of ratios of bytes."""
+    rows, images = [], records.plan.subset_count
+    for size in range(1, len(LETTERS) + 1):
+        sets = [letters for letters in subsets() if len(letters) == size]
+        for ours in OURS:
+            for rival in (*RIVALS, BEST_OF_TWO):
+                others = RIVALS[1:] if rival == BEST_OF_TWO else (rival,)
+                at_equal = [
+                    np.log1p(np.fmax.reduce([percents[ours, other, letters] for other in others]) / 100)
+                    for letters in sets
+                ]
+                row: dict[str, Any] = {
+                    "size": size,
+                    "sets": len(sets),
+                    "setting": ours,
+                    "reference": rival,
+                    "images": images,
+                }
+                row |= {"bd_rate": _mean(at_equal)}
+                for target in UTILITIES:
+                    ratios = []
+                    for letters in sets:
+                        own = curves(ours, letters, images).bytes_at(target)[0]
+                        other = np.fmin.reduce([curves(name, letters, images).bytes_at(target)[0] for name in others])
+                        ratios.append(np.log(own / other))
+                    row[f"at {target:g}"] = _mean(ratios)
+                rows.append(row)
+    return rows
+
+
+def _mean(logarithms: Sequence[FloatArray]) -> dict[str, Any]:
+    """The mean over sets, of those that can be compared on all pictures, with an interval over resamples."""
+    kept = [row for row in logarithms if np.isfinite(row[0])]
+    if not kept:
+        return {"compared": 0, "percent": None, "low": None, "high": None}
+    found = 100 * np.expm1(_nanmean(np.stack(kept)))
+    low, high = _interval(found[1:])
+    return {"compared": len(kept), "percent": _rounded(found[0]), "low": low, "high": high}
+
+
+def _against_best(records: Records, curves: CurvesOf) -> list[dict[str, Any]]:
+    """Named sets at each utility: our bytes against those of the best of a family, which may be another in each
+    resample."""
+    rows = []
+    families: dict[str, list[str]] = {"pictures": [*PICTURES], "answers": [*sent_answers.CODECS]}
+    for letters in NAMED:
+        systems = records.systems(letters)
+        for family, members in families.items():
+            names = [name for name in members if name in systems]
+            images = records.plan.rival_count
+            for target in UTILITIES:
+                sizes = {name: curves(name, letters, images).bytes_at(target)[0] for name in names}
+                reached = {name: float(size[0]) for name, size in sizes.items() if np.isfinite(size[0])}
+                best = min(reached, key=lambda name: reached[name]) if reached else None
+                for ours in OURS:
+                    own = curves(ours, letters, images).bytes_at(target)[0]
+                    row = {"set": letters, "setting": ours, "family": family, "utility": target, "images": images,
+                           "best": best, "bytes": None if np.isnan(own[0]) else round(float(own[0]), 2),
+                           "best_bytes": None if best is None else round(reached[best], 2)}  # fmt: skip
+                    ratio = np.log(own / np.fmin.reduce([*sizes.values()])) if sizes else np.full(1, np.nan)
+                    rows.append(row | _mean([ratio]))
+    return rows
+
+
+def _nanmean(rows: FloatArray) -> FloatArray:
+    """Over sets, of those that a resample can compare; NaN where there are none."""
+    known = np.isfinite(rows)
+    total: FloatArray = np.where(known, rows, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+    return total
+
+
+def _interval(resampled: FloatArray) -> tuple[float | None, float | None]:
+    """95 % of the resamples that have a value; none where more than a tenth have not."""
+    known = resampled[np.isfinite(resampled)]
+    if not len(known) or len(resampled) - len(known) > MOST_REFUSED * len(resampled):
+        return None, None
+    low, high = np.percentile(known, [2.5, 97.5])
+    return _rounded(low), _rounded(high)
+
+
+def _rounded(value: Any) -> float | None:
+    return float(f"{value:.6g}") if np.isfinite(value) else None

@@ -1,0 +1,91 @@
+"""What a result of `atdc bench wanted` says, as lines of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Result = Mapping[str, Any]
+_OURS = "own"
+_SIZE_COLUMNS = {
+    "ancestors": "fixed graph, ancestors sent", "dropped": "fixed graph, parents dropped", "independent": "independent",
+    "dropped or independent": "the better of these two",
+}  # fmt: skip
+
+
+def by_size(result: Result) -> Iterable[str]:
+    """By how many tasks are wanted: bytes of a set's own graphs at equal utility of the set, against other graphs."""
+    found = {(row["size"], row["reference"]): row for row in result["by_size"] if row["setting"] == _OURS}
+    heads = [f"against {title}" for title in _SIZE_COLUMNS.values()]
+    yield f"| tasks wanted | sets | {' | '.join(heads)} | against ancestors sent, at utility 0.9 |"
+    yield "|---:" * (len(heads) + 3) + "|"
+    for size in sorted({size for size, _ in found}):
+        rows = [found[size, reference] for reference in _SIZE_COLUMNS]
+        cells = [_mean(row["bd_rate"], row["sets"]) for row in rows]
+        cells.append(_mean(rows[0]["at 0.9"], rows[0]["sets"]))
+        yield f"| {size} | {rows[0]['sets']} | {' | '.join(cells)} |"
+    yield ""
+    yield (
+        "Bytes at equal utility of the set, which is the mean over its tasks of min(*u*, 1); geometric means over "
+        f"sets, {result['subset_images']} pictures."
+    )
+
+
+def named_sets(result: Result) -> Iterable[str]:
+    """Named sets at each utility: our bytes and device's time, against the best picture codec and the answers."""
+    found = {
+        (row["set"], row["utility"], row["family"]): row for row in result["against_best"] if row["setting"] == _OURS
+    }
+    titles, times = result["titles"], result["device_ms"]
+    yield (
+        "| wanted | utility | bytes | device, ms | best picture codec: bytes, device | ours against it "
+        "| answers themselves: bytes, device | ours against them |"
+    )
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
+    for letters, name in result["sets"].items():
+        for utility in sorted({row["utility"] for row in result["against_best"]}):
+            cells = []
+            for family in ("pictures", "answers"):
+                row = found[letters, utility, family]
+                if row["best"] is None:
+                    cells += ["not reached", "–"]
+                    continue
+                size, ms = _bytes(row["best_bytes"]), _milliseconds(times[letters][row["best"]])
+                cells += [f"{titles[row['best']]}: {size}, {ms}", _mean(row, 1)]
+            own = found[letters, utility, "pictures"]
+            ms = _milliseconds(times[letters][_OURS])
+            yield f"| {name} | {utility:g} | {_bytes(own['bytes'])} | {ms} | {' | '.join(cells)} |"
+    yield ""
+    yield (
+        f"Fewest bytes that reach the utility of the set, between measured points; {result['rival_images']} pictures. "
+        "A device's time is that of its task encoders, heads and codec together, one picture at a time."
+    )
+
+
+def left_out(result: Result) -> Iterable[str]:
+    """What could not be measured, and why."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in result["missing"].items():
+        reasons.setdefault(reason, []).append(f"`{name}`")
+    for reason, names in reasons.items():
+        yield f"- {', '.join(names)}: {reason}"
+
+
+def _mean(row: Result, sets: int) -> str:
+    """A difference with its interval, bold where that is clear of 0, and of how many sets it is if not of all."""
+    if row["percent"] is None:
+        return "refused"
+    value, low, high = (row[key] for key in ("percent", "low", "high"))
+    few = "" if row["compared"] == sets else f", {row['compared']} of {sets} sets"
+    if low is None:
+        return f"{value:+.1f} % (no interval{few})"
+    shown = f"**{value:+.1f} %**" if not low <= 0 <= high else f"{value:+.1f} %"
+    return f"{shown} [{low:+.1f}, {high:+.1f}]{few}"
+
+
+def _bytes(size: float | None) -> str:
+    return "not reached" if size is None else f"{size:,.0f}"
+
+
+def _milliseconds(row: Mapping[str, float]) -> str:
+    return f"{sum(row.values()):.1f} ms"
