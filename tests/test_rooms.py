@@ -2,7 +2,7 @@
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
                   → entropy → coding, bitstream → reader → weights → codec, inspection → pipeline → data, training
-                  → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
+                  → adapters → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
                   → cli_fit, cli_weights → cli
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
@@ -34,6 +34,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("codec", "inspection")),
     ("atdc", ("pipeline",)),
     ("atdc", ("data", "training")),
+    ("atdc", ("adapters",)),
     ("atdc", ("report", "inputs", "selfcheck", "selfcheck_worker")),
     ("atdc", ("batch",)),
     ("atdc", ("jobs",)),
