@@ -28,6 +28,7 @@ from atdc.batch import out as console
 from atdc.cli_files import destination_of, encodable_with, existing_of, is_coded, is_one_file, is_picture, items_of
 from atdc.cli_fit import register as register_fit
 from atdc.cli_inspection import show_inspection
+from atdc.cli_networks import register as register_networks
 from atdc.cli_options import (
     HELP_NAMES,
     MEASURED_MODEL,
@@ -562,6 +563,7 @@ def selfcheck(
 
 register(app)
 register_fit(app)
+register_networks(app)
 
 
 # --- plumbing --------------------------------------------------------------------------------------------------------

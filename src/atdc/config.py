@@ -381,7 +381,17 @@ class Recipe:
     codec: CodecStage = field(default_factory=CodecStage)
 
 
-def _build(cls: type[Any], values: Any, where: str) -> Any:
+def settings_of(cls: type[Any], values: Any, where: str) -> Any:
+    """Settings of a kind, a dataclass whose fields have defaults, from plain values.
+
+    Args:
+        cls: the dataclass.
+        values: a mapping, as YAML has it.
+        where: what messages call it.
+
+    Raises:
+        ArgumentError: an unknown setting, or a value of another type than the default; the setting's path is named.
+    """
     if not isinstance(values, dict):
         raise ArgumentError(where, repr(values), "a mapping of settings", f"See {RECIPES / 'small.yaml'}")
     known = {f.name: f for f in dataclasses.fields(cls)}
@@ -392,7 +402,7 @@ def _build(cls: type[Any], values: Any, where: str) -> Any:
     for key, value in values.items():
         default = getattr(cls(), key)
         if dataclasses.is_dataclass(default):
-            value = _build(type(default), value, f"{where}.{key}")
+            value = settings_of(type(default), value, f"{where}.{key}")
         elif isinstance(default, tuple):
             value = tuple(value)
         elif isinstance(default, float) and isinstance(value, int):
@@ -405,7 +415,7 @@ def _build(cls: type[Any], values: Any, where: str) -> Any:
 
 def model_config(values: dict[str, Any]) -> ModelConfig:
     """The architecture stored beside weights; raises :class:`ArgumentError` on unknown or mistyped settings."""
-    config = _build(ModelConfig, values, "model")
+    config = settings_of(ModelConfig, values, "model")
     assert isinstance(config, ModelConfig)
     return config
 
@@ -457,7 +467,7 @@ def read_settings(kind: type[T], path: Path, folder: Path) -> T:
     >>> read_settings(Recipe, Path("tiny"), RECIPES).name
     'tiny'
     """
-    settings = _build(kind, _read(path, folder), path.name)
+    settings = settings_of(kind, _read(path, folder), path.name)
     assert isinstance(settings, kind)
     return settings
 
