@@ -42,6 +42,7 @@ from atdc.cli_options import (
     Model,
     ModelAtHand,
     ModelToUse,
+    Networks,
     PixelLimit,
     Quality,
     Quiet,
@@ -275,6 +276,7 @@ def encode(
     jobs: Jobs = 1,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: ModelToUse = None,
+    networks: Networks = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
@@ -294,17 +296,18 @@ def encode(
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
         atdc encode features -o encoded --model mine.safetensors      # by `atdc fit`
+        atdc encode photos -o encoded --model mine.safetensors --networks networks.yaml
     """
     from atdc.weights import default_model
 
     model = model or default_model()
-    items = items_of(ctx, images, from_file, encodable_with(model))
+    items = items_of(ctx, images, from_file, encodable_with(model) if networks is None else is_picture)
     to = destination_of(out, items, "input")
     given = dict(_task_quality(value) for value in task_quality or [])
     _require_names(given, model)
     make = partial(
         jobs_of.encoder, model, device, quality, given, balanced, graph, effort.value,
-        profile.value, pixel_limit, to, existing_of(skip_existing, force),
+        profile.value, pixel_limit, to, existing_of(skip_existing, force), networks,
     )  # fmt: skip
     items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
     done = for_each(
@@ -357,6 +360,7 @@ def decode(
             "ATDC_WEIGHTS says.",
         ),
     ] = None,
+    networks: Networks = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
@@ -372,9 +376,11 @@ def decode(
         atdc decode photo.atdc -o depth.npy --tasks depth_zbuffer
         atdc decode - -o - < photo.atdc > answers.zip
         atdc decode encoded -o decoded --model mine.safetensors      # features: decoded/a.npz, …
+        atdc decode encoded -o answers --model mine.safetensors --networks networks.yaml --tasks segments
     """
     wanted = list(dict.fromkeys(listed(",".join(tasks)))) if tasks else None
-    _require_names(wanted or (), model)
+    if networks is None:
+        _require_names(wanted or (), model)
     items = items_of(ctx, files, from_file, is_coded)
     to = destination_of(out, items, "file")
     if to.kind == "file":
@@ -385,7 +391,7 @@ def decode(
             better += ", .npz or .safetensors for features"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: to.of(item, "")) if to.kind != "stream" else items
-    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force))
+    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force), networks)
     done = for_each(
         ctx, ("decoding", "decoded"), items, make,
         quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME, console=err if to.kind == "stream" else console,

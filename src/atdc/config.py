@@ -275,6 +275,10 @@ class CodecStage:
     """Share of steps that code a random subset of the tensors, each size alike."""
 
 
+_MAY_BE_ZERO = ("seed", "subset_share", "warmup_steps", "predictor_steps", "feature_weight")
+"""Of a fit recipe's numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class FitRecipe:
     """Fitting a codec to features: how large it is, and for how many steps it is trained."""
@@ -313,6 +317,8 @@ class FitRecipe:
     """Λ of quality 0: bits that a unit of squared error of the normalised features may cost, per feature element."""
     lambda_max: float = 60.0
     """Λ of quality 7; geometric between."""
+    feature_weight: float = 0.1
+    """Weight of the features' squared error beside an objective, where one is given: an anchor."""
     subset_share: float = 0.3
     """Share of steps that code a random subset of the tensors, each size alike."""
     val_share: float = 0.1
@@ -328,7 +334,7 @@ class FitRecipe:
         """Refuses numbers that nothing can be made of."""
         for setting in dataclasses.fields(self):
             value = getattr(self, setting.name)
-            least = 0 if setting.name in ("seed", "subset_share", "warmup_steps", "predictor_steps") else 1e-12
+            least = 0 if setting.name in _MAY_BE_ZERO else 1e-12
             most = 1 if setting.name in ("subset_share", "val_share", "latent_energy") else 1 << 32
             if isinstance(value, (int, float)) and not least <= value <= most:
                 raise ArgumentError(f"fit.{setting.name}", str(value), f"a number from {least:g} to {most}")
@@ -349,6 +355,7 @@ class FitRecipe:
             codec=CodecStage(
                 batch=self.batch, lr=self.lr, lr_end=self.lr_end, lambda_min=self.lambda_min,
                 lambda_max=self.lambda_max, codebook_size=self.codebook_size, subset_share=self.subset_share,
+                feature_weight=self.feature_weight,
             ),
         )  # fmt: skip
 

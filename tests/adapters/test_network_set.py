@@ -94,7 +94,11 @@ def test_several_networks_give_one_set_of_features_and_answers(folder: Path) -> 
         ({"cuts": ["deap"]}, NetworkError, "map, cuts: found no tensor 'deap'.*Near: deep"),
         ({"cuts": {"boxes/fine": "deep"}}, ArgumentError, "the tensor 'boxes/fine' twice"),
         ({"input": {"sise": [1, 1]}}, ArgumentError, r"networks.map.input: found unknown setting 'sise'"),
-        ({"answers": {"a": {"tensor": "classes", "loss": "lk"}}}, ArgumentError, "loss: found 'lk'; expected one of kl, l1"),
+        (
+            {"answers": {"a": {"tensor": "classes", "loss": "lk"}}},
+            ArgumentError,
+            "loss: found 'lk'; expected one of kl, l1",
+        ),
         ({"answers": {"a": {"tensor": "classes", "metric": "x.py:f"}}}, NetworkError, "x.py: found no such file"),
         ({"onnx": "", "torch": "my_networks.py:bild"}, ArgumentError, "my_networks.py:bild: found AttributeError"),
         ({"onnx": "", "torch": "builtins:dict"}, NetworkError, "found dict; expected a torch module"),

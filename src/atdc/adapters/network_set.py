@@ -181,7 +181,7 @@ class NetworkSet:
                 raise NetworkError(whose, f"none of the network {name}", f"features of {', '.join(self.digests)}", cure)
             if digests[name] != digest:
                 raise NetworkError(
-                    whose, f"features of another {name} ({digests[name]})", f"those of this one ({digest}), of equal file, "
+                    whose, f"features of another {name} ({digests[name]})", f"those of this one ({digest}): equal file, "
                     "input and cut", cure,
                 )  # fmt: skip
 
