@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atdc.batch import Report, Work, for_each
+from atdc.batch import Report, Work, err, for_each
 from atdc.batch import out as console
 from atdc.cli_options import HELP_NAMES, Jobs, Quiet
 from atdc.cli_weights import PANEL
@@ -20,6 +21,7 @@ from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
     from atdc.adapters.halves import Picture
+    from atdc.adapters.onnx_network import OnnxModel
 
 MANIFEST = "networks.json"
 """In a folder of features: which networks, which photos, how many a file."""
@@ -135,6 +137,85 @@ def features(
         print(json.dumps({"folder": str(out), "photos": len(paths), "files": rows}, indent=1))
         require_output()
     done.finish(lambda values: f"{sum(value['photos'] for value in values):,} photos in {out}")
+
+
+@app.command()
+def cuts(
+    network: Annotated[Path, typer.Argument(metavar="NET.ONNX", help="An ONNX file.")],
+    photos: Annotated[Path, typer.Option("--photos", metavar="FOLDER", help="Photos to measure on.")],
+    count: Annotated[int, typer.Option("--count", min=4, help="Of the photos, so many; half to learn from.")] = 16,
+    answer: Annotated[
+        str, typer.Option("--answer", metavar="TENSOR", help="What has to agree; by default the first output.")
+    ] = "",
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="NAME", help="Of the agreement: relative, same, top1, miou, cosine.")
+    ] = "",
+    agreement: Annotated[float, typer.Option("--agreement", min=0, max=1, help="That is wanted, 1: unchanged.")] = 0.9,
+    most: Annotated[int, typer.Option("--tensors", min=1, help="At a cut, at most so many.")] = 3,
+    size: Annotated[
+        str, typer.Option("--size", metavar="HxW", help="Of the input, where the file does not fix it.")
+    ] = "",
+    white: Annotated[float, typer.Option("--white", help="What white is in the input; black is 0.")] = 1.0,
+    extra: Annotated[
+        list[float] | None, typer.Option("--extra", help="A further channel of the input, of that number everywhere.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Bytes against the device's time, as a picture.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find where to cut: every place where few tensors separate a network, its time, and bytes without training.
+
+    Bytes are those of principal components with uniform steps and ideal tables, at which the answer agrees; a codec
+    fitted by `atdc fit` takes fewer. The picture sent, as AVIF, and the answer sent stand at the ends.
+
+    [bold]Examples[/bold]
+
+        atdc networks cuts net.onnx --photos photos --svg cuts.svg
+        atdc networks cuts net.onnx --photos photos --metric miou --agreement 0.85 --json
+    """
+    from atdc.adapters.cut_costs import cut_costs, svg
+    from atdc.adapters.distances import metric_function
+    from atdc.adapters.onnx_network import OnnxModel
+    from atdc.adapters.picture_input import PictureInput
+    from atdc.files import write_bytes_atomically
+
+    sides = tuple(int(side) for side in size.split("x")) if re.fullmatch(r"[0-9]+x[0-9]+", size) else ()
+    if size and not sides:
+        raise typer.BadParameter(f"{size!r} should read HxW, such as 480x640.")
+    model = OnnxModel(network, "", PictureInput(size=sides, white=white, extra=tuple(extra or ())))
+    answer = answer or model.graph.outputs[0]
+    model.graph.require(answer, f"{model.name}, answer")
+    pictures = [found for _, found in _pictures(photos, count)]
+    silent = as_json or quiet
+    with err.status("starting", spinner="line") as status:
+        update: Callable[[str], None] = (lambda _: None) if silent else status.update
+        kind = metric or ("same" if _is_whole(model, answer, pictures[0]) else "relative")
+        costs = cut_costs(model, answer, metric_function(kind, Path()), pictures, agreement, most, update)
+    if picture is not None:
+        title = f"{network.name}: bytes at {kind} {agreement:g} of {answer}"
+        write_bytes_atomically(picture, svg(costs, title).encode())
+    if as_json:
+        rows = [cost.to_json() for cost in costs]
+        print(json.dumps({"answer": answer, "metric": kind, "agreement": agreement, "cuts": rows}, indent=1))
+        require_output()
+        return
+    table = plain_table("sent", ["on the device", "values", "bytes", kind])
+    for cost in costs:
+        shapes = " + ".join("x".join(map(str, shape[1:])) for shape in cost.cut.shapes)
+        words = f"{', '.join(cost.cut.tensors)} ({shapes})" if cost.what == "tensors" else f"the {cost.what}"
+        size_word = "none" if cost.bytes is None else f"{cost.bytes:,.0f}"
+        table.add_row(
+            escape(words), f"{cost.cut.device_share:.0%}", f"{cost.cut.values:,}", size_word, f"{cost.agreement:.3f}"
+        )
+    console.print(table)
+
+
+def _is_whole(model: OnnxModel, answer: str, picture: Picture) -> bool:
+    """Whether an answer has whole numbers."""
+    session = model.session(model.part([model.input_name], [answer]))
+    return bool(session.run([answer], {model.input_name: model.input.array(picture)})[0].dtype.kind != "f")
 
 
 def _feature_maker(networks: str, photos: Path, shards: list[list[str]]) -> Work:

@@ -180,9 +180,9 @@ class NetworkSet:
             if name not in digests:
                 raise NetworkError(whose, f"none of the network {name}", f"features of {', '.join(self.digests)}", cure)
             if digests[name] != digest:
+                expected = f"those of this one ({digest}): equal file, input and cut"
                 raise NetworkError(
-                    whose, f"features of another {name} ({digests[name]})", f"those of this one ({digest}): equal file, "
-                    "input and cut", cure,
+                    whose, f"features of another {name} ({digests[name]})", expected, cure,
                 )  # fmt: skip
 
 
