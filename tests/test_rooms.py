@@ -1,9 +1,15 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
+<<<<<<< HEAD
                   → entropy → coding, bitstream → reader → weights, choice → codec, inspection → pipeline
                   → data, training → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
                   → cli_fit, cli_weights → cli
+=======
+                  → entropy → coding, bitstream → reader → weights → codec, inspection → pipeline → data, training
+                  → adapters → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
+                  → cli_fit, cli_networks, cli_weights → cli
+>>>>>>> ev/adapters
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
 The product, ``atdc``, knows the evidence, ``atdc_bench``, in one place only: the command line, which offers it. An
@@ -34,11 +40,12 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("codec", "inspection")),
     ("atdc", ("pipeline",)),
     ("atdc", ("data", "training")),
+    ("atdc", ("adapters",)),
     ("atdc", ("report", "inputs", "selfcheck", "selfcheck_worker")),
     ("atdc", ("batch",)),
     ("atdc", ("jobs",)),
     ("atdc", ("cli_options", "cli_files", "cli_inspection")),
-    ("atdc", ("cli_fit", "cli_weights")),
+    ("atdc", ("cli_fit", "cli_networks", "cli_weights")),
     ("atdc", ("cli",)),
     ("atdc", ("__main__",)),
     ("atdc_bench", ("compare_recipe", "measures")),
@@ -70,7 +77,7 @@ WITHOUT_TORCH = (
     "atdc.bitstream.symbols", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
     "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.data.feature_source",
     "atdc.data.dumped", "atdc.data.feature_report", "atdc.report.pictures", "atdc.report.page",
-    "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli_fit", "atdc.cli", "atdc_bench.cli",
+    "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli_fit", "atdc.cli_networks", "atdc.cli", "atdc_bench.cli",
     "atdc_bench.report.line_chart",
     "atdc_bench.report.comparison", "atdc_bench.report.registry", "atdc_bench.baselines.pixels",
     "atdc_bench.baselines.vvc",

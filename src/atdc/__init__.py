@@ -15,11 +15,13 @@ from atdc.errors import ArgumentError as ArgumentError
 from atdc.errors import AtdcError as AtdcError
 from atdc.errors import BitstreamError as BitstreamError
 from atdc.errors import CorruptFileError as CorruptFileError
+from atdc.errors import CutError as CutError
 from atdc.errors import DataError as DataError
 from atdc.errors import FeatureWarning as FeatureWarning
 from atdc.errors import FitWarning as FitWarning
 from atdc.errors import GraphError as GraphError
 from atdc.errors import ImageError as ImageError
+from atdc.errors import NetworkError as NetworkError
 from atdc.errors import NotAnAtdcFileError as NotAnAtdcFileError
 from atdc.errors import OutputError as OutputError
 from atdc.errors import ProgramError as ProgramError
@@ -68,10 +70,12 @@ _LATE = {
     "load": "atdc.pipeline",
 }
 __all__ = [
-    "TASKS", "Answers", "ArgumentError", "AtdcError", "BitstreamError", "Codec", "CorruptFileError", "DataError",
-    "EncodedBatch", "EntropyModel", "FeatureCodec", "FeatureSet", "FeatureWarning", "FitWarning", "FrequencyTables",
+    "TASKS", "Answers", "ArgumentError", "AtdcError", "BitstreamError", "Codec", "CorruptFileError", "CutError",
+    "DataError", "EncodedBatch", "EntropyModel", "FeatureCodec", "FeatureSet", "FeatureWarning", "FitWarning",
+    "FrequencyTables",
     "GraphBook", "GraphError",
-    "ImageError", "Inspection", "IntegerReader", "ModelConfig", "NotAnAtdcFileError", "OutputError", "ProgramError",
+    "ImageError", "Inspection", "IntegerReader", "ModelConfig", "NetworkError", "NotAnAtdcFileError", "OutputError",
+    "ProgramError",
     "Recipe", "TaskGraph", "TaskSpec", "TensorSpec", "TruncatedFileError", "UnsupportedVersionError", "Verification",
     "WeightsError",
     "WrongModelError", "__version__", "load",

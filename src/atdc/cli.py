@@ -28,6 +28,7 @@ from atdc.batch import out as console
 from atdc.cli_files import destination_of, encodable_with, existing_of, is_coded, is_one_file, is_picture, items_of
 from atdc.cli_fit import register as register_fit
 from atdc.cli_inspection import show_inspection
+from atdc.cli_networks import register as register_networks
 from atdc.cli_options import (
     HELP_NAMES,
     MEASURED_MODEL,
@@ -41,6 +42,7 @@ from atdc.cli_options import (
     Model,
     ModelAtHand,
     ModelToUse,
+    Networks,
     PixelLimit,
     Quality,
     Quiet,
@@ -284,6 +286,7 @@ def encode(
     jobs: Jobs = 1,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: ModelToUse = None,
+    networks: Networks = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
@@ -304,18 +307,23 @@ def encode(
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
         atdc encode features -o encoded --model mine.safetensors      # by `atdc fit`
+        atdc encode photos -o encoded --model mine.safetensors --networks networks.yaml
     """
     from atdc.weights import default_model
 
     model = model or default_model()
-    items = items_of(ctx, images, from_file, encodable_with(model))
+    items = items_of(ctx, images, from_file, encodable_with(model) if networks is None else is_picture)
     to = destination_of(out, items, "input")
     given = dict(_task_quality(value) for value in task_quality or [])
     wanted = listed(",".join(tasks)) if tasks else None
     _require_names([*given, *(wanted or [])], model)
     make = partial(
         jobs_of.encoder, model, device, quality, given, balanced, graph, effort.value,
+<<<<<<< HEAD
         profile.value, pixel_limit, to, existing_of(skip_existing, force), wanted,
+=======
+        profile.value, pixel_limit, to, existing_of(skip_existing, force), networks,
+>>>>>>> ev/adapters
     )  # fmt: skip
     items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
     done = for_each(
@@ -368,6 +376,7 @@ def decode(
             "ATDC_WEIGHTS says.",
         ),
     ] = None,
+    networks: Networks = None,
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
@@ -383,9 +392,11 @@ def decode(
         atdc decode photo.atdc -o depth.npy --tasks depth_zbuffer
         atdc decode - -o - < photo.atdc > answers.zip
         atdc decode encoded -o decoded --model mine.safetensors      # features: decoded/a.npz, …
+        atdc decode encoded -o answers --model mine.safetensors --networks networks.yaml --tasks segments
     """
     wanted = list(dict.fromkeys(listed(",".join(tasks)))) if tasks else None
-    _require_names(wanted or (), model)
+    if networks is None:
+        _require_names(wanted or (), model)
     items = items_of(ctx, files, from_file, is_coded)
     to = destination_of(out, items, "file")
     if to.kind == "file":
@@ -396,7 +407,7 @@ def decode(
             better += ", .npz or .safetensors for features"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: to.of(item, "")) if to.kind != "stream" else items
-    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force))
+    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force), networks)
     done = for_each(
         ctx, ("decoding", "decoded"), items, make,
         quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME, console=err if to.kind == "stream" else console,
@@ -574,6 +585,7 @@ def selfcheck(
 
 register(app)
 register_fit(app)
+register_networks(app)
 
 
 # --- plumbing --------------------------------------------------------------------------------------------------------

@@ -22,8 +22,7 @@ from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
     from atdc.codec import FeatureCodec
-    from atdc.data.dumped import DumpedFeatures
-    from atdc.data.feature_report import FeatureReport
+    from atdc.data.feature_source import DescribedSource
     from atdc.tensors import Grid
 
 _SUFFIX = ".safetensors"
@@ -76,6 +75,14 @@ def fit(
             "which files then need not hold. May be repeated; by default the grid of all samples, if it is one.",
         ),
     ] = None,
+    networks: Annotated[
+        Path | None,
+        typer.Option(
+            "--networks",
+            metavar="NAME|FILE",
+            help="The networks that FEATURES are of: training compares their answers before and after.",
+        ),
+    ] = None,
     report_only: Annotated[bool, typer.Option("--report", help="Only say what the features are like.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
@@ -86,10 +93,12 @@ def fit(
 
         atdc fit features --report                          # what are they like?
         atdc fit features -o mine.safetensors --recipe fit_small
+        atdc fit features -o mine.safetensors --networks networks.yaml
         atdc fit more_features -o more.safetensors --add mine.safetensors
         atdc encode features -o encoded --model mine.safetensors
         atdc decode encoded -o decoded --model mine.safetensors
     """
+    from atdc.codec import FeatureCodec
     from atdc.data.dumped import DumpedFeatures
     from atdc.data.feature_report import report
 
@@ -113,10 +122,17 @@ def fit(
             if as_json:
                 _print_json(seen.to_json())
             return
-        samples = source if val is None else DumpedFeatures(val)
-        codec = _fitted(
-            source, seen, recipe, None if val is None else samples, run or Path("runs") / out.stem, add, grids
-        )
+        samples: DescribedSource = source if val is None else DumpedFeatures(val)
+        folder, start = run or Path("runs") / out.stem, None if add is None else FeatureCodec.load(add)
+        settings: dict[str, Any] = {"recipe": recipe, "run": folder, "start": start, "grids": grids}
+        with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
+            if networks is None:
+                codec = FeatureCodec.fit(source, val=None if val is None else samples, **settings)
+            else:
+                folders = [*features, *([] if val is None else [val])]
+                codec, samples = _fitted_to_answers(
+                    networks, folders, source, None if val is None else samples, settings
+                )
     codec.save(out)
     place = _a_validation_sample(samples)
     sizes = _sizes(codec, samples, place)
@@ -181,25 +197,52 @@ def _require_place(out: Path, force: bool) -> None:
     make_folder(out.parent)
 
 
-def _fitted(
-    source: DumpedFeatures, seen: FeatureReport, recipe: Path, val: DumpedFeatures | None, run: Path, add: str | None,
-    grids: dict[str, int | Grid | None],
-) -> FeatureCodec:  # fmt: skip
-    """Trains; what training prints goes to standard error."""
-    from atdc.codec import FeatureCodec
+def _fitted_to_answers(
+    networks: Path, folders: list[Path], source: DescribedSource, val: DescribedSource | None, settings: dict[str, Any]
+) -> tuple[FeatureCodec, DescribedSource]:
+    """A codec fitted to the answers of networks, which its card names, and the validation samples.
 
+    Raises:
+        NetworkError: the features are of other networks, or their answers cannot be compared.
+    """
+    from atdc.adapters.network_set import DIGESTS, load_networks
+    from atdc.adapters.objective import AnswerObjective
+    from atdc.cli_networks import digests_in
+    from atdc.codec import FeatureCodec
+    from atdc.config import load_fit_recipe
+    from atdc.data.feature_source import SelectedFeatures
+
+<<<<<<< HEAD
     start = None if add is None else FeatureCodec.load(add)
     with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
         return FeatureCodec.fit(source, recipe=recipe, val=val, run=run, start=start, grids=grids, seen=seen)
+=======
+    loaded = load_networks(networks)
+    loaded.require_digests(digests_in(folders), ", ".join(map(str, folders)))
+    train: DescribedSource = source
+    if val is None:
+        count = max(1, min(500, round(load_fit_recipe(settings["recipe"]).val_share * len(source))))
+        held_out = [(2 * place + 1) * len(source) // (2 * count) for place in range(count)]
+        train = SelectedFeatures(source, sorted(set(range(len(source))) - set(held_out)))
+        val = SelectedFeatures(source, held_out)
+    start = settings["start"]
+    names = [] if start is None else list(start.task_names)
+    names += [name for name in source.names if name not in names]
+    codec = FeatureCodec.fit(
+        train, val=val, objective=AnswerObjective(loaded, train, names),
+        val_objective=AnswerObjective(loaded, val, names), **settings,
+    )  # fmt: skip
+    return FeatureCodec.of_bytes(codec.to_bytes({**codec.card, DIGESTS: loaded.digests})), val
+>>>>>>> ev/adapters
 
 
-def _a_validation_sample(samples: DumpedFeatures) -> int:
+def _a_validation_sample(samples: DescribedSource) -> int:
     """The first sample that has all tensors: fitting, too, keeps it for validation, where it chooses samples itself."""
     whole = (index for index in range(len(samples)) if len(samples.shapes(index)) == len(samples.names))
     return next(whole, 0)
 
 
-def _sizes(codec: FeatureCodec, samples: DumpedFeatures, place: int) -> list[int]:
+def _sizes(codec: FeatureCodec, samples: DescribedSource, place: int) -> list[int]:
     """Bytes of a sample's file at each whole quality."""
     sample = samples.read(place)
     with warnings_as_lines(samples.described(place)):

@@ -80,6 +80,15 @@ ModelToUse = Annotated[
         help=f"Shipped weights by name, or a .safetensors file; by default what ATDC_MODEL names, or {DEFAULT_MODEL}.",
     ),
 ]
+Networks = Annotated[
+    str | None,
+    typer.Option(
+        "--networks",
+        metavar="NAME|FILE",
+        help="Your networks, as for `atdc networks check`: pictures go through their first halves, files through "
+        "their second halves.",
+    ),
+]
 ModelAtHand = Annotated[
     str | None,
     typer.Option(

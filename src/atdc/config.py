@@ -310,6 +310,10 @@ class CodecStage:
     are kept."""
 
 
+_MAY_BE_ZERO = ("seed", "subset_share", "warmup_steps", "predictor_steps", "feature_weight")
+"""Of a fit recipe's numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class FitRecipe:
     """Fitting a codec to features: how large it is, and for how many steps it is trained."""
@@ -348,6 +352,8 @@ class FitRecipe:
     """Λ of quality 0: bits that a unit of squared error of the normalised features may cost, per feature element."""
     lambda_max: float = 60.0
     """Λ of quality 7; geometric between."""
+    feature_weight: float = 0.1
+    """Weight of the features' squared error beside an objective, where one is given: an anchor."""
     subset_share: float = 0.3
     """Share of steps that code a random subset of the tensors, each size alike."""
     val_share: float = 0.1
@@ -363,7 +369,7 @@ class FitRecipe:
         """Refuses numbers that nothing can be made of."""
         for setting in dataclasses.fields(self):
             value = getattr(self, setting.name)
-            least = 0 if setting.name in ("seed", "subset_share", "warmup_steps", "predictor_steps") else 1e-12
+            least = 0 if setting.name in _MAY_BE_ZERO else 1e-12
             most = 1 if setting.name in ("subset_share", "val_share", "latent_energy") else 1 << 32
             if isinstance(value, (int, float)) and not least <= value <= most:
                 raise ArgumentError(f"fit.{setting.name}", str(value), f"a number from {least:g} to {most}")
@@ -384,6 +390,7 @@ class FitRecipe:
             codec=CodecStage(
                 batch=self.batch, lr=self.lr, lr_end=self.lr_end, lambda_min=self.lambda_min,
                 lambda_max=self.lambda_max, codebook_size=self.codebook_size, subset_share=self.subset_share,
+                feature_weight=self.feature_weight,
             ),
         )  # fmt: skip
 
@@ -416,7 +423,17 @@ class Recipe:
     codec: CodecStage = field(default_factory=CodecStage)
 
 
-def _build(cls: type[Any], values: Any, where: str) -> Any:
+def settings_of(cls: type[Any], values: Any, where: str) -> Any:
+    """Settings of a kind, a dataclass whose fields have defaults, from plain values.
+
+    Args:
+        cls: the dataclass.
+        values: a mapping, as YAML has it.
+        where: what messages call it.
+
+    Raises:
+        ArgumentError: an unknown setting, or a value of another type than the default; the setting's path is named.
+    """
     if not isinstance(values, dict):
         raise ArgumentError(where, repr(values), "a mapping of settings", f"See {RECIPES / 'small.yaml'}")
     known = {f.name: f for f in dataclasses.fields(cls)}
@@ -427,7 +444,7 @@ def _build(cls: type[Any], values: Any, where: str) -> Any:
     for key, value in values.items():
         default = getattr(cls(), key)
         if dataclasses.is_dataclass(default):
-            value = _build(type(default), value, f"{where}.{key}")
+            value = settings_of(type(default), value, f"{where}.{key}")
         elif isinstance(default, tuple):
             value = tuple(value)
         elif isinstance(default, float) and isinstance(value, int):
@@ -440,7 +457,7 @@ def _build(cls: type[Any], values: Any, where: str) -> Any:
 
 def model_config(values: dict[str, Any]) -> ModelConfig:
     """The architecture stored beside weights; raises :class:`ArgumentError` on unknown or mistyped settings."""
-    config = _build(ModelConfig, values, "model")
+    config = settings_of(ModelConfig, values, "model")
     assert isinstance(config, ModelConfig)
     return config
 
@@ -492,7 +509,7 @@ def read_settings(kind: type[T], path: Path, folder: Path) -> T:
     >>> read_settings(Recipe, Path("tiny"), RECIPES).name
     'tiny'
     """
-    settings = _build(kind, _read(path, folder), path.name)
+    settings = settings_of(kind, _read(path, folder), path.name)
     assert isinstance(settings, kind)
     return settings
 

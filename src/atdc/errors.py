@@ -67,6 +67,14 @@ class ProgramError(AtdcError):
     """A program or library that does not come with ATDC is not there, fails, or takes too long."""
 
 
+class NetworkError(AtdcError):
+    """Somebody's network cannot be run or cut as it was asked for, or is not the one that features were made by."""
+
+
+class CutError(NetworkError):
+    """A cut does not separate a network: another tensor still goes from the first half to the second."""
+
+
 class BitstreamError(AtdcError):
     """Base of everything that can be wrong with the bytes of an ATDC file."""
 

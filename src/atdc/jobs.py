@@ -9,7 +9,7 @@ import builtins
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,10 @@ from atdc.inputs import Item
 from atdc.tasks import TASK_NAMES
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from atdc.adapters.network_codec import NetworkCodec
     from atdc.bitstream.sources import Source
     from atdc.codec import FeatureCodec
     from atdc.data.dumped import DumpedFeatures
@@ -117,9 +121,18 @@ def encoder(
     pixel_limit: int,
     destination: Destination,
     existing: Existing,
+<<<<<<< HEAD
     tasks: Sequence[str] | None = None,
 ) -> Work:
     """Encodes pictures, and files of features as they are; for some tasks or tensors alone, if they are named."""
+=======
+    networks: str | None = None,
+) -> Work:
+    """Encodes pictures, and files of features as they are.
+
+    With networks, a set of them by name or file, pictures are encoded as the tensors at their cuts.
+    """
+>>>>>>> ev/adapters
     from PIL import Image
 
     from atdc.files import write_bytes_unless_others
@@ -128,6 +141,7 @@ def encoder(
 
     Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
     pictures, features = _load(model, device)
+    cut = None if networks is None else _cut_networks(networks, features, model)
     if balanced and pictures is None:
         where, found = "--balanced", "weights of features alone, for which no balance is measured"
         raise ArgumentError(where, found, "weights of pictures", "Give tensors their own qualities: --task-quality.")
@@ -137,6 +151,16 @@ def encoder(
     qualities = (pictures.balanced(quality) if balanced and pictures else usual) | dict(task_quality)
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
+
+    def by_codec(rgb: NDArray[np.uint8], name: str) -> bytes:
+        assert pictures is not None
+        return pictures.encode(
+            rgb, quality=qualities, graph=graph, effort=effort, profile=profile, pixel_limit=pixel_limit
+        )
+
+    def by_networks(rgb: NDArray[np.uint8], name: str) -> bytes:
+        assert cut is not None
+        return cut.encode(rgb, qualities, graph, effort, profile, name)
 
     def is_there(target: Path) -> bool:
         return existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target)
@@ -149,12 +173,17 @@ def encoder(
         write_bytes_unless_others(target, data, replace=existing is Existing.REPLACE)
         return None
 
-    def encode_picture(item: Item, codec: Codec) -> Report:
+    def encode_picture(item: Item, encoded: Callable[[NDArray[np.uint8], str], bytes]) -> Report:
         target = destination.of(item, SUFFIX)
         if is_there(target):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         rgb = read_image(item.path, pixel_limit)
+<<<<<<< HEAD
         data = codec.encode(rgb, qualities, graph, effort, profile, tasks=tasks, pixel_limit=pixel_limit)
+=======
+        with warnings_as_lines(item.name):
+            data = encoded(rgb, item.name)
+>>>>>>> ev/adapters
         coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], data=written(target, data))
         where = "standard output" if destination.kind == "stream" else str(target)
         return Report(f"{item.name} → {where}  {coded}", value=coded)
@@ -187,9 +216,9 @@ def encoder(
         return Report(f"{item.name} → {where}  {coded}", value=coded)
 
     def work(item: Item) -> Report:
-        if pictures is None or is_features(item.path):
+        if is_features(item.path) or (pictures is None and cut is None):
             return encode_features(item)
-        return encode_picture(item, pictures)
+        return encode_picture(item, by_codec if cut is None else by_networks)
 
     return work
 
@@ -201,41 +230,50 @@ def decoder(
     pixel_limit: int,
     destination: Destination,
     existing: Existing,
+    networks: str | None = None,
 ) -> Work:
     """Decodes files: to answers where they were made of pictures, to tensors where of features.
+
+    With networks, a set of them by name or file, tensors go through their second halves; tasks are networks then.
 
     The value of a report is the bytes for standard output, if that is where they go.
     """
     from atdc.data.dumped import features_as_bytes
     from atdc.files import write_bytes_unless_others
+    from atdc.pipeline import Answers
     from atdc.report.answer_files import answer_names, answers_as_bytes, make_folder, write_answers
     from atdc.weights import default_model, writer_of
 
     load = cache(lambda name: _load(name, device))
     if model is not None:
         load(model)  # weights that cannot be used are said once, not for every file
+    cut_by = cache(lambda name: None if networks is None else _cut_networks(networks, load(name)[1], name))
     wanted = tasks or TASK_NAMES
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
     suffix = destination.path.suffix.lower()
     if destination.kind == "stream":
         suffix = ".npy" if len(wanted) == 1 else ".zip"
-    replace = existing is Existing.REPLACE
+    replace_others = existing is Existing.REPLACE
 
-    def decode_features(item: Item, source: Source, codec: FeatureCodec) -> Report:
+    def decode_features(item: Item, source: Source, codec: FeatureCodec, cut: NetworkCodec | None) -> Report:
         target = destination.of(item, ".npz")
         if existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target):
             return Report(f"{item.name} → {target}  there before", skipped=True)
-        answers = _tensors_of(codec, source, tasks, pixel_limit)
+        named = tasks if cut is None or tasks is None else cut.networks.tensors_of(list(tasks))
+        answers = _tensors_of(codec, source, named, pixel_limit)
+        if cut is not None:
+            answers = Answers(cut.answers_of(answers), answers.failed, answers.bytes_read)
         where, value = "nothing", None
         if answers:
             data = features_as_bytes(answers, suffix if destination.kind == "file" else ".npz")
             where, value = "standard output", data
             if destination.kind != "stream":
                 make_folder(target.parent)
-                write_bytes_unless_others(target, data, replace=replace)
+                write_bytes_unless_others(target, data, replace=replace_others)
                 where, value = str(target), None
-        return _report_of(item, where, answers, source, value)
+        report = _report_of(item, where, answers, source, value)
+        return report if cut is None else replace(report, line="\n  ".join([report.line, *_summaries(answers)]))
 
     def work(item: Item) -> Report:
         target = destination.of(item, "")
@@ -244,18 +282,19 @@ def decoder(
         if existing is Existing.SKIP and there and all(os.path.isfile(path) for path in there):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         with opened(item.path) as source:
-            pictures, features = load(model or writer_of(source) or default_model())
+            name = model or writer_of(source) or default_model()
+            pictures, features = load(name)
             if pictures is None or _holds_features(source):
-                return decode_features(item, source, features)
+                return decode_features(item, source, features, cut_by(name))
             answers = pictures.decode(source, tasks, skip_damaged=True, pixel_limit=pixel_limit)
             where, value = "nothing", None
             if answers and destination.kind == "folder":
-                write_answers(target, answers, replace=replace)
+                write_answers(target, answers, replace=replace_others)
                 where = f"{target}{os.sep}"
             elif answers:
                 data = answers_as_bytes(answers, suffix)
                 if destination.kind == "file":
-                    write_bytes_unless_others(target, data, replace=replace)
+                    write_bytes_unless_others(target, data, replace=replace_others)
                     where = str(target)
                 else:
                     where, value = "standard output", data
@@ -314,6 +353,21 @@ def _load(model: str, device: str) -> tuple[Codec | None, FeatureCodec]:
         return None, FeatureCodec.load(model).to(device)
     codec = pipeline.load(model).to(device)
     return codec, codec.feature_codec
+
+
+def _cut_networks(networks: str, features: FeatureCodec, model: str) -> NetworkCodec:
+    """Networks with the codec of their features."""
+    from atdc.adapters.network_codec import NetworkCodec
+    from atdc.adapters.network_set import load_networks
+
+    return NetworkCodec(load_networks(networks), features, f"weights {model}")
+
+
+def _summaries(answers: Answers) -> list[str]:
+    """A line for each answer."""
+    from atdc.adapters.network_codec import summary
+
+    return [f"{name}: {summary(value)}" for name, value in answers.items()]
 
 
 def _samples_of(item: Item) -> DumpedFeatures:

@@ -18,7 +18,15 @@ from atdc.errors import ArgumentError, AtdcError, DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FeatureSource", "InMemoryFeatures", "finite_float32", "misfit", "sample_number"]
+__all__ = [
+    "DescribedSource",
+    "FeatureSource",
+    "InMemoryFeatures",
+    "SelectedFeatures",
+    "finite_float32",
+    "misfit",
+    "sample_number",
+]
 
 Shape: TypeAlias = tuple[int, int, int]
 AnyArray: TypeAlias = "NDArray[Any] | Tensor"
@@ -43,6 +51,48 @@ class FeatureSource(Protocol):
     def read(self, index: int) -> dict[str, NDArray[np.float32]]:
         """The tensors that a sample has, (C, h, w), all values finite."""
         ...
+
+
+class DescribedSource(FeatureSource, Protocol):
+    """A source whose samples have names."""
+
+    def described(self, index: int) -> str:
+        """A sample as messages name it."""
+        ...
+
+
+class SelectedFeatures:
+    """Some samples of a source.
+
+    Args:
+        source: of all.
+        rows: which.
+
+    Attributes:
+        names: names of all tensors, sorted.
+
+    >>> whole = InMemoryFeatures([{"a": np.full((1, 2, 2), number, np.float32)} for number in range(4)])
+    >>> [float(sample["a"].max()) for sample in map(SelectedFeatures(whole, [3, 1]).read, range(2))]
+    [3.0, 1.0]
+    """
+
+    def __init__(self, source: DescribedSource, rows: Sequence[int]) -> None:
+        self._source, self._rows, self.names = source, list(rows), source.names
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def shapes(self, index: int) -> dict[str, Shape]:
+        """As the source has them."""
+        return self._source.shapes(self._rows[sample_number(index, len(self))])
+
+    def read(self, index: int) -> dict[str, NDArray[np.float32]]:
+        """As the source has them."""
+        return self._source.read(self._rows[sample_number(index, len(self))])
+
+    def described(self, index: int) -> str:
+        """As the source says."""
+        return self._source.described(self._rows[sample_number(index, len(self))])
 
 
 class InMemoryFeatures:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -49,6 +49,27 @@ class Objective(Protocol):
     def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Of each image, (n,), from the task's decoded raw features (n, C, h, w); differentiable."""
         ...
+
+
+class JointObjective(Objective, Protocol):
+    """An objective of several tensors together, as where a network's answer takes all levels of a pyramid."""
+
+    def joint_losses(
+        self, tasks: Sequence[int], decoded: Mapping[int, Tensor], targets: Mapping[str, Tensor]
+    ) -> Mapping[int, Tensor]:
+        """Losses of tasks, (n,) each, from the decoded raw features (n, C, h, w) of all that are there."""
+        ...
+
+
+def losses_of(
+    objective: Objective, tasks: Sequence[int], decoded: Mapping[int, Tensor], targets: Mapping[str, Tensor]
+) -> Mapping[int, Tensor]:
+    """Losses of those tasks whose features are there: together, if the objective is a :class:`JointObjective`."""
+    there = [task for task in tasks if task in decoded]
+    if hasattr(objective, "joint_losses"):
+        joint: JointObjective = cast(JointObjective, objective)
+        return joint.joint_losses(there, decoded, targets)
+    return {task: objective.loss(task, decoded[task], targets) for task in there}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +201,11 @@ def train_codec(
             loss = loss + feature_term
         else:
             loss = loss + settings.feature_weight * feature_term
-            for task in batch.tasks:
-                if seen.present is not None and group_of[task] not in seen.present:
-                    continue
-                measured = objective.loss(task, train.restored(decoded, task, seen.grids), batch.targets)
+            there = [t for t in range(task_count) if seen.present is None or group_of[t] in seen.present]
+            if not hasattr(objective, "joint_losses"):
+                there = [task for task in there if task in batch.tasks]
+            restored = {task: train.restored(decoded, task, seen.grids) for task in there}
+            for task, measured in losses_of(objective, batch.tasks, restored, batch.targets).items():
                 known = ~torch.isnan(measured.detach())  # samples without a label
                 if not bool(known.any()):
                     continue
@@ -214,10 +236,9 @@ def train_codec(
             if val_objective is None:
                 figures[f"objective{level}"] = bits + weight * square
                 continue
-            losses = []
-            for task in range(task_count):
-                measured = val_objective.loss(task, subject.val.restored(decoded, task, features.grids), targets)
-                losses.append(float(measured.nanmean()))
+            restored = {task: subject.val.restored(decoded, task, features.grids) for task in range(task_count)}
+            measured = losses_of(val_objective, range(task_count), restored, targets)
+            losses = [float(loss.nanmean()) for loss in measured.values()]
             loss = sum(losses) / task_count
             figures[f"loss{level}"] = loss
             figures[f"objective{level}"] = bits + weight * (loss + settings.feature_weight * square)

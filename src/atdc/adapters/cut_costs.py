@@ -1,0 +1,396 @@
+"""Where to cut an ONNX network: every place where few tensors separate it, with the share of the device's time, and the
+bytes that a codec without training needs there for a given agreement of the answer.
+
+The codec without training: principal components of 2×2 blocks of half of the photos, uniform steps, and the ideal bits
+of each component's values under a table counted on the same half. The other half of the photos is coded; the step is
+sought at which the answer, through the network's second half, agrees with the one before by the wanted metric. At the
+ends of the list stand what has no cut: the picture sent, as AVIF, and the answer sent, packed without loss.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, features
+
+from atdc.adapters.distances import Metric
+from atdc.adapters.halves import Array, Picture, library
+from atdc.adapters.onnx_network import OnnxModel
+from atdc.errors import DataError, NetworkError, ProgramError
+
+__all__ = ["Cut", "CutCost", "cut_costs", "separating_cuts", "svg"]
+
+_LARGEST_BLOCK = 1024
+"""Numbers of a block that principal components are found of; wider tensors are taken by positions, not by 2×2."""
+_BLOCKS = 20_000
+"""Of training photos, at most."""
+_SEARCH_STEPS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A place that separates a network.
+
+    Attributes:
+        tensors: that go from the first half to the second.
+        shapes: theirs, with a batch of one.
+        device_share: of the time of all nodes, that of the first half.
+    """
+
+    tensors: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    device_share: float
+
+    @property
+    def values(self) -> int:
+        """Numbers of a picture."""
+        return sum(int(np.prod(shape)) for shape in self.shapes)
+
+
+@dataclass(frozen=True, slots=True)
+class CutCost:
+    """What a cut costs.
+
+    Attributes:
+        what: ``picture``, ``tensors`` or ``answer``.
+        cut: the place; of the picture and the answer, their tensors.
+        bytes: of a photo, the mean; None where no step gives the agreement.
+        agreement: of the answer after with before, the mean.
+    """
+
+    what: str
+    cut: Cut
+    bytes: float | None
+    agreement: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "what": self.what, "tensors": list(self.cut.tensors), "shapes": [list(shape) for shape in self.cut.shapes],
+            "device_share": self.cut.device_share, "values": self.cut.values, "bytes": self.bytes,
+            "agreement": self.agreement,
+        }  # fmt: skip
+
+
+def separating_cuts(model: OnnxModel, answer: str, pictures: Sequence[Picture], most: int) -> list[Cut]:
+    """Every place between two nodes where at most so many tensors separate picture and answer, in order.
+
+    Of neighbours that take the device's time alike, within one per cent, the one with the fewest numbers is listed.
+    """
+    graph = model.graph
+    nodes, _ = graph.needed([answer], ())
+    times = _node_seconds(model, answer, pictures)
+    total = sum(times.get(place, 0.0) for place in nodes) or 1.0
+    uses: dict[str, int] = {}
+    for place in nodes:
+        uses.update(dict.fromkeys(graph.nodes[place].input, place))
+    live: dict[str, None] = {}
+    spent, found = 0.0, list[tuple[tuple[str, ...], float]]()
+    for place in nodes[:-1]:
+        node = graph.nodes[place]
+        spent += times.get(place, 0.0)
+        live.update(dict.fromkeys(name for name in node.output if name in graph.of_picture and name in uses))
+        for name in [name for name in live if uses[name] <= place]:
+            del live[name]
+        reads_picture = any(model.input_name in graph.nodes[later].input for later in nodes if later > place)
+        if 0 < len(live) <= most and not reads_picture:
+            found.append((tuple(live), spent / total))
+    known = _shapes(model, list({name for names, _ in found for name in names}), pictures[0])
+    cuts = [
+        Cut(names, tuple(known[name] for name in names), share) for names, share in found if set(names) <= set(known)
+    ]
+    chosen: list[Cut] = []
+    for cut in cuts:
+        if chosen and cut.device_share - chosen[-1].device_share < 0.01:
+            if cut.values <= chosen[-1].values:
+                chosen[-1] = cut
+        else:
+            chosen.append(cut)
+    return chosen
+
+
+def _shapes(model: OnnxModel, names: list[str], picture: Picture) -> dict[str, tuple[int, ...]]:
+    """Of tensors with a point and a batch of one."""
+    session = model.session(model.part([model.input_name], names))
+    values = session.run(names, {model.input_name: model.input.array(picture)})
+    pairs = zip(names, values, strict=True)
+    return {
+        name: value.shape
+        for name, value in pairs
+        if value.dtype.kind == "f" and 2 <= value.ndim <= 4 and len(value) == 1
+    }
+
+
+def _node_seconds(model: OnnxModel, answer: str, pictures: Sequence[Picture]) -> dict[int, float]:
+    """Time of each node, measured by onnxruntime, which runs them as they stand; the mean of some runs."""
+    part = model.part([model.input_name], [answer])
+    numbers = {name: place for name, place in model.graph.producers.items()}
+    for node in part.graph.node:
+        node.name = f"node {next(numbers[name] for name in node.output if name)}"
+    runtime_level = library("onnxruntime").GraphOptimizationLevel.ORT_DISABLE_ALL
+    with tempfile.TemporaryDirectory(prefix="atdc-") as folder:
+        session = model.session(
+            part, enable_profiling=True, profile_file_prefix=str(Path(folder) / "profile"),
+            graph_optimization_level=runtime_level,
+        )  # fmt: skip
+        for picture in (list(pictures) * 3)[:5]:
+            session.run([answer], {model.input_name: model.input.array(picture)})
+        events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+    seconds: dict[int, float] = {}
+    for event in events:
+        name = event.get("name", "")
+        if event.get("cat") == "Node" and name.startswith("node ") and name.endswith("_kernel_time"):
+            place = int(name.removeprefix("node ").removesuffix("_kernel_time"))
+            seconds[place] = seconds.get(place, 0.0) + event["dur"] * 1e-6
+    return seconds
+
+
+def cut_costs(
+    model: OnnxModel, answer: str, metric: Metric, pictures: Sequence[Picture], agreement: float, most: int,
+    progress: Callable[[str], None],
+) -> list[CutCost]:  # fmt: skip
+    """Costs of all cuts, in the order of the device's time, the picture first and the answer last.
+
+    Args:
+        model: the network.
+        answer: the tensor that has to agree.
+        metric: of the answer after against before.
+        pictures: photos, half of them to learn from; at least four.
+        agreement: that is wanted, the mean over photos.
+        most: tensors of a cut.
+        progress: gets a word on what is done.
+
+    Raises:
+        DataError: too few photos.
+        NetworkError: no such tensor.
+    """
+    model.graph.require(answer, f"{model.name}, answer")
+    if len(pictures) < 4:
+        raise DataError("photos", str(len(pictures)), "four at least, half of them to learn from", "Name more.")
+    train, test = pictures[::2], pictures[1::2]
+    session = model.session(model.part([model.input_name], [answer]))
+
+    def whole(picture: Picture) -> Array:
+        found: Array = session.run([answer], {model.input_name: model.input.array(picture)})[0]
+        return found
+
+    before = [whole(picture) for picture in test]
+    progress("the picture")
+    nothing = Cut((model.input_name,), ((1, *model.input.size, 3),), 0.0)
+    costs = [CutCost("picture", nothing, *_picture_bytes(test, before, whole, metric, agreement))]
+    for cut in separating_cuts(model, answer, pictures[:2], most):
+        progress(", ".join(cut.tensors))
+        costs.append(
+            CutCost("tensors", cut, *_tensor_bytes(model, answer, cut, train, test, before, metric, agreement))
+        )
+    sizes = [packed_bytes(value) for value in before]
+    last = Cut((answer,), (before[0].shape,), 1.0)
+    return [*costs, CutCost("answer", last, float(np.mean(sizes)), 1.0)]
+
+
+def _picture_bytes(
+    pictures: Sequence[Picture], before: Sequence[Array], whole: Callable[[Picture], Array], metric: Metric,
+    agreement: float,
+) -> tuple[float | None, float]:  # fmt: skip
+    """The fewest bytes of AVIF that give the agreement, and what they give."""
+    if not features.check("avif"):
+        raise ProgramError("Pillow", "a build without AVIF", "one with it", "Install a Pillow wheel, 11.3 or later.")
+
+    def at(quality: int) -> tuple[float, float]:
+        sizes, found = [], []
+        for picture, expected in zip(pictures, before, strict=True):
+            buffer = io.BytesIO()
+            Image.fromarray(picture).save(buffer, "AVIF", quality=quality)
+            sizes.append(buffer.tell())
+            with Image.open(buffer) as image:
+                found.append(metric(expected, whole(np.asarray(image.convert("RGB")))))
+        return float(np.mean(sizes)), float(np.mean(found))
+
+    low, high, best = 0, 100, at(100)
+    if best[1] < agreement:
+        return None, best[1]
+    while high - low > 5:
+        middle = (low + high) // 2
+        if (tried := at(middle))[1] >= agreement:
+            high, best = middle, tried
+        else:
+            low = middle
+    return best
+
+
+def _tensor_bytes(
+    model: OnnxModel, answer: str, cut: Cut, train: Sequence[Picture], test: Sequence[Picture], before: Sequence[Array],
+    metric: Metric, agreement: float,
+) -> tuple[float | None, float]:  # fmt: skip
+    """The fewest bytes of the codec without training that give the agreement, and what they give."""
+    names = list(cut.tensors)
+    first, second = model.session(model.part([model.input_name], names)), model.session(model.part(names, [answer]))
+
+    def of(pictures: Sequence[Picture]) -> list[list[NDArray[np.float32]]]:
+        rows = [first.run(names, {model.input_name: model.input.array(picture)}) for picture in pictures]
+        return [[np.asarray(row[place], np.float32) for row in rows] for place in range(len(names))]
+
+    known, coded = of(train), of(test)
+    types = [value.type for value in second.get_inputs()]
+    bases = [_components(values) for values in known]
+
+    def at(log_step: float) -> tuple[float, float]:
+        bits, rows = 0.0, list[list[NDArray[Any]]]()
+        for place in range(len(names)):
+            mean, basis, deviation, side = bases[place]
+            step = deviation * 2.0**log_step
+            table = [np.round((_blocks(value, side) - mean) @ basis / step) for value in known[place]]
+            integers = [np.round((_blocks(value, side) - mean) @ basis / step) for value in coded[place]]
+            bits += ideal_bits(np.concatenate(table), np.concatenate(integers))
+            rows.append(
+                [
+                    _unblocked((value * step) @ basis.T + mean, whole.shape, side)
+                    for value, whole in zip(integers, coded[place], strict=True)
+                ]
+            )
+        found = []
+        for number, expected in enumerate(before):
+            given = {
+                name: np.ascontiguousarray(rows[place][number], np.float16 if "float16" in types[place] else np.float32)
+                for place, name in enumerate(names)
+            }
+            found.append(metric(expected, second.run([answer], given)[0]))
+        return bits / 8 / len(before), float(np.mean(found))
+
+    fine, coarse = -6.0, 4.0
+    best = at(fine)
+    if best[1] < agreement:
+        return None, best[1]
+    for _ in range(_SEARCH_STEPS):
+        middle = (fine + coarse) / 2
+        if (tried := at(middle))[1] >= agreement:
+            fine, best = middle, tried
+        else:
+            coarse = middle
+    return best
+
+
+def _form(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, height and width of any tensor with a batch of one."""
+    if len(shape) == 4:
+        return shape[1], shape[2], shape[3]
+    return (shape[2], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
+
+
+def _blocks(value: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Blocks of side × side positions, (n, C·side²); edges are repeated."""
+    channels, height, width = _form(value.shape)
+    x = value.reshape(channels, height, width) if value.ndim != 3 else value[0].T[:, :, None]
+    x = np.pad(x, ((0, 0), (0, -height % side), (0, -width % side)), mode="edge")
+    x = x.reshape(channels, x.shape[1] // side, side, x.shape[2] // side, side)
+    return np.ascontiguousarray(x.transpose(1, 3, 0, 2, 4).reshape(-1, channels * side * side))
+
+
+def _unblocked(blocks: NDArray[Any], shape: tuple[int, ...], side: int) -> NDArray[Any]:
+    channels, height, width = _form(shape)
+    rows, columns = -(-height // side), -(-width // side)
+    x = blocks.reshape(rows, columns, channels, side, side).transpose(2, 0, 3, 1, 4)
+    x = x.reshape(channels, rows * side, columns * side)[:, :height, :width]
+    return x[:, :, 0].T[None] if len(shape) == 3 else x.reshape(shape)
+
+
+def _components(values: Sequence[NDArray[np.float32]]) -> tuple[NDArray[Any], NDArray[Any], float, int]:
+    """Mean, basis, the root mean square deviation, and the side of blocks."""
+    side = 2 if 4 * _form(values[0].shape)[0] <= _LARGEST_BLOCK and min(_form(values[0].shape)[1:]) > 1 else 1
+    blocks = np.concatenate([_blocks(value, side) for value in values])
+    blocks = blocks[:: max(1, len(blocks) // _BLOCKS)].astype(np.float64)
+    mean = blocks.mean(0)
+    centred = blocks - mean
+    variances, basis = np.linalg.eigh(centred.T @ centred / len(centred))
+    deviation = float(np.sqrt(max(variances.mean(), 1e-24)))
+    return mean.astype(np.float32), basis.astype(np.float32), deviation, side
+
+
+def ideal_bits(train: NDArray[Any], test: NDArray[Any]) -> float:
+    """Bits of whole numbers (values, components) under tables counted on others; what was never seen counts 0.3.
+
+    >>> round(ideal_bits(np.array([[0.0]] * 9 + [[1.0]]), np.array([[0.0]] * 10)), 1)
+    3.2
+    """
+    total = 0.0
+    for one, other in zip(train.T, test.T, strict=True):
+        values, counts = np.unique(one, return_counts=True)
+        asked, times = np.unique(other, return_counts=True)
+        places = np.minimum(np.searchsorted(values, asked), len(values) - 1)
+        seen = np.where(values[places] == asked, counts[places], 0) + 0.3
+        total -= float((times * np.log2(seen / (counts.sum() + 0.3 * (len(values) + 3)))).sum())
+    return total
+
+
+def packed_bytes(answer: Array) -> int:
+    """Of an answer sent: maps of up to 256 classes as WebP without loss, all else by zlib, numbers in half precision.
+
+    >>> packed_bytes(np.zeros((1, 40, 40), np.int64)) < 100
+    True
+    """
+    is_map = (
+        answer.dtype.kind in "iu" and answer.ndim >= 3 and len(answer) == 1 and 0 <= answer.min() <= answer.max() < 256
+    )
+    if is_map and answer.size == answer.shape[-1] * answer.shape[-2] and max(answer.shape) < 16384:
+        buffer = io.BytesIO()
+        Image.fromarray(answer.reshape(answer.shape[-2:]).astype(np.uint8)).save(
+            buffer, "WEBP", lossless=True, method=6
+        )
+        return min(buffer.tell(), len(zlib.compress(answer.astype(np.uint8).tobytes(), 9)))
+    small = answer.astype(np.float16) if answer.dtype.kind == "f" else answer.astype(np.int32)
+    return len(zlib.compress(small.tobytes(), 9))
+
+
+def svg(costs: Sequence[CutCost], title: str) -> str:
+    """Bytes (logarithmic) against the share of the device's time, as a picture."""
+    width, height, left, bottom, top = 640, 400, 70, 50, 40
+    known = [cost for cost in costs if cost.bytes]
+    if not known:
+        raise NetworkError(title, "no cut that gives the agreement", "one at least", "Ask for a lower --agreement.")
+    logs = [np.log10(max(cost.bytes or 1.0, 1.0)) for cost in known]
+    low, high = np.floor(min(logs)), max(np.ceil(max(logs)), np.floor(min(logs)) + 1)
+
+    def place(cost: CutCost, log: float) -> tuple[float, float]:
+        x = left + cost.cut.device_share * (width - left - 30)
+        return x, height - bottom - (log - low) / (high - low) * (height - bottom - top)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="22" font-size="14">{escape(title)}</text>',
+    ]
+    for decade in range(int(low), int(high) + 1):
+        y = height - bottom - (decade - low) / (high - low) * (height - bottom - top)
+        parts.append(f'<path d="M{left} {y:.1f}H{width - 30}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{10**decade:,}</text>')
+    for share in (0, 25, 50, 75, 100):
+        x = left + share / 100 * (width - left - 30)
+        parts.append(f'<text x="{x:.1f}" y="{height - bottom + 18}" text-anchor="middle">{share} %</text>')
+    parts.append(f'<text x="{width / 2}" y="{height - 10}" text-anchor="middle">share of the time on the device</text>')
+    parts.append(
+        f'<text x="16" y="{height / 2}" transform="rotate(-90 16 {height / 2})" text-anchor="middle">bytes</text>'
+    )
+    colours: Mapping[str, str] = {"picture": "#c33", "tensors": "#236", "answer": "#383"}
+    for cost, log in zip(known, logs, strict=True):
+        x, y = place(cost, log)
+        words = f"{cost.what}: {', '.join(cost.cut.tensors)}, {cost.bytes:,.0f} bytes, agreement {cost.agreement:.3f}"
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colours[cost.what]}">')
+        parts.append(f"<title>{escape(words)}</title></circle>")
+        if cost.what != "tensors":
+            anchor = "start" if cost.what == "picture" else "end"
+            parts.append(
+                f'<text x="{x + (8 if anchor == "start" else -8):.1f}" y="{y - 7:.1f}" text-anchor="{anchor}">'
+            )
+            parts.append(f"{cost.what}</text>")
+    return "\n".join([*parts, "</svg>\n"])

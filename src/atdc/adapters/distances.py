@@ -1,0 +1,110 @@
+"""How far an answer after coding is from the one before: losses that training goes down, and metrics to report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.adapters.python_files import loaded
+from atdc.config import require_one_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["LOSSES", "METRICS", "Loss", "Metric", "loss_function", "metric_function"]
+
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]
+"""Of tensors (n, …) before and after: a distance of each picture, (n,)."""
+Metric = Callable[[NDArray[Any], NDArray[Any]], float]
+"""Of answers (1, …) before and after: 1 where nothing has changed."""
+
+
+def _kl(before: Tensor, after: Tensor) -> Tensor:
+    """Kullback and Leibler's divergence of the classes along axis 1, before from after, the mean over places."""
+    one, other = before.float().log_softmax(1), after.float().log_softmax(1)
+    return (
+        (one.exp() * (one - other)).sum(1).flatten(1).mean(1) if before.ndim > 2 else (one.exp() * (one - other)).sum(1)
+    )
+
+
+def _l1(before: Tensor, after: Tensor) -> Tensor:
+    return (before - after).abs().flatten(1).mean(1)
+
+
+def _l2(before: Tensor, after: Tensor) -> Tensor:
+    return (before - after).square().flatten(1).mean(1)
+
+
+LOSSES: Mapping[str, Loss] = {"kl": _kl, "l1": _l1, "l2": _l2}
+
+
+def _same(before: NDArray[Any], after: NDArray[Any]) -> float:
+    return float((before == after).mean())
+
+
+def _relative(before: NDArray[Any], after: NDArray[Any]) -> float:
+    """1 − mean difference / mean deviation of the values before: 0 for a constant answer."""
+    one, other = before.astype(np.float64), after.astype(np.float64)
+    scale = float(np.abs(one - one.mean()).mean())
+    return 1 - float(np.abs(one - other).mean()) / max(scale, 1e-12)
+
+
+def _top1(before: NDArray[Any], after: NDArray[Any]) -> float:
+    """The share of places with the same greatest class along axis 1."""
+    return _same(before.argmax(1), after.argmax(1))
+
+
+def _miou(before: NDArray[Any], after: NDArray[Any]) -> float:
+    """Intersection over union of the classes that are there before; logits are taken by their greatest class."""
+    one, other = (value.argmax(1) if value.dtype.kind == "f" else value for value in (before, after))
+    shares = [((one == k) & (other == k)).sum() / ((one == k) | (other == k)).sum() for k in np.unique(one)]
+    return float(np.mean(shares))
+
+
+def _cosine(before: NDArray[Any], after: NDArray[Any]) -> float:
+    """The mean cosine of vectors along axis 1."""
+    one, other = before.astype(np.float64), after.astype(np.float64)
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return float(((one * other).sum(1) / np.maximum(norms, 1e-12)).mean())
+
+
+METRICS: Mapping[str, Metric] = {
+    "relative": _relative, "same": _same, "top1": _top1, "miou": _miou, "cosine": _cosine,
+}  # fmt: skip
+
+
+def loss_function(name: str, folder: Path) -> Loss:
+    """A loss by name, or a user's own: ``file.py:function``.
+
+    Raises:
+        ArgumentError: no such name or function.
+
+    >>> import torch
+    >>> loss_function("kl", Path())(torch.zeros(2, 3), torch.zeros(2, 3)).tolist()
+    [0.0, 0.0]
+    """
+    if ":" in name:
+        function: Loss = loaded(name, folder)
+        return function
+    require_one_of("loss", name, [*LOSSES, "none", "file.py:function"])
+    return LOSSES[name]
+
+
+def metric_function(name: str, folder: Path) -> Metric:
+    """A metric by name, or a user's own: ``file.py:function``.
+
+    Raises:
+        ArgumentError: no such name or function.
+
+    >>> metric_function("same", Path())(np.array([1, 2]), np.array([1, 3]))
+    0.5
+    """
+    if ":" in name:
+        function: Metric = loaded(name, folder)
+        return function
+    require_one_of("metric", name, [*METRICS, "file.py:function"])
+    return METRICS[name]

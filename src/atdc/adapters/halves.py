@@ -1,0 +1,479 @@
+"""A network in two halves: pictures to tensors on the device, tensors to answers on the server.
+
+::
+
+    picture ─ first half ─ tensors at the cut ═ file ═ tensors ─ second half ─ answers
+
+What every kind of network has in common: names and forms of the tensors at the cut, the second half for batches with
+gradients, and the checks that both halves together are the whole.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.adapters.picture_input import PictureInput
+from atdc.data.feature_source import finite_float32
+from atdc.errors import ArgumentError, DataError, NetworkError, ProgramError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+Picture = NDArray[np.uint8]
+
+SAME = 1e-3
+"""Mean difference of two runs, as a share of the mean deviation of the values, that rounding may make."""
+_SAME_WHOLE = 0.01
+"""Share of whole numbers (classes, places) that ties may turn."""
+_SAME_RUN = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a network says at its end, and how a difference of it is measured.
+
+    Raises:
+        ArgumentError: a negative weight.
+    """
+
+    tensor: str = ""
+    """The output, or any tensor of the second half."""
+    loss_on: str = ""
+    """The tensor that training compares, ahead of ArgMax, TopK and resizing; by default the answer itself."""
+    loss: str = "l1"
+    """`kl` for logits (classes along axis 1), `l1`, `l2`, `none`, or `file.py:function` of (before, after) -> (n,)."""
+    metric: str = "relative"
+    """Of the answer after against before, 1 where nothing has changed; see :mod:`atdc.adapters.distances`."""
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks the weight."""
+        if not self.weight >= 0:
+            raise ArgumentError("answer, weight", repr(self.weight), "a number from 0")
+
+
+@dataclass(frozen=True, slots=True)
+class CutTensor:
+    """A tensor at the cut.
+
+    Attributes:
+        name: of the feature tensor.
+        place: where it is in the network.
+        shape: there, with a batch of one.
+        type: there, as NumPy calls it.
+    """
+
+    name: str
+    place: str
+    shape: tuple[int, ...]
+    type: str
+
+    @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width: (1, C, h, w) as it is, tokens (1, N, D) as (D, N, 1), a vector as (C, 1, 1)."""
+        shape = self.shape[1:]
+        if len(shape) == 3:
+            return shape[0], shape[1], shape[2]
+        return (shape[1], shape[0], 1) if len(shape) == 2 else (shape[0], 1, 1)
+
+    @property
+    def values(self) -> int:
+        """Numbers of a picture."""
+        channels, height, width = self.feature_shape
+        return channels * height * width
+
+    def feature_of(self, values: Any) -> Any:
+        """From the network's form to (n, C, h, w), of arrays and of torch's tensors."""
+        if len(self.shape) == 4:
+            return values
+        return values.swapaxes(1, 2)[..., None] if len(self.shape) == 3 else values[..., None, None]
+
+    def place_of(self, feature: Any) -> Any:
+        """The inverse."""
+        if len(self.shape) == 4:
+            return feature
+        return feature[..., 0].swapaxes(1, 2) if len(self.shape) == 3 else feature[..., 0, 0]
+
+
+@dataclass(frozen=True)
+class NetworkCheck:
+    """What a check of a network has found.
+
+    Attributes:
+        name: of the network.
+        tensors: at the cut.
+        differences: of each answer, halves against whole: mean difference as a share of the mean deviation, or the
+            share of whole numbers that differ.
+        gradients: of each answer that training compares, the gradient's root mean square at the cut times the
+            features' deviation, or why there is none.
+        batches: the second half takes batches; otherwise pictures go through it one by one.
+        device_ms: of the first half.
+        server_ms: of the second half.
+        device_share: of the time of both.
+    """
+
+    name: str
+    tensors: tuple[CutTensor, ...]
+    differences: Mapping[str, float]
+    gradients: Mapping[str, float | str]
+    batches: bool
+    device_ms: float
+    server_ms: float
+    samples: list[dict[str, NDArray[np.float32]]] = field(repr=False, default_factory=list)
+
+    @property
+    def device_share(self) -> float:
+        """Of the time of both halves."""
+        return self.device_ms / (self.device_ms + self.server_ms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        tensors = [
+            {"name": tensor.name, "place": tensor.place, "shape": list(tensor.feature_shape), "values": tensor.values}
+            for tensor in self.tensors
+        ]
+        return {
+            "name": self.name, "tensors": tensors, "differences": dict(self.differences),
+            "gradients": dict(self.gradients), "batches": self.batches, "device_ms": self.device_ms,
+            "server_ms": self.server_ms, "device_share": self.device_share,
+        }  # fmt: skip
+
+
+class CutNetwork(ABC):
+    """A network in two halves.
+
+    Attributes:
+        name: what messages call it.
+        input: how it takes pictures.
+        tensors: at the cut.
+        answers: by name.
+        digest: of weights, input and cut: features of equal digests are the same numbers.
+    """
+
+    name: str
+    input: PictureInput
+    tensors: tuple[CutTensor, ...]
+    answers: Mapping[str, Answer]
+    digest: str
+    _takes_batches: bool | None = None
+
+    # --- what each kind of network does --------------------------------------------------------------------------
+
+    @abstractmethod
+    def _first(self, given: Array) -> dict[str, Array]:
+        """Tensors at the cut by place, of a batch of one."""
+
+    @abstractmethod
+    def _second(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Answers' tensors by name, of a batch of one."""
+
+    @abstractmethod
+    def _whole(self, given: Array) -> dict[str, Array]:
+        """Likewise, from the network that is not cut."""
+
+    @abstractmethod
+    def _differentiable(self, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+        """Tensors of the second half by name, of a batch, with gradients.
+
+        Raises:
+            NetworkError: the half, or a tensor, cannot be had that way.
+        """
+
+    # --- pictures, features, answers -----------------------------------------------------------------------------
+
+    def features(self, picture: Picture, where: str = "picture") -> dict[str, NDArray[np.float32]]:
+        """The tensors at the cut, (C, h, w) by name.
+
+        Args:
+            picture: (H, W, 3), sRGB.
+            where: what messages call it.
+
+        Raises:
+            DataError: a value is not finite.
+        """
+        found = self._first(self.input.array(picture))
+        result = {}
+        for tensor in self.tensors:
+            values = found[tensor.place]
+            if values.shape != tensor.shape:
+                raise NetworkError(
+                    f"{self.name}, {tensor.name}", f"the shape {values.shape}", f"{tensor.shape}, as of other pictures",
+                    "Choose a tensor whose shape does not follow from what is seen.",
+                )  # fmt: skip
+            result[tensor.name] = finite_float32(tensor.feature_of(values)[0], where, tensor.name)
+        return result
+
+    def answers_of(self, features: Mapping[str, Array]) -> dict[str, Array]:
+        """Answers by name, from tensors (C, h, w) at the cut.
+
+        Raises:
+            ArgumentError: a tensor is missing, or of another shape.
+        """
+        found = self._second(self._placed(features))
+        return {name: found[answer.tensor] for name, answer in self.answers.items()}
+
+    def whole(self, picture: Picture) -> dict[str, Array]:
+        """Answers by name, from the network that is not cut."""
+        found = self._whole(self.input.array(picture))
+        return {name: found[answer.tensor] for name, answer in self.answers.items()}
+
+    def _placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
+        placed = {}
+        for tensor in self.tensors:
+            if tensor.name not in features:
+                raise ArgumentError(f"features of {self.name}", f"no {tensor.name}", "all tensors of its cut")
+            values = np.asarray(features[tensor.name])
+            if values.shape != tensor.feature_shape:
+                found, expected = (" x ".join(map(str, shape)) for shape in (values.shape, tensor.feature_shape))
+                raise ArgumentError(
+                    f"features of {tensor.name}", f"the shape {found}", f"{expected}, as {self.name} has"
+                )
+            placed[tensor.place] = np.ascontiguousarray(tensor.place_of(values[None]), dtype=tensor.type)
+        return placed
+
+    def second_half(self, features: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+        """Tensors of the second half by name, of a batch (n, C, h, w), with gradients.
+
+        A network with a batch of one written into it works on pictures one by one: whether it is one is tried with the
+        first batch.
+
+        Raises:
+            NetworkError: the half cannot be computed that way, or has no such tensor.
+        """
+        import torch
+
+        placed = {
+            tensor.place: tensor.place_of(features[tensor.name]).to(getattr(torch, tensor.type))
+            for tensor in self.tensors
+        }
+        count = len(next(iter(placed.values())))
+        if count > 1 and self._takes_batches is None:
+            self._takes_batches = self._batches_agree({place: x[:2].detach() for place, x in placed.items()}, wanted)
+        if count == 1 or self._takes_batches:
+            return self._differentiable(placed, wanted)
+        rows = [
+            self._differentiable({place: values[i : i + 1] for place, values in placed.items()}, wanted)
+            for i in range(count)
+        ]
+        return {name: torch.cat([row[name] for row in rows]) for name in wanted}
+
+    def _batches_agree(self, two: Mapping[str, Tensor], wanted: Sequence[str]) -> bool:
+        """Whether a batch of two pictures gives what each of them gives."""
+        import torch
+
+        with torch.no_grad():
+            rows = [self._differentiable({place: x[i : i + 1] for place, x in two.items()}, wanted) for i in range(2)]
+            try:
+                both = self._differentiable(two, wanted)
+            except (RuntimeError, ValueError, IndexError):
+                return False
+            single = {name: torch.cat([row[name] for row in rows]) for name in wanted}
+        return all(
+            both[name].shape == single[name].shape
+            and difference(single[name].cpu().numpy(), both[name].cpu().numpy()) <= SAME
+            for name in wanted
+        )
+
+    # --- checks --------------------------------------------------------------------------------------------------
+
+    def compared(self, answer: Answer) -> str:
+        """The tensor that training compares."""
+        return answer.loss_on or answer.tensor
+
+    def check(self, pictures: Iterable[tuple[str, Picture]]) -> NetworkCheck:
+        """Runs both halves and the whole on pictures.
+
+        Args:
+            pictures: with what messages call them.
+
+        Raises:
+            NetworkError: halves and whole differ, two runs differ, or the differentiable half differs.
+            DataError: values that are not finite, or no picture.
+        """
+        differences: dict[str, float] = dict.fromkeys(self.answers, 0.0)
+        samples, times = [], [0.0, 0.0]
+        for where, picture in pictures:
+            begin = time.perf_counter()
+            features = self.features(picture, where)
+            middle = time.perf_counter()
+            answers = self.answers_of(features)
+            times = [times[0] + middle - begin, times[1] + time.perf_counter() - middle]
+            whole = self.whole(picture)
+            self._require_repeats(features, self.features(picture, where), where)
+            for name, before in whole.items():
+                differences[name] = max(differences[name], found := difference(before, answers[name]))
+                if found > (SAME if before.dtype.kind == "f" else _SAME_WHOLE):
+                    raise NetworkError(
+                        f"{self.name}, {where}, {name}", f"a difference of {found:.2g} between halves and whole",
+                        f"at most {SAME if before.dtype.kind == 'f' else _SAME_WHOLE:g}",
+                        "Find what the second half takes beside the tensors at the cut.",
+                    )  # fmt: skip
+            samples.append(features)
+        if not samples:
+            raise DataError(self.name, "no picture", "one at least", "Name a folder of photos.")
+        gradients = self._gradients(samples[:2])
+        first, second = (1000 * seconds / len(samples) for seconds in times)
+        return NetworkCheck(
+            self.name, self.tensors, differences, gradients, bool(self._takes_batches), first, second, samples
+        )
+
+    def _require_repeats(self, one: Mapping[str, Array], other: Mapping[str, Array], where: str) -> None:
+        for name, values in one.items():
+            if (found := difference(values, other[name])) > _SAME_RUN:
+                raise NetworkError(
+                    f"{self.name}, {where}, {name}", f"two runs that differ by {found:.2g} of the deviation",
+                    "the same numbers", "Switch off what is random in it, such as dropout.",
+                )  # fmt: skip
+
+    def _gradients(self, samples: Sequence[Mapping[str, NDArray[np.float32]]]) -> dict[str, float | str]:
+        """Of each compared tensor, from one or two samples; the differentiable half is compared with the other."""
+        import torch
+
+        pair = [samples[0], samples[-1]]
+        features = {
+            tensor.name: torch.from_numpy(np.stack([sample[tensor.name] for sample in pair])).requires_grad_()
+            for tensor in self.tensors
+        }
+        found: dict[str, float | str] = {}
+        for name, answer in self.answers.items():
+            if answer.loss == "none":
+                found[name] = "none is asked for"
+                continue
+            place = self.compared(answer)
+            try:
+                after = self.second_half(features, [place])[place]
+            except NetworkError as error:
+                found[name] = str(error)
+                continue
+            before = self._reference(self._placed(pair[0]), place)
+            if before is not None and difference(before, after[:1].detach().numpy()) > SAME:
+                raise NetworkError(
+                    f"{self.name}, {place}", "other numbers in the half with gradients", "those of the network",
+                    "Set this answer's loss to none, and report the operator.",
+                )  # fmt: skip
+            found[name] = _gradient_size(after, features)
+        return found
+
+    def _reference(self, placed: Mapping[str, Array], place: str) -> Array | None:
+        """A tensor of the second half as the network itself computes it; None where that is what computes gradients."""
+        return None
+
+
+def _gradient_size(after: Tensor, features: Mapping[str, Tensor]) -> float:
+    """Root mean square of the gradient of the values' sum of squares, in units of the features' deviation."""
+    import torch
+
+    if not after.is_floating_point() or not after.requires_grad:
+        return 0.0
+    gradients: Sequence[Tensor | None] = torch.autograd.grad(
+        after.square().mean(), list(features.values()), allow_unused=True
+    )
+    pairs = zip(gradients, features.values(), strict=True)
+    return sum(
+        float(gradient.square().mean().sqrt() * x.detach().std()) for gradient, x in pairs if gradient is not None
+    )
+
+
+def difference(before: Array, after: Array) -> float:
+    """Mean difference as a share of the mean deviation of the values; of whole numbers, the share that differ.
+
+    >>> difference(np.array([1.0, 3.0]), np.array([1.0, 3.5])), difference(np.array([1, 2]), np.array([1, 3]))
+    (0.25, 0.5)
+    """
+    if before.shape != after.shape:
+        return float("inf")
+    if before.dtype.kind != "f":
+        return float((before != after).mean()) if before.size else 0.0
+    one, other = before.astype(np.float64), after.astype(np.float64)
+    error, scale = float(np.abs(one - other).mean()), float(np.abs(one - one.mean()).mean())
+    if error == 0:
+        return 0.0
+    return error / max(scale, 1e-6 * float(np.abs(one).mean()), 1e-30)
+
+
+def no_such(where: str, name: str, known: Iterable[str], what: str) -> NetworkError:
+    """The error of a name that is not there, with near ones."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.3)
+    near += [other for other in names if name and name.lower() in other.lower() and other not in near][: 3 - len(near)]
+    cure = f"Near: {', '.join(near)}." if near else f"Known: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}."
+    return NetworkError(where, f"no {what} {name!r}", f"one of its {len(names)} {what}s", cure)
+
+
+def library(name: str) -> Any:
+    """A package that the extra ``networks`` brings.
+
+    Raises:
+        ProgramError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        cure = "pip install 'atdc[networks]'"
+        raise ProgramError(
+            name, "no such package", "what networks in ONNX files need", f"Install it: {cure}"
+        ) from error
+
+
+def cut_names(name: str, given: Mapping[str, str] | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Names of the tensors at the cut: those given, or like ``segments/64x33x33``.
+
+    >>> cut_names("net", ["a", "b"], {"a": (4, 8, 8), "b": (4, 8, 8)})
+    ['net/4x8x8', 'net/4x8x8.2']
+    """
+    if isinstance(given, Mapping):
+        return list(given)
+    names: list[str] = []
+    for place in given:
+        base = f"{name}/{'x'.join(map(str, shapes[place]))}"
+        count = sum(other == base or other.startswith(f"{base}.") for other in names)
+        names.append(f"{base}.{count + 1}" if count else base)
+    return names
+
+
+def require_cut(name: str, cuts: Mapping[str, str] | Sequence[str]) -> list[str]:
+    """The places of a cut, each once.
+
+    Raises:
+        ArgumentError: none, or one twice.
+    """
+    places = list(cuts.values()) if isinstance(cuts, Mapping) else list(cuts)
+    if not places or isinstance(cuts, str):
+        raise ArgumentError(f"{name}, cuts", repr(cuts), "one tensor at least, as a list or by name")
+    for place in places:
+        if places.count(place) > 1:
+            raise ArgumentError(f"{name}, cuts", f"{place!r} twice", "each tensor once")
+    return places
+
+
+def cut_tensors(
+    name: str, cuts: Mapping[str, str] | Sequence[str], found: Mapping[str, Array], places: Sequence[str]
+) -> tuple[CutTensor, ...]:
+    """The tensors at the cut, from what one picture gives.
+
+    Raises:
+        NetworkError: one of another rank, of whole numbers, or with another batch than one.
+    """
+    for place in places:
+        values = found[place]
+        if values.dtype.kind != "f" or not 2 <= values.ndim <= 4 or values.shape[0] != 1 or 0 in values.shape:
+            raise NetworkError(
+                f"{name}, {place}", f"{values.dtype} of the shape {values.shape}",
+                "numbers with a point, (1, C, h, w), (1, N, D) or (1, C)", "Cut at another tensor.",
+            )  # fmt: skip
+    unnamed = {place: CutTensor("", place, found[place].shape, str(found[place].dtype)) for place in places}
+    names = cut_names(name, cuts, {place: tensor.feature_shape for place, tensor in unnamed.items()})
+    return tuple(
+        CutTensor(own, place, unnamed[place].shape, unnamed[place].type)
+        for own, place in zip(names, places, strict=True)
+    )

@@ -1,0 +1,68 @@
+"""A codec of features together with the networks they are of: picture → file → answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.adapters.halves import Array, Picture
+from atdc.adapters.network_set import DIGESTS, NetworkSet
+from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile
+from atdc.errors import NetworkError
+
+__all__ = ["NetworkCodec", "summary"]
+
+
+class NetworkCodec:
+    """Pictures to files by the networks' first halves and a codec, files to answers by the codec and the second halves.
+
+    Args:
+        networks: some or all of those that the codec was fitted to.
+        codec: of their features.
+        whose: what messages call the codec.
+
+    Raises:
+        NetworkError: the codec is of features of other networks.
+    """
+
+    def __init__(self, networks: NetworkSet, codec: FeatureCodec, whose: str = "codec") -> None:
+        networks.require_digests(codec.card.get(DIGESTS), whose)
+        if unknown := [name for name in networks.names if name not in codec.task_names]:
+            raise NetworkError(whose, f"no tensor {unknown[0]}", "all tensors of the networks", "Fit one that has it.")
+        self.networks, self.feature_codec = networks, codec
+
+    def encode(
+        self, picture: Picture, quality: Mapping[str, float], graph: str = DEFAULT_GRAPH, effort: Effort = "normal",
+        profile: Profile = "compact", where: str = "picture",
+    ) -> bytes:  # fmt: skip
+        """A picture (H, W, 3) as a file; qualities by tensor."""
+        codec = self.feature_codec
+        steps = [quality[name] for name in codec.task_names]
+        return codec.encode(self.networks.features(picture, where), steps, graph, effort, profile)
+
+    def answers_of(self, features: Mapping[str, Any]) -> dict[str, Array]:
+        """Answers by ``network/answer``, of the networks whose tensors are there."""
+        return self.networks.answers_of({name: np.asarray(value) for name, value in features.items()})
+
+
+def summary(answer: NDArray[Any]) -> str:
+    """An answer in a few words.
+
+    >>> summary(np.array([[0, 0, 0, 7]])), summary(np.linspace(0, 1, 100).reshape(1, 10, 10))
+    ('1×4 int64: 0 75 %, 7 25 %', '1×10×10 float64: 0 … 1, mean 0.5')
+    """
+    head = f"{'×'.join(map(str, answer.shape))} {answer.dtype.name}"
+    if not answer.size:
+        return head
+    if answer.dtype.kind in "iub":
+        values, counts = np.unique(answer, return_counts=True)
+        most = np.argsort(-counts, kind="stable")[:5]
+        return f"{head}: " + ", ".join(
+            f"{values[place]} {counts[place] / answer.size:.0%}".replace("%", " %") for place in most
+        )
+    if answer.size <= 8:
+        return f"{head}: " + ", ".join(f"{value:.4g}" for value in answer.ravel())
+    return f"{head}: {answer.min():.4g} … {answer.max():.4g}, mean {answer.mean():.4g}"

@@ -1,0 +1,244 @@
+"""A set of networks in one file: where each is, how it takes pictures, where it is cut, and what it answers.
+
+::
+
+    networks:
+      segments:
+        onnx: deeplab.onnx                        # beside this file, below $ATDC_NETWORKS, or package:name/file.onnx
+        input: {white: 255}                       # see atdc.adapters.picture_input; an ONNX file says much itself
+        cuts: [backbone/add_8]                    # tensors; or {my name: tensor}
+        answers:
+          classes: {tensor: ArgMax, loss_on: logits, loss: kl, metric: miou}
+      edges:
+        torch: my_networks.py:build               # or package.module:function
+        arguments: {width: 32}
+        state: edges.pt                           # a state_dict, loaded with weights_only
+        input: {size: [240, 320], mean: [0.5], std: [0.25]}
+        cuts: {edges/c3: backbone.layer3}
+        answers:
+          map: {tensor: output, loss: l1}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.adapters.distances import loss_function, metric_function
+from atdc.adapters.halves import Answer, Array, CutNetwork, Picture
+from atdc.adapters.picture_input import PictureInput
+from atdc.adapters.python_files import file_of, loaded
+from atdc.config import RECIPES, read_settings, settings_of
+from atdc.errors import ArgumentError, NetworkError
+
+__all__ = ["NETWORK_SETS", "NetworkSet", "NetworkSettings", "load_networks"]
+
+NETWORK_SETS = RECIPES / "networks"
+"""The folder of the sets that come with the package."""
+DIGESTS = "networks"
+"""Where a codec's card keeps what networks its features are of."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """One network of a set."""
+
+    onnx: str = ""
+    """An ONNX file; or"""
+    torch: str = ""
+    """what makes a torch module: ``package.module:function`` or ``file.py:function``."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Of that function."""
+    state: str = ""
+    """A file with the module's ``state_dict``."""
+    input: PictureInput = field(default_factory=PictureInput)
+    cuts: dict[str, str] = field(default_factory=dict)
+    """Tensors or modules by the names that features get."""
+    tensors: tuple[str, ...] = ()
+    """Those without names of their own: features are called like ``segments/64x33x33``."""
+    answers: dict[str, Any] = field(default_factory=dict)
+    """See :class:`~atdc.adapters.halves.Answer`; all outputs by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettingsFile:
+    """What is in a file of settings."""
+
+    name: str = "networks"
+    networks: dict[str, Any] = field(default_factory=dict)
+
+
+class NetworkSet:
+    """Networks whose features are coded together.
+
+    Args:
+        networks: in the order of their features.
+        folder: of the files that they name.
+
+    Attributes:
+        networks: by name.
+
+    Raises:
+        ArgumentError: none, a name twice, or an unknown loss or metric.
+    """
+
+    def __init__(self, networks: list[CutNetwork], folder: Path = Path()) -> None:
+        self.networks = {network.name: network for network in networks}
+        self.folder = folder
+        if not networks or len(self.networks) < len(networks):
+            raise ArgumentError("networks", "none" if not networks else "a name twice", "networks of different names")
+        self.places = {tensor.name: (network.name, tensor) for network in networks for tensor in network.tensors}
+        every = [tensor.name for network in networks for tensor in network.tensors]
+        for name in every:
+            if every.count(name) > 1:
+                raise ArgumentError(
+                    "networks", f"the tensor {name!r} twice", "each name once", "Give cuts other names."
+                )
+        for network in networks:
+            for answer in network.answers.values():
+                metric_function(answer.metric, folder)
+                if answer.loss != "none":
+                    loss_function(answer.loss, folder)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all feature tensors."""
+        return tuple(self.places)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """By network: what tells whether features are the same numbers."""
+        return {name: network.digest for name, network in self.networks.items()}
+
+    def features(self, picture: Picture, where: str = "picture") -> dict[str, NDArray[np.float32]]:
+        """All feature tensors of a picture (H, W, 3), (C, h, w) by name.
+
+        Raises:
+            DataError: a value is not finite.
+        """
+        found: dict[str, NDArray[np.float32]] = {}
+        for network in self.networks.values():
+            found |= network.features(picture, where)
+        return found
+
+    def answers_of(self, features: Mapping[str, Array]) -> dict[str, Array]:
+        """Answers of the networks whose tensors are all there, by ``network/answer``."""
+        return {
+            f"{name}/{key}": value
+            for name, network in self.networks.items()
+            if all(tensor.name in features for tensor in network.tensors)
+            for key, value in network.answers_of(features).items()
+        }
+
+    def whole(self, picture: Picture) -> dict[str, Array]:
+        """Answers of the networks that are not cut, likewise."""
+        return {
+            f"{name}/{key}": value
+            for name, network in self.networks.items()
+            for key, value in network.whole(picture).items()
+        }
+
+    def agreement(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> dict[str, float]:
+        """Each answer's metric, after against before."""
+        found = {}
+        for key in after:
+            name, _, answer = key.partition("/")
+            metric = metric_function(self.networks[name].answers[answer].metric, self.folder)
+            found[key] = metric(before[key], after[key])
+        return found
+
+    def tensors_of(self, networks: list[str]) -> list[str]:
+        """Names of the tensors of networks.
+
+        Raises:
+            ArgumentError: an unknown network.
+        """
+        for name in networks:
+            if name not in self.networks:
+                raise ArgumentError("networks", repr(name), f"some of {', '.join(self.networks)}")
+        return [tensor.name for name in networks for tensor in self.networks[name].tensors]
+
+    def require_digests(self, digests: Mapping[str, str] | None, whose: str) -> None:
+        """Refuses features, or a codec, of other networks.
+
+        Args:
+            digests: by network, as they were kept; None where none were.
+            whose: what messages call it.
+
+        Raises:
+            NetworkError: another network, input or cut.
+        """
+        cure = "Use the settings and files that the features were made with, or make features and codec anew."
+        if digests is None:
+            raise NetworkError(whose, "no word on which networks its features are of", "that of these networks", cure)
+        for name, digest in self.digests.items():
+            if name not in digests:
+                raise NetworkError(whose, f"none of the network {name}", f"features of {', '.join(self.digests)}", cure)
+            if digests[name] != digest:
+                expected = f"those of this one ({digest}): equal file, input and cut"
+                raise NetworkError(
+                    whose, f"features of another {name} ({digests[name]})", expected, cure,
+                )  # fmt: skip
+
+
+def load_networks(path: str | Path) -> NetworkSet:
+    """Reads a file of settings, or a shipped set by name, and loads its networks.
+
+    Raises:
+        ArgumentError: a setting that is not usable; its path is named.
+        NetworkError: a network that cannot be run or cut.
+        ProgramError: a package is missing.
+    """
+    file = Path(path)
+    shipped = NETWORK_SETS / f"{path}.yaml"
+    values = read_settings(NetworkSettingsFile, file, NETWORK_SETS)
+    folder = shipped.parent if shipped.is_file() else file.parent
+    where = f"{file.name}.networks"
+    networks = [_network(str(name), settings, folder, f"{where}.{name}") for name, settings in values.networks.items()]
+    return NetworkSet(networks, folder)
+
+
+def _network(name: str, values: Any, folder: Path, where: str) -> CutNetwork:
+    if isinstance(values, dict) and isinstance(values.get("cuts"), list):
+        values = {**values, "tensors": values["cuts"], "cuts": {}}
+    settings = settings_of(NetworkSettings, values, where)
+    if bool(settings.onnx) == bool(settings.torch):
+        raise ArgumentError(where, "both onnx and torch" if settings.onnx else "neither onnx nor torch", "one of them")
+    if "/" in name:
+        raise ArgumentError(where, repr(name), "a name without a slash")
+    answers = {
+        str(key): settings_of(Answer, entry, f"{where}.answers.{key}") for key, entry in settings.answers.items()
+    }
+    cuts: Any = settings.cuts or [str(tensor) for tensor in settings.tensors]
+    if settings.onnx:
+        from atdc.adapters.onnx_network import OnnxModel, OnnxNetwork
+
+        return OnnxNetwork(OnnxModel(file_of(settings.onnx, folder), name, settings.input), cuts, answers)
+    from atdc.adapters.torch_network import TorchNetwork
+
+    module = _module(settings, folder, where)
+    return TorchNetwork(module, cuts, input=settings.input, name=name, answers=answers)
+
+
+def _module(settings: NetworkSettings, folder: Path, where: str) -> Any:
+    import torch
+
+    build: Callable[..., Any] = loaded(settings.torch, folder)
+    try:
+        module = build(**settings.arguments)
+    except Exception as error:  # whatever the user's code raises
+        raise NetworkError(where, f"{type(error).__name__} ({error})", f"a module from {settings.torch}") from error
+    if not isinstance(module, torch.nn.Module):
+        raise NetworkError(where, type(module).__name__, f"a torch module from {settings.torch}")
+    if settings.state:
+        path = file_of(settings.state, folder)
+        try:
+            module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except Exception as error:  # of torch.load and load_state_dict, some ten kinds
+            raise NetworkError(str(path), str(error).splitlines()[0], f"a state_dict of {settings.torch}") from error
+    return module

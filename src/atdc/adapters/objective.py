@@ -1,0 +1,191 @@
+"""What decoded features are for: the answers of their networks, before and after, through the networks' second halves.
+
+The loss of a network is the mean over its answers of ``d(before, after) / e``, with ``d`` the answer's distance and
+``e`` that distance for features that are their channels' means: 0 for features as they were, about 1 where nothing is
+left. It is differentiated through the second half. Where a half has no gradients, and for tensors of no network, the
+mean squared error of features, in their channels' deviations, takes its place.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.adapters.distances import Loss, loss_function
+from atdc.adapters.halves import CutNetwork
+from atdc.adapters.network_set import NetworkSet
+from atdc.data.feature_source import FeatureSource
+from atdc.errors import ArgumentError, FitWarning, NetworkError
+
+__all__ = ["AnswerObjective"]
+
+_STATISTICS_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One tensor that training compares: where, how, its weight, and the distance that counts as 1."""
+
+    place: str
+    distance: Loss
+    weight: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Tensors whose loss is taken together; without a network, the error of features."""
+
+    tensors: tuple[str, ...]
+    network: CutNetwork | None
+    compared: tuple[_Compared, ...]
+
+
+class AnswerObjective:
+    """The objective of :meth:`atdc.FeatureCodec.fit` for a set of networks.
+
+    Args:
+        networks: whose features the source has.
+        source: the samples that are fitted to, in the order of their indices.
+        names: of all tensors, in the codec's order; by default the source's.
+
+    Raises:
+        ArgumentError: the source lacks a tensor.
+        NetworkError: a compared tensor without any gradient at the cut, or one that features do not change.
+
+    A network whose second half cannot be differentiated is told of by a :class:`~atdc.errors.FitWarning`.
+    """
+
+    def __init__(self, networks: NetworkSet, source: FeatureSource, names: Sequence[str] | None = None) -> None:
+        self._source, self.names = source, tuple(names or source.names)
+        for name in networks.names:
+            if name not in self.names:
+                raise ArgumentError(
+                    "features", f"no {name}", f"all tensors of the networks: {', '.join(networks.names)}"
+                )
+        rows = np.linspace(0, len(source) - 1, min(_STATISTICS_SAMPLES, len(source))).round().astype(np.int64)
+        sample = self._read(np.unique(rows))
+        self._mean = {name: value.mean((0, 2, 3))[:, None, None] for name, value in sample.items()}
+        self._deviation = {
+            name: value.std((0, 2, 3), correction=0)[:, None, None].clamp(
+                min=1e-3 * float(value.std(correction=0)) + 1e-12
+            )
+            for name, value in sample.items()
+        }
+        groups = [self._group(network, networks, sample) for network in networks.networks.values()]
+        known = {name for group in groups for name in group.tensors}
+        groups += [_Group((name,), None, ()) for name in self.names if name not in known]
+        self._groups = groups
+        self._of_task = [
+            next(place for place, group in enumerate(groups) if name in group.tensors) for name in self.names
+        ]
+
+    def _read(self, indices: NDArray[np.int64]) -> dict[str, Tensor]:
+        samples = [self._source.read(int(index)) for index in indices]
+        return {name: torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in self.names}
+
+    def _group(self, network: CutNetwork, networks: NetworkSet, sample: Mapping[str, Tensor]) -> _Group:
+        """A network's part, with the distances that count as 1."""
+        tensors = tuple(tensor.name for tensor in network.tensors)
+        asked = {name: answer for name, answer in network.answers.items() if answer.loss != "none" and answer.weight}
+        places = list(dict.fromkeys(network.compared(answer) for answer in asked.values()))
+        if not places:
+            return _Group(tensors, None, ())
+        empty = {name: self._mean[name].expand_as(sample[name]).clone() for name in tensors}
+        for value in empty.values():
+            value.requires_grad_()
+        try:
+            with torch.no_grad():
+                before = network.second_half({name: sample[name] for name in tensors}, places)
+            after = network.second_half(empty, places)
+        except NetworkError as error:
+            warnings.warn(
+                f"{network.name}: the second half has no gradients, so that the error of its features counts. {error}",
+                FitWarning, stacklevel=3,
+            )  # fmt: skip
+            return _Group(tensors, None, ())
+        compared = []
+        for name, answer in asked.items():
+            place = network.compared(answer)
+            if not after[place].requires_grad:
+                raise _no_gradient(f"{network.name}/{name}, {place}")
+            distance = loss_function(answer.loss, networks.folder)
+            measured = distance(before[place], after[place])
+            where, scale = f"{network.name}/{name}, {place}", float(measured.detach().mean())
+            if measured.shape != (len(before[place]),) or not np.isfinite(scale) or scale <= 0:
+                raise NetworkError(
+                    where, f"distances {tuple(measured.shape)} with the mean {scale:g} for features without content",
+                    "one above 0 for each picture", "Let training compare another tensor (loss_on), or another loss.",
+                )  # fmt: skip
+            gradients: Sequence[Tensor | None] = torch.autograd.grad(
+                measured.sum(), list(empty.values()), retain_graph=True, allow_unused=True
+            )
+            if not any(gradient is not None and bool(gradient.any()) for gradient in gradients):
+                raise _no_gradient(where)
+            compared.append(_Compared(place, distance, answer.weight, scale))
+        return _Group(tensors, network, tuple(compared))
+
+    def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
+        """Features as they were, and what the networks of tasks make of them."""
+        features = self._read(indices)
+        found = {f"features {name}": value for name, value in features.items()}
+        for place in dict.fromkeys(self._of_task[task] for task in tasks):
+            group = self._groups[place]
+            if group.network is not None:
+                given = {name: features[name] for name in group.tensors}
+                with torch.no_grad():
+                    made = group.network.second_half(given, list({entry.place for entry in group.compared}))
+                found |= {f"answer {place} {name}": value for name, value in made.items()}
+        return found
+
+    def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Of one tensor alone, others as they were; see :meth:`joint_losses`."""
+        return self.joint_losses([task], {task: decoded}, targets)[task]
+
+    def joint_losses(
+        self, tasks: Sequence[int], decoded: Mapping[int, Tensor], targets: Mapping[str, Tensor]
+    ) -> Mapping[int, Tensor]:
+        """The loss of each task's network, (n,), all its tensors as decoded, those that were not coded as they were.
+
+        Losses are scaled so that their mean over all tasks is the mean over networks.
+        """
+        features = {name: targets[f"features {name}"] for name in self.names}
+        features |= {self.names[task]: value for task, value in decoded.items()}
+        losses = {}
+        for place in dict.fromkeys(self._of_task[task] for task in tasks):
+            group = self._groups[place]
+            scale = len(self.names) / (len(self._groups) * len(group.tensors))
+            losses[place] = scale * self._loss(place, features, targets)
+        return {task: losses[self._of_task[task]] for task in tasks}
+
+    def _loss(self, place: int, features: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+        group = self._groups[place]
+        if group.network is None:
+            errors = [
+                ((features[name] - targets[f"features {name}"]) / self._deviation[name].to(features[name].device))
+                .square()
+                .flatten(1)
+                .mean(1)
+                for name in group.tensors
+            ]
+            return torch.stack(errors).mean(0)
+        given = {name: features[name] for name in group.tensors}
+        after = group.network.second_half(given, list({entry.place for entry in group.compared}))
+        parts = [
+            entry.weight / entry.scale * entry.distance(targets[f"answer {place} {entry.place}"], after[entry.place])
+            for entry in group.compared
+        ]
+        return torch.stack(parts).sum(0) / sum(entry.weight for entry in group.compared)
+
+
+def _no_gradient(where: str) -> NetworkError:
+    return NetworkError(
+        where, "no gradient at the cut", "one that training can go along",
+        "Name a tensor ahead of ArgMax, TopK or rounding as loss_on, or none (loss: none).",
+    )  # fmt: skip

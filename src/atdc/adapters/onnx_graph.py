@@ -1,0 +1,106 @@
+"""The graph of an ONNX model: who makes and who takes which tensor, and what crosses a cut. Reads messages only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from atdc.adapters.halves import no_such
+from atdc.errors import CutError
+
+__all__ = ["OnnxGraph"]
+
+
+class OnnxGraph:
+    """Tensors and nodes of a model.
+
+    Attributes:
+        nodes: in an order in which they can be computed.
+        constants: weights by name.
+        inputs: tensors that a caller gives.
+        outputs: tensors that a caller gets.
+    """
+
+    def __init__(self, model: Any) -> None:
+        graph = model.graph
+        self.model = model
+        self.nodes = list(graph.node)
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        self.inputs = [value for value in graph.input if value.name not in self.constants]
+        self.outputs = [value.name for value in graph.output]
+
+    @cached_property
+    def producers(self) -> dict[str, int]:
+        """The number of the node that makes a tensor."""
+        return {name: place for place, node in enumerate(self.nodes) for name in node.output if name}
+
+    @cached_property
+    def of_picture(self) -> frozenset[str]:
+        """Tensors that depend on the inputs."""
+        found = {value.name for value in self.inputs}
+        for node in self.nodes:
+            if any(name in found for name in node.input):
+                found.update(name for name in node.output if name)
+        return frozenset(found)
+
+    def require(self, name: str, where: str) -> None:
+        """Refuses a tensor that is not there, or does not depend on the picture.
+
+        Raises:
+            NetworkError: with near names.
+        """
+        if name not in self.of_picture:
+            known = [out for node in self.nodes for out in node.output if out in self.of_picture]
+            raise no_such(where, name, known, "tensor")
+
+    def needed(self, wanted: Iterable[str], given: Iterable[str]) -> tuple[list[int], set[str]]:
+        """Nodes, in order, that make tensors from given ones and constants, and the inputs that they still take."""
+        given, names = set(given), {value.name for value in self.inputs}
+        nodes: set[int] = set()
+        inputs: set[str] = set()
+        waiting = [name for name in wanted if name not in given]
+        while waiting:
+            name = waiting.pop()
+            if name in names:
+                inputs.add(name)
+            place = self.producers.get(name)
+            if place is None or place in nodes:
+                continue
+            nodes.add(place)
+            waiting += [before for before in self.nodes[place].input if before and before not in given]
+        return sorted(nodes), inputs
+
+    def crossing(self, cut: Sequence[str], wanted: Sequence[str]) -> list[str]:
+        """Tensors beside those of a cut that the second half takes from the first; none if the cut separates."""
+        second, _ = self.needed(wanted, cut)
+        first = set(self.needed(cut, ())[0])
+        inputs = {value.name for value in self.inputs}
+        known = set(cut)
+        found: dict[str, None] = {}
+        for place in second:
+            if place in first:
+                continue
+            for name in self.nodes[place].input:
+                made_before = self.producers.get(name) in first or name in inputs
+                if name in self.of_picture and made_before and name not in known:
+                    found[name] = None
+        for name in wanted:  # an answer of the first half is no answer to what was decoded
+            if name not in known and self.producers.get(name) in first:
+                found[name] = None
+        return list(found)
+
+    def require_separation(self, cut: Sequence[str], wanted: Sequence[str], where: str) -> None:
+        """Refuses a cut that does not separate.
+
+        Raises:
+            CutError: with the tensors that still cross.
+        """
+        if crossing := self.crossing(cut, wanted):
+            more = f" and {len(crossing) - 3} more" if len(crossing) > 3 else ""
+            goes = "goes" if len(crossing) == 1 else "go"
+            raise CutError(
+                where, f"a cut that leaks: {', '.join(crossing[:3])}{more} still {goes} "
+                "from the first half to the second", f"a cut at {', '.join(cut)} that separates",
+                "Add what crosses to the cut, or cut elsewhere: `atdc networks cuts` lists places.",
+            )  # fmt: skip

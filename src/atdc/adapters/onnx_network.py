@@ -1,0 +1,183 @@
+"""An ONNX file as a network in two halves, run by onnxruntime, one thread, one picture at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from atdc.adapters.halves import Answer, Array, CutNetwork, cut_tensors, library, require_cut
+from atdc.adapters.onnx_graph import OnnxGraph
+from atdc.adapters.picture_input import PictureInput
+from atdc.errors import ArgumentError, NetworkError
+from atdc.files import read_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["OnnxModel", "OnnxNetwork"]
+
+_LARGEST_FILE = 2**31 - 1
+"""Of what Protocol Buffers hold in one message."""
+_TYPES = {1: "float32", 10: "float16", 2: "uint8"}
+
+
+class OnnxModel:
+    """An ONNX file, and how it takes pictures.
+
+    Args:
+        path: of the file.
+        name: what messages call it.
+        input: what the file does not say itself.
+
+    Raises:
+        NetworkError: no ONNX file, another number of inputs than one, or one that is no picture; a size that is neither
+            in the file nor given.
+    """
+
+    def __init__(self, path: str | Path, name: str = "", input: PictureInput | None = None) -> None:
+        onnx, self.path, self.name = library("onnx"), Path(path), name or Path(path).stem
+        data = read_bytes(path, _LARGEST_FILE, error_class=NetworkError)
+        try:
+            self.proto = onnx.load_model_from_string(data)
+            onnx.checker.check_model(self.proto)
+        except Exception as error:  # Protocol Buffers and the checker have errors of their own
+            raise NetworkError(
+                str(path), f"no ONNX model ({str(error).splitlines()[0]})", "one", "Export it again."
+            ) from error
+        self.bytes_digest = hashlib.sha256(data).hexdigest()
+        self.graph = OnnxGraph(self.proto)
+        self.input = self._picture_input(input or PictureInput())
+
+    def _picture_input(self, given: PictureInput) -> PictureInput:
+        names = [value.name for value in self.graph.inputs]
+        if len(names) != 1:
+            raise NetworkError(str(self.path), f"the inputs {', '.join(names)}", "one, a picture")
+        tensor = self.graph.inputs[0].type.tensor_type
+        sides = [dim.dim_value for dim in tensor.shape.dim]
+        where = f"{self.name}, input {names[0]}"
+        if len(sides) != 4 or tensor.elem_type not in _TYPES or sides[0] not in (0, 1):
+            raise NetworkError(
+                where, f"the shape {sides} of type {tensor.elem_type}", "a batch of pictures, (1, C, H, W)"
+            )
+        channels = given.channels
+        layout = given.layout or ("hwc" if sides[3] == channels and sides[1] != channels else "chw")
+        own, size = (sides[1:3] if layout == "hwc" else sides[2:4]), given.size
+        found = sides[3] if layout == "hwc" else sides[1]
+        if found not in (0, channels):
+            raise NetworkError(where, f"{found} channels", f"{channels}", "Say its order, layout, or extra channels.")
+        if size and any(side not in (0, asked) for side, asked in zip(own, size, strict=True)):
+            raise NetworkError(where, f"the size {own[0]} x {own[1]}", f"{size[0]} x {size[1]}, as its input says")
+        if not size and 0 in own:
+            shape = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in tensor.shape.dim)
+            raise NetworkError(
+                where, f"the shape ({shape}), with sides that are not fixed", "a height and a width",
+                "Say them: input: {size: [480, 640]}.",
+            )  # fmt: skip
+        return replace(given, size=tuple(size or own), layout=layout, type=_TYPES[tensor.elem_type])
+
+    def session(self, model: Any, **options: Any) -> Any:
+        """What runs a model, or a part of this one."""
+        runtime = library("onnxruntime")
+        settings = runtime.SessionOptions()
+        settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        for key, value in options.items():
+            setattr(settings, key, value)
+        try:
+            return runtime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a class for each of its reasons, and no common one
+            raise NetworkError(
+                f"{self.name}, {self.path}", f"a part that onnxruntime refuses ({str(error).splitlines()[0]})",
+                "a model that it runs", "Cut elsewhere.",
+            ) from error  # fmt: skip
+
+    def part(self, given: Sequence[str], wanted: Sequence[str]) -> Any:
+        """The part of the model between tensors, as a model."""
+        return self._extractor.extract_model(list(given), list(wanted))
+
+    @cached_property
+    def _extractor(self) -> Any:
+        utilities = library("onnx.utils")
+        return utilities.Extractor(library("onnx").shape_inference.infer_shapes(self.proto))
+
+    @property
+    def input_name(self) -> str:
+        """The picture's tensor."""
+        name: str = self.graph.inputs[0].name
+        return name
+
+    @cached_property
+    def whole(self) -> Any:
+        """What runs all of it."""
+        return self.session(self.proto)
+
+
+class OnnxNetwork(CutNetwork):
+    """An ONNX model cut at tensors.
+
+    Args:
+        model: the file.
+        cuts: names of tensors, or such names by the name that the feature tensor gets.
+        answers: by name; all outputs by default.
+
+    Raises:
+        NetworkError: no such tensor (near names are listed), or one that cannot be coded.
+        CutError: the cut does not separate; what crosses is named.
+        ProgramError: onnx or onnxruntime is not installed.
+    """
+
+    def __init__(
+        self, model: OnnxModel, cuts: Mapping[str, str] | Sequence[str], answers: Mapping[str, Answer] | None = None
+    ) -> None:
+        self._model, self.name, self.input = model, model.name, model.input
+        self.answers = dict(answers) if answers else {name: Answer(name) for name in model.graph.outputs}
+        places = require_cut(self.name, cuts)
+        wanted = [tensor for answer in self.answers.values() for tensor in (answer.tensor, answer.loss_on) if tensor]
+        for place in places:
+            model.graph.require(place, f"{self.name}, cuts")
+        for tensor in wanted:
+            model.graph.require(tensor, f"{self.name}, answers")
+        if without := [name for name, answer in self.answers.items() if not answer.tensor]:
+            raise ArgumentError(f"{self.name}, answers, {without[0]}", "no tensor", "its tensor's name")
+        model.graph.require_separation(places, wanted, self.name)
+        self._wanted = list(dict.fromkeys(answer.tensor for answer in self.answers.values()))
+        self._device = model.session(model.part([model.input_name], places))
+        self._server = model.session(model.part(places, self._wanted))
+        self._places = places
+        probe = np.random.default_rng(0).integers(0, 256, (*self.input.size, 3), np.uint8)
+        self.tensors = cut_tensors(self.name, cuts, self._first(self.input.array(probe)), places)
+        said = f"{model.bytes_digest} {self.input} {sorted((tensor.name, tensor.place) for tensor in self.tensors)}"
+        self.digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    def _first(self, given: Array) -> dict[str, Array]:
+        return dict(zip(self._places, self._device.run(self._places, {self._model.input_name: given}), strict=True))
+
+    def _second(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(zip(self._wanted, self._server.run(self._wanted, dict(tensors)), strict=True))
+
+    def _whole(self, given: Array) -> dict[str, Array]:
+        model = self._model
+        inside = [name for name in self._wanted if name not in model.graph.outputs]
+        session = model.session(model.part([model.input_name], self._wanted)) if inside else model.whole
+        return dict(zip(self._wanted, session.run(self._wanted, {model.input_name: given}), strict=True))
+
+    @cached_property
+    def _tensors_with_gradients(self) -> Any:
+        from atdc.adapters.onnx_torch import OnnxTensors
+
+        return OnnxTensors(self._model.graph, self.name)
+
+    def _differentiable(self, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+        made: dict[str, Tensor] = self._tensors_with_gradients(tensors, wanted)
+        return made
+
+    def _reference(self, placed: Mapping[str, Array], place: str) -> Array | None:
+        session = self._model.session(self._model.part(self._places, [place]))
+        found: Array = session.run([place], dict(placed))[0]
+        return found

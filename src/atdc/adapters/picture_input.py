@@ -1,0 +1,87 @@
+"""From a picture to what a network takes: size, numbers, order of channels, layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from atdc.errors import ArgumentError
+
+__all__ = ["PictureInput"]
+
+_LAYOUTS, _TYPES, _ORDERS = ("chw", "hwc"), ("float32", "float16", "uint8"), ("rgb", "bgr", "grey")
+
+
+@dataclass(frozen=True, slots=True)
+class PictureInput:
+    """How a network wants its picture. Per channel: ``((black + v/255 · (white − black)) − mean) / std``.
+
+    Raises:
+        ArgumentError: a value that no network has.
+
+    >>> PictureInput(size=(2, 4), layout="hwc", white=255.0, extra=(1.0,)).array(np.full((8, 8, 3), 51, np.uint8)).shape
+    (1, 2, 4, 4)
+    """
+
+    size: tuple[int, ...] = ()
+    """Height and width, to which pictures are stretched (bilinear); an ONNX file may say it itself."""
+    layout: str = ""
+    """`chw` or `hwc`; what an ONNX file says, otherwise `chw`."""
+    type: str = ""
+    """`float32`, `float16` or `uint8` (black 0, white 255); what an ONNX file says, otherwise `float32`."""
+    black: float = 0.0
+    white: float = 1.0
+    mean: tuple[float, ...] = ()
+    """A number for each channel, or one; none: 0."""
+    std: tuple[float, ...] = ()
+    """Likewise; none: 1."""
+    order: str = "rgb"
+    """`rgb`, `bgr` or `grey` (one channel, ITU-R BT.601)."""
+    extra: tuple[float, ...] = ()
+    """Channels of one number each, behind those of the picture."""
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        size: Any = self.size
+        if size and (len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size)):
+            raise ArgumentError("input.size", repr(size), "height and width, such as [224, 224]")
+        for name, known in (("layout", ("", *_LAYOUTS)), ("type", ("", *_TYPES)), ("order", _ORDERS)):
+            if getattr(self, name) not in known:
+                raise ArgumentError(
+                    f"input.{name}", repr(getattr(self, name)), f"one of {', '.join(filter(None, known))}"
+                )
+        channels = 1 if self.order == "grey" else 3
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) not in (0, 1, channels):
+                raise ArgumentError(f"input.{name}", f"{len(getattr(self, name))} numbers", f"none, 1 or {channels}")
+        if not all(value > 0 for value in self.std):
+            raise ArgumentError("input.std", repr(list(self.std)), "numbers above 0")
+
+    @property
+    def channels(self) -> int:
+        """Of the array."""
+        return (1 if self.order == "grey" else 3) + len(self.extra)
+
+    def array(self, picture: NDArray[np.uint8]) -> NDArray[Any]:
+        """A picture (H, W, 3) as a batch of one."""
+        height, width = self.size
+        image = Image.fromarray(picture)
+        if self.order == "grey":
+            image = image.convert("L")
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        values: NDArray[Any] = np.asarray(image, np.float32).reshape(height, width, -1)
+        if self.order == "bgr":
+            values = values[..., ::-1]
+        if self.type != "uint8":
+            values = np.float32(self.black) + values / np.float32(255) * np.float32(self.white - self.black)
+            values = (values - np.array(self.mean or 0.0, np.float32)) / np.array(self.std or 1.0, np.float32)
+        constant = np.broadcast_to(np.array(self.extra, np.float32), (height, width, len(self.extra)))
+        values = np.concatenate([values, constant], 2) if self.extra else values
+        if self.layout != "hwc":
+            values = values.transpose(2, 0, 1)
+        return np.ascontiguousarray(values[None], dtype=self.type or "float32")

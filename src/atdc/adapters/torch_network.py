@@ -1,0 +1,320 @@
+"""A torch module as a network in two halves: tensors are taken, and put back, by hooks on modules inside it.
+
+The second half runs the whole module on a black picture and puts decoded tensors in the place of what modules give
+there; that nothing else of the answers comes from the picture is checked when the network is cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from atdc.adapters.halves import SAME, Answer, Array, CutNetwork, cut_tensors, difference, no_such, require_cut
+from atdc.adapters.picture_input import PictureInput
+from atdc.errors import ArgumentError, CutError, NetworkError
+
+__all__ = ["TorchNetwork"]
+
+
+_PICTURE = "the picture itself, or what is made of it without gradients"
+_NAMELESS = "a tensor of the first half that no module gives"
+
+
+class _Collected(Exception):
+    """All tensors are there: the rest of the network need not run."""
+
+
+class TorchNetwork(CutNetwork):
+    """A torch module cut at the outputs of modules inside it.
+
+    Args:
+        model: switched to evaluation, its parameters without gradients.
+        cuts: dotted names of modules, ``layer3.1``, or such names by the name that the feature tensor gets; of a module
+            that gives several tensors, one is named behind a colon: ``neck:0``, ``encoder:last_hidden_state``.
+        input: how it takes pictures; its size must be said.
+        name: what messages call it.
+        answers: by name. Their tensors are the model's outputs (``output`` if it is one tensor, otherwise numbers or
+            keys) or modules inside, as in `cuts`. All outputs by default.
+
+    Raises:
+        NetworkError: no such module (near names are listed), one that runs more than once, a model that fails or whose
+            runs differ.
+        CutError: the cut does not separate.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        cuts: Mapping[str, str] | Sequence[str],
+        *,
+        input: PictureInput,
+        name: str = "network",
+        answers: Mapping[str, Answer] | None = None,
+    ) -> None:
+        if not input.size:
+            raise ArgumentError(f"{name}, input", "no size", "height and width", "Say them: size=(224, 224).")
+        self.name, self.input, self._model = name, input, model.eval().requires_grad_(False)
+        self._modules = dict(model.named_modules())
+        self._places = require_cut(name, cuts)
+        for place in self._places:
+            self._require_module(place, "cuts")
+        probe = np.random.default_rng(0).integers(0, 256, (*input.size, 3), np.uint8)
+        array = input.array(probe)
+        outputs, found = self._probe(array)
+        self.answers = dict(answers) if answers else {key: Answer(key) for key in outputs}
+        self._outputs = tuple(outputs)
+        for answer in self.answers.values():
+            for place in (answer.tensor, answer.loss_on):
+                if place and place not in outputs and place.partition(":")[0] not in self._modules:
+                    raise no_such(
+                        f"{name}, answers", place, [*outputs, *filter(None, self._modules)], "output or module"
+                    )
+        self._wanted = list(dict.fromkeys(answer.tensor for answer in self.answers.values()))
+        if "" in self._wanted:
+            raise ArgumentError(f"{name}, answers", "an answer without a tensor", "an output's or a module's name")
+        self.tensors = cut_tensors(name, cuts, found, self._places)
+        self._require_repeats(found, self._first(array), "noise")
+        self._require_separation(array, found)
+        said = hashlib.sha256(f"{type(model).__qualname__} {input}".encode())
+        said.update(str(sorted((tensor.name, tensor.place) for tensor in self.tensors)).encode())
+        for key, value in sorted(model.state_dict().items()):
+            said.update(
+                key.encode() + value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
+        self.digest = said.hexdigest()[:16]
+
+    # --- hooks -----------------------------------------------------------------------------------------------------
+
+    def _require_module(self, place: str, what: str) -> None:
+        module = place.partition(":")[0]
+        if not module or module not in self._modules:
+            raise no_such(f"{self.name}, {what}", module, filter(None, self._modules), "module")
+
+    @contextlib.contextmanager
+    def _hooked(
+        self, collect: Sequence[str], put: Mapping[str, Tensor] | None = None, stop: bool = False
+    ) -> Iterator[dict[str, Tensor]]:
+        """Within it, tensors at places are collected as the network runs, or replaced.
+
+        Tensors are copied, since what follows may work in place.
+        """
+        found: dict[str, Tensor] = {}
+        by_module: dict[str, list[str]] = {}
+        for place in [*collect, *(put or {})]:
+            by_module.setdefault(place.partition(":")[0], []).append(place)
+
+        def hook_of(places: list[str]) -> Any:
+            def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+                for place in dict.fromkeys(places):
+                    path = place.partition(":")[2]
+                    if put and place in put:
+                        output = _replaced(output, path, put[place].clone(), place, self.name)
+                    elif place in collect:
+                        found[place] = _item(output, path, place, self.name).clone()
+                if stop and len(found) == len(set(collect)):
+                    raise _Collected
+                return output
+
+            return hook
+
+        handles = [self._modules[module].register_forward_hook(hook_of(places)) for module, places in by_module.items()]
+        try:
+            yield found
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _run(self, given: Tensor) -> dict[str, Tensor]:
+        """The model's outputs by name."""
+        try:
+            return _outputs_of(self._model(given))
+        except (_Collected, NetworkError):
+            raise
+        except Exception as error:  # whatever the user's code raises
+            found = f"{type(error).__name__} ({str(error).splitlines()[0] if str(error) else 'without a word'})"
+            raise NetworkError(
+                self.name, found, f"a run on {tuple(given.shape)}", "Check its input's settings."
+            ) from error
+
+    @torch.no_grad()
+    def _probe(self, array: Array) -> tuple[dict[str, Tensor], dict[str, Array]]:
+        """Outputs and tensors at the cut of one picture; counts how often modules run."""
+        counts: dict[str, int] = {}
+        modules = {place.partition(":")[0] for place in self._places}
+
+        def counting(name: str) -> Any:
+            def hook(*_: Any) -> None:
+                counts[name] = counts.get(name, 0) + 1
+
+            return hook
+
+        handles = [self._modules[name].register_forward_hook(counting(name)) for name in modules]
+        try:
+            with self._hooked(self._places) as found:
+                outputs = self._run(torch.from_numpy(array))
+        finally:
+            for handle in handles:
+                handle.remove()
+        for name in sorted(modules):
+            if counts.get(name, 0) != 1:
+                raise NetworkError(
+                    f"{self.name}, {name}", f"a module that runs {counts.get(name, 0)} times", "one that runs once",
+                    "Cut at another module.",
+                )  # fmt: skip
+        return outputs, {place: value.numpy() for place, value in found.items()}
+
+    @torch.no_grad()
+    def _first(self, given: Array) -> dict[str, Array]:
+        with self._hooked(self._places, stop=True) as found, contextlib.suppress(_Collected):
+            self._run(torch.from_numpy(given))
+        return {place: value.numpy() for place, value in found.items()}
+
+    def _second_on(self, tensors: Mapping[str, Tensor], wanted: Sequence[str], picture: Tensor) -> dict[str, Tensor]:
+        inside = [place for place in wanted if place not in self._outputs]
+        with self._hooked(inside, tensors) as found:
+            outputs = self._run(picture)
+        return {place: outputs[place] if place in outputs else found[place] for place in wanted}
+
+    def _differentiable(self, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+        for place in wanted:
+            if place not in self._outputs:
+                self._require_module(place, "answers")
+        value = next(iter(tensors.values()))
+        black = torch.from_numpy(self.input.array(np.zeros((*self.input.size, 3), np.uint8))).to(value.device)
+        return self._second_on(tensors, wanted, black.expand(len(value), *black.shape[1:]).clone())
+
+    @torch.no_grad()
+    def _second(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        given = {place: torch.from_numpy(value) for place, value in tensors.items()}
+        return {name: value.numpy() for name, value in self._differentiable(given, self._wanted).items()}
+
+    @torch.no_grad()
+    def _whole(self, given: Array) -> dict[str, Array]:
+        return {
+            name: value.numpy() for name, value in self._second_on({}, self._wanted, torch.from_numpy(given)).items()
+        }
+
+    # --- separation ------------------------------------------------------------------------------------------------
+
+    def _require_separation(self, array: Array, found: Mapping[str, Array]) -> None:
+        """Answers must be the same whatever picture the second half runs on."""
+        losses = [answer.loss_on for answer in self.answers.values() if answer.loss_on]
+        wanted = list(dict.fromkeys([*self._wanted, *losses]))
+        tensors = {place: torch.from_numpy(value) for place, value in found.items()}
+        with torch.no_grad():
+            whole = self._second_on({}, wanted, torch.from_numpy(array))
+            other = self._differentiable(tensors, wanted)
+        for name in wanted:
+            if difference(whole[name].numpy(), other[name].numpy()) > SAME:
+                crossing = self._crossing(array, wanted)
+                reaches = "reaches" if len(crossing) == 1 else "reach"
+                raise CutError(
+                    self.name, f"a cut that leaks: {', '.join(crossing[:3])} still {reaches} "
+                    f"{name} beside the cut", f"a cut at {', '.join(self._places)} that separates",
+                    "Add what crosses to the cut, cut elsewhere, or leave that answer out.",
+                )  # fmt: skip
+
+    def _crossing(self, array: Array, wanted: Sequence[str]) -> list[str]:
+        """Modules of the first half whose output the second half takes, by the graph that gradients would go along."""
+        makers: dict[Any, str] = {}
+
+        def noting(name: str) -> Any:
+            def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+                for value in _outputs_of(output).values():
+                    if value.grad_fn is not None:
+                        makers[value.grad_fn] = name
+
+            return hook
+
+        handles = [module.register_forward_hook(noting(name)) for name, module in self._modules.items() if name]
+        picture = torch.from_numpy(array).float().requires_grad_()
+        inside = [place for place in wanted if place not in self._outputs]
+        try:
+            with self._hooked([*self._places, *inside]) as found, torch.enable_grad():
+                outputs = self._run(picture)
+        finally:
+            for handle in handles:
+                handle.remove()
+        cut = {_before_copy(found[place]) for place in self._places}
+        first = _reachable(cut, set())
+        answers = {_before_copy(found[place]) if place in found else outputs[place].grad_fn for place in wanted}
+        names: dict[str, None] = {}
+        for node in _reachable(answers, first) - first:
+            for before, _ in node.next_functions:
+                if before is not None and before in first - cut:
+                    of_picture = before.name() == "torch::autograd::AccumulateGrad"
+                    names[_PICTURE if of_picture else makers.get(before, _NAMELESS)] = None
+        return list(names) or [_PICTURE]
+
+
+def _before_copy(tensor: Tensor) -> Any:
+    """The node that made a tensor, which was copied when it was collected."""
+    function = tensor.grad_fn
+    return function.next_functions[0][0] if function is not None else None
+
+
+def _reachable(start: set[Any], borders: set[Any]) -> set[Any]:
+    """Nodes of autograd's graph that others depend on, not beyond some."""
+    found: set[Any] = set()
+    waiting = [node for node in start if node is not None]
+    while waiting:
+        node = waiting.pop()
+        if node in found:
+            continue
+        found.add(node)
+        if node in borders and node not in start:
+            continue
+        waiting += [before for before, _ in node.next_functions if before is not None]
+    return found
+
+
+def _outputs_of(output: Any, prefix: str = "") -> dict[str, Tensor]:
+    """Tensors of any nest of lists, tuples and mappings, by numbers and keys."""
+    if isinstance(output, Tensor):
+        return {prefix or "output": output}
+    if isinstance(output, Mapping):
+        pairs: list[tuple[Any, Any]] = list(output.items())
+    elif isinstance(output, (list, tuple)):
+        pairs = list(enumerate(output))
+    else:
+        return {}
+    return {
+        name: value
+        for key, part in pairs
+        for name, value in _outputs_of(part, f"{prefix}.{key}" if prefix else str(key)).items()
+    }
+
+
+def _item(output: Any, path: str, place: str, where: str) -> Tensor:
+    """The tensor at a path in a module's output."""
+    found = _outputs_of(output)
+    key = path or "output"
+    if key not in found:
+        raise NetworkError(
+            f"{where}, {place}", f"the outputs {', '.join(found) or 'none'}", "one tensor",
+            f"Name one of them behind a colon: {place.partition(':')[0]}:{next(iter(found), '0')}",
+        )  # fmt: skip
+    return found[key]
+
+
+def _replaced(output: Any, path: str, value: Tensor, place: str, where: str) -> Any:
+    """A module's output with another tensor at a path."""
+    _item(output, path, place, where)
+    if not path:
+        return value
+    key, _, rest = path.partition(".")
+    if isinstance(output, Mapping):
+        result = copy.copy(output)
+        name = next(entry for entry in output if str(entry) == key)
+        result[name] = _replaced(output[name], rest, value, place, where) if rest else value  # type: ignore[index]
+        return result
+    parts = list(output)
+    parts[int(key)] = _replaced(parts[int(key)], rest, value, place, where) if rest else value
+    return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)

@@ -1,0 +1,302 @@
+"""``atdc networks``: other people's networks, cut in two: check them, make their features, find where to cut."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atdc.batch import Report, Work, err, for_each
+from atdc.batch import out as console
+from atdc.cli_options import HELP_NAMES, Jobs, Quiet
+from atdc.cli_weights import PANEL
+from atdc.errors import ArgumentError, DataError, OutputError
+from atdc.inputs import Item
+from atdc.terminal import escape, plain_table, require_output
+
+if TYPE_CHECKING:
+    from atdc.adapters.halves import Picture
+    from atdc.adapters.onnx_network import OnnxModel
+
+MANIFEST = "networks.json"
+"""In a folder of features: which networks, which photos, how many a file."""
+PHOTOS_PER_SHARD = 16
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=HELP_NAMES)
+
+Networks = Annotated[
+    Path, typer.Argument(metavar="NETWORKS", help="A YAML file of networks, or a shipped set by name.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def register(application: typer.Typer) -> None:
+    """Adds the commands to an application."""
+    application.add_typer(
+        app,
+        name="networks",
+        rich_help_panel=PANEL,
+        help="Cut your own networks in two: check, make features, find cuts.",
+    )
+
+
+@app.command()
+def check(
+    networks: Networks,
+    photos: Annotated[
+        Path | None, typer.Option("--photos", metavar="FOLDER", help="Photos to run them on; by default noise.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Of the photos, so many.")] = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Check that networks run, that both halves are the whole, that cuts separate and runs repeat; report tensors.
+
+    [bold]Examples[/bold]
+
+        atdc networks check networks.yaml --photos photos
+        atdc networks check networks.yaml --photos photos --count 2 --json
+    """
+    from atdc.adapters.network_set import load_networks
+    from atdc.data.feature_report import report
+    from atdc.data.feature_source import InMemoryFeatures
+
+    loaded = load_networks(networks)
+    pictures = list(_pictures(photos, count))
+    checks = [network.check(pictures) for network in loaded.networks.values()]
+    samples = [
+        {name: value for found in checks for name, value in found.samples[place].items()}
+        for place in range(len(pictures))
+    ]
+    seen = report(InMemoryFeatures(samples))
+    if as_json:
+        print(json.dumps({"networks": [found.to_json() for found in checks], "report": seen.to_json()}, indent=1))
+        require_output()
+        return
+    table = plain_table("network", ["values", "device ms", "server ms", "on the device", "halves", "batches"])
+    for found in checks:
+        table.add_row(
+            escape(found.name), f"{sum(tensor.values for tensor in found.tensors):,}", f"{found.device_ms:.0f}",
+            f"{found.server_ms:.0f}", f"{found.device_share:.0%}", f"{max(found.differences.values()):.1g}",
+            "yes" if found.batches else "one by one",
+        )  # fmt: skip
+    console.print(table)
+    for line in seen.table().splitlines():
+        console.print(escape(line))
+    for found in checks:
+        for name, size in found.gradients.items():
+            what = f"gradient at the cut {size:.2g}" if isinstance(size, float) and size else f"no gradient: {size}"
+            if size == 0.0:
+                what = "no gradient: name a tensor ahead of ArgMax, TopK or rounding as its loss_on"
+            console.print(escape(f"{found.name}/{name}: {what}"))
+    console.print(
+        f"{len(checks)} networks on {len(pictures)} pictures: halves are the whole, cuts separate, runs repeat."
+    )
+
+
+@app.command()
+def features(
+    ctx: typer.Context,
+    networks: Networks,
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photos, with all below.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="For files of features.")],
+    jobs: Jobs = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make features of photos, as `atdc fit` reads them. A stopped call goes on where it was.
+
+    [bold]Examples[/bold]
+
+        atdc networks features networks.yaml photos -o features --jobs 4
+        atdc fit features --networks networks.yaml -o mine.safetensors
+    """
+    from atdc.adapters.network_set import load_networks
+    from atdc.data.folder import PhotoFolder
+    from atdc.report.answer_files import make_folder
+
+    loaded = load_networks(networks)
+    paths = [str(path.relative_to(photos)) for path in PhotoFolder(photos).paths]
+    shards = [paths[start : start + PHOTOS_PER_SHARD] for start in range(0, len(paths), PHOTOS_PER_SHARD)]
+    make_folder(out)
+    _write_manifest(out, {"networks": loaded.digests, "tensors": list(loaded.names), "photos": shards})
+    items = [
+        Item(f"photos {start + 1} to {start + len(shard)}", out / f"{number:05}.safetensors", Path(f"{number:05}"))
+        for number, (start, shard) in enumerate(zip(range(0, len(paths), PHOTOS_PER_SHARD), shards, strict=True))
+    ]
+    done = for_each(
+        ctx, ("making features", "made features of"), items, partial(_feature_maker, str(networks), photos, shards),
+        quiet=quiet or as_json, jobs=jobs, flawed_word="in part", resume="The same command goes on from there.",
+    )  # fmt: skip
+    if as_json:
+        rows = {item.path.name: report.value for item, report in zip(done.items, done.reports, strict=True)}
+        print(json.dumps({"folder": str(out), "photos": len(paths), "files": rows}, indent=1))
+        require_output()
+    done.finish(lambda values: f"{sum(value['photos'] for value in values):,} photos in {out}")
+
+
+@app.command()
+def cuts(
+    network: Annotated[Path, typer.Argument(metavar="NET.ONNX", help="An ONNX file.")],
+    photos: Annotated[Path, typer.Option("--photos", metavar="FOLDER", help="Photos to measure on.")],
+    count: Annotated[int, typer.Option("--count", min=4, help="Of the photos, so many; half to learn from.")] = 16,
+    answer: Annotated[
+        str, typer.Option("--answer", metavar="TENSOR", help="What has to agree; by default the first output.")
+    ] = "",
+    metric: Annotated[
+        str, typer.Option("--metric", metavar="NAME", help="Of the agreement: relative, same, top1, miou, cosine.")
+    ] = "",
+    agreement: Annotated[float, typer.Option("--agreement", min=0, max=1, help="That is wanted, 1: unchanged.")] = 0.9,
+    most: Annotated[int, typer.Option("--tensors", min=1, help="At a cut, at most so many.")] = 3,
+    size: Annotated[
+        str, typer.Option("--size", metavar="HxW", help="Of the input, where the file does not fix it.")
+    ] = "",
+    white: Annotated[float, typer.Option("--white", help="What white is in the input; black is 0.")] = 1.0,
+    extra: Annotated[
+        list[float] | None, typer.Option("--extra", help="A further channel of the input, of that number everywhere.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Bytes against the device's time, as a picture.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find where to cut: every place where few tensors separate a network, its time, and bytes without training.
+
+    Bytes are those of principal components with uniform steps and ideal tables, at which the answer agrees; a codec
+    fitted by `atdc fit` takes fewer. The picture sent, as AVIF, and the answer sent stand at the ends.
+
+    [bold]Examples[/bold]
+
+        atdc networks cuts net.onnx --photos photos --svg cuts.svg
+        atdc networks cuts net.onnx --photos photos --metric miou --agreement 0.85 --json
+    """
+    from atdc.adapters.cut_costs import cut_costs, svg
+    from atdc.adapters.distances import metric_function
+    from atdc.adapters.onnx_network import OnnxModel
+    from atdc.adapters.picture_input import PictureInput
+    from atdc.files import write_bytes_atomically
+
+    sides = tuple(int(side) for side in size.split("x")) if re.fullmatch(r"[0-9]+x[0-9]+", size) else ()
+    if size and not sides:
+        raise typer.BadParameter(f"{size!r} should read HxW, such as 480x640.")
+    model = OnnxModel(network, "", PictureInput(size=sides, white=white, extra=tuple(extra or ())))
+    answer = answer or model.graph.outputs[0]
+    model.graph.require(answer, f"{model.name}, answer")
+    pictures = [found for _, found in _pictures(photos, count)]
+    silent = as_json or quiet
+    with err.status("starting", spinner="line") as status:
+        update: Callable[[str], None] = (lambda _: None) if silent else status.update
+        kind = metric or ("same" if _is_whole(model, answer, pictures[0]) else "relative")
+        costs = cut_costs(model, answer, metric_function(kind, Path()), pictures, agreement, most, update)
+    if picture is not None:
+        title = f"{network.name}: bytes at {kind} {agreement:g} of {answer}"
+        write_bytes_atomically(picture, svg(costs, title).encode())
+    if as_json:
+        rows = [cost.to_json() for cost in costs]
+        print(json.dumps({"answer": answer, "metric": kind, "agreement": agreement, "cuts": rows}, indent=1))
+        require_output()
+        return
+    table = plain_table("sent", ["on the device", "values", "bytes", kind])
+    for cost in costs:
+        shapes = " + ".join("x".join(map(str, shape[1:])) for shape in cost.cut.shapes)
+        words = f"{', '.join(cost.cut.tensors)} ({shapes})" if cost.what == "tensors" else f"the {cost.what}"
+        size_word = "none" if cost.bytes is None else f"{cost.bytes:,.0f}"
+        table.add_row(
+            escape(words), f"{cost.cut.device_share:.0%}", f"{cost.cut.values:,}", size_word, f"{cost.agreement:.3f}"
+        )
+    console.print(table)
+
+
+def _is_whole(model: OnnxModel, answer: str, picture: Picture) -> bool:
+    """Whether an answer has whole numbers."""
+    session = model.session(model.part([model.input_name], [answer]))
+    return bool(session.run([answer], {model.input_name: model.input.array(picture)})[0].dtype.kind != "f")
+
+
+def _feature_maker(networks: str, photos: Path, shards: list[list[str]]) -> Work:
+    """Makes the features of one shard of photos."""
+    from atdc.adapters.network_set import load_networks
+    from atdc.data.dumped import write_shard
+    from atdc.errors import ImageError
+    from atdc.images import read_image
+
+    loaded = load_networks(networks)
+
+    def work(item: Item) -> Report:
+        if item.path.is_file():
+            return Report(f"{item.name} → {item.path}  there before", skipped=True)
+        samples, problems = [], []
+        for name in shards[int(item.place.name)]:
+            try:
+                samples.append(loaded.features(read_image(photos / name), name))
+            except (ImageError, DataError) as error:
+                problems.append(str(error))
+        if not samples:
+            raise DataError(item.name, f"no photo that can be used ({problems[0]})", "some", "Leave them out.")
+        write_shard(item.path, samples)
+        size = item.path.stat().st_size
+        line = f"{item.name} → {item.path}  {len(samples)} photos, {size:,} bytes"
+        return Report(line, tuple(problems), {"photos": len(samples), "bytes": size})
+
+    return work
+
+
+def _write_manifest(folder: Path, values: dict[str, Any]) -> None:
+    """Says what is in a folder of features; refuses one of others.
+
+    Raises:
+        OutputError: the folder holds features of other networks or photos.
+    """
+    from atdc.files import write_bytes_atomically
+
+    path = folder / MANIFEST
+    if path.exists():
+        before = json.loads(path.read_text("utf-8"))
+        if changed := [key for key, value in values.items() if before.get(key) != value]:
+            raise OutputError(
+                str(folder), f"features of other {' and '.join(changed)}", "an empty folder, or the same",
+                "Name another folder with -o, or delete this one.",
+            )  # fmt: skip
+        return
+    write_bytes_atomically(path, json.dumps(values, indent=1).encode())
+
+
+def digests_in(folders: list[Path]) -> dict[str, str] | None:
+    """Which networks features are of, as their folders say; None where one does not.
+
+    Raises:
+        ArgumentError: folders of different networks.
+    """
+    found: dict[str, str] = {}
+    for folder in folders:
+        path = (folder if folder.is_dir() else folder.parent) / MANIFEST
+        if not path.is_file():
+            return None
+        for name, digest in json.loads(path.read_text("utf-8"))["networks"].items():
+            if found.setdefault(name, digest) != digest:
+                raise ArgumentError(str(folder), f"features of another {name}", f"those of {folders[0]}")
+    return found
+
+
+def _pictures(folder: Path | None, count: int) -> Iterator[tuple[str, Picture]]:
+    """Photos of a folder, evenly spaced; without one, smooth noise."""
+    import numpy as np
+
+    if folder is None:
+        rng = np.random.default_rng(0)
+        for number in range(min(count, 2)):
+            coarse = rng.integers(0, 256, (12, 16, 3), np.uint8)
+            yield f"noise {number}", np.kron(coarse, np.ones((20, 20, 1), np.uint8))
+        return
+    from atdc.data.folder import PhotoFolder
+    from atdc.images import read_image
+
+    paths = PhotoFolder(folder).paths
+    places = np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int))
+    for place in places:
+        yield str(paths[place]), read_image(paths[place])

@@ -1,0 +1,276 @@
+"""Networks in two halves: together they are the whole, and whatever stands in the way is said in one clear sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import atdc.adapters
+from atdc.adapters.halves import Answer, difference
+from atdc.adapters.picture_input import PictureInput
+from atdc.errors import ArgumentError, AtdcError, CutError, DataError, NetworkError, ProgramError
+from tiny_networks import CLASSES, SIDE, pictures, pyramid, segmenter, write_onnx
+
+SIZE = PictureInput(size=(SIDE, SIDE), mean=(0.5,), std=(0.25,))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    return write_onnx(tmp_path_factory.mktemp("onnx") / "tiny.onnx")
+
+
+def named(count: int = 3) -> list[tuple[str, Any]]:
+    return [(f"photo {number}", picture) for number, picture in enumerate(pictures(count))]
+
+
+# --- ONNX ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cuts", [["stem"], ["deep"], {"a name": "logits/deep"}, ["planes"]])
+def test_both_halves_of_an_onnx_file_are_the_whole(file: Path, cuts: Any) -> None:
+    network = atdc.adapters.onnx(file, cuts, answers={"classes": Answer("classes", "logits/deep", "kl", "same")})
+    check = network.check(named())
+    assert check.differences == {"classes": 0.0} and 0 < check.device_share < 1
+    assert isinstance(size := check.gradients["classes"], float) and size > 0
+
+
+def test_names_of_tensors_are_given_or_tell_network_and_shape(file: Path) -> None:
+    assert [t.name for t in atdc.adapters.onnx(file, ["deep"], name="net").tensors] == ["net/16x6x6"]
+    assert [t.name for t in atdc.adapters.onnx(file, {"c4": "deep"}).tensors] == ["c4"]
+
+
+def test_uint8_pictures_with_channels_last_are_read_from_the_file(file: Path) -> None:
+    network = atdc.adapters.onnx(file, ["deep"])
+    assert (network.input.size, network.input.layout, network.input.type) == ((SIDE, SIDE), "hwc", "uint8")
+    (array,) = network.input.array(np.full((7, 9, 3), 200, np.uint8))
+    assert array.dtype == np.uint8 and array.shape == (SIDE, SIDE, 3) and (array == 200).all()
+
+
+def test_a_batch_of_one_written_into_a_reshape_is_freed(file: Path) -> None:
+    network = atdc.adapters.onnx(file, {"deep": "deep"})
+    features = [network.features(picture)["deep"] for _, picture in named(4)]
+    batch = torch.from_numpy(np.stack(features))
+    logits = network.second_half({"deep": batch}, ["logits"])["logits"]
+    single = [network.second_half({"deep": batch[i : i + 1]}, ["logits"])["logits"] for i in range(4)]
+    assert network._takes_batches and logits.shape == (4, CLASSES, SIDE, SIDE)
+    torch.testing.assert_close(logits, torch.cat(single))
+
+
+def test_a_half_that_takes_no_batch_works_on_pictures_one_by_one() -> None:
+    class OnePicture(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.reshape(1, -1, 4).mean(2)[:, :6]
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), OnePicture())
+    network = atdc.adapters.torch(model, {"c": "0"}, input=SIZE)
+    batch = torch.from_numpy(np.stack([network.features(picture)["c"] for _, picture in named(3)]))
+    found = network.second_half({"c": batch}, ["output"])["output"]
+    assert found.shape == (3, 6) and network._takes_batches is False
+    expected = [network.answers_of({"c": row.numpy()})["output"] for row in batch]
+    np.testing.assert_allclose(found.numpy(), np.concatenate(expected), rtol=1e-5)
+
+
+def test_the_half_with_gradients_gives_the_numbers_of_onnxruntime(file: Path) -> None:
+    network = atdc.adapters.onnx(file, {"stem": "stem"})
+    features = {"stem": torch.from_numpy(network.features(pictures(1)[0])["stem"])[None].requires_grad_()}
+    after = network.second_half(features, ["logits"])["logits"]
+    reference = network._reference(network._placed({"stem": features["stem"][0].detach().numpy()}), "logits")
+    assert reference is not None and difference(reference, after.detach().numpy()) < 1e-5
+    (gradient,) = torch.autograd.grad(after.square().sum(), [features["stem"]])
+    assert bool(gradient.isfinite().all()) and float(gradient.abs().amax()) > 1e-3
+
+
+def test_argmax_has_no_gradient_and_the_check_says_zero(file: Path) -> None:
+    network = atdc.adapters.onnx(file, ["deep"], answers={"classes": Answer("classes")})
+    assert network.check(named(1)).gradients == {"classes": 0.0}
+
+
+def test_a_tensor_that_is_not_there_is_refused_with_near_names(file: Path) -> None:
+    with pytest.raises(NetworkError, match=r"no tensor 'deap'; expected one of its \d+ tensors\. Near: deep"):
+        atdc.adapters.onnx(file, ["deap"])
+    with pytest.raises(NetworkError, match=r"no tensor 'logit'.*Near: logits"):
+        atdc.adapters.onnx(file, ["deep"], answers={"a": Answer("classes", "logit")})
+    with pytest.raises(NetworkError, match="no tensor 'w1'"):
+        atdc.adapters.onnx(file, ["w1"])
+
+
+def test_a_cut_that_leaks_names_what_crosses(file: Path, tmp_path: Path) -> None:
+    leaky = write_onnx(tmp_path / "leaky.onnx", leak=True)
+    with pytest.raises(CutError, match="leaks: stem still goes from the first half to the second"):
+        atdc.adapters.onnx(leaky, ["deep"])
+    assert len(atdc.adapters.onnx(leaky, ["deep", "stem"]).tensors) == 2
+    with pytest.raises(CutError, match="leaks: stem"):
+        atdc.adapters.onnx(file, ["deep"], answers={"early": Answer("stem")})
+
+
+def test_sides_that_are_not_fixed_have_to_be_said(file: Path, tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "dynamic.onnx", dynamic=True)
+    with pytest.raises(NetworkError, match=r"the shape \(1, height, width, 3\), with sides that are not fixed"):
+        atdc.adapters.onnx(path, ["deep"])
+    network = atdc.adapters.onnx(path, ["deep"], input=PictureInput(size=(SIDE, SIDE)))
+    assert network.tensors[0].feature_shape == (16, 6, 6)
+    with pytest.raises(NetworkError, match="the size 24 x 24; expected 32 x 32"):
+        atdc.adapters.onnx(file, ["deep"], input=PictureInput(size=(32, 32)))
+
+
+def test_features_that_are_not_finite_are_named(tmp_path: Path, file: Path) -> None:
+    network = atdc.adapters.onnx(write_onnx(tmp_path / "nan.onnx", nan=True), {"deep": "deep"})
+    with pytest.raises(DataError, match=r"photo 0, tensor 'deep', channel \d+: found (nan|inf)"):
+        network.check(named(1))
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path, file: Path) -> None:
+    for content in (b"", b"nothing of the kind", file.read_bytes()[:200]):
+        (tmp_path / "broken.onnx").write_bytes(content)
+        with pytest.raises(NetworkError, match=r"broken.onnx: found no ONNX model"):
+            atdc.adapters.onnx(tmp_path / "broken.onnx", ["deep"])
+    with pytest.raises(NetworkError, match="no such file"):
+        atdc.adapters.onnx(tmp_path / "none.onnx", ["deep"])
+
+
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(ProgramError, match=r"onnx: found no such package; .* pip install 'atdc\[networks\]'"):
+        atdc.adapters.onnx("net.onnx", ["a"])
+
+
+# --- torch -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["stem", "stem.0", "deep", "deep.0", "head"])
+def test_both_halves_of_a_torch_module_are_the_whole(place: str) -> None:
+    network = atdc.adapters.torch(segmenter(), {"cut": place}, input=SIZE, answers={"map": Answer("output", "", "kl")})
+    check = network.check(named())
+    assert check.differences["map"] < 1e-6 and check.batches
+    assert isinstance(size := check.gradients["map"], float) and size > 0
+
+
+def test_tensors_in_lists_and_mappings_are_taken_and_put_back() -> None:
+    cuts = {"fine": "backbone:levels.0", "coarse": "backbone:levels.1"}
+    network = atdc.adapters.torch(pyramid(), cuts, input=SIZE)
+    assert [tensor.feature_shape for tensor in network.tensors] == [(4, 12, 12), (6, 6, 6)]
+    assert list(network.answers) == ["heat", "boxes.0", "boxes.1"]
+    assert max(network.check(named()).differences.values()) < 1e-6
+    features = network.features(pictures(1)[0])
+    other = {name: value + 1 for name, value in features.items()}
+    for name, before in network.answers_of(features).items():
+        assert difference(before, network.answers_of(other)[name]) > 0.1, name
+
+
+def test_a_module_that_gives_several_tensors_needs_the_name_of_one() -> None:
+    with pytest.raises(NetworkError, match=r"the outputs levels.0, levels.1; .* backbone:levels.0"):
+        atdc.adapters.torch(pyramid(), ["backbone"], input=SIZE)
+
+
+def test_tokens_and_vectors_are_features_too() -> None:
+    class Tokens(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(2).transpose(1, 2)
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 8, 8), Tokens(), nn.Flatten(), nn.Linear(36, 3), nn.Linear(3, 2))
+    network = atdc.adapters.torch(model, {"tokens": "1"}, input=SIZE)
+    assert network.tensors[0].feature_shape == (4, 9, 1) and network.check(named()).differences["output"] < 1e-6
+    network = atdc.adapters.torch(model, {"vector": "3"}, input=SIZE)
+    assert network.tensors[0].feature_shape == (3, 1, 1) and network.check(named()).differences["output"] < 1e-6
+
+
+def test_a_torch_cut_that_leaks_names_the_module_that_crosses() -> None:
+    with pytest.raises(CutError, match=r"leaks: stem(\.1)? still reaches output beside the cut"):
+        atdc.adapters.torch(segmenter(leak=True), ["deep"], input=SIZE)
+
+    class OfThePicture(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x) + x
+
+    with pytest.raises(CutError, match="leaks: the picture itself"):
+        atdc.adapters.torch(OfThePicture(), ["conv"], input=SIZE)
+
+
+def test_a_model_that_is_not_deterministic_is_refused() -> None:
+    class Noise(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.rand_like(x)
+
+    with pytest.raises(NetworkError, match=r"two runs that differ by .*expected the same numbers"):
+        atdc.adapters.torch(nn.Sequential(Noise(), nn.Conv2d(3, 2, 1)), ["0"], input=SIZE)
+
+
+def test_dropout_is_switched_off_and_parameters_get_no_gradients() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(), nn.Conv2d(4, 2, 1)).train()
+    network = atdc.adapters.torch(model, ["0"], input=SIZE)
+    assert network.check(named(1)).differences["output"] < 1e-6
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_module_that_is_not_there_or_runs_twice_is_refused() -> None:
+    with pytest.raises(NetworkError, match=r"no module 'steem'.*Near: stem"):
+        atdc.adapters.torch(segmenter(), ["steem"], input=SIZE)
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), relu, nn.Conv2d(4, 2, 1), relu)
+    with pytest.raises(NetworkError, match="a module that runs 2 times"):
+        atdc.adapters.torch(model, ["1"], input=SIZE)
+
+
+def test_a_model_that_fails_on_its_picture_says_why() -> None:
+    with pytest.raises(
+        NetworkError, match=r"network: found RuntimeError \(.*channels.* expected a run on \(1, 1, 24, 24\)"
+    ):
+        atdc.adapters.torch(segmenter(), ["stem"], input=PictureInput(size=(SIDE, SIDE), order="grey"))
+
+
+def test_digests_tell_weights_inputs_and_cuts_apart(file: Path) -> None:
+    def digest(**other: Any) -> str:
+        return atdc.adapters.torch(segmenter(), **{"cuts": ["deep"], "input": SIZE, **other}).digest
+
+    changed = segmenter()
+    with torch.no_grad():
+        changed.head.bias[0] += 1e-3
+    found = {
+        digest(), digest(cuts=["stem"]), digest(input=PictureInput(size=(SIDE, SIDE))),
+        atdc.adapters.torch(changed, ["deep"], input=SIZE).digest, atdc.adapters.onnx(file, ["deep"]).digest,
+    }  # fmt: skip
+    assert len(found) == 5 and digest() in found
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_scaled_and_ordered_as_told() -> None:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    picture[..., 0], picture[..., 2] = 255, 51
+    plain = PictureInput(size=(2, 2), black=-1.0, white=1.0, order="bgr").array(picture)
+    np.testing.assert_allclose(plain[0, :, 0, 0], [-0.6, -1, 1], atol=1e-6)
+    whitened = PictureInput(size=(2, 2), mean=(0.5, 0.0, 0.2), std=(0.5, 1.0, 2.0)).array(picture)
+    np.testing.assert_allclose(whitened[0, :, 0, 0], [1, 0, 0], atol=1e-6)
+    assert PictureInput(size=(3, 5), layout="hwc", extra=(1.0,), white=255.0).array(picture)[0, 2, 4].tolist() == [
+        255,
+        0,
+        51,
+        1,
+    ]
+    assert PictureInput(size=(2, 2), order="grey").array(picture).shape == (1, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"size": (0, 3)}, {"layout": "nchw"}, {"order": "grb"}, {"mean": (1.0, 2.0)}, {"std": (0.0,)}]
+)
+def test_settings_that_no_input_has_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=f"input.{next(iter(settings))}"):
+        PictureInput(**settings)
+
+
+def test_features_that_do_not_fit_the_network_are_refused() -> None:
+    network = atdc.adapters.torch(segmenter(), {"c": "deep"}, input=SIZE)
+    for features in ({}, {"c": np.zeros((16, 6, 7), np.float32)}):
+        with pytest.raises(AtdcError, match="features of"):
+            network.answers_of(features)

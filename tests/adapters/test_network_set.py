@@ -1,0 +1,199 @@
+"""A set of networks from one file, and the commands that check it and make its features."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+import atdc.cli_networks
+from atdc import cli
+from atdc.adapters.distances import METRICS
+from atdc.adapters.network_set import load_networks
+from atdc.data.dumped import DumpedFeatures
+from atdc.errors import ArgumentError, AtdcError, NetworkError, ProgramError
+from tiny_networks import pictures, write_onnx
+
+SETTINGS: dict[str, Any] = {
+    "networks": {
+        "map": {
+            "onnx": "tiny.onnx", "cuts": ["deep"],
+            "answers": {"classes": {"tensor": "classes", "loss_on": "logits", "loss": "kl", "metric": "miou"}},
+        },
+        "boxes": {
+            "torch": "my_networks.py:build", "arguments": {"seed": 1}, "input": {"size": [24, 24], "mean": [0.5]},
+            "cuts": {"boxes/fine": "backbone:levels.0", "boxes/coarse": "backbone:levels.1"},
+            "answers": {"heat": {"tensor": "heat"}, "box": {"tensor": "boxes.0", "loss": "my_networks.py:half"}},
+        },
+    }
+}  # fmt: skip
+MODULE = """
+import torch
+from tiny_networks import TinyPyramid
+
+
+def build(seed):
+    torch.manual_seed(seed)
+    return TinyPyramid()
+
+
+def half(before, after):
+    return (before - after).abs().mean(1) / 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """With a file of networks and five photos, one of them broken."""
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(atdc.cli_networks, "PHOTOS_PER_SHARD", 2)
+    write_onnx(tmp_path / "tiny.onnx")
+    Path("my_networks.py").write_text(MODULE, "utf-8")
+    Path("networks.yaml").write_text(yaml.safe_dump(SETTINGS, sort_keys=False), "utf-8")
+    Path("photos/sub").mkdir(parents=True)
+    for number, picture in enumerate(pictures(5)):
+        Image.fromarray(picture).save(f"photos/{'sub/' if number % 2 else ''}{number}.png")
+    return tmp_path
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(cli.app, list(arguments))
+
+
+def changed(**settings: Any) -> Path:
+    """A file of networks with other settings of the first one."""
+    values = {"networks": {**SETTINGS["networks"], "map": {**SETTINGS["networks"]["map"], **settings}}}
+    path = Path("changed.yaml")
+    path.write_text(yaml.safe_dump(values, sort_keys=False), "utf-8")
+    return path
+
+
+def test_several_networks_give_one_set_of_features_and_answers(folder: Path) -> None:
+    networks = load_networks("networks.yaml")
+    assert networks.names == ("map/16x6x6", "boxes/fine", "boxes/coarse")
+    picture = pictures(1)[0]
+    features = networks.features(picture)
+    answers = networks.answers_of(features)
+    assert list(answers) == ["map/classes", "boxes/heat", "boxes/box"] == list(networks.whole(picture))
+    assert networks.agreement(networks.whole(picture), answers) == pytest.approx(dict.fromkeys(answers, 1.0), abs=1e-5)
+    assert list(networks.answers_of({"map/16x6x6": features["map/16x6x6"]})) == ["map/classes"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"onxn": "a"}, ArgumentError, r"changed.yaml.networks.map: found unknown setting 'onxn'"),
+        ({"onnx": ""}, ArgumentError, "neither onnx nor torch"),
+        ({"onnx": "none.onnx"}, NetworkError, "none.onnx: found no such file below .*ATDC_NETWORKS"),
+        ({"onnx": "package:no_such_one/a.onnx"}, ProgramError, "pip install --no-deps no-such-one"),
+        ({"cuts": ["deap"]}, NetworkError, "map, cuts: found no tensor 'deap'.*Near: deep"),
+        ({"cuts": {"boxes/fine": "deep"}}, ArgumentError, "the tensor 'boxes/fine' twice"),
+        ({"input": {"sise": [1, 1]}}, ArgumentError, r"networks.map.input: found unknown setting 'sise'"),
+        (
+            {"answers": {"a": {"tensor": "classes", "loss": "lk"}}},
+            ArgumentError,
+            "loss: found 'lk'; expected one of kl, l1",
+        ),
+        ({"answers": {"a": {"tensor": "classes", "metric": "x.py:f"}}}, NetworkError, "x.py: found no such file"),
+        ({"onnx": "", "torch": "my_networks.py:bild"}, ArgumentError, "my_networks.py:bild: found AttributeError"),
+        ({"onnx": "", "torch": "builtins:dict"}, NetworkError, "found dict; expected a torch module"),
+    ],
+)
+def test_a_file_of_networks_that_is_wrong_is_refused_in_one_sentence(
+    folder: Path, settings: dict[str, Any], error: type[AtdcError], words: str
+) -> None:
+    path = changed(**settings)
+    with pytest.raises(error, match=words):
+        load_networks(path)
+
+
+def test_files_are_found_in_the_folder_that_the_variable_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("elsewhere").mkdir()
+    Path("tiny.onnx").rename("elsewhere/tiny.onnx")
+    monkeypatch.setenv("ATDC_NETWORKS", "elsewhere")
+    assert load_networks("networks.yaml").names[0] == "map/16x6x6"
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_are_one_where_nothing_has_changed_and_fall(name: str) -> None:
+    rng = np.random.default_rng(0)
+    before = rng.normal(size=(1, 4, 5, 5)) if name not in ("same", "miou") else rng.integers(0, 4, (1, 20, 20))
+    after = before[:, ::-1]
+    assert METRICS[name](before, before) == pytest.approx(1) and METRICS[name](before, after) < 0.6
+
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+
+def test_check_reports_halves_gradients_and_tensors(folder: Path) -> None:
+    result = run("networks", "check", "networks.yaml", "--photos", "photos", "--count", "3")
+    assert result.exit_code == 0, result.output
+    assert "2 networks on 3 pictures: halves are the whole, cuts separate, runs repeat." in result.output
+    assert "map/classes: gradient at the cut" in result.output and "boxes/coarse" in result.output
+    values = json.loads(run("networks", "check", "networks.yaml", "--json").stdout)
+    assert [row["name"] for row in values["networks"]] == ["map", "boxes"]
+    assert all(size > 0 for row in values["networks"] for size in row["gradients"].values())
+    assert list(values["report"]["tensors"]) == ["boxes/coarse", "boxes/fine", "map/16x6x6"]
+
+
+def test_check_says_where_a_loss_has_no_gradient(folder: Path) -> None:
+    path = changed(answers={"classes": {"tensor": "classes"}})
+    result = run("networks", "check", str(path))
+    assert result.exit_code == 0 and "map/classes: no gradient: name a tensor ahead of ArgMax" in result.output
+
+
+def test_a_bad_file_is_one_line_and_status_one(folder: Path) -> None:
+    result = run("networks", "check", str(changed(cuts=["deap"])))
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1 and "Near: deep" in result.stderr
+
+
+# --- features --------------------------------------------------------------------------------------------------------
+
+
+def test_features_are_what_networks_give_in_the_order_of_photos(folder: Path) -> None:
+    result = run("networks", "features", "networks.yaml", "photos", "-o", "features")
+    assert result.exit_code == 0, result.output
+    dumped = DumpedFeatures("features")
+    assert len(dumped) == 5 and dumped.names == ("boxes/coarse", "boxes/fine", "map/16x6x6")
+    order = json.loads(Path("features/networks.json").read_text())["photos"]
+    assert order == [["0.png", "2.png"], ["4.png", "sub/1.png"], ["sub/3.png"]]
+    networks = load_networks("networks.yaml")
+    for place, number in enumerate((0, 2, 4, 1, 3)):
+        expected = networks.features(pictures(5)[number])
+        for name, value in dumped.read(place).items():
+            np.testing.assert_array_equal(value, expected[name])
+
+
+def test_a_stopped_call_goes_on_and_photos_that_cannot_be_read_are_named(folder: Path) -> None:
+    Path("photos/4.png").write_bytes(b"broken")
+    result = run("networks", "features", "networks.yaml", "photos", "-o", "features")
+    assert result.exit_code == 1 and "4.png" in result.stderr and len(DumpedFeatures("features")) == 4
+    before = Path("features/00000.safetensors").stat().st_mtime_ns
+    Path("features/00001.safetensors").unlink()
+    assert run("networks", "features", "networks.yaml", "photos", "-o", "features").exit_code == 1
+    assert Path("features/00000.safetensors").stat().st_mtime_ns == before and len(DumpedFeatures("features")) == 4
+
+
+def test_features_of_other_networks_or_photos_are_not_mixed(folder: Path) -> None:
+    assert run("networks", "features", "networks.yaml", "photos", "-o", "features").exit_code == 0
+    result = run("networks", "features", str(changed(cuts=["stem"])), "photos", "-o", "features")
+    assert result.exit_code == 1 and "features of other networks and tensors" in result.stderr
+    Path("photos/4.png").unlink()
+    result = run("networks", "features", "networks.yaml", "photos", "-o", "features")
+    assert result.exit_code == 1 and "features of other photos" in result.stderr
+
+
+@pytest.mark.slow
+def test_processes_make_the_same_features(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=":")
+    for jobs in ("1", "2"):
+        assert run("networks", "features", "networks.yaml", "photos", "-o", f"by{jobs}", "--jobs", jobs).exit_code == 0
+    one, two = (DumpedFeatures(f"by{jobs}") for jobs in (1, 2))
+    for place in range(5):
+        for name, value in one.read(place).items():
+            np.testing.assert_allclose(value, two.read(place)[name], rtol=1e-5, atol=1e-5)

@@ -1,0 +1,169 @@
+"""Training through second halves: what decoded features are worth is what becomes of the answers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import atdc.adapters
+import atdc.training.fit
+from atdc.adapters.halves import Answer
+from atdc.adapters.network_set import NetworkSet
+from atdc.adapters.objective import AnswerObjective
+from atdc.adapters.picture_input import PictureInput
+from atdc.codec import FeatureCodec
+from atdc.config import FitRecipe
+from atdc.data.feature_source import InMemoryFeatures
+from atdc.errors import ArgumentError, FitWarning, NetworkError
+from tiny_networks import SIDE, pictures, pyramid, segmenter, write_onnx
+
+INPUT = PictureInput(size=(SIDE, SIDE))
+PYRAMID = {"fine": "backbone:levels.0", "coarse": "backbone:levels.1"}
+
+
+def networks() -> NetworkSet:
+    kl = {"map": Answer("output", "", "kl")}
+    both = {"heat": Answer("heat"), "box": Answer("boxes.0", weight=0.5)}
+    return NetworkSet(
+        [
+            atdc.adapters.torch(segmenter(), {"deep": "deep"}, input=INPUT, name="segments", answers=kl),
+            atdc.adapters.torch(pyramid(), PYRAMID, input=INPUT, name="boxes", answers=both),
+        ]
+    )
+
+
+def samples(of: NetworkSet, count: int = 6) -> InMemoryFeatures:
+    return InMemoryFeatures([of.features(picture) for picture in pictures(count)])
+
+
+def stacked(source: InMemoryFeatures, name: str, count: int = 6) -> Tensor:
+    return torch.from_numpy(np.stack([source.read(index)[name] for index in range(count)]))
+
+
+EVERY: NDArray[np.int64] = np.arange(6)
+
+
+def test_the_loss_is_zero_for_features_as_they_were_and_one_for_channel_means() -> None:
+    source = samples(networks())
+    objective = AnswerObjective(networks(), source)
+    assert objective.names == ("coarse", "deep", "fine")
+    targets = objective.targets(EVERY, range(3))
+    whole = {task: stacked(source, name) for task, name in enumerate(objective.names)}
+    for loss in objective.joint_losses(range(3), whole, targets).values():
+        torch.testing.assert_close(loss, torch.zeros(6), atol=1e-6, rtol=0)
+    empty = {task: value.mean((0, 2, 3), keepdim=True).expand_as(value) for task, value in whole.items()}
+    means = {task: float(loss.mean()) for task, loss in objective.joint_losses(range(3), empty, targets).items()}
+    # three tensors of two networks: 3/(2·2) for each level of the pyramid, 3/(2·1) for the other; their mean is one
+    assert means == pytest.approx({0: 0.75, 1: 1.5, 2: 0.75}, rel=1e-4)
+
+
+def test_gradients_reach_every_decoded_tensor_of_a_network() -> None:
+    source = samples(networks())
+    objective = AnswerObjective(networks(), source)
+    decoded = {task: (stacked(source, name) + 0.1).requires_grad_() for task, name in enumerate(objective.names)}
+    losses = objective.joint_losses([0], decoded, objective.targets(EVERY, [0]))
+    assert list(losses) == [0]
+    losses[0].sum().backward()
+    coarse, deep, fine = (decoded[task].grad for task in range(3))
+    assert deep is None and coarse is not None and fine is not None
+    assert min(float(coarse.abs().amax()), float(fine.abs().amax())) > 1e-4
+
+
+def test_tensors_that_were_not_coded_stand_in_as_they_were() -> None:
+    source = samples(networks())
+    objective = AnswerObjective(networks(), source)
+    targets = objective.targets(EVERY, [0])
+    fine = stacked(source, "fine")
+    joint = objective.joint_losses([0], {0: stacked(source, "coarse") + 1, 2: fine}, targets)[0]
+    alone = objective.loss(0, stacked(source, "coarse") + 1, targets)
+    torch.testing.assert_close(joint, alone)
+    assert float(alone.mean()) > 0.01
+
+
+def test_an_onnx_half_is_differentiated_too(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    answers = {"classes": Answer("classes", "logits", "kl", "miou")}
+    net = NetworkSet([atdc.adapters.onnx(write_onnx(tmp_path / "a.onnx"), {"deep": "deep"}, answers=answers)])
+    source = samples(net)
+    objective = AnswerObjective(net, source)
+    decoded = (stacked(source, "deep") * 0.7).requires_grad_()
+    objective.loss(0, decoded, objective.targets(EVERY, [0])).sum().backward()
+    assert decoded.grad is not None and float(decoded.grad.abs().amax()) > 1e-4
+
+
+def test_a_loss_behind_argmax_has_no_gradient_and_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    answers = {"classes": Answer("classes", "", "l1")}
+    net = NetworkSet([atdc.adapters.onnx(write_onnx(tmp_path / "a.onnx"), {"deep": "deep"}, answers=answers)])
+    with pytest.raises(NetworkError, match="no gradient at the cut"):
+        AnswerObjective(net, samples(net))
+
+
+def test_where_a_half_has_no_gradients_the_error_of_features_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = networks()
+
+    def refuse(*_: Any) -> Any:
+        raise NetworkError("segments", "the operator Odd", "another")
+
+    monkeypatch.setattr(net.networks["segments"], "_differentiable", refuse)
+    source = samples(net)
+    with pytest.warns(FitWarning, match=r"segments: the second half has no gradients.*the operator Odd"):
+        objective = AnswerObjective(net, source)
+    deep = stacked(source, "deep")
+    deviation = deep.std((0, 2, 3), correction=0)[:, None, None]
+    known = deviation.clamp(min=1e-3 * float(deep.std(correction=0)) + 1e-12)
+    loss = objective.loss(1, deep + 0.5 * known, objective.targets(EVERY, [1]))
+    torch.testing.assert_close(loss, torch.full((6,), 1.5 * 0.25), rtol=1e-4, atol=1e-6)
+
+
+def test_features_that_lack_a_tensor_are_refused() -> None:
+    source = InMemoryFeatures([{"deep": np.zeros((16, 6, 6), np.float32)}] * 3)
+    with pytest.raises(ArgumentError, match="found no fine"):
+        AnswerObjective(networks(), source)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
+def test_training_through_the_second_half_codes_what_it_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two channels alike, the head sees one: the error of that one falls against the error of the other."""
+    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 40)
+    model = nn.Sequential(nn.Identity(), nn.Conv2d(2, 1, 1, bias=False))
+    with torch.no_grad():
+        model[1].weight[:] = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1)
+    rng = np.random.default_rng(0)
+    source = InMemoryFeatures([{"f": rng.normal(size=(2, 12, 12)).astype(np.float32)} for _ in range(24)])
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = model
+
+        def forward(self, x: Tensor) -> Tensor:
+            made: Tensor = self.net(x[:, :2])
+            return made
+
+    net = NetworkSet(
+        [
+            atdc.adapters.torch(
+                Two(), {"f": "net.0"}, input=PictureInput(size=(12, 12)), answers={"a": Answer("output", "", "l2")}
+            )
+        ]
+    )
+    recipe = FitRecipe(
+        predictor_width=8, codec_width=8, hyper_channels=2, hyper_width=8, state_channels=2, estimator_width=4,
+        predictor_steps=0, warmup_steps=0, steps=120, batch=4, lr=3e-3, lambda_min=4.0, lambda_max=4.0,
+        subset_share=0.0, estimator_images=4, estimator_steps=2, codebook_size=1, feature_weight=0.01,
+    )  # fmt: skip
+    shares = []
+    for objective in (None, AnswerObjective(net, source)):
+        codec = FeatureCodec.fit(source, recipe=recipe, objective=objective, val=source)
+        errors = np.zeros(2)
+        for index in range(8):
+            sample = source.read(index)
+            errors += np.square(codec.decode(codec.encode(sample))["f"].numpy() - sample["f"]).mean((1, 2))
+        shares.append(errors[0] / errors[1])
+    assert shares[1] < 0.7 * shares[0]

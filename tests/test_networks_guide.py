@@ -1,0 +1,81 @@
+"""Every command and snippet of ``docs/your-networks.md`` runs, in order, with a tiny network and few photos."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import atdc.training.fit
+from atdc import cli
+from test_features_guide import TINY
+from tiny_networks import pictures, write_onnx
+
+PAGE = Path(__file__).parents[1] / "docs" / "your-networks.md"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
+def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 2)
+    Path("tiny.yaml").write_text(TINY, "utf-8")
+    write_onnx(Path("net.onnx"))
+    Path("photos").mkdir()
+    for number, picture in enumerate(pictures(12)):
+        Image.fromarray(picture).save(f"photos/{number:02}.png")
+    Image.fromarray(pictures(1, seed=1)[0]).save("photo.png")
+    text = PAGE.read_text("utf-8")
+    blocks = re.findall(r"^```(python|sh|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 8 == text.count("```") / 2
+    names: dict[str, Any] = {}
+    said: dict[str, str] = {}
+    for kind, block in blocks:
+        if kind == "yaml":
+            Path("networks.yaml").write_text(block, "utf-8")
+        elif block.startswith("# my_networks.py\n"):
+            Path("my_networks.py").write_text(block, "utf-8")
+        elif kind == "python":
+            exec(compile(block, str(PAGE), "exec"), names)
+        else:
+            for line in block.strip().splitlines():
+                if line.startswith("pip "):
+                    continue
+                words = shlex.split(line.removeprefix("atdc ").replace("fit_small", "tiny.yaml"))
+                # other processes would load the package anew for every few photos
+                words = [word for word in " ".join(words).replace("--jobs 2", "--jobs 1").split()]
+                result = CliRunner().invoke(cli.app, words)
+                assert result.exit_code == 0, (line, result.output, result.exception)
+                said[line] = result.output
+    assert Path("cuts.svg").read_text("utf-8").startswith("<svg ")
+    with np.load("answers.npz") as answers, np.load("segments.npz") as segments, np.load("features.npz") as features:
+        assert sorted(answers) == ["edges/map", "segments/classes"] and sorted(segments) == ["segments/classes"]
+        np.testing.assert_array_equal(answers["segments/classes"], segments["segments/classes"])
+        assert sorted(features) == ["edges/c2", "segments/16x6x6"]
+    decoded = next(output for line, output in said.items() if "answers.npz" in line)
+    assert "segments/classes: 1×24×24 int64: " in decoded and "edges/map: 1×1×6×8 float32: " in decoded
+    assert 0 <= names["same"] <= 1 and names["answers"]["classes"].shape == (1, 24, 24)
+    assert len(list(Path("encoded").iterdir())) == 12
+    _other_networks_are_refused()
+
+
+def _other_networks_are_refused() -> None:
+    """The codec's card names its networks: another input, and features without a word, are refused."""
+    Path("networks.yaml").write_text(
+        Path("networks.yaml").read_text("utf-8").replace("std: [0.25]", "std: [0.5]"), "utf-8"
+    )
+    model = ["--model", "mine.safetensors", "--networks", "networks.yaml"]
+    for arguments in (
+        ["encode", "photo.png", "-o", "other.atdc", *model], ["decode", "photo.atdc", "-o", "other.npz", *model],
+        ["fit", "features", "-o", "other.safetensors", "--networks", "networks.yaml", "--recipe", "tiny.yaml"],
+    ):  # fmt: skip
+        result = CliRunner().invoke(cli.app, arguments)
+        assert result.exit_code == 1 and "features of another edges" in result.stderr, result.output
+    Path("features/networks.json").unlink()
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 1 and "no word on which networks" in result.stderr
