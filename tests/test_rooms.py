@@ -1,15 +1,9 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
-<<<<<<< HEAD
                   → entropy → coding, bitstream → reader → weights, choice → codec, inspection → pipeline
-                  → data, training → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
-                  → cli_fit, cli_weights → cli
-=======
-                  → entropy → coding, bitstream → reader → weights → codec, inspection → pipeline → data, training
-                  → adapters → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
-                  → cli_fit, cli_networks, cli_weights → cli
->>>>>>> ev/adapters
+                  → data, training → adapters → report, inputs, selfcheck → batch → jobs → cli_options, cli_files,
+                    cli_inspection → cli_fit, cli_networks, cli_weights → cli
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
 The product, ``atdc``, knows the evidence, ``atdc_bench``, in one place only: the command line, which offers it. An

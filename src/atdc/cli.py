@@ -319,11 +319,7 @@ def encode(
     _require_names([*given, *(wanted or [])], model)
     make = partial(
         jobs_of.encoder, model, device, quality, given, balanced, graph, effort.value,
-<<<<<<< HEAD
-        profile.value, pixel_limit, to, existing_of(skip_existing, force), wanted,
-=======
-        profile.value, pixel_limit, to, existing_of(skip_existing, force), networks,
->>>>>>> ev/adapters
+        profile.value, pixel_limit, to, existing_of(skip_existing, force), wanted, networks,
     )  # fmt: skip
     items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
     done = for_each(

@@ -127,7 +127,7 @@ def fit(
         settings: dict[str, Any] = {"recipe": recipe, "run": folder, "start": start, "grids": grids}
         with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
             if networks is None:
-                codec = FeatureCodec.fit(source, val=None if val is None else samples, **settings)
+                codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=seen, **settings)
             else:
                 folders = [*features, *([] if val is None else [val])]
                 codec, samples = _fitted_to_answers(
@@ -212,11 +212,6 @@ def _fitted_to_answers(
     from atdc.config import load_fit_recipe
     from atdc.data.feature_source import SelectedFeatures
 
-<<<<<<< HEAD
-    start = None if add is None else FeatureCodec.load(add)
-    with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
-        return FeatureCodec.fit(source, recipe=recipe, val=val, run=run, start=start, grids=grids, seen=seen)
-=======
     loaded = load_networks(networks)
     loaded.require_digests(digests_in(folders), ", ".join(map(str, folders)))
     train: DescribedSource = source
@@ -233,7 +228,6 @@ def _fitted_to_answers(
         val_objective=AnswerObjective(loaded, val, names), **settings,
     )  # fmt: skip
     return FeatureCodec.of_bytes(codec.to_bytes({**codec.card, DIGESTS: loaded.digests})), val
->>>>>>> ev/adapters
 
 
 def _a_validation_sample(samples: DescribedSource) -> int:

@@ -121,18 +121,13 @@ def encoder(
     pixel_limit: int,
     destination: Destination,
     existing: Existing,
-<<<<<<< HEAD
     tasks: Sequence[str] | None = None,
-) -> Work:
-    """Encodes pictures, and files of features as they are; for some tasks or tensors alone, if they are named."""
-=======
     networks: str | None = None,
 ) -> Work:
-    """Encodes pictures, and files of features as they are.
+    """Encodes pictures, and files of features as they are; for some tasks or tensors alone, if they are named.
 
     With networks, a set of them by name or file, pictures are encoded as the tensors at their cuts.
     """
->>>>>>> ev/adapters
     from PIL import Image
 
     from atdc.files import write_bytes_unless_others
@@ -155,12 +150,12 @@ def encoder(
     def by_codec(rgb: NDArray[np.uint8], name: str) -> bytes:
         assert pictures is not None
         return pictures.encode(
-            rgb, quality=qualities, graph=graph, effort=effort, profile=profile, pixel_limit=pixel_limit
+            rgb, quality=qualities, graph=graph, effort=effort, profile=profile, tasks=tasks, pixel_limit=pixel_limit
         )
 
     def by_networks(rgb: NDArray[np.uint8], name: str) -> bytes:
         assert cut is not None
-        return cut.encode(rgb, qualities, graph, effort, profile, name)
+        return cut.encode(rgb, qualities, graph, effort, profile, name, tasks)
 
     def is_there(target: Path) -> bool:
         return existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target)
@@ -178,12 +173,8 @@ def encoder(
         if is_there(target):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         rgb = read_image(item.path, pixel_limit)
-<<<<<<< HEAD
-        data = codec.encode(rgb, qualities, graph, effort, profile, tasks=tasks, pixel_limit=pixel_limit)
-=======
         with warnings_as_lines(item.name):
             data = encoded(rgb, item.name)
->>>>>>> ev/adapters
         coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], data=written(target, data))
         where = "standard output" if destination.kind == "stream" else str(target)
         return Report(f"{item.name} → {where}  {coded}", value=coded)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,12 +36,12 @@ class NetworkCodec:
 
     def encode(
         self, picture: Picture, quality: Mapping[str, float], graph: str = DEFAULT_GRAPH, effort: Effort = "normal",
-        profile: Profile = "compact", where: str = "picture",
+        profile: Profile = "compact", where: str = "picture", tensors: Sequence[str] | None = None,
     ) -> bytes:  # fmt: skip
-        """A picture (H, W, 3) as a file; qualities by tensor."""
+        """A picture (H, W, 3) as a file; qualities by tensor; of some tensors and their helpers if they are named."""
         codec = self.feature_codec
         steps = [quality[name] for name in codec.task_names]
-        return codec.encode(self.networks.features(picture, where), steps, graph, effort, profile)
+        return codec.encode(self.networks.features(picture, where), steps, graph, effort, profile, tensors)
 
     def answers_of(self, features: Mapping[str, Any]) -> dict[str, Array]:
         """Answers by ``network/answer``, of the networks whose tensors are there."""

@@ -21,12 +21,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from atdc.data.data_sets import labelled
 from atdc.data.labelled import IMAGE
 from atdc.files import write_bytes_atomically
 from atdc.pipeline import load
 from atdc.provenance import provenance, write_result
 from atdc_bench.baselines import sent_answers
-from atdc_bench.experiments.subject import DEFAULT_DATA, open_images, require_images
+from atdc_bench.experiments.subject import DEFAULT_DATA, require_images
 from atdc_bench.experiments.wanted_parts import (
     PICTURES,
     TRAINED,
@@ -77,9 +78,9 @@ class Source:
 
     def bench(self) -> Bench:
         """What parts are measured with; graphs of sets are chosen if they are not there yet."""
-        codec, images = load(self.model), open_images(self.name, self.data, self.split)
+        codec, images = load(self.model), labelled(self.name, self.data, self.split)
         path = self.folder / "graphs.json"
-        val = images if path.exists() else open_images(self.name, self.data, "val")
+        val = images if path.exists() else labelled(self.name, self.data, "val")
         return Bench(codec, images, self.plan, graphs_of_sets(codec, val, self.plan, path), self.codecs)
 
 
@@ -160,9 +161,9 @@ def run_wanted(
     """
     subset_count, rival_count = min(subset_count, count), min(rival_count, count)
     plan = Plan(tuple(qualities), count, subset_count, rival_count, val_count, resamples, seed)
-    codec, images = load(model), open_images(name, data, split)
+    codec, images = load(model), labelled(name, data, split)
     require_images(images, count)
-    require_images(open_images(name, data, "val"), val_count)
+    require_images(labelled(name, data, "val"), val_count)
     height, width = images.targets([0])[IMAGE].shape[-2:]
     fingerprint = codec.feature_codec.fingerprint.hex()
     measured = [VERSION, fingerprint, name, split, height, width, plan.qualities, val_count, list(ARMS)]

@@ -70,7 +70,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
     folder, pictures, tiny = tmp_path_factory.mktemp("wanted"), SmallPictures(4), make_tiny_codec()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(wanted, "load", lambda model: tiny)
-        patched.setattr(wanted, "open_images", lambda name, data, split: pictures)
+        patched.setattr(wanted, "labelled", lambda name, data, split: pictures)
         patched.setattr(wanted_parts, "PICTURES", {"jpeg": wanted_parts.PICTURES["jpeg"]})
         patched.setattr("atdc_bench.experiments.wanted_result.PICTURES", {"jpeg": wanted_parts.PICTURES["jpeg"]})
         result = wanted.run_wanted(
@@ -142,6 +142,6 @@ def test_a_graph_of_ancestors_has_a_name() -> None:
 
 def test_too_few_pictures_are_refused(tiny_codec: Codec, pictures, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(wanted, "load", lambda model: tiny_codec)
-    monkeypatch.setattr(wanted, "open_images", lambda name, data, split: pictures)
+    monkeypatch.setattr(wanted, "labelled", lambda name, data, split: pictures)
     with pytest.raises(DataError, match="images"):
         wanted.run_wanted(count=99, runs=tmp_path, out=tmp_path / "r.json")
