@@ -20,6 +20,7 @@ from atdc.errors import FeatureWarning as FeatureWarning
 from atdc.errors import FitWarning as FitWarning
 from atdc.errors import GraphError as GraphError
 from atdc.errors import ImageError as ImageError
+from atdc.errors import IncompleteFileError as IncompleteFileError
 from atdc.errors import NotAnAtdcFileError as NotAnAtdcFileError
 from atdc.errors import OutputError as OutputError
 from atdc.errors import ProgramError as ProgramError
@@ -71,7 +72,8 @@ __all__ = [
     "TASKS", "Answers", "ArgumentError", "AtdcError", "BitstreamError", "Codec", "CorruptFileError", "DataError",
     "EncodedBatch", "EntropyModel", "FeatureCodec", "FeatureSet", "FeatureWarning", "FitWarning", "FrequencyTables",
     "GraphBook", "GraphError",
-    "ImageError", "Inspection", "IntegerReader", "ModelConfig", "NotAnAtdcFileError", "OutputError", "ProgramError",
+    "ImageError", "IncompleteFileError", "Inspection",
+    "IntegerReader", "ModelConfig", "NotAnAtdcFileError", "OutputError", "ProgramError",
     "Recipe", "TaskGraph", "TaskSpec", "TensorSpec", "TruncatedFileError", "UnsupportedVersionError", "Verification",
     "WeightsError",
     "WrongModelError", "__version__", "load",

@@ -8,10 +8,10 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,9 +23,10 @@ from atdc.bitstream.layout import PROFILES
 from atdc.bitstream.sources import FileLike, opened
 from atdc.bitstream.symbols import SymbolCounter, SymbolWriter
 from atdc.coding.latent_coders import IntegerLatentCoder, KnownLatentCoder
-from atdc.coding.traversal import code_along_graph, code_task
+from atdc.coding.traversal import StepwiseDecoder, code_along_graph, code_task
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig, quality_of, require_one_of
 from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning, WeightsError
 from atdc.graph import search
@@ -38,7 +39,15 @@ from atdc.networks.devices import open_device, torch_defaults
 from atdc.networks.predictability import proxy_losses, score_bits
 from atdc.networks.rate_estimators import FactorisedEstimator
 from atdc.networks.resampling import resampled
-from atdc.reader import DecodedIntegers, IntegerReader, among_present, combined_check, within_model
+from atdc.reader import (
+    Arrivals,
+    CodedFile,
+    DecodedIntegers,
+    IntegerReader,
+    among_present,
+    combined_check,
+    within_model,
+)
 from atdc.tensors import Grid, padded
 from atdc.weights import ENTROPY_PREFIX, OLDER_FORMAT, WeightsFile, open_weights, weights_bytes, write_weights
 
@@ -51,6 +60,7 @@ _SINGLE_PRECISION = (
     "scorer.gain_offset", "scorer.gain_spread", "scorer.overlap_scale",
 )  # fmt: skip
 
+T = TypeVar("T")
 Quality = float | Sequence[float]
 Features = Tensor | Sequence[Tensor] | Sequence[Tensor | None]
 """Raw features of several images: by tensor (B, C, h, w), None for those that there are none of; or stacked
@@ -385,6 +395,69 @@ class FeatureCodec:
         tensors = file.present if wanted is None else wanted
         decoded = self.restore([file], tensors)
         return {self.task_names[task]: decoded[task][0] for task in tensors}
+
+    def decode_progressive(
+        self,
+        data: FileLike,
+        tasks: Sequence[str] | None = None,
+        *,
+        pixel_limit: int = PIXEL_LIMIT,
+        position_limit: int = POSITION_LIMIT,
+    ) -> Arrivals[Tensor]:
+        """Features (C, h, w) with their names, one after the other, each as soon as its bytes are there.
+
+        They come parents first; of a file of version 2, in coding order. Each is checked before it is given. A file of
+        profile ``compact`` cannot be decoded in parts: all its features come once it is whole.
+
+        Args:
+            data: the file; a file object may be a pipe that is still written to, of which no more is taken than is
+                needed for the next tensor. Of whatever can be read by range, only what is needed is read.
+            tasks: which; by default all that the file holds.
+            pixel_limit: see :meth:`decode`.
+            position_limit: see :meth:`decode`.
+
+        Raises:
+            BitstreamError: not a file of this model, or its head is damaged.
+            ArgumentError: an unknown task, or one that the file does not hold.
+            IncompleteFileError: from the iteration, once all that is whole was given: what has not come or is damaged.
+
+        >>> codec = FeatureCodec.load("small")
+        >>> features = {name: np.zeros((32, 4, 4), np.float32) for name in codec.task_names}
+        >>> data = codec.encode(features, profile="segments")
+        >>> sorted(name for name, value in codec.decode_progressive(data)) == sorted(codec.task_names)
+        True
+        """
+        return self.arrivals(
+            data, tasks, lambda file: lambda task, value: value, pixel_limit=pixel_limit, position_limit=position_limit
+        )
+
+    def arrivals(
+        self,
+        data: FileLike,
+        tasks: Sequence[str] | None,
+        presented: Callable[[CodedFile], Callable[[int, Tensor], T]],
+        **limits: int,
+    ) -> Arrivals[T]:
+        """What :meth:`decode_progressive` gives, with something else made of the features (C, h, w) of each task."""
+
+        def converted(file: CodedFile) -> Callable[[int, Integers], T]:
+            steps = [0] * self.task_count
+            for task, step in zip(file.header.present, file.header.qualities, strict=True):
+                steps[task] = step
+            quality = self._quality_tensor([steps])
+            decoder = StepwiseDecoder(self.networks, file.graph, quality, file.grids)
+            present = presented(file)
+
+            @torch_defaults()
+            @torch.no_grad()
+            def features(task: int, latent: Integers) -> T:
+                value = decoder.restore(task, KnownLatentCoder({task: latent}))
+                return present(task, self._raw(value, task, file.grids[task])[0])
+
+            return features
+
+        wanted = None if tasks is None else self.task_indices(tasks)
+        return Arrivals(self.integers, data, wanted, converted, **limits)
 
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Indices of named tasks; raises :class:`ArgumentError` that lists the known ones."""
@@ -828,11 +901,14 @@ class FeatureCodec:
             )  # fmt: skip
 
     def _restored(self, normalised: Sequence[Tensor], grids: Sequence[Grid]) -> list[Tensor]:
-        rows = zip(normalised, grids, self.mean, self.deviation, strict=True)
-        return [
-            part[..., : grid[0], : grid[1]] * deviation[:, None, None] + mean[:, None, None]
-            for part, grid, mean, deviation in rows
-        ]
+        rows = zip(normalised, grids, strict=True)
+        return [self._raw(part, task, grid) for task, (part, grid) in enumerate(rows)]
+
+    def _raw(self, normalised: Tensor, task: int, grid: Grid) -> Tensor:
+        """One tensor's features in their own units, without padding."""
+        mean, deviation = self.mean[task], self.deviation[task]
+        raw: Tensor = normalised[..., : grid[0], : grid[1]] * deviation[:, None, None] + mean[:, None, None]
+        return raw
 
 
 def stored_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:

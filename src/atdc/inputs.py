@@ -22,12 +22,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from atdc.bitstream.sources import STREAM_LIMIT_BYTES
 from atdc.errors import ArgumentError, OutputError
 from atdc.files import read_bytes
 
 STANDARD_INPUT = "-"
-STREAM_LIMIT_BYTES = 256 * 2**20
-"""The most bytes taken from a pipe, for want of a file's size: no picture that this package accepts needs as much."""
 _LIST_LIMIT_BYTES = 256 * 2**20
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.balance import Balance
+from atdc.bitstream.container import Header
 from atdc.bitstream.sources import FileLike, opened
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile, given_graphs, load_arrays, stored_arrays
 from atdc.config import PIXEL_LIMIT, pixel_limit_of
@@ -23,6 +24,7 @@ from atdc.inspection import Inspection, inspect
 from atdc.networks.devices import torch_defaults
 from atdc.networks.task_networks import TaskNetworks
 from atdc.networks.tiles import Tile
+from atdc.reader import Arrivals, CodedFile
 from atdc.tasks import TASK_NAMES, TENSOR_NAMES
 from atdc.tasks.answers import presented
 from atdc.weights import open_weights, write_weights
@@ -168,13 +170,45 @@ class Codec:
         with opened(data) as source:
             integers = codec.integers.read(source, named, skip_damaged=skip_damaged, pixel_limit=pixel_limit)
         header = integers.header
-        if header.kind != "image":
-            raise ArgumentError("file", "bare features", "a file made from an image", "Use FeatureCodec.decode.")
+        _require_image(header)
         wanted = integers.present if named is None else named
         whole = [task for task in wanted if task not in integers.failed]
         values = self._answers(codec.restore([integers], whole), whole, (header.height, header.width))
         failed = {codec.task_names[task]: integers.failed[task] for task in wanted if task in integers.failed}
         return Answers(values, failed, integers.bytes_read)
+
+    def decode_progressive(
+        self, data: FileLike, tasks: Sequence[str] | None = None, *, pixel_limit: int = PIXEL_LIMIT
+    ) -> Arrivals[NDArray[Any]]:
+        """Answers at the image's size with their tasks' names, one by one, each as soon as its bytes are there.
+
+        They come parents first; of a file of version 2, in coding order. Each is checked before it is given. A file of
+        profile ``compact`` cannot be decoded in parts: all its answers come once it is whole.
+
+        Args:
+            data: the file; a file object may be a pipe that is still written to, of which no more is taken than is
+                needed for the next answer. Of whatever can be read by range, only what is needed is read.
+            tasks: which answers; all by default.
+            pixel_limit: refuse larger images.
+
+        Raises:
+            BitstreamError: not a file of these weights, or its head is damaged.
+            ArgumentError: an unknown task, or a file that holds bare features.
+            IncompleteFileError: from the iteration, once all that is whole was given: what has not come or is damaged.
+
+        >>> codec = load("small")
+        >>> data = codec.encode(np.zeros((40, 60, 3), np.uint8), profile="segments")
+        >>> [(name, answer.shape) for name, answer in codec.decode_progressive(data, ["rgb"])]
+        [('rgb', (40, 60, 3))]
+        """
+
+        def presented(file: CodedFile) -> Callable[[int, Tensor], NDArray[Any]]:
+            header = file.header
+            _require_image(header)
+            size = (header.height, header.width)
+            return lambda task, value: self._answers({task: value[None]}, [task], size)[TASK_NAMES[task]]
+
+        return self.feature_codec.arrivals(data, tasks, presented, pixel_limit=pixel_limit)
 
     def inspect(self, data: FileLike) -> Inspection:
         """Sizes, qualities and graph of a file, and its ideal bits (which take decoding its symbols)."""
@@ -263,7 +297,7 @@ class Codec:
 
     @torch.no_grad()
     def _answers(
-        self, features: Sequence[Tensor], wanted: Sequence[int], size: tuple[int, int]
+        self, features: Sequence[Tensor] | Mapping[int, Tensor], wanted: Sequence[int], size: tuple[int, int]
     ) -> dict[str, NDArray[Any]]:
         """Answers of one image, each made tile by tile: the raw output of a whole large picture never exists."""
         stride, answers = self.feature_codec.config.stride, {}
@@ -312,6 +346,11 @@ def load(name: str | Path | None = None) -> Codec:
     networks = TaskNetworks(file.config)
     load_arrays(networks, file, TASKS_PREFIX)
     return Codec(networks, feature_codec, file.header["card"], file.path)
+
+
+def _require_image(header: Header) -> None:
+    if header.kind != "image":
+        raise ArgumentError("file", "bare features", "a file made from an image", "Use FeatureCodec.decode.")
 
 
 def _bytes_tensor(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> Tensor:

@@ -34,7 +34,7 @@ from atdc.bitstream.layout import (
     read_fields,
     write_fields,
 )
-from atdc.bitstream.sources import BytesSource, CountedSource, Source
+from atdc.bitstream.sources import BytesSource, CountedSource, Source, StreamSource
 from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ArgumentError, BitstreamError, CorruptFileError, TruncatedFileError, WrongModelError
 from atdc.graph.task_graph import TaskGraph
@@ -365,7 +365,8 @@ class ContainerReader:
         self, source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT
     ) -> None:
         self._source = CountedSource(BytesSource(source) if isinstance(source, bytes) else source)
-        reader = ByteReader(self._source)
+        self._is_stream = isinstance(source, StreamSource)
+        reader = ByteReader(self._source, self._is_stream)
         self.header = _read_header(reader, pixel_limit, position_limit)
         self._seed = 0
         if self.header.profile == "compact":
@@ -401,7 +402,7 @@ class ContainerReader:
         _require(_is_integer(index, 0, len(self.lengths) - 1), "segment", index, f"0 to {len(self.lengths) - 1}")
         where = "header or payload" if self.header.profile == "compact" else f"segment {index}"
         offset, length = self._offsets[index], self.lengths[index]
-        left = max(0, self._source.size() - self._start - offset)
+        left = length if self._is_stream else max(0, self._source.size() - self._start - offset)
         data = self._read(offset, min(length, left))
         if len(data) < length:
             raise TruncatedFileError(
@@ -417,11 +418,11 @@ class ContainerReader:
             CorruptFileError: bytes follow.
             TruncatedFileError: bytes are missing.
         """
-        end, size = self._start + self._offsets[-1], self._source.size()
-        if size > end:
-            raise CorruptFileError(
-                f"after the last segment (byte {end})", f"{size - end} more bytes", "the end of the file", DAMAGED
-            )
+        end = self._start + self._offsets[-1]
+        if self._is_stream and self._source.read(end, 1):  # how many more is not waited for
+            raise _beyond(end, "more bytes")
+        if (size := self._source.size()) > end:
+            raise _beyond(end, f"{size - end} more bytes")
         if size < end:
             raise TruncatedFileError("file", f"{size} bytes", f"{end} bytes", DAMAGED)
 
@@ -538,6 +539,10 @@ def _compare(where: str, stored: int, computed: int, count: int) -> None:
         raise CorruptFileError(
             where, f"check {stored:0{2 * count}x}", f"{computed:0{2 * count}x} for these bytes", DAMAGED
         )
+
+
+def _beyond(end: int, found: str) -> CorruptFileError:
+    return CorruptFileError(f"after the last segment (byte {end})", found, "the end of the file", DAMAGED)
 
 
 def _is_integer(value: object, least: int, greatest: int) -> bool:

@@ -52,6 +52,7 @@ class ByteReader:
 
     Args:
         source: the file.
+        is_stream: its bytes come one after the other, and its end is not known: no more is fetched than is asked for.
 
     Attributes:
         data: all bytes fetched so far, from the first.
@@ -63,9 +64,9 @@ class ByteReader:
     (5, 256, 3)
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, is_stream: bool = False) -> None:
         self._source = source
-        self._size = source.size()
+        self._size = None if is_stream else source.size()
         self.data = b""
         self.position = 0
 
@@ -74,7 +75,7 @@ class ByteReader:
         have, end = len(self.data), self.position + count
         if end > have:
             # Twice as many each time, so that even a long head takes few trips.
-            goal = min(max(end, 2 * have, _FIRST_READ), self._size)
+            goal = end if self._size is None else min(max(end, 2 * have, _FIRST_READ), self._size)
             if goal > have:
                 self.data += self._source.read(have, goal - have)
         return self.data[self.position : end]
