@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import atdc
-from atdc.codec import FeatureCodec, quality_steps, squared_errors
+from atdc.choice.costs import CostModel, squared_errors
+from atdc.codec import FeatureCodec
+from atdc.config import quality_steps
 from atdc.errors import ArgumentError, BitstreamError, FeatureWarning, WrongModelError
 from atdc.graph.search import SETTINGS
 from atdc.graph.task_graph import TaskGraph
@@ -90,18 +92,20 @@ def test_a_quality_travels_as_the_nearest_eighth(value: float) -> None:
     assert quality_steps(value, 1) == quality_steps([value], 1) == (28,)
 
 
-def test_high_effort_is_never_worse_than_fixed(codec: FeatureCodec, features: torch.Tensor) -> None:
+def test_high_effort_is_never_worse_than_fixed(
+    codec: FeatureCodec, features: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not even where the fixed graph is in no list and no search finds it."""
     fixed = TaskGraph.unrank(1_000_000, 6)
     own = with_book(codec, fixed=(fixed,) * 8)
     assert fixed not in own.book.codebook
     tried: list[TaskGraph] = []
 
-    def costs(normalised: torch.Tensor, quality: object, graphs: list[TaskGraph]) -> np.ndarray:
+    def costs(model: CostModel, batch: object, quality: object, graphs: list[TaskGraph]) -> np.ndarray:
         tried.extend(graphs)
         return np.array([float(graph != fixed) for graph in graphs])
 
-    own.total_costs = costs  # type: ignore[method-assign]
+    monkeypatch.setattr(CostModel, "total_costs", costs)
     assert own.encode_batch(features, 4, "independent", effort="high").graphs == [fixed] * 3
     assert TaskGraph.independent(6) in tried and len(set(tried)) > 2
 
@@ -110,37 +114,41 @@ def test_high_effort_keeps_the_cheapest_of_what_it_codes(codec: FeatureCodec, fe
     own = with_book(codec, fixed=(TaskGraph.unrank(1_000_000, 6),) * 8)
     normalised = own.normalise(features)
     high = own.encode_batch(features, 4, effort="high")
-    best = own.total_costs(normalised, 4, high.graphs)
+    best = own.costs.total_costs(normalised, 4, high.graphs)
     for setting in ("fixed", "codebook", "exact"):
-        assert (best <= own.total_costs(normalised, 4, own.choose_graphs(features, 4, setting)) * (1 + 1e-9)).all()
+        assert (
+            best <= own.costs.total_costs(normalised, 4, own.choose_graphs(features, 4, setting)) * (1 + 1e-9)
+        ).all()
 
 
 def test_a_pairs_costs_do_not_depend_on_the_pairs_before_it(codec: FeatureCodec, features: torch.Tensor) -> None:
-    bits, errors = codec.pair_costs(features, 3)
+    batch = codec.normalise(features)
+    bits, errors = codec.costs.pair_costs(batch, 3)
     for column in (5, 60, len(codec.pairs) - 1):
-        alone = codec.pair_costs(features, 3, [codec.pairs[column]])
+        alone = codec.costs.pair_costs(batch, 3, [codec.pairs[column]])
         assert np.allclose(alone[0][:, 0], bits[:, column]) and np.allclose(alone[1][:, 0], errors[:, column])
 
 
 def test_costs_weigh_each_tasks_error_by_its_own_multiplier(codec: FeatureCodec, features: torch.Tensor) -> None:
     own = with_book(codec, bits_per_error=np.arange(1.0, 49.0).reshape(8, 6))
     quality = [1, 2, 3, 4, 5, 6]
-    weights = own.rates_of_exchange(quality)
+    weights = own.costs.rates_of_exchange(quality)
     assert weights.tolist() == [6 * level + task + 1 for task, level in enumerate(quality)]
-    assert np.allclose(own.rates_of_exchange([0.5] * 6), [4, 5, 6, 7, 8, 9])
-    bits, errors = own.pair_costs(features, quality)
+    assert np.allclose(own.costs.rates_of_exchange([0.5] * 6), [4, 5, 6, 7, 8, 9])
+    bits, errors = own.costs.pair_costs(own.normalise(features), quality)
     children = [child for child, _ in own.pairs]
-    assert np.allclose(own.measured_costs(features, quality), bits + weights[children] * errors)
+    assert np.allclose(own.costs.measured_costs(own.normalise(features), quality), bits + weights[children] * errors)
     graphs = own.choose_graphs(features, quality, "chain")
     coded, normalised = own.encode_batch(features, quality, graphs), own.normalise(features)
     restored = own.normalise(coded.reconstruction)
     squared = squared_errors(restored.parts, normalised.parts).numpy()
     expected = coded.ideal_bits.sum(1) + squared @ weights
-    assert own.total_costs(normalised, quality, graphs) == pytest.approx(expected, rel=1e-3)
+    assert own.costs.total_costs(normalised, quality, graphs) == pytest.approx(expected, rel=1e-3)
 
 
 def test_pair_costs_are_what_coding_takes(codec: FeatureCodec, features: torch.Tensor) -> None:
-    bits, errors = codec.pair_costs(features, 3)
+    batch = codec.normalise(features)
+    bits, errors = codec.costs.pair_costs(batch, 3)
     alone = codec.encode_batch(features, 3, "independent")
     columns = [codec.pairs.index((task, ())) for task in range(6)]
     assert np.allclose(bits[:, columns], alone.ideal_bits)

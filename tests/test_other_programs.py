@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save
@@ -179,13 +180,18 @@ def test_a_quality_is_rounded_to_the_nearest_eighth_and_inspection_shows_it(code
 # --- torch's global state ---------------------------------------------------------------------------------------------
 
 
+def scores_of(codec: Codec, features: torch.Tensor) -> NDArray[np.float64]:
+    own = codec.feature_codec
+    return own.costs.full_scores(own.normalise(features), 4)
+
+
 @pytest.mark.parametrize("state", ["double", "meta", "deterministic", "inference", "autocast"])
 def test_torchs_global_state_changes_nothing(untrained_weights: Path, codec: Codec, state: str) -> None:
     data = codec.encode(PICTURE)
     answers = codec.decode(data)
     arrays = {name: tensor.numpy() for name, tensor in features_of().items()}
     stacked = torch.stack(list(features_of().values()))[None]
-    coded, scores = codec.feature_codec.encode(arrays), codec.feature_codec.full_scores(stacked, 4)
+    coded, scores = codec.feature_codec.encode(arrays), scores_of(codec, stacked)
     before = torch.get_default_dtype()
     try:
         if state == "double":
@@ -199,7 +205,7 @@ def test_torchs_global_state_changes_nothing(untrained_weights: Path, codec: Cod
                 assert own.encode(PICTURE) == data
                 again = own.decode(data)
                 assert own.feature_codec.encode(arrays) == coded
-                assert np.array_equal(own.feature_codec.full_scores(stacked, 4), scores)
+                assert np.array_equal(scores_of(own, stacked), scores)
                 assert all(np.array_equal(again[name], answers[name]) for name in TASK_NAMES)
     finally:
         torch.set_default_dtype(before)

@@ -68,7 +68,9 @@ def test_coding_stays_on_its_device(
         assert {name: answer.shape for name, answer in there.decode(data).items()} == shapes
         own, features = there.feature_codec, there.features_of(torch.from_numpy(image).permute(2, 0, 1)[None])
         assert features.is_meta and own.restore([own.integers.read(data)])[0].is_meta
-        assert own.measured_costs(features, 4).shape == own.full_scores(features, 4).shape == (1, len(own.pairs))
+        batch = own.normalise(features)
+        for costs in (own.costs.measured_costs(batch, 4), own.costs.full_scores(batch, 4)):
+            assert costs.shape == (1, len(own.pairs))
 
 
 def test_both_profiles_hold_the_same_answers(codec: Codec) -> None:

@@ -1,5 +1,5 @@
-"""Decoding as bytes arrive: each answer as soon as its segment is there, the same as of the whole file, and by name what
-is not."""
+"""Decoding as bytes arrive: each answer as soon as its segment is there, the same as of the whole file; what is not, by
+name."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import tracemalloc
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -310,7 +311,7 @@ class RangeServer(http.server.BaseHTTPRequestHandler):
     """Serves one file by ranges, slowly; what the paths mean stands below."""
 
     data = b""
-    asked: list[tuple[int, int]] = []
+    asked: ClassVar[list[tuple[int, int]]] = []
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:

@@ -1,8 +1,8 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
-                  → entropy → coding, bitstream → reader → weights → codec, inspection → pipeline → data, training
-                  → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
+                  → entropy → coding, bitstream → reader → weights, choice → codec, inspection → pipeline
+                  → data, training → report, inputs, selfcheck → batch → jobs → cli_options, cli_files, cli_inspection
                   → cli_fit, cli_weights → cli
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
@@ -30,7 +30,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("entropy",)),
     ("atdc", ("coding", "bitstream")),
     ("atdc", ("reader",)),
-    ("atdc", ("weights",)),
+    ("atdc", ("weights", "choice")),
     ("atdc", ("codec", "inspection")),
     ("atdc", ("pipeline",)),
     ("atdc", ("data", "training")),
@@ -55,7 +55,7 @@ OFFER = "atdc.cli"
 
 CORE = (
     "atdc.tensors", "atdc.graph", "atdc.entropy", "atdc.coding", "atdc.bitstream", "atdc.reader", "atdc.weights",
-    "atdc.codec", "atdc.networks.batches", "atdc.networks.codec_networks", "atdc.networks.predictor",
+    "atdc.choice", "atdc.codec", "atdc.networks.batches", "atdc.networks.codec_networks", "atdc.networks.predictor",
     "atdc.networks.rate_estimators", "atdc.networks.resampling", "atdc.networks.transforms", "atdc.training.adding",
     "atdc.training.codec_stage", "atdc.training.data", "atdc.training.estimator_stage", "atdc.training.fit",
     "atdc.training.graph_stage", "atdc.training.predictor_stage",

@@ -8,7 +8,7 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,34 +21,25 @@ from torch import Tensor, nn
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import PROFILES
 from atdc.bitstream.sources import FileLike, opened
-from atdc.bitstream.symbols import SymbolCounter, SymbolWriter
+from atdc.bitstream.symbols import SymbolWriter
+from atdc.choice.costs import CostModel
+from atdc.choice.costs import squared_errors as squared_errors
+from atdc.choice.graphs import cheapest_of_several, choose
 from atdc.coding.latent_coders import IntegerLatentCoder, KnownLatentCoder
-from atdc.coding.traversal import StepwiseDecoder, code_along_graph, code_task
-from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig, quality_of, require_one_of
+from atdc.coding.traversal import StepwiseDecoder, code_along_graph, quality_tensor
+from atdc.config import ModelConfig, Quality, quality_steps, require_one_of
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning, WeightsError
-from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
-from atdc.networks.predictability import proxy_losses, score_bits
-from atdc.networks.rate_estimators import FactorisedEstimator
-from atdc.networks.resampling import resampled
-from atdc.reader import (
-    Arrivals,
-    CodedFile,
-    DecodedIntegers,
-    IntegerReader,
-    among_present,
-    combined_check,
-    within_model,
-)
-from atdc.tensors import Grid, padded
+from atdc.reader import Arrivals, CodedFile, DecodedIntegers, IntegerReader, among_present, combined_check
+from atdc.tensors import Grid
 from atdc.weights import ENTROPY_PREFIX, OLDER_FORMAT, WeightsFile, open_weights, weights_bytes, write_weights
 
 DEFAULT_GRAPH = "codebook"
@@ -61,14 +52,12 @@ _SINGLE_PRECISION = (
 )  # fmt: skip
 
 T = TypeVar("T")
-Quality = float | Sequence[float]
 Features = Tensor | Sequence[Tensor] | Sequence[Tensor | None]
 """Raw features of several images: by tensor (B, C, h, w), None for those that there are none of; or stacked
 (B, T, C, h, w) where all are alike."""
 Effort = Literal["normal", "high"]
 Profile = Literal["compact", "segments"]
 
-_HIGH_EFFORT_CANDIDATES = 4
 EFFORTS: tuple[Effort, ...] = ("normal", "high")
 EXTREME_DEVIATIONS = 100.0
 """Features further from their mean than this, in standard deviations, are warned of; those of photos lie within 40."""
@@ -97,24 +86,6 @@ class EncodedBatch:
     def stacked(self) -> Tensor:
         """The reconstruction (B, T, C, h, w) of tensors that are alike."""
         return torch.stack(self.reconstruction, 1)
-
-
-def quality_steps(quality: Quality, task_count: int) -> tuple[int, ...]:
-    """Qualities as integers in steps of 1/8, one per task; each is rounded to the nearest (halves to the even one).
-
-    Raises:
-        ArgumentError: not a number from 0 to 7, or not one per task.
-
-    >>> quality_steps(4, 2), quality_steps([0.5, 7], 2)
-    ((32, 32), (4, 56))
-    """
-    given: Any = quality
-    if isinstance(given, (str, bytes, Mapping, Set)) or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
-        return (round(quality_of(given) * QUALITY_STEPS_PER_UNIT),) * task_count
-    values = [quality_of(value) for value in given]
-    if len(values) != task_count:
-        raise ArgumentError("quality", f"{len(values)} values", f"one for each of the {task_count} tasks")
-    return tuple(round(value * QUALITY_STEPS_PER_UNIT) for value in values)
 
 
 def given_graphs(graph: str | TaskGraph) -> str | list[TaskGraph]:
@@ -163,7 +134,6 @@ class FeatureCodec:
         self.fingerprint = fingerprint
         self.card = dict(card or {})
         self.pairs = candidate_sets(self.task_count, networks.config.max_parents)
-        self._children = [child for child, _ in self.pairs]
 
     @property
     def config(self) -> ModelConfig:
@@ -335,7 +305,7 @@ class FeatureCodec:
 
     def _require_grids(self, batch: FeatureBatch, size: tuple[int, int] | None) -> None:
         """Refuses grids that a reader would not expect."""
-        grids, there = batch.grids, self._present(batch)
+        grids, there = batch.grids, batch.available
         of_image = self.tensors.grids_of_image(*size) if size is not None else (None,) * self.task_count
         first: dict[int, tuple[str, Grid]] = {}
         for place in there:
@@ -444,7 +414,7 @@ class FeatureCodec:
             steps = [0] * self.task_count
             for task, step in zip(file.header.present, file.header.qualities, strict=True):
                 steps[task] = step
-            quality = self._quality_tensor([steps])
+            quality = quality_tensor([steps], self.device)
             decoder = StepwiseDecoder(self.networks, file.graph, quality, file.grids)
             present = presented(file)
 
@@ -525,20 +495,20 @@ class FeatureCodec:
         for size in [None] if sizes is None else sizes:
             self._require_grids(normalised, size)
         self._warn_of_extremes(normalised)
-        graphs = self._chosen(normalised, quality, graph) if isinstance(graph, str) else list(graph)
+        graphs = choose(self.costs, normalised, quality, graph) if isinstance(graph, str) else list(graph)
         self._require_graphs(graphs, count)
-        graphs = [graph.within(self._present(normalised)) for graph in graphs]
-        qualities = self._quality_tensor([steps] * count)
+        present = normalised.available
+        graphs = [graph.within(present) for graph in graphs]
         if effort == "high":
-            graphs = self._best_of_several(normalised, steps, graphs)
+            graphs = cheapest_of_several(self.costs, normalised, quality, graphs)
+        qualities = quality_tensor([steps] * count, self.device)
         port = SymbolWriter(self.entropy.tables, count, self.task_count, together=profile == "compact")
-        coder = self._coder(port, steps, normalised)
+        coder = EntropyCoder(self.entropy, port, np.array([steps] * count, np.int64), grids)
         result = code_along_graph(
             self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, normalised.present,
             restore_all=restore_all,
         )  # fmt: skip
         data = []
-        present = self._present(normalised)
         for image, segments in enumerate(port.finish()):
             header = self._header(steps, graphs[image], normalised, None if sizes is None else sizes[image], profile)
             checks = [coder.checks[image, task] for task in present]
@@ -553,15 +523,12 @@ class FeatureCodec:
         bits = port.bits.array(len(graphs), self.task_count)
         return EncodedBatch(data, graphs, bits, self._restored(result.reconstruction, grids))
 
-    def _present(self, batch: FeatureBatch) -> tuple[int, ...]:
-        return tuple(range(self.task_count)) if batch.present is None else batch.present
-
     def _header(
         self, steps: tuple[int, ...], graph: TaskGraph, batch: FeatureBatch, size: tuple[int, int] | None,
         profile: Profile,
     ) -> Header:  # fmt: skip
         """Of version 1 where that can say the same."""
-        present = self._present(batch)
+        present = batch.available
         grids = [
             batch.grids[place] for place in present
             if self.tensors[place].grid is None or (size is None and isinstance(self.tensors[place].grid, int))
@@ -603,7 +570,7 @@ class FeatureCodec:
         steps = np.zeros((len(files), self.task_count), np.int64)
         for row, file in zip(steps, files, strict=True):
             row[list(file.present)] = file.header.qualities
-        qualities = self._quality_tensor(steps.tolist())
+        qualities = quality_tensor(steps.tolist(), self.device)
         result = code_along_graph(
             self.networks, [file.graph for file in files], qualities, KnownLatentCoder(known), grids, wanted=wanted
         )
@@ -616,213 +583,19 @@ class FeatureCodec:
 
     # --- graphs ----------------------------------------------------------------------------------------------------
 
-    @torch_defaults()
-    @torch.no_grad()
+    @property
+    def costs(self) -> CostModel:
+        """What pairs and graphs cost: estimated, and measured by coding."""
+        return CostModel(self.networks, self.entropy, self.book)
+
     def choose_graphs(self, features: Features, quality: Quality, setting: str) -> list[TaskGraph]:
         """One graph per image of a batch, by a search setting's name.
 
         `random` draws from a generator seeded by the position in the batch, so that a call repeats itself.
         """
-        return self._chosen(self.normalise(features), quality, setting)
-
-    def _chosen(self, batch: FeatureBatch, quality: Quality, setting: str) -> list[TaskGraph]:
-        name = parse_setting(setting)
-        level = self._level(quality)
-        present, limit = self._present(batch), self.config.max_parents
-        whole = self.book.whole(name, level)
-        if whole is not None:
-            return [whole if batch.present is None else whole.within(present)] * len(batch)
-        if name == "paper":
-            graphs = self._paper_graphs(batch, limit)
-            return graphs if batch.present is None else [graph.within(present) for graph in graphs]
-        estimator = self.networks.scorer
-        if name == "codebook" and batch.present is None and isinstance(estimator, FactorisedEstimator):
-            return self._from_candidates(batch, quality, estimator)
-        costs = self._cheap_costs(batch, quality)
-        if batch.present is not None:
-            return self._chosen_among(present, costs, name)
-        if name == "codebook":
-            rows = zip(self.tensors.tensors, batch.grids, strict=True)
-            elements = sum(spec.channels * grid[0] * grid[1] for spec, grid in rows) / self.task_count
-            return self.book.cheapest(costs, level, elements)
-        return search.SEARCHES[name](costs, self.task_count, limit, np.random.default_rng)
-
-    def _from_candidates(
-        self, batch: FeatureBatch, quality: Quality, estimator: FactorisedEstimator
-    ) -> list[TaskGraph]:
-        """Each image's cheapest graph of the codebook, with no more costs estimated than these graphs have."""
-        pairs = search.pairs_of(self.book.codebook)
-        index = search.pair_index(self.task_count, self.config.max_parents)
-        columns = torch.tensor([index[pair] for pair in pairs])
-        children = [child for child, _ in pairs]
-        levels = estimator.of_columns(batch, columns).double().cpu().numpy() * np.array(batch.elements)[children]
-        costs = self._at_quality(levels, children, quality)
-        rows = zip(self.tensors.tensors, batch.grids, strict=True)
-        elements = sum(spec.channels * grid[0] * grid[1] for spec, grid in rows) / self.task_count
-        return self.book.cheapest(costs, self._level(quality), elements, pairs)
-
-    def _chosen_among(self, present: tuple[int, ...], costs: NDArray[np.float64], name: str) -> list[TaskGraph]:
-        """Graphs over some of the tensors, by the costs of all pairs (B, P)."""
-        if name == "codebook":
-            candidates = list(dict.fromkeys(graph.within(present) for graph in self.book.codebook))
-            best = search.codebook_choice(costs, candidates)
-            return [candidates[index] for index in best.tolist()]
-        kept = [
-            place for place, (child, parents) in enumerate(self.pairs)
-            if child in present and set(parents) <= set(present)
-        ]  # fmt: skip
-        graphs = search.SEARCHES[name](costs[:, kept], len(present), self.config.max_parents, np.random.default_rng)
-        return [within_model(graph, present, self.task_count) for graph in graphs]
-
-    def from_codebook(self, costs: NDArray[np.float64], features: Features, quality: Quality) -> list[TaskGraph]:
-        """Each image's cheapest graph of the codebook, by :meth:`cost_table` and the graphs' surcharges."""
-        return self.book.cheapest(costs, self._level(quality), mean_elements(features))
-
-    def codebook_estimates(self, features: Features, quality: Quality) -> NDArray[np.float64]:
-        """What the setting `codebook` compares: the estimated cost of each graph of the codebook, bits, (M, B)."""
-        return self.book.estimates(self.cost_table(features, quality), self._level(quality), mean_elements(features))
-
-    @torch_defaults()
-    @torch.no_grad()
-    def paper_graphs(self, features: Features, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
-        """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ."""
-        return self._paper_graphs(self.normalise(features), max_parents, threshold)
-
-    def _paper_graphs(self, batch: FeatureBatch, max_parents: int, threshold: float = 0.2) -> list[TaskGraph]:
-        pairs = candidate_sets(self.task_count, max_parents)
-        losses = proxy_losses(self.networks.predictor, batch, pairs).double().cpu().numpy()
-        empty = torch.stack([torch.exp(-0.5 * part.square().mean((1, 2, 3))) for part in batch.parts], 1)
-        alone = empty.double().cpu().numpy()
-        return [search.paper(losses[i], alone[i], max_parents, threshold) for i in range(len(batch))]
-
-    @torch_defaults()
-    @torch.no_grad()
-    def cost_table(self, features: Features, quality: Quality) -> NDArray[np.float64]:
-        """The cheap scorer's cost of each (child, parent set), bits, (B, P); pairs in the order of :attr:`pairs`.
-
-        A cost is what the child's segment is expected to take, plus its squared error at the exchange rate
-        ``w = −dR/dD`` of the working quality: the term of the total that depends on the child's parents.
-        """
-        return self._cheap_costs(self.normalise(features), quality)
-
-    @torch_defaults()
-    @torch.no_grad()
-    def full_scores(self, features: Features, quality: Quality) -> NDArray[np.float64]:
-        """The predictor's score of each pair, bits, (B, P): :func:`~atdc.networks.predictability.score_bits`."""
-        normalised = self.normalise(features)
-        distortion = torch.from_numpy(self.book.distortion)
-        scores = score_bits(self.networks.predictor, normalised, self.pairs, distortion)
-        return self._at_quality(scores.cpu().numpy(), self._children, quality)
-
-    @torch_defaults()
-    @torch.no_grad()
-    def pair_costs(
-        self, features: Features, quality: Quality, pairs: Sequence[search.Pair] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """What each pair really costs: ideal bits and summed squared error of the child, each (B, P).
-
-        The parents are taken as decoded along the fixed graph at this quality; then each child is coded from each set.
-        """
-        pairs = self.pairs if pairs is None else pairs
-        normalised = self.normalise(features)
-        steps = quality_steps(quality, self.task_count)
-        batch, grids = len(normalised), normalised.grids
-        qualities = self._quality_tensor([steps] * batch)
-        coder = self._coder(SymbolCounter(self.entropy.tables), steps, normalised)
-        fixed = [self.book.fixed[self._level(quality)]] * batch
-        parents = code_along_graph(
-            self.networks, fixed, qualities, IntegerLatentCoder(coder), grids, normalised.parts
-        ).reconstruction
-        bits, errors = np.zeros((batch, len(pairs))), np.zeros((batch, len(pairs)))
-        images = torch.arange(batch, device=self.device)
-        shares = [self.networks.share(task, part) for task, part in enumerate(parents)]
-        for column, (child, chosen) in enumerate(pairs):
-            mask = torch.zeros(batch, self.task_count, device=self.device)
-            mask[:, list(chosen)] = 1
-            given = [resampled(shares[parent], grids[parent], grids[child]) for parent in chosen]
-            port = SymbolCounter(self.entropy.tables)
-            target, beside = normalised.parts[child], IntegerLatentCoder(coder.beside(port))
-            value, _ = code_task(
-                self.networks, child, images, given, mask, qualities[:, child], padded(grids[child]), beside, target
-            )
-            bits[:, column] = port.bits.array(batch, self.task_count)[:, child]
-            errors[:, column] = (value - target).square().sum((1, 2, 3)).cpu().numpy()
-        return bits, errors
-
-    def measured_costs(self, features: Features, quality: Quality) -> NDArray[np.float64]:
-        """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`rates_of_exchange`."""
-        bits, errors = self.pair_costs(features, quality)
-        costs: NDArray[np.float64] = bits + self.rates_of_exchange(quality)[self._children] * errors
-        return costs
-
-    def rates_of_exchange(self, quality: Quality) -> NDArray[np.float64]:
-        """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
-        return self._at_quality(self.book.bits_per_error, range(self.task_count), quality)
-
-    def _best_of_several(
-        self, normalised: FeatureBatch, steps: tuple[int, ...], chosen: list[TaskGraph]
-    ) -> list[TaskGraph]:
-        quality = [step / QUALITY_STEPS_PER_UNIT for step in steps]
-        level, batch = self._level(quality), len(normalised)
-        costs = self._cheap_costs(normalised, quality)
-        present = self._present(normalised)
-        if len(present) < self.task_count:  # missing parents are dropped
-            codebook = list(dict.fromkeys(graph.within(present) for graph in self.book.codebook))
-            exact = self._chosen_among(present, costs, "exact")
-        else:
-            codebook = list(self.book.codebook)
-            exact = search.exact_batch(costs, self.task_count, self.config.max_parents)
-        listed = search.graph_costs(costs, codebook)
-        best = np.argsort(listed, axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
-        candidates = [chosen, [self.book.fixed[level]] * batch]
-        candidates.append(exact)
-        candidates += [[codebook[index] for index in row] for row in best.tolist()]
-        candidates = [[graph.within(present) for graph in graphs] for graphs in candidates]
-        totals = np.stack([self.total_costs(normalised, quality, graphs) for graphs in candidates])
-        return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
-
-    @torch_defaults()
-    @torch.no_grad()
-    def total_costs(self, normalised: FeatureBatch, quality: Quality, graphs: list[TaskGraph]) -> NDArray[np.float64]:
-        """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
-        steps, port = quality_steps(quality, self.task_count), SymbolCounter(self.entropy.tables)
-        latents = IntegerLatentCoder(self._coder(port, steps, normalised))
-        qualities = self._quality_tensor([steps] * len(graphs))
-        result = code_along_graph(
-            self.networks, graphs, qualities, latents, normalised.grids, normalised.parts, normalised.present
-        )
-        errors = squared_errors(result.reconstruction, normalised.parts).double().cpu().numpy()
-        bits = port.bits.array(len(graphs), self.task_count).sum(1)
-        total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)
-        return total
+        return choose(self.costs, self.normalise(features), quality, setting)
 
     # --- shared pieces ---------------------------------------------------------------------------------------------
-
-    def _level(self, quality: Quality) -> int:
-        steps = quality_steps(quality, self.task_count)
-        return min(MAX_QUALITY, int(sum(steps) / len(steps) / QUALITY_STEPS_PER_UNIT + 0.5))
-
-    def _cheap_costs(self, normalised: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
-        elements = np.array(normalised.elements)[self._children]
-        costs = self.networks.scorer(normalised).double().cpu().numpy() * elements
-        return self._at_quality(costs, self._children, quality)
-
-    def _at_quality(self, levels: NDArray[np.float64], tasks: Sequence[int], quality: Quality) -> NDArray[np.float64]:
-        """Values at whole qualities (..., 8, n), each column belonging to one of the `tasks`, taken at that task's own
-        quality: (..., n), linear between whole ones."""
-        exact = (np.array(quality_steps(quality, self.task_count)) / QUALITY_STEPS_PER_UNIT)[list(tasks)]
-        low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
-        share = exact - low
-        columns = np.arange(levels.shape[-1])
-        result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
-        return result
-
-    def _coder(self, port: SymbolCounter | SymbolWriter, steps: Sequence[int], batch: FeatureBatch) -> EntropyCoder:
-        return EntropyCoder(self.entropy, port, np.array([steps] * len(batch), np.int64), batch.grids)
-
-    def _quality_tensor(self, steps: Sequence[Sequence[int]]) -> Tensor:
-        """Qualities of each image and task, (B, T), from their steps."""
-        return (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float().to(self.device)
 
     def normalise(self, features: Features) -> FeatureBatch:
         """Raw features to zero mean and unit deviation, padded by repetition to multiples of 4.
@@ -940,18 +713,6 @@ def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
     shapes = {f"{i}.{k}": (spec.channels,) for i, spec in enumerate(tensors) for k in ("mean", "deviation")}
     rows = file.floats(_FEATURE_PREFIX, shapes)
     return [torch.from_numpy(rows[f"{index}.{kind}"]) for index in range(len(tensors))]
-
-
-def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
-    """Summed squared error of each image and tensor, (B, T)."""
-    return torch.stack([(a - b).square().sum((1, 2, 3)) for a, b in zip(decoded, features, strict=True)], 1)
-
-
-def mean_elements(features: Features) -> float:
-    """Numbers of a tensor of one image, the mean over tensors."""
-    parts = by_tensor(features)
-    elements: int = sum(part[0].numel() for part in parts if part is not None)
-    return elements / len(parts)
 
 
 def _float_tensor(value: Any, where: str) -> Tensor:

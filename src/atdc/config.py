@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,6 +62,38 @@ def quality_of(value: Any, where: str = "quality") -> float:
     if not 0 <= number <= MAX_QUALITY:
         raise ArgumentError(where, repr(value), f"a number from 0 to {MAX_QUALITY}", "Try quality 4.")
     return number
+
+
+Quality = float | Sequence[float]
+"""For all tasks one, or one for each."""
+
+
+def quality_steps(quality: Quality, task_count: int) -> tuple[int, ...]:
+    """Qualities as integers in steps of 1/8, one per task; each is rounded to the nearest (halves to the even one).
+
+    Raises:
+        ArgumentError: not a number from 0 to 7, or not one per task.
+
+    >>> quality_steps(4, 2), quality_steps([0.5, 7], 2)
+    ((32, 32), (4, 56))
+    """
+    given: Any = quality
+    if isinstance(given, (str, bytes, Mapping, Set)) or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
+        return (round(quality_of(given) * QUALITY_STEPS_PER_UNIT),) * task_count
+    values = [quality_of(value) for value in given]
+    if len(values) != task_count:
+        raise ArgumentError("quality", f"{len(values)} values", f"one for each of the {task_count} tasks")
+    return tuple(round(value * QUALITY_STEPS_PER_UNIT) for value in values)
+
+
+def nearest_integer_quality(quality: Quality, task_count: int) -> int:
+    """The integer quality at which graphs kept with the weights are looked up: nearest to the mean over tasks.
+
+    >>> nearest_integer_quality(3.5, 2), nearest_integer_quality([0.5, 7], 2)
+    (4, 4)
+    """
+    steps = quality_steps(quality, task_count)
+    return min(MAX_QUALITY, int(sum(steps) / len(steps) / QUALITY_STEPS_PER_UNIT + 0.5))
 
 
 def _dtype_of(value: Any) -> str:

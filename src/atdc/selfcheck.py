@@ -30,7 +30,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 import atdc
-from atdc.codec import Quality, quality_steps
+from atdc.config import Quality, quality_steps
 from atdc.data.labelled import IMAGE
 from atdc.data.rooms import render_rooms
 from atdc.errors import ArgumentError, AtdcError

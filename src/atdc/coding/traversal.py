@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from atdc.coding.latent_coders import LatentCoder
+from atdc.config import QUALITY_STEPS_PER_UNIT
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictor import proxy_loss
@@ -53,6 +54,15 @@ def schedule(graphs: Sequence[TaskGraph], wanted: Collection[int] | None = None)
         for task in graph.order if wanted is None else graph.closure(wanted):
             groups.setdefault((graph.layers[task], task), []).append(image)
     return [(task, images) for (_, task), images in sorted(groups.items())]
+
+
+def quality_tensor(steps: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """Qualities of each image and task, (B, T), from their steps.
+
+    >>> quality_tensor([(32, 4)], torch.device("cpu"))
+    tensor([[4.0000, 0.5000]])
+    """
+    return (torch.tensor(steps, dtype=torch.float64) / QUALITY_STEPS_PER_UNIT).float().to(device)
 
 
 def code_along_graph(

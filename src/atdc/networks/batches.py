@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,10 +43,24 @@ class FeatureBatch:
         return len(self.parts[0])
 
     @property
+    def available(self) -> tuple[int, ...]:
+        """The tensors that there are."""
+        return tuple(range(len(self.parts))) if self.present is None else self.present
+
+    @property
     def elements(self) -> tuple[int, ...]:
         """Numbers of each tensor, with its padding; none of one that is not there."""
-        there = self.present
-        return tuple(part[0].numel() if there is None or place in there else 0 for place, part in enumerate(self.parts))
+        return tuple(part[0].numel() if place in self.available else 0 for place, part in enumerate(self.parts))
+
+    @property
+    def mean_elements(self) -> float:
+        """Numbers of a tensor of one image without padding, the mean over all tensors of the model.
+
+        >>> FeatureBatch.of([torch.zeros(2, 3, 5, 8), torch.zeros(2, 1, 4, 4)]).mean_elements
+        68.0
+        """
+        sizes = [self.parts[place].shape[1] * math.prod(self.grids[place]) for place in self.available]
+        return sum(sizes) / len(self.parts)
 
     def to(self, device: torch.device) -> FeatureBatch:
         """The same on a device."""
@@ -57,8 +72,7 @@ class FeatureBatch:
 
     def only(self, tensors: Collection[int]) -> FeatureBatch:
         """The same without tensors that are not named."""
-        there = range(len(self.parts)) if self.present is None else self.present
-        return FeatureBatch(self.parts, self.grids, tuple(place for place in there if place in tensors))
+        return FeatureBatch(self.parts, self.grids, tuple(place for place in self.available if place in tensors))
 
 
 def by_tensor(features: Tensor | Sequence[Tensor] | Sequence[Tensor | None]) -> list[Any]:

@@ -65,6 +65,11 @@ class PairEstimator(nn.Module):
         relative = self.standardised(features) * self.spread + self.offset
         return relative + relative[..., self.base] * self.is_relative
 
+    def of_columns(self, features: FeatureBatch, columns: slice | Tensor) -> Tensor:
+        """:meth:`forward` for some pairs alone."""
+        costs: Tensor = self(features)[..., columns]
+        return costs
+
     def relative(self, costs: Tensor) -> Tensor:
         """Costs (..., pairs) to relative costs: less the cost of the same child without parents."""
         return costs - costs[..., self.base] * self.is_relative
@@ -117,7 +122,7 @@ class FactorisedEstimator(nn.Module):
             pooled = torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
             vectors.append(torch.tanh(self.summary[index](pooled)))
         own = torch.stack(vectors, 1)
-        there = list(range(own.shape[1])) if features.present is None else list(features.present)
+        there = list(features.available)
         whole = own[:, there].mean(1, keepdim=True).expand_as(own)
         base = self.base(torch.cat([own, whole], 2)).transpose(1, 2) * self.base_spread + self.base_offset
         child = self.child(own).reshape(len(own), own.shape[1], -1, self.rank)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from atdc.choice.graphs import candidate_estimates
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec
 from atdc.report.page import Candidate
@@ -39,7 +40,7 @@ def candidates_of(
     features = codec.features_of(torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None])
     feature_codec = codec.feature_codec
     names = feature_codec.task_names
-    estimates = feature_codec.codebook_estimates(features, quality)[:, 0].tolist()
+    estimates = candidate_estimates(feature_codec.costs, feature_codec.normalise(features), quality)[:, 0].tolist()
     own = TaskGraph(tuple(tuple(map(names.index, chosen[name])) for name in names))
     known = dict(zip(feature_codec.book.codebook, estimates, strict=True))
     graphs = list(dict.fromkeys([*known, own, TaskGraph.independent(len(names))]))
@@ -47,7 +48,7 @@ def candidates_of(
     coded = feature_codec.encode_batch(repeated, quality, graphs, sizes=[rgb.shape[:2]] * len(graphs))
     difference = (coded.stacked - repeated) / torch.stack(feature_codec.deviation)[:, :, None, None]
     errors = difference.square().sum((2, 3, 4)).double().cpu().numpy()
-    costs = coded.ideal_bits.sum(1) + errors @ feature_codec.rates_of_exchange(quality)
+    costs = coded.ideal_bits.sum(1) + errors @ feature_codec.costs.rates_of_exchange(quality)
     candidates = [
         Candidate(_named(graph, names), graph in known, known.get(graph), float(cost), len(data), graph == own)
         for graph, cost, data in zip(graphs, costs, coded.data, strict=True)

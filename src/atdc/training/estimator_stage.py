@@ -106,11 +106,11 @@ def measure(
         level = int(rng.integers(MAX_QUALITY + 1))
         drawn = rng.permutation(others)[: _COLUMNS if len(codec.tensors) > FEW_TENSORS else None]
         own = np.sort(np.concatenate([alone, drawn]))
-        features = train.raw(chosen)
-        bits, errors = codec.pair_costs(features, level, [codec.pairs[place] for place in own.tolist()])
+        batch = codec.normalise(train.raw(chosen))
+        bits, errors = codec.costs.pair_costs(batch, level, [codec.pairs[place] for place in own.tolist()])
         children = [codec.pairs[place][0] for place in own.tolist()]
-        elements = np.array(codec.normalise(features).elements)[children]
-        costs = (bits + codec.rates_of_exchange(level)[children] * errors) / elements
+        elements = np.array(batch.elements)[children]
+        costs = (bits + codec.costs.rates_of_exchange(level)[children] * errors) / elements
         blocks.append(Measured(chosen, level, own, costs))
     return blocks
 

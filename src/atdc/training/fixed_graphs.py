@@ -55,7 +55,7 @@ def settled(codec: FeatureCodec, features: Features, quality: float, rounds: int
     def real(graph: TaskGraph) -> float:
         if graph not in known:
             known[graph] = float(
-                codec.total_costs(normalised_features, quality, [graph] * len(normalised_features)).mean()
+                codec.costs.total_costs(normalised_features, quality, [graph] * len(normalised_features)).mean()
             )
         return known[graph]
 
@@ -63,7 +63,7 @@ def settled(codec: FeatureCodec, features: Features, quality: float, rounds: int
         real(graph)
     for _ in range(rounds):
         codec.book = _with_fixed(codec.book, level, min(known, key=real))
-        costs = codec.measured_costs(features, quality).mean(0)
+        costs = codec.costs.measured_costs(normalised_features, quality).mean(0)
         found = search.fixed(search.ScoreTable.of(codec.task_count, costs, limit), limit)
         if found in known:
             break

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.codec import FeatureCodec, mean_elements, squared_errors
+from atdc.choice.costs import squared_errors
+from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.entropy.model import EntropyModel
 from atdc.graph import search
@@ -72,8 +73,9 @@ def fit_scorer_to_codec(
     def teacher(chosen: NDArray[np.int64], block: int) -> tuple[Tensor, Tensor]:
         features, level = train.raw(chosen), int(levels[block])
         costs = torch.zeros(len(chosen), MAX_QUALITY + 1, len(codec.pairs))
-        elements = np.array(codec.normalise(features).elements)[[child for child, _ in codec.pairs]]
-        costs[:, level] = torch.from_numpy(codec.measured_costs(features, level) / elements)
+        batch = codec.normalise(features)
+        elements = np.array(batch.elements)[codec.costs.children]
+        costs[:, level] = torch.from_numpy(codec.costs.measured_costs(batch, level) / elements)
         known = torch.zeros(len(chosen), MAX_QUALITY + 1, dtype=torch.bool)
         known[:, level] = True
         return costs, known
@@ -94,14 +96,13 @@ def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: TrainingFeature
     if known is None:
         features = val.raw(val.alike(_SETTLED_IMAGES, last=True))
         normalised, graphs = codec.normalise(features), codec.book.codebook
-        elements = mean_elements(features)
         known = np.zeros((MAX_QUALITY + 1, len(graphs)))
         with tqdm(total=known.size, desc="surcharge") as bar:
             for quality, row in enumerate(known):
-                scores = search.graph_costs(codec.cost_table(features, quality), graphs).mean(1)
+                scores = search.graph_costs(codec.costs.estimated_costs(normalised, quality), graphs).mean(1)
                 for place, graph in enumerate(graphs):
-                    real = codec.total_costs(normalised, quality, [graph] * len(normalised)).mean()
-                    row[place] = (real - scores[place]) / elements
+                    real = codec.costs.total_costs(normalised, quality, [graph] * len(normalised)).mean()
+                    row[place] = (real - scores[place]) / normalised.mean_elements
                     bar.update()
         known = known.tolist()
         run.write_json("surcharge.json", known)

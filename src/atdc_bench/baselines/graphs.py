@@ -8,7 +8,8 @@ from functools import partial
 
 from torch import Tensor
 
-from atdc.codec import DEFAULT_GRAPH, FeatureCodec, Quality
+from atdc.codec import DEFAULT_GRAPH, FeatureCodec
+from atdc.config import Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.training.graph_source import GraphSource
 from atdc_bench.baselines.trainer import BaselineTrainer, Row

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from atdc.codec import FeatureCodec, Quality
+from atdc.codec import FeatureCodec
 from atdc.coding.grouping import Grouping
-from atdc.config import ModelConfig
+from atdc.config import ModelConfig, Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import TASKS
 from atdc.training.graph_source import GraphSource, OneGraph

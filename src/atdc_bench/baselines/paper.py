@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from atdc.codec import FeatureCodec, Quality
-from atdc.config import ModelConfig
+from atdc.codec import FeatureCodec
+from atdc.config import ModelConfig, Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.training.graph_source import GraphsByImage, GraphSource
 from atdc_bench.baselines.trainer import BaselineTrainer, Row

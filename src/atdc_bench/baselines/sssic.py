@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from atdc.codec import FeatureCodec, Quality
+from atdc.codec import FeatureCodec
+from atdc.config import Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import LETTERS, SEMANTICS_TO_SIGNAL
 from atdc.training.graph_source import GraphSource, OneGraph

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from atdc.codec import FeatureCodec, Quality
-from atdc.config import ModelConfig
+from atdc.codec import FeatureCodec
+from atdc.config import ModelConfig, Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.training.graph_source import GraphSource, OneGraph
 from atdc_bench.baselines.affinity import best_partition, static_graph

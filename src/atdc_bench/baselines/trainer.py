@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atdc.codec import FeatureCodec, Quality
+from atdc.codec import FeatureCodec
 from atdc.coding.grouping import Grouping
-from atdc.config import ModelConfig, Recipe
+from atdc.config import ModelConfig, Quality, Recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
 from atdc.graph.graph_book import GraphBook

@@ -124,10 +124,11 @@ def run_entropy_models(
 def chosen(codec: FeatureCodec, features: Tensor, quality: float) -> list[TaskGraph]:
     """Each image's graph: the cheapest by the costs of pairs, or the codec's fixed one where that really costs less."""
     limit, level = codec.config.max_parents, int(quality)
-    by_pairs = search.exact_batch(codec.measured_costs(features, quality), codec.task_count, limit)
-    fixed = [codec.book.fixed[level]] * len(features)
     normalised_features = codec.normalise(features)
-    costs = [codec.total_costs(normalised_features, quality, graphs) for graphs in (by_pairs, fixed)]
+    measured = codec.costs.measured_costs(normalised_features, quality)
+    by_pairs = search.exact_batch(measured, codec.task_count, limit)
+    fixed = [codec.book.fixed[level]] * len(features)
+    costs = [codec.costs.total_costs(normalised_features, quality, graphs) for graphs in (by_pairs, fixed)]
     return [own if a < b else whole for own, whole, a, b in zip(by_pairs, fixed, *costs, strict=True)]
 
 

@@ -161,14 +161,16 @@ def pair_tables(
 ) -> PairTables:
     """Codes every child from every parent set, and scores it, on some images."""
     codec = subject.feature_codec
-    exchange = codec.rates_of_exchange(quality)[[child for child, _ in codec.pairs]]
+    exchange = codec.costs.rates_of_exchange(quality)[[child for child, _ in codec.pairs]]
     rows: list[tuple[NDArray[np.float64], ...]] = []
     starts = range(0, len(indices), batch)
     for start in tqdm(starts, unit="batch", desc=f"quality {quality:g}", disable=quiet):
-        features = features_at(subject, data, indices[start : start + batch])
-        bits, errors = codec.pair_costs(features, quality)
+        features = codec.normalise(features_at(subject, data, indices[start : start + batch]))
+        bits, errors = codec.costs.pair_costs(features, quality)
         cost = bits + errors * exchange
-        rows.append((bits, cost, codec.full_scores(features, quality), codec.cost_table(features, quality)))
+        rows.append(
+            (bits, cost, codec.costs.full_scores(features, quality), codec.costs.estimated_costs(features, quality))
+        )
     return PairTables(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 

@@ -26,9 +26,10 @@ from tqdm import tqdm
 
 from atdc.bitstream.container import Container, Segment, pack, unpack
 from atdc.bitstream.symbols import SymbolWriter
-from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, quality_steps
+from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec
 from atdc.coding.latent_coders import IntegerLatentCoder
 from atdc.coding.traversal import code_along_graph
+from atdc.config import nearest_integer_quality, quality_steps
 from atdc.entropy.coder import EntropyCoder
 from atdc.errors import AtdcError
 from atdc.graph.task_graph import TaskGraph
@@ -195,8 +196,11 @@ def encode_times(subject: Subject, images: NDArray[np.uint8], quality: float, qu
         picture = images[max(number, 0)][None]
         row: dict[str, float] = {}
         row["encoders"], features = timed(subject.features_of, as_input(picture))
-        row["scoring"], costs = timed(codec.cost_table, features, quality)
-        row["search"], (graph,) = timed(codec.from_codebook, costs, features, quality)
+        normalising, batch = timed(codec.normalise, features)
+        estimating, costs = timed(codec.costs.estimated_costs, batch, quality)
+        row["scoring"] = normalising + estimating
+        level = nearest_integer_quality(quality, codec.task_count)
+        row["search"], (graph,) = timed(codec.book.cheapest, costs, level, batch.mean_elements)
         both, encoded = timed(codec.encode_batch, features, quality, [graph], sizes=[size], restore_all=False)
         recorder, container = _recorded(codec, features, quality, graph), unpack(encoded.data[0])
         row["writing"], data = timed(_write, codec, recorder, container)
@@ -361,7 +365,7 @@ def device_and_server(
     data = codec.encode_batch(features, quality, graph, restore_all=False).data
     counts = {
         "encoders": macs(subject.features_of, first),
-        "scoring": macs(codec.cost_table, features, quality),
+        "scoring": macs(codec.costs.estimated_costs, codec.normalise(features), quality),
         "coding": macs(codec.encode_batch, features, quality, graph, restore_all=False),
         "reading": macs(codec.decode_batch, data),
         "heads": macs(subject.answer_tensors, features),

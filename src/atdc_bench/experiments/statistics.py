@@ -233,8 +233,8 @@ def choices_of(
 
     return {
         quality: Choices(
-            codec.full_scores(features[""], quality),
-            codec.cost_table(features[""], quality),
+            codec.costs.full_scores(codec.normalise(features[""]), quality),
+            codec.costs.estimated_costs(codec.normalise(features[""]), quality),
             chosen("", quality),
             {name: chosen(name, quality) for name in DISTURBANCES},
         )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from atdc.choice.graphs import paper_graphs
 from atdc.codec import FeatureCodec
 from atdc.errors import WeightsError
 from atdc.graph.task_graph import TaskGraph
@@ -83,7 +84,9 @@ def run_sweep(
         for batch in batches(subject, rooms, range(count)):
             features, coded = batch.features, len(batch.features)
             by_image = {
-                name: codec.paper_graphs(features, k, tau) for name, (k, tau) in settings.items() if tau is not None
+                name: paper_graphs(codec.networks.predictor, codec.normalise(features), k, tau)
+                for name, (k, tau) in settings.items()
+                if tau is not None
             }
             for quality, name in sums:
                 limit = settings[name][0]

@@ -41,7 +41,7 @@ def test_choices_by_measured_costs_cost_no_more(tiny_codec: Codec, pictures) -> 
     assert codec.book.fixed[4] == fixed and codec.book.fixed[3] == tiny_codec.feature_codec.book.fixed[3]
 
     def cost(graphs: list) -> np.ndarray:
-        return codec.total_costs(normalised, 4, graphs)
+        return codec.costs.total_costs(normalised, 4, graphs)
 
     assert cost([fixed] * 6).mean() <= min(cost([graph] * 6).mean() for graph in (before, *codec.book.codebook)) + 1e-6
     assert (cost(chosen(codec, features, 4)) <= cost([fixed] * 6) + 1e-6).all()
@@ -56,9 +56,9 @@ def test_with_surcharges_scores_are_right_in_the_mean_and_stopped_runs_go_on(
     settle_fixed_graphs(run, codec, val)
     surcharge, graphs = measured_surcharge(run, codec, val), codec.book.codebook
     for quality in (0, 3, 7):
-        scores = graph_costs(codec.cost_table(features, quality), graphs).mean(1)
+        scores = graph_costs(codec.costs.estimated_costs(codec.normalise(features), quality), graphs).mean(1)
         for place, graph in enumerate(graphs):
-            real = codec.total_costs(codec.normalise(features), quality, [graph] * 6).mean()
+            real = codec.costs.total_costs(codec.normalise(features), quality, [graph] * 6).mean()
             assert np.isclose(scores[place] + surcharge[quality, place] * features[0, 0].numel(), real, rtol=1e-4)
     again = copy.copy(tiny_codec.feature_codec)
     settle_fixed_graphs(run, again, val)

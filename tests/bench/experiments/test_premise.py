@@ -87,8 +87,8 @@ def test_pair_tables_hold_what_the_codec_really_spends(tiny_codec: Codec, pictur
     alone = codec.encode_batch(features, 4, "independent").ideal_bits
     roots = [place for place, (_, parents) in enumerate(codec.pairs) if not parents]
     np.testing.assert_allclose(tables.bits[:, roots], alone, rtol=1e-6)
-    bits, errors = codec.pair_costs(features, 4)
-    weights = codec.rates_of_exchange(4)[[child for child, _ in codec.pairs]]
+    bits, errors = codec.costs.pair_costs(codec.normalise(features), 4)
+    weights = codec.costs.rates_of_exchange(4)[[child for child, _ in codec.pairs]]
     np.testing.assert_allclose(tables.cost, bits + weights * errors, rtol=1e-4)
     json.dumps(premise_at(tables, codec), allow_nan=False)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from atdc.choice.graphs import paper_graphs
 from atdc.pipeline import Codec
 from atdc_bench.experiments import sweep
 from atdc_bench.experiments.subject import as_input
@@ -17,7 +18,9 @@ def test_more_parents_and_smaller_gains_give_more_edges(tiny_codec: Codec, pictu
     features = tiny_codec.features_of(as_input(images))
 
     def edges(k: int, tau: float) -> int:
-        return sum(len(graph.edges) for graph in codec.paper_graphs(features, k, tau))
+        return sum(
+            len(graph.edges) for graph in paper_graphs(codec.networks.predictor, codec.normalise(features), k, tau)
+        )
 
     assert edges(1, 0.0) <= edges(2, 0.0) <= edges(3, 0.0)
     assert edges(2, 0.4) <= edges(2, 0.1) <= edges(2, -1.0)

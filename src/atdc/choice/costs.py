@@ -1,0 +1,177 @@
+"""What coding costs: each child given each set of parents, and whole graphs; estimated, and measured by coding.
+
+A cost is ``J = R + Σ_i w_i·‖z′_i − ẑ′_i‖²``: bits, and squared error of normalised features in bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.bitstream.symbols import SymbolCounter
+from atdc.coding.latent_coders import IntegerLatentCoder
+from atdc.coding.traversal import code_along_graph, code_task, quality_tensor
+from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, Quality, nearest_integer_quality, quality_steps
+from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.model import EntropyModel
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.search import Pair, candidate_sets, pair_index
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
+from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.devices import torch_defaults
+from atdc.networks.predictability import score_bits
+from atdc.networks.resampling import resampled
+from atdc.tensors import padded
+
+
+@dataclass(frozen=True, eq=False)
+class CostModel:
+    """Costs of pairs and graphs, for batches of normalised features.
+
+    Args:
+        networks: predictor, transforms and rate estimator.
+        entropy: the integers that decide every probability.
+        book: graphs and rates kept with the weights.
+    """
+
+    networks: CodecNetworks
+    entropy: EntropyModel
+    book: GraphBook
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The (child, parent set) pairs that columns of costs belong to."""
+        return candidate_sets(self.networks.task_count, self.networks.config.max_parents)
+
+    @property
+    def children(self) -> list[int]:
+        """The child of each pair."""
+        return [child for child, _ in self.pairs]
+
+    def rates_of_exchange(self, quality: Quality) -> NDArray[np.float64]:
+        """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
+        return at_quality(self.book.bits_per_error, range(self.networks.task_count), quality, self.networks.task_count)
+
+    @torch_defaults()
+    @torch.no_grad()
+    def estimated_costs(
+        self, batch: FeatureBatch, quality: Quality, pairs: tuple[Pair, ...] | None = None
+    ) -> NDArray[np.float64]:
+        """The rate estimator's cost of each pair, bits, (B, P).
+
+        A cost is what the child's segment is expected to take, plus its squared error at the exchange rate
+        ``w = −dR/dD`` of the working quality: the term of the total that depends on the child's parents.
+
+        Args:
+            batch: normalised features.
+            quality: of all tasks, or of each.
+            pairs: which; all by default, in the order of :attr:`pairs`. Of few, an estimator may take less time.
+        """
+        columns: slice | Tensor = slice(None)
+        if pairs is not None:
+            index = pair_index(self.networks.task_count, self.networks.config.max_parents)
+            columns = torch.tensor([index[pair] for pair in pairs], device=batch.parts[0].device)
+        children = [child for child, _ in (self.pairs if pairs is None else pairs)]
+        levels = self.networks.scorer.of_columns(batch, columns)
+        costs = levels.double().cpu().numpy() * np.array(batch.elements)[children]
+        return at_quality(costs, children, quality, self.networks.task_count)
+
+    @torch_defaults()
+    @torch.no_grad()
+    def full_scores(self, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
+        """The predictor's score of each pair, bits, (B, P): :func:`~atdc.networks.predictability.score_bits`."""
+        distortion = torch.from_numpy(self.book.distortion)
+        scores = score_bits(self.networks.predictor, batch, self.pairs, distortion)
+        return at_quality(scores.cpu().numpy(), self.children, quality, self.networks.task_count)
+
+    @torch_defaults()
+    @torch.no_grad()
+    def pair_costs(
+        self, batch: FeatureBatch, quality: Quality, pairs: Sequence[Pair] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What each pair really costs: ideal bits and summed squared error of the child, each (B, P).
+
+        The parents are taken as decoded along the fixed graph at this quality; then each child is coded from each set.
+        """
+        pairs = self.pairs if pairs is None else pairs
+        count, images = self.networks.task_count, len(batch)
+        coder, qualities = self._counting(SymbolCounter(self.entropy.tables), batch, quality)
+        fixed = [self.book.fixed[nearest_integer_quality(quality, count)]] * images
+        parents = code_along_graph(
+            self.networks, fixed, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts
+        ).reconstruction
+        bits, errors = np.zeros((images, len(pairs))), np.zeros((images, len(pairs)))
+        everyone = torch.arange(images, device=qualities.device)
+        shares = [self.networks.share(task, part) for task, part in enumerate(parents)]
+        for column, (child, chosen) in enumerate(pairs):
+            mask = torch.zeros(images, count, device=qualities.device)
+            mask[:, list(chosen)] = 1
+            given = [resampled(shares[parent], batch.grids[parent], batch.grids[child]) for parent in chosen]
+            port = SymbolCounter(self.entropy.tables)
+            target, beside = batch.parts[child], IntegerLatentCoder(coder.beside(port))
+            shape = padded(batch.grids[child])
+            value, _ = code_task(
+                self.networks, child, everyone, given, mask, qualities[:, child], shape, beside, target
+            )
+            bits[:, column] = port.bits.array(images, count)[:, child]
+            errors[:, column] = (value - target).square().sum((1, 2, 3)).cpu().numpy()
+        return bits, errors
+
+    def measured_costs(self, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
+        """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`rates_of_exchange`."""
+        bits, errors = self.pair_costs(batch, quality)
+        costs: NDArray[np.float64] = bits + self.rates_of_exchange(quality)[self.children] * errors
+        return costs
+
+    @torch_defaults()
+    @torch.no_grad()
+    def total_costs(self, batch: FeatureBatch, quality: Quality, graphs: Sequence[TaskGraph]) -> NDArray[np.float64]:
+        """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
+        port = SymbolCounter(self.entropy.tables)
+        coder, qualities = self._counting(port, batch, quality)
+        result = code_along_graph(
+            self.networks, graphs, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, batch.present
+        )
+        errors = squared_errors(result.reconstruction, batch.parts).double().cpu().numpy()
+        bits = port.bits.array(len(batch), self.networks.task_count).sum(1)
+        total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)
+        return total
+
+    def _counting(self, port: SymbolCounter, batch: FeatureBatch, quality: Quality) -> tuple[EntropyCoder, Tensor]:
+        """A coder of the batch that counts, and the qualities of images and tasks, (B, T)."""
+        steps = [quality_steps(quality, self.networks.task_count)] * len(batch)
+        coder = EntropyCoder(self.entropy, port, np.array(steps, np.int64), batch.grids)
+        return coder, quality_tensor(steps, batch.parts[0].device)
+
+
+def at_quality(
+    levels: NDArray[np.float64], tasks: Sequence[int], quality: Quality, task_count: int
+) -> NDArray[np.float64]:
+    """Values at integer qualities, taken at each task's own quality: linear between integer ones.
+
+    Args:
+        levels: (..., 8, n).
+        tasks: that each column belongs to.
+        quality: of all tasks, or of each.
+        task_count: how many tasks there are.
+
+    >>> at_quality(np.arange(8.0)[:, None] * [1, 10], [0, 1], [2.5, 7], 2)
+    array([ 2.5, 70. ])
+    """
+    exact = (np.array(quality_steps(quality, task_count)) / QUALITY_STEPS_PER_UNIT)[list(tasks)]
+    low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
+    share = exact - low
+    columns = np.arange(levels.shape[-1])
+    result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
+    return result
+
+
+def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
+    """Summed squared error of each image and tensor, (B, T)."""
+    return torch.stack([(a - b).square().sum((1, 2, 3)) for a, b in zip(decoded, features, strict=True)], 1)

@@ -1,0 +1,103 @@
+"""Each image's graph, by a search setting's name, over the tensors that there are."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from atdc.choice.costs import CostModel
+from atdc.config import Quality, nearest_integer_quality
+from atdc.graph import search
+from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
+from atdc.networks.devices import torch_defaults
+from atdc.networks.predictability import proxy_losses
+from atdc.networks.predictor import Predictor
+from atdc.reader import within_model
+
+_HIGH_EFFORT_CANDIDATES = 4
+
+
+def choose(costs: CostModel, batch: FeatureBatch, quality: Quality, setting: str) -> list[TaskGraph]:
+    """One graph per image, over the tensors of the batch.
+
+    `random` draws from a generator seeded by the position in the batch, so that a call repeats itself.
+
+    Args:
+        costs: of the codec.
+        batch: normalised features.
+        quality: of all tasks, or of each.
+        setting: a search setting's name.
+
+    Raises:
+        ArgumentError: no such setting, or one that is not for these tensors.
+    """
+    name = search.parse_setting(setting)
+    level = nearest_integer_quality(quality, costs.networks.task_count)
+    whole = costs.book.whole(name, level)
+    if whole is not None:
+        return [whole.within(batch.available)] * len(batch)
+    if name == "paper":
+        graphs = paper_graphs(costs.networks.predictor, batch, costs.networks.config.max_parents)
+        return [graph.within(batch.available) for graph in graphs]
+    if name != "codebook":
+        return _searched(costs, batch, costs.estimated_costs(batch, quality), name)
+    candidates = _candidates(costs, batch)
+    pairs = search.pairs_of(candidates)
+    estimated = costs.estimated_costs(batch, quality, pairs)
+    if len(batch.available) == costs.networks.task_count:
+        return costs.book.cheapest(estimated, level, batch.mean_elements, pairs)
+    return [candidates[index] for index in search.codebook_choice(estimated, candidates, pairs).tolist()]
+
+
+def cheapest_of_several(
+    costs: CostModel, batch: FeatureBatch, quality: Quality, chosen: list[TaskGraph]
+) -> list[TaskGraph]:
+    """Of each image's chosen graph, the fixed graph, the exact graph and its few cheapest candidate graphs the one that
+    really costs least."""
+    available, level = batch.available, nearest_integer_quality(quality, costs.networks.task_count)
+    estimated = costs.estimated_costs(batch, quality)
+    codebook = _candidates(costs, batch)
+    best = np.argsort(search.graph_costs(estimated, codebook), axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
+    candidates = [chosen, [costs.book.fixed[level].within(available)] * len(batch)]
+    candidates.append(_searched(costs, batch, estimated, "exact"))
+    candidates += [[codebook[index] for index in row] for row in best.tolist()]
+    totals = np.stack([costs.total_costs(batch, quality, graphs) for graphs in candidates])
+    return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
+
+
+def candidate_estimates(costs: CostModel, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
+    """What the setting `codebook` compares: the estimated cost of each candidate graph, bits, (M, B)."""
+    level = nearest_integer_quality(quality, costs.networks.task_count)
+    return costs.book.estimates(costs.estimated_costs(batch, quality), level, batch.mean_elements)
+
+
+@torch_defaults()
+@torch.no_grad()
+def paper_graphs(
+    predictor: Predictor, batch: FeatureBatch, max_parents: int, threshold: float = 0.2
+) -> list[TaskGraph]:
+    """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ."""
+    pairs = search.candidate_sets(len(batch.parts), max_parents)
+    losses = proxy_losses(predictor, batch, pairs).double().cpu().numpy()
+    empty = torch.stack([torch.exp(-0.5 * part.square().mean((1, 2, 3))) for part in batch.parts], 1)
+    alone = empty.double().cpu().numpy()
+    return [search.paper(losses[i], alone[i], max_parents, threshold) for i in range(len(batch))]
+
+
+def _searched(costs: CostModel, batch: FeatureBatch, estimated: NDArray[np.float64], name: str) -> list[TaskGraph]:
+    """Graphs over the tensors that there are, by estimated costs of all pairs (B, P)."""
+    available = batch.available
+    kept = [
+        place for place, (child, parents) in enumerate(costs.pairs)
+        if child in available and set(parents) <= set(available)
+    ]  # fmt: skip
+    limit = costs.networks.config.max_parents
+    graphs = search.SEARCHES[name](estimated[:, kept], len(available), limit, np.random.default_rng)
+    return [within_model(graph, available, costs.networks.task_count) for graph in graphs]
+
+
+def _candidates(costs: CostModel, batch: FeatureBatch) -> list[TaskGraph]:
+    """The candidate graphs over the tensors that there are, each once."""
+    return list(dict.fromkeys(graph.within(batch.available) for graph in costs.book.codebook))
