@@ -89,11 +89,8 @@ def paper_graphs(
 def _searched(costs: CostModel, batch: FeatureBatch, estimated: NDArray[np.float64], name: str) -> list[TaskGraph]:
     """Graphs over the tensors that there are, by estimated costs of all pairs (B, P)."""
     available = batch.available
-    kept = [
-        place for place, (child, parents) in enumerate(costs.pairs)
-        if child in available and set(parents) <= set(available)
-    ]  # fmt: skip
     limit = costs.networks.config.max_parents
+    kept = search.columns_within(costs.networks.task_count, limit, available)
     graphs = search.SEARCHES[name](estimated[:, kept], len(available), limit, np.random.default_rng)
     return [within_model(graph, available, costs.networks.task_count) for graph in graphs]
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations, pairwise
@@ -118,6 +118,17 @@ def alone_columns(pairs: Sequence[Pair]) -> Integers:
     """
     alone = {child: place for place, (child, parents) in enumerate(pairs) if not parents}
     return np.array([alone[child] for child, _ in pairs], np.int64)
+
+
+def columns_within(size: int, max_parents: int | None, tasks: Collection[int]) -> Integers:
+    """Where the pairs of some of the tasks alone stand; in the order of these tasks' own :func:`candidate_sets`.
+
+    >>> columns_within(3, 1, {0, 2}).tolist()
+    [0, 2, 6, 7]
+    """
+    kept = set(tasks)
+    pairs = candidate_sets(size, max_parents)
+    return np.array([n for n, (child, row) in enumerate(pairs) if child in kept and kept.issuperset(row)], np.int64)
 
 
 def pairs_of(graphs: Sequence[TaskGraph]) -> tuple[Pair, ...]:
@@ -283,7 +294,7 @@ def exact_batch(bits: ArrayLike, size: int, max_parents: int | None = 2) -> list
     step = max(1, _CELLS_PER_CHUNK // (size << size))
     for start in range(0, len(table), step):
         part = table[start : start + step]
-        order = _cheapest_order(*_cheapest_subsets(part, size, limit))
+        order = _cheapest_order(*cheapest_subsets(part, size, limit))
         chosen[start : start + step] = _best_parents(part, order, size, limit)
     distinct, which = np.unique(chosen, axis=0, return_inverse=True)
     graphs = [TaskGraph(tuple(pairs[position][1] for position in row)) for row in distinct.tolist()]
@@ -444,10 +455,10 @@ def local_search(scores: ScoreTable, max_parents: int | None = 2, restarts: int 
         raise ArgumentError("restarts", str(restarts), "0 or more")
     if size > MAX_LOCAL_TASKS:
         raise ArgumentError("number of tasks", str(size), f"at most {MAX_LOCAL_TASKS}")
-    cost = _predecessor_cost(_dense(scores, max_parents), size, max_parents)
+    cost = predecessor_cost(_dense(scores, max_parents), size, max_parents)
     rng = np.random.default_rng(seed)
     starts = [list(greedy(scores, max_parents).order), *(rng.permutation(size).tolist() for _ in range(restarts))]
-    candidates = [order_graph(scores, _improve_order(start, cost), max_parents) for start in starts]
+    candidates = [order_graph(scores, improved_order(start, cost), max_parents) for start in starts]
     return min(candidates, key=scores.graph_bits)
 
 
@@ -720,7 +731,7 @@ def _subset_table(bits: Floats, size: int, limit: int) -> tuple[Floats, NDArray[
     return table, edges
 
 
-def _cheapest_subsets(bits: Floats, size: int, limit: int) -> tuple[Floats, NDArray[np.int8]]:
+def cheapest_subsets(bits: Floats, size: int, limit: int) -> tuple[Floats, NDArray[np.int8]]:
     """``cheapest[c, U]`` of :func:`exact`, shape (T, 2^T, N), and the size of the smallest set that reaches it.
 
     One pass per task ``b``: a subset of ``U`` either contains ``b`` or is a subset of ``U - b``.
@@ -747,12 +758,15 @@ def _subset_steps(size: int) -> tuple[tuple[Integers, Integers, Integers], ...]:
     return tuple(steps)
 
 
-def _cheapest_order(cost: Floats, edges: NDArray[np.int8]) -> Integers:
-    """The order of least ``sum cost[c, predecessors of c]``, shape (N, T); ties as :func:`exact` says.
+def least_totals(cost: Floats, edges: NDArray[np.int8]) -> tuple[Floats, NDArray[np.int16], NDArray[np.int8]]:
+    """``best[U]`` of :func:`exact` for every set of tasks ``U``, by its mask; each (2^T, N).
 
     Args:
         cost: what each child costs given the mask of its predecessors, shape (T, 2^T, N).
         edges: how many edges that takes, same shape; fewer is better where costs are equal.
+
+    Returns:
+        The least costs, how many edges these take, and which task of each set comes last.
     """
     size, subsets, images = cost.shape
     best = np.zeros((subsets, images))
@@ -767,6 +781,14 @@ def _cheapest_order(cost: Floats, edges: NDArray[np.int8]) -> Integers:
         best[whole] = least
         best_edges[whole] = count.min(axis=1)
         last[whole] = np.take_along_axis(members, pick, axis=1)
+    return best, best_edges, last
+
+
+def _cheapest_order(cost: Floats, edges: NDArray[np.int8]) -> Integers:
+    """The order of least ``sum cost[c, predecessors of c]``, shape (N, T), as :func:`least_totals` takes them; ties as
+    :func:`exact` says."""
+    size, subsets, images = cost.shape
+    best, _, last = least_totals(cost, edges)
     if np.isinf(best[-1]).any():
         raise ArgumentError("scores", "too few pairs scored for any graph", "at least one graph's worth")
     order = np.empty((images, size), np.int64)
@@ -828,7 +850,7 @@ def _greedy(value: Floats, size: int, max_parents: int | None, threshold: float)
     return TaskGraph(tuple(parents))
 
 
-def _predecessor_cost(bits: Floats, size: int, max_parents: int | None) -> Callable[[int, int], float]:
+def predecessor_cost(bits: Floats, size: int, max_parents: int | None) -> Callable[[int, int], float]:
     """A function of (child, mask of its predecessors): the least cost over the sets within; remembers its answers."""
     masks = _masks(size, _limit(size, max_parents))
     by_child = bits.reshape(masks.shape)
@@ -844,24 +866,28 @@ def _predecessor_cost(bits: Floats, size: int, max_parents: int | None) -> Calla
     return cost
 
 
-def _improve_order(order: list[int], cost: Callable[[int, int], float]) -> list[int]:
+def costs_of_places(task: int, others: Sequence[int], cost: Callable[[int, int], float]) -> Floats:
+    """What a task adds to an order of others at each place, before the first to after the last: its own cost, less
+    what those after it save."""
+    masks = [0]
+    for other in others:
+        masks.append(masks[-1] | 1 << other)
+    own = [cost(task, mask) for mask in masks]
+    shifts = [cost(other, mask) - cost(other, mask | 1 << task) for other, mask in zip(others, masks, strict=False)]
+    totals: Floats = np.array(own) - np.append(np.cumsum(shifts[::-1])[::-1], 0.0)
+    return totals
+
+
+def improved_order(order: list[int], cost: Callable[[int, int], float]) -> list[int]:
     """Moves single tasks to their best place until no move lowers the total; the empty set must be scored."""
     order = list(order)
     improved = True
     while improved:
         improved = False
-        for task in range(len(order)):
+        for task in sorted(order):
             place = order.index(task)
             others = [other for other in order if other != task]
-            masks = [0]
-            for other in others:
-                masks.append(masks[-1] | 1 << other)
-            own = [cost(task, mask) for mask in masks]
-            shifts = [
-                cost(other, mask) - cost(other, mask | 1 << task) for other, mask in zip(others, masks, strict=False)
-            ]  # what each other task saves when this one comes before it
-            saved = np.append(np.cumsum(shifts[::-1])[::-1], 0.0)
-            totals = np.array(own) - saved
+            totals = costs_of_places(task, others, cost)
             best = int(totals.argmin())
             if totals[best] < totals[place] - 1e-9 * (1 + abs(totals[place])):
                 order = [*others[:best], task, *others[best:]]
