@@ -237,8 +237,7 @@ class CodedFile:
         steps = np.zeros((1, self.graph.size), np.int64)
         steps[0, list(header.present)] = header.qualities
         self._coder = EntropyCoder(weights.model, self._port, steps, grids)
-        if payload is None:
-            self._require_lengths(weights)
+        self._most = dict(self._most_bytes(weights))
 
     @property
     def bits(self) -> NDArray[np.float64]:
@@ -290,6 +289,7 @@ class CodedFile:
                     f"task {self._names[task]}", f"its parent {self._names[parent]} damaged",
                     "parents that can be decoded", "Get the file again from its source.",
                 )  # fmt: skip
+        self._require_lengths(self._places[task])
         segment, where = self._reader.segment(self._places[task]), f"segment of {self._names[task]}"
         self._port.begin(segment.data, where)
         latent = self._read_task(task)
@@ -306,18 +306,20 @@ class CodedFile:
         """Of the segments that a task takes: its own and those of its ancestors."""
         return max(self._places[needed] for needed in (task, *self.graph.ancestors(task)))
 
-    def _require_lengths(self, weights: IntegerReader) -> None:
-        """Refuses segments longer than any symbols take: whoever reads a stream would wait for them."""
+    def _most_bytes(self, weights: IntegerReader) -> Iterator[tuple[int, int]]:
+        """Places, and how long the segments there may be: no symbols take more."""
         for task, place in self._places.items():
             rows, columns = padded(self.grids[task])
             numbers = weights.tensors[task].latent_channels * rows * columns // LATENT_STRIDE**2
             numbers += weights.model.hyper_channels * rows * columns // GRID_MULTIPLE**2
-            most = _BYTES_PER_NUMBER * (numbers + 1)
-            if self._reader.lengths[place] > most:
-                raise CorruptFileError(
-                    f"length of segment {place}", f"{self._reader.lengths[place]} bytes",
-                    f"at most {most}, for the {numbers} numbers of {self._names[task]}", DAMAGED,
-                )  # fmt: skip
+            yield place, _BYTES_PER_NUMBER * (numbers + 1)
+
+    def _require_lengths(self, last: int) -> None:
+        """Refuses too long a segment up to a place: whoever reads a stream would wait for it."""
+        for place in range(last + 1):
+            if (length := self._reader.length(place)) > self._most[place]:
+                expected = f"at most {self._most[place]}, as no symbols take more"
+                raise CorruptFileError(f"length of segment {place}", f"{length} bytes", expected, DAMAGED)
 
 
 class Arrivals(Iterator[tuple[str, T]]):
