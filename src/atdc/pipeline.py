@@ -12,10 +12,19 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.balance import Balance
+from atdc.balance import Balance, beside, measured_utilities
 from atdc.bitstream.container import Header
 from atdc.bitstream.sources import FileLike, opened
-from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile, given_graphs, load_arrays, stored_arrays
+from atdc.codec import (
+    DEFAULT_GRAPH,
+    Effort,
+    FeatureCodec,
+    Profile,
+    given_graphs,
+    load_arrays,
+    profile_for,
+    stored_arrays,
+)
 from atdc.config import PIXEL_LIMIT, pixel_limit_of
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
 from atdc.graph.task_graph import TaskGraph
@@ -109,23 +118,32 @@ class Codec:
     def encode(
         self,
         image: ImageLike,
-        quality: float | Mapping[str, float] = 4,
+        quality: float | Mapping[str, float] | None = None,
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
-        profile: Profile = "compact",
+        profile: Profile | None = None,
         *,
+        first: Sequence[str] = (),
+        max_bytes: int | None = None,
+        weights: Mapping[str, float] | None = None,
         pixel_limit: int = PIXEL_LIMIT,
     ) -> bytes:
         """Codes an image's task features into one file.
 
         Args:
             image: see :func:`~atdc.images.as_rgb`.
-            quality: 0 to 7, rounded to the nearest multiple of 1/8, which :meth:`inspect` shows; a mapping sets single
-                tasks, the others stay at 4.
+            quality: 0 to 7, rounded to the nearest multiple of 1/8, which :meth:`inspect` shows; 4 by default; a
+                mapping sets single tasks, the others stay at 4.
             graph: a search setting (``codebook``, ``exact``, ``fixed``, ``independent``, …) or a graph.
             effort: ``high`` codes several graphs and keeps the best.
-            profile: ``compact`` takes the fewest bytes; of ``segments`` a reader can fetch single tasks, and damage
-                to one leaves the others whole.
+            profile: ``compact``, the default, takes the fewest bytes; of ``segments`` a reader can fetch single tasks,
+                and damage to one leaves the others whole.
+            first: tasks that are predicted from each other alone and stand at the file's beginning: who stops reading
+                after them has them. It makes the profile ``segments``.
+            max_bytes: instead of a quality: the file takes no more, and its qualities, task by task, are the best that
+                were found for that. What a quality is worth to a task is the utility measured for these weights
+                (:mod:`atdc.balance`); of weights without measurements, see :meth:`FeatureCodec.encode`.
+            weights: with `max_bytes`, how much each task counts; 1 where nothing is said.
             pixel_limit: refuse larger pictures; reading the file takes a limit as high.
 
         Returns:
@@ -133,15 +151,22 @@ class Codec:
 
         Raises:
             ImageError: the picture cannot be read.
-            ArgumentError: an unknown task or setting, a quality out of range.
+            ArgumentError: an unknown task or setting, a quality out of range, or fewer bytes than quality 0 takes.
         """
         pixels = _bytes_tensor(image, pixel_limit_of(pixel_limit))
-        graphs = given_graphs(graph)
         size = (pixels.shape[2], pixels.shape[3])
-        encoded = self.feature_codec.encode_batch(
-            self.features_of(pixels), self.qualities(quality), graphs, effort, [size], profile, restore_all=False
-        )
-        return encoded.data[0]
+        return self.feature_codec.encode_one(
+            self.features_of(pixels), None if quality is None else self.qualities(quality), max_bytes, weights,
+            self._utilities() if max_bytes else 1 - self.feature_codec.book.distortion,
+            graph=given_graphs(graph), effort=effort, sizes=[size],
+            profile=profile_for(profile, first), first=self.feature_codec.first_indices(first),
+        )  # fmt: skip
+
+    def _utilities(self) -> NDArray[np.float64]:
+        """What integer qualities are worth to each task, (8, T)."""
+        if self.path is None or not beside(self.path).exists():
+            return 1 - self.feature_codec.book.distortion
+        return measured_utilities(self.path, self.feature_codec.fingerprint)
 
     @torch_defaults()
     def decode(
