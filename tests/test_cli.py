@@ -44,6 +44,7 @@ class FakeCodec:
 
     def encode(
         self, image: np.ndarray, quality: Mapping[str, float], graph: str, effort: str, profile: str | None, *,
+        tasks: Sequence[str] | None,
         first: Sequence[str], pixel_limit: int,
     ) -> bytes:  # fmt: skip
         assert image.shape[0] * image.shape[1] <= pixel_limit

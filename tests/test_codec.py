@@ -101,7 +101,7 @@ def test_high_effort_is_never_worse_than_fixed(
     assert fixed not in own.book.codebook
     tried: list[TaskGraph] = []
 
-    def costs(model: CostModel, batch: object, quality: object, graphs: list[TaskGraph]) -> np.ndarray:
+    def costs(model: CostModel, batch: object, quality: object, graphs: list[TaskGraph], wanted: object) -> np.ndarray:
         tried.extend(graphs)
         return np.array([float(graph != fixed) for graph in graphs])
 

@@ -320,6 +320,16 @@ def encode(
             "them. Makes the profile segments.",
         ),
     ] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tasks",
+            metavar="NAMES",
+            callback=_tasks,
+            autocompletion=starting_with(TASK_NAMES),
+            help="Only these tensors or tasks, and what helps to predict them; may be repeated; all by default.",
+        ),
+    ] = None,
     from_file: FromFile = None,
     skip_existing: SkipExisting = False,
     force: Force = False,
@@ -345,6 +355,7 @@ def encode(
         cat photo.jpg | atdc encode - -o - > photo.atdc
         atdc encode photo.jpg -o out -q 3 --task-quality depth_zbuffer=6 --task-quality rgb=0
         atdc encode photo.jpg -o out -q 3 --balanced
+        atdc encode photo.jpg -o out --tasks normal,depth_zbuffer      # a file of two answers
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
         atdc encode photo.jpg -o out --first normal,depth_zbuffer
@@ -357,8 +368,9 @@ def encode(
     items = items_of(ctx, images, from_file, encodable_with(model))
     to = destination_of(out, items, "input")
     given = dict(_task_quality(value) for value in task_quality or [])
+    wanted = listed(",".join(tasks)) if tasks else None
     leading = list(dict.fromkeys(listed(",".join(first or []))))
-    _require_names([*given, *leading], model)
+    _require_names([*given, *leading, *(wanted or [])], model)
     if leading and profile is Profile.COMPACT:
         raise typer.BadParameter("--first and --profile compact exclude each other.")
     weights = dict(_task_quality(value) for value in weight or [])
@@ -374,7 +386,7 @@ def encode(
     make = partial(
         jobs_of.encoder, model, device, quality, given, balanced, max_bytes, weights, graph, effort.value,
         None if profile is None else profile.value, leading, pixel_limit, to, existing_of(skip_existing, force),
-        as_json,
+        as_json, wanted,
     )  # fmt: skip
     items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
     done = for_each(

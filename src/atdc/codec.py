@@ -8,7 +8,7 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -271,20 +271,22 @@ class FeatureCodec:
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
         profile: Profile | None = None,
-        first: Sequence[str] = (),
+        wanted: Sequence[str] | None = None,
         *,
+        first: Sequence[str] = (),
         max_bytes: int | None = None,
         weights: Mapping[str, float] | None = None,
     ) -> bytes:
         """Codes one set of features to one file.
 
         Args:
-            features: name to tensor or array (C, h, w) of any floating-point type. A file holds those given, all
-                tensors of the model or some.
+            features: name to tensor or array (C, h, w) of any floating-point type, all tensors of the model or some.
             quality: 0 to 7, rounded to the nearest multiple of 1/8; one for all tasks or one per task; 4 by default.
             graph: a search setting's name, or a graph.
             effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
             profile: `compact`, the default, takes the fewest bytes; `segments` lets a reader fetch single tasks.
+            wanted: the tensors that the file is for; all given ones by default. Of the others those are sent that help
+                to predict them and pay (see :meth:`helpers`); none where `first` says an order.
             first: tensors that are predicted from each other alone and stand at the file's beginning: who stops reading
                 after them has them, for little more than a file of them alone takes. It makes the profile `segments`.
             max_bytes: instead of a quality: the file takes no more, and its qualities, tensor by tensor, are the best
@@ -293,9 +295,9 @@ class FeatureCodec:
             weights: with `max_bytes`, how much each tensor counts; 1 where nothing is said.
 
         Raises:
-            ArgumentError: unknown names, or none, a wrong shape, values that are not finite or beyond
-                :data:`LARGEST_DEVIATIONS`, an unknown setting; a `max_bytes` beside a quality, or below what quality 0
-                takes, which is named.
+            ArgumentError: unknown names, none or one twice, features of a wanted tensor that are not given, a wrong
+                shape, values that are not finite or beyond :data:`LARGEST_DEVIATIONS`, an unknown setting; a
+                `max_bytes` beside a quality, or below what quality 0 takes, which is named.
 
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
@@ -303,11 +305,12 @@ class FeatureCodec:
         return self.encode_one(
             parts, quality, max_bytes, weights, 1 - self.book.distortion, graph=given_graphs(graph), effort=effort,
             profile=profile_for(profile, first), first=self.first_indices(first),
+            wanted=None if wanted is None else self.tensors.wanted(wanted, "wanted"),
         )  # fmt: skip
 
     def encode_one(
         self, parts: Features, quality: Quality | None, max_bytes: int | None, weights: Mapping[str, float] | None,
-        utilities: NDArray[np.float64], **settings: Any,
+        utilities: NDArray[np.float64], wanted: Sequence[int] | None = None, **settings: Any,
     ) -> bytes:  # fmt: skip
         """One sample's file, of some quality or within some bytes; raises as :meth:`encode`.
 
@@ -317,8 +320,10 @@ class FeatureCodec:
             max_bytes: likewise.
             weights: likewise.
             utilities: what integer qualities are worth to each tensor, (8, T).
+            wanted: indices of the tensors that the file is for; all given ones by default.
             settings: of :meth:`encode_batch`.
         """
+        settings["wanted"] = wanted
         if max_bytes is None:
             if weights is not None:
                 raise ArgumentError("weights", "without max_bytes", "max_bytes, within which they count")
@@ -327,7 +332,8 @@ class FeatureCodec:
             raise ArgumentError("max_bytes", f"{max_bytes} and the quality {quality}", "one of them")
         if type(max_bytes) is not int or max_bytes < 1:
             raise ArgumentError("max_bytes", repr(max_bytes), "a number of bytes, 1 or more")
-        present = [place for place, part in enumerate(by_tensor(parts)) if part is not None]
+        given = [place for place, part in enumerate(by_tensor(parts)) if part is not None]
+        present = given if wanted is None else sorted(wanted)
         rows = self._weights(weights)
 
         def coded(steps: tuple[int, ...]) -> tuple[bytes, Sequence[float]]:
@@ -551,6 +557,7 @@ class FeatureCodec:
         profile: Profile = "compact",
         restore_all: bool = True,
         first: Sequence[int] = (),
+        wanted: Sequence[int] | None = None,
     ) -> EncodedBatch:
         """Codes the features of several images, each image to a file of its own.
 
@@ -563,12 +570,18 @@ class FeatureCodec:
             profile: see :meth:`encode`.
             restore_all: False where the bytes are all that is wanted, which saves time.
             first: tensors that come first, by index; see :meth:`encode`. The profile is then `segments`.
+            wanted: indices of the tensors that files are for; all given ones by default. Others are sent where they
+                help.
         """
         require_one_of("effort", effort, EFFORTS)
         require_one_of("profile", profile, PLAIN_PROFILES)
+        if wanted is not None:
+            quality = self._with_helpers_qualities(quality, wanted)
+            features = self._needed_alone(features, quality, graph, wanted)
         steps = quality_steps(quality, self.task_count)
         normalised = self.normalise(features)
         count, grids = len(normalised), normalised.grids
+        asked = normalised.available if wanted is None else tuple(sorted(wanted))
         given: Any = graph  # of one image, it is easily given without its list
         if isinstance(given, TaskGraph) or (not isinstance(given, str) and len(given) != count):
             raise ArgumentError("graph", repr(graph), f"a setting's name, or {count} graphs, one per image")
@@ -577,30 +590,30 @@ class FeatureCodec:
         for size in [None] if sizes is None else sizes:
             self._require_grids(normalised, size)
         self._warn_of_extremes(normalised)
-        present = normalised.available
-        head = self._head(first, present, profile)
+        head = self._head(first, asked, profile)
         if isinstance(graph, str) and head:
-            graphs = choose_ordered(self.costs, normalised, quality, graph, head, effort)
+            graphs = choose_ordered(self.costs, normalised.only(asked), quality, graph, head, effort)
         else:
-            graphs = choose(self.costs, normalised, quality, graph) if isinstance(graph, str) else list(graph)
+            graphs = choose(self.costs, normalised, quality, graph, asked) if isinstance(graph, str) else list(graph)
             self._require_graphs(graphs, count)
-            graphs = [graph.within(present) for graph in graphs]
+            graphs = [graph.within(normalised.available) for graph in graphs]
             if not all(is_ordered(graph, head) for graph in graphs):
                 found = "a graph in which one of them is predicted from another tensor"
                 raise ArgumentError("first", found, "tensors that are predicted from each other alone")
             if effort == "high" and not head:
-                graphs = cheapest_of_several(self.costs, normalised, quality, graphs)
+                graphs = cheapest_of_several(self.costs, normalised, quality, graphs, asked)
         qualities = quality_tensor([steps] * count, self.device)
         port = SymbolWriter(self.entropy.tables, count, self.task_count, together=profile == "compact")
         coder = EntropyCoder(self.entropy, port, np.array([steps] * count, np.int64), grids)
         result = code_along_graph(
-            self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, normalised.present,
+            self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, asked,
             restore_all=restore_all,
         )  # fmt: skip
         data = []
         for image, segments in enumerate(port.finish()):
+            present = tuple(sorted(graphs[image].closure(asked)))
             size = None if sizes is None else sizes[image]
-            header = self._header(steps, graphs[image], normalised, size, profile, head)
+            header = self._header(steps, graphs[image], normalised.only(present), size, profile, head)
             checks = [coder.checks[image, task] for task in present]
             if profile == "compact":
                 data.append(pack(Container(header, (Segment(segments[0], combined_check(checks)),))))
@@ -612,6 +625,63 @@ class FeatureCodec:
             data.append(pack(Container(header, rows)))
         bits = port.bits.array(len(graphs), self.task_count)
         return EncodedBatch(data, graphs, bits, self._restored(result.reconstruction, grids))
+
+    def helpers(self, wanted: Sequence[str], quality: Quality = 4, graph: str = DEFAULT_GRAPH) -> tuple[str, ...]:
+        """Tensors that nobody asked for and that a file of the wanted ones holds: others are predicted from them.
+
+        Weights know them before any network has run; so no network runs but those of the wanted tensors and these.
+
+        Raises:
+            ArgumentError: unknown names, none or one twice, an unknown setting.
+
+        >>> FeatureCodec.load("small").helpers(["normal"])  # weights without graphs of wanted sets have no helpers
+        ()
+        """
+        asked = self.tensors.wanted(wanted, "wanted")
+        parse_setting(graph)
+        return tuple(self.task_names[place] for place in self.needed(asked, quality, graph) if place not in asked)
+
+    def needed(
+        self,
+        wanted: Sequence[int],
+        quality: Quality = 4,
+        graph: str | Sequence[TaskGraph] = DEFAULT_GRAPH,
+        available: Collection[int] | None = None,
+    ) -> list[int]:
+        """Indices of the wanted tensors and of their helpers, ascending: all that a file of them holds.
+
+        Args:
+            wanted: indices.
+            quality: of all tasks, or of each.
+            graph: a search setting's name, or graphs; the default setting alone has helpers.
+            available: tensors that may help; all by default.
+        """
+        asked = tuple(sorted(wanted))
+        book = self.book.wanted
+        if graph != DEFAULT_GRAPH or book is None or len(asked) == self.task_count:
+            return list(asked)
+        steps = quality_steps(self._with_helpers_qualities(quality, asked), self.task_count)
+        everything = range(self.task_count) if available is None else {*available, *asked}
+        return sorted(book.graph(asked, steps, everything).closure(asked))
+
+    def _with_helpers_qualities(self, quality: Quality, wanted: Sequence[int]) -> list[float]:
+        """Qualities in which tensors that nobody asked for have the mean quality of those wanted."""
+        steps = quality_steps(quality, self.task_count)
+        mean = round(sum(steps[place] for place in wanted) / len(wanted))
+        return [(step if place in wanted else mean) / QUALITY_STEPS_PER_UNIT for place, step in enumerate(steps)]
+
+    def _needed_alone(
+        self, features: Features, quality: Quality, graph: str | Sequence[TaskGraph], wanted: Sequence[int]
+    ) -> Features:
+        """Features of the wanted tensors and of those that help them, None for all others."""
+        parts = by_tensor(features)
+        given = [place for place, part in enumerate(parts) if part is not None]
+        for place in wanted:
+            if place not in given:
+                names = ", ".join(self.task_names[other] for other in given)
+                raise ArgumentError(f"features of {self.task_names[place]}", "none", f"it is wanted; given: {names}")
+        needed = self.needed(wanted, quality, graph, given)
+        return [part if place in needed else None for place, part in enumerate(parts)]
 
     def _header(
         self, steps: tuple[int, ...], graph: TaskGraph, batch: FeatureBatch, size: tuple[int, int] | None,

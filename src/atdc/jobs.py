@@ -128,8 +128,12 @@ def encoder(
     destination: Destination,
     existing: Existing,
     as_json: bool,
+    tasks: Sequence[str] | None = None,
 ) -> Work:
-    """Encodes pictures, and files of features as they are; `as_json` also tells what the files are."""
+    """Encodes pictures, and files of features as they are; for some tasks or tensors alone, if they are named.
+
+    `as_json` also tells what the files are.
+    """
     from PIL import Image
 
     from atdc.files import write_bytes_unless_others
@@ -141,6 +145,8 @@ def encoder(
     if balanced and pictures is None:
         where, found = "--balanced", "weights of features alone, for which no balance is measured"
         raise ArgumentError(where, found, "weights of pictures", "Give tensors their own qualities: --task-quality.")
+    if tasks is not None:
+        features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file
     usual = dict.fromkeys(features.task_names, quality)
     qualities = (pictures.balanced(quality) if balanced and pictures else usual) | dict(task_quality)
     within: dict[str, Any] = {} if max_bytes is None else {"max_bytes": max_bytes, "weights": dict(weights)}
@@ -164,7 +170,15 @@ def encoder(
             return Report(f"{item.name} → {target}  there before", skipped=True)
         rgb = read_image(item.path, pixel_limit)
         data = codec.encode(
-            rgb, None if within else qualities, graph, effort, profile, first=first, pixel_limit=pixel_limit, **within
+            rgb,
+            None if within else qualities,
+            graph,
+            effort,
+            profile,
+            tasks=tasks,
+            first=first,
+            pixel_limit=pixel_limit,
+            **within,
         )
         told = (_told_of(item, target, data, features),) if as_json else ()
         coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", written(target, data), told)
@@ -192,7 +206,7 @@ def encoder(
         for row in todo:
             sample = samples.read(row)
             with warnings_as_lines(item.name if single else f"{item.name}, sample {row}"):
-                data = features.encode(sample, steps, graph, effort, profile, first, **within)
+                data = features.encode(sample, steps, graph, effort, profile, tasks, first=first, **within)
             told += [_told_of(item, targets[row], data, features)] if as_json else []
             positions += sum(value.shape[1] * value.shape[2] for value in sample.values())
             length += len(data)

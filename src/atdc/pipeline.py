@@ -19,6 +19,7 @@ from atdc.codec import (
     DEFAULT_GRAPH,
     Effort,
     FeatureCodec,
+    Features,
     Profile,
     given_graphs,
     load_arrays,
@@ -123,6 +124,7 @@ class Codec:
         effort: Effort = "normal",
         profile: Profile | None = None,
         *,
+        tasks: Sequence[str] | None = None,
         first: Sequence[str] = (),
         max_bytes: int | None = None,
         weights: Mapping[str, float] | None = None,
@@ -138,6 +140,8 @@ class Codec:
             effort: ``high`` codes several graphs and keeps the best.
             profile: ``compact``, the default, takes the fewest bytes; of ``segments`` a reader can fetch single tasks,
                 and damage to one leaves the others whole.
+            tasks: which answers the file is for; all by default. Only the networks of these tasks run, and those of
+                others that help to predict them (:meth:`~atdc.codec.FeatureCodec.helpers`), which are sent, too.
             first: tasks that are predicted from each other alone and stand at the file's beginning: who stops reading
                 after them has them. It makes the profile ``segments``.
             max_bytes: instead of a quality: the file takes no more, and its qualities, task by task, are the best that
@@ -151,15 +155,30 @@ class Codec:
 
         Raises:
             ImageError: the picture cannot be read.
-            ArgumentError: an unknown task or setting, a quality out of range, or fewer bytes than quality 0 takes.
+            ArgumentError: an unknown task or setting, a task twice or none, a quality out of range, or fewer bytes than
+                quality 0 takes.
+
+        >>> codec = load("small")
+        >>> data = codec.encode(np.zeros((40, 60, 3), np.uint8), tasks=["normal", "depth_zbuffer"])
+        >>> list(codec.decode(data))
+        ['normal', 'depth_zbuffer']
         """
+        own = self.feature_codec
+        wanted = None if tasks is None else own.tensors.wanted(tasks)
         pixels = _bytes_tensor(image, pixel_limit_of(pixel_limit))
+        graphs, qualities = given_graphs(graph), None if quality is None else self.qualities(quality)
         size = (pixels.shape[2], pixels.shape[3])
-        return self.feature_codec.encode_one(
-            self.features_of(pixels), None if quality is None else self.qualities(quality), max_bytes, weights,
-            self._utilities() if max_bytes else 1 - self.feature_codec.book.distortion,
-            graph=given_graphs(graph), effort=effort, sizes=[size],
-            profile=profile_for(profile, first), first=self.feature_codec.first_indices(first),
+        features: Features
+        if wanted is None or max_bytes is not None:  # which others help depends on the qualities
+            features = self.features_of(pixels)
+        else:
+            needed = own.needed(wanted, 4 if qualities is None else qualities, graphs)
+            seen = dict(zip(needed, self.features_of(pixels, needed).unbind(1), strict=True))
+            features = [seen.get(task) for task in range(own.task_count)]
+        utilities = 1 - own.book.distortion if max_bytes is None else self._utilities()
+        return own.encode_one(
+            features, qualities, max_bytes, weights, utilities, graph=graphs, effort=effort, sizes=[size],
+            profile=profile_for(profile, first), first=own.first_indices(first), wanted=wanted,
         )  # fmt: skip
 
     def _utilities(self) -> NDArray[np.float64]:
@@ -182,7 +201,8 @@ class Codec:
         Args:
             data: the file: a path or a :class:`~atdc.bitstream.sources.Source`, of which only what is needed is read;
                 its bytes; or a file object.
-            tasks: which answers; all by default.
+            tasks: which answers; by default all that the file holds, those of helpers among them: a file does not say
+                which of its tensors were asked for.
             skip_damaged: decode what is whole of a file with segments, and say in ``failed`` what is not.
             pixel_limit: refuse larger images.
 
@@ -257,14 +277,15 @@ class Codec:
 
     @torch_defaults()
     @torch.no_grad()
-    def features_of(self, images: Tensor) -> Tensor:
-        """Images of any size to raw features (B, T, C, ⌈H/16⌉, ⌈W/16⌉).
+    def features_of(self, images: Tensor, tasks: Sequence[int] | None = None) -> Tensor:
+        """Images of any size to raw features (B, T, C, ⌈H/16⌉, ⌈W/16⌉), of all tasks or of those named by index.
 
         Images larger than a tile of 1024 × 1024 pixels are seen in such tiles, with the same result but for rounding
         (see :meth:`~atdc.networks.task_networks.TaskNetworks.features_by_tiles`).
 
         Args:
             images: (B, 3, H, W), bytes or floats in [0, 1].
+            tasks: whose networks run; all by default.
         """
         stride = self.feature_codec.config.stride
         rows, columns = -(-images.shape[2] // stride), -(-images.shape[3] // stride)
@@ -277,13 +298,13 @@ class Codec:
             return F.pad(part, beyond, mode="replicate")
 
         if max(rows, columns) <= self.tile_positions:
-            return self.networks.features(read(0, rows * stride, 0, columns * stride))
+            return self.networks.features(read(0, rows * stride, 0, columns * stride), tasks)
 
         def read_tile(tile: Tile) -> Tensor:
             down, across = tile.outer_rows, tile.outer_columns
             return read(down.start * stride, down.stop * stride, across.start * stride, across.stop * stride)
 
-        return self.networks.features_by_tiles(read_tile, rows, columns, self.tile_positions)
+        return self.networks.features_by_tiles(read_tile, rows, columns, self.tile_positions, tasks)
 
     @torch_defaults()
     @torch.no_grad()

@@ -170,6 +170,23 @@ class FeatureSet:
                 raise ArgumentError(where, repr(name), f"some of {', '.join(self.names)}", cure)
         return [self._index[name] for name in wanted]
 
+    def wanted(self, names: Sequence[str], where: str = "tasks") -> tuple[int, ...]:
+        """Indices of the tensors that are asked for, ascending.
+
+        Raises:
+            ArgumentError: an unknown name, one that is there twice, or none.
+
+        >>> FeatureSet.alike("abc", 1, 1, None).wanted(["c", "a"])
+        (0, 2)
+        """
+        indices = self.indices(names, where)
+        if not indices:
+            raise ArgumentError(where, "an empty list", f"some of {', '.join(self.names)}")
+        twice = [name for name in names if list(names).count(name) > 1]
+        if twice:
+            raise ArgumentError(where, f"{twice[0]!r} twice", "each name once")
+        return tuple(sorted(indices))
+
     def grids_of_image(self, height: int, width: int) -> tuple[Grid | None, ...]:
         """Every tensor's grid for an image of that size in pixels."""
         return tuple(tensor.grid_of_image(height, width) for tensor in self.tensors)

@@ -5,7 +5,7 @@ A cost is ``J = R + Σ_i w_i·‖z′_i − ẑ′_i‖²``: bits, and squared e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,13 @@ from torch import Tensor
 from atdc.bitstream.symbols import SymbolCounter
 from atdc.coding.latent_coders import IntegerLatentCoder
 from atdc.coding.traversal import code_along_graph, code_task, quality_tensor
-from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, Quality, nearest_integer_quality, quality_steps
+from atdc.config import Quality, nearest_integer_quality, quality_steps
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.model import EntropyModel
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import Pair, candidate_sets, pair_index
 from atdc.graph.task_graph import TaskGraph
+from atdc.graph.wanted import at_quality
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
@@ -56,7 +57,7 @@ class CostModel:
 
     def rates_of_exchange(self, quality: Quality) -> NDArray[np.float64]:
         """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
-        return at_quality(self.book.bits_per_error, range(self.networks.task_count), quality, self.networks.task_count)
+        return at_quality(self.book.bits_per_error, range(self.networks.task_count), self._steps(quality))
 
     @torch_defaults()
     @torch.no_grad()
@@ -80,7 +81,7 @@ class CostModel:
         children = [child for child, _ in (self.pairs if pairs is None else pairs)]
         levels = self.networks.scorer.of_columns(batch, columns)
         costs = levels.double().cpu().numpy() * np.array(batch.elements)[children]
-        return at_quality(costs, children, quality, self.networks.task_count)
+        return at_quality(costs, children, self._steps(quality))
 
     @torch_defaults()
     @torch.no_grad()
@@ -88,7 +89,7 @@ class CostModel:
         """The predictor's score of each pair, bits, (B, P): :func:`~atdc.networks.predictability.score_bits`."""
         distortion = torch.from_numpy(self.book.distortion)
         scores = score_bits(self.networks.predictor, batch, self.pairs, distortion)
-        return at_quality(scores.cpu().numpy(), self.children, quality, self.networks.task_count)
+        return at_quality(scores.cpu().numpy(), self.children, self._steps(quality))
 
     @torch_defaults()
     @torch.no_grad()
@@ -131,45 +132,40 @@ class CostModel:
 
     @torch_defaults()
     @torch.no_grad()
-    def total_costs(self, batch: FeatureBatch, quality: Quality, graphs: Sequence[TaskGraph]) -> NDArray[np.float64]:
-        """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,)."""
+    def total_costs(
+        self,
+        batch: FeatureBatch,
+        quality: Quality,
+        graphs: Sequence[TaskGraph],
+        wanted: Collection[int] | None = None,
+    ) -> NDArray[np.float64]:
+        """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,).
+
+        Args:
+            batch: normalised features.
+            quality: of all tasks, or of each.
+            graphs: one per image.
+            wanted: the tensors that errors count of; bits count of these and of their ancestors. All there are if None.
+        """
+        asked = list(batch.available if wanted is None else wanted)
         port = SymbolCounter(self.entropy.tables)
         coder, qualities = self._counting(port, batch, quality)
         result = code_along_graph(
-            self.networks, graphs, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, batch.present
+            self.networks, graphs, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, asked
         )
         errors = squared_errors(result.reconstruction, batch.parts).double().cpu().numpy()
         bits = port.bits.array(len(batch), self.networks.task_count).sum(1)
-        total: NDArray[np.float64] = bits + errors @ self.rates_of_exchange(quality)
+        total: NDArray[np.float64] = bits + errors[:, asked] @ self.rates_of_exchange(quality)[asked]
         return total
+
+    def _steps(self, quality: Quality) -> tuple[int, ...]:
+        return quality_steps(quality, self.networks.task_count)
 
     def _counting(self, port: SymbolCounter, batch: FeatureBatch, quality: Quality) -> tuple[EntropyCoder, Tensor]:
         """A coder of the batch that counts, and the qualities of images and tasks, (B, T)."""
-        steps = [quality_steps(quality, self.networks.task_count)] * len(batch)
+        steps = [self._steps(quality)] * len(batch)
         coder = EntropyCoder(self.entropy, port, np.array(steps, np.int64), batch.grids)
         return coder, quality_tensor(steps, batch.parts[0].device)
-
-
-def at_quality(
-    levels: NDArray[np.float64], tasks: Sequence[int], quality: Quality, task_count: int
-) -> NDArray[np.float64]:
-    """Values at integer qualities, taken at each task's own quality: linear between integer ones.
-
-    Args:
-        levels: (..., 8, n).
-        tasks: that each column belongs to.
-        quality: of all tasks, or of each.
-        task_count: how many tasks there are.
-
-    >>> at_quality(np.arange(8.0)[:, None] * [1, 10], [0, 1], [2.5, 7], 2)
-    array([ 2.5, 70. ])
-    """
-    exact = (np.array(quality_steps(quality, task_count)) / QUALITY_STEPS_PER_UNIT)[list(tasks)]
-    low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
-    share = exact - low
-    columns = np.arange(levels.shape[-1])
-    result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
-    return result
 
 
 def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:

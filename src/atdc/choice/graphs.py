@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from atdc.choice.costs import CostModel
-from atdc.config import Quality, nearest_integer_quality
+from atdc.config import Quality, nearest_integer_quality, quality_steps
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
+from atdc.graph.wanted import level_of
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.devices import torch_defaults
 from atdc.networks.predictability import proxy_losses
@@ -19,8 +22,12 @@ from atdc.reader import within_model
 _HIGH_EFFORT_CANDIDATES = 4
 
 
-def choose(costs: CostModel, batch: FeatureBatch, quality: Quality, setting: str) -> list[TaskGraph]:
-    """One graph per image, over the tensors of the batch.
+def choose(
+    costs: CostModel, batch: FeatureBatch, quality: Quality, setting: str, wanted: Sequence[int] | None = None
+) -> list[TaskGraph]:
+    """One graph per image, over all tensors that there are, or over wanted ones and their helpers.
+
+    Helpers are taken by the setting `codebook` alone, of weights that have :class:`~atdc.graph.wanted.WantedGraphs`.
 
     `random` draws from a generator seeded by the position in the batch, so that a call repeats itself.
 
@@ -29,11 +36,17 @@ def choose(costs: CostModel, batch: FeatureBatch, quality: Quality, setting: str
         batch: normalised features.
         quality: of all tasks, or of each.
         setting: a search setting's name.
+        wanted: the tensors that are asked for; all that there are by default. Others of the batch may help.
 
     Raises:
         ArgumentError: no such setting, or one that is not for these tensors.
     """
     name = search.parse_setting(setting)
+    asked = batch.available if wanted is None else tuple(sorted(wanted))
+    steps = quality_steps(quality, costs.networks.task_count)
+    if name == "codebook" and len(asked) < costs.networks.task_count and costs.book.wanted is not None:
+        return [costs.book.wanted.graph(asked, steps, batch.available)] * len(batch)
+    batch = batch.only(asked)
     level = nearest_integer_quality(quality, costs.networks.task_count)
     whole = costs.book.whole(name, level)
     if whole is not None:
@@ -47,15 +60,16 @@ def choose(costs: CostModel, batch: FeatureBatch, quality: Quality, setting: str
     pairs = search.pairs_of(candidates)
     estimated = costs.estimated_costs(batch, quality, pairs)
     if len(batch.available) == costs.networks.task_count:
-        return costs.book.cheapest(estimated, level, batch.mean_elements, pairs)
+        return costs.book.cheapest(estimated, [level_of(step) for step in steps], batch.mean_elements, pairs)
     return [candidates[index] for index in search.codebook_choice(estimated, candidates, pairs).tolist()]
 
 
 def cheapest_of_several(
-    costs: CostModel, batch: FeatureBatch, quality: Quality, chosen: list[TaskGraph]
+    costs: CostModel, batch: FeatureBatch, quality: Quality, chosen: list[TaskGraph], wanted: Sequence[int]
 ) -> list[TaskGraph]:
     """Of each image's chosen graph, the fixed graph, the exact graph and its few cheapest candidate graphs the one that
-    really costs least."""
+    really costs least; all but the chosen one are over the wanted tensors alone."""
+    everything, batch = batch, batch.only(wanted)
     available, level = batch.available, nearest_integer_quality(quality, costs.networks.task_count)
     estimated = costs.estimated_costs(batch, quality)
     codebook = candidate_graphs(costs, batch)
@@ -63,14 +77,14 @@ def cheapest_of_several(
     candidates = [chosen, [costs.book.fixed[level].within(available)] * len(batch)]
     candidates.append(searched_graphs(costs, batch, estimated, "exact"))
     candidates += [[codebook[index] for index in row] for row in best.tolist()]
-    totals = np.stack([costs.total_costs(batch, quality, graphs) for graphs in candidates])
+    totals = np.stack([costs.total_costs(everything, quality, graphs, available) for graphs in candidates])
     return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
 
 
 def candidate_estimates(costs: CostModel, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
     """What the setting `codebook` compares: the estimated cost of each candidate graph, bits, (M, B)."""
-    level = nearest_integer_quality(quality, costs.networks.task_count)
-    return costs.book.estimates(costs.estimated_costs(batch, quality), level, batch.mean_elements)
+    levels = [level_of(step) for step in quality_steps(quality, costs.networks.task_count)]
+    return costs.book.estimates(costs.estimated_costs(batch, quality), levels, batch.mean_elements)
 
 
 @torch_defaults()

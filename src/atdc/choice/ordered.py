@@ -39,7 +39,7 @@ def choose_ordered(
     alone = batch.only(sorted(first))
     heads = choose(costs, alone, quality, setting)
     if effort == "high":
-        heads = cheapest_of_several(costs, alone, quality, heads)
+        heads = cheapest_of_several(costs, alone, quality, heads, alone.available)
     estimated = ordered_scores(costs.estimated_costs(batch, quality), costs.pairs, first)
     if setting in search.SEARCHES:
         tails = [searched_graphs(costs, batch, estimated, setting)]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from atdc.config import MAX_QUALITY
 from atdc.errors import ArgumentError
 from atdc.graph import search
-from atdc.graph.task_graph import TaskGraph
+from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
+from atdc.graph.wanted import WantedGraphs
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,7 @@ class GraphBook:
         surcharge: what each graph of the codebook really takes beyond the scores of its pairs, the mean over images at
             each quality, bits per feature element, (8, M). Scores take parents as the fixed graph leaves them; along
             another graph they are better or worse.
+        wanted: graphs of wanted sets, and the costs that they follow from; None where the weights have none.
     """
 
     fixed: tuple[TaskGraph, ...]
@@ -43,6 +45,7 @@ class GraphBook:
     distortion: NDArray[np.float64]
     bits_per_error: NDArray[np.float64]
     surcharge: NDArray[np.float64]
+    wanted: WantedGraphs | None = None
 
     @classmethod
     def untrained(cls, task_count: int) -> GraphBook:
@@ -84,6 +87,8 @@ class GraphBook:
                 raise ArgumentError(f"book.{name}", found, f"finite numbers of shape {shape}")
             if name != "surcharge" and values.min() < 0:
                 raise ArgumentError(f"book.{name}", f"{values.min():g}", "0 or more")
+        if self.wanted is not None:
+            self.wanted.require_tasks(task_count)
 
     def require_parents(self, max_parents: int) -> None:
         """Checks that costs are estimated for all graphs that are searched for.
@@ -94,6 +99,8 @@ class GraphBook:
         for graph in self.codebook:
             if (most := max(map(len, graph.parents))) > max_parents:
                 raise ArgumentError("book.codebook", f"a task with {most} parents", f"at most {max_parents}")
+        if self.wanted is not None:
+            self.wanted.require_parents(max_parents)
 
     def whole(self, setting: str, level: int) -> TaskGraph | None:
         """The graph that a setting has for all images at a whole quality; None if it chooses per image."""
@@ -103,30 +110,38 @@ class GraphBook:
         return TaskGraph.independent(len(self.fixed[0].parents)) if setting == "independent" else None
 
     def cheapest(
-        self, costs: NDArray[np.floating[Any]], level: int, elements: float = 1,
+        self, costs: NDArray[np.floating[Any]], level: int | Sequence[int], elements: float = 1,
         pairs: tuple[search.Pair, ...] | None = None,
     ) -> list[TaskGraph]:  # fmt: skip
         """Each image's cheapest graph of the codebook by costs of all pairs (B, P), the graphs' surcharges included.
 
         Args:
             costs: bits per feature element, or bits where `elements` says of how many feature elements.
-            level: the whole quality.
+            level: the whole quality, or that of each task, over which the mean of surcharges is taken.
             elements: of a tensor, in the mean over tensors.
             pairs: what the columns of `costs` are; all by default.
         """
-        surcharge = self.surcharge[level] * elements
+        surcharge = self._surcharge_at(level) * elements
         chosen = search.codebook_choice(costs, self.codebook, pairs, surcharge=surcharge)
         return [self.codebook[index] for index in chosen.tolist()]
 
-    def estimates(self, costs: NDArray[np.floating[Any]], level: int, elements: float = 1) -> NDArray[np.float64]:
+    def estimates(
+        self, costs: NDArray[np.floating[Any]], level: int | Sequence[int], elements: float = 1
+    ) -> NDArray[np.float64]:
         """What :meth:`cheapest` compares, by graph of the codebook and image, (M, B), in the unit of `costs`."""
-        surcharge = self.surcharge[level][:, None] * elements
+        surcharge = self._surcharge_at(level)[:, None] * elements
         estimates: NDArray[np.float64] = search.graph_costs(costs, self.codebook) + surcharge
         return estimates
 
+    def _surcharge_at(self, level: int | Sequence[int]) -> NDArray[np.float64]:
+        values, counts = np.unique(level, return_counts=True)
+        surcharge: NDArray[np.float64] = (self.surcharge[values] * (counts / counts.sum())[:, None]).sum(0)
+        return surcharge
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for the weights' header."""
-        return {
+        wanted = {} if self.wanted is None else {"wanted": self.wanted.to_json()}
+        return wanted | {
             "fixed": plain_graphs(self.fixed),
             "fixed_mode": plain_graphs(self.fixed_mode),
             "chain": plain_graphs(self.chain),
@@ -147,14 +162,5 @@ class GraphBook:
             graphs_of(values["fixed"]), graphs_of(values["fixed_mode"]), graphs_of(values["chain"]), codebook,
             graphs_of(values["listed"]), np.array(values["distortion"], np.float64),
             np.array(values["bits_per_error"], np.float64), np.array(surcharge, np.float64),
+            WantedGraphs.from_json(values["wanted"]) if "wanted" in values else None,
         )  # fmt: skip
-
-
-def plain_graphs(graphs: Sequence[TaskGraph]) -> list[list[list[int]]]:
-    """Graphs as lists of each task's parents, for JSON."""
-    return [[list(parents) for parents in graph.parents] for graph in graphs]
-
-
-def graphs_of(rows: Sequence[Sequence[Sequence[int]]]) -> tuple[TaskGraph, ...]:
-    """The inverse of :func:`plain_graphs`; graphs are validated as they are built."""
-    return tuple(TaskGraph(tuple(tuple(parents) for parents in row)) for row in rows)

@@ -1,8 +1,8 @@
 """Graphs for wanted tensors: which other tensors help, and who is predicted from whom.
 
 Of a wanted set ``W``, wanted tensors cost ``R + w·D``, bits and squared error in bits. A *helper* is a tensor that
-nobody asked for: it is sent because others are predicted from it, and costs ``R`` alone. With ``best[U]`` the least cost
-of coding all of ``U`` along a graph over ``U`` (:func:`~atdc.graph.search.exact`),
+nobody asked for: it is sent because others are predicted from it, and costs ``R`` alone. With ``best[U]`` the least
+cost of coding all of ``U`` along a graph over ``U`` (:func:`~atdc.graph.search.exact`),
 
     best(W) = min over U ⊇ W of best[U],    where child c costs  R[c, S] + w·D[c, S] if c ∈ W, and R[c, S] if not
 

@@ -326,6 +326,16 @@ class TaskGraph:
             raise GraphError("task", str(task), f"0 to {self.size - 1}")
 
 
+def plain_graphs(graphs: Sequence[TaskGraph]) -> list[list[list[int]]]:
+    """Graphs as lists of each task's parents, for JSON."""
+    return [[list(parents) for parents in graph.parents] for graph in graphs]
+
+
+def graphs_of(rows: Sequence[Sequence[Sequence[int]]]) -> tuple[TaskGraph, ...]:
+    """The inverse of :func:`plain_graphs`; graphs are validated as they are built."""
+    return tuple(TaskGraph(tuple(tuple(parents) for parents in row)) for row in rows)
+
+
 def _layers(parents: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
     """The layer of each task (Kahn's algorithm, one layer a round); raises GraphError on a cycle."""
     children: list[list[int]] = [[] for _ in parents]

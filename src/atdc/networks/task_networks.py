@@ -40,16 +40,27 @@ class TaskNetworks(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         return self
 
-    def features(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1], sides multiples of the stride, to (B, T, C, H/16, W/16)."""
+    def features(self, image: Tensor, tasks: Sequence[int] | None = None) -> Tensor:
+        """(B, 3, H, W) in [0, 1], sides multiples of the stride, to (B, T, C, H/16, W/16); of some tasks alone, by
+        index, if they are named."""
         image = image.contiguous(memory_format=torch.channels_last)
-        return torch.stack([encoder(image) for encoder in self.encoders], dim=1)
+        return torch.stack([encoder(image) for encoder in self._encoders_of(tasks)], dim=1)
+
+    def _encoders_of(self, tasks: Sequence[int] | None) -> list[Encoder]:
+        return [cast(Encoder, self.encoders[task]) for task in (range(len(self.encoders)) if tasks is None else tasks)]
 
     def outputs(self, features: Tensor, tasks: Sequence[int]) -> list[Tensor]:
         """Raw outputs (B, out_channels, H, W) of the named task indices, in their order."""
         return [self.heads[task](features[:, task]) for task in tasks]
 
-    def features_by_tiles(self, read: Callable[[Tile], Tensor], rows: int, columns: int, side: int) -> Tensor:
+    def features_by_tiles(
+        self,
+        read: Callable[[Tile], Tensor],
+        rows: int,
+        columns: int,
+        side: int,
+        tasks: Sequence[int] | None = None,
+    ) -> Tensor:
         """:meth:`features` of a picture that is too large to be seen at once; equal but for rounding.
 
         Layers before an encoder's context see a tile and a margin around it; what they find, 6 bytes a pixel for all
@@ -60,10 +71,10 @@ class TaskNetworks(nn.Module):
             rows: of the picture, in feature positions.
             columns: likewise.
             side: of a tile, in feature positions.
+            tasks: whose encoders; all by default.
         """
         features = []
-        for module in self.encoders:
-            encoder = cast(Encoder, module)
+        for encoder in self._encoders_of(tasks):
             seen: Tensor | None = None
             for tile in tiles_of(rows, columns, side, encoder.halo):
                 image = read(tile).contiguous(memory_format=torch.channels_last)

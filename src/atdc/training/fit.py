@@ -33,8 +33,8 @@ from atdc.data.feature_source import FeatureSource, InMemoryFeatures
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, extended_model, quantised_model
 from atdc.errors import ArgumentError, DataError, FitWarning
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook, graphs_of, plain_graphs
-from atdc.graph.task_graph import TaskGraph
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
 from atdc.networks.predictability import score_bits
@@ -56,6 +56,7 @@ from atdc.training.graph_source import PooledGraphs
 from atdc.training.graph_stage import copy_of, measured_rates, measured_surcharge
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.run_folder import RunFolder
+from atdc.training.wanted_stage import measured_wanted_graphs
 
 Samples = str | Path | FeatureSource | Sequence[Mapping[str, Any]]
 """A folder or file of features, a source of them, or the samples themselves."""
@@ -415,6 +416,7 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
         fixed, mode, chain, codebook, listed, book.distortion, book.bits_per_error, nothing
     )  # fmt: skip
     codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, sets.val))
+    codec.book = replace(codec.book, wanted=measured_wanted_graphs(run, codec, sets.val))
 
 
 def _singles(pairs: Sequence[search.Pair]) -> NDArray[np.int64]:

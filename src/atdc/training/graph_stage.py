@@ -20,8 +20,8 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.entropy.model import EntropyModel
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook, graphs_of, plain_graphs
-from atdc.graph.task_graph import TaskGraph
+from atdc.graph.graph_book import GraphBook
+from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.batches import by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
@@ -30,6 +30,7 @@ from atdc.training.data import TrainingFeatures
 from atdc.training.fixed_graphs import settled
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import BLOCK, teacher_costs, train_scorer
+from atdc.training.wanted_stage import measured_wanted_graphs
 
 Pairs = tuple[search.Pair, ...]
 
@@ -86,7 +87,8 @@ def fit_scorer_to_codec(
         run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed
     )
     frozen.scorer.load_state_dict(networks.scorer.state_dict())
-    return replace(codec.book, surcharge=measured_surcharge(run, codec, val))
+    codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, val))
+    return replace(codec.book, wanted=measured_wanted_graphs(run, codec, val))
 
 
 def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> NDArray[np.float64]:

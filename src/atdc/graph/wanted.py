@@ -1,0 +1,139 @@
+"""Graphs of wanted sets as weights keep them, and mean costs of pairs, from which those of any other set follow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT
+from atdc.errors import ArgumentError
+from atdc.graph.search import candidate_sets
+from atdc.graph.subsets import best_superset
+from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
+
+
+@dataclass(frozen=True, eq=False)
+class WantedGraphs:
+    """Which graph serves a wanted set best in the mean, helpers included.
+
+    Attributes:
+        max_parents: ``K`` of the pairs.
+        rates: mean ideal bits of each pair at each whole quality on validation images, (8, P).
+        errors: likewise mean squared errors, times ``w``: bits.
+        graphs: by wanted set, indices ascending, the graph that really cost least at each whole quality.
+    """
+
+    max_parents: int
+    rates: NDArray[np.float64]
+    errors: NDArray[np.float64]
+    graphs: Mapping[tuple[int, ...], tuple[TaskGraph, ...]]
+    _found: dict[tuple[Any, ...], TaskGraph] = field(init=False, repr=False, default_factory=dict)
+
+    def graph(self, wanted: Sequence[int], steps: Sequence[int], available: Collection[int]) -> TaskGraph:
+        """The graph of a wanted set, over all tensors; what is sent is the set and its ancestors.
+
+        The one that is kept for the set, where wanted tensors have one quality and its helpers are available; else the
+        best for the mean costs at each tensor's own quality, which is searched once and remembered.
+
+        Args:
+            wanted: which tensors, ascending.
+            steps: quality of every tensor, in eighths.
+            available: tensors that may be sent, the wanted ones among them.
+        """
+        there = set(available)
+        asked = {steps[tensor] for tensor in wanted}
+        if len(asked) == 1 and tuple(wanted) in self.graphs:
+            kept = self.graphs[tuple(wanted)][level_of(asked.pop())]
+            if there.issuperset(kept.closure(wanted)):
+                return kept
+        key = (tuple(wanted), tuple(steps), tuple(sorted(there)))
+        if key not in self._found:
+            children = [child for child, _ in candidate_sets(len(steps), self.max_parents)]
+            tables = at_quality(self.rates, children, steps), at_quality(self.errors, children, steps)
+            self._found[key] = best_superset(*tables, len(steps), wanted, self.max_parents, there).graph
+        return self._found[key]
+
+    def require_tasks(self, task_count: int) -> None:
+        """Checks that costs and graphs are those of so many tasks.
+
+        Raises:
+            ArgumentError: numbers of another shape, negative or not finite; graphs that are too few or of another
+                number of tasks; sets that are empty, out of order or beyond the tasks.
+        """
+        shape = (MAX_QUALITY + 1, len(candidate_sets(task_count, self.max_parents)))
+        for name, values in (("rates", self.rates), ("errors", self.errors)):
+            if values.shape != shape or not np.isfinite(values).all() or values.min() < 0:
+                found = f"shape {values.shape}" if values.shape != shape else "a number below 0 or not finite"
+                raise ArgumentError(f"book.wanted.{name}", found, f"finite numbers of shape {shape}, 0 or more")
+        for wanted, graphs in self.graphs.items():
+            where = f"book.wanted.graphs of {list(wanted)}"
+            if not wanted or list(wanted) != sorted(set(wanted)) or not 0 <= wanted[0] <= wanted[-1] < task_count:
+                raise ArgumentError(where, "no set of tensors", f"ascending indices below {task_count}, at least one")
+            if len(graphs) != MAX_QUALITY + 1 or any(graph.size != task_count for graph in graphs):
+                found = f"{len(graphs)} graphs of {sorted({graph.size for graph in graphs})} tasks"
+                raise ArgumentError(where, found, f"{MAX_QUALITY + 1} graphs of {task_count} tasks")
+
+    def require_parents(self, max_parents: int) -> None:
+        """Checks that the pairs are those of the model.
+
+        Raises:
+            ArgumentError: another number of parents.
+        """
+        if self.max_parents != max_parents:
+            raise ArgumentError("book.wanted.max_parents", str(self.max_parents), str(max_parents))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the weights' header."""
+        return {
+            "max_parents": self.max_parents, "rates": np.round(self.rates, 2).tolist(),
+            "errors": np.round(self.errors, 2).tolist(),
+            "graphs": [[list(wanted), plain_graphs(graphs)] for wanted, graphs in self.graphs.items()],
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> WantedGraphs:
+        """The inverse of :meth:`to_json`; graphs are validated as they are built.
+
+        Raises:
+            ArgumentError: a set twice, or a number of parents that is none.
+        """
+        sets = [tuple(wanted) for wanted, _ in values["graphs"]]
+        if len(set(sets)) < len(sets) or not all(type(tensor) is int for wanted in sets for tensor in wanted):
+            raise ArgumentError("book.wanted.graphs", "a set twice, or one of other than numbers", "each set once")
+        if type(values["max_parents"]) is not int:
+            raise ArgumentError("book.wanted.max_parents", repr(values["max_parents"]), "a number")
+        rows = (graphs_of(graphs) for _, graphs in values["graphs"])
+        rates, errors = (np.array(values[name], np.float64) for name in ("rates", "errors"))
+        return cls(values["max_parents"], rates, errors, dict(zip(sets, rows, strict=True)))
+
+
+def level_of(step: int) -> int:
+    """The whole quality nearest to one in eighths; halves go up.
+
+    >>> level_of(28), level_of(27)
+    (4, 3)
+    """
+    return min(MAX_QUALITY, int(step / QUALITY_STEPS_PER_UNIT + 0.5))
+
+
+def at_quality(levels: NDArray[np.float64], tasks: Sequence[int], steps: Sequence[int]) -> NDArray[np.float64]:
+    """Values at whole qualities, taken at each task's own quality: linear between whole ones.
+
+    Args:
+        levels: (..., 8, n).
+        tasks: that each column belongs to.
+        steps: the quality of each task, in eighths.
+
+    >>> at_quality(np.arange(8.0)[:, None] * [1, 10], [0, 1], [20, 56])
+    array([ 2.5, 70. ])
+    """
+    exact = (np.array(steps) / QUALITY_STEPS_PER_UNIT)[list(tasks)]
+    low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
+    share = exact - low
+    columns = np.arange(levels.shape[-1])
+    result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
+    return result
