@@ -43,14 +43,17 @@ class FakeCodec:
         return self
 
     def encode(
-        self, image: np.ndarray, quality: Mapping[str, float], graph: str, effort: str, profile: str, pixel_limit: int
-    ) -> bytes:
+        self, image: np.ndarray, quality: Mapping[str, float], graph: str, effort: str, profile: str | None, *,
+        tasks: Sequence[str] | None,
+        first: Sequence[str], pixel_limit: int,
+    ) -> bytes:  # fmt: skip
         assert image.shape[0] * image.shape[1] <= pixel_limit
         if image.shape[0] == 13:
             raise RuntimeError("thirteen\nrows")
         if image.shape[0] == 14:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to ...")
-        self.calls.append({"quality": dict(quality), "graph": graph, "effort": effort, "profile": profile})
+        self.calls.append({"quality": dict(quality), "graph": graph, "effort": effort, "profile": profile or "compact"})
+        assert not first
         return json.dumps({"size": image.shape[:2]}).encode()
 
     def decode(

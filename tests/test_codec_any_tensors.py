@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from atdc.bitstream.container import unpack
-from atdc.bitstream.layout import PROFILES
+from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
@@ -26,7 +26,7 @@ TENSORS = FeatureSet((
 ))  # fmt: skip
 GRIDS = {"coarse": (3, 4), "levels/fine": (6, 8), "map": (5, 9), "token": (1, 1), "free": (7, 2)}
 CHAIN = TaskGraph(((1,), (2,), (3,), (4,), ()))
-each_profile = pytest.mark.parametrize("profile", PROFILES)
+each_profile = pytest.mark.parametrize("profile", PLAIN_PROFILES)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import torch
 import atdc
 from any_tensors import file_of, reader_of
 from atdc.bitstream.container import ContainerReader, pack, unpack
-from atdc.bitstream.layout import PROFILES
+from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.bitstream.sources import BytesSource, CountedSource
 from atdc.codec import EncodedBatch
 from atdc.errors import BitstreamError, CorruptFileError, NotAnAtdcFileError, TruncatedFileError
@@ -27,7 +27,7 @@ from atdc.weights import open_weights
 
 KEYS = [
     "bytes", "bpp", "ideal_bits", "quality", "graph", "graph_number", "tasks", "framing_bytes", "grids",
-    "height", "width", "kind", "profile", "fingerprint", "version",
+    "height", "width", "kind", "profile", "first", "fingerprint", "version",
 ]  # fmt: skip
 UNLISTED = TaskGraph(((), (0,), (), (1, 2), (), ()))
 
@@ -46,12 +46,12 @@ def encoded(untrained_weights: Path) -> dict[tuple[str, str], EncodedBatch]:
     qualities = [4, 4, 4, 0.125, 4, 7]
     return {
         (profile, kept): codec.encode_batch(features, qualities, [graph], sizes=[(61, 100)], profile=profile)
-        for profile in PROFILES
+        for profile in PLAIN_PROFILES
         for kept, graph in graphs.items()
     }
 
 
-@pytest.fixture(params=PROFILES)
+@pytest.fixture(params=PLAIN_PROFILES)
 def profile(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -77,7 +77,7 @@ def test_with_the_weights_everything_has_a_name_and_a_price(encoded, integers, p
 
 
 def test_only_segments_have_bytes_of_their_own(encoded, integers):
-    segments, compact = (inspect(encoded[name, "listed"].data[0], integers) for name in PROFILES)
+    segments, compact = (inspect(encoded[name, "listed"].data[0], integers) for name in PLAIN_PROFILES)
     assert sum(row["bytes"] for row in segments.tasks.values()) + segments.framing_bytes == segments.bytes
     assert all("bytes" not in row for row in compact.tasks.values())
     assert compact.framing_bytes < segments.framing_bytes

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import atdc
 from atdc import weights
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, graph_code, pack, unpack
-from atdc.bitstream.layout import PROFILES
+from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.bitstream.sources import BytesSource, CountedSource
 from atdc.bitstream.symbols import SymbolWriter
 from atdc.codec import FeatureCodec
@@ -48,7 +48,7 @@ def files(codec: FeatureCodec) -> dict[str, bytes]:
     """One set of features along one graph, in each profile."""
     features = torch.randn(1, 6, 8, 13, 22, generator=torch.Generator().manual_seed(0))
     graph = [codec.book.listed[DEEP]]
-    return {profile: codec.encode_batch(features, 6, graph, profile=profile).data[0] for profile in PROFILES}
+    return {profile: codec.encode_batch(features, 6, graph, profile=profile).data[0] for profile in PLAIN_PROFILES}
 
 
 def written(reader, graphs, steps, shape, values, profile):
@@ -113,7 +113,7 @@ def descendants(graph, task):
 # --- what is written is read -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", PLAIN_PROFILES)
 @given(data=st.data())
 @settings(max_examples=50, deadline=None)
 def test_integers_come_back_whatever_they_are(reader, profile, data):
@@ -129,7 +129,7 @@ def test_integers_come_back_whatever_they_are(reader, profile, data):
     assert np.abs(error[np.abs(finite) < LARGEST_SYMBOL / 2]).max(initial=0) <= 0.5
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", PLAIN_PROFILES)
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
 def test_the_same_latents_are_the_same_bytes_alone_and_among_others(reader, profile, data):
@@ -141,7 +141,7 @@ def test_the_same_latents_are_the_same_bytes_alone_and_among_others(reader, prof
         assert alone == file
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", PLAIN_PROFILES)
 def test_the_reader_gets_the_encoders_features(codec: FeatureCodec, reader: IntegerReader, profile: str) -> None:
     for shape in ((1, 1), (3, 10), (8, 4)):
         features = torch.randn(1, 6, 8, *shape, generator=torch.Generator().manual_seed(1))
@@ -257,7 +257,7 @@ def test_a_compact_file_is_whole_or_fails(reader: IntegerReader, files: dict[str
                 reader.read(with_segment(data, 0, **changes), skip_damaged=skip)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", PLAIN_PROFILES)
 def test_a_flipped_bit_is_always_found(reader: IntegerReader, files: dict[str, bytes], profile: str) -> None:
     data = files[profile]
     for place in np.random.default_rng(0).integers(0, 8 * len(data), 60).tolist():
@@ -267,7 +267,7 @@ def test_a_flipped_bit_is_always_found(reader: IntegerReader, files: dict[str, b
             reader.read(bytes(broken))
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", PLAIN_PROFILES)
 def test_a_file_that_is_cut_or_goes_on_is_refused(reader: IntegerReader, files: dict[str, bytes], profile: str) -> None:
     data = files[profile]
     for size in range(0, len(data), 7):
@@ -280,7 +280,7 @@ def test_a_file_that_is_cut_or_goes_on_is_refused(reader: IntegerReader, files: 
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", PLAIN_PROFILES)
 def test_other_weights_are_refused_naming_both(reader: IntegerReader, files: dict[str, bytes], profile: str) -> None:
     other = IntegerReader(reader.model, reader.listed, reader.tensors, b"\1\2\3\4")
     with pytest.raises(WrongModelError, match=f"{reader.fingerprint.hex()}.*01020304"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from any_tensors import file_of, files, header_of, reader_of
 from atdc.bitstream.container import Container, ContainerReader, Segment, pack, unpack, verify
-from atdc.bitstream.layout import PROFILES
+from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.bitstream.sources import BytesSource, CountedSource
 from atdc.errors import ArgumentError, BitstreamError, CorruptFileError, TruncatedFileError
 from atdc.graph.task_graph import TaskGraph
@@ -25,7 +25,7 @@ from atdc.weights import open_weights
 from atdc_bench.experiments.sample_files import FromSegments, segment_places, write_symbols
 
 GOLDEN = Path(__file__).parent / "golden" / "any_tensors"
-each_profile = pytest.mark.parametrize("profile", PROFILES)
+each_profile = pytest.mark.parametrize("profile", PLAIN_PROFILES)
 
 
 @pytest.fixture(scope="module")

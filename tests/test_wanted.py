@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import atdc
+from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import ArgumentError

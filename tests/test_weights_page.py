@@ -16,6 +16,7 @@ from atdc.config import ModelConfig, model_config
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.graph.graph_book import GraphBook
 from atdc.graph.search import candidate_sets
+from atdc.graph.wanted import WantedGraphs
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.tensors import FeatureSet, TensorSpec
 
@@ -110,16 +111,20 @@ def test_the_page_names_every_tensor_with_its_type_and_shape(which: str, newer: 
     assert found == said_of(header, radius)
 
 
+def keys_of(part: str) -> list[str]:
+    """The keys in the page's table of a part of the metadata."""
+    table = PAGE.split(f"key of `{part}`")[1].split("\n\n")[0]
+    return [key for row in rows_of(table, 2) for key in re.findall(r"`(\w+)`", row[0])]
+
+
 @pytest.mark.parametrize("which", [pytest.param("older", marks=pytest.mark.weights), "newer"])
 def test_the_page_names_every_key_of_the_metadata(which: str, newer: Path) -> None:
     header = header_of(found_or_skipped(which, newer))
     keys = [row[0].strip("`") for row in rows_of(PAGE, 3) if str(header["format"]) in row[1].split(", ")]
     assert sorted(header) == sorted(keys)
-    book = [
-        key
-        for row in rows_of(PAGE.split("key of `book`")[1].split("##")[0], 2)
-        for key in re.findall(r"`(\w+)`", row[0])
-    ]
-    assert sorted(header["book"]) == sorted(book)
+    book = keys_of("book")
+    assert sorted({"wanted", *header["book"]}) == sorted(book)  # which may be missing
+    wanted = WantedGraphs(2, np.ones((8, 9)), np.ones((8, 9)), {}).to_json()
+    assert sorted(wanted) == sorted(keys_of("wanted"))
     if "tensors" in header:
         assert all(f"`{key}`" in PAGE for row in header["tensors"] for key in row)

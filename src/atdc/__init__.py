@@ -21,6 +21,7 @@ from atdc.errors import FeatureWarning as FeatureWarning
 from atdc.errors import FitWarning as FitWarning
 from atdc.errors import GraphError as GraphError
 from atdc.errors import ImageError as ImageError
+from atdc.errors import IncompleteFileError as IncompleteFileError
 from atdc.errors import NetworkError as NetworkError
 from atdc.errors import NotAnAtdcFileError as NotAnAtdcFileError
 from atdc.errors import OutputError as OutputError
@@ -74,8 +75,8 @@ __all__ = [
     "DataError", "EncodedBatch", "EntropyModel", "FeatureCodec", "FeatureSet", "FeatureWarning", "FitWarning",
     "FrequencyTables",
     "GraphBook", "GraphError",
-    "ImageError", "Inspection", "IntegerReader", "ModelConfig", "NetworkError", "NotAnAtdcFileError", "OutputError",
-    "ProgramError",
+    "ImageError", "IncompleteFileError", "Inspection", "IntegerReader", "ModelConfig", "NetworkError",
+    "NotAnAtdcFileError", "OutputError", "ProgramError",
     "Recipe", "TaskGraph", "TaskSpec", "TensorSpec", "TruncatedFileError", "UnsupportedVersionError", "Verification",
     "WeightsError",
     "WrongModelError", "__version__", "load",

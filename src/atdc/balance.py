@@ -10,7 +10,8 @@ for all.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,26 +61,47 @@ class Balance:
         Raises:
             WeightsError: there is none, it is damaged, or it belongs to other weights.
         """
-        path = beside(weights)
-        try:
-            said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if said["provenance"]["weights"] != fingerprint.hex():
-                raise WeightsError(
-                    str(path), f"a balance of weights {said['provenance']['weights']}", fingerprint.hex(),
-                    "Measure it again with: atdc bench balance",
-                )  # fmt: skip
+        with _measured(weights, fingerprint) as said:
             rows = [said["qualities"][str(level)] for level in range(MAX_QUALITY + 1)]
             return cls(tuple(tuple(float(value) for value in row.values()) for row in rows))
-        except OSError as error:
+
+
+def measured_utilities(weights: Path, fingerprint: bytes) -> NDArray[np.float64]:
+    """Utility of each task at integer qualities, (8, T), as it was measured for some weights and is kept beside them:
+    its monotone fit, at most 1.
+
+    Raises:
+        WeightsError: as :meth:`Balance.read`.
+    """
+    with _measured(weights, fingerprint) as said:
+        rows = [np.array(row["utility"], np.float64) for row in said["measured"].values()]
+        if {row.shape for row in rows} != {_LEVELS.shape} or not np.isfinite(rows).all():
+            raise ValueError("utilities that are not one number for each quality")
+        return np.stack([np.minimum(isotonic_regression(row).x, 1) for row in rows], 1)
+
+
+@contextmanager
+def _measured(weights: Path, fingerprint: bytes) -> Iterator[dict[str, Any]]:
+    """What was measured for some weights; a block that cannot make sense of it raises :class:`WeightsError`."""
+    path = beside(weights)
+    try:
+        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if said["provenance"]["weights"] != fingerprint.hex():
             raise WeightsError(
-                str(path), "no balance", "one that was measured for these weights", "Make it with: atdc bench balance"
-            ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, WeightsError):
-                raise
-            raise WeightsError(
-                str(path), f"a damaged file ({error})", "a measured balance", "Make it with: atdc bench balance"
-            ) from error
+                str(path), f"a balance of weights {said['provenance']['weights']}", fingerprint.hex(),
+                "Measure it again with: atdc bench balance",
+            )  # fmt: skip
+        yield said
+    except OSError as error:
+        raise WeightsError(
+            str(path), "no balance", "one that was measured for these weights", "Make it with: atdc bench balance"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(
+            str(path), f"a damaged file ({error})", "a measured balance", "Make it with: atdc bench balance"
+        ) from error
 
 
 def beside(weights: Path) -> Path:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache, partial
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +26,16 @@ from typer.core import TyperGroup
 from atdc import jobs as jobs_of
 from atdc.batch import INTERRUPTED, complain, complaint, err, for_each, globally
 from atdc.batch import out as console
-from atdc.cli_files import destination_of, encodable_with, existing_of, is_coded, is_one_file, is_picture, items_of
+from atdc.cli_files import (
+    destination_of,
+    encodable_with,
+    existing_of,
+    is_coded,
+    is_folder,
+    is_one_file,
+    is_picture,
+    items_of,
+)
 from atdc.cli_fit import register as register_fit
 from atdc.cli_inspection import show_inspection
 from atdc.cli_networks import register as register_networks
@@ -56,7 +66,7 @@ from atdc.cli_options import (
 from atdc.cli_weights import register
 from atdc.config import PIXEL_LIMIT
 from atdc.errors import ArgumentError, AtdcError
-from atdc.inputs import apart
+from atdc.inputs import Item, apart
 from atdc.jobs import SUFFIX, tensor_names
 from atdc.tasks import TASK_NAMES
 from atdc.terminal import escape, guard_output, require_output, shown, write_data
@@ -186,6 +196,18 @@ def _task_qualities(values: list[str] | None) -> list[str] | None:
     return values
 
 
+def _task_weights(values: list[str] | None) -> list[str] | None:
+    for value in values or []:
+        name, equals, number = value.rpartition("=")
+        try:
+            good = bool(equals and name) and 0 <= float(number) < inf
+        except ValueError:
+            good = False
+        if not good:
+            raise typer.BadParameter(f"{value!r} should read NAME=WEIGHT, 0 or more, for example depth_zbuffer=3.")
+    return values
+
+
 def _version(value: bool) -> None:
     if value:
         from atdc import __version__
@@ -259,17 +281,47 @@ def encode(
             "--balanced", help="Give each task its own quality: the same mean utility as at -q for all, in fewer bytes."
         ),
     ] = False,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(
+            "--max-bytes",
+            metavar="N",
+            min=1,
+            help="Instead of a quality: the best that was found within so many bytes.",
+        ),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weight",
+            metavar="NAME=WEIGHT",
+            callback=_task_weights,
+            autocompletion=starting_with(f"{name}=" for name in TASK_NAMES),
+            help="With --max-bytes, how much one task or tensor counts, others 1; may be repeated.",
+        ),
+    ] = None,
     graph: Graph = "codebook",
     effort: Annotated[
         Effort, typer.Option(help="[bold]high[/bold] codes several graphs, keeps the best: slower.")
     ] = Effort.NORMAL,
     profile: Annotated[
-        Profile,
+        Profile | None,
         typer.Option(
+            show_default="compact",
             help="[bold]compact[/bold]: one stream, the fewest bytes. [bold]segments[/bold]: one stream per task, some "
-            "30 bytes more; single tasks can be fetched alone; damage spoils one task and what is predicted from it."
+            "30 bytes more; single tasks can be fetched alone; damage spoils one task and what is predicted from it.",
         ),
-    ] = Profile.COMPACT,
+    ] = None,
+    first: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,...",
+            callback=_tasks,
+            autocompletion=starting_with(TASK_NAMES),
+            help="These tensors or tasks come first, predicted from each other alone: who stops reading after them has "
+            "them. Makes the profile segments.",
+        ),
+    ] = None,
     tasks: Annotated[
         list[str] | None,
         typer.Option(
@@ -283,6 +335,9 @@ def encode(
     from_file: FromFile = None,
     skip_existing: SkipExisting = False,
     force: Force = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: a list of the files, with their bytes and qualities.")
+    ] = False,
     jobs: Jobs = 1,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: ModelToUse = None,
@@ -306,6 +361,8 @@ def encode(
         atdc encode photo.jpg -o out --tasks normal,depth_zbuffer      # a file of two answers
         atdc encode photo.jpg -o out --effort high
         atdc encode photo.jpg -o out --profile segments
+        atdc encode photo.jpg -o out --first normal,depth_zbuffer
+        atdc encode photos -o out --max-bytes 1000 --weight depth_zbuffer=3
         atdc encode features -o encoded --model mine.safetensors      # by `atdc fit`
         atdc encode photos -o encoded --model mine.safetensors --networks networks.yaml
     """
@@ -316,18 +373,36 @@ def encode(
     to = destination_of(out, items, "input")
     given = dict(_task_quality(value) for value in task_quality or [])
     wanted = listed(",".join(tasks)) if tasks else None
-    _require_names([*given, *(wanted or [])], model)
+    leading = list(dict.fromkeys(listed(",".join(first or []))))
+    _require_names([*given, *leading, *(wanted or [])], model)
+    if leading and profile is Profile.COMPACT:
+        raise typer.BadParameter("--first and --profile compact exclude each other.")
+    weights = dict(_task_quality(value) for value in weight or [])
+    _require_names(weights, model)
+    if max_bytes is None and weights:
+        raise typer.BadParameter("--weight counts within --max-bytes; give it, too.")
+    source = ctx.get_parameter_source("quality")
+    quality_given = source is not None and source.name != "DEFAULT"
+    if max_bytes is not None and (quality_given or given or balanced):
+        raise typer.BadParameter("--max-bytes chooses qualities; leave out --quality, --task-quality and --balanced.")
+    if as_json and to.kind == "stream":
+        raise typer.BadParameter("--json tells what is written to files; name one, or a folder, with -o.")
     make = partial(
-        jobs_of.encoder, model, device, quality, given, balanced, graph, effort.value,
-        profile.value, pixel_limit, to, existing_of(skip_existing, force), wanted, networks,
+        jobs_of.encoder, model, device, quality, given, balanced, max_bytes, weights, graph, effort.value,
+        None if profile is None else profile.value, leading, pixel_limit, to, existing_of(skip_existing, force),
+        as_json, wanted, networks,
     )  # fmt: skip
     items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
     done = for_each(
         ctx, ("encoding", "encoded"), items, make,
-        quiet=quiet, jobs=jobs, resume=RESUME, console=err if to.kind == "stream" else console,
+        quiet=quiet or as_json, jobs=jobs, resume=RESUME, console=err if to.kind == "stream" else console,
     )  # fmt: skip
     for report in done.reports if to.kind == "stream" else ():
         write_data(report.value.data)
+    if as_json:
+        files = [file for report in done.reports if not report.skipped for file in report.value.files]
+        print(json.dumps(files, indent=1))
+        require_output()
     done.finish(_total)
 
 
@@ -361,6 +436,9 @@ def decode(
     from_file: FromFile = None,
     skip_existing: SkipExisting = False,
     force: Force = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: a line of JSON for every answer of what arrives.")
+    ] = False,
     jobs: Jobs = 1,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: Annotated[
@@ -379,7 +457,8 @@ def decode(
     """Decode files: for every task a PNG to look at and an .npy to compute with; for features, their arrays by name.
 
     Of a file encoded with [bold]--profile segments[/bold], only what the tasks need is read; of a damaged one, the
-    tasks that are whole are decoded, and the others get an error each.
+    tasks that are whole are decoded, and the others get an error each. From a pipe, or from a server that answers range
+    requests, each of its answers is written to the folder as soon as its bytes are there.
 
     [bold]Examples[/bold]
 
@@ -387,13 +466,19 @@ def decode(
         atdc decode encoded -o answers --tasks depth_zbuffer,normal
         atdc decode photo.atdc -o depth.npy --tasks depth_zbuffer
         atdc decode - -o - < photo.atdc > answers.zip
+        ssh camera cat photo.atdc | atdc decode - -o answers      # answer by answer, as they arrive
+        atdc decode https://example.org/photo.atdc -o answers --tasks normal
         atdc decode encoded -o decoded --model mine.safetensors      # features: decoded/a.npz, …
         atdc decode encoded -o answers --model mine.safetensors --networks networks.yaml --tasks segments
     """
     wanted = list(dict.fromkeys(listed(",".join(tasks)))) if tasks else None
     if networks is None:
         _require_names(wanted or (), model)
-    items = items_of(ctx, files, from_file, is_coded)
+    to_folder = is_folder(out)
+    if as_json and not to_folder:
+        raise typer.BadParameter("--json tells what is written to a folder; name one with -o.")
+    arriving = to_folder and jobs == 1 and networks is None
+    items = items_of(ctx, files, from_file, is_coded, as_they_come=arriving)
     to = destination_of(out, items, "file")
     if to.kind == "file":
         several = wanted is None or len(wanted) > 1
@@ -403,14 +488,20 @@ def decode(
             better += ", .npz or .safetensors for features"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: to.of(item, "")) if to.kind != "stream" else items
-    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force), networks)
+    told = _told_as_json if as_json else _told_quietly if quiet or globally(ctx, "quiet") else _told
+    make = partial(
+        jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force), told, networks
+    )
     done = for_each(
         ctx, ("decoding", "decoded"), items, make,
-        quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME, console=err if to.kind == "stream" else console,
+        quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME,
+        console=err if to.kind == "stream" or as_json else console,
     )  # fmt: skip
     for report in done.reports if to.kind == "stream" else ():
         if report.value is not None:
             write_data(report.value)
+    if as_json:
+        require_output()
     done.finish(lambda _: f"results in {out}")
 
 
@@ -597,6 +688,23 @@ def _total(coded: Sequence[jobs_of.Coded]) -> str:
 def _task_quality(value: str) -> tuple[str, float]:
     name, _, number = value.rpartition("=")
     return name, float(number)
+
+
+def _told(item: Item, event: Mapping[str, object]) -> None:
+    """Says of an answer that it has arrived."""
+    if "note" in event:
+        err.print(escape(f"{shown(item.name)}: {event['note']}"))
+    elif "task" in event:
+        console.print(escape(f"{shown(item.name)}: {event['task']}, after {event['bytes_read']:,} bytes"))
+
+
+def _told_quietly(item: Item, event: Mapping[str, object]) -> None:
+    """Says nothing of it."""
+
+
+def _told_as_json(item: Item, event: Mapping[str, object]) -> None:
+    """Says it to a program, at once."""
+    print(json.dumps({"file": item.name, **event}), flush=True)
 
 
 def _silent(step: str) -> None:

@@ -17,13 +17,15 @@ from atdc.jobs import SUFFIX, Destination, Existing, codes_pictures, is_features
 
 
 def items_of(
-    ctx: typer.Context, names: Sequence[str] | None, from_file: str | None, wanted: Callable[[Path], bool]
-) -> list[Item]:
-    """The inputs that are named; copies of what comes through pipes live as long as the command."""
+    ctx: typer.Context, names: Sequence[str] | None, from_file: str | None, wanted: Callable[[Path], bool],
+    as_they_come: bool = False,
+) -> list[Item]:  # fmt: skip
+    """The inputs that are named; copies of what comes through pipes, unless this is read as it comes, live as long as
+    the command."""
     if not names and from_file is None:
         raise typer.BadParameter("no input is named; name files or folders, - for standard input, or use --from-file.")
-    temporary = ctx.with_resource(TemporaryDirectory(prefix="atdc-"))
-    return find_items(names or (), from_file, wanted, Path(temporary))
+    temporary = None if as_they_come else Path(ctx.with_resource(TemporaryDirectory(prefix="atdc-")))
+    return find_items(names or (), from_file, wanted, temporary)
 
 
 def is_one_file(names: Sequence[str] | None, from_file: str | None) -> bool:
@@ -61,17 +63,23 @@ def _picture_suffixes() -> frozenset[str]:
     return frozenset(known | {".heic", ".heif", ".avif"})
 
 
+def is_folder(out: str) -> bool:
+    """Whether a folder is named for outputs: all but ``-``, and what looks like a file."""
+    named = not Path(out).suffix or out.endswith(("/", os.sep)) or os.path.isdir(out)
+    return named and out not in ("-", "/dev/stdout")
+
+
 def destination_of(out: str, items: Sequence[Item], kind: str) -> Destination:
     """Standard output for ``-``, a file for what looks like one, otherwise a folder."""
     path = Path(out)
+    if is_folder(out):
+        return Destination("folder", path)
     if out in ("-", "/dev/stdout"):
         where = Destination("stream", path)
         if len(items) == 1 and getattr(sys.stdout, "isatty", bool)():
             raise typer.BadParameter("standard output is a terminal; send it to a file or a program.")
-    elif path.suffix and not out.endswith(("/", os.sep)) and not os.path.isdir(path):
-        where = Destination("file", path)
     else:
-        return Destination("folder", path)
+        where = Destination("file", path)
     if len(items) != 1:
         folder = f": {out}/" if where.kind == "file" else ""
         raise typer.BadParameter(f"{out} is one file, but there are {len(items)} {kind}s; name a folder{folder}")

@@ -42,5 +42,7 @@ def show_inspection(name: str, seen: Inspection) -> None:
         f"header and checks {seen.framing_bytes} bytes; {ideal}format {seen.version}, profile {seen.profile}, "
         f"weights {seen.fingerprint}"
     )
+    if seen.first:
+        console.print(f"first: {escape(', '.join(seen.first))}; a reader may stop after these")
     if seen.ideal_bits is None:
         console.print(f"For names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")

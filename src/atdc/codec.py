@@ -8,10 +8,10 @@ import math
 import sys
 import tempfile
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,25 +19,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
-from atdc.bitstream.layout import PROFILES
+from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.bitstream.sources import FileLike, opened
 from atdc.bitstream.symbols import SymbolWriter
+from atdc.choice.budget import at_steps, best_within
 from atdc.choice.costs import CostModel
 from atdc.choice.costs import squared_errors as squared_errors
 from atdc.choice.graphs import cheapest_of_several, choose
+from atdc.choice.ordered import choose_ordered
 from atdc.coding.latent_coders import IntegerLatentCoder, KnownLatentCoder
-from atdc.coding.traversal import code_along_graph, quality_tensor
+from atdc.coding.traversal import StepwiseDecoder, code_along_graph, quality_tensor
 from atdc.config import QUALITY_STEPS_PER_UNIT, ModelConfig, Quality, quality_steps, require_one_of
 from atdc.entropy.coder import EntropyCoder
+from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning, WeightsError
 from atdc.graph.graph_book import GraphBook
+from atdc.graph.ordered import is_ordered
 from atdc.graph.search import candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
-from atdc.reader import DecodedIntegers, IntegerReader, among_present, combined_check
+from atdc.reader import Arrivals, CodedFile, DecodedIntegers, IntegerReader, among_present, combined_check
 from atdc.tensors import Grid
 from atdc.weights import ENTROPY_PREFIX, OLDER_FORMAT, WeightsFile, open_weights, weights_bytes, write_weights
 
@@ -50,6 +54,7 @@ _SINGLE_PRECISION = (
     "scorer.gain_offset", "scorer.gain_spread", "scorer.overlap_scale",
 )  # fmt: skip
 
+T = TypeVar("T")
 Features = Tensor | Sequence[Tensor] | Sequence[Tensor | None]
 """Raw features of several images: by tensor (B, C, h, w), None for those that there are none of; or stacked
 (B, T, C, h, w) where all are alike."""
@@ -84,6 +89,15 @@ class EncodedBatch:
     def stacked(self) -> Tensor:
         """The reconstruction (B, T, C, h, w) of tensors that are alike."""
         return torch.stack(self.reconstruction, 1)
+
+
+def profile_for(profile: Profile | None, first: Sequence[str]) -> Profile:
+    """The profile that is meant where none is named: `segments` where some tensors come first.
+
+    >>> profile_for(None, []), profile_for(None, ["normal"])
+    ('compact', 'segments')
+    """
+    return profile or ("segments" if first else "compact")
 
 
 def given_graphs(graph: str | TaskGraph) -> str | list[TaskGraph]:
@@ -253,35 +267,105 @@ class FeatureCodec:
     def encode(
         self,
         features: Mapping[str, Tensor | NDArray[np.floating]],
-        quality: Quality = 4,
+        quality: Quality | None = None,
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
-        profile: Profile = "compact",
+        profile: Profile | None = None,
         wanted: Sequence[str] | None = None,
+        *,
+        first: Sequence[str] = (),
+        max_bytes: int | None = None,
+        weights: Mapping[str, float] | None = None,
     ) -> bytes:
         """Codes one set of features to one file.
 
         Args:
             features: name to tensor or array (C, h, w) of any floating-point type, all tensors of the model or some.
-            quality: 0 to 7, rounded to the nearest multiple of 1/8; one for all tasks or one per task.
+            quality: 0 to 7, rounded to the nearest multiple of 1/8; one for all tasks or one per task; 4 by default.
             graph: a search setting's name, or a graph.
             effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
-            profile: `compact` takes the fewest bytes; `segments` lets a reader fetch single tasks.
+            profile: `compact`, the default, takes the fewest bytes; `segments` lets a reader fetch single tasks.
             wanted: the tensors that the file is for; all given ones by default. Of the others those are sent that help
-                to predict them and pay (see :meth:`helpers`).
+                to predict them and pay (see :meth:`helpers`); none where `first` says an order.
+            first: tensors that are predicted from each other alone and stand at the file's beginning: who stops reading
+                after them has them, for little more than a file of them alone takes. It makes the profile `segments`.
+            max_bytes: instead of a quality: the file takes no more, and its qualities, tensor by tensor, are the best
+                that were found for that. What a quality is worth to a tensor is 1 less the mean squared error of its
+                normalised features at that quality, as measured when the codec was made.
+            weights: with `max_bytes`, how much each tensor counts; 1 where nothing is said.
 
         Raises:
             ArgumentError: unknown names, none or one twice, features of a wanted tensor that are not given, a wrong
-                shape, values that are not finite or beyond :data:`LARGEST_DEVIATIONS`, an unknown setting.
+                shape, values that are not finite or beyond :data:`LARGEST_DEVIATIONS`, an unknown setting; a
+                `max_bytes` beside a quality, or below what quality 0 takes, which is named.
 
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
         parts = [None if part is None else part[None] for part in self._parts(features)]
-        asked = None if wanted is None else self.tensors.wanted(wanted, "wanted")
-        encoded = self.encode_batch(
-            parts, quality, given_graphs(graph), effort, profile=profile, restore_all=False, wanted=asked
-        )
-        return encoded.data[0]
+        return self.encode_one(
+            parts, quality, max_bytes, weights, 1 - self.book.distortion, graph=given_graphs(graph), effort=effort,
+            profile=profile_for(profile, first), first=self.first_indices(first),
+            wanted=None if wanted is None else self.tensors.wanted(wanted, "wanted"),
+        )  # fmt: skip
+
+    def encode_one(
+        self, parts: Features, quality: Quality | None, max_bytes: int | None, weights: Mapping[str, float] | None,
+        utilities: NDArray[np.float64], wanted: Sequence[int] | None = None, **settings: Any,
+    ) -> bytes:  # fmt: skip
+        """One sample's file, of some quality or within some bytes; raises as :meth:`encode`.
+
+        Args:
+            parts: features as :meth:`encode_batch` takes them.
+            quality: see :meth:`encode`.
+            max_bytes: likewise.
+            weights: likewise.
+            utilities: what integer qualities are worth to each tensor, (8, T).
+            wanted: indices of the tensors that the file is for; all given ones by default.
+            settings: of :meth:`encode_batch`.
+        """
+        settings["wanted"] = wanted
+        if max_bytes is None:
+            if weights is not None:
+                raise ArgumentError("weights", "without max_bytes", "max_bytes, within which they count")
+            return self.encode_batch(parts, 4 if quality is None else quality, restore_all=False, **settings).data[0]
+        if quality is not None:
+            raise ArgumentError("max_bytes", f"{max_bytes} and the quality {quality}", "one of them")
+        if type(max_bytes) is not int or max_bytes < 1:
+            raise ArgumentError("max_bytes", repr(max_bytes), "a number of bytes, 1 or more")
+        given = [place for place, part in enumerate(by_tensor(parts)) if part is not None]
+        present = given if wanted is None else sorted(wanted)
+        rows = self._weights(weights)
+
+        def coded(steps: tuple[int, ...]) -> tuple[bytes, Sequence[float]]:
+            # Tensors that are not there have the mean quality, so that the level of the file is that of the others.
+            every = np.full(self.task_count, round(float(np.mean(steps))))
+            every[present] = steps
+            made = self.encode_batch(parts, (every / QUALITY_STEPS_PER_UNIT).tolist(), restore_all=False, **settings)
+            return made.data[0], made.ideal_bits[0, present].tolist()
+
+        rising = np.maximum.accumulate(at_steps(utilities), 0)[:, present]
+        return best_within(max_bytes, rising, [rows[place] for place in present], coded)
+
+    def _weights(self, weights: Mapping[str, float] | None) -> list[float]:
+        if not isinstance(weights, Mapping | None):
+            raise ArgumentError("weights", type(weights).__name__, f"a mapping of {', '.join(self.task_names)}")
+        given = dict(weights or {})
+        if given:
+            self.tensors.indices(list(given), "weights")
+        for name, value in given.items():
+            number: Any = value
+            if not isinstance(number, (int, float)) or not 0 <= number < math.inf:
+                raise ArgumentError(f"weight of {name}", repr(value), "a number, 0 or more")
+        rows = [float(given.get(name, 1)) for name in self.task_names]
+        if not any(rows):
+            raise ArgumentError("weights", "0 for all", "one at least that counts")
+        return rows
+
+    def first_indices(self, first: Sequence[str]) -> list[int]:
+        """Indices of the tensors that are to come first; raises :class:`ArgumentError` that lists the known ones."""
+        if isinstance(first, str):
+            raise ArgumentError("first", repr(first), "a sequence of names")
+        return self.tensors.indices(list(first), "first") if first else []
 
     def _parts(self, features: Any) -> list[Tensor | None]:
         """Features by name as tensors (C, h, w) in index order, single precision, without gradients; None where there
@@ -368,6 +452,69 @@ class FeatureCodec:
         decoded = self.restore([file], tensors)
         return {self.task_names[task]: decoded[task][0] for task in tensors}
 
+    def decode_progressive(
+        self,
+        data: FileLike,
+        tasks: Sequence[str] | None = None,
+        *,
+        pixel_limit: int = PIXEL_LIMIT,
+        position_limit: int = POSITION_LIMIT,
+    ) -> Arrivals[Tensor]:
+        """Features (C, h, w) with their names, one after the other, each as soon as its bytes are there.
+
+        They come parents first; of a file of version 2, in coding order. Each is checked before it is given. A file of
+        profile ``compact`` cannot be decoded in parts: all its features come once it is whole.
+
+        Args:
+            data: the file; a file object may be a pipe that is still written to, of which no more is taken than is
+                needed for the next tensor. Of whatever can be read by range, only what is needed is read.
+            tasks: which; by default all that the file holds.
+            pixel_limit: see :meth:`decode`.
+            position_limit: see :meth:`decode`.
+
+        Raises:
+            BitstreamError: not a file of this model, or its head is damaged.
+            ArgumentError: an unknown task, or one that the file does not hold.
+            IncompleteFileError: from the iteration, once all that is whole was given: what has not come or is damaged.
+
+        >>> codec = FeatureCodec.load("small")
+        >>> features = {name: np.zeros((32, 4, 4), np.float32) for name in codec.task_names}
+        >>> data = codec.encode(features, profile="segments")
+        >>> sorted(name for name, value in codec.decode_progressive(data)) == sorted(codec.task_names)
+        True
+        """
+        return self.arrivals(
+            data, tasks, lambda file: lambda task, value: value, pixel_limit=pixel_limit, position_limit=position_limit
+        )
+
+    def arrivals(
+        self,
+        data: FileLike,
+        tasks: Sequence[str] | None,
+        presented: Callable[[CodedFile], Callable[[int, Tensor], T]],
+        **limits: int,
+    ) -> Arrivals[T]:
+        """What :meth:`decode_progressive` gives, with something else made of the features (C, h, w) of each task."""
+
+        def converted(file: CodedFile) -> Callable[[int, Integers], T]:
+            steps = [0] * self.task_count
+            for task, step in zip(file.header.present, file.header.qualities, strict=True):
+                steps[task] = step
+            quality = quality_tensor([steps], self.device)
+            decoder = StepwiseDecoder(self.networks, file.graph, quality, file.grids)
+            present = presented(file)
+
+            @torch_defaults()
+            @torch.no_grad()
+            def features(task: int, latent: Integers) -> T:
+                value = decoder.restore(task, KnownLatentCoder({task: latent}))
+                return present(task, self._raw(value, task, file.grids[task])[0])
+
+            return features
+
+        wanted = None if tasks is None else self.task_indices(tasks)
+        return Arrivals(self.integers, data, wanted, converted, **limits)
+
     def task_indices(self, tasks: Sequence[str] | None) -> list[int]:
         """Indices of named tasks; raises :class:`ArgumentError` that lists the known ones."""
         return self.tensors.indices(tasks)
@@ -409,6 +556,7 @@ class FeatureCodec:
         sizes: Sequence[tuple[int, int]] | None = None,
         profile: Profile = "compact",
         restore_all: bool = True,
+        first: Sequence[int] = (),
         wanted: Sequence[int] | None = None,
     ) -> EncodedBatch:
         """Codes the features of several images, each image to a file of its own.
@@ -421,11 +569,12 @@ class FeatureCodec:
             sizes: (height, width) of the images the features come from, kept in the file; none for bare features.
             profile: see :meth:`encode`.
             restore_all: False where the bytes are all that is wanted, which saves time.
+            first: tensors that come first, by index; see :meth:`encode`. The profile is then `segments`.
             wanted: indices of the tensors that files are for; all given ones by default. Others are sent where they
                 help.
         """
         require_one_of("effort", effort, EFFORTS)
-        require_one_of("profile", profile, PROFILES)
+        require_one_of("profile", profile, PLAIN_PROFILES)
         if wanted is not None:
             quality = self._with_helpers_qualities(quality, wanted)
             features = self._needed_alone(features, quality, graph, wanted)
@@ -441,11 +590,18 @@ class FeatureCodec:
         for size in [None] if sizes is None else sizes:
             self._require_grids(normalised, size)
         self._warn_of_extremes(normalised)
-        graphs = choose(self.costs, normalised, quality, graph, asked) if isinstance(graph, str) else list(graph)
-        self._require_graphs(graphs, count)
-        graphs = [graph.within(normalised.available) for graph in graphs]
-        if effort == "high":
-            graphs = cheapest_of_several(self.costs, normalised, quality, graphs, asked)
+        head = self._head(first, asked, profile)
+        if isinstance(graph, str) and head:
+            graphs = choose_ordered(self.costs, normalised.only(asked), quality, graph, head, effort)
+        else:
+            graphs = choose(self.costs, normalised, quality, graph, asked) if isinstance(graph, str) else list(graph)
+            self._require_graphs(graphs, count)
+            graphs = [graph.within(normalised.available) for graph in graphs]
+            if not all(is_ordered(graph, head) for graph in graphs):
+                found = "a graph in which one of them is predicted from another tensor"
+                raise ArgumentError("first", found, "tensors that are predicted from each other alone")
+            if effort == "high" and not head:
+                graphs = cheapest_of_several(self.costs, normalised, quality, graphs, asked)
         qualities = quality_tensor([steps] * count, self.device)
         port = SymbolWriter(self.entropy.tables, count, self.task_count, together=profile == "compact")
         coder = EntropyCoder(self.entropy, port, np.array([steps] * count, np.int64), grids)
@@ -457,7 +613,7 @@ class FeatureCodec:
         for image, segments in enumerate(port.finish()):
             present = tuple(sorted(graphs[image].closure(asked)))
             size = None if sizes is None else sizes[image]
-            header = self._header(steps, graphs[image], normalised.only(present), size, profile)
+            header = self._header(steps, graphs[image], normalised.only(present), size, profile, head)
             checks = [coder.checks[image, task] for task in present]
             if profile == "compact":
                 data.append(pack(Container(header, (Segment(segments[0], combined_check(checks)),))))
@@ -529,7 +685,7 @@ class FeatureCodec:
 
     def _header(
         self, steps: tuple[int, ...], graph: TaskGraph, batch: FeatureBatch, size: tuple[int, int] | None,
-        profile: Profile,
+        profile: Profile, first: tuple[int, ...],
     ) -> Header:  # fmt: skip
         """Of version 1 where that can say the same."""
         present = batch.available
@@ -539,12 +695,13 @@ class FeatureCodec:
         ]  # fmt: skip
         whole = len(present) == self.task_count
         height, width = (0, 0) if size is None else size
-        if size is None and whole and len(grids) == self.task_count and len(set(grids)) == 1:
+        if size is None and whole and not first and len(grids) == self.task_count and len(set(grids)) == 1:
             (height, width), grids = grids[0], []
         sent = among_present(graph, present)
         return Header(
-            fingerprint=self.fingerprint, kind="features" if size is None else "image", profile=profile, height=height,
-            width=width, qualities=tuple(steps[place] for place in present),
+            fingerprint=self.fingerprint, kind="features" if size is None else "image",
+            profile="ordered" if first else profile, first=first, height=height, width=width,
+            qualities=tuple(steps[place] for place in present),
             graph=graph_code(sent, self.book.listed) if whole else sent,
             tensor_count=self.task_count, present=present, grids=tuple(grids),
         )  # fmt: skip
@@ -579,6 +736,17 @@ class FeatureCodec:
             self.networks, [file.graph for file in files], qualities, KnownLatentCoder(known), grids, wanted=wanted
         )
         return self._restored(result.reconstruction, grids)
+
+    def _head(self, first: Sequence[int], present: Sequence[int], profile: Profile) -> tuple[int, ...]:
+        """The tensors that come first, ascending; none where they are all, as no order is then left to choose."""
+        if first and profile == "compact":
+            found, expected = "tensors that come first, in the profile compact", "the profile segments"
+            raise ArgumentError("first", found, expected)
+        for tensor in first:
+            if tensor not in present:
+                expected = f"what is coded: {', '.join(self.task_names[place] for place in present)}"
+                raise ArgumentError("first", repr(self.task_names[tensor]), expected)
+        return tuple(sorted(set(first))) if set(first) < set(present) else ()
 
     def _require_graphs(self, graphs: Sequence[TaskGraph], images: int) -> None:
         sizes = [graph.size for graph in graphs]
@@ -678,11 +846,14 @@ class FeatureCodec:
             )  # fmt: skip
 
     def _restored(self, normalised: Sequence[Tensor], grids: Sequence[Grid]) -> list[Tensor]:
-        rows = zip(normalised, grids, self.mean, self.deviation, strict=True)
-        return [
-            part[..., : grid[0], : grid[1]] * deviation[:, None, None] + mean[:, None, None]
-            for part, grid, mean, deviation in rows
-        ]
+        rows = zip(normalised, grids, strict=True)
+        return [self._raw(part, task, grid) for task, (part, grid) in enumerate(rows)]
+
+    def _raw(self, normalised: Tensor, task: int, grid: Grid) -> Tensor:
+        """One tensor's features in their own units, without padding."""
+        mean, deviation = self.mean[task], self.deviation[task]
+        raw: Tensor = normalised[..., : grid[0], : grid[1]] * deviation[:, None, None] + mean[:, None, None]
+        return raw
 
 
 def stored_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:

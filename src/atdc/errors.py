@@ -5,6 +5,8 @@ Every error a user can meet derives from :class:`AtdcError`, so ``except AtdcErr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -93,6 +95,16 @@ class WrongModelError(BitstreamError):
 
 class TruncatedFileError(BitstreamError):
     """The file ends before its header says it should."""
+
+
+class IncompleteFileError(BitstreamError):
+    """A file that is decoded as it arrives has ended, or is damaged, before all that was asked for was there.
+
+    Attributes:
+        missing: by tensor's name, why it is not there.
+    """
+
+    missing: Mapping[str, BitstreamError] = MappingProxyType({})
 
 
 class CorruptFileError(BitstreamError):

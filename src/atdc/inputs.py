@@ -18,16 +18,17 @@ import stat
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
+from urllib.parse import urlsplit
 
+from atdc.bitstream.sources import STREAM_LIMIT_BYTES, HttpSource, Source, StreamSource, is_url
 from atdc.errors import ArgumentError, OutputError
 from atdc.files import read_bytes
 
 STANDARD_INPUT = "-"
-STREAM_LIMIT_BYTES = 256 * 2**20
-"""The most bytes taken from a pipe, for want of a file's size: no picture that this package accepts needs as much."""
 _LIST_LIMIT_BYTES = 256 * 2**20
 
 
@@ -48,14 +49,16 @@ class Item:
     refusal: str = ""
 
 
-def find_items(names: Sequence[str], listed: str | None, wanted: Callable[[Path], bool], temporary: Path) -> list[Item]:
+def find_items(
+    names: Sequence[str], listed: str | None, wanted: Callable[[Path], bool], temporary: Path | None
+) -> list[Item]:
     """All inputs, in the order given; folders' contents sorted.
 
     Args:
         names: files, folders, patterns (``*``, ``?``, ``[…]``, ``**``) that the shell has left, or ``-``.
         listed: a file of one such name a line, or ``-``; None for none.
         wanted: of a folder's files, those that are meant.
-        temporary: a folder for copies of what comes through pipes.
+        temporary: a folder for copies of what comes through pipes; None if pipes are read as they are.
 
     Raises:
         ArgumentError: the list cannot be read, or standard input is asked for twice.
@@ -69,6 +72,8 @@ def find_items(names: Sequence[str], listed: str | None, wanted: Callable[[Path]
     distinct: dict[tuple[Path, Path, str], Item] = {}
     for item in found:
         distinct.setdefault((item.path, item.place, item.refusal), item)  # ./a and a are one file
+    if temporary is None:
+        return list(distinct.values())
     return [_with_regular_file(item, temporary, number) for number, item in enumerate(distinct.values())]
 
 
@@ -122,6 +127,31 @@ def _once(names: Sequence[str]) -> None:
         raise ArgumentError("standard input", "named twice", "one use of it", "Name the other input as a file.")
 
 
+def is_arriving(item: Item) -> bool:
+    """Whether an input's bytes may still be on their way: those of a pipe that was not copied, or of a server."""
+    return is_url(item.name) or item.path == Path(STANDARD_INPUT) or _is_pipe(item.path)
+
+
+@contextmanager
+def arriving_bytes(item: Item) -> Iterator[Source]:
+    """The bytes of an input that :func:`is_arriving`, as they come.
+
+    Raises:
+        ArgumentError: it cannot be read.
+    """
+    with ExitStack() as stack:
+        if is_url(item.name):
+            yield HttpSource(item.name)
+            return
+        try:
+            named = item.path != Path(STANDARD_INPUT)
+            stream = stack.enter_context(open(item.path, "rb")) if named else _standard_input()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise ArgumentError(item.name, reason, "bytes to read", "Check the path.") from error
+        yield StreamSource(stream)
+
+
 def _standard_input() -> BinaryIO:
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:  # closed before this program began
@@ -147,6 +177,8 @@ def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> I
     path = Path(name)
     if name in (STANDARD_INPUT, "/dev/stdin"):
         yield Item(name, path, Path("stdin"))
+    elif is_url(name):
+        yield Item(name, path, Path(PurePosixPath(urlsplit(name).path).stem or "file"))
     elif os.path.isdir(path):  # unlike Path.is_dir, it raises nothing where a folder may not be entered
         yield from _in_folder(path, base or Path(), wanted)
     elif not os.path.lexists(path) and glob.has_magic(name):
@@ -215,7 +247,7 @@ def _with_regular_file(item: Item, temporary: Path, number: int) -> Item:
     try:
         if item.name == STANDARD_INPUT:
             return _copied(item, _standard_input(), temporary / str(number))
-        if item.name != "/dev/stdin" and not _is_pipe(item.path):
+        if is_url(item.name) or (item.name != "/dev/stdin" and not _is_pipe(item.path)):
             return item
         with open(item.path, "rb") as stream:
             return _copied(item, stream, temporary / str(number))

@@ -39,7 +39,8 @@ class Inspection:
         height: of the image, pixels; of features that are all alike, positions; 0 for others.
         width: likewise.
         kind: ``image`` or ``features``.
-        profile: ``compact`` or ``segments``.
+        profile: ``compact``, ``segments`` or ``ordered``.
+        first: of an ``ordered`` file, the tensors whose segments come first; a reader may stop after them.
         fingerprint: of the weights that can read it, hexadecimal.
         version: of the format.
     """
@@ -57,6 +58,7 @@ class Inspection:
     width: int
     kind: str
     profile: str
+    first: list[str]
     fingerprint: str
     version: int
 
@@ -115,7 +117,7 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
         places = tuple(range(len(names)))  # segments of version 1 are in index order, whatever the graph
     tasks: dict[str, dict[str, float]] = {name: {} for name in names}
     for index, name in enumerate(names):
-        if header.profile == "segments" and places is not None:
+        if header.profile != "compact" and places is not None:
             tasks[name]["bytes"] = reader.lengths[places[index]]
         if bits is not None:
             tasks[name]["ideal_bits"] = round(float(bits[index]), 2)
@@ -139,6 +141,7 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
         width=header.width,
         kind=header.kind,
         profile=header.profile,
+        first=[names[header.present.index(tensor)] for tensor in header.first],
         fingerprint=header.fingerprint.hex(),
         version=header.version,
     )

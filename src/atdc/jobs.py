@@ -13,13 +13,18 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from atdc.batch import Report, Work, complaint, warnings_as_lines
+from atdc.bitstream import sources
 from atdc.bitstream.container import ContainerReader
-from atdc.bitstream.sources import FileSource
-from atdc.errors import ArgumentError, BitstreamError
-from atdc.inputs import Item
+from atdc.bitstream.sources import is_url
+from atdc.config import QUALITY_STEPS_PER_UNIT
+from atdc.errors import ArgumentError, BitstreamError, IncompleteFileError
+from atdc.inputs import Item, arriving_bytes, is_arriving
 from atdc.tasks import TASK_NAMES
 
 if TYPE_CHECKING:
@@ -79,12 +84,14 @@ class Coded:
         positions: pixels of the picture, or positions of all feature tensors.
         unit: of bytes by positions.
         data: the file, if it goes to standard output.
+        files: what each of its files is, plain values for JSON.
     """
 
     bytes: int
     positions: int
     unit: Literal["bpp", "bits per position"] = "bpp"
     data: builtins.bytes | None = None
+    files: tuple[Mapping[str, object], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.bytes:,} bytes, {8 * self.bytes / self.positions:.3f} {self.unit}"
@@ -115,18 +122,23 @@ def encoder(
     quality: float,
     task_quality: Mapping[str, float],
     balanced: bool,
+    max_bytes: int | None,
+    weights: Mapping[str, float],
     graph: str,
     effort: Literal["normal", "high"],
-    profile: Literal["compact", "segments"],
+    profile: Literal["compact", "segments"] | None,
+    first: Sequence[str],
     pixel_limit: int,
     destination: Destination,
     existing: Existing,
+    as_json: bool,
     tasks: Sequence[str] | None = None,
     networks: str | None = None,
 ) -> Work:
     """Encodes pictures, and files of features as they are; for some tasks or tensors alone, if they are named.
 
-    With networks, a set of them by name or file, pictures are encoded as the tensors at their cuts.
+    With networks, a set of them by name or file, pictures are encoded as the tensors at their cuts. `as_json` also
+    tells what the files are.
     """
     from PIL import Image
 
@@ -144,18 +156,22 @@ def encoder(
         features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file
     usual = dict.fromkeys(features.task_names, quality)
     qualities = (pictures.balanced(quality) if balanced and pictures else usual) | dict(task_quality)
+    within: dict[str, Any] = {} if max_bytes is None else {"max_bytes": max_bytes, "weights": dict(weights)}
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
 
     def by_codec(rgb: NDArray[np.uint8], name: str) -> bytes:
         assert pictures is not None
         return pictures.encode(
-            rgb, quality=qualities, graph=graph, effort=effort, profile=profile, tasks=tasks, pixel_limit=pixel_limit
-        )
+            rgb, None if within else qualities, graph, effort, profile, tasks=tasks, first=first,
+            pixel_limit=pixel_limit, **within,
+        )  # fmt: skip
 
     def by_networks(rgb: NDArray[np.uint8], name: str) -> bytes:
         assert cut is not None
-        return cut.encode(rgb, qualities, graph, effort, profile, name, tasks)
+        steps = None if within else [qualities[name] for name in features.task_names]
+        parts = cut.networks.features(rgb, name)
+        return features.encode(parts, steps, graph, effort, profile, tasks, first=first, **within)
 
     def is_there(target: Path) -> bool:
         return existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target)
@@ -175,7 +191,8 @@ def encoder(
         rgb = read_image(item.path, pixel_limit)
         with warnings_as_lines(item.name):
             data = encoded(rgb, item.name)
-        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], data=written(target, data))
+        told = (_told_of(item, target, data, features),) if as_json else ()
+        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", written(target, data), told)
         where = "standard output" if destination.kind == "stream" else str(target)
         return Report(f"{item.name} → {where}  {coded}", value=coded)
 
@@ -194,16 +211,18 @@ def encoder(
         todo = [row for row, target in enumerate(targets) if not is_there(target)]
         if not todo:
             return Report(f"{item.name} → {where}  there before", skipped=True)
-        steps = [qualities[name] for name in features.task_names]
+        steps = None if within else [qualities[name] for name in features.task_names]
         length = positions = 0
+        told: list[Mapping[str, object]] = []
         for row in todo:
             sample = samples.read(row)
             with warnings_as_lines(item.name if single else f"{item.name}, sample {row}"):
-                data = features.encode(sample, steps, graph, effort, profile, tasks)
+                data = features.encode(sample, steps, graph, effort, profile, tasks, first=first, **within)
+            told += [_told_of(item, targets[row], data, features)] if as_json else []
             positions += sum(value.shape[1] * value.shape[2] for value in sample.values())
             length += len(data)
             kept = written(targets[row], data)
-        coded = Coded(length, positions, "bits per position", kept)
+        coded = Coded(length, positions, "bits per position", kept, tuple(told))
         return Report(f"{item.name} → {where}  {coded}", value=coded)
 
     def work(item: Item) -> Report:
@@ -221,13 +240,15 @@ def decoder(
     pixel_limit: int,
     destination: Destination,
     existing: Existing,
+    told: Callable[[Item, Mapping[str, object]], None],
     networks: str | None = None,
 ) -> Work:
     """Decodes files: to answers where they were made of pictures, to tensors where of features.
 
     With networks, a set of them by name or file, tensors go through their second halves; tasks are networks then.
 
-    The value of a report is the bytes for standard output, if that is where they go.
+    What arrives through a pipe or from a server, on its way to a folder, is written answer by answer, and `told` of
+    each: plain values for JSON. The value of a report is the bytes for standard output, if that is where they go.
     """
     from atdc.data.dumped import features_as_bytes
     from atdc.files import write_bytes_unless_others
@@ -266,13 +287,44 @@ def decoder(
         report = _report_of(item, where, answers, source, value)
         return report if cut is None else replace(report, line="\n  ".join([report.line, *_summaries(answers)]))
 
+    def decode_as_it_comes(item: Item, source: Source) -> Report:
+        pictures, features = load(model or writer_of(source) or default_model())
+        answers: dict[str, NDArray[Any]] = {}
+        failed: list[str] = []
+        of_picture = pictures is not None and not _holds_features(source)
+        target = destination.of(item, "" if of_picture else ".npz")
+        if not of_picture and existing is Existing.SKIP and os.path.isfile(target):
+            return Report(f"{item.name} → {target}  there before", skipped=True)
+        decoder = pictures if pictures is not None and of_picture else features
+        arrivals = decoder.decode_progressive(source, tasks, pixel_limit=pixel_limit)
+        if arrivals.header.profile == "compact":
+            told(item, {"note": "a compact file cannot be decoded in parts: its answers come once it is whole"})
+        try:
+            for name, answer in arrivals:
+                answers[name] = answer if isinstance(answer, np.ndarray) else answer.cpu().numpy()
+                paths = write_answers(target, {name: answers[name]}, replace=replace_others) if of_picture else []
+                told(item, {"task": name, "outputs": list(map(str, paths)), "bytes_read": arrivals.bytes_read})
+        except IncompleteFileError as error:
+            told(item, {"error": str(error), "missing": list(error.missing)})
+            failed.append(complaint(error, item))
+        where = f"{target}{os.sep}" if of_picture and answers else "nothing"
+        if answers and not of_picture:
+            make_folder(target.parent)
+            write_bytes_unless_others(target, features_as_bytes(answers, ".npz"), replace=replace_others)
+            where = str(target)
+        where += f"  {', '.join(answers)}" if answers else ""
+        return Report(f"{item.name} → {where}; read {arrivals.bytes_read:,} bytes", tuple(failed))
+
     def work(item: Item) -> Report:
         target = destination.of(item, "")
         outputs = {"folder": [target / name for name in answer_names(wanted)], "file": [target], "stream": []}
         there = outputs[destination.kind]
         if existing is Existing.SKIP and there and all(os.path.isfile(path) for path in there):
             return Report(f"{item.name} → {target}  there before", skipped=True)
-        with opened(item.path) as source:
+        if networks is None and destination.kind == "folder" and is_arriving(item):
+            with arriving_bytes(item) as source:
+                return decode_as_it_comes(item, source)
+        with opened(item) as source:
             name = model or writer_of(source) or default_model()
             pictures, features = load(name)
             if pictures is None or _holds_features(source):
@@ -301,7 +353,7 @@ def inspector(model: str | None, pixel_limit: int) -> Work:
     quantised_model = _integers_at_hand(model)
 
     def work(item: Item) -> Report:
-        with opened(item.path) as source:
+        with opened(item) as source:
             return Report("", value=inspect(source, quantised_model(source), pixel_limit=pixel_limit))
 
     return work
@@ -315,7 +367,7 @@ def verifier(model: str | None, pixel_limit: int) -> Work:
 
     def work(item: Item) -> Report:
         try:
-            with opened(item.path) as source:
+            with opened(item) as source:
                 seen = verify(source, quantised_model(source), pixel_limit=pixel_limit)
         except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
             seen = Verification((error,))
@@ -326,12 +378,12 @@ def verifier(model: str | None, pixel_limit: int) -> Work:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[FileSource]:
-    """A file to be read by range."""
-    with FileSource(path) as source:
+def opened(item: Item) -> Iterator[Source]:
+    """A file to be read by range, on the disk or on a server."""
+    with sources.opened(item.name if is_url(item.name) else item.path) as source:
         if source.size() > FILE_LIMIT_BYTES:
             limit = f"at most {FILE_LIMIT_BYTES:,} bytes"
-            raise ArgumentError(str(path), f"{source.size():,} bytes", limit, "Check the path.")
+            raise ArgumentError(item.name, f"{source.size():,} bytes", limit, "Check the path.")
         yield source
 
 
@@ -359,6 +411,16 @@ def _summaries(answers: Answers) -> list[str]:
     from atdc.adapters.network_codec import summary
 
     return [f"{name}: {summary(value)}" for name, value in answers.items()]
+
+
+def _told_of(item: Item, target: Path, data: bytes, codec: FeatureCodec) -> Mapping[str, object]:
+    """What a file is, for programs."""
+    header = ContainerReader(data, pixel_limit=len(data) << 40, position_limit=len(data) << 40).header
+    qualities = {
+        codec.task_names[tensor]: step / QUALITY_STEPS_PER_UNIT
+        for tensor, step in zip(header.present, header.qualities, strict=True)
+    }
+    return {"file": item.name, "output": str(target), "bytes": len(data), "quality": qualities}
 
 
 def _samples_of(item: Item) -> DumpedFeatures:

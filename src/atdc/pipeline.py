@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,20 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.balance import Balance
+from atdc.balance import Balance, beside, measured_utilities
+from atdc.bitstream.container import Header
 from atdc.bitstream.sources import FileLike, opened
-from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Features, Profile, given_graphs, load_arrays, stored_arrays
+from atdc.codec import (
+    DEFAULT_GRAPH,
+    Effort,
+    FeatureCodec,
+    Features,
+    Profile,
+    given_graphs,
+    load_arrays,
+    profile_for,
+    stored_arrays,
+)
 from atdc.config import PIXEL_LIMIT, pixel_limit_of
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
 from atdc.graph.task_graph import TaskGraph
@@ -23,6 +34,7 @@ from atdc.inspection import Inspection, inspect
 from atdc.networks.devices import torch_defaults
 from atdc.networks.task_networks import TaskNetworks
 from atdc.networks.tiles import Tile
+from atdc.reader import Arrivals, CodedFile
 from atdc.tasks import TASK_NAMES, TENSOR_NAMES
 from atdc.tasks.answers import presented
 from atdc.weights import open_weights, write_weights
@@ -107,26 +119,35 @@ class Codec:
     def encode(
         self,
         image: ImageLike,
-        quality: float | Mapping[str, float] = 4,
+        quality: float | Mapping[str, float] | None = None,
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
-        profile: Profile = "compact",
+        profile: Profile | None = None,
         *,
         tasks: Sequence[str] | None = None,
+        first: Sequence[str] = (),
+        max_bytes: int | None = None,
+        weights: Mapping[str, float] | None = None,
         pixel_limit: int = PIXEL_LIMIT,
     ) -> bytes:
         """Codes an image's task features into one file.
 
         Args:
             image: see :func:`~atdc.images.as_rgb`.
-            quality: 0 to 7, rounded to the nearest multiple of 1/8, which :meth:`inspect` shows; a mapping sets single
-                tasks, the others stay at 4.
+            quality: 0 to 7, rounded to the nearest multiple of 1/8, which :meth:`inspect` shows; 4 by default; a
+                mapping sets single tasks, the others stay at 4.
             graph: a search setting (``codebook``, ``exact``, ``fixed``, ``independent``, …) or a graph.
             effort: ``high`` codes several graphs and keeps the best.
-            profile: ``compact`` takes the fewest bytes; of ``segments`` a reader can fetch single tasks, and damage
-                to one leaves the others whole.
+            profile: ``compact``, the default, takes the fewest bytes; of ``segments`` a reader can fetch single tasks,
+                and damage to one leaves the others whole.
             tasks: which answers the file is for; all by default. Only the networks of these tasks run, and those of
                 others that help to predict them (:meth:`~atdc.codec.FeatureCodec.helpers`), which are sent, too.
+            first: tasks that are predicted from each other alone and stand at the file's beginning: who stops reading
+                after them has them. It makes the profile ``segments``.
+            max_bytes: instead of a quality: the file takes no more, and its qualities, task by task, are the best that
+                were found for that. What a quality is worth to a task is the utility measured for these weights
+                (:mod:`atdc.balance`); of weights without measurements, see :meth:`FeatureCodec.encode`.
+            weights: with `max_bytes`, how much each task counts; 1 where nothing is said.
             pixel_limit: refuse larger pictures; reading the file takes a limit as high.
 
         Returns:
@@ -134,7 +155,8 @@ class Codec:
 
         Raises:
             ImageError: the picture cannot be read.
-            ArgumentError: an unknown task or setting, a task twice or none, a quality out of range.
+            ArgumentError: an unknown task or setting, a task twice or none, a quality out of range, or fewer bytes than
+                quality 0 takes.
 
         >>> codec = load("small")
         >>> data = codec.encode(np.zeros((40, 60, 3), np.uint8), tasks=["normal", "depth_zbuffer"])
@@ -144,19 +166,26 @@ class Codec:
         own = self.feature_codec
         wanted = None if tasks is None else own.tensors.wanted(tasks)
         pixels = _bytes_tensor(image, pixel_limit_of(pixel_limit))
-        graphs, qualities = given_graphs(graph), self.qualities(quality)
+        graphs, qualities = given_graphs(graph), None if quality is None else self.qualities(quality)
         size = (pixels.shape[2], pixels.shape[3])
         features: Features
-        if wanted is None:
+        if wanted is None or max_bytes is not None:  # which others help depends on the qualities
             features = self.features_of(pixels)
         else:
-            needed = self.feature_codec.needed(wanted, qualities, graphs)
+            needed = own.needed(wanted, 4 if qualities is None else qualities, graphs)
             seen = dict(zip(needed, self.features_of(pixels, needed).unbind(1), strict=True))
             features = [seen.get(task) for task in range(own.task_count)]
-        encoded = own.encode_batch(
-            features, qualities, graphs, effort, [size], profile, restore_all=False, wanted=wanted
-        )
-        return encoded.data[0]
+        utilities = 1 - own.book.distortion if max_bytes is None else self._utilities()
+        return own.encode_one(
+            features, qualities, max_bytes, weights, utilities, graph=graphs, effort=effort, sizes=[size],
+            profile=profile_for(profile, first), first=own.first_indices(first), wanted=wanted,
+        )  # fmt: skip
+
+    def _utilities(self) -> NDArray[np.float64]:
+        """What integer qualities are worth to each task, (8, T)."""
+        if self.path is None or not beside(self.path).exists():
+            return 1 - self.feature_codec.book.distortion
+        return measured_utilities(self.path, self.feature_codec.fingerprint)
 
     @torch_defaults()
     def decode(
@@ -186,13 +215,45 @@ class Codec:
         with opened(data) as source:
             integers = codec.integers.read(source, named, skip_damaged=skip_damaged, pixel_limit=pixel_limit)
         header = integers.header
-        if header.kind != "image":
-            raise ArgumentError("file", "bare features", "a file made from an image", "Use FeatureCodec.decode.")
+        _require_image(header)
         wanted = integers.present if named is None else named
         whole = [task for task in wanted if task not in integers.failed]
         values = self._answers(codec.restore([integers], whole), whole, (header.height, header.width))
         failed = {codec.task_names[task]: integers.failed[task] for task in wanted if task in integers.failed}
         return Answers(values, failed, integers.bytes_read)
+
+    def decode_progressive(
+        self, data: FileLike, tasks: Sequence[str] | None = None, *, pixel_limit: int = PIXEL_LIMIT
+    ) -> Arrivals[NDArray[Any]]:
+        """Answers at the image's size with their tasks' names, one by one, each as soon as its bytes are there.
+
+        They come parents first; of a file of version 2, in coding order. Each is checked before it is given. A file of
+        profile ``compact`` cannot be decoded in parts: all its answers come once it is whole.
+
+        Args:
+            data: the file; a file object may be a pipe that is still written to, of which no more is taken than is
+                needed for the next answer. Of whatever can be read by range, only what is needed is read.
+            tasks: which answers; all by default.
+            pixel_limit: refuse larger images.
+
+        Raises:
+            BitstreamError: not a file of these weights, or its head is damaged.
+            ArgumentError: an unknown task, or a file that holds bare features.
+            IncompleteFileError: from the iteration, once all that is whole was given: what has not come or is damaged.
+
+        >>> codec = load("small")
+        >>> data = codec.encode(np.zeros((40, 60, 3), np.uint8), profile="segments")
+        >>> [(name, answer.shape) for name, answer in codec.decode_progressive(data, ["rgb"])]
+        [('rgb', (40, 60, 3))]
+        """
+
+        def presented(file: CodedFile) -> Callable[[int, Tensor], NDArray[Any]]:
+            header = file.header
+            _require_image(header)
+            size = (header.height, header.width)
+            return lambda task, value: self._answers({task: value[None]}, [task], size)[TASK_NAMES[task]]
+
+        return self.feature_codec.arrivals(data, tasks, presented, pixel_limit=pixel_limit)
 
     def inspect(self, data: FileLike) -> Inspection:
         """Sizes, qualities and graph of a file, and its ideal bits (which take decoding its symbols)."""
@@ -282,7 +343,7 @@ class Codec:
 
     @torch.no_grad()
     def _answers(
-        self, features: Sequence[Tensor], wanted: Sequence[int], size: tuple[int, int]
+        self, features: Sequence[Tensor] | Mapping[int, Tensor], wanted: Sequence[int], size: tuple[int, int]
     ) -> dict[str, NDArray[Any]]:
         """Answers of one image, each made tile by tile: the raw output of a whole large picture never exists."""
         stride, answers = self.feature_codec.config.stride, {}
@@ -331,6 +392,11 @@ def load(name: str | Path | None = None) -> Codec:
     networks = TaskNetworks(file.config)
     load_arrays(networks, file, TASKS_PREFIX)
     return Codec(networks, feature_codec, file.header["card"], file.path)
+
+
+def _require_image(header: Header) -> None:
+    if header.kind != "image":
+        raise ArgumentError("file", "bare features", "a file made from an image", "Use FeatureCodec.decode.")
 
 
 def _bytes_tensor(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> Tensor:

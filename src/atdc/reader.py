@@ -6,25 +6,32 @@ What it decodes is the same on every machine, byte for byte: see :mod:`atdc.entr
 from __future__ import annotations
 
 import binascii
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, ContainerReader, Header
-from atdc.bitstream.sources import FileLike, opened
+from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, ContainerReader, Header, Segment
+from atdc.bitstream.layout import DAMAGED
+from atdc.bitstream.sources import FileLike, Source, arriving, opened
 from atdc.bitstream.symbols import SymbolReader
 from atdc.config import pixel_limit_of
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
-from atdc.errors import ArgumentError, BitstreamError, CorruptFileError
+from atdc.errors import ArgumentError, BitstreamError, CorruptFileError, IncompleteFileError, TruncatedFileError
 from atdc.graph.task_graph import TaskGraph
-from atdc.tensors import GRID_MULTIPLE, FeatureSet, Grid, padded
+from atdc.tensors import GRID_MULTIPLE, LATENT_STRIDE, FeatureSet, Grid, padded
 
 VALUE_LIMIT = 1 << 29
 """The most numbers, of features and latents together, that a reader makes room for."""
+_BYTES_PER_NUMBER = 8
+"""More than a symbol takes: at most 16 bits by its table, and below 2**20, 40 more and a sign once it is escaped."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +103,36 @@ class IntegerReader:
             BitstreamError: not a file of these weights, or damaged.
         """
         with opened(source) as whole:
-            return self._read(
-                ContainerReader(whole, pixel_limit=pixel_limit_of(pixel_limit), position_limit=position_limit),
-                wanted, skip_damaged, pixel_limit, position_limit,
-            )  # fmt: skip
+            file = self.begin(whole, wanted, pixel_limit=pixel_limit, position_limit=position_limit)
+            latents: dict[int, Integers] = {}
+            failed: dict[int, BitstreamError] = {}
+            for task, outcome in file.outcomes():
+                if isinstance(outcome, BitstreamError):
+                    if not skip_damaged:
+                        raise outcome
+                    failed[task] = outcome
+                else:
+                    latents[task] = outcome
+            if wanted is None and not failed:
+                file.check_end()
+            return DecodedIntegers(
+                file.header, file.graph, file.header.present, file.grids, latents, file.bits, failed, file.bytes_read
+            )
 
-    def _read(
+    def begin(
         self,
-        reader: ContainerReader,
-        wanted: Collection[int] | None,
-        skip_damaged: bool,
-        pixel_limit: int,
-        position_limit: int,
-    ) -> DecodedIntegers:
+        source: Source,
+        wanted: Collection[int] | None = None,
+        *,
+        pixel_limit: int = PIXEL_LIMIT,
+        position_limit: int = POSITION_LIMIT,
+    ) -> CodedFile:
+        """A file of which the head has been read, to be decoded tensor by tensor; arguments as of :meth:`read`.
+
+        Raises:
+            BitstreamError: not a file of these weights, or its head is damaged.
+        """
+        reader = ContainerReader(source, pixel_limit=pixel_limit_of(pixel_limit), position_limit=position_limit)
         header = reader.header
         # The check of a compact file's payload covers its header, too: damage there is not taken for other weights.
         payload = reader.segment(0) if header.profile == "compact" else None
@@ -118,52 +142,10 @@ class IntegerReader:
             raise CorruptFileError("tensors", str(header.tensor_count), f"{count}, as the weights have")
         grids = self.grids(header)
         self._require_room(header, grids, pixel_limit, position_limit)
-        sent = header.resolve(self.listed)
-        graph = within_model(sent, header.present, count)
-        tasks = [task for task in graph.order if task in header.present]
+        graph = header.resolve(self.listed)
         if wanted is not None:
             self._require_present(header, wanted)
-            tasks = list(graph.closure(wanted))
-        port = SymbolReader(self.model.tables)
-        steps = np.zeros((1, count), np.int64)
-        steps[0, list(header.present)] = header.qualities
-        coder = EntropyCoder(self.model, port, steps, grids)
-        latents: dict[int, Integers] = {}
-        failed: dict[int, BitstreamError] = {}
-        if payload is not None:
-            port.begin(payload.data, "payload")
-            for task in graph.order:
-                if task in header.present:
-                    latents[task] = self._read_task(coder, graph, task)
-            port.end()
-            checks = [coder.checks[0, task] for task in header.present]
-            self._compare("payload", payload.symbol_check, combined_check(checks))
-        else:
-            places = dict(zip(header.present, header.places(sent), strict=True))
-            for task in tasks:
-                try:
-                    for parent in graph.parents[task]:
-                        if parent in failed:
-                            raise CorruptFileError(
-                                f"task {self.task_names[task]}", f"its parent {self.task_names[parent]} damaged",
-                                "parents that can be decoded", "Get the file again from its source.",
-                            )  # fmt: skip
-                    segment = reader.segment(places[task])
-                    port.begin(segment.data, f"segment of {self.task_names[task]}")
-                    latents[task] = self._read_task(coder, graph, task)
-                    port.end()
-                    self._compare(f"segment of {self.task_names[task]}", segment.symbol_check, coder.checks[0, task])
-                except BitstreamError as error:
-                    if not skip_damaged:
-                        raise
-                    failed[task] = error
-                    latents.pop(task, None)
-        if wanted is None and not failed:
-            reader.check_end()
-        return DecodedIntegers(
-            header, graph, header.present, grids, latents, port.bits.array(1, graph.size)[0], failed,
-            reader.bytes_read,
-        )  # fmt: skip
+        return CodedFile(self, reader, payload, graph, grids, wanted)
 
     def _require_present(self, header: Header, wanted: Collection[int]) -> None:
         """Refuses to read what a file does not hold."""
@@ -219,18 +201,217 @@ class IntegerReader:
             raise CorruptFileError("grids", f"{len(header.grids)} of them", "as many as the weights want spelled out")
         return tuple(grids)
 
-    def _read_task(self, coder: EntropyCoder, graph: TaskGraph, task: int) -> Integers:
-        parents = np.zeros((1, graph.size), np.bool_)
-        parents[0, list(graph.parents[task])] = True
-        return coder.code([0], task, parents)
 
-    @staticmethod
-    def _compare(where: str, stored: int, computed: int) -> None:
-        if stored != computed:
-            raise CorruptFileError(
-                where, f"integers of check {computed:04x}", f"{stored:04x}",
-                "Get the file again from its source; if it is whole, report this: the entropy path has erred.",
-            )  # fmt: skip
+class CodedFile:
+    """A file of which the head has been read: its tensors are decoded one after the other, parents first.
+
+    Args:
+        weights: what reads it.
+        reader: of its bytes.
+        payload: of a file of profile ``compact``.
+        sent: the graph of the tensors in the file.
+        grids: height and width of each tensor of the model.
+        wanted: tasks to be decoded, their ancestors with them; all if None.
+
+    Attributes:
+        header: of the file.
+        graph: who is predicted from whom; tensors that are not in the file have no edges.
+        grids: height and width of each tensor.
+        tasks: what is decoded, in the order in which it can be when the file comes from front to back: parents first;
+            of a file of version 2, the coding order.
+    """
+
+    def __init__(
+        self, weights: IntegerReader, reader: ContainerReader, payload: Segment | None, sent: TaskGraph,
+        grids: tuple[Grid, ...], wanted: Collection[int] | None,
+    ) -> None:  # fmt: skip
+        self.header = header = reader.header
+        self.graph = within_model(sent, header.present, len(weights.task_names))
+        self.grids = grids
+        self._names, self._reader, self._payload = weights.task_names, reader, payload
+        self._places = dict(zip(header.present, header.places(sent), strict=True))
+        every = [task for task in self.graph.order if task in self._places]
+        asked_for = every if wanted is None or payload is not None else self.graph.closure(wanted)
+        self.tasks = tuple(sorted(asked_for, key=self._last_place))  # stable: coding order where it is the same
+        self._port = SymbolReader(weights.model.tables)
+        steps = np.zeros((1, self.graph.size), np.int64)
+        steps[0, list(header.present)] = header.qualities
+        self._coder = EntropyCoder(weights.model, self._port, steps, grids)
+        self._most = dict(self._most_bytes(weights))
+
+    @property
+    def bits(self) -> NDArray[np.float64]:
+        """Ideal bits by task, (T,), of what has been decoded."""
+        bits: NDArray[np.float64] = self._port.bits.array(1, self.graph.size)[0]
+        return bits
+
+    @property
+    def bytes_read(self) -> int:
+        """How many of the file's bytes have been read so far."""
+        return self._reader.bytes_read
+
+    def check_end(self) -> None:
+        """Raises :class:`CorruptFileError` if bytes follow the last segment."""
+        self._reader.check_end()
+
+    def outcomes(self) -> Iterator[tuple[int, Integers | BitstreamError]]:
+        """Each of :attr:`tasks`, with its latent (1, rows, columns, M), or why there is none.
+
+        What is predicted from a damaged tensor fails with it, and the others are decoded. A file of profile ``compact``
+        is whole or fails.
+
+        Raises:
+            BitstreamError: a ``compact`` file whose integers are not what was written.
+        """
+        if self._payload is not None:
+            yield from self._together(self._payload).items()
+            return
+        failed: set[int] = set()
+        for task in self.tasks:
+            try:
+                yield task, self._alone(task, failed)
+            except BitstreamError as error:
+                failed.add(task)
+                yield task, error
+
+    def _together(self, payload: Segment) -> dict[int, Integers]:
+        self._port.begin(payload.data, "payload")
+        latents = {task: self._read_task(task) for task in self.tasks}
+        self._port.end()
+        checks = [self._coder.checks[0, task] for task in self.header.present]
+        _compare("payload", payload.symbol_check, combined_check(checks))
+        return latents
+
+    def _alone(self, task: int, failed: Collection[int]) -> Integers:
+        for parent in self.graph.parents[task]:
+            if parent in failed:
+                raise CorruptFileError(
+                    f"task {self._names[task]}", f"its parent {self._names[parent]} damaged",
+                    "parents that can be decoded", "Get the file again from its source.",
+                )  # fmt: skip
+        self._require_lengths(self._places[task])
+        segment, where = self._reader.segment(self._places[task]), f"segment of {self._names[task]}"
+        self._port.begin(segment.data, where)
+        latent = self._read_task(task)
+        self._port.end()
+        _compare(where, segment.symbol_check, self._coder.checks[0, task])
+        return latent
+
+    def _read_task(self, task: int) -> Integers:
+        parents = np.zeros((1, self.graph.size), np.bool_)
+        parents[0, list(self.graph.parents[task])] = True
+        return self._coder.code([0], task, parents)
+
+    def _last_place(self, task: int) -> int:
+        """Of the segments that a task takes: its own and those of its ancestors."""
+        return max(self._places[needed] for needed in (task, *self.graph.ancestors(task)))
+
+    def _most_bytes(self, weights: IntegerReader) -> Iterator[tuple[int, int]]:
+        """Places, and how long the segments there may be: no symbols take more."""
+        for task, place in self._places.items():
+            rows, columns = padded(self.grids[task])
+            numbers = weights.tensors[task].latent_channels * rows * columns // LATENT_STRIDE**2
+            numbers += weights.model.hyper_channels * rows * columns // GRID_MULTIPLE**2
+            yield place, _BYTES_PER_NUMBER * (numbers + 1)
+
+    def _require_lengths(self, last: int) -> None:
+        """Refuses too long a segment up to a place: whoever reads a stream would wait for it."""
+        for place in range(last + 1):
+            if (length := self._reader.length(place)) > self._most[place]:
+                expected = f"at most {self._most[place]}, as no symbols take more"
+                raise CorruptFileError(f"length of segment {place}", f"{length} bytes", expected, DAMAGED)
+
+
+class Arrivals(Iterator[tuple[str, T]]):
+    """What a file holds, tensor by tensor, as soon as the bytes of each are there.
+
+    To be iterated over once; afterwards, or by :meth:`close`, the file is closed.
+
+    Args:
+        weights: what reads it.
+        data: the file; a file object may be a pipe that is still written to.
+        wanted: task indices; all if None.
+        converted: makes what is given of a task's latent; called for its ancestors, too, and before it.
+        limits: ``pixel_limit`` and ``position_limit``, see :meth:`IntegerReader.read`.
+
+    Attributes:
+        header: of the file, which has arrived.
+
+    Raises:
+        BitstreamError: not a file of these weights, or its head is damaged.
+        IncompleteFileError: from the iteration, at its end: some of what was asked for is damaged or has not come.
+    """
+
+    def __init__(
+        self, weights: IntegerReader, data: FileLike, wanted: Collection[int] | None,
+        converted: Callable[[CodedFile], Callable[[int, Integers], T]], **limits: int,
+    ) -> None:  # fmt: skip
+        self._names = weights.task_names
+        with ExitStack() as stack:
+            source = stack.enter_context(arriving(data))
+            self._file = weights.begin(source, wanted, **limits)
+            self._stack = stack.pop_all()
+        self.header = self._file.header
+        self._wanted = set(self._file.tasks if wanted is None else wanted)
+        self._rest = self._answers(converted(self._file), wanted is None)
+
+    def __iter__(self) -> Arrivals[T]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> tuple[str, T]:
+        """The name of the next tensor, and what was made of it; its bytes are waited for."""
+        return next(self._rest)
+
+    @property
+    def bytes_read(self) -> int:
+        """How many of the file's bytes have been read so far."""
+        return self._file.bytes_read
+
+    def close(self) -> None:
+        """Leaves the rest aside, and closes the file, unless it is the caller's own object."""
+        self._rest.close()
+        self._stack.close()
+
+    def _answers(self, converted: Callable[[int, Integers], T], whole: bool) -> Generator[tuple[str, T], None, None]:
+        failed: dict[int, BitstreamError] = {}
+        with self._stack:
+            for task, outcome in self._file.outcomes():
+                if isinstance(outcome, BitstreamError):
+                    failed[task] = outcome
+                    continue
+                answer = converted(task, outcome)
+                if task in self._wanted:
+                    yield self._names[task], answer
+            if failed:
+                raise self._incomplete(failed)
+            if whole:
+                self._file.check_end()
+
+    def _incomplete(self, failed: Mapping[int, BitstreamError]) -> IncompleteFileError:
+        """Names what is damaged, what is predicted from it, and what came to no end."""
+        parents, sentences = self._file.graph.parents, []
+        own = {task: error for task, error in failed.items() if not set(parents[task]) & failed.keys()}
+        for task, error in own.items():
+            if not isinstance(error, TruncatedFileError):
+                sentences.append(f"damage to {self._names[task]} ({error.found} instead of {error.expected})")
+        if any(isinstance(error, TruncatedFileError) for error in own.values()):
+            cut = [self._names[task] for task, error in own.items() if isinstance(error, TruncatedFileError)]
+            sentences.append(f"its end before {', '.join(cut)}")
+        if after := [self._names[task] for task in failed if task not in own]:
+            sentences.append(f"for want of their parents, nothing of {', '.join(after)}")
+        lost = [self._names[task] for task in self._file.tasks if task in failed and task in self._wanted]
+        error = IncompleteFileError("file", "; ".join(sentences), f"whole segments for {', '.join(lost)}", DAMAGED)
+        error.missing = {self._names[task]: failed[task] for task in self._file.tasks if task in failed}
+        return error
+
+
+def _compare(where: str, stored: int, computed: int) -> None:
+    if stored != computed:
+        raise CorruptFileError(
+            where, f"integers of check {computed:04x}", f"{stored:04x}",
+            "Get the file again from its source; if it is whole, report this: the entropy path has erred.",
+        )  # fmt: skip
 
 
 def combined_check(checks: Sequence[int]) -> int:

@@ -49,7 +49,7 @@ def headers_1(draw, max_tasks=40):
     return Header(
         fingerprint=draw(st.binary(min_size=4, max_size=4)),
         kind=draw(st.sampled_from(layout.KINDS)),
-        profile=draw(st.sampled_from(layout.PROFILES)),
+        profile=draw(st.sampled_from(["segments", "compact"])),
         height=height,
         width=width,
         qualities=draw(qualities(tasks)),
@@ -58,8 +58,9 @@ def headers_1(draw, max_tasks=40):
 
 
 @st.composite
-def headers_2(draw):
-    """Of version 2: some of the tensors, or grids of their own, or features that have their sizes from the weights."""
+def headers_2(draw, ordered=True):
+    """Of version 2: some of the tensors, or grids of their own, or features that have their sizes from the weights; or,
+    if `ordered`, some tensors first."""
     tensors = draw(st.one_of(st.integers(1, 9), st.integers(1, layout.MAX_TENSORS)))
     every = st.just(set(range(tensors)))
     present = tuple(sorted(draw(st.one_of(every, st.sets(st.integers(0, tensors - 1), min_size=1)))))
@@ -69,20 +70,27 @@ def headers_2(draw):
     few = draw(st.lists(st.tuples(st.integers(1, 64), st.integers(1, 64)), min_size=1, max_size=3))
     grids = tuple(draw(st.lists(st.sampled_from(few), max_size=count)))
     whole = count == tensors
-    assume(not (whole and kind == "image" and not grids))
-    assume(not (whole and kind == "features" and len(grids) == count and len(set(grids)) == 1))
+    graph = draw(st.one_of(listed_numbers(), graphs(count)) if whole else graphs(count))
+    first = ()
+    if ordered and count > 1 and draw(st.booleans()):
+        some = draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=count - 1))
+        closed = graph.closure(some) if isinstance(graph, TaskGraph) else some
+        first = tuple(sorted(present[place] for place in closed)) if len(closed) < count else ()
+    assume(first or not (whole and kind == "image" and not grids))
+    assume(first or not (whole and kind == "features" and len(grids) == count and len(set(grids)) == 1))
     height, width = draw(sizes()) if kind == "image" else (0, 0)
     return Header(
         fingerprint=draw(st.binary(min_size=4, max_size=4)),
         kind=kind,
-        profile=draw(st.sampled_from(layout.PROFILES)),
+        profile="ordered" if first else draw(st.sampled_from(["segments", "compact"])),
         height=height,
         width=width,
         qualities=draw(qualities(count)),
-        graph=draw(st.one_of(listed_numbers(), graphs(count)) if whole else graphs(count)),
+        graph=graph,
         tensor_count=tensors,
         present=present,
         grids=grids,
+        first=first,
     )
 
 

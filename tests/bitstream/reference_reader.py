@@ -8,7 +8,7 @@ import zlib
 from functools import cache
 from math import comb
 
-PROFILES = ("segments", "compact")
+PROFILES = ("segments", "compact", "ordered")
 KINDS = ("image", "features")
 AREA_LIMITS = {"image": 1 << 26, "features": 1 << 18}
 
@@ -30,14 +30,18 @@ def read(data, listed=None):
         require(check == binascii.crc_hqx(before + payload, 0), "payload check")
         found["segments"] = [(payload, symbol_check)]
         return found
-    table = [(walk.varint(), walk.big_endian(2), walk.big_endian(2)) for _ in found["present"]]
-    computed = zlib.crc32(walk.done())
-    require(walk.big_endian(4) == computed, "head check")
     found["segments"] = []
-    for length, check, symbol_check in table:
-        segment = walk.take(length)
-        require(check == binascii.crc_hqx(segment, 0), "payload check")
-        found["segments"].append((segment, symbol_check))
+    start = 0
+    for count in (len(found["first"]), len(found["present"]) - len(found["first"])):
+        if count:
+            table = [(walk.varint(), walk.big_endian(2), walk.big_endian(2)) for _ in range(count)]
+            computed = zlib.crc32(walk.done()[start:])
+            require(walk.big_endian(4) == computed, "head check or table check")
+            for length, check, symbol_check in table:
+                segment = walk.take(length)
+                require(check == binascii.crc_hqx(segment, 0), "payload check")
+                found["segments"].append((segment, symbol_check))
+            start = walk.position
     require(walk.left() == 0, "bytes after the end")
     return found
 
@@ -47,7 +51,7 @@ def header(walk, listed):
     form = walk.take(1)[0]
     version, profile, kind = form // 16, form // 2 % 8, form % 2
     require(version in (1, 2), "version")
-    require(profile < 2, "profile")
+    require(profile < version + 1, "profile")
     found = {"version": version, "profile": PROFILES[profile], "kind": KINDS[kind], "fingerprint": walk.take(4)}
     tensors = found["tensors"] = walk.varint()
     require(1 <= tensors <= (1024 if version == 1 else 64), "number of tensors")
@@ -58,7 +62,7 @@ def header(walk, listed):
         found["height"], found["width"] = sides(walk, walk.varint())
         require(found["height"] * found["width"] <= AREA_LIMITS[found["kind"]], "area")
     found["grids"] = [] if version == 1 else spelled_out_grids(walk, count)
-    if version == 2 and count == tensors:
+    if version == 2 and count == tensors and found["profile"] != "ordered":
         one_image = found["kind"] == "image" and found["grids"] == []
         one_grid = found["kind"] == "features" and found["grids"] in [[grid] * tensors for grid in found["grids"]]
         require(not one_image and not one_grid, "version 2 for what version 1 says")
@@ -70,8 +74,17 @@ def header(walk, listed):
         found["qualities"] = [quality] * count
     require(max(found["qualities"]) <= 56, "quality")
     chosen = found["graph"] = graph(walk, count, listed, count == tensors)
-    if found["profile"] == "segments" and (version == 1 or isinstance(chosen, tuple)):
+    found["first"] = []
+    if found["profile"] == "ordered":
+        places = masked(walk, count)
+        require(len(places) < count, "all tensors first")
+        known = isinstance(chosen, tuple)
+        require(not known or all(set(chosen[place]) <= set(places) for place in places), "a parent that is not first")
+        found["first"] = [found["present"][place] for place in places]
+    if found["profile"] != "compact" and (version == 1 or isinstance(chosen, tuple)):
         order = list(range(count)) if version == 1 else coding_order(chosen)
+        if found["first"]:
+            order = [t for t in order if t in places] + [t for t in order if t not in places]
         found["places"] = [order.index(tensor) for tensor in range(count)]
     return found
 

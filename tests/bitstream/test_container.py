@@ -52,10 +52,13 @@ HEADER_2 = Header(
     graph=TaskGraph(((2,), (), (1,))), tensor_count=9, present=(0, 4, 8), grids=((33, 33), (33, 33), (80, 60)),
 )  # fmt: skip
 CONTAINER_2 = Container(HEADER_2, tuple(Segment(bytes([place + 1]) * (60 * place), place) for place in range(3)))
+ORDERED = Container(
+    replace(HEADER_2, profile="ordered", graph=TaskGraph(((), (2,), ())), first=(4, 8)), CONTAINER_2.segments
+)
 COMPACT_2 = Container(replace(HEADER_2, profile="compact"), (Segment(bytes(range(200)), 999),))
 FILES = {
     "segments": pack(CONTAINER), "compact": pack(COMPACT),
-    "segments, version 2": pack(CONTAINER_2), "compact, version 2": pack(COMPACT_2),
+    "segments, version 2": pack(CONTAINER_2), "ordered": pack(ORDERED), "compact, version 2": pack(COMPACT_2),
 }  # fmt: skip
 ALL_OF_THEM = {"tensor_count": None, "present": None}
 """For a header with another number of qualities."""
@@ -103,6 +106,14 @@ def file_2_of(table=None, segments=b"abc", tail=b"", **fields):
     table = table if table is not None else b"\3" + crc16(b"abc") + b"\0\1" + b"\0" + crc16(b"") + b"\0\2"
     head = head_2_of(**fields) + table
     return head + zlib.crc32(head).to_bytes(4, "big") + segments + tail
+
+
+def ordered_of(first=b"\2", table=None, check=None, segments=b"", **fields):
+    """Likewise in the profile ``ordered``, tensor 4 first."""
+    head = head_2_of(**{"form": b"\x24", **fields}) + first + b"\3" + crc16(b"abc") + b"\0\1"
+    table = b"\2" + crc16(b"de") + b"\0\2" if table is None else table
+    check = zlib.crc32(table).to_bytes(4, "big") if check is None else check
+    return head + zlib.crc32(head).to_bytes(4, "big") + b"abc" + table + check + (segments or b"de")
 
 
 def features_2_of(grids=b"\2\4\0\5\6", **fields):
@@ -231,7 +242,23 @@ BROKEN = {
     "another file after the end": (file_of() * 2, CorruptFileError),
     "another compact file after the end": (compact_of() * 2, CorruptFileError),
     "version 2: other first letters": (file_2_of(magic=b"ATDD"), NotAnAtdcFileError),
-    "version 2: profile 2": (file_2_of(form=b"\x24"), UnsupportedVersionError),
+    "version 2: profile 3": (file_2_of(form=b"\x26"), UnsupportedVersionError),
+    "ordered: none first": (ordered_of(b"\0"), CorruptFileError),
+    "ordered: all first": (ordered_of(b"\3"), CorruptFileError),
+    "ordered: a spare bit of the mask": (ordered_of(b"\6"), CorruptFileError),
+    "ordered: one without its parent": (ordered_of(b"\1"), CorruptFileError),
+    "ordered: a mask of two bytes, all first": (
+        ordered_of(b"\xff\1", tensors=b"\x0a", mask=b"\xff\1", graph=b"\0" + bytes(layout.rank_bytes(9))),
+        CorruptFileError,
+    ),
+    "ordered: an end within the mask": (head_2_of(form=b"\x24"), TruncatedFileError),
+    "ordered: an end within the first segments": (ordered_of()[:-13], TruncatedFileError),
+    "ordered: an end within the second table": (ordered_of()[:-7], TruncatedFileError),
+    "ordered: an end within the table check": (ordered_of()[:-3], TruncatedFileError),
+    "ordered: an end within the other segments": (ordered_of()[:-1], TruncatedFileError),
+    "ordered: a table check of other bytes": (ordered_of(check=b"\0\0\0\0"), CorruptFileError),
+    "ordered: a payload check of other bytes": (ordered_of(segments=b"df"), CorruptFileError),
+    "ordered: bytes after the end": (ordered_of(segments=b"def"), CorruptFileError),
     "version 2: an end within the tensors": (head_2_of()[:9], TruncatedFileError),
     "version 2: an end within the mask": (head_2_of(tensors=b"\x40", mask=bytes(7))[:17], TruncatedFileError),
     "version 2: an end before the grids": (head_2_of()[:13], TruncatedFileError),
@@ -327,6 +354,10 @@ def test_the_files_of_version_2_that_are_broken_are_whole_otherwise():
     assert (features.height, features.width, features.grids) == (0, 0, ((4, 4), (5, 6)))
     assert unpack(features_2_of(b"\2\4\5\0")).header.grids == ((4, 5), (4, 5))
     assert unpack(compact_2_of()).segments == (Segment(b"abc", 3),)
+    ordered = unpack(ordered_of())
+    assert ordered.segments == (Segment(b"abc", 1), Segment(b"de", 2)) and ordered.header.first == (4,)
+    every = unpack(ordered_of(tensors=b"\2", mask=b"\3", graph=b"\1")).header
+    assert (every.version, every.graph, every.first) == (2, 0, (1,))
     assert unpack(features_2_of(b"\2\4\5\5\4", tensors=b"\2", mask=b"\3")).header.present == (0, 1)
     assert unpack(file_2_of(tensors=b"\2", mask=b"\3", grids=b"\1\4\0", graph=b"\1")).header.graph == 0
     only = unpack(file_2_of(mask=b"\2", graph=b"\0", table=b"\3" + crc16(b"abc") + b"\0\1")).header
@@ -511,6 +542,40 @@ def test_reading_all_segments_fetches_every_byte_once(container):
     assert reader.bytes_read == source.asked <= len(data)
 
 
+def test_what_comes_first_is_read_without_the_others_table_and_whatever_befalls_it():
+    whole, head = ordered_of(), len(ordered_of()) - 3 - 5 - 4 - 2
+    for data in (whole, whole[: head + 3], whole[: head + 3] + b"\xff" * 40):
+        reader = ContainerReader(data)
+        assert reader.segment(0) == Segment(b"abc", 1)
+        if data != whole:
+            with pytest.raises(BitstreamError):
+                reader.segment(1)
+            assert reader.header.first == (4,) and len(verify(data).problems) >= 1
+    source = CountedSource(BytesSource(pack(ORDERED)))
+    reader = ContainerReader(source)
+    assert [reader.segment(place) for place in (0, 1)] == list(ORDERED.segments[:2])
+    assert reader.bytes_read < len(pack(ORDERED)) - len(ORDERED.segments[2].data)
+
+
+@given(graphs(6), st.sets(st.integers(0, 5), min_size=1))
+def test_ordered_segments_are_those_that_come_first_then_the_others_in_coding_order(graph, some):
+    first = graph.closure(some)
+    if len(first) == 6:
+        return
+    header = replace(HEADER, graph=graph, profile="ordered", first=tuple(sorted(first)))
+    order = [task for task in graph.order if task in first] + [task for task in graph.order if task not in first]
+    assert sorted(range(6), key=header.places(graph).__getitem__) == order
+    assert header.version == 2
+
+
+def test_a_listed_graph_in_which_one_comes_without_its_parent_is_noticed_with_the_weights():
+    header = replace(HEADER, **ALL_OF_THEM, qualities=(32, 32), graph=0, profile="ordered", first=(1,))
+    assert unpack(pack(Container(header, (Segment(b"", 0),) * 2))).header == header
+    with pytest.raises(CorruptFileError, match="a tensor without one of its parents"):
+        header.resolve([CHAIN])
+    assert replace(header, first=(0,)).resolve([CHAIN]) == CHAIN
+
+
 def test_one_segment_is_read_without_the_bytes_of_the_others():
     source = CountedSource(BytesSource(FILES["segments"]))
     reader = ContainerReader(source)
@@ -583,7 +648,7 @@ def test_a_segment_that_is_not_there_is_an_argument_error():
             ContainerReader(data).segment(index)
 
 
-@given(containers(headers_2()))
+@given(containers(headers_2(ordered=False)))
 def test_a_cut_file_of_version_2_gives_whole_tensors_and_all_that_they_need(container):
     header = replace(container.header, profile="segments")
     graph = header.graph if isinstance(header.graph, TaskGraph) else TaskGraph.independent(header.task_count)
@@ -599,7 +664,7 @@ def test_a_cut_file_of_version_2_gives_whole_tensors_and_all_that_they_need(cont
         assert set(graph.closure(there)) == set(there)
 
 
-@given(headers_2(), st.data())
+@given(headers_2(ordered=False), st.data())
 def test_segments_of_version_2_stand_layer_by_layer_and_by_index_within_one(header, data):
     graph = data.draw(graphs(header.task_count))
     places = replace(header, profile="segments").places(graph)
@@ -748,7 +813,8 @@ def test_the_page_shows_the_tables_of_the_code():
     ]
     tables = [rows[start + 1 :] for start, row in enumerate(rows) if row == ("field", "bytes", "content")]
     assert [row[0] for row in tables[0][:3]] == ["table", "head check", "segments"]
-    assert [row[0] for row in tables[1][:3]] == ["symbol check", "payload check", "payload"]
+    assert [row[0] for row in tables[1][:6]] == ["table", "head check", "segments", "table", "table check", "segments"]
+    assert [row[0] for row in tables[2][:3]] == ["symbol check", "payload check", "payload"]
 
 
 def test_the_page_shows_three_files_as_they_are():

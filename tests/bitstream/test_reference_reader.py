@@ -87,8 +87,9 @@ def package_reads(data, listed=None):
         "qualities": list(header.qualities),
         "graph": graph.parents if isinstance(graph, TaskGraph) else graph,
         "segments": [(segment.data, segment.symbol_check) for segment in segments],
+        "first": list(header.first),
     }
-    if header.profile == "segments" and (header.version == 1 or isinstance(graph, TaskGraph)):
+    if header.profile != "compact" and (header.version == 1 or isinstance(graph, TaskGraph)):
         # In version 1 any graph of that many gives the same places.
         graph = graph if isinstance(graph, TaskGraph) else TaskGraph.independent(header.task_count)
         found["places"] = list(header.places(graph))
@@ -209,7 +210,7 @@ class Fuzz:
         values = {
             "form": (header.profile, header.kind), "fingerprint": header.fingerprint, "tensors": header.tensor_count,
             "mask": header.present, "height": header.height, "width": header.width, "grids": header.grids,
-            "quality": header.qualities, "graph": header.graph,
+            "quality": header.qualities, "graph": header.graph, "first": header.first,
         }  # fmt: skip
         return {field.name: field.write(values) for field in TABLES[2]}
 
@@ -297,7 +298,11 @@ def test_both_readers_read_every_golden_file():
         assert both_agree(path.read_bytes(), listed) != "refused", path
 
 
-GOLDEN_2 = json.loads((GOLDEN / "version_2.json").read_text(encoding="utf-8"))
+GOLDEN_2 = {
+    name: golden
+    for file in ("version_2.json", "ordered.json")
+    for name, golden in json.loads((GOLDEN / file).read_text(encoding="utf-8")).items()
+}
 
 
 @pytest.mark.parametrize("name", GOLDEN_2)
@@ -306,6 +311,7 @@ def test_golden_containers_of_version_2_say_what_they_said_and_are_written_the_s
     data = bytes.fromhex(golden["file"])
     found = both_agree(data)
     assert found == {
+        "first": [],
         **golden["says"],
         "fingerprint": bytes.fromhex(golden["says"]["fingerprint"]),
         "grids": [tuple(grid) for grid in golden["says"]["grids"]],

@@ -2,7 +2,8 @@
 
 Two profiles share the header. ``segments`` has one segment per tensor, each with its length and checks, so that one
 can be had without the others' bytes, and a damaged segment spoils itself alone (and what is predicted from it).
-``compact`` has one segment for all tensors and the fewest bytes around it.
+``compact`` has one segment for all tensors and the fewest bytes around it. ``ordered`` has segments, too, those of some
+tensors first: a beginning of the file holds them and what they are predicted from, and says nothing of the others.
 
 Version 1 holds all tensors of a model, one per task and all of one grid. Version 2 holds any of them, each with a grid
 of its own, and its segments stand in coding order: each can be used when it arrives. What version 1 can say is written
@@ -15,8 +16,8 @@ import binascii
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 from atdc.bitstream.layout import (
     DAMAGED,
@@ -30,11 +31,12 @@ from atdc.bitstream.layout import (
     VARINT_LIMIT,
     ByteReader,
     has_one_size,
+    is_closed,
     number_bytes,
     read_fields,
     write_fields,
 )
-from atdc.bitstream.sources import BytesSource, CountedSource, Source
+from atdc.bitstream.sources import BytesSource, CountedSource, Source, StreamSource
 from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ArgumentError, BitstreamError, CorruptFileError, TruncatedFileError, WrongModelError
 from atdc.graph.task_graph import TaskGraph
@@ -58,7 +60,7 @@ class Header:
     Args:
         fingerprint: 4 bytes that name the weights.
         kind: ``image``, or ``features`` for a file that was made without one.
-        profile: ``segments``, one per tensor, or ``compact``, one for all.
+        profile: ``segments``, one per tensor, or ``compact``, one for all, or ``ordered``, one per tensor, some first.
         height: of the image in pixels; without one, of the features in positions if all tensors are present and have
             this grid, else 0.
         width: likewise.
@@ -69,6 +71,8 @@ class Header:
         present: the tensors in the file, their indices ascending; if left out, all.
         grids: height and width in positions of those tensors in the file whose grid follows neither from the image nor
             from the weights, by index. Only the weights know how many these are.
+        first: the tensors whose segments come first, their indices ascending, and with each of them its parents; some
+            of those present in the profile ``ordered``, none otherwise.
 
     Raises:
         ArgumentError: values that no file can hold.
@@ -84,7 +88,7 @@ class Header:
 
     fingerprint: bytes
     kind: Literal["image", "features"]
-    profile: Literal["segments", "compact"]
+    profile: Literal["segments", "compact", "ordered"]
     height: int
     width: int
     qualities: tuple[int, ...]
@@ -92,6 +96,7 @@ class Header:
     tensor_count: int = _FROM_THE_OTHERS
     present: tuple[int, ...] = _FROM_THE_OTHERS
     grids: tuple[tuple[int, int], ...] = ()
+    first: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks every value: a header that exists can be written and read back."""
@@ -139,15 +144,35 @@ class Header:
                 "graph", self.graph, f"a graph, or a number from 0 to {MAX_LISTED_NUMBER}",
             )  # fmt: skip
             _require(self._is_whole, "graph", self.graph, "a graph of the tensors present, as they are not all")
+        self._check_first()
         if self.version == 2:
             _require(
                 self.tensor_count <= MAX_TENSORS,
                 "tensor_count", self.tensor_count, f"1 to {MAX_TENSORS} unless version 1 can say it",
             )  # fmt: skip
 
+    def _check_first(self) -> None:
+        """Checks who comes first."""
+        if self.profile != "ordered":
+            _require(self.first == (), "first", self.first, "none, unless the profile is ordered")
+            return
+        _require(
+            type(self.first) is tuple
+            and 0 < len(self.first) < self.task_count
+            and all(tensor in self.present for tensor in self.first)
+            and all(earlier < later for earlier, later in pairwise(self.first)),
+            "first", self.first, f"some, not all, of {self.present}, ascending",
+        )  # fmt: skip
+        if isinstance(self.graph, TaskGraph):
+            _require(is_closed(self.graph, self._first_mask), "first", self.first, "with each of them its parents")
+
+    @property
+    def _first_mask(self) -> int:
+        return sum(1 << self.present.index(tensor) for tensor in self.first)
+
     def _check_size(self) -> None:
         """Checks height and width: of an image, or the one grid of all features; 0 if there is no such thing."""
-        if self.kind == "image" or (self._is_whole and not self.grids and (self.height, self.width) != (0, 0)):
+        if self.kind == "image" or (self._is_version_1 and (self.height, self.width) != (0, 0)):
             for name, side in (("height", self.height), ("width", self.width)):
                 _require(_is_integer(side, 1, VARINT_LIMIT - 1), name, side, f"1 to {VARINT_LIMIT - 1}")
             return
@@ -156,7 +181,7 @@ class Header:
             "height and width", (self.height, self.width), "0 and 0 for features that do not all have this grid",
         )  # fmt: skip
         _require(
-            not (self._is_whole and has_one_size(self.kind, self.task_count, self.grids)),
+            self.profile == "ordered" or not (self._is_whole and has_one_size(self.kind, self.task_count, self.grids)),
             "grids", self.grids, "the one grid of all tensors as height and width",
         )  # fmt: skip
 
@@ -166,8 +191,12 @@ class Header:
 
     @property
     def version(self) -> int:
-        """Of the format: 1 for all that it can say, which is all tensors, and one size for them."""
-        return 1 if self._is_whole and not self.grids and self.height else 2
+        """Of the format: 1 for all that it can say, which is all tensors, and one size for them, in no order."""
+        return 1 if self._is_version_1 and self.height else 2
+
+    @property
+    def _is_version_1(self) -> bool:
+        return self._is_whole and not self.grids and self.profile != "ordered"
 
     @property
     def task_count(self) -> int:
@@ -178,7 +207,7 @@ class Header:
         """Where the segments of the tensors in the file stand, one place for each tensor.
 
         In version 1 segments are in the order of tensors, in version 2 in coding order, so that each can be used when
-        it arrives. In the profile ``compact`` one segment holds all.
+        it arrives; in the profile ``ordered``, first those of :attr:`first`. In ``compact`` one segment holds all.
 
         Args:
             graph: as :meth:`resolve` gives it.
@@ -195,7 +224,9 @@ class Header:
         _require(graph.size == self.task_count, "graph", graph, f"a graph of {self.task_count} tasks")
         if self.profile == "compact":
             return (0,) * self.task_count
-        order = range(self.task_count) if self.version == 1 else graph.order
+        order: Sequence[int] = range(self.task_count) if self.version == 1 else graph.order
+        first = self._first_mask
+        order = sorted(order, key=lambda task: not first >> task & 1)  # stable
         return tuple(map(order.index, range(self.task_count)))
 
     def resolve(self, listed: Sequence[TaskGraph]) -> TaskGraph:
@@ -230,6 +261,9 @@ class Header:
             )
         if (first := listed.index(graph)) != self.graph:
             raise CorruptFileError("graph", f"number {self.graph}", f"number {first}, the same graph", DAMAGED)
+        if not is_closed(graph, self._first_mask):
+            found = "a tensor without one of its parents"
+            raise CorruptFileError("first", found, "all that they are predicted from", DAMAGED)
         return graph
 
     def require_model(self, fingerprint: bytes) -> None:
@@ -284,6 +318,15 @@ class Segment:
         _require(_is_integer(self.symbol_check, 0, 0xFFFF), "symbol_check", self.symbol_check, "0 to 65535")
 
 
+class _Row(NamedTuple):
+    """Of a table: where a segment starts in the file, its bytes, and its checks."""
+
+    start: int
+    length: int
+    check: int
+    symbol_check: int
+
+
 @dataclass(frozen=True)
 class Container:
     """A whole file.
@@ -321,6 +364,7 @@ def pack(container: Container) -> bytes:
             "grids": header.grids,
             "quality": header.qualities,
             "graph": header.graph,
+            "first": header.first,
         },
         header.version,
     )
@@ -328,11 +372,17 @@ def pack(container: Container) -> bytes:
         (segment,) = container.segments
         head += _check_bytes(segment.symbol_check)
         return head + _check_bytes(_crc16(segment.data, _crc16(head))) + segment.data
-    for segment in container.segments:
-        head += number_bytes(len(segment.data)) + _check_bytes(_crc16(segment.data))
-        head += _check_bytes(segment.symbol_check)
-    head += zlib.crc32(head).to_bytes(HEAD_CHECK_BYTES, "big")
-    return head + b"".join(segment.data for segment in container.segments)
+    data, part, segments = b"", head, container.segments
+    for group in (segments[: len(header.first)], segments[len(header.first) :]):
+        if not group:
+            continue
+        for segment in group:
+            part += number_bytes(len(segment.data)) + _check_bytes(_crc16(segment.data))
+            part += _check_bytes(segment.symbol_check)
+        data += part + zlib.crc32(part).to_bytes(HEAD_CHECK_BYTES, "big")
+        data += b"".join(segment.data for segment in group)
+        part = b""
+    return data
 
 
 class ContainerReader:
@@ -344,9 +394,8 @@ class ContainerReader:
         position_limit: the most positions of a file of kind ``features``, and of all grids that are spelled out.
 
     Attributes:
-        header: what the file says about itself. In the profile ``segments`` it is checked; in ``compact`` it is once
-            the segment has been read.
-        lengths: bytes of each segment, by place.
+        header: what the file says about itself. In profiles with segments it is checked; in ``compact`` it is once the
+            segment has been read.
 
     Raises:
         BitstreamError: the class that fits: not an ATDC file, an unsupported version, truncated, or corrupt.
@@ -359,28 +408,67 @@ class ContainerReader:
     """
 
     header: Header
-    lengths: tuple[int, ...]
 
     def __init__(
         self, source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT
     ) -> None:
         self._source = CountedSource(BytesSource(source) if isinstance(source, bytes) else source)
-        reader = ByteReader(self._source)
+        self._is_stream = isinstance(source, StreamSource)
+        reader = ByteReader(self._source, self._is_stream)
         self.header = _read_header(reader, pixel_limit, position_limit)
         self._seed = 0
+        self._rows: list[_Row] = []
         if self.header.profile == "compact":
             symbol_check = _read_check(reader, "symbol check")
-            self._seed = _crc16(reader.data[: reader.position])
+            self._seed = _crc16(reader.walked)
             check = _read_check(reader, "payload check")
-            rows = [(self._source.size() - reader.position, check, symbol_check)]
+            self._rows.append(_Row(reader.position, self._source.size() - reader.position, check, symbol_check))
         else:
-            rows = [_read_row(reader, place) for place in range(self.header.task_count)]
-            _check_head(reader)
-        self.lengths, self._checks, self._symbol_checks = zip(*rows, strict=True)
-        self._offsets = (0, *accumulate(self.lengths))
-        self._start = reader.position
-        # What was fetched together with the head's last bytes is kept: nothing is read twice.
-        self._ahead = reader.data[reader.position :]
+            self._read_table(reader, len(self.header.first) or self.header.task_count)
+        # What was fetched together with a table's last bytes is kept: nothing is read twice.
+        self._ahead = {reader.position: reader.ahead}
+
+    @property
+    def segment_count(self) -> int:
+        """How many segments the file has: one per tensor in it, or one for all."""
+        return 1 if self.header.profile == "compact" else self.header.task_count
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Bytes of each segment, by place.
+
+        Raises:
+            BitstreamError: the second table of a file of profile ``ordered`` is damaged.
+        """
+        return tuple(self._row(place).length for place in range(self.segment_count))
+
+    def length(self, place: int) -> int:
+        """Bytes of one segment; raises as :attr:`lengths`."""
+        return self._row(place).length
+
+    def _read_table(self, reader: ByteReader, count: int) -> None:
+        places = range(len(self._rows), len(self._rows) + count)
+        rows = [_read_row(reader, place) for place in places]
+        _check_head(reader)
+        start = reader.position
+        for length, check, symbol_check in rows:
+            self._rows.append(_Row(start, length, check, symbol_check))
+            start += length
+
+    def _row(self, place: int) -> _Row:
+        """Of a segment; that of profile ``ordered`` stand in two tables, the second behind the first segments."""
+        if place >= len(self._rows):
+            last = self._rows[-1]
+            start = last.start + last.length
+            reader = ByteReader(self._source, self._is_stream, start, self._fetched(start))
+            self._read_table(reader, self.segment_count - len(self._rows))
+            self._ahead[reader.position] = reader.ahead
+        return self._rows[place]
+
+    def _fetched(self, start: int) -> bytes:
+        """The bytes from a place on that were fetched with a table before it."""
+        before = max((place for place in self._ahead if place <= start), default=start)
+        return self._ahead.get(before, b"")[start - before :]
 
     @property
     def bytes_read(self) -> int:
@@ -398,17 +486,17 @@ class ContainerReader:
             TruncatedFileError: the file ends within it.
             CorruptFileError: its bytes do not fit the check.
         """
-        _require(_is_integer(index, 0, len(self.lengths) - 1), "segment", index, f"0 to {len(self.lengths) - 1}")
+        last = self.segment_count - 1
+        _require(_is_integer(index, 0, last), "segment", index, f"0 to {last}")
+        row = self._row(index)
         where = "header or payload" if self.header.profile == "compact" else f"segment {index}"
-        offset, length = self._offsets[index], self.lengths[index]
-        left = max(0, self._source.size() - self._start - offset)
-        data = self._read(offset, min(length, left))
-        if len(data) < length:
-            raise TruncatedFileError(
-                f"{where} (byte {self._start + offset})", f"{len(data)} bytes left", f"{length} bytes", DAMAGED
-            )
-        _compare(where, self._checks[index], _crc16(data, self._seed), CHECK_BYTES)
-        return Segment(data, self._symbol_checks[index])
+        left = row.length if self._is_stream else max(0, self._source.size() - row.start)
+        data = self._read(row.start, min(row.length, left))
+        if len(data) < row.length:
+            found, expected = f"{len(data)} bytes left", f"{row.length} bytes"
+            raise TruncatedFileError(f"{where} (byte {row.start})", found, expected, DAMAGED)
+        _compare(where, row.check, _crc16(data, self._seed), CHECK_BYTES)
+        return Segment(data, row.symbol_check)
 
     def check_end(self) -> None:
         """Checks that the file ends where its last segment does.
@@ -417,20 +505,21 @@ class ContainerReader:
             CorruptFileError: bytes follow.
             TruncatedFileError: bytes are missing.
         """
-        end, size = self._start + self._offsets[-1], self._source.size()
-        if size > end:
-            raise CorruptFileError(
-                f"after the last segment (byte {end})", f"{size - end} more bytes", "the end of the file", DAMAGED
-            )
+        last = self._row(self.segment_count - 1)
+        end = last.start + last.length
+        if self._is_stream and self._source.read(end, 1):  # how many more is not waited for
+            raise _beyond(end, "more bytes")
+        if (size := self._source.size()) > end:
+            raise _beyond(end, f"{size - end} more bytes")
         if size < end:
             raise TruncatedFileError("file", f"{size} bytes", f"{end} bytes", DAMAGED)
 
-    def _read(self, offset: int, length: int) -> bytes:
-        """Bytes of the segments, ``offset`` counted from the first of them."""
-        known = self._ahead[offset : offset + length]
+    def _read(self, start: int, length: int) -> bytes:
+        """Bytes of a segment."""
+        known = self._fetched(start)[:length]
         if len(known) == length:
             return known
-        return known + self._source.read(self._start + offset + len(known), length - len(known))
+        return known + self._source.read(start + len(known), length - len(known))
 
 
 def unpack(data: bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT) -> Container:
@@ -440,7 +529,7 @@ def unpack(data: bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int =
         BitstreamError: as :class:`ContainerReader` and its methods.
     """
     reader = ContainerReader(data, pixel_limit=pixel_limit, position_limit=position_limit)
-    segments = tuple(reader.segment(index) for index in range(len(reader.lengths)))
+    segments = tuple(reader.segment(index) for index in range(reader.segment_count))
     reader.check_end()
     return Container(reader.header, segments)
 
@@ -475,19 +564,19 @@ def verify(
         reader = ContainerReader(source, pixel_limit=pixel_limit, position_limit=position_limit)
     except BitstreamError as error:
         return Verification(None, (error,))
-    problems: list[BitstreamError] = []
-    for index in range(len(reader.lengths)):
+    problems: dict[str, BitstreamError] = {}  # by text: a damaged table is met for each of its segments
+    for index in range(reader.segment_count):
         try:
             reader.segment(index)
         except BitstreamError as error:
-            problems.append(error)
+            problems[str(error)] = error
     try:
         reader.check_end()
     except TruncatedFileError:
         pass  # Said already of the segments that are cut.
     except BitstreamError as error:
-        problems.append(error)
-    return Verification(reader.header, tuple(problems))
+        problems[str(error)] = error
+    return Verification(reader.header, tuple(problems.values()))
 
 
 def _read_header(reader: ByteReader, pixel_limit: int, position_limit: int) -> Header:
@@ -504,6 +593,7 @@ def _read_header(reader: ByteReader, pixel_limit: int, position_limit: int) -> H
         tensor_count=values.get("tensors", _FROM_THE_OTHERS),
         present=values.get("mask", _FROM_THE_OTHERS),
         grids=values.get("grids", ()),
+        first=values.get("first", ()),
     )
 
 
@@ -522,7 +612,7 @@ def _check_bytes(check: int) -> bytes:
 
 
 def _check_head(reader: ByteReader) -> None:
-    computed = zlib.crc32(reader.data[: reader.position])
+    computed = zlib.crc32(reader.walked)
     _compare(
         "head check", int.from_bytes(reader.take(HEAD_CHECK_BYTES, "head check"), "big"), computed, HEAD_CHECK_BYTES
     )
@@ -538,6 +628,10 @@ def _compare(where: str, stored: int, computed: int, count: int) -> None:
         raise CorruptFileError(
             where, f"check {stored:0{2 * count}x}", f"{computed:0{2 * count}x} for these bytes", DAMAGED
         )
+
+
+def _beyond(end: int, found: str) -> CorruptFileError:
+    return CorruptFileError(f"after the last segment (byte {end})", found, "the end of the file", DAMAGED)
 
 
 def _is_integer(value: object, least: int, greatest: int) -> bool:

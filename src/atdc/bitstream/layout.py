@@ -22,7 +22,9 @@ from atdc.errors import (
 from atdc.graph.task_graph import TaskGraph
 
 MAGIC = b"ATDC"
-PROFILES = ("segments", "compact")
+PLAIN_PROFILES = ("segments", "compact")
+"""Of both versions, which are chosen by name."""
+PROFILES = (*PLAIN_PROFILES, "ordered")
 KINDS = ("image", "features")
 FINGERPRINT_BYTES = 4
 MAX_TASKS = 1024
@@ -52,10 +54,13 @@ class ByteReader:
 
     Args:
         source: the file.
+        is_stream: its bytes come one after the other, and its end is not known: no more is fetched than is asked for.
+        start: of the bytes walked through, where not at the file's.
+        data: those that were fetched before.
 
     Attributes:
-        data: all bytes fetched so far, from the first.
-        position: of the next byte.
+        data: all bytes fetched so far, from ``start`` on.
+        position: of the next byte, counted from the file's start.
 
     >>> from atdc.bitstream.sources import BytesSource
     >>> reader = ByteReader(BytesSource(bytes([5, 0x80, 0x02])))
@@ -63,21 +68,31 @@ class ByteReader:
     (5, 256, 3)
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, is_stream: bool = False, start: int = 0, data: bytes = b"") -> None:
         self._source = source
-        self._size = source.size()
-        self.data = b""
-        self.position = 0
+        self._size = None if is_stream else source.size()
+        self.start, self.data, self.position = start, data, start
+
+    @property
+    def walked(self) -> bytes:
+        """The bytes from the start to the position."""
+        return self.data[: self.position - self.start]
+
+    @property
+    def ahead(self) -> bytes:
+        """Those fetched beyond it."""
+        return self.data[self.position - self.start :]
 
     def peek(self, count: int) -> bytes:
         """The next ``count`` bytes, or as many as there are, without moving on."""
-        have, end = len(self.data), self.position + count
+        have, end = self.start + len(self.data), self.position + count
         if end > have:
             # Twice as many each time, so that even a long head takes few trips.
-            goal = min(max(end, 2 * have, _FIRST_READ), self._size)
+            further = self.start + max(2 * len(self.data), _FIRST_READ)
+            goal = end if self._size is None else min(max(end, further), self._size)
             if goal > have:
                 self.data += self._source.read(have, goal - have)
-        return self.data[self.position : end]
+        return self.data[self.position - self.start : end - self.start]
 
     def take(self, count: int, field: str) -> bytes:
         """The next ``count`` bytes.
@@ -192,8 +207,9 @@ def _read_form(reader: ByteReader, _: Mapping[str, Any]) -> tuple[str, str]:
     if version not in TABLES:
         known = " or ".join(map(str, TABLES))
         raise UnsupportedVersionError("version", f"version {version}", f"version {known}", _OTHER_RELEASE)
-    if profile >= len(PROFILES):
-        known = ", ".join(f"{number} ({name})" for number, name in enumerate(PROFILES))
+    those = PROFILES if version > 1 else PLAIN_PROFILES
+    if profile >= len(those):
+        known = ", ".join(f"{number} ({name})" for number, name in enumerate(those))
         raise UnsupportedVersionError("profile", f"profile {profile}", f"one of {known}", _OTHER_RELEASE)
     return PROFILES[profile], KINDS[kind]
 
@@ -282,7 +298,8 @@ def _read_grids(reader: ByteReader, before: Mapping[str, Any]) -> tuple[tuple[in
             found = f"{grid[0]} x {grid[1]}, {positions} positions up to here"
             raise _too_large(where, found, f"{limit} positions")
         grids.append(grid)
-    if not _is_subset(before) and has_one_size(before["form"][1], before["tensors"], grids):
+    profile, kind = before["form"]
+    if profile != "ordered" and not _is_subset(before) and has_one_size(kind, before["tensors"], grids):
         raise CorruptFileError("version", "2, with all tensors and one size for them", "version 1", DAMAGED)
     return tuple(grids)
 
@@ -376,6 +393,37 @@ def _write_graph(values: Mapping[str, Any]) -> bytes:
     return explicit
 
 
+def _read_first(reader: ByteReader, before: Mapping[str, Any]) -> tuple[int, ...]:
+    if before["form"][0] != "ordered":
+        return ()
+    present, graph = before["mask"], before["graph"]
+    mask = int.from_bytes(reader.take(_mask_bytes(len(present)), "first"), "little")
+    if not 0 < mask < (1 << len(present)) - 1:
+        found = f"{mask.bit_count()} tensors, of {len(present)}"
+        raise CorruptFileError("first", found, "some of the tensors, and not all", DAMAGED)
+    if isinstance(graph, TaskGraph) and not is_closed(graph, mask):
+        raise CorruptFileError(
+            "first", "a tensor without one of its parents", "all that they are predicted from", DAMAGED
+        )
+    return tuple(tensor for place, tensor in enumerate(present) if mask >> place & 1)
+
+
+def _write_first(values: Mapping[str, Any]) -> bytes:
+    if not values["first"]:
+        return b""
+    mask: int = sum(1 << values["mask"].index(tensor) for tensor in values["first"])
+    return mask.to_bytes(_mask_bytes(len(values["mask"])), "little")
+
+
+def is_closed(graph: TaskGraph, mask: int) -> bool:
+    """Whether tasks, the bits of a number, have no parents but each other.
+
+    >>> is_closed(TaskGraph(((), (0,))), 0b01), is_closed(TaskGraph(((), (0,))), 0b10)
+    (True, False)
+    """
+    return all(mask >> parent & 1 for parent, child in graph.edges if mask >> child & 1)
+
+
 def _of_an_image(field: Field, rule: str) -> Field:
     """A row that a file without an image lacks; its value is 0 there."""
     return replace(
@@ -433,7 +481,7 @@ FIELDS: tuple[Field, ...] = (
 
 FIELDS_2: tuple[Field, ...] = (
     _MAGIC,
-    _form(2, "version 2; all else likewise"),
+    _form(2, "version 2; profile also 2 `ordered`; all else likewise"),
     _FINGERPRINT,
     Field(
         "tensors", "varint", f"`T`, number of the model's tensors, 1 to {MAX_TENSORS}",
@@ -454,6 +502,12 @@ FIELDS_2: tuple[Field, ...] = (
     ),
     _QUALITY,
     replace(_GRAPH, rule="likewise, of the tensors in the file; a number only if all are"),
+    Field(
+        "first", "0, or ⌈tensors in the file/8⌉",
+        "in profile `ordered` alone: which of the tensors in the file come first, a mask likewise; some, not all, and "
+        "with each of them its parents",
+        _read_first, _write_first,
+    ),
 )  # fmt: skip
 """The header of version 2."""
 

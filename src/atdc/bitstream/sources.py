@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import re
 import stat
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
+from typing import Any, BinaryIO, Protocol, TypeAlias, cast, runtime_checkable
 
 from atdc.errors import ArgumentError
 from atdc.files import require_name
+
+STREAM_LIMIT_BYTES = 256 * 2**20
+"""The most bytes taken from a pipe, for want of a file's size: no picture that this package accepts needs as much."""
+_PIECE_BYTES = 1 << 20
+"""No more is asked for at once, so that a length that is only claimed takes no memory."""
 
 
 @runtime_checkable
@@ -114,6 +123,117 @@ class FileSource:
         return ArgumentError(str(self._path), reason, "a file to read", "Check the path.")
 
 
+class StreamSource:
+    """A pipe, or whatever else gives its bytes one after the other: read as far as is asked for, and kept.
+
+    Args:
+        stream: open for reading bytes, at the file's first.
+        limit: the most bytes it may have.
+
+    Raises:
+        ArgumentError: from its methods: the stream cannot be read, or has more bytes than the limit.
+
+    >>> import io
+    >>> source = StreamSource(io.BytesIO(b"abcdef"))
+    >>> source.read(1, 2), source.bytes_taken, source.size(), source.read(5, 9)
+    (b'bc', 3, 6, b'f')
+    """
+
+    def __init__(self, stream: BinaryIO, limit: int = STREAM_LIMIT_BYTES) -> None:
+        self._stream, self._limit = stream, limit
+        # What is there is taken; without read1, a stream waits for all that it is asked for, which is never too much.
+        self._take = getattr(stream, "read1", stream.read)
+        self._data, self._ended = bytearray(), False
+
+    @property
+    def bytes_taken(self) -> int:
+        """How many bytes have been taken from the stream so far."""
+        return len(self._data)
+
+    def size(self) -> int:
+        """How many bytes there are, which only the stream's end tells: it is waited for."""
+        self._fill(self._limit + 1)
+        return len(self._data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """The bytes from ``offset`` on, which are waited for; fewer than ``count`` only at the stream's end."""
+        self._fill(offset + count)
+        return bytes(self._data[offset : offset + count])
+
+    def _fill(self, length: int) -> None:
+        while not self._ended and len(self._data) < length:
+            try:
+                part = self._take(min(length - len(self._data), _PIECE_BYTES))
+            except (OSError, ValueError) as error:  # closed, or opened for writing only
+                raise _unreadable(error) from error
+            if not isinstance(part, bytes):
+                raise _no_bytes(part)
+            self._data += part
+            self._ended = not part
+            if len(self._data) > self._limit:
+                raise ArgumentError("file", "more bytes than that", f"at most {self._limit:,} bytes")
+
+
+class HttpSource:
+    """A file on a server that answers range requests: one request for every range.
+
+    Args:
+        url: ``http://…`` or ``https://…``.
+        timeout_s: the longest silence of the server that is waited for, in seconds.
+
+    Raises:
+        ArgumentError: from its methods: no such file, no answer, or a server that knows no ranges.
+    """
+
+    def __init__(self, url: str, timeout_s: float = 60) -> None:
+        self._url, self._timeout_s = url, timeout_s
+        self._size: int | None = None
+
+    def size(self) -> int:
+        """How many bytes the file has, as the server says."""
+        if self._size is None:
+            self.read(0, 1)
+        return self._size or 0
+
+    def read(self, offset: int, count: int) -> bytes:
+        """The bytes from ``offset`` on; fewer than ``count`` where the file ends, or the server ends its answer."""
+        request = urllib.request.Request(self._url, headers={"Range": f"bytes={offset}-{offset + max(count, 1) - 1}"})
+        data = b""
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:
+                first, total = _content_range(answer)
+                if answer.status != http.client.PARTIAL_CONTENT or first != offset:
+                    raise ArgumentError(
+                        self._url, "a server that sends the whole file", "one that answers range requests",
+                        "Let another program fetch it, and decode its output as `-`.",
+                    )  # fmt: skip
+                self._size = total
+                while len(data) < count and (part := answer.read(min(count - len(data), _PIECE_BYTES))):
+                    data += part
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise self._error(f"{error.code} {error.reason}") from error
+            self._size = _content_range(error)[1]
+        except http.client.IncompleteRead as error:
+            data += error.partial
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise self._error(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        return data[:count]
+
+    def _error(self, reason: str) -> ArgumentError:
+        return ArgumentError(self._url, reason, "a file that a server sends", "Check the address.")
+
+
+def is_url(name: object) -> bool:
+    """Whether a name is the address of a file on a server.
+
+    >>> is_url("https://example.org/photo.atdc"), is_url("photo.atdc")
+    (True, False)
+    """
+    return isinstance(name, str) and name.lower().startswith(("http://", "https://"))
+
+
 class CountedSource:
     """A source that remembers which ranges were read, each of them once however often it is read.
 
@@ -157,7 +277,8 @@ FileLike: TypeAlias = Source | bytes | bytearray | memoryview | str | os.PathLik
 
 @contextmanager
 def opened(data: FileLike) -> Iterator[Source]:
-    """A source of a file's bytes, whatever the file is in: its path, its bytes, a file object, or a source already.
+    """A source of a file's bytes, whatever the file is in: its path or address, its bytes, a file object, or a source
+    already.
 
     Raises:
         ArgumentError: nothing that has bytes, or a path that cannot be opened.
@@ -166,7 +287,9 @@ def opened(data: FileLike) -> Iterator[Source]:
     ...     source.read(1, 2)
     b'bc'
     """
-    if isinstance(data, (str, os.PathLike)):
+    if isinstance(data, str) and is_url(data):
+        yield HttpSource(data)
+    elif isinstance(data, (str, os.PathLike)):
         with FileSource(data) as source:
             yield source
     elif isinstance(data, (bytes, bytearray, memoryview)):
@@ -177,10 +300,9 @@ def opened(data: FileLike) -> Iterator[Source]:
         try:
             content = data.read()
         except (OSError, ValueError) as error:  # closed, or opened for writing only
-            raise ArgumentError("file", f"an object that cannot be read ({error})", "an open file object",
-                                "Open it with 'rb'.") from error  # fmt: skip
+            raise _unreadable(error) from error
         if not isinstance(content, bytes):
-            raise ArgumentError("file", f"an object that reads {type(content).__name__}", "bytes", "Open it with 'rb'.")
+            raise _no_bytes(content)
         if not content and _position(data):
             found = "0 bytes left in it: it has been read, or written, to its end"
             raise ArgumentError("file", found, "a file object at its start", "Call its seek(0) first.")
@@ -195,3 +317,32 @@ def _position(stream: BinaryIO) -> int:
         return stream.tell()
     except (AttributeError, OSError):
         return 0
+
+
+@contextmanager
+def arriving(data: FileLike) -> Iterator[Source]:
+    """Like :func:`opened`, but a file object is read no further than is asked for: it may be a pipe that is written to.
+
+    >>> import io
+    >>> with arriving(io.BytesIO(b"abc")) as source:
+    ...     source.read(1, 1)
+    b'b'
+    """
+    is_stream = hasattr(data, "read") and not isinstance(data, Source)
+    with opened(StreamSource(cast(BinaryIO, data)) if is_stream else data) as source:
+        yield source
+
+
+def _content_range(answer: Any) -> tuple[int, int]:
+    """The first byte of a server's answer, and how many the file has; -1 and 0 where it does not say."""
+    said = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", answer.headers.get("Content-Range") or "")
+    return (int(said[1] or -1), int(said[2])) if said else (-1, 0)
+
+
+def _unreadable(error: OSError | ValueError) -> ArgumentError:
+    found = f"an object that cannot be read ({error})"
+    return ArgumentError("file", found, "an open file object", "Open it with 'rb'.")
+
+
+def _no_bytes(content: object) -> ArgumentError:
+    return ArgumentError("file", f"an object that reads {type(content).__name__}", "bytes", "Open it with 'rb'.")

@@ -55,8 +55,8 @@ def choose(
         graphs = paper_graphs(costs.networks.predictor, batch, costs.networks.config.max_parents)
         return [graph.within(batch.available) for graph in graphs]
     if name != "codebook":
-        return _searched(costs, batch, costs.estimated_costs(batch, quality), name)
-    candidates = _candidates(costs, batch)
+        return searched_graphs(costs, batch, costs.estimated_costs(batch, quality), name)
+    candidates = candidate_graphs(costs, batch)
     pairs = search.pairs_of(candidates)
     estimated = costs.estimated_costs(batch, quality, pairs)
     if len(batch.available) == costs.networks.task_count:
@@ -72,10 +72,10 @@ def cheapest_of_several(
     everything, batch = batch, batch.only(wanted)
     available, level = batch.available, nearest_integer_quality(quality, costs.networks.task_count)
     estimated = costs.estimated_costs(batch, quality)
-    codebook = _candidates(costs, batch)
+    codebook = candidate_graphs(costs, batch)
     best = np.argsort(search.graph_costs(estimated, codebook), axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
     candidates = [chosen, [costs.book.fixed[level].within(available)] * len(batch)]
-    candidates.append(_searched(costs, batch, estimated, "exact"))
+    candidates.append(searched_graphs(costs, batch, estimated, "exact"))
     candidates += [[codebook[index] for index in row] for row in best.tolist()]
     totals = np.stack([costs.total_costs(everything, quality, graphs, available) for graphs in candidates])
     return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
@@ -100,7 +100,9 @@ def paper_graphs(
     return [search.paper(losses[i], alone[i], max_parents, threshold) for i in range(len(batch))]
 
 
-def _searched(costs: CostModel, batch: FeatureBatch, estimated: NDArray[np.float64], name: str) -> list[TaskGraph]:
+def searched_graphs(
+    costs: CostModel, batch: FeatureBatch, estimated: NDArray[np.float64], name: str
+) -> list[TaskGraph]:
     """Graphs over the tensors that there are, by estimated costs of all pairs (B, P)."""
     available, count, limit = batch.available, costs.networks.task_count, costs.networks.config.max_parents
     columns = search.columns_within(count, limit, available)
@@ -108,6 +110,6 @@ def _searched(costs: CostModel, batch: FeatureBatch, estimated: NDArray[np.float
     return [within_model(graph, available, count) for graph in graphs]
 
 
-def _candidates(costs: CostModel, batch: FeatureBatch) -> list[TaskGraph]:
+def candidate_graphs(costs: CostModel, batch: FeatureBatch) -> list[TaskGraph]:
     """The candidate graphs over the tensors that there are, each once."""
     return list(dict.fromkeys(graph.within(batch.available) for graph in costs.book.codebook))

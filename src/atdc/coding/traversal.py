@@ -171,3 +171,32 @@ def code_task(
     latent = coder.code(images, task, quality, mask, latent, hyper)
     value = mean + transforms.synthesis(latent, mean, log_variance, quality) if restore else mean
     return value, (mean, log_variance)
+
+
+class StepwiseDecoder:
+    """Restores one image's tensors one after the other, parents first: what :func:`code_along_graph` makes at once.
+
+    Args:
+        networks: predictor and transforms.
+        graph: of the image.
+        quality: (1, T), 0 to 7.
+        grids: height and width of each tensor before padding.
+    """
+
+    def __init__(self, networks: CodecNetworks, graph: TaskGraph, quality: Tensor, grids: Sequence[Grid]) -> None:
+        self._networks, self._graph, self._quality, self._grids = networks, graph, quality, tuple(grids)
+        self._shares: dict[int, Tensor] = {}
+
+    def restore(self, task: int, coder: LatentCoder) -> Tensor:
+        """Decoded normalised features (1, C, rows, columns) of a task whose parents have been restored."""
+        parents, device = self._graph.parents[task], self._quality.device
+        mask = torch.zeros(1, self._graph.size, device=device)
+        mask[:, list(parents)] = 1
+        given = [resampled(self._shares[parent], self._grids[parent], self._grids[task]) for parent in parents]
+        value, _ = code_task(
+            self._networks, task, torch.zeros(1, dtype=torch.long, device=device), given, mask,
+            self._quality[:, task], padded(self._grids[task]), coder, None,
+        )  # fmt: skip
+        if self._graph.children(task):
+            self._shares[task] = self._networks.share(task, value).float()
+        return value

@@ -113,6 +113,7 @@ def header_fields(header: Header, version: int) -> dict[str, bytes]:
         "form": (header.profile, header.kind), "fingerprint": header.fingerprint, "tasks": header.tensor_count,
         "tensors": header.tensor_count, "mask": header.present, "height": header.height, "width": header.width,
         "grids": header.grids, "quality": header.qualities, "graph": header.graph,
+        "first": header.first,
     }  # fmt: skip
     return {field.name: field.write(values) for field in TABLES[version]}
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.bitstream.container import Container, Header, Segment, graph_code, pack
-from atdc.bitstream.layout import KINDS, MAX_QUALITY_STEP, PROFILES, has_one_size
+from atdc.bitstream.layout import KINDS, MAX_QUALITY_STEP, PLAIN_PROFILES, has_one_size
 from atdc.bitstream.symbols import SymbolReader, SymbolWriter
 from atdc.entropy.coder import EntropyCoder, SymbolCoder
 from atdc.entropy.integer import Integers
@@ -196,7 +196,7 @@ def random_header(reader: IntegerReader, random: np.random.Generator, number: in
     steps = random.integers(0, MAX_QUALITY_STEP + 1, size if number // 8 % 2 else 1).tolist()
     return Header(
         fingerprint=reader.fingerprint, kind=kind,
-        profile="compact" if PROFILES[number % 2] == "compact" else "segments", height=height, width=width,
+        profile="compact" if PLAIN_PROFILES[number % 2] == "compact" else "segments", height=height, width=width,
         qualities=tuple(steps * (size // len(steps))), graph=graph_code(graph, reader.listed) if whole else graph,
         tensor_count=count, present=present, grids=tuple(grids),
     )  # fmt: skip
