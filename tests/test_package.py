@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer.main
 
+from atdc.adapters.network_set import NETWORK_SETS
 from atdc.cli import app
 from atdc.config import load_recipe, shipped_recipes
 from atdc_bench.cli import app as measuring
@@ -13,7 +14,7 @@ from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-SHIPPED = {*shipped_recipes(), *shipped_recipes(COMPARE_RECIPES)}
+SHIPPED = {*shipped_recipes(), *shipped_recipes(COMPARE_RECIPES), *shipped_recipes(NETWORK_SETS)}
 
 
 def test_every_file_of_the_packages_goes_into_the_wheel() -> None:

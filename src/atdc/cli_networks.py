@@ -77,12 +77,14 @@ def check(
         print(json.dumps({"networks": [found.to_json() for found in checks], "report": seen.to_json()}, indent=1))
         require_output()
         return
-    table = plain_table("network", ["values", "device ms", "server ms", "on the device", "halves", "batches"])
+    table = plain_table(
+        "network", ["values", "device ms", "server ms", "whole ms", "on the device", "halves", "batches"]
+    )
     for found in checks:
         table.add_row(
             escape(found.name), f"{sum(tensor.values for tensor in found.tensors):,}", f"{found.device_ms:.0f}",
-            f"{found.server_ms:.0f}", f"{found.device_share:.0%}", f"{max(found.differences.values()):.1g}",
-            "yes" if found.batches else "one by one",
+            f"{found.server_ms:.0f}", f"{found.whole_ms:.0f}", f"{found.device_share:.0%}",
+            f"{max(found.differences.values()):.1g}", "yes" if found.batches else "one by one",
         )  # fmt: skip
     console.print(table)
     for line in seen.table().splitlines():
@@ -148,7 +150,8 @@ def cuts(
         str, typer.Option("--answer", metavar="TENSOR", help="What has to agree; by default the first output.")
     ] = "",
     metric: Annotated[
-        str, typer.Option("--metric", metavar="NAME", help="Of the agreement: relative, same, top1, miou, cosine.")
+        str,
+        typer.Option("--metric", metavar="NAME", help="Of the agreement: relative, overlap, same, top1, miou, cosine."),
     ] = "",
     agreement: Annotated[float, typer.Option("--agreement", min=0, max=1, help="That is wanted, 1: unchanged.")] = 0.9,
     most: Annotated[int, typer.Option("--tensors", min=1, help="At a cut, at most so many.")] = 3,

@@ -36,6 +36,8 @@ SAME = 1e-3
 _SAME_WHOLE = 0.01
 """Share of whole numbers (classes, places) that ties may turn."""
 _SAME_RUN = 1e-4
+_LEAST_SCALE = 1e-4
+"""Of values' deviation: in a map of probabilities that are all next to 0, rounding is no difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,8 @@ class NetworkCheck:
             features' deviation, or why there is none.
         batches: the second half takes batches; otherwise pictures go through it one by one.
         device_ms: of the first half.
-        server_ms: of the second half.
-        device_share: of the time of both.
+        server_ms: of the second half; a torch module runs its first half with it, on a black picture.
+        whole_ms: of the network that is not cut.
     """
 
     name: str
@@ -129,12 +131,13 @@ class NetworkCheck:
     batches: bool
     device_ms: float
     server_ms: float
+    whole_ms: float
     samples: list[dict[str, NDArray[np.float32]]] = field(repr=False, default_factory=list)
 
     @property
     def device_share(self) -> float:
-        """Of the time of both halves."""
-        return self.device_ms / (self.device_ms + self.server_ms)
+        """The first half's share of the time of the whole network."""
+        return min(self.device_ms / self.whole_ms, 1.0)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -145,7 +148,7 @@ class NetworkCheck:
         return {
             "name": self.name, "tensors": tensors, "differences": dict(self.differences),
             "gradients": dict(self.gradients), "batches": self.batches, "device_ms": self.device_ms,
-            "server_ms": self.server_ms, "device_share": self.device_share,
+            "server_ms": self.server_ms, "whole_ms": self.whole_ms, "device_share": self.device_share,
         }  # fmt: skip
 
 
@@ -301,14 +304,15 @@ class CutNetwork(ABC):
             DataError: values that are not finite, or no picture.
         """
         differences: dict[str, float] = dict.fromkeys(self.answers, 0.0)
-        samples, times = [], [0.0, 0.0]
+        samples, times = [], np.zeros(3)
         for where, picture in pictures:
             begin = time.perf_counter()
             features = self.features(picture, where)
             middle = time.perf_counter()
             answers = self.answers_of(features)
-            times = [times[0] + middle - begin, times[1] + time.perf_counter() - middle]
+            end = time.perf_counter()
             whole = self.whole(picture)
+            times += [middle - begin, end - middle, time.perf_counter() - end]
             self._require_repeats(features, self.features(picture, where), where)
             for name, before in whole.items():
                 differences[name] = max(differences[name], found := difference(before, answers[name]))
@@ -322,9 +326,9 @@ class CutNetwork(ABC):
         if not samples:
             raise DataError(self.name, "no picture", "one at least", "Name a folder of photos.")
         gradients = self._gradients(samples[:2])
-        first, second = (1000 * seconds / len(samples) for seconds in times)
+        first, second, both = (1000 * float(seconds) / len(samples) for seconds in times)
         return NetworkCheck(
-            self.name, self.tensors, differences, gradients, bool(self._takes_batches), first, second, samples
+            self.name, self.tensors, differences, gradients, bool(self._takes_batches), first, second, both, samples
         )
 
     def _require_repeats(self, one: Mapping[str, Array], other: Mapping[str, Array], where: str) -> None:
@@ -398,7 +402,7 @@ def difference(before: Array, after: Array) -> float:
     error, scale = float(np.abs(one - other).mean()), float(np.abs(one - one.mean()).mean())
     if error == 0:
         return 0.0
-    return error / max(scale, 1e-6 * float(np.abs(one).mean()), 1e-30)
+    return error / max(scale, 1e-6 * float(np.abs(one).mean()), _LEAST_SCALE)
 
 
 def no_such(where: str, name: str, known: Iterable[str], what: str) -> NetworkError:

@@ -112,11 +112,6 @@ class OnnxModel:
         name: str = self.graph.inputs[0].name
         return name
 
-    @cached_property
-    def whole(self) -> Any:
-        """What runs all of it."""
-        return self.session(self.proto)
-
 
 class OnnxNetwork(CutNetwork):
     """An ONNX model cut at tensors.
@@ -162,10 +157,12 @@ class OnnxNetwork(CutNetwork):
         return dict(zip(self._wanted, self._server.run(self._wanted, dict(tensors)), strict=True))
 
     def _whole(self, given: Array) -> dict[str, Array]:
-        model = self._model
-        inside = [name for name in self._wanted if name not in model.graph.outputs]
-        session = model.session(model.part([model.input_name], self._wanted)) if inside else model.whole
-        return dict(zip(self._wanted, session.run(self._wanted, {model.input_name: given}), strict=True))
+        found = self._uncut.run(self._wanted, {self._model.input_name: given})
+        return dict(zip(self._wanted, found, strict=True))
+
+    @cached_property
+    def _uncut(self) -> Any:
+        return self._model.session(self._model.part([self._model.input_name], self._wanted))
 
     @cached_property
     def _tensors_with_gradients(self) -> Any:
