@@ -79,6 +79,11 @@ _COMPARE_NYUV2 = (
     "compare_nyuv2/compare.json",
     "atdc bench compare --recipe compare_nyuv2 --data nyuv2 -o results/compare_nyuv2",
 )
+_WANTED_ROOMS = ("wanted_rooms.json", "atdc bench wanted --count 400")
+_WANTED_NYUV2 = (
+    "wanted_nyuv2.json",
+    "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 40 --rival-count 40 -o results/wanted_nyuv2.json",
+)
 _FUZZ_TINY = ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000")
 _FUZZ_SMALL = ("fuzz_small.json", "atdc bench fuzz --model small --count 50000")
 
@@ -175,7 +180,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "adaptivity": Experiment(
         "adaptivity:run_adaptivity",
         (said.adaptivity,),
-        {"adaptivity": Block("adaptivity_nyuv2.json", "atdc bench adaptivity --data nyuv2", said.adaptivity)},
+        {"adaptivity": Block("adaptivity_nyuv2.json", "atdc bench adaptivity --data nyuv2 --count 40", said.adaptivity)},
     ),
     "scaling": Experiment(
         "scaling:run_scaling",
@@ -184,7 +189,17 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "affinity": Experiment("affinity:run_affinity", (said.affinity,)),
     "balance": Experiment("balance:run_balance", (said.balance,)),
-    "wanted": Experiment("wanted:run_wanted", (wanted.by_size, wanted.named_sets, wanted.left_out)),
+    "wanted": Experiment(
+        "wanted:run_wanted",
+        (wanted.by_size, wanted.named_sets, wanted.left_out),
+        {
+            "wantedsizes": Block(*_WANTED_NYUV2, wanted.by_size),
+            "wantedsets": Block(*_WANTED_NYUV2, wanted.named_sets),
+            "wantedmissing": Block(*_WANTED_NYUV2, wanted.left_out),
+            "wantedroomsizes": Block(*_WANTED_ROOMS, wanted.by_size),
+            "wantedroomsets": Block(*_WANTED_ROOMS, wanted.named_sets),
+        },
+    ),
 }
 """By the name of the command, ``atdc bench NAME``."""
 
