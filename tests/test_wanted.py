@@ -114,6 +114,12 @@ def test_what_is_given_and_not_wanted_is_sent_only_where_it_helps(helped: Codec,
     assert own.encode(whole, wanted=TASK_NAMES) == plain.feature_codec.encode(whole)
 
 
+def test_features_that_are_neither_wanted_nor_help_are_not_looked_at(plain: Codec) -> None:
+    whole, own = features_of(plain), plain.feature_codec
+    broken = {**whole, "rgb": torch.full_like(whole["rgb"], float("nan"))}
+    assert own.encode(broken, wanted=["normal"]) == own.encode({"normal": whole["normal"]})
+
+
 @pytest.mark.parametrize("effort", ["normal", "high"])
 def test_whole_files_of_weights_with_graphs_of_wanted_sets_stay_the_same(
     helped: Codec, plain: Codec, effort: str
