@@ -3,7 +3,7 @@
 Each is used as people who want small files use it (:mod:`atdc.pillow_codecs`), with one thread. `points` reach the
 utilities that ATDC's reach, as far as the format goes, and begin with the lowest quality that the encoder offers
 (JPEG's with 4: below it there is hardly a picture): a room of 256x256 takes 450 to 750 bytes on average, and with no
-setting fewer. Shrinking the picture first would help; :mod:`atdc.report.same_size` does that, for show.
+setting fewer. A picture that is shrunk first takes fewer (:class:`Reduced`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, final
 
+import numpy as np
 import PIL
-from PIL import features
+from PIL import Image, features
 
 from atdc import pillow_codecs
 from atdc.errors import ArgumentError, ImageError, ProgramError
@@ -124,6 +125,47 @@ class JpegXl(PixelSystem):
             raise damaged(self.title, error) from error
 
 
+@final
+class Reduced(PixelSystem):
+    """Another codec's picture, made smaller first and enlarged by the receiver: fewer bytes than the codec's lowest
+    quality takes.
+
+    One byte in front of the file says how many columns (low four bits) and rows the enlarged picture is too large by.
+
+    Args:
+        base: codes the smaller picture.
+        by: what sides are divided by, 2 to 15.
+        points: the base's.
+    """
+
+    def __init__(self, base: PixelSystem, by: int, points: tuple[float, ...]) -> None:
+        self.base, self.by, self.points = base, by, points
+        self.name, self.title = f"{base.name}-{by}", f"{base.title}, sides divided by {by}"
+
+    def missing(self) -> str | None:
+        """What the base says."""
+        return self.base.missing()
+
+    def describe(self) -> Mapping[str, Any]:
+        """The base's description, and the division."""
+        return {**self.base.describe(), "divided_by": self.by}
+
+    def encode(self, picture: Picture, point: float) -> bytes:
+        """One picture to a byte and the base's file; raises what the base's `encode` raises."""
+        height, width = picture.shape[:2]
+        rows, columns = -height % self.by, -width % self.by
+        whole = np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="edge")
+        image = Image.fromarray(whole).reduce(self.by)
+        return bytes([columns | rows << 4]) + self.base.encode(np.asarray(image, np.uint8), point)
+
+    def decode(self, data: bytes) -> Picture:
+        """The picture at its size; raises what the base's `decode` raises, for no bytes too."""
+        image = Image.fromarray(self.base.decode(data[1:]))
+        size = (self.by * image.width, self.by * image.height)
+        whole = np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.uint8)
+        return np.ascontiguousarray(whole[: size[1] - (data[0] >> 4), : size[0] - (data[0] & 15)])
+
+
 JPEG = PillowSystem(
     "jpeg", pillow_codecs.JPEG, (4, 8, 14, 24, 40),
     "Quality 1, the lowest, takes about 0.09 bpp on rooms of 256x256: an empty picture takes 0.08.",
@@ -144,3 +186,6 @@ AVIF = PillowSystem(
 """AV1 intra in AVIF's container, speed 4 of 0 (slowest) to 10."""
 
 JPEG_XL = JpegXl()
+
+SMALLER = (Reduced(AVIF, 2, (0, 20, 40)), Reduced(WEBP, 2, (0, 15, 50)), Reduced(WEBP, 4, (10, 50, 80)))
+"""Pictures that are made smaller first."""

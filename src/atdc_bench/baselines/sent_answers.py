@@ -17,7 +17,7 @@ Maps of numbers may be sent at a smaller size, and are enlarged by interpolation
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -115,24 +115,26 @@ def _vvc_encoded(pixels: Pixels, quality: float) -> bytes:
     return vvc.VVENC.encode(colour, quality)
 
 
-CLASS_POINTS = tuple(Point(None, reduction) for reduction in (1, 2, 3, 4, 6, 8))
+CLASS_POINTS = tuple(Point(None, reduction) for reduction in (1, 2, 4, 8, 12, 16, 24))
 """Of classes, which are sent without loss."""
+
+
+def _points(levels: Mapping[int, tuple[float, ...]]) -> tuple[Point, ...]:
+    """By how much sides are divided, at which qualities."""
+    return tuple(Point(quality, reduction) for reduction, row in levels.items() for quality in row)
+
+
 WEBP = SentCodec(
     "answers-webp", "answers, WebP", partial(_saved, form="WEBP", method=6), _opened,
-    tuple(Point(q, r) for r, levels in ((1, (20, 60, 85)), (2, (10, 50, 80)), (4, (10, 40, 75)), (8, (40, 75)))
-          for q in levels),
-    webp_payload,
+    _points({1: (20, 60, 85), 2: (20, 60), 4: (10, 40, 75), 8: (10, 60), 16: (10, 60)}), webp_payload,
 )  # fmt: skip
 AVIF = SentCodec(
     "answers-avif", "answers, AVIF", partial(_saved, form="AVIF", speed=6, max_threads=1), _opened,
-    tuple(Point(q, r) for r, levels in ((1, (20, 40, 60)), (2, (20, 45, 65)), (4, (20, 50)), (8, (50,)))
-          for q in levels),
-    avif_payload,
+    _points({1: (20, 40, 60), 2: (20, 55), 4: (20, 50), 8: (20, 50), 16: (20,)}), avif_payload,
 )  # fmt: skip
 VVC = SentCodec(
     "answers-vvc", "answers, VVC", _vvc_encoded, vvc.VVENC.decode,
-    tuple(Point(q, r) for r, levels in ((1, (47, 38, 29)), (2, (44, 32)), (4, (38,))) for q in levels), len,
-    vvc.VVENC.missing,
+    _points({1: (47, 38, 29), 2: (44, 32), 4: (44, 32), 8: (38,)}), len, vvc.VVENC.missing,
 )  # fmt: skip
 CODECS: dict[str, SentCodec] = {codec.name: codec for codec in (WEBP, AVIF, VVC)}
 """By name. Classes are WebP without loss in each of them."""

@@ -166,7 +166,9 @@ def run_wanted(
     require_images(labelled(name, data, "val"), val_count)
     height, width = images.targets([0])[IMAGE].shape[-2:]
     fingerprint = codec.feature_codec.fingerprint.hex()
-    measured = [VERSION, fingerprint, name, split, height, width, plan.qualities, val_count, list(ARMS)]
+    points: dict[str, Any] = {system: own.points for system, own in PICTURES.items()}
+    points |= {system: [str(point) for point in own.points] for system, own in sent_answers.CODECS.items()}
+    measured = [VERSION, fingerprint, name, split, height, width, plan.qualities, val_count, list(ARMS), points]
     folder = runs / hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     source = Source(model, name, data, split, codecs, plan, folder)

@@ -43,7 +43,9 @@ VERSION = 1
 """Rises when records change their meaning."""
 BLOCK = 25
 """Pictures of a part of the records, which are coded at once."""
-PICTURES: dict[str, PixelSystem] = {codec.name: codec for codec in (pixels.JPEG, pixels.WEBP, pixels.AVIF, vvc.VVENC)}
+PICTURES: dict[str, PixelSystem] = {
+    codec.name: codec for codec in (pixels.JPEG, pixels.WEBP, pixels.AVIF, *pixels.SMALLER, vvc.VVENC)
+}
 """Picture codecs, by name."""
 TRAINED = {"joint": "joint latent of the set", "alone": "codec trained for the set alone"}
 """Codecs with weights of their own, ``KIND_LETTERS.safetensors``, by kind: one latent of all tensors of a set, or a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,7 +22,7 @@ from atdc_bench.measures.rate_distortion import (
     MOST_REFUSED,
     BDRate,
     Curve,
-    differences_of_cheapest,
+    differences,
     draw_counts,
     with_interval,
 )
@@ -61,6 +61,16 @@ class Curves:
         return clipped
 
     @cached_property
+    def cheapest(self) -> list[Curve | ArgumentError]:
+        """The curve through the cheapest points, on all pictures and each resample; or why there is none, as where an
+        untrained head, or a class that was not drawn, leaves no scale."""
+        return [_cheapest(*row) for row in zip(self.rates, self.utilities, strict=True)]
+
+    def of_all_pictures(self) -> Curves:
+        """The same without resamples."""
+        return replace(self, rates=self.rates[:1], each=self.each[:1])
+
+    @cached_property
     def _reached(self) -> dict[float, tuple[FloatArray, str]]:
         return {target: self._bytes_at(target) for target in UTILITIES}
 
@@ -71,17 +81,21 @@ class Curves:
 
     def _bytes_at(self, target: float) -> tuple[FloatArray, str]:
         found, state = np.full(len(self.rates), np.nan), "none"
-        for row, (rates, utilities) in enumerate(zip(self.rates, self.utilities, strict=True)):
-            try:
-                curve = Curve.of_cheapest(rates, utilities, least=1)
-            except ArgumentError:  # a resample without a scale: an untrained head, or a class that was not drawn
-                continue
-            size = curve.rate_at(target)
+        for row, curve in enumerate(self.cheapest):
+            size = None if isinstance(curve, ArgumentError) else curve.rate_at(target)
             if size is not None:
                 found[row] = size
-                if row == 0:
-                    state = "lowest" if target <= curve.utilities[0] else "between"
+        first = self.cheapest[0]
+        if not np.isnan(found[0]) and isinstance(first, Curve):
+            state = "lowest" if target <= first.utilities[0] else "between"
         return found, state
+
+
+def _cheapest(rates: FloatArray, utilities: FloatArray) -> Curve | ArgumentError:
+    try:
+        return Curve.of_cheapest(rates, utilities)
+    except ArgumentError as refusal:
+        return refusal
 
 
 CurvesOf: TypeAlias = Callable[[str, str, int], Curves]
@@ -245,15 +259,17 @@ def summarise(records: Records) -> dict[str, Any]:
         for system in systems:
             images = records.images(system, letters)
             own = curves(system, letters, images)
+            if letters not in NAMED and system not in (*OURS, *RIVALS):
+                own = own.of_all_pictures()
             points += _points(system, letters, images, own)
             sizes += _bytes_at(system, letters, images, own)
         for ours in OURS:
-            for other in systems:
+            for other in systems if letters in NAMED else (*OURS, *RIVALS):
                 if other == ours:
                     continue
                 images = min(records.images(ours, letters), records.images(other, letters))
                 both = [curves(system, letters, images) for system in (other, ours)]
-                found = differences_of_cheapest(both[0].rates, both[0].utilities, both[1].rates, both[1].utilities)
+                found = differences(both[0].cheapest, both[1].cheapest)
                 rates.append({"setting": ours, "reference": other, "over": letters, **_difference(found, images)})
                 percents[ours, other, letters] = np.array(
                     [np.nan if isinstance(row, ArgumentError) else row.percent for row in found]
@@ -367,14 +383,16 @@ def _against_best(records: Records, curves: CurvesOf) -> list[dict[str, Any]]:
             names = [name for name in members if name in systems]
             images = records.plan.rival_count
             for target in UTILITIES:
-                sizes = {name: curves(name, letters, images).bytes_at(target)[0] for name in names}
+                told = {name: curves(name, letters, images).bytes_at(target) for name in names}
+                sizes = {name: size for name, (size, _) in told.items()}
                 reached = {name: float(size[0]) for name, size in sizes.items() if np.isfinite(size[0])}
                 best = min(reached, key=lambda name: reached[name]) if reached else None
                 for ours in OURS:
                     own = curves(ours, letters, images).bytes_at(target)[0]
                     row = {"set": letters, "setting": ours, "family": family, "utility": target, "images": images,
                            "best": best, "bytes": None if np.isnan(own[0]) else round(float(own[0]), 2),
-                           "best_bytes": None if best is None else round(reached[best], 2)}  # fmt: skip
+                           "best_bytes": None if best is None else round(reached[best], 2),
+                           "best_reached": None if best is None else told[best][1]}  # fmt: skip
                     ratio = np.log(own / np.fmin.reduce([*sizes.values()])) if sizes else np.full(1, np.nan)
                     rows.append(row | _mean([ratio]))
     return rows

@@ -18,7 +18,7 @@ point each, and the result says so. A curve that saturates at its lowest rate, w
 are noise. That is decided once, on all images; a resample that comes out flatter is no reason to leave it out.
 
 Of *clipped* utilities, which end at 1, another curve is made (:meth:`Curve.of_cheapest`): through the points that
-answer better than every cheaper one, up to the first that reaches 1. Its comparisons (:func:`differences_of_cheapest`)
+answer better than every cheaper one, up to the first that reaches 1. Its comparisons (:func:`differences`)
 need four such points and the same overlap, whatever the curve's rise; where they are refused, bytes at a utility
 (:meth:`Curve.rate_at`) are left to say.
 """
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -99,23 +100,22 @@ class Curve:
         return cls(pooled, np.asarray(fit.x)[starts], len(starts) == len(rate))
 
     @classmethod
-    def of_cheapest(cls, rates: ArrayLike, utilities: ArrayLike, least: int = LEAST_RATES) -> Curve:
+    def of_cheapest(cls, rates: ArrayLike, utilities: ArrayLike) -> Curve:
         """The curve of clipped utilities: the points that answer better than every cheaper one, none after a 1.
 
         Args:
             rates: positive, in any unit and any order.
             utilities: of the same length, at most 1.
-            least: points that must be left.
 
         Raises:
-            ArgumentError: fewer are left, or numbers that are not usable.
+            ArgumentError: numbers that are not usable.
 
         >>> curve = Curve.of_cheapest([1, 2, 3, 4, 5, 6], [0.5, 0.7, 0.6, 0.9, 1.0, 1.0])
         >>> curve.utilities.tolist(), np.exp(curve.log_rates).round(1).tolist()
         ([0.5, 0.7, 0.9, 1.0], [1.0, 2.0, 4.0, 5.0])
         """
         rate, reached = np.asarray(rates, np.float64), np.asarray(utilities, np.float64)
-        if rate.ndim != 1 or rate.shape != reached.shape or not (np.isfinite(rate) & (rate > 0)).all():
+        if rate.ndim != 1 or rate.shape != reached.shape or not rate.size or not (rate > 0).all():
             raise ArgumentError("curve", "rates that are not usable", "as many positive rates as utilities")
         if not (reached <= 1).all():  # in this form true of NaN, too
             raise ArgumentError("curve", "a utility above 1, or that is no number", "clipped utilities")
@@ -123,11 +123,6 @@ class Curve:
         rate, reached = rate[order], reached[order]
         before = np.concatenate([[-np.inf], np.maximum.accumulate(reached)[:-1]])
         better = reached > before
-        if better.sum() < least:
-            raise ArgumentError(
-                "curve", f"{better.sum()} rates that answer better than every lower one", f"at least {least}",
-                "Measure more qualities below the utility 1.",
-            )  # fmt: skip
         return cls(np.log(rate[better]), reached[better], bool(better.all()))
 
     def rate_at(self, utility: float) -> float | None:
@@ -142,7 +137,12 @@ class Curve:
             return None
         if utility <= self.utilities[0]:
             return float(np.exp(self.log_rates[0]))
-        return float(np.exp(PchipInterpolator(self.utilities, self.log_rates)(utility)))
+        return float(np.exp(self.log_rate(utility)))
+
+    @cached_property
+    def log_rate(self) -> PchipInterpolator:
+        """ln R as a function of the utility."""
+        return PchipInterpolator(self.utilities, self.log_rates)
 
     @property
     def rise(self) -> float:
@@ -242,10 +242,7 @@ def _difference(reference: Curve, candidate: Curve) -> BDRate:
             f"at least {100 * LEAST_OVERLAP:.0f} % of their union",
             "measure qualities that reach the same utilities",
         )
-    area = [
-        float(PchipInterpolator(curve.utilities, curve.log_rates).integrate(low, high))
-        for curve in (reference, candidate)
-    ]
+    area = [float(curve.log_rate.integrate(low, high)) for curve in (reference, candidate)]
     return BDRate(
         percent=100 * float(np.expm1((area[1] - area[0]) / (high - low))),
         overlap=float(overlap),
@@ -323,27 +320,36 @@ def with_interval(whole: BDRate, percents: Sequence[float], resamples: int, imag
     return replace(whole, low=low, high=high, images=images, resamples=resamples, resamples_refused=refused)
 
 
-def differences_of_cheapest(
-    reference_rates: FloatArray, reference_utilities: FloatArray, rates: FloatArray, utilities: FloatArray
+def differences(
+    references: Sequence[Curve | ArgumentError], candidates: Sequence[Curve | ArgumentError]
 ) -> list[BDRate | ArgumentError]:
-    """BD-rates of clipped utilities on all images and on each resample (see :meth:`Curve.of_cheapest`); in the place of
-    one that is refused, why.
+    """BD-rates of clipped utilities on all images and on each resample; in the place of one that is refused, why.
 
     Args:
-        reference_rates: (1 + R, P), see :func:`bd_rate_with_interval`.
-        reference_utilities: (1 + R, P), clipped.
-        rates: the candidate's, (1 + R, P').
-        utilities: (1 + R, P').
+        references: :meth:`Curve.of_cheapest` of all images and of each resample, or why there is none.
+        candidates: likewise, of the same resamples.
 
-    >>> u = np.array([[0.6, 0.8, 0.9, 1.0, 1.0]])
-    >>> [row] = differences_of_cheapest(np.array([[1.0, 2, 4, 8, 16]]), u, np.array([[0.7, 1.4, 2.8, 5.6, 99]]), u)
+    >>> reference = Curve.of_cheapest([1.0, 2, 4, 8, 16], [0.6, 0.8, 0.9, 1.0, 1.0])
+    >>> [row] = differences([reference], [Curve.of_cheapest([0.7, 1.4, 2.8, 5.6], [0.6, 0.8, 0.9, 1.0])])
     >>> round(row.percent, 6)
     -30.0
     """
     found: list[BDRate | ArgumentError] = []
-    for row in zip(reference_rates, reference_utilities, rates, utilities, strict=True):
+    for pair in zip(references, candidates, strict=True):
+        refusals = [curve for curve in pair if isinstance(curve, ArgumentError)]
+        few = [curve for curve in pair if isinstance(curve, Curve) and len(curve.utilities) < LEAST_RATES]
+        if few:
+            refusals.append(
+                ArgumentError(
+                    "curve", f"{len(few[0].utilities)} rates that answer better than every lower one",
+                    f"at least {LEAST_RATES}", "Measure more qualities below the utility 1.",
+                )
+            )  # fmt: skip
+        if refusals:
+            found.append(refusals[0])
+            continue
         try:
-            found.append(_difference(Curve.of_cheapest(*row[:2]), Curve.of_cheapest(*row[2:])))
+            found.append(_difference(*pair))  # type: ignore[arg-type]
         except ArgumentError as refusal:
             found.append(refusal)
     return found

@@ -51,6 +51,7 @@ def named_sets(result: Result) -> Iterable[str]:
                     cells += ["not reached", "–"]
                     continue
                 size, ms = _bytes(row["best_bytes"]), _milliseconds(times[letters][row["best"]])
+                size += " (its smallest)" if row["best_reached"] == "lowest" else ""
                 cells += [f"{titles[row['best']]}: {size}, {ms}", _mean(row, 1)]
             own = found[letters, utility, "pictures"]
             ms = _milliseconds(times[letters][_OURS])

@@ -13,7 +13,7 @@ from atdc import pillow_codecs
 from atdc.errors import ArgumentError, AtdcError, ImageError, ProgramError
 from atdc.pillow_codecs import whole_point
 from atdc_bench.baselines import outside
-from atdc_bench.baselines.pixels import AVIF, JPEG, JPEG_XL, WEBP, PillowSystem
+from atdc_bench.baselines.pixels import AVIF, JPEG, JPEG_XL, SMALLER, WEBP, PillowSystem, Reduced
 from atdc_bench.baselines.system import PixelSystem
 
 CODECS: tuple[PixelSystem, ...] = (JPEG, WEBP, AVIF, JPEG_XL)
@@ -175,3 +175,19 @@ def test_a_quality_is_a_whole_number() -> None:
     for wrong in (7.5, -1, 11, float("nan"), float("inf")):
         with pytest.raises(ArgumentError, match="quality"):
             whole_point("quality", wrong, 0, 10)
+
+
+@pytest.mark.parametrize("system", SMALLER, ids=lambda system: system.name)
+@pytest.mark.parametrize("shape", [(64, 96), (61, 83), (1, 5)])
+def test_a_picture_that_was_made_smaller_comes_back_at_its_size(system: Reduced, shape: tuple[int, int]) -> None:
+    rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
+    picture = np.stack([2 * rows, 2 * columns, rows + columns], -1).astype(np.uint8)
+    data = system.encode(picture, system.points[-1])
+    back = system.decode(data)
+    assert back.shape == picture.shape and np.abs(back.astype(int) - picture).mean() < 20
+
+
+def test_smaller_pictures_take_fewer_bytes_than_the_lowest_quality() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (128, 128, 3)).astype(np.uint8)
+    for system in SMALLER:
+        assert len(system.encode(picture, system.points[0])) < len(system.base.encode(picture, system.base.points[0]))
