@@ -336,7 +336,12 @@ def encode(
     skip_existing: SkipExisting = False,
     force: Force = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: a list of the files, with their bytes and qualities.")
+        bool,
+        typer.Option(
+            "--json",
+            help="For programs: a list of the files, with their bytes, what was wanted, what was sent to help, and "
+            "qualities; with the bytes of each segment where there are any.",
+        ),
     ] = False,
     jobs: Jobs = 1,
     pixel_limit: PixelLimit = PIXEL_LIMIT,

@@ -24,7 +24,6 @@ from atdc.bitstream.sources import FileLike, opened
 from atdc.bitstream.symbols import SymbolWriter
 from atdc.choice.budget import at_steps, best_within
 from atdc.choice.costs import CostModel
-from atdc.choice.costs import squared_errors as squared_errors
 from atdc.choice.graphs import cheapest_of_several, choose
 from atdc.choice.ordered import choose_ordered
 from atdc.coding.latent_coders import IntegerLatentCoder, KnownLatentCoder

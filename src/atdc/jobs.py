@@ -85,6 +85,7 @@ class Coded:
         unit: of bytes by positions.
         data: the file, if it goes to standard output.
         files: what each of its files is, plain values for JSON.
+        helpers: tensors in them that nobody asked for.
     """
 
     bytes: int
@@ -92,9 +93,11 @@ class Coded:
     unit: Literal["bpp", "bits per position"] = "bpp"
     data: builtins.bytes | None = None
     files: tuple[Mapping[str, object], ...] = ()
+    helpers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.bytes:,} bytes, {8 * self.bytes / self.positions:.3f} {self.unit}"
+        helpers = f"; sent to help: {', '.join(self.helpers)}" if self.helpers else ""
+        return f"{self.bytes:,} bytes, {8 * self.bytes / self.positions:.3f} {self.unit}{helpers}"
 
 
 def is_features(path: Path) -> bool:
@@ -154,6 +157,9 @@ def encoder(
         raise ArgumentError(where, found, "weights of pictures", "Give tensors their own qualities: --task-quality.")
     if tasks is not None:
         features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file
+        for name in first:
+            if name not in tasks:
+                raise ArgumentError("--first", repr(name), f"one of --tasks: {', '.join(tasks)}")
     usual = dict.fromkeys(features.task_names, quality)
     qualities = (pictures.balanced(quality) if balanced and pictures else usual) | dict(task_quality)
     within: dict[str, Any] = {} if max_bytes is None else {"max_bytes": max_bytes, "weights": dict(weights)}
@@ -191,8 +197,9 @@ def encoder(
         rgb = read_image(item.path, pixel_limit)
         with warnings_as_lines(item.name):
             data = encoded(rgb, item.name)
-        told = (_told_of(item, target, data, features),) if as_json else ()
-        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", written(target, data), told)
+        told = (_told_of(item, target, data, features, tasks),) if as_json else ()
+        helpers = tuple(_helpers(data, features, tasks))
+        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", written(target, data), told, helpers)
         where = "standard output" if destination.kind == "stream" else str(target)
         return Report(f"{item.name} → {where}  {coded}", value=coded)
 
@@ -214,15 +221,17 @@ def encoder(
         steps = None if within else [qualities[name] for name in features.task_names]
         length = positions = 0
         told: list[Mapping[str, object]] = []
+        helpers: list[str] = []
         for row in todo:
             sample = samples.read(row)
             with warnings_as_lines(item.name if single else f"{item.name}, sample {row}"):
                 data = features.encode(sample, steps, graph, effort, profile, tasks, first=first, **within)
-            told += [_told_of(item, targets[row], data, features)] if as_json else []
+            told += [_told_of(item, targets[row], data, features, tasks)] if as_json else []
+            helpers += _helpers(data, features, tasks)
             positions += sum(value.shape[1] * value.shape[2] for value in sample.values())
             length += len(data)
             kept = written(targets[row], data)
-        coded = Coded(length, positions, "bits per position", kept, tuple(told))
+        coded = Coded(length, positions, "bits per position", kept, tuple(told), tuple(dict.fromkeys(helpers)))
         return Report(f"{item.name} → {where}  {coded}", value=coded)
 
     def work(item: Item) -> Report:
@@ -413,14 +422,36 @@ def _summaries(answers: Answers) -> list[str]:
     return [f"{name}: {summary(value)}" for name, value in answers.items()]
 
 
-def _told_of(item: Item, target: Path, data: bytes, codec: FeatureCodec) -> Mapping[str, object]:
+def _reader_of(data: bytes) -> ContainerReader:
+    """Of a file that was just written, whatever its size."""
+    return ContainerReader(data, pixel_limit=len(data) << 40, position_limit=len(data) << 40)
+
+
+def _helpers(data: bytes, codec: FeatureCodec, tasks: Sequence[str] | None) -> list[str]:
+    """Tensors in a file that nobody asked for."""
+    if tasks is None:
+        return []
+    return [
+        codec.task_names[place] for place in _reader_of(data).header.present if codec.task_names[place] not in tasks
+    ]
+
+
+def _told_of(
+    item: Item, target: Path, data: bytes, codec: FeatureCodec, tasks: Sequence[str] | None
+) -> Mapping[str, object]:
     """What a file is, for programs."""
-    header = ContainerReader(data, pixel_limit=len(data) << 40, position_limit=len(data) << 40).header
-    qualities = {
-        codec.task_names[tensor]: step / QUALITY_STEPS_PER_UNIT
-        for tensor, step in zip(header.present, header.qualities, strict=True)
-    }
-    return {"file": item.name, "output": str(target), "bytes": len(data), "quality": qualities}
+    reader = _reader_of(data)
+    header, helpers = reader.header, _helpers(data, codec, tasks)
+    names = [codec.task_names[tensor] for tensor in header.present]
+    told: dict[str, object] = {
+        "file": item.name, "output": str(target), "bytes": len(data),
+        "wanted": [name for name in names if name not in helpers], "helpers": helpers,
+        "quality": {name: step / QUALITY_STEPS_PER_UNIT for name, step in zip(names, header.qualities, strict=True)},
+    }  # fmt: skip
+    if header.profile != "compact":  # where one stream holds all, only decoding would tell
+        places = header.places(header.resolve(codec.book.listed))
+        told["segment_bytes"] = {name: reader.lengths[place] for name, place in zip(names, places, strict=True)}
+    return told
 
 
 def _samples_of(item: Item) -> DumpedFeatures:

@@ -26,6 +26,8 @@ from atdc.report.demo import apportioned, by_error, carried_images, demo_tables,
 from atdc.report.ground_truth import error_in_words, error_of, errors_in_words, picture_truth
 from atdc.report.page import Candidate, Shown, agreement, page
 from atdc.report.same_size import same_size
+from atdc.report.wanted_files import sets_for
+from atdc.report.wanted_table import WantedFile
 from atdc.tasks import TASK_NAMES
 
 
@@ -57,6 +59,7 @@ def _shown(name: str = "a room", parents: Mapping[str, list[str]] | None = None)
         parents={"rgb": ["normal"], "normal": []} if parents is None else parents,
         quality=dict.fromkeys(TASK_NAMES, 4.0), decoded=_answers(rgb, 0.1), uncompressed=_answers(rgb),
         same_size=[same_size(rgb, 300, "WebP")], jpeg75_bytes=5000, encode_seconds=0.25,
+        wanted=[WantedFile(tasks, (), 100 * len(tasks) + 319) for tasks in sets_for(24 * 32)],
     )  # fmt: skip
 
 
@@ -86,7 +89,9 @@ def test_a_graph_without_edges_and_mixed_qualities_are_told() -> None:
 
 
 def test_names_are_escaped() -> None:
-    assert "<script>" not in page([_shown("<script>")], "<script>", "<script>")
+    name = "<img onerror=x>"
+    html = page([_shown(name)], name, name)
+    assert name not in html and "&lt;img onerror=x&gt;" in html
 
 
 def test_agreement_is_in_the_tasks_own_measure() -> None:
@@ -255,6 +260,7 @@ def test_the_demo_shows_what_another_process_decoded(
         assert item.size_bytes == len(data) == codec.inspect(data).bytes
         assert sum(item.task_bytes.values()) + item.framing_bytes == len(data)
         assert [candidate.size_bytes for candidate in item.candidates if candidate.chosen] == [len(data)]
+        assert [file.tasks for file in item.wanted] == sets_for(3000) and item.wanted[-1].size_bytes == len(data)
         for task, answer in codec.decode(data).items():
             np.testing.assert_allclose(item.decoded[task], answer, atol=1e-5)
 

@@ -36,6 +36,7 @@ from atdc.report.carried import carried_truth
 from atdc.report.ground_truth import error_of, errors_in_words, picture_truth
 from atdc.report.page import Answers, Shown, page
 from atdc.report.same_size import decibels, same_size
+from atdc.report.wanted_files import sets_for, wanted_files
 from atdc.tasks import BY_NAME, short_title
 from atdc.terminal import plain_table
 
@@ -149,6 +150,7 @@ def run_demo(
                 uncompressed=uncompressed,
                 same_size=[same_size(rgb, len(data), "WebP"), same_size(rgb, len(data), "JPEG")],
                 jpeg75_bytes=_jpeg75_bytes(rgb),
+                wanted=wanted_files(codec, rgb, quality, sets_for(rgb.shape[0] * rgb.shape[1])),
                 encode_seconds=second,
             )
         )

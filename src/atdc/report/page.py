@@ -20,6 +20,7 @@ from PIL import Image
 from atdc.report.graph_svg import GraphNode, graph_svg, layers
 from atdc.report.pictures import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, picture_of
 from atdc.report.same_size import SameSize, decibels, psnr_db
+from atdc.report.wanted_table import WantedFile, wanted_table
 from atdc.tasks import BY_NAME, IMAGE_TASK, short_title, task_named
 from atdc.tasks.task import Presentation, registry
 
@@ -69,6 +70,7 @@ class Shown:
         errors: of each of these, the error of `decoded` and of `uncompressed` against it, in words.
         same_size: what pixel codecs make of about as many bytes.
         jpeg75_bytes: the picture as an ordinary JPEG, quality 75.
+        wanted: files of sets of tasks at the same quality, of the default setting; that of all tasks among them.
         encode_seconds: time of `encode`, without loading the model.
     """
 
@@ -88,6 +90,7 @@ class Shown:
     errors: Mapping[str, tuple[str, str]]
     same_size: Sequence[SameSize]
     jpeg75_bytes: int
+    wanted: Sequence[WantedFile]
     encode_seconds: float
 
     @property
@@ -260,6 +263,8 @@ ground truth</span></h3>
 {_legend(item, depth_ranges)}
 <h3>About the same bytes, as nothing but a picture</h3>
 {_rivals(item)}
+<h3>Only what is wanted <span>— files of some of the tasks, each really encoded</span></h3>
+{_wanted(item)}
 <h3>Why this graph <span>— {len(item.candidates)} graphs, each really coded</span></h3>
 {_candidates(item)}
 </section>"""
@@ -310,6 +315,16 @@ def _rivals(item: Shown) -> str:
     return f'<div class="rivals">{"".join(figures)}<p class="facts">{words}</p></div>'
 
 
+def _wanted(item: Shown) -> str:
+    """What files of some tasks take, beside the pictures of this page."""
+    pictures = {"a JPEG of quality 75": item.jpeg75_bytes}
+    pictures |= {f"the {rival.format} above": rival.size_bytes for rival in item.same_size}
+    setting = ""
+    if item.setting != "codebook":
+        setting = '<p class="facts">Graphs are those of the setting <code>codebook</code>.</p>'
+    return setting + wanted_table(item.wanted, pictures)
+
+
 def _better_pictures(item: Shown) -> str:
     """Which pixel codecs send the better picture in about as many bytes."""
     own = item.psnr_db(item.decoded)
@@ -335,7 +350,7 @@ def _candidates(item: Shown) -> str:
             f"<td>{_percent(candidate.size_bytes, chosen.size_bytes)}</td></tr>"
         )
     return (
-        f'<p class="facts">{_why(item)}</p><div class="scroll"><table class="candidates"><thead><tr><th>graph</th>'
+        f'<p class="facts">{_why(item)}</p><div class="scroll"><table class="detail"><thead><tr><th>graph</th>'
         "<th>estimated<br>cost</th><th>real<br>cost</th><th>file</th><th>bytes against<br>the chosen</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from atdc.codec import squared_errors
+from atdc.choice.costs import squared_errors
 from atdc.coding.latent_coders import TrainingLatentCoder
 from atdc.coding.traversal import code_along_graph
 from atdc.config import MAX_QUALITY, Recipe
