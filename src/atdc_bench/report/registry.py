@@ -82,7 +82,8 @@ _COMPARE_NYUV2 = (
 _WANTED_ROOMS = ("wanted_rooms.json", "atdc bench wanted --count 400")
 _WANTED_NYUV2 = (
     "wanted_nyuv2.json",
-    "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 40 --rival-count 40 -o results/wanted_nyuv2.json",
+    "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 40 --rival-count 40 "
+    "-o results/wanted_nyuv2.json",
 )
 _FUZZ_TINY = ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000")
 _FUZZ_SMALL = ("fuzz_small.json", "atdc bench fuzz --model small --count 50000")
@@ -180,7 +181,11 @@ EXPERIMENTS: dict[str, Experiment] = {
     "adaptivity": Experiment(
         "adaptivity:run_adaptivity",
         (said.adaptivity,),
-        {"adaptivity": Block("adaptivity_nyuv2.json", "atdc bench adaptivity --data nyuv2 --count 40", said.adaptivity)},
+        {
+            "adaptivity": Block(
+                "adaptivity_nyuv2.json", "atdc bench adaptivity --data nyuv2 --count 40", said.adaptivity
+            )
+        },
     ),
     "scaling": Experiment(
         "scaling:run_scaling",
