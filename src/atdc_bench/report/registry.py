@@ -183,7 +183,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         (said.adaptivity,),
         {
             "adaptivity": Block(
-                "adaptivity_nyuv2.json", "atdc bench adaptivity --data nyuv2 --count 40", said.adaptivity
+                "adaptivity_nyuv2.json", "atdc bench adaptivity --data nyuv2 --count 24 --qualities 4", said.adaptivity
             )
         },
     ),
