@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from atdc.bitstream.container import Container, Segment, pack, unpack
 from atdc.bitstream.symbols import SymbolWriter
+from atdc.choice.graphs import choose
 from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec
 from atdc.coding.latent_coders import IntegerLatentCoder
 from atdc.coding.traversal import code_along_graph
@@ -53,6 +54,8 @@ BATCHES = (1, 4, 16, 64)
 """Images at a time, of which the best throughput is told."""
 ONE_ANSWER = next(task.name for task in TASKS if task.presentation == "metres")
 """What is timed where a reader wants one answer alone: a map of numbers."""
+WANTED = tuple(task.name for task in TASKS if task.presentation in ("classes", "unit_vectors", "metres"))
+"""What is timed where some answers alone are wanted: what a robot asks of a scene."""
 ADAPTIVE: tuple[tuple[str, Effort], ...] = (("codebook", "normal"), ("exact", "normal"), ("codebook", "high"))
 """What is timed against the fixed graph."""
 
@@ -211,6 +214,56 @@ def encode_times(subject: Subject, images: NDArray[np.uint8], quality: float, qu
             rows.append(row)
     stages = ("encoders", "scoring", "search", "coding", "writing", "total")
     return {name: spread([row[name] for row in rows]) for name in stages}
+
+
+def choosing_times(
+    subject: Subject, images: NDArray[np.uint8], quality: float, quiet: bool = True
+) -> dict[str, dict[str, Any]]:
+    """What choosing the graph takes of encoding with the default setting: of all tasks, and of a wanted set.
+
+    Args:
+        subject: the codec.
+        images: (n, 3, H, W).
+        quality: of all tasks.
+        quiet: no progress bar.
+
+    Returns:
+        By ``all`` and ``wanted``: the ``tasks``; ``choosing`` and ``encoding`` (from pixels to bytes, networks of these
+        tasks and of their helpers alone), milliseconds; ``share``, the first over the second of the same image. Of
+        ``wanted`` also ``network``, milliseconds of one task's network, mean over the tasks: what a helper adds.
+    """
+    codec, result = subject.feature_codec, {}
+    sizes = [(images.shape[2], images.shape[3])]
+    for name, tasks in (("all", codec.task_names), ("wanted", WANTED)):
+        wanted = codec.task_indices(tasks)
+        needed = codec.needed(wanted, quality)
+
+        def encoded(picture: NDArray[np.uint8], wanted: list[int] = wanted, needed: list[int] = needed) -> bytes:
+            parts = dict(zip(needed, subject.features_of(as_input(picture), needed).unbind(1), strict=True))
+            features = [parts.get(task) for task in range(codec.task_count)]
+            made = codec.encode_batch(features, quality, sizes=sizes, restore_all=False, wanted=wanted)
+            return made.data[0]
+
+        rows: list[tuple[float, float]] = []
+        for number in tqdm(range(-WARM_UP, len(images)), desc=f"choosing, {name}", unit="image", disable=quiet):
+            picture = images[max(number, 0)][None]
+            batch = codec.normalise(subject.features_of(as_input(picture))).only(needed)
+            choosing, _ = timed(choose, codec.costs, batch, quality, DEFAULT_GRAPH, wanted)
+            encoding, _ = timed(encoded, picture)
+            if number >= 0:
+                rows.append((choosing, encoding))
+        columns = np.array(rows).T
+        result[name] = {
+            "tasks": list(tasks), "choosing": spread(columns[0]), "encoding": spread(columns[1]),
+            "share": spread(columns[0] / columns[1]),
+        }  # fmt: skip
+    every = range(codec.task_count)
+    networks = [
+        float(np.mean([timed(subject.features_of, as_input(image[None]), [task])[0] for task in every]))
+        for image in images
+    ]
+    result["wanted"]["network"] = spread(networks)
+    return result
 
 
 def decode_times(subject: Subject, images: NDArray[np.uint8], quality: float, quiet: bool = True) -> dict[str, Any]:
@@ -457,6 +510,7 @@ def run_speed(
             "quality": quality,
             "load_ms": round(load_ms, 1),
             "encode_ms": encoded,
+            "choosing_ms": choosing_times(subject, images, quality, quiet),
             "decode_ms": decoded,
             "adaptive_over_fixed": {
                 "batch_1": adaptive_over_fixed(subject, images, quality, rounds, 1, quiet),

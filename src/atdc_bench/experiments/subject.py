@@ -41,8 +41,8 @@ class Subject(Protocol):
         """What is known of the model's training."""
         ...
 
-    def features_of(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [0, 1] to features (B, T, C, h, w)."""
+    def features_of(self, images: Tensor, tasks: Sequence[int] | None = None) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to features (B, T, C, h, w), of all tasks or of those named by index."""
         ...
 
     def answer_tensors(self, features: Tensor, tasks: Sequence[str] | None = None) -> dict[str, Tensor]:

@@ -12,8 +12,9 @@ import torch
 
 from atdc.errors import AtdcError
 from atdc.pipeline import Codec
+from atdc.tasks import TASK_NAMES
 from atdc_bench.experiments import speed
-from atdc_bench.experiments.speed import encode_times, macs, paired_ratio, peak_memory_mib, run_speed
+from atdc_bench.experiments.speed import choosing_times, encode_times, macs, paired_ratio, peak_memory_mib, run_speed
 
 
 def test_the_ratio_is_that_of_pairs_however_the_machine_slows_down(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +53,15 @@ def test_stages_write_the_file_that_encoding_writes(tiny_codec: Codec, pictures:
     assert all(times[name]["median"] > 0 for name in ("encoders", "scoring", "search", "writing", "total"))
 
 
+def test_choosing_is_a_part_of_encoding_and_a_wanted_set_takes_less(tiny_codec: Codec, pictures: Any) -> None:
+    times = choosing_times(tiny_codec, pictures.arrays["rgb"][:6], 4)
+    assert times["all"]["tasks"] == list(TASK_NAMES)
+    assert times["wanted"]["tasks"] == ["segment_semantic", "normal", "depth_zbuffer"]
+    assert all(0 < row["share"]["median"] < 1 for row in times.values())
+    assert 0 < times["wanted"]["network"]["median"] < times["wanted"]["encoding"]["median"]
+    assert times["wanted"]["encoding"]["p10"] < times["all"]["encoding"]["p90"]
+
+
 @pytest.mark.slow
 def test_the_command_writes_every_part(
     tiny_weights: Path, pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -61,6 +71,7 @@ def test_the_command_writes_every_part(
     result = run_speed(tiny_weights, tmp_path, out, count=2, rounds=4, batch=3, threads=1, quiet=True)
     assert json.loads(out.read_text()) == result
     assert result["provenance"]["machine"]["threads"] == 1
+    assert set(result["choosing_ms"]) == {"all", "wanted"}
     memory = result["peak_memory_mib"]
     assert 50 < memory["torch"] <= memory["loaded"] <= memory["encoded"] <= memory["decoded"]
     assert set(result["systems"]) == {"atdc_quality_4", "jpeg_50", "jpeg_90"}
