@@ -392,11 +392,12 @@ def encode(
         raise typer.BadParameter("--max-bytes chooses qualities; leave out --quality, --task-quality and --balanced.")
     if as_json and to.kind == "stream":
         raise typer.BadParameter("--json tells what is written to files; name one, or a folder, with -o.")
-    make = partial(
-        jobs_of.encoder, model, device, quality, given, balanced, max_bytes, weights, graph, effort.value,
-        None if profile is None else profile.value, leading, pixel_limit, to, existing_of(skip_existing, force),
-        as_json, wanted, networks,
+    request = jobs_of.Request(
+        quality=quality, task_quality=given, balanced=balanced, max_bytes=max_bytes, weights=weights, graph=graph,
+        effort=effort.value, profile=None if profile is None else profile.value, first=leading, tasks=wanted,
     )  # fmt: skip
+    existing = existing_of(skip_existing, force)
+    make = partial(jobs_of.encoder, model, device, networks, request, pixel_limit, to, existing, as_json)
     items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
     done = for_each(
         ctx, ("encoding", "encoded"), items, make,

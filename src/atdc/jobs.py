@@ -119,24 +119,44 @@ def codes_pictures(model: str) -> bool:
     return bool(open_weights(model).arrays("tasks."))
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What files are asked for, as :meth:`~atdc.codec.FeatureCodec.encode` says it.
+
+    Attributes:
+        quality: of all tasks or tensors.
+        task_quality: of single ones, by name.
+        balanced: each task gets the quality of its own that was measured for `quality`.
+        max_bytes: instead of qualities, what a file may take.
+        weights: within `max_bytes`, how much single tasks or tensors count, by name.
+        graph: a search setting.
+        effort: of the search.
+        profile: how files keep their range-coded bytes; None leaves it to `first`.
+        first: tasks or tensors that come first.
+        tasks: those wanted; all that are there if None.
+    """
+
+    quality: float
+    task_quality: Mapping[str, float]
+    balanced: bool
+    max_bytes: int | None
+    weights: Mapping[str, float]
+    graph: str
+    effort: Literal["normal", "high"]
+    profile: Literal["compact", "segments"] | None
+    first: Sequence[str]
+    tasks: Sequence[str] | None
+
+
 def encoder(
     model: str,
     device: str,
-    quality: float,
-    task_quality: Mapping[str, float],
-    balanced: bool,
-    max_bytes: int | None,
-    weights: Mapping[str, float],
-    graph: str,
-    effort: Literal["normal", "high"],
-    profile: Literal["compact", "segments"] | None,
-    first: Sequence[str],
+    networks: str | None,
+    request: Request,
     pixel_limit: int,
     destination: Destination,
     existing: Existing,
     as_json: bool,
-    tasks: Sequence[str] | None = None,
-    networks: str | None = None,
 ) -> Work:
     """Encodes pictures, and files of features as they are; for some tasks or tensors alone, if they are named.
 
@@ -152,32 +172,36 @@ def encoder(
     Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
     pictures, features = _load(model, device)
     cut = None if networks is None else _cut_networks(networks, features, model)
-    if balanced and pictures is None:
+    if request.balanced and pictures is None:
         where, found = "--balanced", "weights of features alone, for which no balance is measured"
         raise ArgumentError(where, found, "weights of pictures", "Give tensors their own qualities: --task-quality.")
+    tasks = request.tasks
     if tasks is not None:
         features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file
-        for name in first:
+        for name in request.first:
             if name not in tasks:
                 raise ArgumentError("--first", repr(name), f"one of --tasks: {', '.join(tasks)}")
-    usual = dict.fromkeys(features.task_names, quality)
-    qualities = (pictures.balanced(quality) if balanced and pictures else usual) | dict(task_quality)
-    within: dict[str, Any] = {} if max_bytes is None else {"max_bytes": max_bytes, "weights": dict(weights)}
+    settings: dict[str, Any] = {
+        "graph": request.graph, "effort": request.effort, "profile": request.profile, "first": request.first,
+    }  # fmt: skip
+    qualities: dict[str, float] | None = None
+    if request.max_bytes is not None:
+        settings |= {"max_bytes": request.max_bytes, "weights": dict(request.weights)}
+    else:
+        usual = dict.fromkeys(features.task_names, request.quality)
+        balanced = pictures.balanced(request.quality) if request.balanced and pictures else usual
+        qualities = balanced | dict(request.task_quality)
+    steps = None if qualities is None else [qualities[name] for name in features.task_names]
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
 
     def by_codec(rgb: NDArray[np.uint8], name: str) -> bytes:
         assert pictures is not None
-        return pictures.encode(
-            rgb, None if within else qualities, graph, effort, profile, tasks=tasks, first=first,
-            pixel_limit=pixel_limit, **within,
-        )  # fmt: skip
+        return pictures.encode(rgb, qualities, tasks=tasks, pixel_limit=pixel_limit, **settings)
 
     def by_networks(rgb: NDArray[np.uint8], name: str) -> bytes:
         assert cut is not None
-        steps = None if within else [qualities[name] for name in features.task_names]
-        parts = cut.networks.features(rgb, name)
-        return features.encode(parts, steps, graph, effort, profile, tasks, first=first, **within)
+        return features.encode(cut.networks.features(rgb, name), steps, wanted=tasks, **settings)
 
     def is_there(target: Path) -> bool:
         return existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target)
@@ -218,14 +242,13 @@ def encoder(
         todo = [row for row, target in enumerate(targets) if not is_there(target)]
         if not todo:
             return Report(f"{item.name} → {where}  there before", skipped=True)
-        steps = None if within else [qualities[name] for name in features.task_names]
         length = positions = 0
         told: list[Mapping[str, object]] = []
         helpers: list[str] = []
         for row in todo:
             sample = samples.read(row)
             with warnings_as_lines(item.name if single else f"{item.name}, sample {row}"):
-                data = features.encode(sample, steps, graph, effort, profile, tasks, first=first, **within)
+                data = features.encode(sample, steps, wanted=tasks, **settings)
             told += [_told_of(item, targets[row], data, features, tasks)] if as_json else []
             helpers += _helpers(data, features, tasks)
             positions += sum(value.shape[1] * value.shape[2] for value in sample.values())
@@ -431,9 +454,8 @@ def _helpers(data: bytes, codec: FeatureCodec, tasks: Sequence[str] | None) -> l
     """Tensors in a file that nobody asked for."""
     if tasks is None:
         return []
-    return [
-        codec.task_names[place] for place in _reader_of(data).header.present if codec.task_names[place] not in tasks
-    ]
+    names = [codec.task_names[place] for place in _reader_of(data).header.present]
+    return [name for name in names if name not in tasks]
 
 
 def _told_of(

@@ -257,8 +257,9 @@ def choosing_times(
             "tasks": list(tasks), "choosing": spread(columns[0]), "encoding": spread(columns[1]),
             "share": spread(columns[0] / columns[1]),
         }  # fmt: skip
+    every = range(codec.task_count)
     networks = [
-        np.mean([timed(subject.features_of, as_input(image[None]), [task])[0] for task in range(codec.task_count)])
+        float(np.mean([timed(subject.features_of, as_input(image[None]), [task])[0] for task in every]))
         for image in images
     ]
     result["wanted"]["network"] = spread(networks)

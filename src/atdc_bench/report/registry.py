@@ -79,7 +79,6 @@ _COMPARE_NYUV2 = (
     "compare_nyuv2/compare.json",
     "atdc bench compare --recipe compare_nyuv2 --data nyuv2 -o results/compare_nyuv2",
 )
-_WANTED_ROOMS = ("wanted_rooms.json", "atdc bench wanted --count 400")
 _WANTED_NYUV2 = (
     "wanted_nyuv2.json",
     "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 40 --rival-count 40 "
@@ -201,8 +200,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             "wantedsizes": Block(*_WANTED_NYUV2, wanted.by_size),
             "wantedsets": Block(*_WANTED_NYUV2, wanted.named_sets),
             "wantedmissing": Block(*_WANTED_NYUV2, wanted.left_out),
-            "wantedroomsizes": Block(*_WANTED_ROOMS, wanted.by_size),
-            "wantedroomsets": Block(*_WANTED_ROOMS, wanted.named_sets),
         },
     ),
 }
