@@ -3,7 +3,7 @@
 =================  =================================================================================================
 fitted codec       its own graph, every tensor alone, or one fixed graph without the parents that are not sent
 untrained codec    principal components of 2×2 blocks, uniform steps, tables counted on other photos, ideal bits
-whole numbers      each tensor on 2 to 256 levels between its ends, packed by Zstandard
+whole numbers      each tensor on 4 to 256 levels between its ends, packed by Zstandard
 pictures           JPEG, WebP, AVIF of the photo; AVIF of the photo at the size of the largest input
 answers            numbers as whole numbers likewise, or as a picture of all channels by AVIF; classes packed
 =================  =================================================================================================
@@ -33,6 +33,7 @@ from atdc_bench.baselines.system import PixelSystem
 
 FITTED = "fitted"
 """What names of the fitted codec's rows begin with."""
+TOGETHER = ""
 _ZSTD_LEVEL = 19
 _ENDS_BYTES = 8
 """Of a tensor's least and greatest number, in single precision."""
@@ -58,12 +59,16 @@ class Coded:
     """What a server gets.
 
     Attributes:
-        size: bytes.
         content: tensors, a picture, or answers, as decoded.
+        sizes: bytes, by network; of what is for all networks at once, by :data:`TOGETHER`.
     """
 
-    size: float
     content: Any
+    sizes: Mapping[str, float]
+
+    def size(self, members: Sequence[str]) -> float:
+        """Bytes that some networks take."""
+        return sum(self.sizes[name] for name in members) if TOGETHER not in self.sizes else self.sizes[TOGETHER]
 
 
 class Sender(ABC):
@@ -73,11 +78,13 @@ class Sender(ABC):
         title: what tables call it.
         points: settings, in its own unit.
         networks: what the device runs of them: their first halves, the wholes, or nothing.
+        by_set: what a network's answers become follows from which other networks are wanted.
     """
 
     title: str
     points: tuple[float, ...]
     networks: Literal["first", "whole", ""]
+    by_set: bool = False
 
     @abstractmethod
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
@@ -112,13 +119,14 @@ class FittedSender(_TensorSender):
 
     codec: FeatureCodec
     graph: str
+    by_set: bool = field(default=True, init=False)
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
         indices = self.codec.tensors.wanted(self.set.tensors_of(list(members)), "wanted")
         parts = [torch.from_numpy(photo.features[name])[None] for name in self.codec.task_names]
         made = self.codec.encode_batch(parts, point, self.graph, wanted=indices)
         decoded = {self.codec.task_names[place]: made.reconstruction[place][0].numpy() for place in indices}
-        return Coded(len(made.data[0]), decoded)
+        return Coded(decoded, {TOGETHER: len(made.data[0])})
 
 
 @final
@@ -126,26 +134,27 @@ class UntrainedSender(_TensorSender):
     """Principal components; points are steps, logarithms to the base 2 in a tensor's deviations."""
 
     def __init__(self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
-        super().__init__(networks, "codec without training", (2.0, 1.0, 0.0, -1.0, -2.0, -3.0))
+        super().__init__(networks, "codec without training", (1.0, 0.0, -1.0, -2.0, -3.0))
         self._known, self._tables = known, dict[tuple[str, float], CountedTables]()
         self._bases = {name: components([sample[name][None] for sample in known]) for name in networks.names}
 
     def _integers(self, name: str, value: NDArray[np.float32], point: float) -> NDArray[Any]:
         mean, basis, deviation, side = self._bases[name]
-        return np.round((blocks_of(value[None], side) - mean) @ basis / (deviation * 2.0**point))
+        integers: NDArray[Any] = np.round((blocks_of(value[None], side) - mean) @ basis / (deviation * 2.0**point))
+        return integers
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
-        bits, decoded = 0.0, {}
+        decoded, sizes = {}, dict.fromkeys(members, 0.0)
         for name in self.set.tensors_of(list(members)):
             mean, basis, deviation, side = self._bases[name]
             if (name, point) not in self._tables:
                 rows = [self._integers(name, sample[name], point) for sample in self._known]
                 self._tables[name, point] = CountedTables(np.concatenate(rows))
             integers, shape = self._integers(name, photo.features[name], point), photo.features[name][None].shape
-            bits += self._tables[name, point].bits(integers)
+            sizes[self.set.places[name][0]] += self._tables[name, point].bits(integers) / 8
             back = unblocked((integers * deviation * 2.0**point) @ basis.T + mean, shape, side)
             decoded[name] = np.ascontiguousarray(back[0], np.float32)
-        return Coded(bits / 8, decoded)
+        return Coded(decoded, sizes)
 
 
 @final
@@ -153,13 +162,17 @@ class WholeNumbers(_TensorSender):
     """Tensors on few levels, packed; points are bits of a number."""
 
     def __init__(self, networks: NetworkSet) -> None:
-        super().__init__(networks, "whole numbers per tensor, Zstandard", (1.0, 2.0, 3.0, 4.0, 6.0, 8.0))
+        super().__init__(networks, "whole numbers per tensor, Zstandard", (2.0, 3.0, 4.0, 6.0, 8.0))
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
-        names = self.set.tensors_of(list(members))
-        levels = {name: on_levels(photo.features[name], int(point)) for name in names}
-        size = _packed(b"".join(found.tobytes() for found, _ in levels.values())) + _ENDS_BYTES * len(names)
-        return Coded(size, {name: back for name, (_, back) in levels.items()})
+        decoded, sizes = {}, {}
+        for member in members:
+            data = b""
+            for name in self.set.tensors_of([member]):
+                levels, decoded[name] = on_levels(photo.features[name], int(point))
+                data += levels.tobytes()
+            sizes[member] = _packed(data) + _ENDS_BYTES * len(self.set.networks[member].tensors)
+        return Coded(decoded, sizes)
 
 
 def on_levels(values: Array, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -203,7 +216,7 @@ class PictureSender(Sender):
             image = Image.fromarray(picture).resize((self._size[1], self._size[0]), Image.Resampling.LANCZOS)
             picture = np.asarray(image)
         data = self._codec.encode(picture, point)
-        return Coded(len(data), data)
+        return Coded(data, {TOGETHER: len(data)})
 
     def answers(self, coded: Coded, members: Sequence[str]) -> dict[str, Array]:
         picture = self._codec.decode(coded.content)
@@ -226,16 +239,16 @@ class AnswerSender(Sender):
     def __init__(self, networks: NetworkSet, kind: Literal["levels", "avif"]) -> None:
         self._set, self._kind = networks, kind
         self.title = "the answers, " + ("whole numbers, Zstandard" if kind == "levels" else "AVIF")
-        self.points = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0) if kind == "levels" else (10.0, 30.0, 50.0, 70.0, 90.0)
+        self.points = (2.0, 3.0, 4.0, 6.0, 8.0) if kind == "levels" else (10.0, 30.0, 50.0, 70.0, 90.0)
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
-        size, sent = 0, {}
+        sent: dict[str, Array] = {}
+        sizes = dict.fromkeys(members, 0.0)
         for name in members:
             for key, answer in self._set.networks[name].answers.items():
-                value = photo.before[f"{name}/{key}"]
-                own, sent[f"{name}/{key}"] = self._sent(value, answer.metric, point)
-                size += own
-        return Coded(size, sent)
+                size, sent[f"{name}/{key}"] = self._sent(photo.before[f"{name}/{key}"], answer.metric, point)
+                sizes[name] += size
+        return Coded(sent, sizes)
 
     def answers(self, coded: Coded, members: Sequence[str]) -> dict[str, Array]:
         answers: dict[str, Array] = coded.content
@@ -287,9 +300,7 @@ def from_mosaic(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[n
 
 
 def _channels(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if values.ndim == 4:
-        return values[0]
-    return values.reshape(1, -1, values.shape[-1])
+    return values.reshape(values.shape[1:] if values.ndim == 4 else (1, -1, values.shape[-1]))
 
 
 GRAPHS = {"codebook": "its own graph", "independent": "each tensor alone", "fixed": "one fixed graph"}

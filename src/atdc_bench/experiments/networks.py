@@ -63,7 +63,7 @@ def run_networks(
     photos: Path,
     features: Path,
     model: Path | None = None,
-    count: int = 60,
+    count: int = 40,
     known_count: int = 128,
     qualities: Sequence[float] = (1, 3, 5, 7),
     runs: Path = Path("runs/networks"),
@@ -129,6 +129,17 @@ def run_networks(
         for name, record in records.items()
         for point, row in record["points"][wanted].items()
     ]
+    halves = {
+        name: {
+            "first": _median_ms(lambda photo, network=network: network.features(photo.picture), seen),
+            "whole": _median_ms(lambda photo, network=network: network.whole(photo.picture), seen),
+            "": 0.0,
+        }
+        for name, network in loaded.networks.items()
+    }
+    curves = {(wanted, name): list[tuple[float, float]]() for wanted in sets for name in everything}
+    for row in points:
+        curves[row["set"], row["system"]].append((row["bytes"], row["agreement"]))
     result = {
         "what": _WHAT,
         "provenance": provenance(seed=0, weights=None if codec is None else codec.fingerprint.hex()),
@@ -141,31 +152,26 @@ def run_networks(
                     key: sum(_says_something(loaded, f"{name}/{key}", photo.before) for photo in seen)
                     for key in network.answers
                 },
-                "first_ms": _median_ms(lambda photo, network=network: network.features(photo.picture), seen),
-                "whole_ms": _median_ms(lambda photo, network=network: network.whole(photo.picture), seen),
+                "first_ms": halves[name]["first"], "whole_ms": halves[name]["whole"],
             }
             for name, network in loaded.networks.items()
         },
         "sets": sets, "qualities": list(qualities), "targets": list(TARGETS),
         "titles": {name: sender.title for name, sender in everything.items()}, "missing": missing,
         "points": points,
+        "at": [
+            {"set": wanted, "system": name, "agreement": target, **bytes_at(curve, target)}
+            for (wanted, name), curve in curves.items()
+            for target in TARGETS
+        ],
+        "device_ms": {
+            wanted: {
+                name: records[name]["coding_ms"][wanted] + sum(halves[member][sender.networks] for member in members)
+                for name, sender in everything.items()
+            }
+            for wanted, members in sets.items()
+        },
     }  # fmt: skip
-    curves = {(wanted, name): list[tuple[float, float]]() for wanted in sets for name in everything}
-    for row in points:
-        curves[row["set"], row["system"]].append((row["bytes"], row["agreement"]))
-    result["at"] = [
-        {"set": wanted, "system": name, "agreement": target, **bytes_at(curve, target)}
-        for (wanted, name), curve in curves.items()
-        for target in TARGETS
-    ]
-    result["device_ms"] = {
-        wanted: {
-            name: records[name]["coding_ms"][wanted]
-            + sum(result["networks"][member][f"{sender.networks}_ms"] for member in members if sender.networks)
-            for name, sender in everything.items()
-        }
-        for wanted, members in sets.items()
-    }
     write_result(out, result)
     return result
 
@@ -179,21 +185,27 @@ def _measured(
     networks: NetworkSet, sender: Sender, sets: Mapping[str, Sequence[str]], seen: Sequence[Photo]
 ) -> dict[str, Any]:
     """All points of a system: bytes and each answer's agreement, photo by photo, and the time of its coding."""
-    points: dict[str, Any] = {}
-    times: dict[str, float] = {}
-    middle = sender.points[len(sender.points) // 2]
-    for wanted, members in sets.items():
-        rows = points[wanted] = {}
-        for point in sender.points:
-            row = rows[f"{point:g}"] = {"bytes": [], "answers": {}}
-            for photo in seen:
+    middle, every = sender.points[len(sender.points) // 2], list(networks.networks)
+    points: dict[str, Any] = {
+        wanted: {f"{point:g}": {"bytes": [], "answers": {}} for point in sender.points} for wanted in sets
+    }
+    for point in sender.points:
+        for photo in seen:
+            groups = list(sets.items()) if sender.by_set else [("", every)]
+            for group, members in groups:
                 coded = sender.code(photo, members, point)
-                row["bytes"].append(coded.size)
-                after = sender.answers(coded, members)
-                for key, value in networks.agreement(photo.before, after).items():
-                    kept = value if _says_something(networks, key, photo.before) else None
-                    row["answers"].setdefault(key, []).append(kept)
-        times[wanted] = _median_ms(lambda photo, members=members: sender.code(photo, members, middle), seen)
+                agreements = networks.agreement(photo.before, sender.answers(coded, members))
+                for wanted in [group] if sender.by_set else sets:
+                    row = points[wanted][f"{point:g}"]
+                    row["bytes"].append(coded.size(sets[wanted]))
+                    for key, value in agreements.items():
+                        if key.partition("/")[0] in sets[wanted]:
+                            kept = value if _says_something(networks, key, photo.before) else None
+                            row["answers"].setdefault(key, []).append(kept)
+    times = {
+        wanted: _median_ms(lambda photo, members=members: sender.code(photo, members, middle), seen)
+        for wanted, members in sets.items()
+    }
     return {"points": points, "coding_ms": times}
 
 

@@ -91,6 +91,12 @@ def test_every_way_is_measured_for_each_network_and_all_together(measured: dict[
     assert {"fitted-codebook", "fitted-independent", "fitted-fixed", "untrained", "jpeg"} <= set(measured["titles"])
     together = {row["point"]: row for row in measured["points"] if row["set"] == networks.ALL}
     assert all(set(row["answers"]) == {"segments/classes", "heat/map"} for row in together.values())
+    rows = {(row["set"], row["system"], row["point"]): row["bytes"] for row in measured["points"]}
+    for (wanted, system, point), size in rows.items():
+        if wanted == networks.ALL and system in ("untrained", "levels", "answers-levels"):
+            assert size == pytest.approx(rows["segments", system, point] + rows["heat", system, point])
+        if system == "jpeg":
+            assert size == rows[networks.ALL, system, point]
     for row in measured["points"]:
         assert row["agreement"] == pytest.approx(np.mean(list(row["answers"].values())))  # one answer each
 
@@ -143,7 +149,7 @@ def test_a_fitted_file_decodes_to_the_tensors_whose_answers_are_compared(folder:
             wanted = loaded.tensors_of(members)
             data = codec.encode(photos[0].features, 5, graph, wanted=wanted)
             decoded = codec.decode(data)
-            assert coded.size == len(data) and sorted(coded.content) == sorted(wanted)
+            assert coded.size(members) == len(data) and sorted(coded.content) == sorted(wanted)
             for name in wanted:
                 np.testing.assert_allclose(coded.content[name], decoded[name], atol=1e-3)
 
@@ -165,7 +171,7 @@ def test_finer_steps_and_more_levels_cost_bytes_and_bring_features_back(folder: 
         sizes, errors = [], []
         for point in sender.points:
             coded = sender.code(photos[2], ["segments", "heat"], point)
-            sizes.append(coded.size)
+            sizes.append(coded.size(["segments", "heat"]))
             errors.append(
                 sum(float(np.square(coded.content[name] - x).sum()) for name, x in photos[2].features.items())
             )
