@@ -407,7 +407,7 @@ def networks(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="FILE", help="The fitted codec; without it, it is not run.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="Of the photos, so many, evenly spaced.")] = 40,
+    count: Annotated[int, typer.Option("--count", min=1, help="Of the photos, so many, evenly spaced.")] = 20,
     qualities: Qualities = "1,3,5,7",
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Records; a stopped call resumes.")] = Path(
         "runs/networks"

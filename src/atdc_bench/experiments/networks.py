@@ -63,7 +63,7 @@ def run_networks(
     photos: Path,
     features: Path,
     model: Path | None = None,
-    count: int = 40,
+    count: int = 20,
     known_count: int = 128,
     qualities: Sequence[float] = (1, 3, 5, 7),
     runs: Path = Path("runs/networks"),
