@@ -81,7 +81,7 @@ _COMPARE_NYUV2 = (
 )
 _NETWORKS_PYPI = (
     "networks_pypi.json",
-    "atdc bench networks pypi --photos photos --features features --model pypi.safetensors",
+    "atdc bench networks pypi --photos photos --features features --model pypi.safetensors --qualities 3,5,7",
 )
 _FUZZ_TINY = ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000")
 _FUZZ_SMALL = ("fuzz_small.json", "atdc bench fuzz --model small --count 50000")
