@@ -391,6 +391,42 @@ def wanted(
 
 
 @app.command()
+def networks(
+    ctx: typer.Context,
+    networks: Annotated[Path, typer.Argument(metavar="NETWORKS", help="A file of networks, or a shipped set by name.")],
+    photos: Annotated[Path, typer.Option("--photos", metavar="FOLDER", help="Photos that are sent.")],
+    features: Annotated[
+        Path,
+        typer.Option(
+            "--features",
+            metavar="FOLDER",
+            help="Of other photos, by `atdc networks features`: what plain codecs learn.",
+        ),
+    ],
+    out: ResultFile = Path("results/networks_pypi.json"),
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="FILE", help="The fitted codec; without it, it is not run.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Of the photos, so many, evenly spaced.")] = 20,
+    qualities: Qualities = "1,3,5,7",
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Records; a stopped call resumes.")] = Path(
+        "runs/networks"
+    ),
+    quiet: Quiet = False,
+) -> None:
+    """Bytes against agreement of your networks' answers: a fitted codec, plainer ones, pictures, the answers sent.
+
+    [bold]Examples[/bold]
+
+        atdc bench networks networks.yaml --photos photos --features features --model mine.safetensors
+    """
+    _measured(
+        ctx, "networks", out, quiet, networks=networks, photos=photos, features=features, model=model, count=count,
+        qualities=_numbers(qualities), runs=run,
+    )  # fmt: skip
+
+
+@app.command()
 def affinity(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,

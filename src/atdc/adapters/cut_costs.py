@@ -28,7 +28,10 @@ from atdc.adapters.halves import Array, Picture, library
 from atdc.adapters.onnx_network import OnnxModel
 from atdc.errors import DataError, NetworkError, ProgramError
 
-__all__ = ["Cut", "CutCost", "cut_costs", "separating_cuts", "svg"]
+__all__ = [
+    "CountedTables", "Cut", "CutCost", "blocks_of", "components", "cut_costs", "packed_bytes", "separating_cuts", "svg",
+    "unblocked",
+]  # fmt: skip
 
 _LARGEST_BLOCK = 1024
 """Numbers of a block that principal components are found of; wider tensors are taken by positions, not by 2×2."""
@@ -242,19 +245,19 @@ def _tensor_bytes(
 
     known, coded = of(train), of(test)
     types = [value.type for value in second.get_inputs()]
-    bases = [_components(values) for values in known]
+    bases = [components(values) for values in known]
 
     def at(log_step: float) -> tuple[float, float]:
         bits, rows = 0.0, list[list[NDArray[Any]]]()
         for place in range(len(names)):
             mean, basis, deviation, side = bases[place]
             step = deviation * 2.0**log_step
-            table = [np.round((_blocks(value, side) - mean) @ basis / step) for value in known[place]]
-            integers = [np.round((_blocks(value, side) - mean) @ basis / step) for value in coded[place]]
-            bits += ideal_bits(np.concatenate(table), np.concatenate(integers))
+            table = [np.round((blocks_of(value, side) - mean) @ basis / step) for value in known[place]]
+            integers = [np.round((blocks_of(value, side) - mean) @ basis / step) for value in coded[place]]
+            bits += CountedTables(np.concatenate(table)).bits(np.concatenate(integers))
             rows.append(
                 [
-                    _unblocked((value * step) @ basis.T + mean, whole.shape, side)
+                    unblocked((value * step) @ basis.T + mean, whole.shape, side)
                     for value, whole in zip(integers, coded[place], strict=True)
                 ]
             )
@@ -287,7 +290,7 @@ def _form(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return (shape[2], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
 
 
-def _blocks(value: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def blocks_of(value: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """Blocks of side × side positions, (n, C·side²); edges are repeated."""
     channels, height, width = _form(value.shape)
     x = value.reshape(channels, height, width) if value.ndim != 3 else value[0].T[:, :, None]
@@ -296,7 +299,8 @@ def _blocks(value: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(x.transpose(1, 3, 0, 2, 4).reshape(-1, channels * side * side))
 
 
-def _unblocked(blocks: NDArray[Any], shape: tuple[int, ...], side: int) -> NDArray[Any]:
+def unblocked(blocks: NDArray[Any], shape: tuple[int, ...], side: int) -> NDArray[Any]:
+    """A tensor of a shape from its blocks."""
     channels, height, width = _form(shape)
     rows, columns = -(-height // side), -(-width // side)
     x = blocks.reshape(rows, columns, channels, side, side).transpose(2, 0, 3, 1, 4)
@@ -304,10 +308,10 @@ def _unblocked(blocks: NDArray[Any], shape: tuple[int, ...], side: int) -> NDArr
     return x[:, :, 0].T[None] if len(shape) == 3 else x.reshape(shape)
 
 
-def _components(values: Sequence[NDArray[np.float32]]) -> tuple[NDArray[Any], NDArray[Any], float, int]:
-    """Mean, basis, the root mean square deviation, and the side of blocks."""
+def components(values: Sequence[NDArray[np.float32]]) -> tuple[NDArray[Any], NDArray[Any], float, int]:
+    """Of tensors with a batch of one: mean, basis, the root mean square deviation, and the side of blocks."""
     side = 2 if 4 * _form(values[0].shape)[0] <= _LARGEST_BLOCK and min(_form(values[0].shape)[1:]) > 1 else 1
-    blocks = np.concatenate([_blocks(value, side) for value in values])
+    blocks = np.concatenate([blocks_of(value, side) for value in values])
     blocks = blocks[:: max(1, len(blocks) // _BLOCKS)].astype(np.float64)
     mean = blocks.mean(0)
     centred = blocks - mean
@@ -316,20 +320,27 @@ def _components(values: Sequence[NDArray[np.float32]]) -> tuple[NDArray[Any], ND
     return mean.astype(np.float32), basis.astype(np.float32), deviation, side
 
 
-def ideal_bits(train: NDArray[Any], test: NDArray[Any]) -> float:
-    """Bits of whole numbers (values, components) under tables counted on others; what was never seen counts 0.3.
+class CountedTables:
+    """Tables of whole numbers, one for each component, counted on some values; what was never seen counts 0.3.
 
-    >>> round(ideal_bits(np.array([[0.0]] * 9 + [[1.0]]), np.array([[0.0]] * 10)), 1)
+    Args:
+        known: (values, components), whole numbers.
+
+    >>> round(CountedTables(np.array([[0.0]] * 9 + [[1.0]])).bits(np.array([[0.0]] * 10)), 1)
     3.2
     """
-    total = 0.0
-    for one, other in zip(train.T, test.T, strict=True):
-        values, counts = np.unique(one, return_counts=True)
-        asked, times = np.unique(other, return_counts=True)
-        places = np.minimum(np.searchsorted(values, asked), len(values) - 1)
-        seen = np.where(values[places] == asked, counts[places], 0) + 0.3
-        total -= float((times * np.log2(seen / (counts.sum() + 0.3 * (len(values) + 3)))).sum())
-    return total
+
+    def __init__(self, known: NDArray[Any]) -> None:
+        self._rows = [np.unique(column, return_counts=True) for column in known.T]
+
+    def bits(self, coded: NDArray[Any]) -> float:
+        """Ideal bits of others' values (values, components)."""
+        total = 0.0
+        for (values, counts), column in zip(self._rows, coded.T, strict=True):
+            places = np.minimum(np.searchsorted(values, column), len(values) - 1)
+            seen = np.where(values[places] == column, counts[places], 0) + 0.3
+            total -= float(np.log2(seen / (counts.sum() + 0.3 * (len(values) + 3))).sum())
+        return total
 
 
 def packed_bytes(answer: Array) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from atdc_bench.report import said, wanted
+from atdc_bench.report import networks, said, wanted
 
 Result: TypeAlias = Mapping[str, Any]
 Said: TypeAlias = Callable[[Result], Iterable[str]]
@@ -83,6 +83,10 @@ _WANTED_NYUV2 = (
     "wanted_nyuv2.json",
     "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 40 --rival-count 40 "
     "-o results/wanted_nyuv2.json",
+)
+_NETWORKS_PYPI = (
+    "networks_pypi.json",
+    "atdc bench networks pypi --photos photos --features features --model pypi.safetensors --qualities 3,5,7",
 )
 _FUZZ_TINY = ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000")
 _FUZZ_SMALL = ("fuzz_small.json", "atdc bench fuzz --model small --count 50000")
@@ -193,6 +197,14 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "affinity": Experiment("affinity:run_affinity", (said.affinity,)),
     "balance": Experiment("balance:run_balance", (said.balance,)),
+    "networks": Experiment(
+        "networks:run_networks",
+        (networks.bytes_at_agreement,),
+        {
+            "networksets": Block(*_NETWORKS_PYPI, networks.bytes_at_agreement),
+            "networkpoints": Block(*_NETWORKS_PYPI, networks.fitted_points),
+        },
+    ),
     "wanted": Experiment(
         "wanted:run_wanted",
         (wanted.by_size, wanted.named_sets, wanted.left_out),

@@ -1,0 +1,349 @@
+"""Ways to get the answers of networks from a photo to a server: tensors at the networks' cuts, the photo, the answers.
+
+=================  =================================================================================================
+fitted codec       its own graph, every tensor alone, or one fixed graph without the parents that are not sent
+untrained codec    principal components of 2×2 blocks, uniform steps, tables counted on other photos, ideal bits
+whole numbers      each tensor on 4 to 256 levels between its ends, packed by Zstandard
+pictures           JPEG, WebP, AVIF of the photo; AVIF of the photo at the size of the largest input
+answers            numbers as whole numbers likewise, or as a picture of all channels by AVIF; classes packed
+=================  =================================================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from atdc.adapters.cut_costs import CountedTables, blocks_of, components, packed_bytes, unblocked
+from atdc.adapters.halves import Array, Picture
+from atdc.adapters.network_set import NetworkSet
+from atdc.codec import FeatureCodec
+from atdc_bench.baselines import pixels
+from atdc_bench.baselines.outside import load_library, missing_library
+from atdc_bench.baselines.sent_answers import AVIF as SENT_AVIF
+from atdc_bench.baselines.system import PixelSystem
+
+FITTED = "fitted"
+"""What names of the fitted codec's rows begin with."""
+TOGETHER = ""
+_ZSTD_LEVEL = 19
+_ENDS_BYTES = 8
+"""Of a tensor's least and greatest number, in single precision."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that is sent.
+
+    Attributes:
+        picture: (H, W, 3).
+        features: of all networks, by name.
+        before: the answers of the networks that are not cut, by ``network/answer``.
+    """
+
+    picture: Picture
+    features: Mapping[str, NDArray[np.float32]]
+    before: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """What a server gets.
+
+    Attributes:
+        content: tensors, a picture, or answers, as decoded.
+        sizes: bytes, by network; of what is for all networks at once, by :data:`TOGETHER`.
+    """
+
+    content: Any
+    sizes: Mapping[str, float]
+
+    def size(self, members: Sequence[str]) -> float:
+        """Bytes that some networks take."""
+        return sum(self.sizes[name] for name in members) if TOGETHER not in self.sizes else self.sizes[TOGETHER]
+
+
+class Sender(ABC):
+    """A way to send.
+
+    Attributes:
+        title: what tables call it.
+        points: settings, in its own unit.
+        networks: what the device runs of them: their first halves, the wholes, or nothing.
+        by_set: what a network's answers become follows from which other networks are wanted.
+    """
+
+    title: str
+    points: tuple[float, ...]
+    networks: Literal["first", "whole", ""]
+    by_set: bool = False
+
+    @abstractmethod
+    def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
+        """What is sent of a photo for some networks."""
+
+    @abstractmethod
+    def answers(self, coded: Coded, members: Sequence[str]) -> dict[str, Array]:
+        """Answers by ``network/answer``."""
+
+
+@dataclass
+class _TensorSender(Sender):
+    """Sends the tensors at the cut."""
+
+    set: NetworkSet
+    title: str
+    points: tuple[float, ...]
+    networks: Literal["first", "whole", ""] = field(default="first", init=False)
+
+    def answers(self, coded: Coded, members: Sequence[str]) -> dict[str, Array]:
+        return {
+            f"{name}/{key}": value
+            for name in members
+            for key, value in self.set.networks[name].answers_of(coded.content).items()
+        }
+
+
+@final
+@dataclass
+class FittedSender(_TensorSender):
+    """A codec fitted to the networks' features; points are qualities."""
+
+    codec: FeatureCodec
+    graph: str
+    by_set: bool = field(default=True, init=False)
+
+    def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
+        indices = self.codec.tensors.wanted(self.set.tensors_of(list(members)), "wanted")
+        parts = [torch.from_numpy(photo.features[name])[None] for name in self.codec.task_names]
+        made = self.codec.encode_batch(parts, point, self.graph, wanted=indices)
+        decoded = {self.codec.task_names[place]: made.reconstruction[place][0].numpy() for place in indices}
+        return Coded(decoded, {TOGETHER: len(made.data[0])})
+
+
+@final
+class UntrainedSender(_TensorSender):
+    """Principal components; points are steps, logarithms to the base 2 in a tensor's deviations."""
+
+    def __init__(self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
+        super().__init__(networks, "codec without training", (1.0, 0.0, -1.0, -2.0, -3.0))
+        self._known, self._tables = known, dict[tuple[str, float], CountedTables]()
+        self._bases = {name: components([sample[name][None] for sample in known]) for name in networks.names}
+
+    def _integers(self, name: str, value: NDArray[np.float32], point: float) -> NDArray[Any]:
+        mean, basis, deviation, side = self._bases[name]
+        integers: NDArray[Any] = np.round((blocks_of(value[None], side) - mean) @ basis / (deviation * 2.0**point))
+        return integers
+
+    def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
+        decoded, sizes = {}, dict.fromkeys(members, 0.0)
+        for name in self.set.tensors_of(list(members)):
+            mean, basis, deviation, side = self._bases[name]
+            if (name, point) not in self._tables:
+                rows = [self._integers(name, sample[name], point) for sample in self._known]
+                self._tables[name, point] = CountedTables(np.concatenate(rows))
+            integers, shape = self._integers(name, photo.features[name], point), photo.features[name][None].shape
+            sizes[self.set.places[name][0]] += self._tables[name, point].bits(integers) / 8
+            back = unblocked((integers * deviation * 2.0**point) @ basis.T + mean, shape, side)
+            decoded[name] = np.ascontiguousarray(back[0], np.float32)
+        return Coded(decoded, sizes)
+
+
+@final
+class WholeNumbers(_TensorSender):
+    """Tensors on few levels, packed; points are bits of a number."""
+
+    def __init__(self, networks: NetworkSet) -> None:
+        super().__init__(networks, "whole numbers per tensor, Zstandard", (2.0, 3.0, 4.0, 6.0, 8.0))
+
+    def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
+        decoded, sizes = {}, {}
+        for member in members:
+            data = b""
+            for name in self.set.tensors_of([member]):
+                levels, decoded[name] = on_levels(photo.features[name], int(point))
+                data += levels.tobytes()
+            sizes[member] = _packed(data) + _ENDS_BYTES * len(self.set.networks[member].tensors)
+        return Coded(decoded, sizes)
+
+
+def on_levels(values: Array, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Values on 2^bits levels between their ends, and what comes back.
+
+    >>> on_levels(np.array([0.0, 0.4, 1.0]), 1)[1].tolist()
+    [0.0, 0.0, 1.0]
+    """
+    low, high = np.float32(values.min()), np.float32(values.max())
+    step = max(high - low, np.float32(1e-12)) / np.float32(2**bits - 1)
+    levels = np.round((values.astype(np.float32) - low) / step).astype(np.uint8)
+    return levels, np.asarray(low + levels * step, np.float32)
+
+
+def _packed(data: bytes) -> int:
+    return len(load_library("imagecodecs").zstd_encode(data, level=_ZSTD_LEVEL))
+
+
+@final
+class PictureSender(Sender):
+    """Sends the photo, for the server to run the networks on; points are qualities.
+
+    Args:
+        networks: that are run.
+        codec: of the picture.
+        points: qualities.
+        size: height and width to which the photo is reduced, where it is larger; none: as it is.
+    """
+
+    networks: Literal["first", "whole", ""] = ""
+
+    def __init__(
+        self, networks: NetworkSet, codec: PixelSystem, points: tuple[float, ...], size: tuple[int, ...] = ()
+    ) -> None:
+        self._set, self._codec, self._size, self.points = networks, codec, size, points
+        self.title = f"the photo, {codec.title}" + (f", at {size[0]}×{size[1]}" if size else "")
+
+    def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
+        picture = photo.picture
+        if self._size:
+            image = Image.fromarray(picture).resize((self._size[1], self._size[0]), Image.Resampling.LANCZOS)
+            picture = np.asarray(image)
+        data = self._codec.encode(picture, point)
+        return Coded(data, {TOGETHER: len(data)})
+
+    def answers(self, coded: Coded, members: Sequence[str]) -> dict[str, Array]:
+        picture = self._codec.decode(coded.content)
+        return {
+            f"{name}/{key}": value for name in members for key, value in self._set.networks[name].whole(picture).items()
+        }
+
+
+@final
+class AnswerSender(Sender):
+    """Sends the answers: of `top1` the class alone, whole numbers without loss, all other numbers on levels or as AVIF.
+
+    Args:
+        networks: whose.
+        kind: ``levels``, packed, points being bits of a number; or ``avif``, qualities.
+    """
+
+    networks: Literal["first", "whole", ""] = "whole"
+
+    def __init__(self, networks: NetworkSet, kind: Literal["levels", "avif"]) -> None:
+        self._set, self._kind = networks, kind
+        self.title = "the answers, " + ("whole numbers, Zstandard" if kind == "levels" else "AVIF")
+        self.points = (2.0, 3.0, 4.0, 6.0, 8.0) if kind == "levels" else (10.0, 30.0, 50.0, 70.0, 90.0)
+
+    def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
+        sent: dict[str, Array] = {}
+        sizes = dict.fromkeys(members, 0.0)
+        for name in members:
+            for key, answer in self._set.networks[name].answers.items():
+                size, sent[f"{name}/{key}"] = self._sent(photo.before[f"{name}/{key}"], answer.metric, point)
+                sizes[name] += size
+        return Coded(sent, sizes)
+
+    def answers(self, coded: Coded, members: Sequence[str]) -> dict[str, Array]:
+        answers: dict[str, Array] = coded.content
+        return answers
+
+    def _sent(self, value: Array, metric: str, point: float) -> tuple[int, Array]:
+        if metric == "top1" and value.dtype.kind == "f":
+            classes = value.argmax(1)
+            kept = np.zeros_like(value)
+            np.put_along_axis(kept, classes[:, None], 1, 1)
+            size = 2 * classes.size if classes.size < 16 else packed_bytes(classes)
+            return size, kept
+        if value.dtype.kind != "f":
+            return packed_bytes(value), value
+        if self._kind == "levels":
+            levels, back = on_levels(value, int(point))
+            return _packed(levels.tobytes()) + _ENDS_BYTES, back
+        levels, _ = on_levels(value, 8)
+        low, high = float(value.min()), float(value.max())
+        data = SENT_AVIF.encode(mosaic(levels), point)
+        decoded = SENT_AVIF.decode(data)
+        grey = decoded if decoded.ndim == 2 else decoded[..., 0]
+        back = low + from_mosaic(grey, value.shape).astype(np.float32) * np.float32(max(high - low, 1e-12) / 255)
+        return len(data) + _ENDS_BYTES, np.asarray(back, np.float32)
+
+
+def mosaic(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Channels (1, C, h, w), or numbers of any other form as one channel, side by side as one picture.
+
+    >>> mosaic(np.zeros((1, 3, 4, 5), np.uint8)).shape
+    (8, 10)
+    """
+    channels = _channels(values)
+    count, height, width = channels.shape
+    across = math.ceil(math.sqrt(count))
+    picture = np.zeros((-(-count // across) * height, across * width), np.uint8)
+    for place, channel in enumerate(channels):
+        row, column = divmod(place, across)
+        picture[row * height : (row + 1) * height, column * width : (column + 1) * width] = channel
+    return picture
+
+
+def from_mosaic(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The inverse."""
+    count, height, width = _channels(np.empty(shape, np.uint8)).shape
+    across = math.ceil(math.sqrt(count))
+    tiles = picture.reshape(-1, height, across, width).swapaxes(1, 2).reshape(-1, height, width)
+    return np.ascontiguousarray(tiles[:count]).reshape(shape)
+
+
+def _channels(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return values.reshape(values.shape[1:] if values.ndim == 4 else (1, -1, values.shape[-1]))
+
+
+GRAPHS = {"codebook": "its own graph", "independent": "each tensor alone", "fixed": "one fixed graph"}
+"""Of the fitted codec."""
+PICTURES: tuple[tuple[PixelSystem, tuple[float, ...]], ...] = (
+    (pixels.JPEG, (8, 25, 50, 75, 92)), (pixels.WEBP, (5, 25, 50, 75, 92)), (pixels.AVIF, (10, 30, 50, 70, 88)),
+)  # fmt: skip
+
+
+def senders(
+    networks: NetworkSet, codec: FeatureCodec | None, known: Sequence[Mapping[str, NDArray[np.float32]]],
+    qualities: tuple[float, ...],
+) -> tuple[dict[str, Sender], dict[str, str]]:  # fmt: skip
+    """All ways to send by name, and why those that are left out are.
+
+    Args:
+        networks: whose answers are wanted.
+        codec: fitted to their features.
+        known: features of other photos, which the untrained codec learns from.
+        qualities: of the fitted codec.
+    """
+    found: dict[str, Sender] = {}
+    missing: dict[str, str] = {}
+    for graph, title in GRAPHS.items():
+        if codec is None:
+            missing[f"{FITTED}-{graph}"] = "no weights were given"
+        else:
+            found[f"{FITTED}-{graph}"] = FittedSender(networks, f"fitted codec, {title}", qualities, codec, graph)
+    found["untrained"] = UntrainedSender(networks, known)
+    if (why := missing_library("imagecodecs")) is None:
+        found["levels"] = WholeNumbers(networks)
+        found["answers-levels"] = AnswerSender(networks, "levels")
+    else:
+        missing |= {"levels": why, "answers-levels": why}
+    largest = max((network.input.size for network in networks.networks.values()), key=math.prod)
+    if (why := pixels.AVIF.missing()) is None:
+        found["answers-avif"] = AnswerSender(networks, "avif")
+        found["avif-small"] = PictureSender(networks, pixels.AVIF, PICTURES[-1][1], tuple(largest))
+    else:
+        missing |= {"answers-avif": why, "avif-small": why}
+    for picture, points in PICTURES:
+        if (why := picture.missing()) is None:
+            found[picture.name] = PictureSender(networks, picture, points)
+        else:
+            missing[picture.name] = why
+    return found, missing

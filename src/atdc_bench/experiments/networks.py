@@ -1,0 +1,263 @@
+"""`atdc bench networks`: bytes against the answers of other people's networks, after coding as before it.
+
+Every way to get answers from a photo to a server is taken on the same photos: tensors at the networks' cuts by a fitted
+codec and by plainer ones, the photo by picture codecs, and the answers themselves
+(:mod:`atdc_bench.baselines.sent_tensors`). What is wanted is one network's answers, or all networks' together.
+
+An answer's *agreement* is its metric in the networks' file, after against before, the mean over photos; a network's is
+the mean over its answers, and that of several networks the mean over them. Maps that `overlap` compares take part where
+the map before reaches 0.3 anywhere: maps without anything in them agree whatever is sent.
+
+What each system has given is kept; a run that was stopped goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from atdc.adapters.halves import Array
+from atdc.adapters.network_codec import NetworkCodec
+from atdc.adapters.network_set import NetworkSet, load_networks
+from atdc.codec import FeatureCodec
+from atdc.config import MAX_QUALITY
+from atdc.data.dumped import DumpedFeatures
+from atdc.data.folder import PhotoFolder
+from atdc.errors import ArgumentError, DataError
+from atdc.files import write_bytes_atomically
+from atdc.images import read_image
+from atdc.provenance import provenance, write_result
+from atdc_bench.baselines.sent_tensors import FITTED, Photo, Sender, senders
+
+ALL = "all together"
+"""The set of all networks."""
+TARGETS = (0.8, 0.9, 0.95)
+"""Agreements at which bytes are compared."""
+SAYS_SOMETHING = 0.3
+"""What a map from 0 to 1 has to reach somewhere to take part."""
+_VERSION = 1
+"""Rises when records change their meaning."""
+_TIMED = 5
+_WHAT = (
+    "Bytes of a photo's file (files that are written, but for the codec without training: ideal bits of tables counted "
+    "on training photos), and agreement of answers after with before, means over photos. agreement: the mean over "
+    "networks of the mean over their answers; answers: each answer's, None where no photo's answer says anything. at: "
+    "bytes that reach an agreement, along the points that agree better than every cheaper one, logarithms between "
+    "them; state `lowest` where the smallest files already do, `none` where no point does. device_ms: CPU milliseconds "
+    "of one photo on one thread, networks and coding, medians; networks: the first half, and the whole."
+)
+
+
+def run_networks(
+    networks: str | Path,
+    out: Path,
+    *,
+    photos: Path,
+    features: Path,
+    model: Path | None = None,
+    count: int = 20,
+    known_count: int = 128,
+    qualities: Sequence[float] = (1, 3, 5, 7),
+    runs: Path = Path("runs/networks"),
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Measures all systems on some photos, and writes curves and bytes at equal agreement.
+
+    Args:
+        networks: a file of networks, or a shipped set by name.
+        out: the result, JSON.
+        photos: folder of the photos that are sent.
+        features: of other photos, which the codec without training learns from; made by ``atdc networks features``.
+        model: weights of the fitted codec; without them it is said to be not run.
+        count: of the photos, so many, evenly spaced.
+        known_count: of the other photos, so many.
+        qualities: of the fitted codec.
+        runs: folder of the records. Delete it to measure again after a change of the code.
+        quiet: no progress bar.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ArgumentError: no quality, or one that there is not.
+        DataError: too few photos.
+        NetworkError: weights or features of other networks.
+    """
+    if not qualities or not all(0 <= quality <= MAX_QUALITY for quality in qualities):
+        raise ArgumentError("qualities", str(list(qualities)), f"one at least, from 0 to {MAX_QUALITY}")
+    from atdc.cli_networks import digests_in
+
+    loaded, paths = load_networks(networks), PhotoFolder(photos).paths
+    loaded.require_digests(digests_in([features]), str(features))
+    codec = None if model is None else FeatureCodec.load(model)
+    if codec is not None:
+        NetworkCodec(loaded, codec, str(model))  # refuses a codec of other networks
+    if len(paths) < count:
+        raise DataError(str(photos), f"{len(paths)} photos", f"at least {count}")
+    places = np.linspace(0, len(paths) - 1, count).round().astype(int)
+    seen = [_photo(loaded, paths[place]) for place in places]
+    known = DumpedFeatures(features)
+    rows = np.unique(np.linspace(0, len(known) - 1, min(known_count, len(known))).round().astype(int))
+    everything, missing = senders(loaded, codec, [known.read(int(row)) for row in rows], tuple(qualities))
+    sets = {name: [name] for name in loaded.networks}
+    if len(sets) > 1:
+        sets[ALL] = list(loaded.networks)
+    folder, records = runs, {}
+    with tqdm(total=len(everything), unit="system", desc="networks", disable=quiet) as bar:
+        for name, sender in everything.items():
+            said = [_VERSION, loaded.digests, count, len(rows), list(sender.points), [path.name for path in paths]]
+            if name.startswith(FITTED) and codec is not None:
+                said.append(codec.fingerprint.hex())
+            path = folder / f"{name}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}.json"
+            if not path.exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                found = _measured(loaded, sender, sets, seen)
+                write_bytes_atomically(path, json.dumps(found).encode())
+            records[name] = json.loads(path.read_text("utf-8"))
+            bar.update()
+    points = [
+        {"set": wanted, "system": name, **_mean_point(point, row, loaded)}
+        for wanted in sets
+        for name, record in records.items()
+        for point, row in record["points"][wanted].items()
+    ]
+    halves = {
+        name: {
+            "first": _median_ms(lambda photo, network=network: network.features(photo.picture), seen),
+            "whole": _median_ms(lambda photo, network=network: network.whole(photo.picture), seen),
+            "": 0.0,
+        }
+        for name, network in loaded.networks.items()
+    }
+    curves = {(wanted, name): list[tuple[float, float]]() for wanted in sets for name in everything}
+    for row in points:
+        curves[row["set"], row["system"]].append((row["bytes"], row["agreement"]))
+    result = {
+        "what": _WHAT,
+        "provenance": provenance(seed=0, weights=None if codec is None else codec.fingerprint.hex()),
+        "data": {"name": photos.name, "images": count, "learned_from": len(rows)},
+        "networks": {
+            name: {
+                "tensors": {tensor.name: list(tensor.feature_shape) for tensor in network.tensors},
+                "answers": {key: {"metric": answer.metric} for key, answer in network.answers.items()},
+                "photos_that_say_something": {
+                    key: sum(_says_something(loaded, f"{name}/{key}", photo.before) for photo in seen)
+                    for key in network.answers
+                },
+                "first_ms": halves[name]["first"], "whole_ms": halves[name]["whole"],
+            }
+            for name, network in loaded.networks.items()
+        },
+        "sets": sets, "qualities": list(qualities), "targets": list(TARGETS),
+        "titles": {name: sender.title for name, sender in everything.items()}, "missing": missing,
+        "points": points,
+        "at": [
+            {"set": wanted, "system": name, "agreement": target, **bytes_at(curve, target)}
+            for (wanted, name), curve in curves.items()
+            for target in TARGETS
+        ],
+        "device_ms": {
+            wanted: {
+                name: records[name]["coding_ms"][wanted] + sum(halves[member][sender.networks] for member in members)
+                for name, sender in everything.items()
+            }
+            for wanted, members in sets.items()
+        },
+    }  # fmt: skip
+    write_result(out, result)
+    return result
+
+
+def _photo(networks: NetworkSet, path: Path) -> Photo:
+    picture = read_image(path)
+    return Photo(picture, networks.features(picture, path.name), networks.whole(picture))
+
+
+def _measured(
+    networks: NetworkSet, sender: Sender, sets: Mapping[str, Sequence[str]], seen: Sequence[Photo]
+) -> dict[str, Any]:
+    """All points of a system: bytes and each answer's agreement, photo by photo, and the time of its coding."""
+    middle, every = sender.points[len(sender.points) // 2], list(networks.networks)
+    points: dict[str, Any] = {
+        wanted: {f"{point:g}": {"bytes": [], "answers": {}} for point in sender.points} for wanted in sets
+    }
+    for point in sender.points:
+        for photo in seen:
+            groups = list(sets.items()) if sender.by_set else [("", every)]
+            for group, members in groups:
+                coded = sender.code(photo, members, point)
+                agreements = networks.agreement(photo.before, sender.answers(coded, members))
+                for wanted in [group] if sender.by_set else sets:
+                    row = points[wanted][f"{point:g}"]
+                    row["bytes"].append(coded.size(sets[wanted]))
+                    for key, value in agreements.items():
+                        if key.partition("/")[0] in sets[wanted]:
+                            kept = value if _says_something(networks, key, photo.before) else None
+                            row["answers"].setdefault(key, []).append(kept)
+    times = {
+        wanted: _median_ms(lambda photo, members=members: sender.code(photo, members, middle), seen)
+        for wanted, members in sets.items()
+    }
+    return {"points": points, "coding_ms": times}
+
+
+def _says_something(networks: NetworkSet, key: str, before: Mapping[str, Array]) -> bool:
+    name, _, answer = key.partition("/")
+    return networks.networks[name].answers[answer].metric != "overlap" or bool(before[key].max() >= SAYS_SOMETHING)
+
+
+def _median_ms(function: Any, seen: Sequence[Photo]) -> float:
+    """CPU time, which other programs on the machine do not lengthen as they do the clock's."""
+    times = []
+    function(seen[0])
+    for photo in seen[:_TIMED]:
+        begin = time.process_time()
+        function(photo)
+        times.append(1000 * (time.process_time() - begin))
+    return float(np.median(times))
+
+
+def _mean_point(point: str, row: Mapping[str, Any], networks: NetworkSet) -> dict[str, Any]:
+    """Means over photos: bytes, each answer's agreement, and theirs."""
+    answers: dict[str, float | None] = {}
+    for key, values in row["answers"].items():
+        kept = [value for value in values if value is not None]
+        answers[key] = float(np.mean(kept)) if kept else None
+    by_network: dict[str, list[float]] = {}
+    for key, value in answers.items():
+        if value is not None:
+            by_network.setdefault(key.partition("/")[0], []).append(value)
+    agreement = float(np.mean([np.mean(values) for values in by_network.values()])) if by_network else 0.0
+    return {"point": float(point), "bytes": float(np.mean(row["bytes"])), "agreement": agreement, "answers": answers}
+
+
+def bytes_at(curve: Sequence[tuple[float, float]], target: float) -> dict[str, Any]:
+    """The fewest bytes of a curve of (bytes, agreement) that reach an agreement.
+
+    >>> bytes_at([(100, 0.5), (400, 0.9), (300, 0.4)], 0.7)
+    {'bytes': 200.0, 'state': 'between'}
+    >>> bytes_at([(100, 0.5)], 0.7), bytes_at([(100, 0.8)], 0.7)
+    ({'bytes': None, 'state': 'none'}, {'bytes': 100.0, 'state': 'lowest'})
+    """
+    best: list[tuple[float, float]] = []
+    for size, agreement in sorted(curve):
+        if not best or agreement > best[-1][1]:
+            best.append((size, agreement))
+    for number, (size, agreement) in enumerate(best):
+        if agreement < target:
+            continue
+        if number == 0:
+            return {"bytes": float(size), "state": "lowest"}
+        below, before = best[number - 1]
+        share = (target - before) / (agreement - before)
+        between = math.exp(math.log(below) + share * (math.log(size) - math.log(below)))
+        return {"bytes": round(between, 1), "state": "between"}
+    return {"bytes": None, "state": "none"}

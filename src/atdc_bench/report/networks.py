@@ -1,0 +1,56 @@
+"""What a result of `atdc bench networks` says, as lines of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Result = Mapping[str, Any]
+
+
+def bytes_at_agreement(result: Result) -> Iterable[str]:
+    """For each set of networks and each way to send: bytes at equal agreement, and the device's time."""
+    found = {(row["set"], row["system"], row["agreement"]): row for row in result["at"]}
+    yield f"| wanted | sent | {' | '.join(f'bytes at {target:g}' for target in result['targets'])} | device, ms |"
+    yield "|---|---|" + "---:|" * (len(result["targets"]) + 1)
+    for wanted in result["sets"]:
+        for system, title in result["titles"].items():
+            cells = [_bytes(found[wanted, system, target]) for target in result["targets"]]
+            yield f"| {wanted} | {title} | {' | '.join(cells)} | {result['device_ms'][wanted][system]:.0f} |"
+    for system, reason in result["missing"].items():
+        yield f"| | `{system}`: {reason} | {' | '.join('–' for _ in result['targets'])} | – |"
+    yield ""
+    says = [
+        f"{name}/{key} {count} of {result['data']['images']}"
+        for name, network in result["networks"].items()
+        for key, count in network["photos_that_say_something"].items()
+        if count < result["data"]["images"]
+    ]
+    few = f" Photos in which there is something to find: {', '.join(says)}." if says else ""
+    yield (
+        "Agreement of answers after with before, the mean over answers and networks; bytes between measured points, "
+        "`≤` where the smallest files agree better. The device's time is CPU time on one thread: first halves of the "
+        f"networks for tensors, whole networks for answers, and coding.{few}"
+    )
+
+
+def fitted_points(result: Result) -> Iterable[str]:
+    """The fitted codec's points, answer by answer."""
+    rows = [row for row in result["points"] if row["system"] == "fitted-codebook"]
+    keys = list(dict.fromkeys(key for row in rows for key in row["answers"]))
+    yield f"| wanted | quality | bytes | agreement | {' | '.join(keys)} |"
+    yield "|---|---:|---:|---:|" + "---:|" * len(keys)
+    for row in rows:
+        cells = [_agreement(row["answers"].get(key)) for key in keys]
+        head = f"| {row['set']} | {row['point']:g} | {row['bytes']:,.0f} | {row['agreement']:.3f}"
+        yield f"{head} | {' | '.join(cells)} |"
+
+
+def _bytes(row: Result) -> str:
+    if row["bytes"] is None:
+        return "not reached"
+    return ("≤ " if row["state"] == "lowest" else "") + f"{row['bytes']:,.0f}"
+
+
+def _agreement(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

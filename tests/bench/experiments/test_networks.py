@@ -1,0 +1,209 @@
+"""`atdc bench networks` on tiny torch networks: every way to send, resumed, and what must hold of any result."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import atdc
+import atdc.training.fit
+from atdc import cli
+from atdc.adapters.network_set import load_networks
+from atdc.errors import DataError, NetworkError
+from atdc_bench.baselines.sent_tensors import (
+    GRAPHS,
+    AnswerSender,
+    FittedSender,
+    Photo,
+    UntrainedSender,
+    WholeNumbers,
+    from_mosaic,
+    mosaic,
+    on_levels,
+)  # fmt: skip
+from atdc_bench.experiments import networks
+from atdc_bench.report.registry import EXPERIMENTS
+from tiny_networks import pictures
+from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
+
+TESTS = Path(__file__).parents[2]
+SETTINGS = f"""
+networks:
+  segments:
+    torch: {TESTS}/tiny_networks.py:segmenter
+    input: {{size: [24, 24]}}
+    cuts: [deep]
+    answers: {{classes: {{tensor: output, loss: kl, metric: top1}}}}
+  heat:
+    torch: {TESTS}/tiny_networks.py:pyramid
+    input: {{size: [24, 24]}}
+    cuts: ["backbone:levels.0", "backbone:levels.1"]
+    answers: {{map: {{tensor: heat, loss: l1}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks, photos, features of other photos and weights fitted to them."""
+    place = tmp_path_factory.mktemp("networks")
+    (place / "networks.yaml").write_text(SETTINGS, "utf-8")
+    (place / "tiny.yaml").write_text(yaml_of(TINY), "utf-8")
+    for name, seed in (("photos", 0), ("others", 1)):
+        (place / name).mkdir()
+        for number, picture in enumerate(pictures(6, seed)):
+            Image.fromarray(picture).save(place / name / f"{number}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+        for words in (
+            ["networks", "features", "networks.yaml", "others", "-o", "features"],
+            ["fit", "features", "-o", "mine.safetensors", "--recipe", "tiny.yaml", "--networks", "networks.yaml"],
+        ):
+            patch.chdir(place)
+            result = CliRunner().invoke(cli.app, words)
+            assert result.exit_code == 0, (result.output, result.exception)
+    return place
+
+
+@pytest.fixture(scope="module")
+def measured(folder: Path) -> dict[str, Any]:
+    return networks.run_networks(
+        folder / "networks.yaml", folder / "r.json", photos=folder / "photos", features=folder / "features",
+        model=folder / "mine.safetensors", count=3, qualities=(1, 7), runs=folder / "runs", quiet=True,
+    )  # fmt: skip
+
+
+def photos_of(folder: Path) -> tuple[Any, list[Photo]]:
+    loaded = load_networks(folder / "networks.yaml")
+    return loaded, [Photo(picture, loaded.features(picture), loaded.whole(picture)) for picture in pictures(3)]
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
+
+
+def test_every_way_is_measured_for_each_network_and_all_together(measured: dict[str, Any]) -> None:
+    assert list(measured["sets"]) == ["segments", "heat", networks.ALL]
+    seen = {(row["set"], row["system"]) for row in measured["points"]}
+    assert seen == {(wanted, name) for wanted in measured["sets"] for name in measured["titles"]}
+    assert {"fitted-codebook", "fitted-independent", "fitted-fixed", "untrained", "jpeg"} <= set(measured["titles"])
+    together = {row["point"]: row for row in measured["points"] if row["set"] == networks.ALL}
+    assert all(set(row["answers"]) == {"segments/classes", "heat/map"} for row in together.values())
+    rows = {(row["set"], row["system"], row["point"]): row["bytes"] for row in measured["points"]}
+    for (wanted, system, point), size in rows.items():
+        if wanted == networks.ALL and system in ("untrained", "levels", "answers-levels"):
+            assert size == pytest.approx(rows["segments", system, point] + rows["heat", system, point])
+        if system == "jpeg":
+            assert size == rows[networks.ALL, system, point]
+    for row in measured["points"]:
+        assert row["agreement"] == pytest.approx(np.mean(list(row["answers"].values())))  # one answer each
+
+
+def test_a_result_is_what_the_terminal_and_the_page_say(measured: dict[str, Any], folder: Path) -> None:
+    assert json.loads((folder / "r.json").read_text("utf-8")) == json.loads(json.dumps(measured))
+    text = EXPERIMENTS["networks"].summary(measured)
+    assert "fitted codec, its own graph" in text and text.count("| all together |") == len(measured["titles"])
+    for block in EXPERIMENTS["networks"].blocks.values():
+        assert list(block.said(measured))
+
+
+def test_the_devices_time_has_the_half_that_it_runs(measured: dict[str, Any]) -> None:
+    for wanted, members in measured["sets"].items():
+        first = sum(measured["networks"][name]["first_ms"] for name in members)
+        whole = sum(measured["networks"][name]["whole_ms"] for name in members)
+        assert measured["device_ms"][wanted]["fitted-codebook"] > first
+        assert measured["device_ms"][wanted]["untrained"] > first
+        if "answers-levels" in measured["titles"]:
+            assert measured["device_ms"][wanted]["answers-levels"] > whole
+
+
+def test_a_stopped_run_goes_on_from_its_records(
+    measured: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "_measured", lambda *_: pytest.fail("measured again"))
+    again = networks.run_networks(
+        folder / "networks.yaml", folder / "again.json", photos=folder / "photos", features=folder / "features",
+        model=folder / "mine.safetensors", count=3, qualities=(1, 7), runs=folder / "runs", quiet=True,
+    )  # fmt: skip
+    assert again["points"] == measured["points"]
+
+
+def test_without_weights_the_fitted_codec_is_said_to_be_left_out(folder: Path) -> None:
+    result = networks.run_networks(
+        folder / "networks.yaml", folder / "none.json", photos=folder / "photos", features=folder / "features",
+        count=1, qualities=(4,), runs=folder / "runs", quiet=True,
+    )  # fmt: skip
+    assert result["missing"]["fitted-codebook"] == "no weights were given"
+    assert not any(name.startswith("fitted") for name in result["titles"])
+
+
+def test_a_fitted_file_decodes_to_the_tensors_whose_answers_are_compared(folder: Path) -> None:
+    loaded, photos = photos_of(folder)
+    codec = atdc.FeatureCodec.load(folder / "mine.safetensors")
+    for graph in GRAPHS:
+        sender = FittedSender(loaded, "", (5,), codec, graph)
+        for members in (["heat"], ["segments", "heat"]):
+            coded = sender.code(photos[0], members, 5)
+            wanted = loaded.tensors_of(members)
+            data = codec.encode(photos[0].features, 5, graph, wanted=wanted)
+            decoded = codec.decode(data)
+            assert coded.size(members) == len(data) and sorted(coded.content) == sorted(wanted)
+            for name in wanted:
+                np.testing.assert_allclose(coded.content[name], decoded[name], atol=1e-3)
+
+
+def test_too_few_photos_and_features_of_other_networks_are_refused(folder: Path) -> None:
+    options: dict[str, Any] = {"photos": folder / "photos", "features": folder / "features", "quiet": True}
+    with pytest.raises(DataError, match="at least 7"):
+        networks.run_networks(folder / "networks.yaml", folder / "x.json", count=7, **options)
+    other = folder / "other.yaml"
+    other.write_text(SETTINGS.replace("cuts: [deep]", "cuts: [stem]"), "utf-8")
+    with pytest.raises(NetworkError, match="segments"):
+        networks.run_networks(other, folder / "x.json", count=1, **options)
+
+
+def test_finer_steps_and_more_levels_cost_bytes_and_bring_features_back(folder: Path) -> None:
+    pytest.importorskip("imagecodecs", reason="needs imagecodecs: pip install 'atdc[codecs]'")
+    loaded, photos = photos_of(folder)
+    for sender in (UntrainedSender(loaded, [photo.features for photo in photos[:2]]), WholeNumbers(loaded)):
+        sizes, errors = [], []
+        for point in sender.points:
+            coded = sender.code(photos[2], ["segments", "heat"], point)
+            sizes.append(coded.size(["segments", "heat"]))
+            errors.append(
+                sum(float(np.square(coded.content[name] - x).sum()) for name, x in photos[2].features.items())
+            )
+        assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True) and errors[-1] < 0.05 * errors[0]
+
+
+def test_a_class_is_sent_in_two_bytes_and_is_the_same_class(folder: Path) -> None:
+    loaded, _ = photos_of(folder)
+    logits = np.array([[0.5, 3.0, -1.0]], np.float32)
+    size, back = AnswerSender(loaded, "avif")._sent(logits, "top1", 50)
+    assert size == 2 and back.argmax(1).tolist() == [1]
+
+
+def test_channels_come_back_from_their_mosaic() -> None:
+    for shape in ((1, 5, 3, 4), (1, 6, 7), (1, 9)):
+        values = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+        np.testing.assert_array_equal(from_mosaic(mosaic(values), shape), values)
+
+
+def test_values_between_ends_come_back_within_half_a_step() -> None:
+    values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    for bits in (1, 4, 8):
+        step = float(np.ptp(values)) / (2**bits - 1)
+        assert np.abs(on_levels(values, bits)[1] - values).max() <= 0.501 * step
+
+
+def test_a_map_without_anything_in_it_takes_no_part(tmp_path: Path) -> None:
+    (tmp_path / "n.yaml").write_text(SETTINGS.replace("loss: l1}", "loss: l1, metric: overlap}"), "utf-8")
+    loaded = load_networks(tmp_path / "n.yaml")
+    empty, something = np.zeros((1, 4, 4)), np.full((1, 4, 4), 0.4)
+    assert not networks._says_something(loaded, "heat/map", {"heat/map": empty})
+    assert networks._says_something(loaded, "heat/map", {"heat/map": something})
+    assert networks._says_something(loaded, "segments/classes", {"segments/classes": empty})
+    point = {"bytes": [10, 30], "answers": {"heat/map": [None, 0.5], "segments/classes": [1.0, 0.0]}}
+    assert networks._mean_point("2", point, loaded)["answers"] == {"heat/map": 0.5, "segments/classes": 0.5}
