@@ -13,7 +13,7 @@ NYUV2  ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test mutants portability lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
-        compare scaling results evidence real real-results nyuv2-named readme clean distclean
+        compare scaling results evidence real real-results networks-results nyuv2-named readme clean distclean
 
 help: ## this list
 	@printf 'Usage: make TARGET [NAME=value]\n\n'
@@ -108,6 +108,10 @@ real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make
 	$(BIN)/atdc bench tune-encoders --steps 100 --count 100
 	$(BIN)/atdc bench wanted --images nyuv2 --data "$(NYUV2)" --count 100 --subset-count 40 --rival-count 40 --workers $(JOBS) -o results/wanted_nyuv2.json
 	$(BIN)/atdc bench adaptivity --data "$(NYUV2)" --count 24 --qualities 4
+	$(BIN)/python -m atdc_bench.report.readme
+
+networks-results: $(BIN)/.dev-stamp ## tables of published networks: after `atdc networks features` and `atdc fit`
+	$(BIN)/atdc bench networks pypi --photos photos --features features --model pypi.safetensors --qualities 3,5,7
 	$(BIN)/python -m atdc_bench.report.readme
 
 nyuv2-named:
