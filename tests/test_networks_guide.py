@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import atdc.training.fit
 from atdc import cli
-from test_features_guide import TINY
 from tiny_networks import pictures, write_onnx
+from tiny_recipe import TINY, yaml_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-networks.md"
 
@@ -24,7 +24,7 @@ def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypat
     pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 2)
-    Path("tiny.yaml").write_text(TINY, "utf-8")
+    Path("tiny.yaml").write_text(yaml_of(TINY), "utf-8")
     write_onnx(Path("net.onnx"))
     Path("photos").mkdir()
     for number, picture in enumerate(pictures(12)):

@@ -131,7 +131,6 @@ def test_whatever_is_a_number_is_a_quality(codec: Codec, value: object) -> None:
         [[1], [2, 3]],
         [4] * 5,
         {4},
-        None,
         True,
         "good",
         float("nan"),

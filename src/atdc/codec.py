@@ -96,7 +96,9 @@ def profile_for(profile: Profile | None, first: Sequence[str]) -> Profile:
     >>> profile_for(None, []), profile_for(None, ["normal"])
     ('compact', 'segments')
     """
-    return profile or ("segments" if first else "compact")
+    if profile is not None:
+        return profile
+    return "segments" if first else "compact"
 
 
 def given_graphs(graph: str | TaskGraph) -> str | list[TaskGraph]:

@@ -327,7 +327,7 @@ class CountedTables:
         known: (values, components), whole numbers.
 
     >>> round(CountedTables(np.array([[0.0]] * 9 + [[1.0]])).bits(np.array([[0.0]] * 10)), 1)
-    3.2
+    3.1
     """
 
     def __init__(self, known: NDArray[Any]) -> None:
