@@ -1,23 +1,23 @@
-"""A codec of features together with the networks they are of: picture → file → answers."""
+"""A codec of features together with the networks they are of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.halves import Array, Picture
+from atdc.adapters.halves import Array
 from atdc.adapters.network_set import DIGESTS, NetworkSet
-from atdc.codec import DEFAULT_GRAPH, Effort, FeatureCodec, Profile
+from atdc.codec import FeatureCodec
 from atdc.errors import NetworkError
 
 __all__ = ["NetworkCodec", "summary"]
 
 
 class NetworkCodec:
-    """Pictures to files by the networks' first halves and a codec, files to answers by the codec and the second halves.
+    """Networks whose first halves make what a codec codes, and whose second halves answer from what it decodes.
 
     Args:
         networks: some or all of those that the codec was fitted to.
@@ -33,15 +33,6 @@ class NetworkCodec:
         if unknown := [name for name in networks.names if name not in codec.task_names]:
             raise NetworkError(whose, f"no tensor {unknown[0]}", "all tensors of the networks", "Fit one that has it.")
         self.networks, self.feature_codec = networks, codec
-
-    def encode(
-        self, picture: Picture, quality: Mapping[str, float], graph: str = DEFAULT_GRAPH, effort: Effort = "normal",
-        profile: Profile = "compact", where: str = "picture", tensors: Sequence[str] | None = None,
-    ) -> bytes:  # fmt: skip
-        """A picture (H, W, 3) as a file; qualities by tensor; of some tensors and their helpers if they are named."""
-        codec = self.feature_codec
-        steps = [quality[name] for name in codec.task_names]
-        return codec.encode(self.networks.features(picture, where), steps, graph, effort, profile, tensors)
 
     def answers_of(self, features: Mapping[str, Any]) -> dict[str, Array]:
         """Answers by ``network/answer``, of the networks whose tensors are there."""
