@@ -107,7 +107,7 @@ class CostModel:
             quality: of all tasks, or of each.
             pairs: which, all among tensors that there are; by default all that are, in the order of :attr:`pairs`.
         """
-        pairs = self.pairs_within(batch) if pairs is None else pairs
+        pairs = [self.pairs[column] for column in self._columns_within(batch).tolist()] if pairs is None else pairs
         count, images = self.networks.task_count, len(batch)
         coder, qualities = self._counting(SymbolCounter(self.entropy.tables), batch, quality)
         fixed = [self.book.fixed[nearest_integer_quality(quality, count)].within(batch.available)] * images
@@ -135,16 +135,14 @@ class CostModel:
         """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`rates_of_exchange`; NaN
         of pairs with a tensor that is not there."""
         bits, errors = self.pair_costs(batch, quality)
-        pairs = self.pairs_within(batch)
         costs = np.full((len(batch), len(self.pairs)), np.nan)
-        columns = search.columns_within(self.networks.task_count, self.networks.config.max_parents, batch.available)
-        costs[:, columns] = bits + self.rates_of_exchange(quality)[[child for child, _ in pairs]] * errors
+        columns = self._columns_within(batch)
+        costs[:, columns] = bits + self.rates_of_exchange(quality)[np.array(self.children)[columns]] * errors
         return costs
 
-    def pairs_within(self, batch: FeatureBatch) -> tuple[Pair, ...]:
-        """The pairs among the tensors that there are, in the order of :attr:`pairs`."""
-        columns = search.columns_within(self.networks.task_count, self.networks.config.max_parents, batch.available)
-        return tuple(self.pairs[column] for column in columns.tolist())
+    def _columns_within(self, batch: FeatureBatch) -> NDArray[np.int64]:
+        """Where the pairs among the tensors that there are stand in :attr:`pairs`."""
+        return search.columns_within(self.networks.task_count, self.networks.config.max_parents, batch.available)
 
     @torch_defaults()
     @torch.no_grad()
