@@ -58,9 +58,6 @@ from atdc.training.task_stage import load_targets, train_tasks
 
 Pairs = tuple[search.Pair, ...]
 
-_ALL = 1 << 30
-"""Images of a data set: as many as there are."""
-
 
 STAGES = ("networks", "codec", "graphs")
 """What there is to train, in order."""
@@ -221,13 +218,13 @@ def training_images(recipe: Recipe, folder: Path, real: Path | None = None, half
         ArgumentError: an unknown data set, no folder of real pictures.
         DataError: a folder does not hold what it should.
     """
+    side = SIDE_PX // 2 if half else None
     if recipe.data == "rooms+nyuv2":
         if real is None:
             raise ArgumentError("real", "no folder", "one that holds NYUv2 frames", "pass --real FOLDER")
         drawn = training_images(replace(recipe, data="rooms"), folder, half=half)
-        frames = training_images(replace(recipe, data="nyuv2", train_count=_ALL, val_count=_ALL), real, half=half)
+        frames = [labelled("nyuv2", real, split, side) for split in ("train", "val")]
         return Mixed(drawn[0], frames[0], recipe.real_repeats), Mixed(drawn[1], frames[1])
-    side = SIDE_PX // 2 if half else None
     counts = {"train": recipe.train_count, "val": recipe.val_count}
     if processes.is_first():  # whatever is rendered is rendered once
         for split, count in counts.items():
