@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from random import Random
 
+from make_version_2 import said
+
 from atdc.bitstream.container import Container, Header, Segment, pack
 from atdc.graph.task_graph import TaskGraph
 
@@ -47,22 +49,7 @@ def main() -> None:
         segments = tuple(
             Segment(random.randbytes(place % 4), random.getrandbits(16)) for place in range(header.task_count)
         )
-        graph = header.graph
-        says = {
-            "version": header.version,
-            "profile": header.profile,
-            "kind": header.kind,
-            "fingerprint": header.fingerprint.hex(),
-            "tensors": header.tensor_count,
-            "present": header.present,
-            "grids": header.grids,
-            "height": header.height,
-            "width": header.width,
-            "qualities": header.qualities,
-            "graph": graph.parents if isinstance(graph, TaskGraph) else graph,
-            "segments": [(segment.data.hex(), segment.symbol_check) for segment in segments],
-            "first": header.first,
-        }
+        graph, says = header.graph, said(header, segments) | {"first": header.first}
         if isinstance(graph, TaskGraph):
             says["places"] = header.places(graph)
         golden[name] = {"file": pack(Container(header, segments)).hex(), "says": says}

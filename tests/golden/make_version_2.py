@@ -51,6 +51,25 @@ HEADERS = {
 }  # fmt: skip
 
 
+def said(header: Header, segments: tuple[Segment, ...]) -> dict[str, object]:
+    """What a reader must say of a file."""
+    graph = header.graph
+    return {
+        "version": header.version,
+        "profile": header.profile,
+        "kind": header.kind,
+        "fingerprint": header.fingerprint.hex(),
+        "tensors": header.tensor_count,
+        "present": header.present,
+        "grids": header.grids,
+        "height": header.height,
+        "width": header.width,
+        "qualities": header.qualities,
+        "graph": graph.parents if isinstance(graph, TaskGraph) else graph,
+        "segments": [(segment.data.hex(), segment.symbol_check) for segment in segments],
+    }
+
+
 def main() -> None:
     """Writes the file."""
     random, golden = Random(3), {}
@@ -58,21 +77,7 @@ def main() -> None:
         header = Header(**{"fingerprint": b"\x00\xc0\xff\xee", "profile": "segments", **fields})
         count = 1 if header.profile == "compact" else header.task_count
         segments = tuple(Segment(random.randbytes(place % 4), random.getrandbits(16)) for place in range(count))
-        graph = header.graph
-        says = {
-            "version": header.version,
-            "profile": header.profile,
-            "kind": header.kind,
-            "fingerprint": header.fingerprint.hex(),
-            "tensors": header.tensor_count,
-            "present": header.present,
-            "grids": header.grids,
-            "height": header.height,
-            "width": header.width,
-            "qualities": header.qualities,
-            "graph": graph.parents if isinstance(graph, TaskGraph) else graph,
-            "segments": [(segment.data.hex(), segment.symbol_check) for segment in segments],
-        }
+        graph, says = header.graph, said(header, segments)
         if header.profile == "segments" and isinstance(graph, TaskGraph):
             says["places"] = header.places(graph)
         golden[name] = {"file": pack(Container(header, segments)).hex(), "says": says}
