@@ -1,6 +1,6 @@
 """Makes ``ordered.json``: files of profile ``ordered``, whole as bytes, and what each says. Run once::
 
-    python tests/golden/make_ordered.py
+    PYTHONPATH=tests python tests/golden/make_ordered.py
 
 They are never made again. They are containers: their segments are arbitrary bytes, which no weights decode.
 """
@@ -11,10 +11,9 @@ import json
 from pathlib import Path
 from random import Random
 
-from make_version_2 import said
-
 from atdc.bitstream.container import Container, Header, Segment, pack
 from atdc.graph.task_graph import TaskGraph
+from golden.make_version_2 import said
 
 PATH = Path(__file__).parent / "ordered.json"
 GRAPH = TaskGraph(((3,), (2,), (5,), (), (3, 0), (3,)))
