@@ -61,7 +61,19 @@ def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypat
     assert "segments/classes: 1×24×24 int64: " in decoded and "edges/map: 1×1×6×8 float32: " in decoded
     assert 0 <= names["same"] <= 1 and names["answers"]["classes"].shape == (1, 24, 24)
     assert len(list(Path("encoded").iterdir())) == 12
+    _features_say_which_networks_they_are_of()
     _other_networks_are_refused()
+
+
+def _features_say_which_networks_they_are_of() -> None:
+    """A codec that is fitted to errors of features alone serves the networks, too."""
+    model = ["--model", "plain.safetensors", "--networks", "networks.yaml"]
+    for arguments in (
+        ["fit", "features", "-o", "plain.safetensors", "--recipe", "tiny.yaml"],
+        ["encode", "photo.png", "-o", "plain.atdc", *model],
+    ):
+        result = CliRunner().invoke(cli.app, arguments)
+        assert result.exit_code == 0, result.output
 
 
 def _other_networks_are_refused() -> None:

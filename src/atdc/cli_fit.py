@@ -48,8 +48,14 @@ def fit(
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="The weights, a .safetensors file.")
     ] = None,
     recipe: Annotated[
-        Path, typer.Option("--recipe", metavar="NAME|FILE", help="fit, fit_small (in minutes), or settings in YAML.")
-    ] = Path("fit"),
+        Path | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME|FILE",
+            help="fit, fit_small (in minutes), fit_networks (with --networks), or settings in YAML. By default fit, or "
+            "fit_networks.",
+        ),
+    ] = None,
     val: Annotated[
         Path | None,
         typer.Option("--val", metavar="FOLDER", help="Features to validate on; by default a tenth of FEATURES."),
@@ -98,6 +104,7 @@ def fit(
         atdc encode features -o encoded --model mine.safetensors
         atdc decode encoded -o decoded --model mine.safetensors
     """
+    from atdc.cli_networks import digests_in
     from atdc.codec import FeatureCodec
     from atdc.data.dumped import DumpedFeatures
     from atdc.data.feature_report import report
@@ -124,12 +131,16 @@ def fit(
             return
         samples: DescribedSource = source if val is None else DumpedFeatures(val)
         folder, start = run or Path("runs") / out.stem, None if add is None else FeatureCodec.load(add)
-        settings: dict[str, Any] = {"recipe": recipe, "run": folder, "start": start, "grids": grids}
+        settings: dict[str, Any] = {
+            "recipe": recipe or Path("fit" if networks is None else "fit_networks"),
+            "run": folder, "start": start, "grids": grids,
+        }  # fmt: skip
+        folders = [*features, *([] if val is None else [val])]
         with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
             if networks is None:
                 codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=seen, **settings)
+                codec = _of_networks(codec, digests_in(folders))
             else:
-                folders = [*features, *([] if val is None else [val])]
                 codec, samples = _fitted_to_answers(
                     networks, folders, source, None if val is None else samples, settings
                 )
@@ -205,7 +216,7 @@ def _fitted_to_answers(
     Raises:
         NetworkError: the features are of other networks, or their answers cannot be compared.
     """
-    from atdc.adapters.network_set import DIGESTS, load_networks
+    from atdc.adapters.network_set import load_networks
     from atdc.adapters.objective import AnswerObjective
     from atdc.cli_networks import digests_in
     from atdc.codec import FeatureCodec
@@ -227,7 +238,17 @@ def _fitted_to_answers(
         train, val=val, objective=AnswerObjective(loaded, train, names),
         val_objective=AnswerObjective(loaded, val, names), **settings,
     )  # fmt: skip
-    return FeatureCodec.of_bytes(codec.to_bytes({**codec.card, DIGESTS: loaded.digests})), val
+    return _of_networks(codec, loaded.digests), val
+
+
+def _of_networks(codec: FeatureCodec, digests: dict[str, str] | None) -> FeatureCodec:
+    """The codec, whose card says which networks its features are of, if that is known."""
+    from atdc.adapters.network_set import DIGESTS
+    from atdc.codec import FeatureCodec
+
+    if digests is None:
+        return codec
+    return FeatureCodec.of_bytes(codec.to_bytes({**codec.card, DIGESTS: digests}))
 
 
 def _a_validation_sample(samples: DescribedSource) -> int:

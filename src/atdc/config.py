@@ -310,7 +310,9 @@ class CodecStage:
     are kept."""
 
 
-_MAY_BE_ZERO = ("seed", "subset_share", "warmup_steps", "predictor_steps", "feature_weight")
+_MAY_BE_ZERO = (
+    "seed", "subset_share", "warmup_steps", "predictor_steps", "steps", "feature_weight", "objective_lr",
+)  # fmt: skip
 """Of a fit recipe's numbers."""
 
 
@@ -341,13 +343,17 @@ class FitRecipe:
     predictor_steps: int = 600
     """Of the predictor alone."""
     warmup_steps: int = 300
-    """Of the codec on features, with graphs that the predictor chooses, at the full learning rate."""
+    """Of the codec on features, with graphs that the predictor chooses, at the full learning rate. Where an objective
+    says how sensitive it is, errors of features count by that."""
     steps: int = 3000
-    """Of the codec, at a falling learning rate."""
+    """Of the codec, at a falling learning rate, on the objective if there is one."""
     batch: int = 16
     """Samples of a step."""
     lr: float = 1e-3
     lr_end: float = 2e-5
+    objective_lr: float = 0.0
+    """Where an objective is given, the warm-up's learning rate falls to this one, with which the steps on the objective
+    begin; 0: to `lr`."""
     lambda_min: float = 0.5
     """Λ of quality 0: bits that a unit of squared error of the normalised features may cost, per feature element."""
     lambda_max: float = 60.0
@@ -373,6 +379,8 @@ class FitRecipe:
             most = 1 if setting.name in ("subset_share", "val_share", "latent_energy") else 1 << 32
             if isinstance(value, (int, float)) and not least <= value <= most:
                 raise ArgumentError(f"fit.{setting.name}", str(value), f"a number from {least:g} to {most}")
+        if not self.warmup_steps + self.steps:
+            raise ArgumentError("fit.steps", "0, and no warmup_steps", "one of them above 0")
 
     def model(self) -> ModelConfig:
         """Settings of the networks."""

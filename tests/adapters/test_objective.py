@@ -126,11 +126,44 @@ def test_features_that_lack_a_tensor_are_refused() -> None:
         AnswerObjective(networks(), source)
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
-def test_training_through_the_second_half_codes_what_it_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two channels alike, the head sees one: the error of that one falls against the error of the other."""
-    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 40)
+def blocks_of(values: Tensor) -> Tensor:
+    return nn.functional.unfold(values, 2, stride=2).transpose(1, 2)
+
+
+def test_sensitivities_say_what_a_small_error_costs() -> None:
+    """The loss of small errors is half of what the matrices say, up to one factor for each network's answer."""
+    net = NetworkSet([networks().networks["segments"]])
+    source = samples(net, 16)
+    objective = AnswerObjective(net, source)
+    matrix = objective.sensitivities()["deep"]
+    assert np.linalg.eigvalsh(matrix).min() > -1e-9 * np.trace(matrix)
+    features = stacked(source, "deep", 16)
+    energy = blocks_of(features - features.mean((0, 2, 3), keepdim=True)).double().numpy()
+    assert np.einsum("nbi,ij,nbj->", energy, matrix, energy) / 16 == pytest.approx(features[0].numel(), rel=0.2)
+    targets = objective.targets(np.arange(16), [0])
+    factors = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        error = 0.02 * features.std() * torch.randn(16, 16, 1, 1) * torch.randn_like(features[:, :1])
+        errors = blocks_of(error).double().numpy()
+        weighted = np.einsum("nbi,ij,nbj->", errors, matrix, errors)
+        factors.append(float(objective.loss(0, features + error, targets).sum()) / weighted)
+    assert max(factors) < 1.25 * min(factors)
+
+
+def test_what_no_answer_looks_at_is_insensitive() -> None:
+    source, net = _of_two_channels()
+    matrix = AnswerObjective(net, source).sensitivities()["f"]
+    seen = np.repeat([True, False], 4)
+    assert np.abs(matrix[~seen]).max() == 0
+    off_diagonal = matrix[np.ix_(seen, seen)] - np.diag(np.diag(matrix)[seen])
+    assert np.abs(off_diagonal).max() < 0.15 * np.diag(matrix)[seen].min()
+    # eight numbers a block, all of whose energy the four that are seen stand for
+    assert np.trace(matrix) == pytest.approx(8, rel=0.1)
+
+
+def _of_two_channels() -> tuple[InMemoryFeatures, NetworkSet]:
+    """Samples of two channels alike, of which the head sees one."""
     model = nn.Sequential(nn.Identity(), nn.Conv2d(2, 1, 1, bias=False))
     with torch.no_grad():
         model[1].weight[:] = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1)
@@ -146,16 +179,26 @@ def test_training_through_the_second_half_codes_what_it_looks_at(monkeypatch: py
             made: Tensor = self.net(x[:, :2])
             return made
 
-    net = NetworkSet(
-        [
-            atdc.adapters.torch(
-                Two(), {"f": "net.0"}, input=PictureInput(size=(12, 12)), answers={"a": Answer("output", "", "l2")}
-            )
-        ]
-    )
+    answers = {"a": Answer("output", "", "l2")}
+    network = atdc.adapters.torch(Two(), {"f": "net.0"}, input=PictureInput(size=(12, 12)), answers=answers)
+    return source, NetworkSet([network])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
+@pytest.mark.parametrize("through_the_half", [True, False], ids=["through the second half", "by sensitivities alone"])
+def test_training_for_answers_codes_what_they_look_at(
+    monkeypatch: pytest.MonkeyPatch, through_the_half: bool
+) -> None:
+    """Of two channels alike, the head sees one: the error of that one falls against the error of the other."""
+    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 40)
+    source, net = _of_two_channels()
+    if through_the_half:
+        monkeypatch.setattr(AnswerObjective, "sensitivities", lambda self: {})
     recipe = FitRecipe(
         predictor_width=8, codec_width=8, hyper_channels=2, hyper_width=8, state_channels=2, estimator_width=4,
-        predictor_steps=0, warmup_steps=0, steps=120, batch=4, lr=3e-3, lambda_min=4.0, lambda_max=4.0,
+        predictor_steps=0, warmup_steps=0 if through_the_half else 40, steps=120 if through_the_half else 0, batch=4,
+        lr=3e-3, lambda_min=4.0, lambda_max=4.0,
         subset_share=0.0, estimator_images=4, estimator_steps=2, codebook_size=1, feature_weight=0.01,
     )  # fmt: skip
     shares = []

@@ -13,12 +13,15 @@ from atdc.adapters.python_files import loaded
 from atdc.config import require_one_of
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "loss_function", "metric_function"]
 
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 """Of tensors (n, …) before and after: a distance of each picture, (n,)."""
+CurvatureDraw = Callable[["Tensor", "torch.Generator"], "Tensor"]
+"""Of a compared tensor (n, …): one number to differentiate."""
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]
 """Of answers (1, …) before and after: 1 where nothing has changed."""
 
@@ -40,6 +43,39 @@ def _l2(before: Tensor, after: Tensor) -> Tensor:
 
 
 LOSSES: Mapping[str, Loss] = {"kl": _kl, "l1": _l1, "l2": _l2}
+
+
+def _log_probability(after: Tensor, generator: torch.Generator) -> Tensor:
+    """The signed logarithms of the probabilities of classes that are drawn by them: their Fisher information is the
+    curvature of Kullback and Leibler's divergence."""
+    logits = after.float().log_softmax(1).movedim(1, -1).flatten(0, -2)
+    drawn = logits.detach().exp().multinomial(1, generator=generator)
+    return (logits.gather(1, drawn)[:, 0] * _signs(logits[:, 0], generator)).sum()
+
+
+def _signed_sum(after: Tensor, generator: torch.Generator) -> Tensor:
+    return (after * _signs(after, generator)).sum()
+
+
+def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    import torch
+
+    return (torch.randint(0, 2, like.shape, generator=generator) * 2 - 1).to(like)
+
+
+def curvature_draw(loss: str) -> CurvatureDraw:
+    """What to differentiate, drawn at random, so that the gradients' products are the loss's curvature on average.
+
+    That of ``kl`` is the Fisher information; of all others that of the squared difference, which is theirs up to a
+    factor (``l2``) or stands for it.
+
+    >>> import torch
+    >>> after = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    >>> curvature_draw("l2")(after, torch.Generator().manual_seed(0)).backward()
+    >>> after.grad.abs().tolist()
+    [[1.0, 1.0]]
+    """
+    return _log_probability if loss == "kl" else _signed_sum
 
 
 def _same(before: NDArray[Any], after: NDArray[Any]) -> float:

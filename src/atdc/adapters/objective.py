@@ -4,6 +4,10 @@ The loss of a network is the mean over its answers of ``d(before, after) / e``, 
 ``e`` that distance for features that are their channels' means: 0 for features as they were, about 1 where nothing is
 left. It is differentiated through the second half. Where a half has no gradients, and for tensors of no network, the
 mean squared error of features, in their channels' deviations, takes its place.
+
+Before anything goes through second halves, their curvature says how much an error of features matters:
+``d ≈ ½·Δᵀ·JᵀHJ·Δ`` for a small error Δ, with J the second half's derivative at the cut and H the distance's curvature.
+:meth:`AnswerObjective.sensitivities` averages it over positions, blocks of 2×2 of them, and samples.
 """
 
 from __future__ import annotations
@@ -11,13 +15,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.adapters.distances import Loss, loss_function
+from atdc.adapters.distances import CurvatureDraw, Loss, curvature_draw, loss_function
 from atdc.adapters.halves import CutNetwork
 from atdc.adapters.network_set import NetworkSet
 from atdc.data.feature_source import FeatureSource
@@ -26,6 +32,8 @@ from atdc.errors import ArgumentError, FitWarning, NetworkError
 __all__ = ["AnswerObjective"]
 
 _STATISTICS_SAMPLES = 16
+_SENSITIVITY_SAMPLES, _SENSITIVITY_DRAWS = 64, 2
+_SENSITIVITY_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class _Compared:
 
     place: str
     distance: Loss
+    draw: CurvatureDraw
     weight: float
     scale: float
 
@@ -128,8 +137,60 @@ class AnswerObjective:
             )
             if not any(gradient is not None and bool(gradient.any()) for gradient in gradients):
                 raise _no_gradient(where)
-            compared.append(_Compared(place, distance, answer.weight, scale))
+            compared.append(_Compared(place, distance, curvature_draw(answer.loss), answer.weight, scale))
         return _Group(tensors, network, tuple(compared))
+
+    def sensitivities(self) -> Mapping[str, NDArray[np.float64]]:
+        """How much errors of features matter to the answers, by tensor: a positive semidefinite matrix (4C, 4C) by
+        which errors of a block of 2×2 positions (channel by channel, row by row) are to be weighted.
+
+        Each answer's are scaled so that a network's features that are their channels' means err by as much as the
+        features have numbers, as squared errors in units of deviations do. Tensors without such a matrix are left out.
+        """
+        rows = np.linspace(0, len(self._source) - 1, min(_SENSITIVITY_SAMPLES, len(self._source))).round()
+        chosen = np.unique(rows.astype(np.int64))
+        found: dict[str, NDArray[np.float64]] = {}
+        for group in self._groups:
+            if group.network is not None:
+                found |= self._sensitivities_of(group, group.network, chosen)
+        return found
+
+    def _sensitivities_of(
+        self, group: _Group, network: CutNetwork, chosen: NDArray[np.int64]
+    ) -> dict[str, NDArray[np.float64]]:
+        generator = torch.Generator().manual_seed(0)
+        places = list({entry.place for entry in group.compared})
+        curvatures = [dict[str, Any]() for _ in group.compared]
+        covariances: dict[str, Any] = {}
+        for start in range(0, len(chosen), _SENSITIVITY_BATCH):
+            features = self._read(chosen[start : start + _SENSITIVITY_BATCH])
+            given = {name: features[name].requires_grad_() for name in group.tensors}
+            for name in group.tensors:
+                product = _products(given[name].detach() - self._mean[name])
+                covariances[name] = covariances.get(name, 0.0) + product
+            after = network.second_half(given, places)
+            for entry, curvature in zip(group.compared, curvatures, strict=True):
+                for _ in range(_SENSITIVITY_DRAWS):
+                    drawn = entry.draw(after[entry.place], generator)
+                    gradients: Sequence[Tensor | None] = torch.autograd.grad(
+                        drawn, list(given.values()), retain_graph=True, allow_unused=True
+                    )
+                    for name, gradient in zip(group.tensors, gradients, strict=True):
+                        if gradient is not None:
+                            curvature[name] = curvature.get(name, 0.0) + _products(gradient)
+        blocks = {name: len(chosen) * _block_count(features[name]) for name in group.tensors}
+        covariances = {name: total / blocks[name] for name, total in covariances.items()}
+        numbers = sum(features[name][0].numel() for name in group.tensors)
+        found = {name: np.zeros_like(covariance) for name, covariance in covariances.items()}
+        for entry, totals in zip(group.compared, curvatures, strict=True):
+            curvature = {name: total / blocks[name] for name, total in totals.items()}
+            energy = sum(
+                _block_count(features[name]) * float(np.vdot(curvature[name], covariances[name])) for name in curvature
+            )
+            share = entry.weight / sum(other.weight for other in group.compared)
+            for name, matrix in curvature.items():
+                found[name] += share * numbers / max(energy, 1e-300) * matrix
+        return found
 
     def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
         """Features as they were, and what the networks of tasks make of them."""
@@ -182,6 +243,18 @@ class AnswerObjective:
             for entry in group.compared
         ]
         return torch.stack(parts).sum(0) / sum(entry.weight for entry in group.compared)
+
+
+def _products(values: Tensor) -> NDArray[np.float64]:
+    """Of the blocks of 2×2 positions of maps (n, C, h, w), the sum of their outer products, (4C, 4C)."""
+    height, width = values.shape[2:]
+    blocks = F.unfold(F.pad(values, (0, width % 2, 0, height % 2)), 2, stride=2).transpose(1, 2).flatten(0, 1).double()
+    products: NDArray[np.float64] = (blocks.T @ blocks).numpy()
+    return products
+
+
+def _block_count(values: Tensor) -> int:
+    return -(-values.shape[2] // 2) * -(-values.shape[3] // 2)
 
 
 def _no_gradient(where: str) -> NetworkError:

@@ -11,9 +11,12 @@ Which probability table describes y and h is not decided here but by integers: :
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.config import MAX_QUALITY, ModelConfig
@@ -56,6 +59,34 @@ class QualityTable(nn.Module):
         return (shares[:, :, None] * self.rows).sum(1)[:, :, None, None]
 
 
+@dataclass(frozen=True)
+class BlockMetric:
+    """How much errors of features matter: ``eᵀMe`` of each block e of 2×2 positions, M symmetric and positive definite.
+
+    Attributes:
+        root: of M, (4C, 4C), double precision; channel by channel, row by row.
+
+    >>> metric = BlockMetric.of(np.diag([4.0, 1.0, 1.0, 1.0]))
+    >>> metric.errors(torch.ones(1, 1, 2, 4)).tolist()
+    [14.0]
+    """
+
+    root: Tensor
+
+    @classmethod
+    def of(cls, matrix: NDArray[np.float64]) -> BlockMetric:
+        """From M, whose smallest eigenvalues are raised to a ten-thousandth of their mean."""
+        values, vectors = torch.linalg.eigh(torch.from_numpy(matrix).double())
+        kept = values.clamp(min=1e-4 * float(values.mean().clamp(min=1e-12)))
+        return cls((vectors * kept.sqrt()) @ vectors.T)
+
+    def errors(self, difference: Tensor) -> Tensor:
+        """Of each image's difference (B, C, h, w) of even sides, (B,)."""
+        channels = difference.shape[1]
+        kernel = self.root.to(difference).reshape(4 * channels, channels, 2, 2)
+        return F.conv2d(difference, kernel, stride=2).square().sum((1, 2, 3))
+
+
 class TaskTransforms(nn.Module):
     """Everything learned in one task's codec apart from the shared predictor."""
 
@@ -90,17 +121,19 @@ class TaskTransforms(nn.Module):
         self.log_inverse_gain = QualityTable(latent, math.log(16), math.log(2 / 3))
 
     @torch.no_grad()
-    def start_from_principal_components(self, features: Tensor) -> Tensor:
-        """Sets the linear transforms to the principal components of normalised features (B, C, h, w); returns the
-        deviation of each component, (M,)."""
+    def start_from_principal_components(self, features: Tensor, metric: BlockMetric | None = None) -> Tensor:
+        """Sets the linear transforms to the principal components of normalised features (B, C, h, w), in a metric if
+        there is one; returns the deviation of each component, (M,)."""
         channels, latent = self.block.in_channels, self.block.out_channels
-        blocks = F.unfold(features, 2, stride=2).transpose(1, 2).reshape(-1, 4 * channels).double()
+        root = torch.eye(4 * channels, dtype=torch.float64) if metric is None else metric.root
+        blocks = F.unfold(features, 2, stride=2).transpose(1, 2).reshape(-1, 4 * channels).double() @ root
         covariance = blocks.T @ blocks / len(blocks)
         values, vectors = torch.linalg.eigh(covariance)
-        basis = vectors.flip(1)[:, :latent].T.reshape(latent, channels, 2, 2)
+        basis = vectors.flip(1)[:, :latent]
         deviation = values.flip(0)[:latent].clamp(min=1e-3).sqrt()
-        self.block.weight.copy_(basis)
-        self.unblock.weight.copy_(basis)
+        shape = (latent, channels, 2, 2)
+        self.block.weight.copy_((basis.T @ root).reshape(shape))
+        self.unblock.weight.copy_(torch.linalg.solve(root, basis).T.reshape(shape))
         start: Tensor = deviation.float()
         return start
 

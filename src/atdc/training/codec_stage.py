@@ -22,6 +22,7 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
+from atdc.networks.transforms import BlockMetric
 from atdc.training.data import TrainingFeatures
 from atdc.training.devices import mixed_precision, moved
 from atdc.training.graph_source import GraphSource, random_subset
@@ -58,6 +59,15 @@ class JointObjective(Objective, Protocol):
         self, tasks: Sequence[int], decoded: Mapping[int, Tensor], targets: Mapping[str, Tensor]
     ) -> Mapping[int, Tensor]:
         """Losses of tasks, (n,) each, from the decoded raw features (n, C, h, w) of all that are there."""
+        ...
+
+
+class SensitiveObjective(Objective, Protocol):
+    """An objective that says how much errors of features matter to it, before anything is trained."""
+
+    def sensitivities(self) -> Mapping[str, NDArray[np.float64]]:
+        """By tensor, a positive semidefinite matrix (4C, 4C) for errors of a block of 2×2 positions of raw features,
+        channel by channel, row by row; scaled like squared errors in units of deviations. Tensors may be left out."""
         ...
 
 
@@ -98,6 +108,7 @@ class Subject:
         train: features of the training images.
         val: features of the validation images.
         encoders: that learn too, where features are live.
+        metric: by which features' errors count, of each tensor; squared errors by default.
     """
 
     networks: CodecNetworks
@@ -107,6 +118,21 @@ class Subject:
     train: TrainingFeatures
     val: TrainingFeatures
     encoders: nn.Module | None = None
+    metric: Sequence[BlockMetric | None] | None = None
+
+
+def _errors(
+    metric: Sequence[BlockMetric | None] | None, decoded: Sequence[Tensor], features: Sequence[Tensor]
+) -> Tensor:
+    """Of each image and tensor, (B, T)."""
+    plain = squared_errors(decoded, features)
+    if metric is None:
+        return plain
+    columns = [
+        plain[:, place] if own is None else own.errors(decoded[place] - features[place])
+        for place, own in enumerate(metric)
+    ]
+    return torch.stack(columns, 1)
 
 
 def train_codec(
@@ -124,7 +150,8 @@ def train_codec(
 
         R + [ Σ_i Λ(q_i)·l_i/T + w·Σ_i Λ(q_i)·‖z'_i − ẑ'_i‖²/n ] + 0.02·L_proxy
 
-    with ``l_i`` the objective's normalised loss of task i, ``n`` the number of feature elements of all tasks.
+    with ``l_i`` the objective's normalised loss of task i, ``n`` the number of feature elements of all tasks, and
+    ``‖·‖²`` the squared error, or where the subject has one its :class:`~atdc.networks.transforms.BlockMetric`.
 
     Args:
         run: where checkpoints go.
@@ -157,7 +184,7 @@ def train_codec(
         assert result.proxy is not None
         # Groups that are smaller than the largest end in zeros, which are no features.
         elements = sum(features.elements) * task_count // (groups.largest * len(features.parts))
-        error = squared_errors(result.reconstruction, features.parts) / elements
+        error = _errors(subject.metric, result.reconstruction, features.parts) / elements
         return port.bits.sum(1) / elements, error, result.proxy, result.reconstruction
 
     def prepare(draw: Draw) -> CodecBatch:

@@ -2,7 +2,7 @@
 
 ::
 
-    report ─ principal components ─ predictor ─ graphs by its scores ─ warm-up ─ codec ─ integers
+    report ─ sensitivities ─ principal components ─ predictor ─ graphs by its scores ─ warm-up ─ codec ─ integers
            ─ exchange rates ─ fixed graphs ─ rate estimator ─ candidate graphs
 
 Each stage is resumed or skipped by what the run folder holds.
@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,9 +39,10 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
 from atdc.networks.predictability import score_bits
 from atdc.networks.rate_estimators import FactorisedEstimator
+from atdc.networks.transforms import BlockMetric
 from atdc.tensors import FeatureSet, Grid, TensorSpec
 from atdc.training.adding import adopt
-from atdc.training.codec_stage import Objective, Subject, train_codec
+from atdc.training.codec_stage import Objective, SensitiveObjective, Subject, train_codec
 from atdc.training.data import SourceFeatures
 from atdc.training.estimator_stage import (
     FEW_TENSORS,
@@ -81,6 +82,7 @@ _LISTED_GRAPHS = 1000
 class _Sets:
     train: SourceFeatures
     val: SourceFeatures
+    metric: list[BlockMetric | None]
 
 
 @torch_defaults()
@@ -137,13 +139,14 @@ def _fit(
     run.write_json("report.json", seen.to_json())
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
-    sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start)
+    sensitivities = cast(SensitiveObjective, objective).sensitivities() if hasattr(objective, "sensitivities") else {}
+    sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
     _require_same_features(run, seen, grids, start)
     torch.manual_seed(recipe.seed)
     config = stages.model if start is None else start.config
     stages = replace(stages, model=config)
     networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
-    start_from_principal_components(networks, float_model, sets.train)
+    start_from_principal_components(networks, float_model, sets.train, sets.metric)
     if start is not None:
         adopt(networks, start.networks)
         adopt_entropy(float_model, start)
@@ -151,14 +154,17 @@ def _fit(
         epochs, steps = _epochs(recipe.predictor_steps)
         train_predictor(run, stages, networks, sets.train, sets.val, epochs, steps)
     pools = _pools(run, recipe, networks, sets.train)
-    subject = Subject(networks, float_model, PooledGraphs(pools), PooledGraphs(pools), sets.train, sets.val)
-    rate, end = recipe.lr, recipe.lr_end
+    subject = Subject(
+        networks, float_model, PooledGraphs(pools), PooledGraphs(pools), sets.train, sets.val, metric=sets.metric
+    )
+    rate = recipe.lr if objective is None or not recipe.objective_lr else recipe.objective_lr
     before = _curve(run)
     if recipe.warmup_steps:
         epochs, steps = _epochs(recipe.warmup_steps)
-        train_codec(run, stages, "warmup", epochs, (rate, rate), subject, None, val_objective, steps)
-    epochs, steps = _epochs(recipe.steps)
-    train_codec(run, stages, "codec", epochs, (rate, end), subject, objective, val_objective, steps)
+        train_codec(run, stages, "warmup", epochs, (recipe.lr, rate), subject, None, val_objective, steps)
+    if recipe.steps:
+        epochs, steps = _epochs(recipe.steps)
+        train_codec(run, stages, "codec", epochs, (rate, recipe.lr_end), subject, objective, val_objective, steps)
     _warn_if_nothing_moved(before, _curve(run))
     integers = (
         quantised_model(float_model, networks)
@@ -221,6 +227,7 @@ def _source(dataset: Samples) -> FeatureSource:
 def _sets(
     source: FeatureSource, recipe: FitRecipe, seen: FeatureReport, val: FeatureSource | None,
     grids: Mapping[str, int | Grid | None], start: FeatureCodec | None,
+    sensitivities: Mapping[str, NDArray[np.float64]],
 ) -> tuple[_Sets, FeatureSet]:  # fmt: skip
     """Training and validation samples, and what tensors the codec has."""
     names = list(source.names)
@@ -241,6 +248,7 @@ def _sets(
     held_out = [] if val is not None else _held_out(kinds, recipe)
     rows = sorted(set(range(len(source))) - set(held_out))
     mean, deviation, specs = [], [], list(known)
+    metric: list[BlockMetric | None] = [None] * len(known)
     for place, name in enumerate(names):
         tensor = seen.tensors[name]
         if start is not None and place < len(known):
@@ -258,7 +266,10 @@ def _sets(
             raise DataError(f"features of {name}", "no training sample", "some that have it")
         blocks = [_blocks(source.read(row)[name], mean[-1], deviation[-1]) for row in sample]
         limit = recipe.latent_channels if start is None else max(spec.latent_channels for spec in known)
-        specs.append(TensorSpec(name, tensor.channels, grid, _latent_channels(torch.cat(blocks), recipe, limit)))
+        metric.append(_metric(sensitivities[name], own, recipe) if name in sensitivities else None)
+        every = torch.cat(blocks).double()
+        every = every if metric[-1] is None else every @ metric[-1].root
+        specs.append(TensorSpec(name, tensor.channels, grid, _latent_channels(every, recipe, limit)))
     tensors = FeatureSet(tuple(specs))
     val_kinds = [] if val is None else [_kind(val.shapes(index), names) for index in range(len(val))]
     _require_grids(tensors, [*kinds, *val_kinds])
@@ -271,8 +282,14 @@ def _sets(
 
     train = of(source, rows, kinds)
     if val is None:
-        return _Sets(train, of(source, held_out, kinds)), tensors
-    return _Sets(train, of(val, range(len(val)), val_kinds)), tensors
+        return _Sets(train, of(source, held_out, kinds), metric), tensors
+    return _Sets(train, of(val, range(len(val)), val_kinds), metric), tensors
+
+
+def _metric(sensitivity: NDArray[np.float64], deviation: NDArray[np.float64], recipe: FitRecipe) -> BlockMetric:
+    """A sensitivity of raw features as one of normalised features, with their squared error as an anchor."""
+    scale = np.repeat(deviation, 4)
+    return BlockMetric.of(sensitivity * np.outer(scale, scale) + recipe.feature_weight * np.eye(len(scale)))
 
 
 def _require_grids(tensors: FeatureSet, kinds: Sequence[tuple[Grid | None, ...]]) -> None:
@@ -339,7 +356,7 @@ def _blocks(values: NDArray[np.float32], mean: Tensor, deviation: Tensor) -> Ten
 
 def _latent_channels(blocks: Tensor, recipe: FitRecipe, limit: int) -> int:
     """As many as principal components need for the recipe's share of the energy."""
-    covariance = blocks.double().T @ blocks.double() / len(blocks)
+    covariance = blocks.T @ blocks / len(blocks)
     energy = torch.linalg.eigvalsh(covariance).flip(0).clamp(min=0).cumsum(0)
     needed = int((energy < recipe.latent_energy * energy[-1]).sum()) + 1
     return min(needed, limit, blocks.shape[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from atdc.entropy.float_model import FloatEntropyModel
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
+from atdc.networks.transforms import BlockMetric
 
 _SAMPLES = 400
 """By which the components of a tensor are found."""
@@ -28,14 +30,19 @@ class SamplesByTensor(Protocol):
 
 
 def start_from_principal_components(
-    networks: CodecNetworks, float_model: FloatEntropyModel, train: SamplesByTensor
+    networks: CodecNetworks,
+    float_model: FloatEntropyModel,
+    train: SamplesByTensor,
+    metric: Sequence[BlockMetric | None] | None = None,
 ) -> None:
-    """Starts every tensor's transforms, and what is expected of its latent, from training samples that have it."""
+    """Starts every tensor's transforms, and what is expected of its latent, from training samples that have it; in the
+    metric of each tensor, where there is one."""
     tensors_of: dict[tuple[int, ...], list[int]] = {}
     for tensor in range(networks.task_count):
         tensors_of.setdefault(tuple(train.having(tensor, _SAMPLES).tolist()), []).append(tensor)
     for rows, tensors in tensors_of.items():
         parts = train.read(np.array(rows)).parts
         for tensor in tensors:
-            deviation = networks.task(tensor).start_from_principal_components(parts[tensor])
+            own = None if metric is None else metric[tensor]
+            deviation = networks.task(tensor).start_from_principal_components(parts[tensor], own)
             float_model.task(tensor).start_from_deviation(deviation)
