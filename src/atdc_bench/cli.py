@@ -478,6 +478,20 @@ def adaptivity(
     )
 
 
+@app.command()
+def graphs(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Weights of a codec of features.")],
+    features: Annotated[Path, typer.Argument(metavar="FEATURES", help="Samples that it was not fitted to.")],
+    out: ResultFile = Path("results/graphs.json"),
+    count: Count = 60,
+    qualities: Qualities = "1,4,7",
+    quiet: Quiet = False,
+) -> None:
+    """Which tensors of a codec predict which, and what a graph for each sample is worth over one for all."""
+    _measured(ctx, "graphs", out, quiet, model=model, features=features, count=count, qualities=_numbers(qualities))
+
+
 @app.command("entropy-models")
 def entropy_models(
     ctx: typer.Context,

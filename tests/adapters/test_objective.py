@@ -187,9 +187,7 @@ def _of_two_channels() -> tuple[InMemoryFeatures, NetworkSet]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
 @pytest.mark.parametrize("through_the_half", [True, False], ids=["through the second half", "by sensitivities alone"])
-def test_training_for_answers_codes_what_they_look_at(
-    monkeypatch: pytest.MonkeyPatch, through_the_half: bool
-) -> None:
+def test_training_for_answers_codes_what_they_look_at(monkeypatch: pytest.MonkeyPatch, through_the_half: bool) -> None:
     """Of two channels alike, the head sees one: the error of that one falls against the error of the other."""
     monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 40)
     source, net = _of_two_channels()

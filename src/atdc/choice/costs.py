@@ -152,6 +152,7 @@ class CostModel:
         quality: Quality,
         graphs: Sequence[TaskGraph],
         wanted: Collection[int] | None = None,
+        prices: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,).
 
@@ -160,6 +161,7 @@ class CostModel:
             quality: of all tasks, or of each.
             graphs: one per image.
             wanted: the tensors that errors count of; bits count of these and of their ancestors. All there are if None.
+            prices: the ``w`` of each task; by default that of its quality.
         """
         asked = list(batch.available if wanted is None else wanted)
         port = SymbolCounter(self.entropy.tables)
@@ -169,7 +171,8 @@ class CostModel:
         )
         errors = squared_errors(result.reconstruction, batch.parts).double().cpu().numpy()
         bits = port.bits.array(len(batch), self.networks.task_count).sum(1)
-        total: NDArray[np.float64] = bits + errors[:, asked] @ self.rates_of_exchange(quality)[asked]
+        prices = self.rates_of_exchange(quality) if prices is None else prices
+        total: NDArray[np.float64] = bits + errors[:, asked] @ prices[asked]
         return total
 
     def _steps(self, quality: Quality) -> tuple[int, ...]:

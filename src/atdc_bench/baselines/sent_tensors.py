@@ -4,7 +4,8 @@
 fitted codec       its own graph, every tensor alone, or one fixed graph without the parents that are not sent
 untrained codec    principal components of 2×2 blocks, uniform steps, tables counted on other photos, ideal bits
 whole numbers      each tensor on 4 to 256 levels between its ends, packed by Zstandard
-pictures           JPEG, WebP, AVIF of the photo; AVIF of the photo at the size of the largest input
+tiled              each tensor's channels, normalised, side by side as one picture, AVIF
+pictures           JPEG, WebP, AVIF of the photo; AVIF of the photo at the size of the largest input, and at half of it
 answers            numbers as whole numbers likewise, or as a picture of all channels by AVIF; classes packed
 =================  =================================================================================================
 """
@@ -35,6 +36,8 @@ FITTED = "fitted"
 """What names of the fitted codec's rows begin with."""
 TOGETHER = ""
 _ZSTD_LEVEL = 19
+_TILE_RANGE = 4.0
+"""Of normalised channels, what 256 levels span on either side."""
 _ENDS_BYTES = 8
 """Of a tensor's least and greatest number, in single precision."""
 
@@ -175,6 +178,36 @@ class WholeNumbers(_TensorSender):
         return Coded(decoded, sizes)
 
 
+@final
+class TiledTensors(_TensorSender):
+    """Tensors as pictures: channels of zero mean and unit deviation over other photos, cut at ±4, side by side, AVIF;
+    points are qualities."""
+
+    def __init__(self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
+        super().__init__(networks, "tensors side by side, AVIF", (10.0, 30.0, 50.0, 70.0, 90.0))
+        self._statistics = {}
+        for name in networks.names:
+            every = np.stack([sample[name] for sample in known])
+            deviation = every.std((0, 2, 3))[:, None, None]
+            self._statistics[name] = every.mean((0, 2, 3))[:, None, None], np.maximum(deviation, 1e-3 * deviation.max())
+
+    def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
+        decoded, sizes = {}, dict.fromkeys(members, 0.0)
+        for name in self.set.tensors_of(list(members)):
+            mean, deviation = self._statistics[name]
+            normalised = np.clip((photo.features[name] - mean) / deviation, -_TILE_RANGE, _TILE_RANGE)
+            levels = np.round((normalised / _TILE_RANGE + 1) * 127.5).astype(np.uint8)[None]
+            data = SENT_AVIF.encode(mosaic(levels), point)
+            back = from_mosaic(_grey(SENT_AVIF.decode(data)), levels.shape)[0].astype(np.float32)
+            decoded[name] = np.asarray((back / 127.5 - 1) * _TILE_RANGE * deviation + mean, np.float32)
+            sizes[self.set.places[name][0]] += len(data)
+        return Coded(decoded, sizes)
+
+
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return picture if picture.ndim == 2 else picture[..., 0]
+
+
 def on_levels(values: Array, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Values on 2^bits levels between their ends, and what comes back.
 
@@ -269,8 +302,7 @@ class AnswerSender(Sender):
         levels, _ = on_levels(value, 8)
         low, high = float(value.min()), float(value.max())
         data = SENT_AVIF.encode(mosaic(levels), point)
-        decoded = SENT_AVIF.decode(data)
-        grey = decoded if decoded.ndim == 2 else decoded[..., 0]
+        grey = _grey(SENT_AVIF.decode(data))
         back = low + from_mosaic(grey, value.shape).astype(np.float32) * np.float32(max(high - low, 1e-12) / 255)
         return len(data) + _ENDS_BYTES, np.asarray(back, np.float32)
 
@@ -306,7 +338,7 @@ def _channels(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 GRAPHS = {"codebook": "its own graph", "independent": "each tensor alone", "fixed": "one fixed graph"}
 """Of the fitted codec."""
 PICTURES: tuple[tuple[PixelSystem, tuple[float, ...]], ...] = (
-    (pixels.JPEG, (8, 25, 50, 75, 92)), (pixels.WEBP, (5, 25, 50, 75, 92)), (pixels.AVIF, (10, 30, 50, 70, 88)),
+    (pixels.JPEG, (8, 25, 50, 75, 92)), (pixels.WEBP, (5, 25, 50, 75, 92)), (pixels.AVIF, (1, 10, 30, 50, 70, 88)),
 )  # fmt: skip
 
 
@@ -338,9 +370,12 @@ def senders(
     largest = max((network.input.size for network in networks.networks.values()), key=math.prod)
     if (why := pixels.AVIF.missing()) is None:
         found["answers-avif"] = AnswerSender(networks, "avif")
-        found["avif-small"] = PictureSender(networks, pixels.AVIF, PICTURES[-1][1], tuple(largest))
+        found["tiled-avif"] = TiledTensors(networks, known)
+        for name, part in (("avif-small", 1), ("avif-half", 2)):
+            size = tuple(side // part for side in largest)
+            found[name] = PictureSender(networks, pixels.AVIF, PICTURES[-1][1], size)
     else:
-        missing |= {"answers-avif": why, "avif-small": why}
+        missing |= dict.fromkeys(("answers-avif", "tiled-avif", "avif-small", "avif-half"), why)
     for picture, points in PICTURES:
         if (why := picture.missing()) is None:
             found[picture.name] = PictureSender(networks, picture, points)

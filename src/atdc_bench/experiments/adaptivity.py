@@ -224,8 +224,10 @@ def _measured(
             "oracle": [pool[place] for place in best.tolist()],
         }
         plain = _as_qualities(group.quality, codec.task_count)
-        nearby = [plain, *_jitters(plain, len(pool) - 1)]
-        jittered = np.stack([_costs_at(codec, group, [pool[one]], near)[0] for near in nearby])
+        nearby = [plain, *jitters(plain, len(pool) - 1)]
+        prices = codec.costs.rates_of_exchange(group.quality)
+        alone = _within([pool[one]] * len(batch), batch.available)
+        jittered = np.stack([codec.costs.total_costs(batch, near, alone, prices=prices) for near in nearby])
         for row, arm in enumerate(ARMS[:-1]):
             along = _within(arms[arm], batch.available)
             costs[row, group.images] = codec.costs.total_costs(batch, group.quality, along)
@@ -236,8 +238,8 @@ def _measured(
         losses[-1, group.images] = _truth(subject, objective, group, arms["one graph"], chosen, truth)
     gains = {
         arm: {
-            "cost_percent": _percent(costs[row], costs[0]),
-            "truth_percent": None if np.isnan(losses).any() else _percent(losses[row], losses[0]),
+            "cost_percent": percent_over(costs[row], costs[0]),
+            "truth_percent": None if np.isnan(losses).any() else percent_over(losses[row], losses[0]),
             "distinct": len(set(graphs[arm])) if graphs[arm] else 1,
         }
         for row, arm in enumerate(ARMS)
@@ -275,30 +277,11 @@ def _costs(codec: FeatureCodec, group: _Group, pool: Sequence[TaskGraph]) -> NDA
     return np.stack(rows)
 
 
-def _costs_at(
-    codec: FeatureCodec, group: _Group, graphs: Sequence[TaskGraph], quality: Sequence[float]
-) -> NDArray[np.float64]:
-    """What images cost at another quality, with errors at the price of the group's own."""
-    batch, prices = codec.normalise(group.parts), codec.costs.rates_of_exchange(group.quality)
-    rows = []
-    for graph in _within(graphs, batch.available):
-        encoded = codec.encode_batch(group.parts, quality, [graph] * len(batch))
-        restored = codec.scaled(encoded.reconstruction)
-        total = encoded.ideal_bits.sum(1)
-        for place in batch.available:
-            part = group.parts[place]
-            assert part is not None
-            own = part / codec.deviation[place][:, None, None]
-            total = total + prices[place] * (restored[place] - own).square().sum((1, 2, 3)).double().numpy()
-        rows.append(total)
-    return np.stack(rows)
-
-
 def _as_qualities(quality: Quality, tensors: int) -> list[float]:
     return [float(quality)] * tensors if isinstance(quality, (int, float)) else [float(q) for q in quality]
 
 
-def _jitters(quality: Sequence[float], count: int) -> list[list[float]]:
+def jitters(quality: Sequence[float], count: int) -> list[list[float]]:
     """Qualities a step of 1/8 or none away from a given one, each its own way."""
     rng = np.random.default_rng(0)
     moves = rng.integers(-1, 2, (count, len(quality))) / 8
@@ -330,7 +313,7 @@ def _truth(
     return values
 
 
-def _percent(values: NDArray[np.float64], reference: NDArray[np.float64]) -> list[float]:
+def percent_over(values: NDArray[np.float64], reference: NDArray[np.float64]) -> list[float]:
     """Mean difference in percent, and the 95 % interval over images."""
     draws = draw_counts(len(values), _RESAMPLES, seed=0)
     ratios = 100 * ((draws @ values) / (draws @ reference) - 1)

@@ -34,6 +34,25 @@ def bytes_at_agreement(result: Result) -> Iterable[str]:
     )
 
 
+def against_rivals(result: Result) -> Iterable[str]:
+    """The fitted codec's bytes in percent of each rival's at equal agreement, with intervals."""
+    found = {(row["set"], row["rival"], row["agreement"]): row for row in result["against"]}
+    rivals = list(dict.fromkeys(row["rival"] for row in result["against"]))
+    yield f"| wanted | against | {' | '.join(f'at {target:g}' for target in result['targets'])} |"
+    yield "|---|---|" + "---:|" * len(result["targets"])
+    for wanted in result["sets"]:
+        for rival in rivals:
+            cells = [_percent(found[wanted, rival, target]) for target in result["targets"]]
+            yield f"| {wanted} | {rival} | {' | '.join(cells)} |"
+
+
+def _percent(row: Result) -> str:
+    if row["percent"] is None:
+        return "–"
+    percent = {"": "", "at least": "≥ ", "at most": "≤ "}[row["bound"]] + f"{row['percent']:.0f} %"
+    return percent if row["interval"] is None else f"{percent} [{row['interval'][0]:.0f}, {row['interval'][1]:.0f}]"
+
+
 def fitted_points(result: Result) -> Iterable[str]:
     """The fitted codec's points, answer by answer."""
     rows = [row for row in result["points"] if row["system"] == "fitted-codebook"]
@@ -44,6 +63,29 @@ def fitted_points(result: Result) -> Iterable[str]:
         cells = [_agreement(row["answers"].get(key)) for key in keys]
         head = f"| {row['set']} | {row['point']:g} | {row['bytes']:,.0f} | {row['agreement']:.3f}"
         yield f"{head} | {' | '.join(cells)} |"
+
+
+def graph_arms(result: Result) -> Iterable[str]:
+    """What a graph for each sample is worth, and how many different ones there are."""
+    heads = ["default, %", "oracle, %", "control, %", "independent, %", "graphs: default, oracle", "candidates"]
+    yield f"| tensors, quality | {' | '.join(heads)} |"
+    yield "|---|" + "---:|" * len(heads)
+    for row in result["rows"]:
+        arms = [row["arms"][arm] for arm in ("default", "oracle", "control", "independent")]
+        cells = [f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" for mean, low, high in arms]
+        distinct = f"{row['distinct']['default']}, {row['distinct']['oracle']}"
+        yield f"| {row['set']}, {row['quality']:g} | {' | '.join(cells)} | {distinct} | {row['pool']} |"
+
+
+def saved_by_parents(result: Result) -> Iterable[str]:
+    """The share of a child's bits that each parent alone saves, at the middle quality."""
+    middle = result["saved"][len(result["saved"]) // 2]
+    names = result["tensors"]
+    yield f"| child, quality {middle['quality']:g} | {' | '.join(f'from {name}' for name in names)} |"
+    yield "|---|" + "---:|" * len(names)
+    for child, row in zip(names, middle["percent"], strict=True):
+        cells = ["–" if parent == child else f"{value:.1f} %" for parent, value in zip(names, row, strict=True)]
+        yield f"| {child} | {' | '.join(cells)} |"
 
 
 def _bytes(row: Result) -> str:

@@ -86,8 +86,9 @@ _WANTED_NYUV2 = (
 )
 _NETWORKS_PYPI = (
     "networks_pypi.json",
-    "atdc bench networks pypi --photos photos --features features --model pypi.safetensors --qualities 3,5,7",
+    "atdc bench networks pypi --photos photos_test --features features --model pypi-1 --count 130",
 )
+_GRAPHS_PYPI = ("graphs_pypi.json", "atdc bench graphs pypi-1 features_test -o results/graphs_pypi.json")
 _FUZZ_TINY = ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000")
 _FUZZ_SMALL = ("fuzz_small.json", "atdc bench fuzz --model small --count 50000")
 
@@ -199,10 +200,19 @@ EXPERIMENTS: dict[str, Experiment] = {
     "balance": Experiment("balance:run_balance", (said.balance,)),
     "networks": Experiment(
         "networks:run_networks",
-        (networks.bytes_at_agreement,),
+        (networks.bytes_at_agreement, networks.against_rivals),
         {
             "networksets": Block(*_NETWORKS_PYPI, networks.bytes_at_agreement),
+            "networkrivals": Block(*_NETWORKS_PYPI, networks.against_rivals),
             "networkpoints": Block(*_NETWORKS_PYPI, networks.fitted_points),
+        },
+    ),
+    "graphs": Experiment(
+        "feature_graphs:run_feature_graphs",
+        (networks.graph_arms, networks.saved_by_parents),
+        {
+            "networkgraphs": Block(*_GRAPHS_PYPI, networks.graph_arms),
+            "networkpairs": Block(*_GRAPHS_PYPI, networks.saved_by_parents),
         },
     ),
     "wanted": Experiment(

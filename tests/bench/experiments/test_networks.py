@@ -109,6 +109,24 @@ def test_a_result_is_what_the_terminal_and_the_page_say(measured: dict[str, Any]
         assert list(block.said(measured))
 
 
+def test_the_codec_is_compared_with_the_cheapest_of_a_rivals_systems() -> None:
+    cheap, dear = [(100, 0.5), (400, 0.9)], [(300, 0.5), (1200, 0.9)]
+    assert networks._ratio([(50, 0.5), (200, 0.9)], [dear, cheap], 0.7) == (pytest.approx(50.0), "")
+    assert networks._ratio([(50, 0.5), (200, 0.9)], [cheap], 0.95) == (None, "")
+    assert networks._ratio([(50, 0.5), (200, 0.9)], [[(400, 0.8)]], 0.7) == (pytest.approx(25.0), "at least")
+    assert networks._ratio([(50, 0.8)], [cheap], 0.7) == (pytest.approx(25.0), "at most")
+    assert networks._ratio([(50, 0.8)], [[(50, 0.9)]], 0.7) == (None, "")
+
+
+def test_comparisons_name_every_rival_and_their_intervals_hold_the_means(measured: dict[str, Any]) -> None:
+    rows = measured["against"]
+    assert {(row["set"], row["rival"]) for row in rows} == {
+        (wanted, rival) for wanted in measured["sets"] for rival in networks.RIVALS
+    }
+    known = [row for row in rows if row["interval"] is not None]
+    assert known and all(row["interval"][0] <= row["interval"][1] for row in known)
+
+
 def test_the_devices_time_has_the_half_that_it_runs(measured: dict[str, Any]) -> None:
     for wanted, members in measured["sets"].items():
         first = sum(measured["networks"][name]["first_ms"] for name in members)
@@ -167,7 +185,8 @@ def test_too_few_photos_and_features_of_other_networks_are_refused(folder: Path)
 def test_finer_steps_and_more_levels_cost_bytes_and_bring_features_back(folder: Path) -> None:
     pytest.importorskip("imagecodecs", reason="needs imagecodecs: pip install 'atdc[codecs]'")
     loaded, photos = photos_of(folder)
-    for sender in (UntrainedSender(loaded, [photo.features for photo in photos[:2]]), WholeNumbers(loaded)):
+    known = [photo.features for photo in photos[:2]]
+    for sender in (UntrainedSender(loaded, known), WholeNumbers(loaded), TiledTensors(loaded, known)):
         sizes, errors = [], []
         for point in sender.points:
             coded = sender.code(photos[2], ["segments", "heat"], point)
@@ -206,4 +225,4 @@ def test_a_map_without_anything_in_it_takes_no_part(tmp_path: Path) -> None:
     assert networks._says_something(loaded, "heat/map", {"heat/map": something})
     assert networks._says_something(loaded, "segments/classes", {"segments/classes": empty})
     point = {"bytes": [10, 30], "answers": {"heat/map": [None, 0.5], "segments/classes": [1.0, 0.0]}}
-    assert networks._mean_point("2", point, loaded)["answers"] == {"heat/map": 0.5, "segments/classes": 0.5}
+    assert networks._mean_point("2", point)["answers"] == {"heat/map": 0.5, "segments/classes": 0.5}
