@@ -152,6 +152,9 @@ def test_total_costs_count_errors_of_wanted_tensors_and_bits_of_their_ancestors(
     error = (own.scaled(encoded.reconstruction)[NORMAL] - own.scaled(parts)[NORMAL]).square().sum().item()
     expected = encoded.ideal_bits[0, [EDGES, NORMAL]].sum() + own.costs.rates_of_exchange(4)[NORMAL] * error
     assert own.costs.total_costs(batch, 4, [HELPED], [NORMAL])[0] == pytest.approx(expected, rel=1e-3)
+    prices = own.costs.rates_of_exchange(4)
+    bits, double = (own.costs.total_costs(batch, 4, [HELPED], [NORMAL], factor * prices)[0] for factor in (0, 2))
+    assert bits < expected and double - expected == pytest.approx(expected - bits, rel=1e-3)
 
 
 def test_both_forms_of_a_fixed_graph_are_coded_as_they_are(plain: Codec) -> None:

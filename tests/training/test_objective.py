@@ -9,12 +9,13 @@ import torch
 
 from atdc.coding.grouping import Grouping
 from atdc.coding.latent_coders import TrainingLatentCoder
-from atdc.config import ModelConfig, Recipe
+from atdc.config import FitRecipe, ModelConfig, Recipe
 from atdc.entropy.float_model import FloatEntropyModel
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.training import codec_stage
+from atdc.networks.transforms import BlockMetric
+from atdc.training import codec_stage, fit
 
 TASKS, CHANNELS, SIDE = 3, 4, 8
 BITS_PER_ELEMENT = 1.5
@@ -68,3 +69,27 @@ def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytes
     without, _ = stage["step"](batch)
     scale = float(codec_stage.task_weight(torch.tensor(float(batch.level)), recipe).sqrt())
     assert (batch_loss - float(without.detach())) * scale == pytest.approx(BITS_PER_ELEMENT, rel=1e-3)
+
+
+def test_errors_count_by_a_tensors_metric_and_squared_without_one() -> None:
+    torch.manual_seed(0)
+    decoded, features = ([torch.randn(2, 3, 4, 6), torch.randn(2, 2, 4, 4)] for _ in range(2))
+    factor = np.random.default_rng(0).normal(size=(12, 12))
+    matrix = torch.from_numpy(factor @ factor.T)
+    found = codec_stage._errors([BlockMetric.of(matrix.numpy()), None], decoded, features)
+    blocks = torch.nn.functional.unfold(decoded[0] - features[0], 2, stride=2).transpose(1, 2).double()
+    expected = torch.einsum("nbi,ij,nbj->n", blocks, matrix, blocks)
+    torch.testing.assert_close(found[:, 0].double(), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[:, 1], (decoded[1] - features[1]).square().sum((1, 2, 3)))
+    assert bool((codec_stage._errors(None, decoded, features)[:, 1] == found[:, 1]).all())
+
+
+def test_a_sensitivity_of_raw_features_weighs_normalised_ones_alike() -> None:
+    """An error costs what it costs, in whatever units features are; the anchor is in those of their deviations."""
+    deviation = np.array([0.5, 20.0])
+    factor = np.random.default_rng(1).normal(size=(8, 8))
+    error = np.random.default_rng(2).normal(size=(2, 2, 2))
+    metric = fit._metric(factor @ factor.T, deviation, FitRecipe(feature_weight=0.25))
+    raw = (error * deviation[:, None, None]).reshape(8)
+    expected = raw @ factor @ factor.T @ raw + 0.25 * float(np.square(error).sum())
+    assert float(metric.errors(torch.from_numpy(error)[None])) == pytest.approx(expected, rel=1e-6)
