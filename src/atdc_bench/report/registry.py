@@ -84,6 +84,10 @@ _WANTED_NYUV2 = (
     "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 40 --rival-count 40 "
     "-o results/wanted_nyuv2.json",
 )
+_ESTIMATES_NYUV2 = (
+    "estimates_nyuv2.json",
+    "atdc bench estimates --images nyuv2 --data nyuv2 -o results/estimates_nyuv2.json",
+)
 _NETWORKS_PYPI = (
     "networks_pypi.json",
     "atdc bench networks pypi --photos photos --features features --model pypi.safetensors --qualities 3,5,7",
@@ -213,6 +217,9 @@ EXPERIMENTS: dict[str, Experiment] = {
             "wantedsets": Block(*_WANTED_NYUV2, wanted.named_sets),
             "wantedmissing": Block(*_WANTED_NYUV2, wanted.left_out),
         },
+    ),
+    "estimates": Experiment(
+        "estimates:run_estimates", (wanted.estimates,), {"estimates": Block(*_ESTIMATES_NYUV2, wanted.estimates)}
     ),
 }
 """By the name of the command, ``atdc bench NAME``."""

@@ -1,8 +1,8 @@
-"""What a result of `atdc bench wanted` says, as lines of Markdown."""
+"""What results of `atdc bench wanted` and `atdc bench estimates` say, as lines of Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Result = Mapping[str, Any]
@@ -70,6 +70,40 @@ def left_out(result: Result) -> Iterable[str]:
         reasons.setdefault(reason, []).append(f"`{name}`")
     for reason, names in reasons.items():
         yield f"- {', '.join(names)}: {reason}"
+
+
+def estimates(result: Result) -> Iterable[str]:
+    """By how many tasks are wanted, and by quality: estimated costs of graphs against those of real files."""
+    yield (
+        "| tasks wanted | quality | sets | error of *J*, % | bias of *J*, % | error of bytes, % | bias of bytes, % "
+        "| rank correlation | sets of .9 or more | by costs of pairs | costs more than the best, % "
+        "| graphs differ by, % |"
+    )
+    yield "|---|" + "---:|" * 11
+    for row in result["by_size"]:
+        size = "any" if row["size"] is None else str(row["size"])
+        errors = [
+            _median(row[key], "{:+.1f}" if "bias" in key else "{:.1f}")
+            for key in ("cost_error_percent", "cost_bias_percent", "bytes_error_percent", "bytes_bias_percent")
+        ]
+        high = "–" if row["high_ranks"] is None else f"{100 * row['high_ranks']:.0f} %"
+        ranks = [_median(row["rank"], "{:.2f}"), high, _median(row["by_pairs"], "{:.2f}")]
+        lost = [_median(row[key], "{:.1f}") for key in ("lost_percent", "spread_percent")]
+        yield f"| {size} | {row['quality']:g} | {row['sets']} | {' | '.join([*errors, *ranks, *lost])} |"
+    yield ""
+    yield (
+        f"Medians over sets, of each set over {result['data']['images']} images and up to {result['graphs_at_most']} "
+        "graphs; 95 % intervals over sets. *Bytes*: the estimated *J* times the mean share of bits that the weights "
+        "keep. *By costs of pairs*: ranks by what each tensor really costs given each parent set."
+    )
+
+
+def _median(values: Sequence[float] | None, form: str) -> str:
+    """A median with its interval; a dash where there is none."""
+    if values is None:
+        return "–"
+    value, low, high = (form.format(number) for number in values)
+    return f"{value} [{low}, {high}]"
 
 
 def _mean(row: Result, sets: int) -> str:
