@@ -75,26 +75,26 @@ def left_out(result: Result) -> Iterable[str]:
 def estimates(result: Result) -> Iterable[str]:
     """By how many tasks are wanted, and by quality: estimated costs of graphs against those of real files."""
     yield (
-        "| tasks wanted | quality | sets | error of *J*, % | bias of *J*, % | error of bytes, % | bias of bytes, % "
-        "| rank correlation | sets of .9 or more | by costs of pairs | costs more than the best, % "
-        "| graphs differ by, % |"
+        "| tasks wanted | quality | sets | *J*: error % (bias) | bytes: error % (bias) | rank correlation "
+        "| sets of .9 or more | by costs of pairs | chosen graph costs more by % |"
     )
-    yield "|---|" + "---:|" * 11
+    yield "|---|" + "---:|" * 8
     for row in result["by_size"]:
         size = "any" if row["size"] is None else str(row["size"])
-        errors = [
-            _median(row[key], "{:+.1f}" if "bias" in key else "{:.1f}")
-            for key in ("cost_error_percent", "cost_bias_percent", "bytes_error_percent", "bytes_bias_percent")
+        cells = [
+            f"{_median(row[f'{of}_error_percent'], '.1f')}{_bias(row[f'{of}_bias_percent'])}"
+            for of in ("cost", "bytes")
         ]
         high = "–" if row["high_ranks"] is None else f"{100 * row['high_ranks']:.0f} %"
-        ranks = [_median(row["rank"], "{:.2f}"), high, _median(row["by_pairs"], "{:.2f}")]
-        lost = [_median(row[key], "{:.1f}") for key in ("lost_percent", "spread_percent")]
-        yield f"| {size} | {row['quality']:g} | {row['sets']} | {' | '.join([*errors, *ranks, *lost])} |"
+        pairs = "–" if row["by_pairs"] is None else f"{row['by_pairs'][0]:.2f}"
+        cells += [_median(row["rank"], ".2f"), high, pairs, f"{row['lost_percent'][0]:.1f}"]
+        yield f"| {size} | {row['quality']:g} | {row['sets']} | {' | '.join(cells)} |"
     yield ""
     yield (
         f"Medians over sets, of each set over {result['data']['images']} images and up to {result['graphs_at_most']} "
         "graphs; 95 % intervals over sets. *Bytes*: the estimated *J* times the mean share of bits that the weights "
-        "keep. *By costs of pairs*: ranks by what each tensor really costs given each parent set."
+        "keep. *By costs of pairs*: ranks by what each tensor really costs given each parent set. *Chosen*: the graph "
+        "of the least estimate, against the one that costs least."
     )
 
 
@@ -102,8 +102,12 @@ def _median(values: Sequence[float] | None, form: str) -> str:
     """A median with its interval; a dash where there is none."""
     if values is None:
         return "–"
-    value, low, high = (form.format(number) for number in values)
+    value, low, high = (format(number, form) for number in values)
     return f"{value} [{low}, {high}]"
+
+
+def _bias(values: Sequence[float] | None) -> str:
+    return "" if values is None else f" ({values[0]:+.1f})"
 
 
 def _mean(row: Result, sets: int) -> str:
