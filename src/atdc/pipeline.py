@@ -155,8 +155,8 @@ class Codec:
 
         Raises:
             ImageError: the picture cannot be read.
-            ArgumentError: an unknown task or setting, a task twice or none, a quality out of range, or fewer bytes than
-                quality 0 takes.
+            ArgumentError: an unknown task or setting, no task, a weight of one that is not wanted, a quality out of
+                range, or fewer bytes than quality 0 takes.
 
         >>> codec = load("small")
         >>> data = codec.encode(np.zeros((40, 60, 3), np.uint8), tasks=["normal", "depth_zbuffer"])
