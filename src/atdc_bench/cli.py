@@ -391,6 +391,35 @@ def wanted(
 
 
 @app.command()
+def budget(
+    ctx: typer.Context,
+    model: Model = "real",
+    data: Data = Path("data/rooms"),
+    images: Images = "rooms",
+    out: ResultFile = Path("results/budget_rooms.json"),
+    split: Split = "test",
+    count: Annotated[int, typer.Option("--count", help="Pictures, evenly spaced over the split.")] = 30,
+    sizes: Annotated[str, typer.Option("--sizes", metavar="N,N,...", help="Numbers of bytes.")] = "500,1000,2000",
+    quiet: Quiet = False,
+) -> None:
+    """Files within numbers of bytes against the best one quality for all that fits: bytes used, and utility.
+
+    [bold]Examples[/bold]
+
+        atdc bench budget --images nyuv2 --data nyuv2 -o results/budget_nyuv2.json
+        atdc bench budget --sizes 1500 --count 10 -o /tmp/budget.json
+    """
+    limits = []
+    for text in listed(sizes):
+        if not (text.isdigit() and int(text)):
+            raise typer.BadParameter(f"{text!r} should be a number of bytes, 1 or more.")
+        limits.append(int(text))
+    _measured(
+        ctx, "budget", out, quiet, model=model, data=data, name=images, split=split, count=count, sizes=limits,
+    )  # fmt: skip
+
+
+@app.command()
 def estimates(
     ctx: typer.Context,
     model: Model = "real",

@@ -88,6 +88,10 @@ _ESTIMATES_NYUV2 = (
     "estimates_nyuv2.json",
     "atdc bench estimates --images nyuv2 --data nyuv2 -o results/estimates_nyuv2.json",
 )
+_BUDGET_NYUV2 = (
+    "budget_nyuv2.json",
+    "atdc bench budget --images nyuv2 --data nyuv2 -o results/budget_nyuv2.json",
+)
 _NETWORKS_PYPI = (
     "networks_pypi.json",
     "atdc bench networks pypi --photos photos --features features --model pypi.safetensors --qualities 3,5,7",
@@ -218,6 +222,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "wantedmissing": Block(*_WANTED_NYUV2, wanted.left_out),
         },
     ),
+    "budget": Experiment("budget:run_budget", (wanted.budget,), {"budget": Block(*_BUDGET_NYUV2, wanted.budget)}),
     "estimates": Experiment(
         "estimates:run_estimates", (wanted.estimates,), {"estimates": Block(*_ESTIMATES_NYUV2, wanted.estimates)}
     ),

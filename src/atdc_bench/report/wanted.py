@@ -1,4 +1,4 @@
-"""What results of `atdc bench wanted` and `atdc bench estimates` say, as lines of Markdown."""
+"""What results of `atdc bench wanted`, `estimates` and `budget` say, as lines of Markdown."""
 
 from __future__ import annotations
 
@@ -96,6 +96,24 @@ def estimates(result: Result) -> Iterable[str]:
         "keep. *By costs of pairs*: ranks by what each tensor really costs given each parent set. *Chosen*: the graph "
         "of the least estimate, against the one that costs least."
     )
+
+
+def budget(result: Result) -> Iterable[str]:
+    """By number of bytes: what is used, and utility against one quality for all."""
+    yield (
+        "| at most | bytes used, mean | most | utility | one quality: bytes used, mean | utility | gain "
+        "| gain as the encoder counts | pictures that gain by that |"
+    )
+    yield "|---:" * 9 + "|"
+    for row in result["rows"]:
+        within, one = row["arms"]["within bytes"], row["arms"]["one quality"]
+        gain, low, high = row["gain"]
+        shown = f"**{gain:+.3f}**" if not low <= 0 <= high else f"{gain:+.3f}"
+        yield (
+            f"| {row['max_bytes']:,} | {100 * within['used_share']:.1f} % | {within['most_bytes']:,} "
+            f"| {within['utility']:.3f} | {100 * one['used_share']:.1f} % | {one['utility']:.3f} "
+            f"| {shown} [{low:+.3f}, {high:+.3f}] | {row['told_gain']:+.3f} | {100 * row['told_better_share']:.0f} % |"
+        )
 
 
 def _median(values: Sequence[float] | None, form: str) -> str:
