@@ -86,11 +86,11 @@ _WANTED_NYUV2 = (
 )
 _ESTIMATES_NYUV2 = (
     "estimates_nyuv2.json",
-    "atdc bench estimates --images nyuv2 --data nyuv2 -o results/estimates_nyuv2.json",
+    "atdc bench estimates --images nyuv2 --data nyuv2 --count 12 -o results/estimates_nyuv2.json",
 )
 _BUDGET_NYUV2 = (
     "budget_nyuv2.json",
-    "atdc bench budget --images nyuv2 --data nyuv2 -o results/budget_nyuv2.json",
+    "atdc bench budget --images nyuv2 --data nyuv2 --count 30 -o results/budget_nyuv2.json",
 )
 _NETWORKS_PYPI = (
     "networks_pypi.json",
