@@ -110,6 +110,8 @@ real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make
 	$(BIN)/atdc bench compare --recipe compare_nyuv2 --data "$(NYUV2)" -o results/compare_nyuv2
 	$(BIN)/atdc bench tune-encoders --steps 100 --count 100
 	$(BIN)/atdc bench wanted --images nyuv2 --data "$(NYUV2)" --count 100 --subset-count 40 --rival-count 40 --workers $(JOBS) -o results/wanted_nyuv2.json
+	$(BIN)/atdc bench estimates --images nyuv2 --data "$(NYUV2)" --count 12 -o results/estimates_nyuv2.json
+	$(BIN)/atdc bench budget --images nyuv2 --data "$(NYUV2)" --count 30 -o results/budget_nyuv2.json
 	$(BIN)/atdc bench adaptivity --data "$(NYUV2)" --count 24 --qualities 4
 	$(BIN)/python -m atdc_bench.report.readme
 

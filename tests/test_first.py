@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from typer.testing import CliRunner
 
 import atdc
 from atdc.bitstream.container import ContainerReader
+from atdc.choice.ordered import choose_ordered
 from atdc.cli import app
 from atdc.codec import FeatureCodec
 from atdc.errors import ArgumentError, IncompleteFileError
-from atdc.graph.ordered import is_ordered
+from atdc.graph.ordered import is_ordered, joined
 from atdc.graph.task_graph import TaskGraph
 
 FIRST = ["normal", "depth_zbuffer"]
@@ -48,6 +50,25 @@ def test_the_first_have_no_ancestors_but_each_other_and_come_back(
     plain = codec.encode_batch([features[name][None] for name in codec.task_names], 3, [read.graph]).data[0]
     decoded = codec.decode(plain)
     assert all(torch.equal(value, decoded[name]) for name, value in codec.decode(data).items())
+
+
+@pytest.mark.parametrize("quality", [1, 4.5, 7])
+@pytest.mark.parametrize("effort", ["normal", "high"])
+def test_the_default_costs_no_more_than_the_fixed_graph_and_the_exact_one_in_that_order(
+    codec: FeatureCodec, monkeypatch: pytest.MonkeyPatch, quality: float, effort: str
+) -> None:
+    dense = TaskGraph(((), (0,), (0, 1), (1, 2), (2, 3), (3, 4)))
+    monkeypatch.setattr(codec, "book", replace(codec.book, fixed=(dense,) * 8))
+    parts = [torch.randn(4, 8, 8, 8, generator=torch.Generator().manual_seed(task)) for task in range(6)]
+    batch, head = codec.normalise(parts), codec.task_indices(FIRST)
+    chosen = choose_ordered(codec.costs, batch, quality, "codebook", head, effort)
+    own = codec.costs.total_costs(batch, quality, chosen)
+    heads = [graph.within(head) for graph in chosen]
+    assert all(is_ordered(graph, head) for graph in chosen)
+    for setting in ("fixed", "exact"):
+        tails = choose_ordered(codec.costs, batch, quality, setting, head, "normal")
+        graphs = [joined(*pair, head) for pair in zip(heads, tails, strict=True)]
+        assert (own <= codec.costs.total_costs(batch, quality, graphs) + 1e-6).all()
 
 
 @pytest.mark.parametrize("first", [FIRST, ["rgb"], ["keypoints2d", "edge_texture", "normal", "rgb"]])

@@ -170,13 +170,37 @@ def test_both_forms_of_a_fixed_graph_are_coded_as_they_are(plain: Codec) -> None
     [
         (["normals"], "tasks: found 'normals'.*Did you mean 'normal'"),
         ([], "tasks: found an empty list"),
-        (["normal", "normal"], "tasks: found 'normal' twice"),
         ("normal", "a list of names"),
     ],
 )
 def test_tasks_that_cannot_be_wanted_are_one_clear_error(plain: Codec, tasks: list[str], said: str) -> None:
     with pytest.raises(ArgumentError, match=said):
         plain.encode(PICTURE, tasks=tasks)
+
+
+def test_a_name_twice_counts_once_wherever_names_are_taken(plain: Codec) -> None:
+    own, features = plain.feature_codec, features_of(plain)
+    pair, twice = ["normal", "rgb"], ["normal", "rgb", "normal"]
+    data = plain.encode(PICTURE, tasks=twice)
+    assert data == plain.encode(PICTURE, tasks=pair)
+    assert own.encode(features, wanted=twice) == own.encode(features, wanted=pair)
+    assert own.encode(features, first=twice) == own.encode(features, first=pair)
+    assert own.helpers(twice) == own.helpers(pair)
+    assert list(plain.decode(data, twice)) == list(own.decode(own.encode(features), twice)) == pair
+    assert sorted(name for name, _ in plain.decode_progressive(data, twice)) == pair
+
+
+def test_a_weight_of_a_tensor_that_is_not_wanted_is_refused_and_so_is_none_at_all(plain: Codec) -> None:
+    own, features = plain.feature_codec, features_of(plain)
+    for weights in ({"rgb": 3}, {"normal": 1, "rgb": 0}):
+        with pytest.raises(ArgumentError, match="weights: found 'rgb'; expected one of the wanted: normal"):
+            own.encode(features, wanted=["normal"], max_bytes=5000, weights=weights)
+        with pytest.raises(ArgumentError, match="weights: found 'rgb'"):
+            plain.encode(PICTURE, tasks=["normal"], max_bytes=5000, weights=weights)
+    with pytest.raises(ArgumentError, match="one at least that counts"):
+        own.encode(features, wanted=["normal"], max_bytes=5000, weights={"normal": 0})
+    some = {name: features[name] for name in ("normal", "rgb")}  # of one folder, some samples may lack tensors
+    assert own.encode(some, max_bytes=5000, weights={"depth_zbuffer": 3}) == own.encode(some, max_bytes=5000)
 
 
 def test_wanted_features_must_be_given(plain: Codec) -> None:

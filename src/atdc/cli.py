@@ -172,6 +172,11 @@ def _tasks(values: list[str] | None) -> list[str] | None:
     return values
 
 
+def _once_each(values: Sequence[str]) -> list[str]:
+    """The names in lists with commas; one that is named twice counts once."""
+    return list(dict.fromkeys(listed(",".join(values))))
+
+
 def _require_names(names: Iterable[str], model: str | None) -> None:
     """Refuses names that no file of the weights can have; where each file finds its own weights, these will tell."""
     if model is None and {"ATDC_MODEL", "ATDC_WEIGHTS"} & os.environ.keys():
@@ -377,8 +382,8 @@ def encode(
     items = items_of(ctx, images, from_file, encodable_with(model) if networks is None else is_picture)
     to = destination_of(out, items, "input")
     given = dict(_task_quality(value) for value in task_quality or [])
-    wanted = listed(",".join(tasks)) if tasks else None
-    leading = list(dict.fromkeys(listed(",".join(first or []))))
+    wanted = _once_each(tasks) if tasks else None
+    leading = _once_each(first or [])
     _require_names([*given, *leading, *(wanted or [])], model)
     if leading and profile is Profile.COMPACT:
         raise typer.BadParameter("--first and --profile compact exclude each other.")
@@ -477,7 +482,7 @@ def decode(
         atdc decode encoded -o decoded --model mine.safetensors      # features: decoded/a.npz, …
         atdc decode encoded -o answers --model mine.safetensors --networks networks.yaml --tasks segments
     """
-    wanted = list(dict.fromkeys(listed(",".join(tasks)))) if tasks else None
+    wanted = _once_each(tasks) if tasks else None
     if networks is None:
         _require_names(wanted or (), model)
     to_folder = is_folder(out)

@@ -293,12 +293,13 @@ class FeatureCodec:
             max_bytes: instead of a quality: the file takes no more, and its qualities, tensor by tensor, are the best
                 that were found for that. What a quality is worth to a tensor is 1 less the mean squared error of its
                 normalised features at that quality, as measured when the codec was made.
-            weights: with `max_bytes`, how much each tensor counts; 1 where nothing is said.
+            weights: with `max_bytes`, how much each of the wanted tensors counts; 1 where nothing is said.
 
         Raises:
-            ArgumentError: unknown names, none or one twice, features of a wanted tensor that are not given, a wrong
+            ArgumentError: unknown names or none, features of a wanted tensor that are not given, a wrong
                 shape, values that are not finite or beyond :data:`LARGEST_DEVIATIONS`, an unknown setting; a
-                `max_bytes` beside a quality, or below what quality 0 takes, which is named.
+                weight of a tensor that is not wanted; a `max_bytes` beside a quality, or below what quality 0 takes,
+                which is named.
 
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
@@ -335,7 +336,12 @@ class FeatureCodec:
             raise ArgumentError("max_bytes", repr(max_bytes), "a number of bytes, 1 or more")
         given = [place for place, part in enumerate(by_tensor(parts)) if part is not None]
         present = given if wanted is None else sorted(wanted)
-        rows = self._weights(weights)
+        rows = self._weights(weights, present)
+        if wanted is not None:
+            for name in weights or ():
+                if self.task_names.index(name) not in present:
+                    expected = f"one of the wanted: {', '.join(self.task_names[place] for place in present)}"
+                    raise ArgumentError("weights", repr(name), expected)
 
         def coded(steps: tuple[int, ...]) -> tuple[bytes, Sequence[float]]:
             # Tensors that are not there have the mean quality, so that the level of the file is that of the others.
@@ -345,9 +351,10 @@ class FeatureCodec:
             return made.data[0], made.ideal_bits[0, present].tolist()
 
         rising = np.maximum.accumulate(at_steps(utilities), 0)[:, present]
-        return best_within(max_bytes, rising, [rows[place] for place in present], coded)
+        return best_within(max_bytes, rising, rows, coded)
 
-    def _weights(self, weights: Mapping[str, float] | None) -> list[float]:
+    def _weights(self, weights: Mapping[str, float] | None, present: Sequence[int]) -> list[float]:
+        """How much each tensor of a file counts."""
         if not isinstance(weights, Mapping | None):
             raise ArgumentError("weights", type(weights).__name__, f"a mapping of {', '.join(self.task_names)}")
         given = dict(weights or {})
@@ -357,7 +364,7 @@ class FeatureCodec:
             number: Any = value
             if not isinstance(number, (int, float)) or not 0 <= number < math.inf:
                 raise ArgumentError(f"weight of {name}", repr(value), "a number, 0 or more")
-        rows = [float(given.get(name, 1)) for name in self.task_names]
+        rows = [float(given.get(self.task_names[place], 1)) for place in present]
         if not any(rows):
             raise ArgumentError("weights", "0 for all", "one at least that counts")
         return rows
@@ -633,7 +640,7 @@ class FeatureCodec:
         Weights know them before any network has run; so no network runs but those of the wanted tensors and these.
 
         Raises:
-            ArgumentError: unknown names, none or one twice, an unknown setting.
+            ArgumentError: unknown names or none, an unknown setting.
 
         >>> FeatureCodec.load("small").helpers(["normal"])  # weights without graphs of wanted sets have no helpers
         ()

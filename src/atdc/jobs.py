@@ -178,9 +178,10 @@ def encoder(
     tasks = request.tasks
     if tasks is not None:
         features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file
-        for name in request.first:
-            if name not in tasks:
-                raise ArgumentError("--first", repr(name), f"one of --tasks: {', '.join(tasks)}")
+        for option, names in (("--first", request.first), ("--weight", request.weights)):
+            for name in names:
+                if name not in tasks:
+                    raise ArgumentError(option, repr(name), f"one of --tasks: {', '.join(tasks)}")
     settings: dict[str, Any] = {
         "graph": request.graph, "effort": request.effort, "profile": request.profile, "first": request.first,
     }  # fmt: skip

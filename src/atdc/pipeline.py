@@ -155,8 +155,8 @@ class Codec:
 
         Raises:
             ImageError: the picture cannot be read.
-            ArgumentError: an unknown task or setting, a task twice or none, a quality out of range, or fewer bytes than
-                quality 0 takes.
+            ArgumentError: an unknown task or setting, no task, a weight of one that is not wanted, a quality out of
+                range, or fewer bytes than quality 0 takes.
 
         >>> codec = load("small")
         >>> data = codec.encode(np.zeros((40, 60, 3), np.uint8), tasks=["normal", "depth_zbuffer"])
@@ -175,14 +175,19 @@ class Codec:
             needed = own.needed(wanted, 4 if qualities is None else qualities, graphs)
             seen = dict(zip(needed, self.features_of(pixels, needed).unbind(1), strict=True))
             features = [seen.get(task) for task in range(own.task_count)]
-        utilities = 1 - own.book.distortion if max_bytes is None else self._utilities()
+        utilities = 1 - own.book.distortion if max_bytes is None else self.utilities()
         return own.encode_one(
             features, qualities, max_bytes, weights, utilities, graph=graphs, effort=effort, sizes=[size],
             profile=profile_for(profile, first), first=own.first_indices(first), wanted=wanted,
         )  # fmt: skip
 
-    def _utilities(self) -> NDArray[np.float64]:
-        """What integer qualities are worth to each task, (8, T)."""
+    def utilities(self) -> NDArray[np.float64]:
+        """What whole qualities are worth to each task, (8, T), as `max_bytes` counts: the utility measured for these
+        weights (:mod:`atdc.balance`), or, where none was, 1 less the mean squared error of normalised features.
+
+        >>> load("small").utilities().shape
+        (8, 6)
+        """
         if self.path is None or not beside(self.path).exists():
             return 1 - self.feature_codec.book.distortion
         return measured_utilities(self.path, self.feature_codec.fingerprint)

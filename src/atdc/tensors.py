@@ -171,21 +171,18 @@ class FeatureSet:
         return [self._index[name] for name in wanted]
 
     def wanted(self, names: Sequence[str], where: str = "tasks") -> tuple[int, ...]:
-        """Indices of the tensors that are asked for, ascending.
+        """Indices of the tensors that are asked for, ascending; a name that is there twice counts once.
 
         Raises:
-            ArgumentError: an unknown name, one that is there twice, or none.
+            ArgumentError: an unknown name, or none.
 
-        >>> FeatureSet.alike("abc", 1, 1, None).wanted(["c", "a"])
+        >>> FeatureSet.alike("abc", 1, 1, None).wanted(["c", "a", "c"])
         (0, 2)
         """
         indices = self.indices(names, where)
         if not indices:
             raise ArgumentError(where, "an empty list", f"some of {', '.join(self.names)}")
-        twice = [name for name in names if list(names).count(name) > 1]
-        if twice:
-            raise ArgumentError(where, f"{twice[0]!r} twice", "each name once")
-        return tuple(sorted(indices))
+        return tuple(sorted(set(indices)))
 
     def grids_of_image(self, height: int, width: int) -> tuple[Grid | None, ...]:
         """Every tensor's grid for an image of that size in pixels."""

@@ -391,6 +391,62 @@ def wanted(
 
 
 @app.command()
+def budget(
+    ctx: typer.Context,
+    model: Model = "real",
+    data: Data = Path("data/rooms"),
+    images: Images = "rooms",
+    out: ResultFile = Path("results/budget_rooms.json"),
+    split: Split = "test",
+    count: Annotated[int, typer.Option("--count", help="Pictures, evenly spaced over the split.")] = 30,
+    sizes: Annotated[str, typer.Option("--sizes", metavar="N,N,...", help="Numbers of bytes.")] = "500,1000,2000",
+    quiet: Quiet = False,
+) -> None:
+    """Files within numbers of bytes against the best one quality for all that fits: bytes used, and utility.
+
+    [bold]Examples[/bold]
+
+        atdc bench budget --images nyuv2 --data nyuv2 -o results/budget_nyuv2.json
+        atdc bench budget --sizes 1500 --count 10 -o /tmp/budget.json
+    """
+    limits = []
+    for text in listed(sizes):
+        if not (text.isdigit() and int(text)):
+            raise typer.BadParameter(f"{text!r} should be a number of bytes, 1 or more.")
+        limits.append(int(text))
+    _measured(
+        ctx, "budget", out, quiet, model=model, data=data, name=images, split=split, count=count, sizes=limits,
+    )  # fmt: skip
+
+
+@app.command()
+def estimates(
+    ctx: typer.Context,
+    model: Model = "real",
+    data: Data = Path("data/rooms"),
+    images: Images = "rooms",
+    out: ResultFile = Path("results/estimates_rooms.json"),
+    split: Split = "test",
+    count: Annotated[int, typer.Option("--count", help="Images, evenly spaced over the split.")] = 12,
+    set_count: Annotated[int, typer.Option("--set-count", help="Sets of tasks, of all sizes.")] = 40,
+    qualities: Qualities = "1,4,7",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of sets and random graphs.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """How well the rate estimator tells what files of wanted sets take: levels, and ranks among graphs.
+
+    [bold]Examples[/bold]
+
+        atdc bench estimates
+        atdc bench estimates --images nyuv2 --data nyuv2 -o results/estimates_nyuv2.json
+    """
+    _measured(
+        ctx, "estimates", out, quiet, model=model, data=data, name=images, split=split, count=count,
+        set_count=set_count, qualities=_numbers(qualities), seed=seed,
+    )  # fmt: skip
+
+
+@app.command()
 def networks(
     ctx: typer.Context,
     networks: Annotated[Path, typer.Argument(metavar="NETWORKS", help="A file of networks, or a shipped set by name.")],

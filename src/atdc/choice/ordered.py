@@ -14,8 +14,7 @@ from atdc.graph.ordered import joined, ordered_scores
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 
-_REALLY_CODED = {"normal": 1, "high": 4}
-"""How many of the cheapest candidate graphs, by estimates, are compared by coding."""
+_HIGH_EFFORT_CANDIDATES = 4
 
 
 def choose_ordered(
@@ -25,8 +24,8 @@ def choose_ordered(
 
     The first ones have the graph that they would have alone. Settings that search each image's costs search those of
     the others given all of the first; settings of one graph for all lose the edges that may not be. `codebook` codes
-    the cheapest candidate graph and the exact one, both so ordered, and keeps the cheaper: candidate graphs were
-    chosen for other orders.
+    the fixed graph and the exact one, both so ordered, and keeps the cheaper: candidate graphs were chosen for other
+    orders, and at low qualities estimates rank graphs less well than the fixed one was chosen.
 
     Args:
         costs: of the codec.
@@ -34,23 +33,25 @@ def choose_ordered(
         quality: of all tasks, or of each.
         setting: a search setting's name.
         first: tensors of the batch, not all of them.
-        effort: `high` codes several graphs whatever the setting.
+        effort: `high` codes several graphs whatever the setting, the few cheapest candidate graphs among them.
     """
     alone = batch.only(sorted(first))
     heads = choose(costs, alone, quality, setting)
     if effort == "high":
         heads = cheapest_of_several(costs, alone, quality, heads, alone.available)
     estimated = ordered_scores(costs.estimated_costs(batch, quality), costs.pairs, first)
+    tails = []
     if setting in search.SEARCHES:
-        tails = [searched_graphs(costs, batch, estimated, setting)]
-    else:
-        tails = [choose(costs, batch, quality, setting)]
+        tails.append(searched_graphs(costs, batch, estimated, setting))
+    elif setting != "codebook":
+        tails.append(choose(costs, batch, quality, setting))
     if setting == "codebook" or effort == "high":
         few = len(batch.available) <= search.MAX_EXACT_TASKS
         tails.append(searched_graphs(costs, batch, estimated, "exact" if few else "greedy"))
+        tails.append(choose(costs, batch, quality, "fixed"))
+    if effort == "high":
         best = [_cheapest(costs, batch, row, head, first) for row, head in zip(estimated, heads, strict=True)]
-        tails = tails[1:] if setting == "codebook" else tails
-        tails += [[graphs[min(rank, len(graphs) - 1)] for graphs in best] for rank in range(_REALLY_CODED[effort])]
+        tails += [[graphs[min(rank, len(graphs) - 1)] for graphs in best] for rank in range(_HIGH_EFFORT_CANDIDATES)]
     graphs = [[joined(*pair, first) for pair in zip(heads, tail, strict=True)] for tail in tails]
     if len(graphs) == 1:
         return graphs[0]

@@ -84,6 +84,14 @@ _WANTED_NYUV2 = (
     "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 40 --rival-count 40 "
     "-o results/wanted_nyuv2.json",
 )
+_ESTIMATES_NYUV2 = (
+    "estimates_nyuv2.json",
+    "atdc bench estimates --images nyuv2 --data nyuv2 --count 12 -o results/estimates_nyuv2.json",
+)
+_BUDGET_NYUV2 = (
+    "budget_nyuv2.json",
+    "atdc bench budget --images nyuv2 --data nyuv2 --count 30 -o results/budget_nyuv2.json",
+)
 _NETWORKS_PYPI = (
     "networks_pypi.json",
     "atdc bench networks pypi --photos photos_test --features features --model pypi-1 --count 130",
@@ -223,6 +231,10 @@ EXPERIMENTS: dict[str, Experiment] = {
             "wantedsets": Block(*_WANTED_NYUV2, wanted.named_sets),
             "wantedmissing": Block(*_WANTED_NYUV2, wanted.left_out),
         },
+    ),
+    "budget": Experiment("budget:run_budget", (wanted.budget,), {"budget": Block(*_BUDGET_NYUV2, wanted.budget)}),
+    "estimates": Experiment(
+        "estimates:run_estimates", (wanted.estimates,), {"estimates": Block(*_ESTIMATES_NYUV2, wanted.estimates)}
     ),
 }
 """By the name of the command, ``atdc bench NAME``."""

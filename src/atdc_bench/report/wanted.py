@@ -1,8 +1,8 @@
-"""What a result of `atdc bench wanted` says, as lines of Markdown."""
+"""What results of `atdc bench wanted`, `estimates` and `budget` say, as lines of Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Result = Mapping[str, Any]
@@ -70,6 +70,62 @@ def left_out(result: Result) -> Iterable[str]:
         reasons.setdefault(reason, []).append(f"`{name}`")
     for reason, names in reasons.items():
         yield f"- {', '.join(names)}: {reason}"
+
+
+def estimates(result: Result) -> Iterable[str]:
+    """By how many tasks are wanted, and by quality: estimated costs of graphs against those of real files."""
+    yield (
+        "| tasks wanted | quality | sets | *J*: error % (bias) | bytes: error % (bias) | rank correlation "
+        "| sets of .9 or more | by costs of pairs | chosen graph costs more by % |"
+    )
+    yield "|---|" + "---:|" * 8
+    for row in result["by_size"]:
+        size = "any" if row["size"] is None else str(row["size"])
+        cells = [
+            f"{_median(row[f'{of}_error_percent'], '.1f')}{_bias(row[f'{of}_bias_percent'])}"
+            for of in ("cost", "bytes")
+        ]
+        high = "–" if row["high_ranks"] is None else f"{100 * row['high_ranks']:.0f} %"
+        pairs = "–" if row["by_pairs"] is None else f"{row['by_pairs'][0]:.2f}"
+        cells += [_median(row["rank"], ".2f"), high, pairs, f"{row['lost_percent'][0]:.1f}"]
+        yield f"| {size} | {row['quality']:g} | {row['sets']} | {' | '.join(cells)} |"
+    yield ""
+    yield (
+        f"Medians over sets, of each set over {result['data']['images']} images and up to {result['graphs_at_most']} "
+        "graphs; 95 % intervals over sets. *Bytes*: the estimated *J* times the mean share of bits that the weights "
+        "keep. *By costs of pairs*: ranks by what each tensor really costs given each parent set. *Chosen*: the graph "
+        "of the least estimate, against the one that costs least."
+    )
+
+
+def budget(result: Result) -> Iterable[str]:
+    """By number of bytes: what is used, and utility against one quality for all."""
+    yield (
+        "| at most | bytes used, mean | most | utility | one quality: bytes used, mean | utility | gain "
+        "| gain as the encoder counts | pictures that gain by that |"
+    )
+    yield "|---:" * 9 + "|"
+    for row in result["rows"]:
+        within, one = row["arms"]["within bytes"], row["arms"]["one quality"]
+        gain, low, high = row["gain"]
+        shown = f"**{gain:+.3f}**" if not low <= 0 <= high else f"{gain:+.3f}"
+        yield (
+            f"| {row['max_bytes']:,} | {100 * within['used_share']:.1f} % | {within['most_bytes']:,} "
+            f"| {within['utility']:.3f} | {100 * one['used_share']:.1f} % | {one['utility']:.3f} "
+            f"| {shown} [{low:+.3f}, {high:+.3f}] | {row['told_gain']:+.3f} | {100 * row['told_better_share']:.0f} % |"
+        )
+
+
+def _median(values: Sequence[float] | None, form: str) -> str:
+    """A median with its interval; a dash where there is none."""
+    if values is None:
+        return "–"
+    value, low, high = (format(number, form) for number in values)
+    return f"{value} [{low}, {high}]"
+
+
+def _bias(values: Sequence[float] | None) -> str:
+    return "" if values is None else f" ({values[0]:+.1f})"
 
 
 def _mean(row: Result, sets: int) -> str:
