@@ -272,6 +272,9 @@ class ScorerStage:
     lr: float = 2e-3
     feature_noise: float = 0.3
     """Gaussian noise on the features the scorer learns from, in feature deviations: it has few images to learn from."""
+    spoilt_share: float = 0.0
+    """Share of the final images of each of which one tensor is spoilt, see :mod:`atdc.training.spoiling`: what the
+    scorer learns, and candidate graphs are made of, beside whole images."""
 
 
 @dataclass(frozen=True, slots=True)
