@@ -11,8 +11,8 @@ from atdc.config import ModelConfig, Recipe, ScorerStage
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
-from atdc.networks.rate_estimators import PairEstimator
-from atdc.training.graphs_apart import graph_apart, graphs_apart
+from atdc.networks.rate_estimators import AgreementEstimator
+from atdc.training.graphs_apart import graph_apart
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import train_scorer
 from atdc.training.spoiling import SpoiltFeatures, random_spoiling, spoilt
@@ -73,29 +73,39 @@ def test_whole_blocks_are_spoilt_and_as_many_as_the_share_says() -> None:
     assert random_spoiling(blocks, 1, 1.0, np.random.default_rng(0)) == {}
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
-def test_for_each_tensor_there_is_a_good_graph_in_which_it_is_by_itself(count: int) -> None:
-    rng, pairs = np.random.default_rng(count), search.candidate_sets(count, 2)
-    costs = rng.random((3, len(pairs)))
-    if count == 1:
-        assert graphs_apart(costs, 1, 2, 0.0) == {}
-        return
-    found = graphs_apart(costs, count, 2, 0.0)
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_graph_apart_leaves_a_tensor_by_itself_and_is_the_best_for_the_others(count: int) -> None:
+    pairs = search.candidate_sets(count, 2)
+    costs = np.random.default_rng(count).random(len(pairs))
     for tensor in range(count):
-        own = [graph for graph in found if not graph.parents[tensor] and tensor not in sum(graph.parents, ())]
-        assert own
-        best = graph_apart(costs[0], count, 2, tensor)
-        every = search.ScoreTable.of(count, np.where([tensor in row for _, row in pairs], 9.0, costs[0]), 2)
-        free = search.exact(every, 2)  # the tensor may have parents here
-        others = [child for child in range(count) if child != tensor]
-        assert (
-            sum(every.cost(child, best.parents[child]) for child in others)
-            <= sum(every.cost(child, free.parents[child]) for child in others) + 1e-9
+        graph = graph_apart(costs, count, 2, tensor)
+        assert not graph.parents[tensor] and tensor not in sum(graph.parents, ())
+        without = np.array(
+            [9.0 if tensor in parents else cost for cost, (_, parents) in zip(costs, pairs, strict=True)]
         )
+        table = search.ScoreTable.of(count, without, 2)
+        best = search.exact(table, 2)  # in which nothing but the tensor itself has parents that it may not have
+        others = [child for child in range(count) if child != tensor]
+        assert [graph.parents[child] for child in others] == [best.parents[child] for child in others]
+
+
+def test_agreement_is_one_of_alike_tensors_and_none_of_others() -> None:
+    model = ModelConfig(feature_channels=4, scorer_width=4, max_parents=1)
+    estimator = AgreementEstimator(model, model.tensors(["a", "b", "c"]))
+    for layer in estimator.project[1:]:
+        layer.load_state_dict(estimator.project[0].state_dict())
+    generator = torch.Generator().manual_seed(0)
+    own, other = (torch.randn(2, 4, 16, 16, generator=generator) for _ in range(2))
+    batch = FeatureBatch.of([own, own, other])
+    with torch.no_grad():
+        alike, first, second = estimator.summary(batch)[:, 8:].reshape(2, 3, 8).unbind(1)
+        gone = estimator.summary(batch.only([0, 2]))[:, 8:].reshape(2, 3, 8)
+    assert bool((alike > 0.95).all()) and float(torch.stack([first, second]).abs().max()) < 0.3
+    assert bool((gone[:, [0, 2]] == 0).all()) and torch.equal(gone[:, 1], first)
 
 
 def test_a_spoilt_tensor_is_nobodys_parent_in_the_chosen_graph(tmp_path: Path) -> None:
-    """Three tensors say the same; one that is spoilt in a way never trained on is left alone, and whole ones are not."""
+    """Three tensors say the same; one that is spoilt as none was in training is left alone, whole ones are not."""
     generator = torch.Generator().manual_seed(0)
 
     def drawn(count: int) -> list[torch.Tensor]:
@@ -114,10 +124,11 @@ def test_a_spoilt_tensor_is_nobodys_parent_in_the_chosen_graph(tmp_path: Path) -
                 costs[row, :, place] += 1 + 0.6 * bool(parents)
     recipe = Recipe(model=model, scorer=ScorerStage(epochs=40, batch=24, lr=5e-3, feature_noise=0.05))
     torch.manual_seed(0)
-    estimator = PairEstimator(model, model.tensors(["a", "b", "c"]))
+    estimator = AgreementEstimator(model, model.tensors(["a", "b", "c"]))
     train_scorer(RunFolder(tmp_path, recipe), recipe, "toy", estimator, np.arange(count), costs, seen)
     usual = TaskGraph(((), (0,), (1,)))
-    graphs = [usual, *graphs_apart(costs[:, 4].double().mean(0).numpy()[None], 3, 1, 0.0)]
+    means = costs[:, 4].double().mean(0).numpy()
+    graphs = [usual, *(graph_apart(means, 3, 1, tensor) for tensor in range(3))]
 
     def chosen(parts: list[torch.Tensor]) -> list[TaskGraph]:
         with torch.no_grad():

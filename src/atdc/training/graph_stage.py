@@ -95,9 +95,9 @@ def fit_scorer_to_codec(
 
     costs = teacher_costs(run, "teacher_codec", images, teacher)
     train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, seen)
-    apart = measured_graphs_apart(run, codec, val) if seen.tensors else {}
+    apart = measured_graphs_apart(run, codec, val) if seen.tensors else ()
     codec.book = choose_graphs(
-        run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed, tuple(apart)
+        run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed, apart
     )
     frozen.scorer.load_state_dict(networks.scorer.state_dict())
     codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, val))

@@ -1,13 +1,11 @@
 """Graphs in which one tensor is by itself: what is good where it does not belong to the others.
 
 A tensor that says nothing about the others is to be nobody's parent, and nobody's child. Graphs that are best for whole
-samples never leave it so, and none of them is good then. What the others cost without it does not depend on it: so whole
-samples tell which graph is best for the others.
+samples never leave it so, and none of them is good then. What the others cost without it does not depend on it: so
+whole samples tell which graph is best for the others.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,44 +26,25 @@ _QUALITIES = (1, 4, 7)
 """At which the best graph of the others is found."""
 
 
-def measured_graphs_apart(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> dict[TaskGraph, int]:
+def measured_graphs_apart(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> tuple[TaskGraph, ...]:
     """For each tensor, the cheapest graphs of all others at a low, a middle and a high quality, by what coding them
-    costs on validation images; kept in the run folder.
-
-    Returns:
-        Which tensor each graph leaves by itself.
-    """
+    costs on validation images; each once, and kept in the run folder."""
     known = run.read_json("graphs_apart.json", None)
     if known is None:
         batch = codec.normalise(val.raw(val.alike(_IMAGES)))
+        found = []
         with tqdm(total=len(_QUALITIES) * codec.task_count, desc="graphs apart", mininterval=2.0) as bar:
-            rows = []
             for quality in _QUALITIES:
                 means = codec.costs.measured_costs(batch, quality).mean(0)
                 for tensor in range(codec.task_count):
-                    rows.append(plain_graphs([_cheapest(codec, batch, quality, means, tensor)]))
+                    found.append(_cheapest(codec, batch, quality, means, tensor))
                     bar.update()
-        known = rows
+        known = plain_graphs(list(dict.fromkeys(found)))
         run.write_json("graphs_apart.json", known)
-    tensors = list(range(codec.task_count)) * len(_QUALITIES)
-    return _first([(graphs_of(row)[0], tensor) for row, tensor in zip(known, tensors, strict=True)])
+    return graphs_of(known)
 
 
-def graphs_apart(means: NDArray[np.float64], tensors: int, max_parents: int, edge_share: float) -> dict[TaskGraph, int]:
-    """The same by mean costs of all pairs at each quality, (Q, P), without coding whole graphs."""
-    return _first(
-        [
-            (graph_apart(row, tensors, max_parents, tensor, edge_share), tensor)
-            for row in means
-            for tensor in range(tensors)
-            if tensors > 1
-        ]
-    )
-
-
-def graph_apart(
-    costs: NDArray[np.float64], tensors: int, max_parents: int, tensor: int, edge_share: float = 0.0
-) -> TaskGraph:
+def graph_apart(costs: NDArray[np.float64], tensors: int, max_parents: int, tensor: int) -> TaskGraph:
     """The cheapest graph for costs of all pairs, (P,), in which a tensor has neither parents nor children.
 
     >>> costs = [9, 9, 9, 9, 1, 2, 9, 1, 4]  # of all parents, a is the best
@@ -74,7 +53,7 @@ def graph_apart(
     """
     others = tuple(place for place in range(tensors) if place != tensor)
     columns = search.columns_within(tensors, max_parents, others)
-    found = best_graph(costs[columns], len(others), min(max_parents, len(others) - 1), edge_share)
+    found = best_graph(costs[columns], len(others), max_parents)
     return within_model(found, others, tensors)
 
 
@@ -89,11 +68,3 @@ def _cheapest(
         return float(codec.costs.total_costs(batch, quality, [graph] * len(batch), others).mean())
 
     return min(dict.fromkeys(graphs), key=cost)
-
-
-def _first(graphs: Iterable[tuple[TaskGraph, int]]) -> dict[TaskGraph, int]:
-    """Each graph with the first tensor that it is for."""
-    found: dict[TaskGraph, int] = {}
-    for graph, tensor in graphs:
-        found.setdefault(graph, tensor)
-    return found

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.networks.batches import FeatureBatch
-from atdc.training.data import TrainingFeatures
+from atdc.training.data import NormalisedSource
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class SpoiltFeatures:
         seed: of what replaces it.
     """
 
-    features: TrainingFeatures
+    features: NormalisedSource
     tensors: Mapping[int, int]
     seed: int
     _pool: NDArray[np.int64] = field(init=False, repr=False)
@@ -98,5 +98,7 @@ def random_spoiling(
     >>> random_spoiling([np.arange(3), np.arange(3, 6)], 4, 0.5, np.random.default_rng(1))
     {0: 0, 1: 0, 2: 3}
     """
-    chosen = rng.permutation(len(blocks))[: round(share * len(blocks))] if tensors > 1 else []
-    return {int(index): int(rng.integers(tensors)) for block in sorted(chosen) for index in blocks[block]}
+    if tensors < 2:
+        return {}
+    chosen = np.sort(rng.permutation(len(blocks))[: round(share * len(blocks))])
+    return {int(index): int(rng.integers(tensors)) for block in chosen.tolist() for index in blocks[block]}
