@@ -96,7 +96,7 @@ def random_spoiling(
     all that there is.
 
     >>> random_spoiling([np.arange(3), np.arange(3, 6)], 4, 0.5, np.random.default_rng(1))
-    {0: 0, 1: 0, 2: 3}
+    {0: 2, 1: 3, 2: 3}
     """
     if tensors < 2:
         return {}
