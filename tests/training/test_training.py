@@ -312,9 +312,14 @@ def test_the_last_stage_changes_rate_estimator_and_graphs_and_nothing_else(
 ) -> None:
     recipe, run, rooms = finished
     before = atdc.load(run / "tiny.safetensors").feature_codec
+    kept = atdc.load(run / "tiny.safetensors").card["lambda"]
     other = tmp_path / "other.yaml"
     text = recipe.read_text().replace("scorer_width: 8", "scorer_width: 8\n  rate_estimator: agreement")
-    other.write_text(text.replace("teacher_images: 12,", "teacher_images: 12, spoilt_share: 1.0,"))
+    other.write_text(
+        text.replace("teacher_images: 12,", "teacher_images: 12, spoilt_share: 1.0,").replace(
+            "warmup_", "lambda_min: 1.5, warmup_"
+        )
+    )
 
     def refitted(stages_named: tuple[str, ...]) -> FeatureCodec:
         out, start = tmp_path / "new.safetensors", run / "tiny.safetensors"
@@ -324,6 +329,7 @@ def test_the_last_stage_changes_rate_estimator_and_graphs_and_nothing_else(
         refitted(("codec",))
     after = refitted(("graphs",))
     assert isinstance(after.networks.scorer, AgreementEstimator)
+    assert atdc.load(tmp_path / "new.safetensors").card["lambda"] == kept  # by which nothing was trained here
     for tensor in range(6):  # for each there is a candidate that leaves it by itself
         assert any(not g.parents[tensor] and tensor not in sum(g.parents, ()) for g in after.book.codebook[2:])
     first, second = before.networks.state_dict(), after.networks.state_dict()

@@ -147,8 +147,9 @@ def train(
         "stages": list(stages),
         "stage_seconds": run.read_json("times.json", {}),
         "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
-        "lambda": [recipe.codec.lambda_min, recipe.codec.lambda_max],
     }
+    if "codec" in stages:  # else that of the weights that it starts from
+        card["lambda"] = [recipe.codec.lambda_min, recipe.codec.lambda_max]
     if model is not None:
         card["start"] = f"{Path(origin).stem} {model.feature_codec.fingerprint.hex()}"
     codec = Codec(task_networks.cpu(), FeatureCodec(networks, entropy, mean, deviation, book), card)
