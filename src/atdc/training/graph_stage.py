@@ -44,6 +44,9 @@ _SETTLED_IMAGES = 60
 """Validation images by which fixed graphs are chosen, the first; and surcharges measured, the last."""
 _LEAST_FALL = 1e-3
 """An error that falls by less than this share from one quality to the next does not say what it falls by costs."""
+_MARGIN = 2.0
+"""Deviations of what the scorer says of whole images by which a graph must be cheaper than the fixed one: these differ
+so little in which graph is best that they would lose by what the scorer gets wrong, and spoilt ones gain far more."""
 _LISTED_GRAPHS = 1000
 """So many graphs are kept with the weights, for files to name them by number."""
 
@@ -100,13 +103,23 @@ def fit_scorer_to_codec(
         run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed, apart
     )
     frozen.scorer.load_state_dict(networks.scorer.state_dict())
-    codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, val))
+    margin = _MARGIN if seen.tensors else 0.0
+    codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, val, margin))
     return replace(codec.book, wanted=measured_wanted_graphs(run, codec, val))
 
 
-def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> NDArray[np.float64]:
+def measured_surcharge(
+    run: RunFolder, codec: FeatureCodec, val: TrainingFeatures, margin: float = 0.0
+) -> NDArray[np.float64]:
     """What coding along each graph of the codebook takes beyond its pairs' scores, the mean over some validation images
-    at each quality, bits per feature element, (8, M)."""
+    at each quality, bits per feature element, (8, M).
+
+    Args:
+        run: keeps what was measured.
+        codec: with its final rate estimator and codebook.
+        val: validation images, which are whole.
+        margin: each graph takes more by so many deviations, over these images, of its score over the fixed graph's.
+    """
     known = run.read_json("surcharge.json", None)
     if known is None:
         features = val.raw(val.alike(_SETTLED_IMAGES, last=True))
@@ -114,10 +127,12 @@ def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: TrainingFeature
         known = np.zeros((MAX_QUALITY + 1, len(graphs)))
         with tqdm(total=known.size, desc="surcharge") as bar:
             for quality, row in enumerate(known):
-                scores = search.graph_costs(codec.costs.estimated_costs(normalised, quality), graphs).mean(1)
+                scores = search.graph_costs(codec.costs.estimated_costs(normalised, quality), graphs)
+                differences = (scores - scores[graphs.index(codec.book.fixed[quality])]).std(1)
                 for place, graph in enumerate(graphs):
                     real = codec.costs.total_costs(normalised, quality, [graph] * len(normalised)).mean()
-                    row[place] = (real - scores[place]) / normalised.mean_elements
+                    beyond = real - scores[place].mean() + margin * differences[place]
+                    row[place] = beyond / normalised.mean_elements
                     bar.update()
         known = known.tolist()
         run.write_json("surcharge.json", known)
