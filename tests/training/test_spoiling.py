@@ -12,6 +12,7 @@ from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.rate_estimators import AgreementEstimator
+from atdc.training.graph_stage import measured_surcharge
 from atdc.training.graphs_apart import graph_apart
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import train_scorer
@@ -141,3 +142,19 @@ def test_a_spoilt_tensor_is_nobodys_parent_in_the_chosen_graph(tmp_path: Path) -
         parts[tensor] = parts[tensor].flip(2)  # upside down: as it should be, but for where it is
         free = [tensor not in sum(graph.parents, ()) for graph in chosen(parts)]
         assert sum(free) >= 18, (tensor, free)
+
+
+def test_a_margin_makes_graphs_dearer_by_what_their_scores_vary_and_leaves_the_fixed_one(tmp_path: Path) -> None:
+    fixed, steady, varying = TaskGraph(((), (0,))), TaskGraph(((1,), ())), TaskGraph.independent(2)
+    scores = np.array([[10.0, 4.0, 8.0, 3.0], [10.0, 4.0, 12.0, 3.0]])  # 0 alone, 0 by 1, 1 alone, 1 by 0
+    scores[1, 1] = 0.0  # so that a graph with 1 first is dearer by 3 on both images
+    costs = SimpleNamespace(
+        estimated_costs=lambda batch, quality: scores, total_costs=lambda batch, quality, graphs: np.full(2, 20.0)
+    )
+    book = SimpleNamespace(codebook=(fixed, steady, varying), fixed=(fixed,) * 8)
+    codec = SimpleNamespace(costs=costs, book=book, normalise=lambda features: FeatureBatch.of(features))
+    val = SimpleNamespace(alike=lambda count, last: np.arange(2), raw=lambda rows: [torch.zeros(2, 1, 4, 4)] * 2)
+    plain = measured_surcharge(RunFolder(tmp_path / "plain", Recipe()), codec, val)
+    dearer = measured_surcharge(RunFolder(tmp_path / "margin", Recipe()), codec, val, margin=2.0)
+    assert plain[0].tolist() == [7 / 16, 8 / 16, 0]
+    assert np.allclose(dearer - plain, [[0, 0, 2 * 2 / 16]] * 8)
