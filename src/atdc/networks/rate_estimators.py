@@ -105,10 +105,13 @@ class AgreementEstimator(PairEstimator):
 
     def summary(self, features: FeatureBatch) -> Tensor:
         """See :meth:`PairEstimator.summary`; then the correlations of every two tensors' projections."""
-        own = torch.stack([layer(part) for layer, part in zip(self.project, features.parts, strict=True)], 1)
-        own = own - own.mean((3, 4), keepdim=True)
-        own = own * torch.rsqrt(own.square().mean((3, 4), keepdim=True) + _LEAST_VARIANCE)
-        agreement = (own[:, self._first] * own[:, self._second]).mean((3, 4))
+        parts = zip(self.project, features.parts, strict=True)
+        own = torch.stack([layer.weight.flatten(1) @ part.flatten(2) for layer, part in parts], 2)  # (B, rank, T, h·w)
+        own = own - own.mean(3, keepdim=True)
+        products = own @ own.transpose(2, 3) / own.shape[3]
+        scale = torch.rsqrt(products.diagonal(dim1=2, dim2=3) + _LEAST_VARIANCE)
+        correlations = products * scale[:, :, :, None] * scale[:, :, None]
+        agreement = correlations[:, :, self._first, self._second].transpose(1, 2)
         return torch.cat([super().summary(features), agreement.flatten(1)], 1)
 
 
