@@ -27,15 +27,19 @@ OLDER = Path(atdc.__file__).parent / "shipped" / "small-1.safetensors"
 @pytest.fixture(scope="module")
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of format 3: three unlike tensors and the factorised rate estimator."""
+    return written(tmp_path_factory.mktemp("weights"), "factorised")
+
+
+def written(folder: Path, rate_estimator: str) -> Path:
     config = ModelConfig(
         predictor_width=6, codec_width=10, hyper_channels=2, hyper_width=3, state_channels=4, scorer_width=5,
-        scale_count=7, rate_estimator="factorised",
+        scale_count=7, rate_estimator=rate_estimator,
     )  # fmt: skip
     tensors = FeatureSet((TensorSpec("a/b", 4, (9, 7)), TensorSpec("c", 2, 16, 5), TensorSpec("d", 1)))
     networks = CodecNetworks(config, tensors)
     entropy = quantised_model(FloatEntropyModel(config, tensors), networks)
     rows = [torch.ones(spec.channels) for spec in tensors.tensors]
-    path = tmp_path_factory.mktemp("weights") / "newer.safetensors"
+    path = folder / "newer.safetensors"
     FeatureCodec(networks, entropy, rows, rows, GraphBook.untrained(3)).save(path, {"made": "here"})
     return path
 
@@ -76,8 +80,8 @@ def said_of(header: dict[str, Any], radius: int) -> dict[str, tuple[str, tuple[i
     said: dict[str, tuple[str, tuple[int, ...]]] = {}
     for name, kind, shape, what in rows_of(table[1], 4):
         name, shape = name.strip("`"), shape.strip("`")
-        estimator = re.search("`(pairs|factorised)`", what)
-        if estimator is not None and estimator[1] != config.rate_estimator:
+        estimators = re.findall("`(pairs|agreement|factorised)`", what)
+        if estimators and config.rate_estimator not in estimators:
             continue
         if (of_format := re.search(r"\(format (\d)\)", what)) is not None and int(of_format[1]) != header["format"]:
             continue
@@ -100,13 +104,21 @@ def said_of(header: dict[str, Any], radius: int) -> dict[str, tuple[str, tuple[i
 
 @pytest.mark.parametrize("which", [pytest.param("older", marks=pytest.mark.weights), "newer"])
 def test_the_page_names_every_tensor_with_its_type_and_shape(which: str, newer: Path) -> None:
-    path = found_or_skipped(which, newer)
+    require_as_the_page_says(found_or_skipped(which, newer), 2 if which == "older" else 3)
+
+
+@pytest.mark.parametrize("rate_estimator", ["pairs", "agreement"])
+def test_the_page_names_what_each_rate_estimator_has(rate_estimator: str, tmp_path: Path) -> None:
+    require_as_the_page_says(written(tmp_path, rate_estimator), 3)
+
+
+def require_as_the_page_says(path: Path, of_format: int) -> None:
     with safe_open(path, framework="np") as file:
         slices = {key: file.get_slice(key) for key in file.keys() if not key.startswith("tasks.")}  # noqa: SIM118
         found = {key: (part.get_dtype(), tuple(part.get_shape())) for key, part in slices.items()}
         radius = int(np.max(file.get_tensor("entropy.tables.radius")))
     header = header_of(path)
-    assert header["format"] == (2 if which == "older" else 3)
+    assert header["format"] == of_format
     assert radius <= np.ceil(4 * model_config(header["model"]).scale_max)
     assert found == said_of(header, radius)
 

@@ -175,7 +175,8 @@ class ModelConfig:
     tables, `both` (ours), or `none`."""
     rate_estimator: str = "pairs"
     """What estimates costs before coding: `pairs`, with an output for each child and parent set, for up to about eight
-    tensors of one grid; `factorised`, for any number and any grids (ours)."""
+    tensors of one grid; `agreement`, the same, which also sees how far every two tensors agree; `factorised`, for any
+    number and any grids (ours)."""
     factorised: str = "none"
     """Which tasks have no hyper-latent, so that each latent channel has one density everywhere: `none` (ours), `roots`
     (the paper), or `all`."""
@@ -227,7 +228,7 @@ _CHOICES = {
     "residual": ("conditional", "plain"),
     "parents": ("both", "prediction", "context", "none"),
     "factorised": ("none", "roots", "all"),
-    "rate_estimator": ("pairs", "factorised"),
+    "rate_estimator": ("pairs", "agreement", "factorised"),
 }
 
 
@@ -272,6 +273,9 @@ class ScorerStage:
     lr: float = 2e-3
     feature_noise: float = 0.3
     """Gaussian noise on the features the scorer learns from, in feature deviations: it has few images to learn from."""
+    spoilt_share: float = 0.0
+    """Share of the final images of each of which one tensor is spoilt, see :mod:`atdc.training.spoiling`: what the
+    scorer learns, and candidate graphs are made of, beside whole images."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,7 @@ def float_networks(codec: Codec) -> list[nn.Module]:
     units: list[nn.Module] = [*codec.networks.encoders, networks.predictor, *networks.predictor.shares]
     scorer = networks.scorer
     assert isinstance(scorer, PairEstimator), "shipped weights have an output for each pair"
-    units += [scorer.local, scorer.last]
+    units += scorer.layers
     for task in range(networks.task_count):
         own = networks.task(task)
         units += [own.block, own.unblock, own.analysis_layers, own.hyper_analysis_layers]

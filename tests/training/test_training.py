@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import atdc
+from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig, Recipe, ScorerStage, load_fit_recipe, load_recipe, shipped_recipes
 from atdc.data.export import export_taskonomy
 from atdc.data.labelled import Mixed
@@ -18,7 +19,7 @@ from atdc.errors import ArgumentError, DataError
 from atdc.graph import search
 from atdc.graph.graph_book import GraphBook
 from atdc.networks.batches import FeatureBatch
-from atdc.networks.rate_estimators import PairEstimator
+from atdc.networks.rate_estimators import AgreementEstimator, PairEstimator
 from atdc.reader import within_model
 from atdc.tasks import BY_NAME
 from atdc.training import stages
@@ -311,12 +312,26 @@ def test_the_last_stage_changes_rate_estimator_and_graphs_and_nothing_else(
 ) -> None:
     recipe, run, rooms = finished
     before = atdc.load(run / "tiny.safetensors").feature_codec
-    refitted = train(
-        recipe, tmp_path / "run", rooms, tmp_path / "new.safetensors", start=run / "tiny.safetensors",
-        stages=("graphs",),
-    )  # fmt: skip
-    after = atdc.load(refitted).feature_codec
-    assert not torch.equal(after.networks.scorer.last.weight, before.networks.scorer.last.weight)
+    kept = atdc.load(run / "tiny.safetensors").card["lambda"]
+    other = tmp_path / "other.yaml"
+    text = recipe.read_text().replace("scorer_width: 8", "scorer_width: 8\n  rate_estimator: agreement")
+    other.write_text(
+        text.replace("teacher_images: 12,", "teacher_images: 12, spoilt_share: 1.0,").replace(
+            "warmup_", "lambda_min: 1.5, warmup_"
+        )
+    )
+
+    def refitted(stages_named: tuple[str, ...]) -> FeatureCodec:
+        out, start = tmp_path / "new.safetensors", run / "tiny.safetensors"
+        return atdc.load(train(other, tmp_path / "run", rooms, out, start=start, stages=stages_named)).feature_codec
+
+    with pytest.raises(ArgumentError, match="other networks"):
+        refitted(("codec",))
+    after = refitted(("graphs",))
+    assert isinstance(after.networks.scorer, AgreementEstimator)
+    assert atdc.load(tmp_path / "new.safetensors").card["lambda"] == kept  # by which nothing was trained here
+    for tensor in range(6):  # for each there is a candidate that leaves it by itself
+        assert any(not g.parents[tensor] and tensor not in sum(g.parents, ()) for g in after.book.codebook[2:])
     first, second = before.networks.state_dict(), after.networks.state_dict()
     for name in first:
         assert name.startswith("scorer.") or torch.equal(first[name], second[name]), name

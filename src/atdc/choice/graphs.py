@@ -56,11 +56,13 @@ def choose(
         return [graph.within(batch.available) for graph in graphs]
     if name != "codebook":
         return searched_graphs(costs, batch, costs.estimated_costs(batch, quality), name)
+    if len(batch.available) == costs.networks.task_count:
+        pairs = costs.book.codebook_pairs
+        estimated = costs.estimated_costs(batch, quality, pairs)
+        return costs.book.cheapest(estimated, [level_of(step) for step in steps], batch.mean_elements, pairs)
     candidates = candidate_graphs(costs, batch)
     pairs = search.pairs_of(candidates)
     estimated = costs.estimated_costs(batch, quality, pairs)
-    if len(batch.available) == costs.networks.task_count:
-        return costs.book.cheapest(estimated, [level_of(step) for step in steps], batch.mean_elements, pairs)
     return [candidates[index] for index in search.codebook_choice(estimated, candidates, pairs).tolist()]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,11 @@ class GraphBook:
                 raise ArgumentError("book.codebook", f"a task with {most} parents", f"at most {max_parents}")
         if self.wanted is not None:
             self.wanted.require_parents(max_parents)
+
+    @cached_property
+    def codebook_pairs(self) -> tuple[search.Pair, ...]:
+        """The pairs that the graphs of the codebook use: all that a choice among them needs scored."""
+        return search.pairs_of(self.codebook)
 
     def whole(self, setting: str, level: int) -> TaskGraph | None:
         """The graph that a setting has for all images at a whole quality; None if it chooses per image."""

@@ -240,13 +240,16 @@ def graph_costs(bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[Pair,
     size = graphs[0].size
     index = _columns(table, size, pairs)
     by_pair = np.ascontiguousarray(table.T)
-    total = np.zeros((len(graphs), len(table)))
+    places = np.empty((size, len(graphs)), np.int64)
     for row, graph in enumerate(graphs):
         _require_size(graph, size)
         for pair in enumerate(graph.parents):
             if pair not in index:
                 raise _unscored(*pair)
-            total[row] += by_pair[index[pair]]
+            places[pair[0], row] = index[pair]
+    total = np.zeros((len(graphs), len(table)))
+    for own in places:
+        total += by_pair[own]
     return total
 
 

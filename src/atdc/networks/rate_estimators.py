@@ -1,7 +1,7 @@
 """Rate estimators: all parent sets' costs at once, from the features of all tensors.
 
 Scoring every (child, parent set) with the predictor or by coding costs several encoders. A rate estimator is a small
-network, distilled from those costs, that sees all tensors' features. One has an output for each pair; the other is
+network, distilled from those costs, that sees all tensors' features. Some have an output for each pair; another is
 factorised, for any number of tensors::
 
     cost(c, S) = base(c) − Σ_{p ∈ S} gain(c, p) + Σ_{p < p′ ∈ S} overlap(c, p, p′)
@@ -10,6 +10,7 @@ factorised, for any number of tensors::
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ class PairEstimator(nn.Module):
     `offset` and `spread`, the training costs' mean and deviation. Costs are per feature element, so any size works.
     """
 
-    def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
+    def __init__(self, config: ModelConfig, tensors: FeatureSet, further: int = 0) -> None:
         super().__init__()
         width, pairs = config.scorer_width, candidate_sets(len(tensors), config.max_parents)
         self.pairs = len(pairs)
@@ -44,7 +45,7 @@ class PairEstimator(nn.Module):
             nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(),
         )
-        self.last = nn.Linear(2 * width, outputs)
+        self.last = nn.Linear(2 * width + further, outputs)
         self.register_buffer("offset", torch.zeros(MAX_QUALITY + 1, self.pairs))
         self.register_buffer("spread", torch.ones(MAX_QUALITY + 1, self.pairs))
         self.is_relative: Tensor
@@ -53,11 +54,19 @@ class PairEstimator(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
+    @property
+    def layers(self) -> list[nn.Module]:
+        """All parts that compute: tensors in, tensors out."""
+        return [self.local, self.last]
+
+    def summary(self, features: FeatureBatch) -> Tensor:
+        """What costs follow from, (B, inputs of the last layer): mean and root mean square of each hidden channel."""
+        local = self.local(torch.cat(features.parts, 1))
+        return torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
+
     def standardised(self, features: FeatureBatch) -> Tensor:
         """Normalised features, all on one grid, to standardised relative costs (B, 8, pairs)."""
-        local = self.local(torch.cat(features.parts, 1))
-        pooled = torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
-        output: Tensor = self.last(pooled)
+        output: Tensor = self.last(self.summary(features))
         return output.reshape(len(features), MAX_QUALITY + 1, self.pairs)
 
     def forward(self, features: FeatureBatch) -> Tensor:
@@ -73,6 +82,37 @@ class PairEstimator(nn.Module):
     def relative(self, costs: Tensor) -> Tensor:
         """Costs (..., pairs) to relative costs: less the cost of the same child without parents."""
         return costs - costs[..., self.base] * self.is_relative
+
+
+class AgreementEstimator(PairEstimator):
+    """A :class:`PairEstimator` that also sees how far every two tensors agree, position by position.
+
+    Every tensor is projected to a few channels, and its summary has the correlation over positions of each of them with
+    that of every other tensor. Where a tensor does not belong to the others (that of another picture, of a sensor that
+    failed) nothing else tells so directly: all that is known of it by itself may be as usual.
+    """
+
+    def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
+        two = list(combinations(range(len(tensors)), 2))
+        super().__init__(config, tensors, _RANK * len(two))
+        self.project = nn.ModuleList([nn.Conv2d(own.channels, _RANK, 1, bias=False) for own in tensors.tensors])
+        self._first, self._second = [first for first, _ in two], [second for _, second in two]
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """All parts that compute: tensors in, tensors out."""
+        return [*super().layers, *self.project]
+
+    def summary(self, features: FeatureBatch) -> Tensor:
+        """See :meth:`PairEstimator.summary`; then the correlations of every two tensors' projections."""
+        parts = zip(self.project, features.parts, strict=True)
+        own = torch.stack([layer.weight.flatten(1) @ part.flatten(2) for layer, part in parts], 2)  # (B, rank, T, h·w)
+        own = own - own.mean(3, keepdim=True)
+        products = own @ own.transpose(2, 3) / own.shape[3]
+        scale = torch.rsqrt(products.diagonal(dim1=2, dim2=3) + _LEAST_VARIANCE)
+        correlations = products * scale[:, :, :, None] * scale[:, :, None]
+        agreement = correlations[:, :, self._first, self._second].transpose(1, 2)
+        return torch.cat([super().summary(features), agreement.flatten(1)], 1)
 
 
 class FactorisedEstimator(nn.Module):
@@ -149,7 +189,9 @@ class FactorisedEstimator(nn.Module):
 
 
 _RANK = 8
-"""Length of the vectors whose products are gains and overlaps."""
+"""Length of the vectors whose products are agreement, gains and overlaps."""
+_LEAST_VARIANCE = 1e-3
+"""A projection that varies less says nothing of agreement; nor does a tensor that is not there."""
 
 
 @lru_cache(maxsize=8)
@@ -164,6 +206,7 @@ def _pair_arrays(count: int, max_parents: int) -> tuple[NDArray[np.int64], NDArr
 
 RATE_ESTIMATORS: dict[str, type[PairEstimator] | type[FactorisedEstimator]] = {
     "pairs": PairEstimator,
+    "agreement": AgreementEstimator,
     "factorised": FactorisedEstimator,
 }
 """By the name that :attr:`~atdc.config.ModelConfig.rate_estimator` gives."""

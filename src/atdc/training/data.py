@@ -28,6 +28,14 @@ class RawFeatures(Protocol):
         ...
 
 
+class NormalisedSource(Protocol):
+    """What gives normalised features of some samples."""
+
+    def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
+        """Of zero mean and unit deviation over the training set."""
+        ...
+
+
 class TrainingFeatures(Protocol):
     """Features of a split, as the stages of training read them."""
 

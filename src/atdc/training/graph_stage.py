@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,8 +30,10 @@ from atdc.networks.predictability import score_bits
 from atdc.training.data import TrainingFeatures
 from atdc.training.fixed_graphs import settled
 from atdc.training.graph_source import random_subset
+from atdc.training.graphs_apart import measured_graphs_apart
 from atdc.training.run_folder import RunFolder
 from atdc.training.scorer_stage import BLOCK, teacher_costs, train_scorer
+from atdc.training.spoiling import SpoiltFeatures, random_spoiling
 from atdc.training.wanted_stage import measured_wanted_graphs
 
 Pairs = tuple[search.Pair, ...]
@@ -41,6 +44,9 @@ _SETTLED_IMAGES = 60
 """Validation images by which fixed graphs are chosen, the first; and surcharges measured, the last."""
 _LEAST_FALL = 1e-3
 """An error that falls by less than this share from one quality to the next does not say what it falls by costs."""
+_MARGIN = 2.0
+"""Deviations of what the scorer says of whole images by which a graph must be cheaper than the fixed one: these differ
+so little in which graph is best that they would lose by what the scorer gets wrong, and spoilt ones gain far more."""
 _LISTED_GRAPHS = 1000
 """So many graphs are kept with the weights, for files to name them by number."""
 
@@ -64,7 +70,7 @@ def fit_scorer_to_codec(
     """Measures distortions and exchange rates, distils the scorer from the codec's own costs, chooses graphs anew.
 
     The costs of each of the recipe's training images are measured at one quality, with all tensors or, as often as the
-    codec met such, with a random subset of them.
+    codec met such, with a random subset of them; of a share of the images, one of all tensors is spoilt.
     """
     frozen = copy_of(networks)
     codec = FeatureCodec(frozen, entropy, train.mean, train.deviation, book)
@@ -75,29 +81,45 @@ def fit_scorer_to_codec(
     share = np.array(_TEACHER_LEVELS) / sum(_TEACHER_LEVELS)
     levels = rng.choice(MAX_QUALITY + 1, size=-(-count // BLOCK), p=share)
     subsets = [random_subset(codec.task_count, recipe.codec.subset_share, rng) for _ in levels]
+    blocks = [images[start : start + BLOCK] for start in range(0, len(images), BLOCK)]
+    seen = SpoiltFeatures(
+        train, random_spoiling(blocks, codec.task_count, recipe.scorer.spoilt_share, rng), recipe.seed
+    )
 
     def teacher(chosen: NDArray[np.int64], block: int) -> Tensor:
         level = int(levels[block])
         costs = torch.full((len(chosen), MAX_QUALITY + 1, len(codec.pairs)), torch.nan)
-        batch = codec.normalise(train.raw(chosen))
+        batch = seen.read(chosen)
         elements = np.array(batch.elements)[codec.costs.children]
-        measured = codec.costs.measured_costs(batch.only(subsets[block]), level)
+        whole = int(chosen[0]) in seen.tensors
+        measured = codec.costs.measured_costs(batch if whole else batch.only(subsets[block]), level)
         costs[:, level] = torch.from_numpy(measured / elements)
         return costs
 
     costs = teacher_costs(run, "teacher_codec", images, teacher)
-    train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, train)
+    train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, seen)
+    apart = measured_graphs_apart(run, codec, val) if seen.tensors else ()
     codec.book = choose_graphs(
-        run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed
+        run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed, apart
     )
     frozen.scorer.load_state_dict(networks.scorer.state_dict())
-    codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, val))
+    margin = _MARGIN if seen.tensors else 0.0
+    codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, val, margin))
     return replace(codec.book, wanted=measured_wanted_graphs(run, codec, val))
 
 
-def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> NDArray[np.float64]:
+def measured_surcharge(
+    run: RunFolder, codec: FeatureCodec, val: TrainingFeatures, margin: float = 0.0
+) -> NDArray[np.float64]:
     """What coding along each graph of the codebook takes beyond its pairs' scores, the mean over some validation images
-    at each quality, bits per feature element, (8, M)."""
+    at each quality, bits per feature element, (8, M).
+
+    Args:
+        run: keeps what was measured.
+        codec: with its final rate estimator and codebook.
+        val: validation images, which are whole.
+        margin: each graph takes more by so many deviations, over these images, of its score over the fixed graph's.
+    """
     known = run.read_json("surcharge.json", None)
     if known is None:
         features = val.raw(val.alike(_SETTLED_IMAGES, last=True))
@@ -105,10 +127,12 @@ def measured_surcharge(run: RunFolder, codec: FeatureCodec, val: TrainingFeature
         known = np.zeros((MAX_QUALITY + 1, len(graphs)))
         with tqdm(total=known.size, desc="surcharge") as bar:
             for quality, row in enumerate(known):
-                scores = search.graph_costs(codec.costs.estimated_costs(normalised, quality), graphs).mean(1)
+                scores = search.graph_costs(codec.costs.estimated_costs(normalised, quality), graphs)
+                differences = (scores - scores[graphs.index(codec.book.fixed[quality])]).std(1)
                 for place, graph in enumerate(graphs):
                     real = codec.costs.total_costs(normalised, quality, [graph] * len(normalised)).mean()
-                    row[place] = (real - scores[place]) / normalised.mean_elements
+                    beyond = real - scores[place].mean() + margin * differences[place]
+                    row[place] = beyond / normalised.mean_elements
                     bar.update()
         known = known.tolist()
         run.write_json("surcharge.json", known)
@@ -188,9 +212,10 @@ def exchange_rates(bits: NDArray[np.float64], errors: NDArray[np.float64]) -> ND
 def choose_graphs(
     run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, train: TrainingFeatures,
     val: TrainingFeatures, book: GraphBook, pairs: Pairs, fixed: tuple[TaskGraph, ...] | None = None,
+    others: Sequence[TaskGraph] = (),
 ) -> GraphBook:  # fmt: skip
-    """Codebook on training images by the scorer, which starts from the fixed graphs; chains by the predictor on
-    validation images. Fixed graphs, if they are not given, by the scorer on validation images."""
+    """Codebook on training images by the scorer, which starts from the fixed graphs, and others that are given; chains
+    by the predictor on validation images. Fixed graphs, if they are not given, by the scorer on validation images."""
     known = run.read_json(f"{name}.json", None)
     if known is not None:
         return GraphBook.from_json(known)
@@ -211,6 +236,7 @@ def choose_graphs(
     rows = rows / train_costs[:, :, [pairs.index((c, ())) for c in range(tasks)]].sum(2).mean(0)[levels][:, None]
     candidates = search.most_frequent(search.exact_batch(rows, tasks, limit), _LISTED_GRAPHS)
     codebook = search.build_codebook(rows[:4000], recipe.codec.codebook_size, tuple(dict.fromkeys(fixed)), candidates)
+    codebook = tuple(dict.fromkeys([*codebook, *others]))
     every = search.candidate_sets(tasks, None)
     distortion = torch.from_numpy(book.distortion).to(device)
     means = (

@@ -16,7 +16,7 @@ from atdc.networks.devices import device_of
 from atdc.networks.rate_estimators import PairEstimator
 from atdc.tensors import Grid
 from atdc.training import processes
-from atdc.training.data import TrainingFeatures
+from atdc.training.data import NormalisedSource
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
@@ -50,7 +50,7 @@ def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher:
 
 def train_scorer(
     run: RunFolder, recipe: Recipe, name: str, scorer: nn.Module, images: NDArray[np.int64], costs: Tensor,
-    train: TrainingFeatures,
+    train: NormalisedSource,
 ) -> None:  # fmt: skip
     """Fits the scorer to the teacher's relative costs, standardised per quality and pair.
 

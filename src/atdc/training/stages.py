@@ -93,8 +93,12 @@ def train(
     model = load(origin) if origin else None
     if model is None and set(stages) != set(STAGES):
         raise ArgumentError("stages", ", ".join(stages) or "none", "all of them, or weights to start from", "--from W")
-    if model is not None and model.feature_codec.config != recipe.model:
-        raise ArgumentError("start", f"{origin!r}, other networks", "weights of the recipe's model")
+    if model is not None:
+        found, wanted = model.feature_codec.config, recipe.model
+        if "graphs" in stages:  # which fits the rate estimator anew, of whatever kind
+            wanted = replace(wanted, rate_estimator=found.rate_estimator)
+        if found != wanted:
+            raise ArgumentError("start", f"{origin!r}, other networks", "weights of the recipe's model")
     run = RunFolder(run_path, recipe)
     _require_same_course(run, None if model is None else model.feature_codec.fingerprint.hex(), stages)
     torch.manual_seed(recipe.seed)
@@ -131,7 +135,8 @@ def train(
         assert model is not None
         entropy = model.feature_codec.entropy
     if "graphs" in stages:
-        book = fit_scorer_to_codec(run, recipe, networks.cpu(), entropy, *sets, book)
+        networks = _with_estimator(networks.cpu(), recipe)
+        book = fit_scorer_to_codec(run, recipe, networks, entropy, *sets, book)
 
     card = {
         **({} if model is None else model.card),
@@ -142,8 +147,9 @@ def train(
         "stages": list(stages),
         "stage_seconds": run.read_json("times.json", {}),
         "loss_bounds": [[round(v, 6) for v in row] for row in bounds.tolist()],
-        "lambda": [recipe.codec.lambda_min, recipe.codec.lambda_max],
     }
+    if "codec" in stages:  # else that of the weights that it starts from
+        card["lambda"] = [recipe.codec.lambda_min, recipe.codec.lambda_max]
     if model is not None:
         card["start"] = f"{Path(origin).stem} {model.feature_codec.fingerprint.hex()}"
     codec = Codec(task_networks.cpu(), FeatureCodec(networks, entropy, mean, deviation, book), card)
@@ -194,11 +200,21 @@ def _codec_of(
     if not recipe.codec.anew:
         float_model = dequantised_model(codec.entropy, recipe.model, codec.tensors).to(device)
         return copy_of(codec.networks).to(device), float_model, codec.book
-    networks, float_model = CodecNetworks(recipe.model, codec.tensors), FloatEntropyModel(recipe.model, codec.tensors)
+    networks, float_model = CodecNetworks(codec.config, codec.tensors), FloatEntropyModel(codec.config, codec.tensors)
     networks.predictor.load_state_dict(codec.networks.predictor.state_dict())
     networks.scorer.load_state_dict(codec.networks.scorer.state_dict())
     start_from_principal_components(networks, float_model, train)
     return networks.to(device), float_model.to(device), codec.book
+
+
+def _with_estimator(networks: CodecNetworks, recipe: Recipe) -> CodecNetworks:
+    """The networks; with a rate estimator at its start where the recipe wants one of another kind."""
+    if networks.config == recipe.model:
+        return networks
+    others = CodecNetworks(recipe.model, networks.tensors)
+    others.predictor.load_state_dict(networks.predictor.state_dict())
+    others.transforms.load_state_dict(networks.transforms.state_dict())
+    return others
 
 
 Both = tuple[LabelledImages, LabelledImages]

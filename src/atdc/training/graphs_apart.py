@@ -1,0 +1,70 @@
+"""Graphs in which one tensor is by itself: what is good where it does not belong to the others.
+
+A tensor that says nothing about the others is to be nobody's parent, and nobody's child. Graphs that are best for whole
+samples never leave it so, and none of them is good then. What the others cost without it does not depend on it: so
+whole samples tell which graph is best for the others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from atdc.codec import FeatureCodec
+from atdc.graph import search
+from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
+from atdc.networks.batches import FeatureBatch
+from atdc.reader import within_model
+from atdc.training.data import TrainingFeatures
+from atdc.training.fixed_graphs import best_graph
+from atdc.training.run_folder import RunFolder
+
+_IMAGES = 24
+"""Validation images of which pairs are measured and graphs are coded."""
+_QUALITIES = (1, 4, 7)
+"""At which the best graph of the others is found."""
+
+
+def measured_graphs_apart(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> tuple[TaskGraph, ...]:
+    """For each tensor, the cheapest graphs of all others at a low, a middle and a high quality, by what coding them
+    costs on validation images; each once, and kept in the run folder."""
+    known = run.read_json("graphs_apart.json", None)
+    if known is None:
+        batch = codec.normalise(val.raw(val.alike(_IMAGES)))
+        found = []
+        with tqdm(total=len(_QUALITIES) * codec.task_count, desc="graphs apart", mininterval=2.0) as bar:
+            for quality in _QUALITIES:
+                means = codec.costs.measured_costs(batch, quality).mean(0)
+                for tensor in range(codec.task_count):
+                    found.append(_cheapest(codec, batch, quality, means, tensor))
+                    bar.update()
+        known = plain_graphs(list(dict.fromkeys(found)))
+        run.write_json("graphs_apart.json", known)
+    return graphs_of(known)
+
+
+def graph_apart(costs: NDArray[np.float64], tensors: int, max_parents: int, tensor: int) -> TaskGraph:
+    """The cheapest graph for costs of all pairs, (P,), in which a tensor has neither parents nor children.
+
+    >>> costs = [9, 9, 9, 9, 1, 2, 9, 1, 4]  # of all parents, a is the best
+    >>> graph_apart(np.array(costs, float), 3, 1, 0).describe("abc")
+    'a c b←c'
+    """
+    others = tuple(place for place in range(tensors) if place != tensor)
+    columns = search.columns_within(tensors, max_parents, others)
+    found = best_graph(costs[columns], len(others), max_parents)
+    return within_model(found, others, tensors)
+
+
+def _cheapest(
+    codec: FeatureCodec, batch: FeatureBatch, quality: int, means: NDArray[np.float64], tensor: int
+) -> TaskGraph:
+    others = [place for place in range(codec.task_count) if place != tensor]
+    graphs = [graph_apart(means, codec.task_count, codec.config.max_parents, tensor)]
+    graphs += [graph.within(others) for graph in (*codec.book.fixed, *codec.book.codebook)]
+
+    def cost(graph: TaskGraph) -> float:
+        return float(codec.costs.total_costs(batch, quality, [graph] * len(batch), others).mean())
+
+    return min(dict.fromkeys(graphs), key=cost)
