@@ -112,7 +112,7 @@ class AgreementEstimator(PairEstimator):
         scale = torch.rsqrt(products.diagonal(dim1=2, dim2=3) + _LEAST_VARIANCE)
         correlations = products * scale[:, :, :, None] * scale[:, :, None]
         agreement = correlations[:, :, self._first, self._second].transpose(1, 2)
-        return torch.cat([super().summary(features), agreement.flatten(1)], 1)
+        return torch.cat([PairEstimator.summary(self, features), agreement.flatten(1)], 1)
 
 
 class FactorisedEstimator(nn.Module):
