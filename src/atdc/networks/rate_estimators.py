@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 import torch
@@ -105,14 +106,15 @@ class AgreementEstimator(PairEstimator):
 
     def summary(self, features: FeatureBatch) -> Tensor:
         """See :meth:`PairEstimator.summary`; then the correlations of every two tensors' projections."""
-        parts = zip(self.project, features.parts, strict=True)
-        own = torch.stack([layer.weight.flatten(1) @ part.flatten(2) for layer, part in parts], 2)  # (B, rank, T, h·w)
+        weights = [cast(nn.Conv2d, layer).weight.flatten(1) for layer in self.project]
+        parts = zip(weights, features.parts, strict=True)
+        own = torch.stack([weight @ part.flatten(2) for weight, part in parts], 2)  # (B, rank, T, h·w)
         own = own - own.mean(3, keepdim=True)
         products = own @ own.transpose(2, 3) / own.shape[3]
         scale = torch.rsqrt(products.diagonal(dim1=2, dim2=3) + _LEAST_VARIANCE)
         correlations = products * scale[:, :, :, None] * scale[:, :, None]
         agreement = correlations[:, :, self._first, self._second].transpose(1, 2)
-        return torch.cat([PairEstimator.summary(self, features), agreement.flatten(1)], 1)
+        return torch.cat([super().summary(features), agreement.flatten(1)], 1)
 
 
 class FactorisedEstimator(nn.Module):
