@@ -23,7 +23,7 @@ help: ## this list
 	@printf '\nPYTHON=python3.12 picks the interpreter (>= 3.11), JOBS=4 the number of test processes.\n'
 
 ##@ Use
-demo: $(BIN)/.run-stamp ## the main job on the carried pictures, or on yours: make demo IMAGE=photo.jpg
+demo: $(BIN)/.run-stamp ## the main job on the carried images, or on yours: make demo IMAGE=photo.jpg
 	$(BIN)/atdc demo $(if $(IMAGE),"$(IMAGE)",) -o demo
 
 demo-networks: $(BIN)/.networks-stamp ## published networks on your photo: make demo-networks IMAGE=photo.jpg

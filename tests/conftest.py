@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
@@ -80,18 +80,18 @@ def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         TaskGraph(((3,), (2,), (5,), (), (3, 0), (3,))),
         TaskGraph(((), (0, 2), (0,), (1, 2), (0, 3), (3, 4))),
     )
-    book = dataclasses.replace(
-        GraphBook.untrained(tasks), codebook=graphs, listed=graphs, fixed=(graphs[0],) * 8,
-        surcharge=np.zeros((8, len(graphs))),
+    graph_tables = dataclasses.replace(
+        GraphTables.untrained(tasks), candidates=graphs, listed=graphs, fixed=(graphs[0],) * 8,
+        correction=np.zeros((8, len(graphs))),
     )  # fmt: skip
     networks = CodecNetworks(config, config.tensors(TASK_NAMES))
-    torch.nn.init.normal_(networks.scorer.last.weight)  # left at zero, it would find all graphs equally good
-    means, deviations = torch.zeros(tasks, 8), torch.full((tasks, 8), 0.3)
+    torch.nn.init.normal_(networks.rate_estimator.last.weight)  # left at zero, it would find all graphs equally good
+    means, stds = torch.zeros(tasks, 8), torch.full((tasks, 8), 0.3)
     float_model = FloatEntropyModel(config, config.tensors(TASK_NAMES))
     for task in float_model.parameters():
         torch.nn.init.normal_(task, std=0.2)  # left at zero, parents would say nothing of a child's tables
     entropy = quantised_model(float_model, networks)
-    codec = Codec(TaskNetworks(config), FeatureCodec(networks, entropy, means, deviations, book), {})
+    codec = Codec(TaskNetworks(config), FeatureCodec(networks, entropy, means, stds, graph_tables), {})
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     codec.save(path)
     return path

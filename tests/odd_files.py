@@ -1,4 +1,4 @@
-"""Odd files, more than a hundred: pictures of every kind and what is none, each with what it must end as.
+"""Odd files, more than a hundred: images of every kind and what is none, each with what it must end as.
 
 Run as a program, it writes them into a folder and prints the table: ``python tests/odd_files.py FOLDER``.
 """
@@ -109,11 +109,11 @@ PNGS = {
 
 @dataclass(frozen=True)
 class OddFile:
-    """A file and its end: the picture it is read as, or how the error about it begins."""
+    """A file and its end: the image it is read as, or how the error about it begins."""
 
     name: str
     data: bytes
-    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
     refused: str = ""
     """A regular expression for what is found."""
 
@@ -133,7 +133,7 @@ def solid(pixel: int | tuple[int, int, int], size: tuple[int, int] = (19, 17)) -
 
 
 CORNERS = np.arange(40, 40 + 4 * 3 * 3, dtype=np.uint8).reshape(4, 3, 3)
-"""A small picture without symmetry."""
+"""A small image without symmetry."""
 LOSSLESS = {
     "1": (1, 255, "PNG TIFF BMP PPM GIF PCX"),
     "L": (90, 90, "PNG TIFF BMP PPM GIF PCX TGA SGI"),
@@ -230,7 +230,7 @@ def refused() -> Iterator[OddFile]:
     )
     yield OddFile("no width.png", png(GREY, 8, (), 0), refused="a file that is not an image|0×1 pixels")
     yield OddFile("no bytes.png", b"", refused="an empty file")
-    yield OddFile("heic.heic", b"\0\0\0\x18ftypheic" + bytes(40), refused="a HEIC picture|a damaged image")
+    yield OddFile("heic.heic", b"\0\0\0\x18ftypheic" + bytes(40), refused="a HEIC image|a damaged image")
     yield OddFile(
         "drawing.eps",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n",
@@ -249,7 +249,7 @@ def odd_files() -> list[OddFile]:
     makers = (grey_tiffs, pngs, modes, orientations, frames_and_profiles, refused)
     files = [file for make in makers for file in make()]
     return [
-        OddFile(f"{number:03} {file.name}", file.data, file.picture, file.refused) for number, file in enumerate(files)
+        OddFile(f"{number:03} {file.name}", file.data, file.image, file.refused) for number, file in enumerate(files)
     ]
 
 
@@ -258,9 +258,5 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     for file in odd_files():
         (folder / file.name).write_bytes(file.data)
-        end = (
-            f"refused: {file.refused}"
-            if file.picture is None
-            else f"{file.picture.shape}, {file.picture[0, 0].tolist()} …"
-        )
+        end = f"refused: {file.refused}" if file.image is None else f"{file.image.shape}, {file.image[0, 0].tolist()} …"
         print(f"{file.name}: {end}")

@@ -1,4 +1,4 @@
-"""What a further task goes through, from training to its picture, where the table has one row more.
+"""What a further task goes through, from training to its image, where the table has one row more.
 
 Run by ``test_task_rows.py`` in a copy of the package whose table ends with the row ``curvature``; nothing here is told
 of it but its name.
@@ -23,15 +23,15 @@ from atdc.data.labelled import IMAGE
 from atdc.data.rooms import render_rooms
 from atdc.data.targets import STORED_LAYOUT, decode_stored, flip_stored, measured
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.metrics.tasks import measure_of
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec
 from atdc.report.answer_files import write_answers
+from atdc.report.answer_images import image_of
 from atdc.report.ground_truth import error_in_words, error_of
 from atdc.report.page import agreement, thumbnail_uri
-from atdc.report.pictures import picture_of
 from atdc.tasks import LETTERS, TASK_NAMES, TENSOR_NAMES, short_title
 from atdc.training.augment import augmented
 from atdc.training.run_folder import RunFolder
@@ -82,9 +82,9 @@ def codec_of(networks: TaskNetworks) -> Codec:
     """A codec of all tensors that has learned nothing."""
     tensors = CONFIG.tensors(TENSOR_NAMES)
     parts, float_model = CodecNetworks(CONFIG, tensors), FloatEntropyModel(CONFIG, tensors)
-    means, deviations = torch.zeros(len(tensors), 8), torch.full((len(tensors), 8), 0.3)
-    book = GraphBook.untrained(len(tensors))
-    return Codec(networks, FeatureCodec(parts, quantised_model(float_model, parts), means, deviations, book), {})
+    means, stds = torch.zeros(len(tensors), 8), torch.full((len(tensors), 8), 0.3)
+    graph_tables = GraphTables.untrained(len(tensors))
+    return Codec(networks, FeatureCodec(parts, quantised_model(float_model, parts), means, stds, graph_tables), {})
 
 
 def main(folder: Path) -> None:
@@ -93,10 +93,10 @@ def main(folder: Path) -> None:
     assert TASK_NAMES[INDEX:] == (NAME,) and len(set(LETTERS)) == INDEX + 1
 
     data = Labelled(4)
-    truth = decode_stored(NAME, data.stored[NAME])
-    assert truth.shape == (4, 1, SIDE, SIDE) and measured(NAME, truth) is None
+    ground_truth = decode_stored(NAME, data.stored[NAME])
+    assert ground_truth.shape == (4, 1, SIDE, SIDE) and measured(NAME, ground_truth) is None
     assert np.array_equal(flip_stored(NAME, data.stored[NAME].numpy())[..., 0], data.stored[NAME].numpy()[..., -1])
-    assert augmented(data.stored, np.random.default_rng(0))[NAME].shape == truth.shape
+    assert augmented(data.stored, np.random.default_rng(0))[NAME].shape == ground_truth.shape
     assert NAME not in render_rooms([0], size=16), "a data set has the targets it always had"
 
     networks = trained_networks(folder, data)
@@ -108,24 +108,24 @@ def main(folder: Path) -> None:
     weights = folder / "seven.safetensors"
     codec_of(networks).save(weights)
     codec = atdc.load(weights)
-    picture = data.stored[IMAGE][0].permute(1, 2, 0).numpy()
+    image = data.stored[IMAGE][0].permute(1, 2, 0).numpy()
     qualities = dict.fromkeys(TASK_NAMES, 5.0) | {NAME: 2.0}
-    answers = codec.decode(codec.encode(picture, quality=qualities, graph="exact"))
+    answers = codec.decode(codec.encode(image, quality=qualities, graph="exact"))
     assert tuple(answers) == TASK_NAMES
     answer = answers[NAME]
     assert answer.shape == (SIDE, SIDE) and answer.dtype == np.float32 and 0 <= answer.min() <= answer.max() <= 1
 
-    own = truth[0, 0].numpy()
+    own = ground_truth[0, 0].numpy()
     assert np.isclose(error_of(NAME, answer, own), np.abs(answer - own).mean(), rtol=1e-5)
     assert error_of(NAME, own, own) == 0 and error_in_words(NAME, own, own) == "L1 0.0000"
-    assert list(measure_of(NAME).metrics(measure_of(NAME).statistics(truth, truth))) == ["l1"]
-    assert picture_of(NAME, answer).shape == (SIDE, SIDE, 3)
+    assert list(measure_of(NAME).metrics(measure_of(NAME).statistics(ground_truth, ground_truth))) == ["l1"]
+    assert image_of(NAME, answer).shape == (SIDE, SIDE, 3)
     assert agreement(NAME, own, own) == "0.000 apart, of 1" and short_title(NAME) == "curves"
     assert thumbnail_uri(NAME, answer).startswith("data:image/webp")
     assert [path.name for path in write_answers(folder / "answers", {NAME: answer})] == [f"{NAME}.png", f"{NAME}.npy"]
 
     runner, photo = CliRunner(), folder / "photo.png"
-    Image.fromarray(picture).save(photo)
+    Image.fromarray(image).save(photo)
     shown = runner.invoke(app, ["decode", "--help"], env={"COLUMNS": "400"})
     assert shown.exit_code == 0 and NAME in shown.output, shown.output
     files = [str(folder / name) for name in ("photo.atdc", "curvature.npy")]

@@ -1,4 +1,5 @@
-"""Balanced qualities: never worth less than one quality for all, never dearer, and refused where they do not belong."""
+"""Balanced qualities: never worth less than one quality for all, never costlier, and refused where they do not
+belong."""
 
 import json
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atdc.balance import Balance, balanced, beside
+from atdc.balance import Balance, balance_path, balanced
 from atdc.errors import ArgumentError, WeightsError
 
 LEVELS = np.arange(8)
@@ -40,13 +41,13 @@ def test_a_balance_of_other_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="atdc bench balance"):
         Balance.read(weights, b"abcd")
     rows = {str(level): {"a": level, "b": 0} for level in range(8)}
-    beside(weights).write_text(json.dumps({"provenance": {"weights": b"abcd".hex()}, "qualities": rows}))
+    balance_path(weights).write_text(json.dumps({"provenance": {"weights": b"abcd".hex()}, "qualities": rows}))
     assert Balance.read(weights, b"abcd").at(2.5) == [2.5, 0.0]
     with pytest.raises(WeightsError, match="a balance of weights"):
         Balance.read(weights, b"efgh")
     with pytest.raises(ArgumentError):
         Balance.read(weights, b"abcd").at(8)
     for damaged in ("{", "[]", '{"provenance": {"weights": "61626364"}, "qualities": {}}'):
-        beside(weights).write_text(damaged)
+        balance_path(weights).write_text(damaged)
         with pytest.raises(WeightsError, match="atdc bench balance"):
             Balance.read(weights, b"abcd")

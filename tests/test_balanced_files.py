@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import atdc
-from atdc.balance import beside
+from atdc.balance import balance_path
 from atdc.bitstream.container import ContainerReader
 from atdc.cli import app
 from atdc.tasks import TASK_NAMES
@@ -17,14 +17,14 @@ from atdc.tasks import TASK_NAMES
 
 @pytest.fixture
 def weights(untrained_weights: Path, tmp_path: Path) -> Path:
-    """Weights with a balance beside them in which the quality of task i is i / 8 below that of all."""
+    """Weights with a balance next to them in which the quality of task i is i / 8 below that of all."""
     path = tmp_path / "own.safetensors"
     shutil.copy(untrained_weights, path)
     fingerprint = atdc.load(path).feature_codec.fingerprint.hex()
     rows = {
         str(level): {name: max(0.0, level - place / 8) for place, name in enumerate(TASK_NAMES)} for level in range(8)
     }
-    beside(path).write_text(json.dumps({"provenance": {"weights": fingerprint}, "qualities": rows}))
+    balance_path(path).write_text(json.dumps({"provenance": {"weights": fingerprint}, "qualities": rows}))
     return path
 
 

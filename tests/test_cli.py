@@ -31,7 +31,7 @@ USAGE, FAILED, DONE = 2, 1, 0
 
 
 class FakeCodec:
-    """Says what it was asked; a file is JSON, an answer a constant picture."""
+    """Says what it was asked; a file is JSON, an answer a constant image."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -88,11 +88,11 @@ def codec(monkeypatch: pytest.MonkeyPatch) -> FakeCodec:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder with two pictures and a file that is none."""
+    """A working folder with two images and a file that is none."""
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (6, 4)).save("a.png")
     Image.new("L", (8, 8)).save("b.jpg")
-    Path("text.png").write_text("no picture")
+    Path("text.png").write_text("no image")
     yield tmp_path
 
 
@@ -234,14 +234,14 @@ def test_unknown_weights_are_one_line(codec: FakeCodec, folder: Path) -> None:
 # --- decode ----------------------------------------------------------------------------------------------------------
 
 
-def test_decode_writes_a_picture_and_the_numbers_of_each_task(codec: FakeCodec, folder: Path) -> None:
+def test_decode_writes_an_image_and_the_numbers_of_each_task(codec: FakeCodec, folder: Path) -> None:
     assert run("encode", "a.png", "-o", "a.atdc").exit_code == DONE
     result = run("decode", "a.atdc", "-o", "answers")
     assert result.exit_code == DONE, result.output
     expected = {f"{task}.{suffix}" for task in TASK_NAMES for suffix in ("png", "npy")}
     assert {path.name for path in Path("answers/a").iterdir()} == expected
-    with Image.open("answers/a/normal.png") as picture:
-        assert picture.size == (6, 4) and picture.mode == "RGB"
+    with Image.open("answers/a/normal.png") as image:
+        assert image.size == (6, 4) and image.mode == "RGB"
     assert np.load("answers/a/depth_zbuffer.npy").shape == (4, 6)
 
 
@@ -286,10 +286,10 @@ def test_a_file_that_no_image_needs_is_not_read(
 @pytest.fixture(scope="module")
 def files(untrained_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A file of each profile, whose weights are not the shipped ones. Normal has ancestors and descendants."""
-    picture = np.random.default_rng(0).integers(0, 256, (70, 450, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (70, 450, 3), dtype=np.uint8)
     codec = atdc.pipeline.load(untrained_weights)
-    graph = codec.feature_codec.book.listed[1]
-    return {name: codec.encode(picture, 7, graph, profile=name) for name in ("compact", "segments")}
+    graph = codec.feature_codec.graph_tables.listed[1]
+    return {name: codec.encode(image, 7, graph, profile=name) for name in ("compact", "segments")}
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from atdc.tasks import TASK_NAMES
 @pytest.fixture(scope="module")
 def files(untrained_weights: Path) -> dict[str, bytes]:
     codec = atdc.load(untrained_weights)
-    picture = np.random.default_rng(1).integers(0, 255, (32, 48, 3), np.uint8)
-    made = {profile: codec.encode(picture, profile=profile) for profile in ("compact", "segments")}
+    image = np.random.default_rng(1).integers(0, 255, (32, 48, 3), np.uint8)
+    made = {profile: codec.encode(image, profile=profile) for profile in ("compact", "segments")}
     bare = {name: torch.full((8, 4, 4), float(place)) for place, name in enumerate(TASK_NAMES[:3])}
     return {**made, "features": codec.feature_codec.encode(bare, profile="segments")}
 

@@ -32,14 +32,14 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder with pictures of equal stems, and a text."""
+    """A working folder with images of equal stems, and a text."""
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("a.png", "sub/a.png", "sub/deep/a.jpg", "sub/b.webp")):
         path = Path("photos") / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = np.random.default_rng(number).integers(0, 256, (16, 20 + number, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(path)
-    Path("photos/notes.txt").write_text("no picture")
+        image = np.random.default_rng(number).integers(0, 256, (16, 20 + number, 3), dtype=np.uint8)
+        Image.fromarray(image).save(path)
+    Path("photos/notes.txt").write_text("no image")
     Path("photos/.hidden.png").write_bytes(b"")
     yield tmp_path
 
@@ -79,10 +79,10 @@ def test_a_folder_keeps_its_relative_paths_through_encode_and_decode(folder: Pat
     assert below("answers") == sorted(
         f"{name.removesuffix('.atdc')}/rgb.{kind}" for name in ENCODED for kind in ("png", "npy")
     )
-    for name in ENCODED:  # each is its own picture's
+    for name in ENCODED:  # each is its own image's
         (source,) = Path("photos").glob(f"{name.removesuffix('.atdc')}.*")
-        with Image.open(source) as picture:
-            assert picture.width == np.load(f"answers/{name.removesuffix('.atdc')}/rgb.npy").shape[1]
+        with Image.open(source) as image:
+            assert image.width == np.load(f"answers/{name.removesuffix('.atdc')}/rgb.npy").shape[1]
     assert run("verify", "out", *model).stdout.count(": ok;") == 4
 
 
@@ -90,25 +90,25 @@ def names_and_places(items: Sequence[Item]) -> dict[str, str]:
     return {item.name: item.place.as_posix() for item in items if not item.refusal}
 
 
-def is_picture(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     return path.suffix in (".png", ".jpg", ".webp")
 
 
 def test_patterns_are_expanded_where_the_shell_did_not(folder: Path) -> None:
-    found = find_items(["photos/**/a.*"], None, is_picture, folder)
+    found = find_items(["photos/**/a.*"], None, is_image, folder)
     assert names_and_places(found) == {
         "photos/a.png": "a", "photos/sub/a.png": "sub/a", "photos/sub/deep/a.jpg": "sub/deep/a",
     }  # fmt: skip
     Path("[1].png").write_bytes(b"")
-    assert names_and_places(find_items(["[1].png"], None, is_picture, folder)) == {"[1].png": "[1]"}
-    (none,) = find_items(["photos/*.gif"], None, is_picture, folder)
+    assert names_and_places(find_items(["[1].png"], None, is_image, folder)) == {"[1].png": "[1]"}
+    (none,) = find_items(["photos/*.gif"], None, is_image, folder)
     assert "photos/*.gif: found no file of this pattern" in none.refusal
 
 
 def test_lines_of_a_list_keep_their_paths(folder: Path) -> None:
     absolute = folder / "photos" / "a.png"
     Path("list").write_text(f"photos/sub/a.png\n\n{absolute}\nphotos/sub/deep\n../{folder.name}/photos/a.png\n")
-    assert names_and_places(find_items([], "list", is_picture, folder)) == {
+    assert names_and_places(find_items([], "list", is_image, folder)) == {
         "photos/sub/a.png": "photos/sub/a",
         str(absolute): absolute.relative_to("/").with_suffix("").as_posix(),
         "photos/sub/deep/a.jpg": "photos/sub/deep/a",
@@ -125,7 +125,7 @@ def test_a_list_comes_from_standard_input_too(folder: Path, model: tuple[str, st
 def test_inputs_must_be_named_and_standard_input_once(folder: Path) -> None:
     assert run("encode", "-o", "out").exit_code == USAGE
     with pytest.raises(ArgumentError, match="named twice"):
-        find_items(["-"], "-", is_picture, folder)
+        find_items(["-"], "-", is_image, folder)
     assert run("verify", "--from-file", "absent").exit_code == USAGE
 
 
@@ -145,14 +145,14 @@ def test_colliding_and_absent_inputs_are_named_and_the_rest_is_done(folder: Path
         assert "out/b.atdc" in result.stdout
 
 
-def test_a_picture_is_never_replaced_by_its_own_file(folder: Path, model: tuple[str, str]) -> None:
+def test_an_image_is_never_replaced_by_its_own_file(folder: Path, model: tuple[str, str]) -> None:
     before = Path("photos/a.png").read_bytes()
     result = run("encode", "photos/a.png", "-o", "photos/a.png", "--force", *model)
     assert result.exit_code == FAILED and "the input itself" in result.stderr
     assert Path("photos/a.png").read_bytes() == before
 
 
-def test_a_demo_goes_on_without_the_picture_that_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_demo_continues_without_the_image_that_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import atdc.report.demo
 
     shown: list[Path] = []
@@ -244,8 +244,8 @@ def test_what_looks_like_a_file_is_one(folder: Path, model: tuple[str, str]) -> 
     assert run("decode", "x.bin", "-o", "n/depth.npy", "--tasks", "depth_zbuffer", *model).exit_code == DONE
     assert np.load("n/depth.npy").shape == (16, 20)
     assert run("decode", "x.bin", "-o", "depth.png", "--tasks", "depth_zbuffer", *model).exit_code == DONE
-    with Image.open("depth.png") as picture:
-        assert picture.size == (20, 16)
+    with Image.open("depth.png") as image:
+        assert image.size == (20, 16)
     assert run("decode", "x.bin", "-o", "all.zip", *model).exit_code == DONE
     with zipfile.ZipFile("all.zip") as archive:
         assert set(archive.namelist()) == {f"{task}.{kind}" for task in TASK_NAMES for kind in ("png", "npy")}
@@ -299,7 +299,7 @@ def test_pipes_without_a_seek_work_everywhere(folder: Path, model: tuple[str, st
     assert np.load("rgb.npy").shape == (16, 20, 3)
 
 
-def test_no_more_is_taken_from_a_pipe_than_a_picture_needs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_is_taken_from_a_pipe_than_an_image_needs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "STREAM_LIMIT_BYTES", 5)
     result = run("verify", "-", stdin=b"123456")
     assert result.exit_code == FAILED and "at most 5 bytes" in result.stderr
@@ -315,10 +315,10 @@ def test_encode_takes_the_pixel_limit(folder: Path, model: tuple[str, str]) -> N
 
 def test_the_codec_has_the_limit_that_it_is_told(model: tuple[str, str]) -> None:
     codec = atdc.pipeline.load(model[1])
-    picture = np.zeros((16, 20, 3), np.uint8)
+    image = np.zeros((16, 20, 3), np.uint8)
     with pytest.raises(atdc.AtdcError, match="at most 319 pixels"):
-        codec.encode(picture, pixel_limit=319)
-    assert codec.encode(picture, pixel_limit=320)
+        codec.encode(image, pixel_limit=319)
+    assert codec.encode(image, pixel_limit=320)
 
 
 def test_programs_get_an_object_of_one_file_and_a_list_of_several(folder: Path, model: tuple[str, str]) -> None:
@@ -433,7 +433,7 @@ def test_a_process_that_dies_loses_its_own_input_only(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_an_interrupted_command_says_how_far_it_was_and_goes_on(
+def test_an_interrupted_command_says_how_far_it_was_and_resumes(
     folder: Path, model: tuple[str, str], jobs: str
 ) -> None:
     count = 300
@@ -450,13 +450,13 @@ def test_an_interrupted_command_says_how_far_it_was_and_goes_on(
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
     _, errors = process.communicate(timeout=60)
     assert process.returncode == INTERRUPTED
-    assert f" of {count} done. The same command with --skip-existing goes on from there." in errors
+    assert f" of {count} done. The same command with --skip-existing resumes from there." in errors
     assert errors.startswith("atdc: interrupted: ") and errors.count("\n") == 1
     finished = below("out")
     assert 0 < len(finished) < count and all(name.endswith(".atdc") and name[0] != "." for name in finished)
     assert run("verify", "out", *model, "--quiet").exit_code == DONE
     time.sleep(0.1)
-    assert below("out") == finished  # nobody goes on working
+    assert below("out") == finished  # nobody still works
 
 
 @pytest.mark.slow

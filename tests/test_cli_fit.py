@@ -165,7 +165,7 @@ def test_a_report_trains_nothing_and_writes_nothing(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_fit_goes_on_where_it_was(folder: Path) -> None:
+def test_a_killed_fit_resumes_where_it_was(folder: Path) -> None:
     Path("longer.yaml").write_text(yaml_of(replace(TINY, steps=40)), "utf-8")
     command = ["fit", "dumps", "-o", "long.safetensors", "--recipe", "longer.yaml", "--run", "run"]
     program = (
@@ -192,17 +192,17 @@ def test_a_killed_fit_goes_on_where_it_was(folder: Path) -> None:
     assert set(codec.decode(codec.encode(sample(0)))) == set(sample(0))
 
 
-def test_an_interrupted_fit_says_how_to_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_fit_says_how_to_resume(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FeatureCodec, "fit", interrupted)
     result = run("fit", "dumps", "-o", "new.safetensors", "--recipe", "tiny.yaml")
     assert result.exit_code == INTERRUPTED and not Path("new.safetensors").exists()
-    assert result.stderr.splitlines()[-1] == "atdc: interrupted. The same command goes on from there."
+    assert result.stderr.splitlines()[-1] == "atdc: interrupted. The same command resumes from there."
 
 
-def test_a_run_goes_on_with_its_own_features_alone(folder: Path, fitted: tuple[Path, Any]) -> None:
+def test_a_run_resumes_with_its_own_features_alone(folder: Path, fitted: tuple[Path, Any]) -> None:
     folder_of_run = str(fitted[0] / "runs" / "mine")
     for more, changed in (
         (["dumps/00.npz", "dumps/02.npz"], "samples, tensors"),
@@ -423,7 +423,7 @@ def test_weights_are_found_by_the_file_they_wrote(
     assert seen["bpp"] == 8 * seen["bytes"] / (63 + 20 + 9)
 
 
-def test_weights_of_features_alone_refuse_pictures(folder: Path) -> None:
+def test_weights_of_features_alone_refuse_images(folder: Path) -> None:
     Image.new("RGB", (4, 4)).save("picture.png")
     result = run("encode", "picture.png", "dumps/00.npz", "-o", "encoded", *MODEL)
     assert result.exit_code == FAILED and below("encoded") == ["00.atdc"]
@@ -448,7 +448,7 @@ def test_features_that_do_not_fit_the_weights_are_one_line_each(folder: Path) ->
     )
 
 
-def test_features_of_weights_for_pictures_work_the_same_way(
+def test_features_of_weights_for_images_work_the_same_way(
     folder: Path, untrained_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)

@@ -35,7 +35,7 @@ def helped(untrained_weights: Path, tmp_path_factory: pytest.TempPathFactory) ->
     costs = np.ones((MAX_QUALITY + 1, len(candidate_sets(6, 2))))
     graphs = (TaskGraph.from_edges(6, [(EDGES, NORMAL), (NORMAL, DEPTH)]),) * (MAX_QUALITY + 1)
     wanted = WantedGraphs(2, costs, costs, {(NORMAL, DEPTH): graphs})
-    codec.feature_codec.book = replace(codec.feature_codec.book, wanted=wanted)
+    codec.feature_codec.graph_tables = replace(codec.feature_codec.graph_tables, wanted=wanted)
     path = tmp_path_factory.mktemp("helped") / "helped.safetensors"
     codec.save(path)
     return path
@@ -48,7 +48,7 @@ def codec(helped: Path) -> Codec:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working folder with two pictures, one below the other's folder, and a file of features."""
+    """A working folder with two images, one below the other's folder, and a file of features."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for number, name in enumerate(PICTURES):
@@ -67,8 +67,8 @@ def encode(helped: Path) -> Any:
 
 
 def pixels(name: str) -> np.ndarray:
-    with Image.open(name) as picture:
-        return np.asarray(picture)
+    with Image.open(name) as image:
+        return np.asarray(image)
 
 
 def written(name: str = "a") -> bytes:
@@ -79,7 +79,7 @@ def words(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
-def test_every_picture_of_a_folder_becomes_a_file_of_the_wanted_tasks(encode: Any, codec: Codec) -> None:
+def test_every_image_of_a_folder_becomes_a_file_of_the_wanted_tasks(encode: Any, codec: Codec) -> None:
     done = encode("photos", "--tasks", "rgb", "--tasks", "segment_semantic")
     assert done.exit_code == DONE, done.output
     for name, output in zip(PICTURES, ("a", "sub/b"), strict=True):

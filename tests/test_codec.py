@@ -73,16 +73,16 @@ def test_each_task_has_a_quality_of_its_own(codec: FeatureCodec, features: torch
     assert torch.equal(codec.decode_batch(mixed.data), mixed.stacked)
 
 
-def with_book(codec: FeatureCodec, **changes: object) -> FeatureCodec:
+def with_graph_tables(codec: FeatureCodec, **changes: object) -> FeatureCodec:
     """The codec with other graphs or rates."""
     other = copy.copy(codec)
-    other.book = dataclasses.replace(codec.book, **changes)
+    other.graph_tables = dataclasses.replace(codec.graph_tables, **changes)
     return other
 
 
-def test_the_level_is_the_nearest_whole_quality(codec: FeatureCodec, features: torch.Tensor) -> None:
+def test_the_level_is_the_nearest_integer_quality(codec: FeatureCodec, features: torch.Tensor) -> None:
     fixed = tuple(TaskGraph.unrank(rank, 6) for rank in range(8))
-    own = with_book(codec, fixed=fixed)
+    own = with_graph_tables(codec, fixed=fixed)
     for quality, level in ((0, 0), (3.375, 3), (3.5, 4), (6.875, 7), ([3, 4, 4, 4, 4, 4], 4), ([0, 0, 0, 0, 0, 7], 1)):
         assert own.choose_graphs(features, quality, "fixed") == [fixed[level]] * 3
 
@@ -97,8 +97,8 @@ def test_high_effort_is_never_worse_than_fixed(
 ) -> None:
     """Not even where the fixed graph is in no list and no search finds it."""
     fixed = TaskGraph.unrank(1_000_000, 6)
-    own = with_book(codec, fixed=(fixed,) * 8)
-    assert fixed not in own.book.codebook
+    own = with_graph_tables(codec, fixed=(fixed,) * 8)
+    assert fixed not in own.graph_tables.candidates
     tried: list[TaskGraph] = []
 
     def costs(model: CostModel, batch: object, quality: object, graphs: list[TaskGraph], wanted: object) -> np.ndarray:
@@ -111,7 +111,7 @@ def test_high_effort_is_never_worse_than_fixed(
 
 
 def test_high_effort_keeps_the_cheapest_of_what_it_codes(codec: FeatureCodec, features: torch.Tensor) -> None:
-    own = with_book(codec, fixed=(TaskGraph.unrank(1_000_000, 6),) * 8)
+    own = with_graph_tables(codec, fixed=(TaskGraph.unrank(1_000_000, 6),) * 8)
     normalised = own.normalise(features)
     high = own.encode_batch(features, 4, effort="high")
     best = own.costs.total_costs(normalised, 4, high.graphs)
@@ -130,11 +130,11 @@ def test_a_pairs_costs_do_not_depend_on_the_pairs_before_it(codec: FeatureCodec,
 
 
 def test_costs_weigh_each_tasks_error_by_its_own_multiplier(codec: FeatureCodec, features: torch.Tensor) -> None:
-    own = with_book(codec, bits_per_error=np.arange(1.0, 49.0).reshape(8, 6))
+    own = with_graph_tables(codec, bits_per_error=np.arange(1.0, 49.0).reshape(8, 6))
     quality = [1, 2, 3, 4, 5, 6]
-    weights = own.costs.rates_of_exchange(quality)
+    weights = own.costs.lagrange_multipliers(quality)
     assert weights.tolist() == [6 * level + task + 1 for task, level in enumerate(quality)]
-    assert np.allclose(own.costs.rates_of_exchange([0.5] * 6), [4, 5, 6, 7, 8, 9])
+    assert np.allclose(own.costs.lagrange_multipliers([0.5] * 6), [4, 5, 6, 7, 8, 9])
     bits, errors = own.costs.pair_costs(own.normalise(features), quality)
     children = [child for child, _ in own.pairs]
     assert np.allclose(own.costs.measured_costs(own.normalise(features), quality), bits + weights[children] * errors)
@@ -152,7 +152,7 @@ def test_pair_costs_are_what_coding_takes(codec: FeatureCodec, features: torch.T
     alone = codec.encode_batch(features, 3, "independent")
     columns = [codec.pairs.index((task, ())) for task in range(6)]
     assert np.allclose(bits[:, columns], alone.ideal_bits)
-    difference = (alone.stacked - features) / torch.stack(codec.deviation)[:, :, None, None]
+    difference = (alone.stacked - features) / torch.stack(codec.std)[:, :, None, None]
     assert np.allclose(errors[:, columns], difference.square().sum((2, 3, 4)).numpy(), rtol=1e-4)
 
 
@@ -175,7 +175,7 @@ def test_wrong_features_are_refused_by_name(codec: FeatureCodec) -> None:
 
 def test_other_weights_are_refused_naming_both(codec: FeatureCodec, features: torch.Tensor) -> None:
     data = codec.encode_batch(features[:1], 4).data[0]
-    parts = (codec.networks, codec.entropy, codec.mean, codec.deviation, codec.book)
+    parts = (codec.networks, codec.entropy, codec.mean, codec.std, codec.graph_tables)
     other = FeatureCodec(*parts, fingerprint=b"\x01\x02\x03\x04")
     with pytest.raises(WrongModelError, match=f"{codec.fingerprint.hex()}.*01020304"):
         other.decode(data)

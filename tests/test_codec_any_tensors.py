@@ -14,7 +14,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import ArgumentError, CorruptFileError, WrongModelError
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.inspection import inspect
 from atdc.networks.codec_networks import CodecNetworks
@@ -39,10 +39,10 @@ def codec() -> FeatureCodec:
     networks, float_model = CodecNetworks(config, TENSORS), FloatEntropyModel(config, TENSORS)
     for parameter in float_model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    book = dataclasses.replace(GraphBook.untrained(len(TENSORS)), listed=(CHAIN,))
+    graph_tables = dataclasses.replace(GraphTables.untrained(len(TENSORS)), listed=(CHAIN,))
     ones = [torch.ones(spec.channels) for spec in TENSORS.tensors]
     return FeatureCodec(
-        networks, quantised_model(float_model, networks), [0 * row for row in ones], ones, book, b"any!"
+        networks, quantised_model(float_model, networks), [0 * row for row in ones], ones, graph_tables, b"any!"
     )
 
 
@@ -75,7 +75,7 @@ def test_a_tensor_that_is_not_in_the_file_is_not_decoded(codec: FeatureCodec, pr
 
 
 def test_a_file_of_other_weights_is_not_decoded_though_their_tensors_are_the_same(codec: FeatureCodec) -> None:
-    other = FeatureCodec(codec.networks, codec.entropy, codec.mean, codec.deviation, codec.book, b"else")
+    other = FeatureCodec(codec.networks, codec.entropy, codec.mean, codec.std, codec.graph_tables, b"else")
     with pytest.raises(WrongModelError, match=r"616e7921.*656c7365"):
         other.decode(codec.encode(features("map")))
 

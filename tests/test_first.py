@@ -58,7 +58,7 @@ def test_the_default_costs_no_more_than_the_fixed_graph_and_the_exact_one_in_tha
     codec: FeatureCodec, monkeypatch: pytest.MonkeyPatch, quality: float, effort: str
 ) -> None:
     dense = TaskGraph(((), (0,), (0, 1), (1, 2), (2, 3), (3, 4)))
-    monkeypatch.setattr(codec, "book", replace(codec.book, fixed=(dense,) * 8))
+    monkeypatch.setattr(codec, "book", replace(codec.graph_tables, fixed=(dense,) * 8))
     parts = [torch.randn(4, 8, 8, 8, generator=torch.Generator().manual_seed(task)) for task in range(6)]
     batch, head = codec.normalise(parts), codec.task_indices(FIRST)
     chosen = choose_ordered(codec.costs, batch, quality, "codebook", head, effort)
@@ -131,12 +131,12 @@ def test_the_command_line_puts_tasks_first_and_inspect_says_so(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     codec = atdc.load(untrained_weights)
-    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
-    Image.fromarray(picture).save("a.png")
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    Image.fromarray(image).save("a.png")
     command = ["encode", "a.png", "-o", "a.atdc", "--first", ",".join(FIRST), "--model", str(untrained_weights)]
     assert CliRunner().invoke(app, command).exit_code == 0
     data = Path("a.atdc").read_bytes()
-    assert data == codec.encode(picture, first=FIRST)
+    assert data == codec.encode(image, first=FIRST)
     assert codec.inspect(data).first == sorted(FIRST, key=codec.feature_codec.task_names.index)
     shown = CliRunner().invoke(app, ["inspect", "a.atdc", "--model", str(untrained_weights)]).stdout
     assert "first: normal, depth_zbuffer" in shown

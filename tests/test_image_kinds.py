@@ -1,4 +1,4 @@
-"""Kinds of pictures: a table of (mode, bits, photometric interpretation, byte order) and the pixels expected."""
+"""Kinds of images: a table of (mode, bits, photometric interpretation, byte order) and the pixels expected."""
 
 import io
 import struct
@@ -105,14 +105,14 @@ def test_orientation_is_applied_in_every_mode(mode: str) -> None:
     assert as_rgb(wide).shape == (3, 2, 3)
 
 
-def test_odd_metadata_does_not_refuse_a_picture_where_warnings_are_errors() -> None:
+def test_odd_metadata_does_not_refuse_an_image_where_warnings_are_errors() -> None:
     data = png(GREY, 8, (0, 200), 2, chunk(b"acTL", bytes(8)))  # an animation of no frames
     with pytest.warns(UserWarning, match="Invalid APNG"), Image.open(io.BytesIO(data)):
         pass
     assert as_rgb(data)[0].tolist() == [[0] * 3, [200] * 3]
 
 
-def test_a_lazily_opened_picture_that_is_cut_short_is_named() -> None:
+def test_a_lazily_opened_image_that_is_cut_short_is_named() -> None:
     buffer = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(buffer, "PNG")
     with Image.open(io.BytesIO(buffer.getvalue()[:2000])) as lazy, pytest.raises(ImageError, match="truncated"):
@@ -134,7 +134,7 @@ def test_every_mode_of_pillow_has_its_right_value(mode: str) -> None:
     assert np.abs(as_rgb(Image.new(mode, (3, 2), value)).astype(int) - pixel).max() <= 1
 
 
-def test_a_heic_picture_is_read_where_its_reader_is_installed(tmp_path: Path) -> None:
+def test_a_heic_image_is_read_where_its_reader_is_installed(tmp_path: Path) -> None:
     heif = pytest.importorskip("pillow_heif", reason="needs pip install 'atdc[heif]'")
     path = tmp_path / "phone.heic"
     buffer = io.BytesIO()
@@ -146,8 +146,8 @@ def test_a_heic_picture_is_read_where_its_reader_is_installed(tmp_path: Path) ->
     assert "HEIF" not in Image.OPEN, "what a program's own Pillow reads is not changed"
 
 
-def test_a_heic_picture_without_its_reader_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heic_image_without_its_reader_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setattr(Image, "open", lambda file: (_ for _ in ()).throw(Image.UnidentifiedImageError("no")))
-    with pytest.raises(ImageError, match=r"a HEIC picture; .* pip install 'atdc\[heif\]'"):
+    with pytest.raises(ImageError, match=r"a HEIC image; .* pip install 'atdc\[heif\]'"):
         as_rgb(b"\0\0\0\x18ftypheic" + bytes(40))

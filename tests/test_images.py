@@ -12,7 +12,7 @@ from atdc.images import as_rgb, read_image, to_rgb
 
 
 def _gradient(height: int = 20, width: int = 30) -> np.ndarray:
-    """A picture without symmetry, smooth enough for JPEG."""
+    """An image without symmetry, smooth enough for JPEG."""
     y, x = np.mgrid[:height, :width]
     return np.stack([255 * x / width, 255 * y / height, 255 * (x + y) / (height + width)], -1).astype(np.uint8)
 
@@ -98,7 +98,7 @@ def test_embedded_profile_is_converted_to_srgb(tmp_path: Path) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     same = read_image(_save(tmp_path / "a.png", Image.fromarray(_gradient()), icc_profile=srgb))
     assert np.abs(same.astype(int) - _gradient()).max() <= 1
-    # A profile for channels the picture does not have, and bytes that are none, are ignored.
+    # A profile for channels the image does not have, and bytes that are none, are ignored.
     for useless in (ImageCms.ImageCmsProfile(lab).tobytes(), b"no profile at all"):
         plain = read_image(_save(tmp_path / "b.png", Image.fromarray(_gradient()), icc_profile=useless))
         np.testing.assert_array_equal(plain, _gradient())
@@ -135,7 +135,7 @@ def _damaged(tmp_path: Path, kind: str) -> Path:
     if kind == "empty":
         path.write_bytes(b"")
     elif kind == "text":
-        path.write_text("this is no picture")
+        path.write_text("this is no image")
     elif kind == "folder":
         path.mkdir()
     elif kind == "truncated_jpeg":
@@ -188,7 +188,7 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_pictures_in_memory_are_taken_too(tmp_path: Path) -> None:
+def test_images_in_memory_are_taken_too(tmp_path: Path) -> None:
     array = _gradient()
     path = _save(tmp_path / "a.png", Image.fromarray(array))
     with Image.open(path) as lazy:
@@ -207,11 +207,11 @@ def test_the_callers_image_is_not_changed() -> None:
 
 
 def test_a_png_with_any_byte_changed_before_its_end_is_damaged(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
+    Image.fromarray(image).save(buffer, "PNG")
     data = buffer.getvalue()
-    np.testing.assert_array_equal(as_rgb(data), picture)
+    np.testing.assert_array_equal(as_rgb(data), image)
     for place in range(8, len(data) - 12, 7):  # the last chunk holds nothing
         damaged = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
         with pytest.raises(ImageError, match=r"a damaged image|a truncated image|a file that is not an image"):

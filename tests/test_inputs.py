@@ -27,10 +27,10 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the pictures a.png and sub/b.png."""
+    """A working folder with the images a.png and sub/b.png."""
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(("a.png", "sub/b.png")):
-        save_picture(name, number)
+        save_image(name, number)
     return tmp_path
 
 
@@ -39,7 +39,7 @@ def model(untrained_weights: Path) -> tuple[str, str]:
     return "--model", str(untrained_weights)
 
 
-def save_picture(name: str, seed: int = 0) -> None:
+def save_image(name: str, seed: int = 0) -> None:
     Path(name).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (16, 20, 3), dtype=np.uint8)).save(name)
 
@@ -88,7 +88,7 @@ def test_an_input_in_a_folder_that_may_not_be_entered_gets_a_line_and_the_rest_i
     folder: Path, model: tuple[str, str], lock: Callable[[str], None]
 ) -> None:
     assert run("encode", "a.png", "-o", "a.atdc", *model).exit_code == DONE
-    save_picture("locked/c.png")
+    save_image("locked/c.png")
     Path("locked/c.atdc").write_bytes(b"")
     lock("locked")
     result = run("encode", "locked/c.png", "a.png", "-o", "out", *model)
@@ -108,7 +108,7 @@ def test_an_input_in_a_folder_that_may_not_be_entered_gets_a_line_and_the_rest_i
 def test_an_input_that_may_not_be_read_is_no_usage_error(
     folder: Path, model: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_picture("locked/c.png")
+    save_image("locked/c.png")
     monkeypatch.setattr(os, "access", lambda path, *_, **__: "locked" not in str(path))
     assert run("encode", "locked", "a.png", "./a.png", "-o", "out", *model).exit_code == DONE
     assert sorted(os.listdir("out")) == ["a.atdc", "c.atdc"]
@@ -189,7 +189,7 @@ def test_bytes_that_are_not_there_are_said_to_be_missing(folder: Path) -> None:
             as_rgb(empty)
     with open("a.png", "rb") as file, opened(io.BytesIO()) as nothing:
         file.read()
-        assert as_rgb(file).shape == (16, 20, 3), "a picture is read from its start"
+        assert as_rgb(file).shape == (16, 20, 3), "an image is read from its start"
         assert nothing.size() == 0
         file.read()
         with (
@@ -199,7 +199,7 @@ def test_bytes_that_are_not_there_are_said_to_be_missing(folder: Path) -> None:
             pass
 
 
-def test_a_picture_comes_through_a_pipe_in_a_program(folder: Path) -> None:
+def test_an_image_comes_through_a_pipe_in_a_program(folder: Path) -> None:
     class Pipe(io.RawIOBase):
         def __init__(self, data: bytes) -> None:
             self.rest = io.BytesIO(data)
@@ -221,9 +221,9 @@ def test_a_picture_comes_through_a_pipe_in_a_program(folder: Path) -> None:
 def test_of_inputs_with_one_output_none_is_done_whatever_their_order_and_whether_they_can_be_read(
     folder: Path, model: tuple[str, str]
 ) -> None:
-    save_picture("pairs/q.jpg")
+    save_image("pairs/q.jpg")
     Path("pairs/q.png").write_bytes(b"no picture")
-    save_picture("pairs/r.png")
+    save_image("pairs/r.png")
     for _ in range(2):  # what was done before plays no part
         result = run("encode", "pairs", "-o", "out", "--skip-existing", *model)
         assert result.exit_code == FAILED and os.listdir("out") == ["r.atdc"]
@@ -271,9 +271,9 @@ def test_a_list_with_nuls_is_split_at_them_alone(folder: Path) -> None:
 
 @pytest.fixture
 def linked(folder: Path) -> Path:
-    """In ``tree``: a picture, a link to one, a linked folder, two loops, and what is hidden."""
+    """In ``tree``: an image, a link to one, a linked folder, two loops, and what is hidden."""
     for name in ("tree/in/a.png", "tree/.hidden.png", "tree/.dir/h.png", "else/where/o.png"):
-        save_picture(name)
+        save_image(name)
     os.symlink("in/a.png", "tree/link.png")
     os.symlink("../else", "tree/linked")
     os.symlink(".", "tree/loop")
@@ -382,7 +382,7 @@ def test_control_characters_in_names_are_spelled_out_in_all_that_is_printed(
 ) -> None:
     names = list(ODD_NAMES)
     for name in names:
-        save_picture(f"in/{name}.png")
+        save_image(f"in/{name}.png")
         Path(f"in/{name}-bad.png").write_bytes(b"no picture")
     results = [run("encode", "in", "-o", "out\n1", *model), run("encode", "in", "-o", "out\n1", "-q", "1", *model)]
     assert sorted(os.listdir("out\n1")) == sorted(f"{name}.atdc" for name in names)

@@ -39,10 +39,10 @@ def integers(untrained_weights: Path) -> IntegerReader:
 
 @pytest.fixture(scope="module")
 def encoded(untrained_weights: Path) -> dict[tuple[str, str], EncodedBatch]:
-    """One picture by profile and by how its graph is kept."""
+    """One image by profile and by how its graph is kept."""
     codec = atdc.load(untrained_weights).feature_codec
     features = torch.randn(1, 6, 8, 4, 7, generator=torch.Generator().manual_seed(0))
-    graphs = {"listed": codec.book.listed[1], "spelled": UNLISTED}
+    graphs = {"listed": codec.graph_tables.listed[1], "spelled": UNLISTED}
     qualities = [4, 4, 4, 0.125, 4, 7]
     return {
         (profile, kept): codec.encode_batch(features, qualities, [graph], sizes=[(61, 100)], profile=profile)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import atdc.training.fit
 from atdc import cli
-from tiny_networks import pictures, write_onnx
+from tiny_networks import photos, write_onnx
 from tiny_recipe import TINY, yaml_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-networks.md"
@@ -27,9 +27,9 @@ def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypat
     Path("tiny.yaml").write_text(yaml_of(TINY), "utf-8")
     write_onnx(Path("net.onnx"))
     Path("photos").mkdir()
-    for number, picture in enumerate(pictures(12)):
-        Image.fromarray(picture).save(f"photos/{number:02}.png")
-    Image.fromarray(pictures(1, seed=1)[0]).save("photo.png")
+    for number, image in enumerate(photos(12)):
+        Image.fromarray(image).save(f"photos/{number:02}.png")
+    Image.fromarray(photos(1, seed=1)[0]).save("photo.png")
     text = PAGE.read_text("utf-8")
     blocks = re.findall(r"^```(python|sh|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 8 == text.count("```") / 2
@@ -47,7 +47,7 @@ def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypat
                 if line.startswith("pip "):
                     continue
                 words = shlex.split(line.removeprefix("atdc ").replace("fit_small", "tiny.yaml"))
-                # other processes would load the package anew for every few photos
+                # other processes would load the package again for every few photos
                 words = [word for word in " ".join(words).replace("--jobs 2", "--jobs 1").split()]
                 result = CliRunner().invoke(cli.app, words)
                 assert result.exit_code == 0, (line, result.output, result.exception)

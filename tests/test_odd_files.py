@@ -17,12 +17,12 @@ FILES = odd_files()
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
-def test_an_odd_file_is_the_picture_of_the_table_or_refused_as_it_says(tmp_path: Path, file: OddFile) -> None:
+def test_an_odd_file_is_the_image_of_the_table_or_refused_as_it_says(tmp_path: Path, file: OddFile) -> None:
     path = tmp_path / file.name
     path.write_bytes(file.data)
-    if file.picture is not None:
-        np.testing.assert_array_equal(read_image(path), file.picture)
-        np.testing.assert_array_equal(as_rgb(file.data), file.picture)
+    if file.image is not None:
+        np.testing.assert_array_equal(read_image(path), file.image)
+        np.testing.assert_array_equal(as_rgb(file.data), file.image)
         return
     with pytest.raises(ImageError) as caught:
         read_image(path)
@@ -31,7 +31,7 @@ def test_an_odd_file_is_the_picture_of_the_table_or_refused_as_it_says(tmp_path:
 
 @pytest.mark.slow
 def test_all_odd_files_in_one_call_end_as_the_table_says(tmp_path: Path, untrained_weights: Path) -> None:
-    good = [file for file in FILES if file.picture is not None]
+    good = [file for file in FILES if file.image is not None]
     assert len(FILES) >= 100 and len({Path(file.name).stem for file in FILES}) == len(FILES) > len(good) >= 80
     for file in FILES:
         (tmp_path / file.name).write_bytes(file.data)
@@ -43,11 +43,11 @@ def test_all_odd_files_in_one_call_end_as_the_table_says(tmp_path: Path, untrain
     errors = result.stderr.splitlines()
     for file in FILES:
         own = [line for line in errors if line.startswith(f"atdc: {tmp_path / file.name}: found ")]
-        assert len(own) == (file.picture is None), file.name
+        assert len(own) == (file.image is None), file.name
     assert len(errors) == len(FILES) - len(good)
     codec = load(model)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{Path(file.name).stem}.atdc" for file in good}
     for file in good:
-        assert file.picture is not None
+        assert file.image is not None
         coded = (tmp_path / "out" / f"{Path(file.name).stem}.atdc").read_bytes()
-        assert coded == codec.encode(file.picture, quality=7), file.name
+        assert coded == codec.encode(file.image, quality=7), file.name

@@ -1,4 +1,4 @@
-"""ATDC inside other people's programs: pickling, numbers, torch's global state, pictures and files in any form."""
+"""ATDC inside other people's programs: pickling, numbers, torch's global state, images and files in any form."""
 
 import copy
 import io
@@ -44,7 +44,7 @@ def codec(untrained_weights: Path) -> Codec:
 
 
 def fail(number: int) -> int:
-    raise errors.ImageError(f"picture {number}", "noise", "a picture", "Take another.")
+    raise errors.ImageError(f"image {number}", "noise", "an image", "Take another.")
 
 
 # --- errors and pickles -----------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def test_errors_survive_pickling_and_copying_with_their_fields(kind: type[errors
 def test_an_error_comes_back_from_a_pool() -> None:
     with (
         multiprocessing.get_context("spawn").Pool(1) as pool,
-        pytest.raises(errors.ImageError, match="picture 3") as caught,
+        pytest.raises(errors.ImageError, match="image 3") as caught,
     ):
         pool.apply_async(fail, (3,)).get(timeout=120)
     assert caught.value.cure == "Take another."
@@ -95,7 +95,7 @@ def test_every_public_error_and_class_is_imported_from_the_package() -> None:
         "Answers",
         "EntropyModel",
         "FrequencyTables",
-        "GraphBook",
+        "GraphTables",
         "IntegerReader",
         "Inspection",
         "Verification",
@@ -244,13 +244,13 @@ def test_a_forked_process_is_refused_rather_than_hung(
     code = f"""
 import os, sys, numpy, torch, atdc
 torch.set_num_threads({threads})
-picture = numpy.zeros((256, 256, 3), numpy.uint8)
+image = numpy.zeros((256, 256, 3), numpy.uint8)
 codec = atdc.load(sys.argv[1])
-data = codec.encode(picture)
+data = codec.encode(image)
 if os.fork() == 0:
     torch.set_num_threads({own})
     try:
-        print("same" if codec.encode(picture) == data else "other", flush=True)
+        print("same" if codec.encode(image) == data else "other", flush=True)
     except atdc.ProgramError as error:
         assert "spawn" in error.cure
         print(type(error).__name__, flush=True)
@@ -262,10 +262,10 @@ os.wait()
     assert done.stdout.strip() == ending
 
 
-# --- pictures and files in any form -----------------------------------------------------------------------------------
+# --- images and files in any form -----------------------------------------------------------------------------------
 
 
-def test_a_picture_may_be_in_anything(codec: Codec, tmp_path: Path) -> None:
+def test_an_image_may_be_in_anything(codec: Codec, tmp_path: Path) -> None:
     data, path = codec.encode(PICTURE), tmp_path / "a.png"
     Image.fromarray(PICTURE).save(path)
     content = path.read_bytes()
@@ -285,7 +285,7 @@ def test_a_picture_may_be_in_anything(codec: Codec, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "cure"),
+    ("image", "cure"),
     [
         (np.zeros((3, 40, 56), np.uint8), "moveaxis"), (np.zeros((1, 40, 56, 3), np.uint8), r"image\[0\]"),
         (np.zeros((40, 56, 2), np.uint8), "opacity"), (np.zeros((40, 56, 7), np.uint8), "three of its channels"),
@@ -299,13 +299,13 @@ def test_a_picture_may_be_in_anything(codec: Codec, tmp_path: Path) -> None:
         (object(), "array"), (None, "array"), ([[[1, 2], [3]]], "picture"),
     ],
 )  # fmt: skip
-def test_what_is_no_picture_gets_the_cure_that_fits(codec: Codec, picture: object, cure: str) -> None:
+def test_what_is_no_image_gets_the_cure_that_fits(codec: Codec, image: object, cure: str) -> None:
     with pytest.raises(atdc.ArgumentError, match=cure):
-        codec.encode(picture)
+        codec.encode(image)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture"])
-def test_bytes_that_are_no_picture_are_said_to_be_none(codec: Codec, content: bytes) -> None:
+def test_bytes_that_are_no_image_are_said_to_be_none(codec: Codec, content: bytes) -> None:
     with pytest.raises(atdc.ImageError):
         codec.encode(content)
     with pytest.raises(atdc.ImageError):
@@ -428,15 +428,15 @@ def test_values_that_no_network_can_compute_with_are_refused_by_name(codec: Code
 
 @pytest.mark.weights
 @pytest.mark.slow
-def test_features_of_no_picture_are_warned_of() -> None:
+def test_features_of_no_image_are_warned_of() -> None:
     """pytest makes an error of any warning."""
     codec = atdc.load("real")
     rows, columns = np.mgrid[:96, :96]
     odd = [np.zeros((96, 96), np.uint8), np.full((96, 96), 255, np.uint8),
            ((rows + columns) % 2 * 255).astype(np.uint8),
            RNG.integers(0, 256, (96, 96, 3), np.uint8), np.eye(96, dtype=np.uint8) * 255]  # fmt: skip
-    for picture in [*sorted((Path(atdc.__file__).parent / "report" / "demo_images").glob("*.*")), *odd]:
-        assert codec.encode(picture)
+    for image in [*sorted((Path(atdc.__file__).parent / "report" / "demo_images").glob("*.*")), *odd]:
+        assert codec.encode(image)
 
 
 # --- what is loaded is what is meant ----------------------------------------------------------------------------------

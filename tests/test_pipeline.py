@@ -97,7 +97,7 @@ def test_damage_takes_the_answers_that_need_what_is_damaged(codec: Codec) -> Non
     image = np.random.default_rng(5).integers(0, 256, (48, 64, 3), np.uint8)
     data = codec.encode(image, graph="chain", profile="segments")
     whole = codec.decode(data)
-    graph = codec.feature_codec.book.chain[4]
+    graph = codec.feature_codec.graph_tables.chain[4]
     broken = bytearray(data)
     broken[-1] ^= 1  # of the last task's segment
     lost = {name for task, name in enumerate(TASK_NAMES) if 5 in graph.closure([task])}

@@ -115,7 +115,7 @@ def test_an_answer_takes_no_byte_beyond_its_segment_and_those_of_its_ancestors(
     assert stream.given == ends[0][0]  # the head and no more
     header, graph = arrivals.header, GRAPH.within(arrivals.header.present)
     sent = codec.integers.read(data)
-    places = dict(zip(header.present, header.places(header.resolve(codec.book.listed)), strict=True))
+    places = dict(zip(header.present, header.places(header.resolve(codec.graph_tables.listed)), strict=True))
     assert sent.graph == graph
     for name, _ in arrivals:
         task = codec.task_names.index(name)
@@ -274,10 +274,10 @@ def test_other_weights_are_noticed_before_any_segment(codec: FeatureCodec, some:
     assert stream.given <= spans(some)[0][0]
 
 
-def test_answers_of_pictures_arrive_as_they_are_decoded(untrained_weights: Path) -> None:
+def test_answers_of_images_arrive_as_they_are_decoded(untrained_weights: Path) -> None:
     codec = atdc.load(untrained_weights)
-    picture = np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)
-    data = codec.encode(picture, profile="segments")
+    image = np.random.default_rng(0).integers(0, 255, (40, 56, 3), np.uint8)
+    data = codec.encode(image, profile="segments")
     expected = codec.decode(data)
     arrived = dict(codec.decode_progressive(Trickle(data)))
     assert arrived.keys() == expected.keys()

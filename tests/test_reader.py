@@ -47,7 +47,7 @@ def reader(untrained_weights: Path) -> IntegerReader:
 def files(codec: FeatureCodec) -> dict[str, bytes]:
     """One set of features along one graph, in each profile."""
     features = torch.randn(1, 6, 8, 13, 22, generator=torch.Generator().manual_seed(0))
-    graph = [codec.book.listed[DEEP]]
+    graph = [codec.graph_tables.listed[DEEP]]
     return {profile: codec.encode_batch(features, 6, graph, profile=profile).data[0] for profile in PLAIN_PROFILES}
 
 
@@ -62,8 +62,8 @@ def written(reader, graphs, steps, shape, values, profile):
         values: latents and hyper-latents in quantisation steps, (B, T, rows, columns, channels) each.
         profile: of the files.
     """
-    port = SymbolWriter(reader.model.tables, len(graphs), 6, together=profile == "compact")
-    coder = EntropyCoder(reader.model, port, np.asarray(steps), [shape] * 6)
+    writer = SymbolWriter(reader.model.tables, len(graphs), 6, together=profile == "compact")
+    coder = EntropyCoder(reader.model, writer, np.asarray(steps), [shape] * 6)
     latent, hyper = values
     left = {}
     for task, images in schedule(graphs):
@@ -71,7 +71,7 @@ def written(reader, graphs, steps, shape, values, profile):
         decoded = coder.code(images, task, parents, latent[images, task], hyper[images, task])
         left |= {(image, task): decoded[row] for row, image in enumerate(images)}
     data = []
-    for image, segments in enumerate(port.finish()):
+    for image, segments in enumerate(writer.finish()):
         header = Header(
             fingerprint=reader.fingerprint, kind="features", profile=profile, height=shape[0], width=shape[1],
             qualities=tuple(steps[image]), graph=graph_code(graphs[image], reader.listed),
@@ -224,7 +224,7 @@ def assert_spoils(reader: IntegerReader, broken: bytes, whole: bytes, task: int,
 @pytest.mark.parametrize("task", TASKS)
 def test_damage_to_a_segment_stays_with_its_task_and_descendants(codec, reader, number, task):
     features = torch.randn(1, 6, 8, 8, 8, generator=torch.Generator().manual_seed(2))
-    data = codec.encode_batch(features, 7, [codec.book.listed[number]], profile="segments").data[0]
+    data = codec.encode_batch(features, 7, [codec.graph_tables.listed[number]], profile="segments").data[0]
     lengths = ContainerReader(data).lengths
     start = len(data) - sum(lengths[task:])
     for place in (start, start + lengths[task] // 2, start + lengths[task] - 1):
@@ -268,7 +268,7 @@ def test_a_flipped_bit_is_always_found(reader: IntegerReader, files: dict[str, b
 
 
 @pytest.mark.parametrize("profile", PLAIN_PROFILES)
-def test_a_file_that_is_cut_or_goes_on_is_refused(reader: IntegerReader, files: dict[str, bytes], profile: str) -> None:
+def test_a_file_that_is_cut_or_resumes_is_refused(reader: IntegerReader, files: dict[str, bytes], profile: str) -> None:
     data = files[profile]
     for size in range(0, len(data), 7):
         with pytest.raises(BitstreamError):
@@ -322,7 +322,7 @@ def test_weights_without_their_integers_are_refused(untrained_weights: Path, tmp
         open_weights("no-such-model")
 
 
-def test_a_picture_one_pixel_high_is_refused_before_padding_makes_it_huge(untrained_weights: Path) -> None:
+def test_an_image_one_pixel_high_is_refused_before_padding_makes_it_huge(untrained_weights: Path) -> None:
     reader = open_weights(untrained_weights).integers()
     header = Header(
         fingerprint=reader.fingerprint, kind="image", profile="compact", height=1, width=1 << 26, qualities=(0,) * 6,

@@ -70,7 +70,7 @@ WITHOUT_TORCH = (
     "atdc.graph.search", "atdc.bitstream.range_coder", "atdc.bitstream.container", "atdc.bitstream.layout",
     "atdc.bitstream.symbols", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
     "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.data.feature_source",
-    "atdc.data.dumped", "atdc.data.feature_report", "atdc.report.pictures", "atdc.report.page",
+    "atdc.data.dumped", "atdc.data.feature_report", "atdc.report.answer_images", "atdc.report.page",
     "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli_fit", "atdc.cli_networks", "atdc.cli", "atdc_bench.cli",
     "atdc_bench.report.line_chart",
     "atdc_bench.report.comparison", "atdc_bench.report.registry", "atdc_bench.baselines.pixels",
@@ -144,7 +144,7 @@ def test_rooms_of_one_stage_do_not_import_each_other_both_ways() -> None:
     TopologicalSorter(graph).prepare()  # raises CycleError, with the cycle
 
 
-def test_coding_and_bitstream_meet_only_in_the_walks_port() -> None:
+def test_coding_and_bitstream_meet_only_in_the_traversals_coder() -> None:
     for module in imports():
         if room_of(module) in ("atdc.coding", "atdc.bitstream"):
             other = {"atdc.coding": "atdc.bitstream", "atdc.bitstream": "atdc.coding"}[room_of(module)]

@@ -99,7 +99,7 @@ def test_a_float_that_decides_a_bit_is_found(untrained_weights: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_what_cannot_run_says_so_and_the_rest_goes_on(untrained_weights: Path, tmp_path: Path) -> None:
+def test_what_cannot_run_says_so_and_the_rest_resumes(untrained_weights: Path, tmp_path: Path) -> None:
     chosen = [
         Configuration("elsewhere", missing="no such machine"),
         Configuration("wide", flags=frozenset({"a_flag_of_no_processor"})),
@@ -121,7 +121,7 @@ def test_what_cannot_run_says_so_and_the_rest_goes_on(untrained_weights: Path, t
 
 
 @pytest.mark.slow
-def test_a_stopped_check_goes_on_until_it_has_compared_enough(
+def test_a_stopped_check_resumes_until_it_has_compared_enough(
     untrained_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []

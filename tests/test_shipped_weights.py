@@ -42,7 +42,7 @@ def test_weights_are_small_and_described(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
-def test_a_balance_lies_beside(path: Path) -> None:
+def test_a_balance_lies_next_to(path: Path) -> None:
     qualities = atdc.load(path).balanced(4)
     assert tuple(qualities) == TASK_NAMES and all(0 <= quality <= 7 for quality in qualities.values())
 
@@ -55,32 +55,32 @@ def test_the_default_is_shipped() -> None:
 def test_a_room_comes_back(codec: Codec, path: Path) -> None:
     assert codec.path is not None
     with Image.open(path) as image:
-        picture, seed = np.asarray(image.convert("RGB")), int(str(image.info["Source"]).rpartition(" ")[2])
-    best, data = codec.answers(picture), codec.encode(picture, quality=7)
+        pixels, seed = np.asarray(image.convert("RGB")), int(str(image.info["Source"]).rpartition(" ")[2])
+    best, data = codec.answers(pixels), codec.encode(pixels, quality=7)
     answers, seen = codec.decode(data), codec.inspect(data)
     assert len(data) <= 1.01 * seen.ideal_bits / 8 + 24
-    assert _psnr_db(answers["rgb"], picture / 255) > _psnr_db(best["rgb"], picture / 255) - 1.5
-    truth = render_rooms([seed])["segment_semantic"][0, 0].numpy()
-    accuracy, at_best = ((given["segment_semantic"] == truth).mean() for given in (answers, best))
+    assert _psnr_db(answers["rgb"], pixels / 255) > _psnr_db(best["rgb"], pixels / 255) - 1.5
+    ground_truth = render_rooms([seed])["segment_semantic"][0, 0].numpy()
+    accuracy, at_best = ((given["segment_semantic"] == ground_truth).mean() for given in (answers, best))
     assert accuracy > at_best - 0.05
     cosine = (answers["normal"] * best["normal"]).sum(2).clip(-1, 1)
     assert np.degrees(np.arccos(cosine)).mean() < NORMALS_WITHIN_DEGREES[codec.path.stem]
 
 
 def test_more_quality_takes_more_bytes_ten_times_from_end_to_end(codec: Codec) -> None:
-    picture = np.asarray(Image.open(ROOMS[0]).convert("RGB"))
-    sizes = [len(codec.encode(picture, quality=quality, graph="fixed")) for quality in (0, 0.125, 2, 4, 5.5, 7)]
+    image = np.asarray(Image.open(ROOMS[0]).convert("RGB"))
+    sizes = [len(codec.encode(image, quality=quality, graph="fixed")) for quality in (0, 0.125, 2, 4, 5.5, 7)]
     assert sizes == sorted(sizes) and sizes[-1] >= 10 * sizes[0]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_every_setting_runs_on_the_same_weights(codec: Codec, setting: str) -> None:
-    picture = np.asarray(Image.open(ROOMS[-1]).convert("RGB"))
-    data = codec.encode(picture, quality=3, graph=setting)
-    assert len(data) < 8000 and codec.decode(data, tasks=["normal"])["normal"].shape == (*picture.shape[:2], 3)
+    image = np.asarray(Image.open(ROOMS[-1]).convert("RGB"))
+    data = codec.encode(image, quality=3, graph=setting)
+    assert len(data) < 8000 and codec.decode(data, tasks=["normal"])["normal"].shape == (*image.shape[:2], 3)
 
 
-def test_what_parents_foretell_is_not_sent_again(codec: Codec) -> None:
+def test_what_parents_predict_is_not_sent_again(codec: Codec) -> None:
     chosen = alone = 0
     for path in ROOMS:
         chosen += len(codec.encode(path, quality=4))

@@ -39,7 +39,7 @@ MAPPINGS = {
     "atdc/data/rooms/render.py": {"segment_semantic", "normal", "depth_zbuffer", "rgb"},
     "atdc/data/rooms/targets.py": {"keypoints2d", "edge_texture"},  # functions of these names
     "atdc/data/taskonomy.py": set(TASK_NAMES),
-    "atdc/adapters/picture_input.py": {"rgb"},  # an order of colours, beside bgr
+    "atdc/adapters/image_input.py": {"rgb"},  # an order of colours, next to bgr
 }
 """Data sets, which say which of their files hold which targets, and words that mean something else."""
 NORMAL_EFFORT = {
@@ -48,7 +48,7 @@ NORMAL_EFFORT = {
     "atdc_bench/experiments/compare.py", "atdc_bench/experiments/evaluate.py", "atdc_bench/experiments/speed.py",
     "atdc_bench/experiments/versus.py", "atdc_bench/report/said.py",
 }  # fmt: skip
-"""Where ``normal`` is an effort, beside ``high``."""
+"""Where ``normal`` is an effort, besides ``high``."""
 
 SEVENTH = """
 TASKS = (*TASKS, Task(

@@ -15,7 +15,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import ArgumentError
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.search import SETTINGS, candidate_sets
 from atdc.graph.subsets import with_ancestors, without_missing
 from atdc.graph.task_graph import TaskGraph
@@ -45,7 +45,7 @@ def helped(plain: Codec) -> Codec:
     pairs = len(candidate_sets(6, 2))
     costs = np.ones((MAX_QUALITY + 1, pairs))
     wanted = WantedGraphs(2, costs, costs, {tuple(sorted((NORMAL, DEPTH))): (HELPED,) * (MAX_QUALITY + 1)})
-    own.feature_codec.book = replace(plain.feature_codec.book, wanted=wanted)
+    own.feature_codec.graph_tables = replace(plain.feature_codec.graph_tables, wanted=wanted)
     return own
 
 
@@ -83,7 +83,7 @@ def test_a_helpers_network_runs_and_it_is_sent(helped: Codec, monkeypatch: pytes
     assert set(helped.decode(data)) == sent and list(helped.decode(data, ["normal"])) == ["normal"]
 
 
-def test_large_pictures_are_seen_by_the_wanted_networks_alone(plain: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_are_seen_by_the_wanted_networks_alone(plain: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain, "tile_positions", 2)
     called: list[str] = []
     for name, encoder in zip(TASK_NAMES, plain.networks.encoders, strict=True):
@@ -150,10 +150,10 @@ def test_total_costs_count_errors_of_wanted_tensors_and_bits_of_their_ancestors(
     batch = own.normalise(parts)
     encoded = own.encode_batch(parts, 4, [HELPED])
     error = (own.scaled(encoded.reconstruction)[NORMAL] - own.scaled(parts)[NORMAL]).square().sum().item()
-    expected = encoded.ideal_bits[0, [EDGES, NORMAL]].sum() + own.costs.rates_of_exchange(4)[NORMAL] * error
+    expected = encoded.ideal_bits[0, [EDGES, NORMAL]].sum() + own.costs.lagrange_multipliers(4)[NORMAL] * error
     assert own.costs.total_costs(batch, 4, [HELPED], [NORMAL])[0] == pytest.approx(expected, rel=1e-3)
-    prices = own.costs.rates_of_exchange(4)
-    bits, double = (own.costs.total_costs(batch, 4, [HELPED], [NORMAL], factor * prices)[0] for factor in (0, 2))
+    multipliers = own.costs.lagrange_multipliers(4)
+    bits, double = (own.costs.total_costs(batch, 4, [HELPED], [NORMAL], factor * multipliers)[0] for factor in (0, 2))
     assert bits < expected and double - expected == pytest.approx(expected - bits, rel=1e-3)
 
 
@@ -221,8 +221,8 @@ def three_tensors() -> FeatureCodec:
         torch.nn.init.normal_(parameter, std=0.2)
     ones = [torch.ones(spec.channels) for spec in tensors.tensors]
     fixed = (TaskGraph(((1,), (2,), ())),) * (MAX_QUALITY + 1)
-    book = replace(GraphBook.untrained(3), fixed=fixed)
-    return FeatureCodec(networks, quantised_model(float_model, networks), [0 * row for row in ones], ones, book)
+    graph_tables = replace(GraphTables.untrained(3), fixed=fixed)
+    return FeatureCodec(networks, quantised_model(float_model, networks), [0 * row for row in ones], ones, graph_tables)
 
 
 def test_measured_graphs_of_wanted_sets_cover_all_and_cost_no_more_than_missing_parents_dropped() -> None:
@@ -234,15 +234,15 @@ def test_measured_graphs_of_wanted_sets_cover_all_and_cost_no_more_than_missing_
     assert len(found.graphs) == 6
     for wanted, graphs in found.graphs.items():
         for level in (1, 4, 7):
-            pair = [graphs[level], without_missing(own.book.fixed[level], wanted)[0]]
+            pair = [graphs[level], without_missing(own.graph_tables.fixed[level], wanted)[0]]
             costs = [own.costs.total_costs(batch, level, [graph] * 2, wanted).mean() for graph in pair]
             assert costs[0] <= costs[1] * (1 + 1e-9)
     bits, squared = own.costs.pair_costs(batch, 3)
     assert np.allclose(found.rates[3], bits.mean(0))
-    weights = own.costs.rates_of_exchange(3)[own.costs.children]
+    weights = own.costs.lagrange_multipliers(3)[own.costs.children]
     assert np.allclose(found.errors[3], (weights * squared).mean(0))
     whole = FeatureCodec.of_bytes(own.to_bytes({}))
-    assert whole.book.wanted is None
-    own.book = replace(own.book, wanted=found)
+    assert whole.graph_tables.wanted is None
+    own.graph_tables = replace(own.graph_tables, wanted=found)
     again = FeatureCodec.of_bytes(own.to_bytes({}))
-    assert again.book.wanted is not None and again.book.wanted.graphs == found.graphs
+    assert again.graph_tables.wanted is not None and again.graph_tables.wanted.graphs == found.graphs

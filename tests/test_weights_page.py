@@ -14,7 +14,7 @@ import atdc
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig, model_config
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.search import candidate_sets
 from atdc.graph.wanted import WantedGraphs
 from atdc.networks.codec_networks import CodecNetworks
@@ -40,7 +40,7 @@ def written(folder: Path, rate_estimator: str) -> Path:
     entropy = quantised_model(FloatEntropyModel(config, tensors), networks)
     rows = [torch.ones(spec.channels) for spec in tensors.tensors]
     path = folder / "newer.safetensors"
-    FeatureCodec(networks, entropy, rows, rows, GraphBook.untrained(3)).save(path, {"made": "here"})
+    FeatureCodec(networks, entropy, rows, rows, GraphTables.untrained(3)).save(path, {"made": "here"})
     return path
 
 
@@ -134,8 +134,8 @@ def test_the_page_names_every_key_of_the_metadata(which: str, newer: Path) -> No
     header = header_of(found_or_skipped(which, newer))
     keys = [row[0].strip("`") for row in rows_of(PAGE, 3) if str(header["format"]) in row[1].split(", ")]
     assert sorted(header) == sorted(keys)
-    book = keys_of("book")
-    assert sorted({"wanted", *header["book"]}) == sorted(book)  # which may be missing
+    graph_tables = keys_of("book")
+    assert sorted({"wanted", *header["book"]}) == sorted(graph_tables)  # which may be missing
     wanted = WantedGraphs(2, np.ones((8, 9)), np.ones((8, 9)), {}).to_json()
     assert sorted(wanted) == sorted(keys_of("wanted"))
     if "tensors" in header:

@@ -72,7 +72,7 @@ def pyramid() -> TinyPyramid:
 
 
 def write_onnx(path: Path, *, dynamic: bool = False, leak: bool = False, nan: bool = False) -> Path:
-    """``uint8`` pictures (1, 24, 24, 3) to ``classes`` (1, 24, 24), by way of ``stem``, ``deep`` and ``logits``.
+    """``uint8`` images (1, 24, 24, 3) to ``classes`` (1, 24, 24), by way of ``stem``, ``deep`` and ``logits``.
 
     Args:
         path: of the file.
@@ -128,8 +128,8 @@ def write_onnx(path: Path, *, dynamic: bool = False, leak: bool = False, nan: bo
     return path
 
 
-def pictures(count: int, seed: int = 0) -> list[Any]:
+def photos(count: int, seed: int = 0) -> list[Any]:
     """Smooth ones, of other sizes than networks take."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (count, 5, 4, 3), np.uint8)
-    return [np.kron(picture, np.ones((8, 9, 1), np.uint8)) for picture in coarse]
+    return [np.kron(image, np.ones((8, 9, 1), np.uint8)) for image in coarse]

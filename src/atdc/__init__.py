@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from atdc.config import Recipe as Recipe
     from atdc.entropy.model import EntropyModel as EntropyModel
     from atdc.entropy.tables import FrequencyTables as FrequencyTables
-    from atdc.graph.graph_book import GraphBook as GraphBook
+    from atdc.graph.graph_tables import GraphTables as GraphTables
     from atdc.inspection import Inspection as Inspection
     from atdc.inspection import Verification as Verification
     from atdc.pipeline import Answers as Answers
@@ -61,7 +61,7 @@ _LATE = {
     "EntropyModel": "atdc.entropy.model",
     "FeatureCodec": "atdc.codec",
     "FrequencyTables": "atdc.entropy.tables",
-    "GraphBook": "atdc.graph.graph_book",
+    "GraphTables": "atdc.graph.graph_tables",
     "Inspection": "atdc.inspection",
     "IntegerReader": "atdc.reader",
     "ModelConfig": "atdc.config",
@@ -71,15 +71,44 @@ _LATE = {
     "load": "atdc.pipeline",
 }
 __all__ = [
-    "TASKS", "Answers", "ArgumentError", "AtdcError", "BitstreamError", "Codec", "CorruptFileError", "CutError",
-    "DataError", "EncodedBatch", "EntropyModel", "FeatureCodec", "FeatureSet", "FeatureWarning", "FitWarning",
+    "TASKS",
+    "Answers",
+    "ArgumentError",
+    "AtdcError",
+    "BitstreamError",
+    "Codec",
+    "CorruptFileError",
+    "CutError",
+    "DataError",
+    "EncodedBatch",
+    "EntropyModel",
+    "FeatureCodec",
+    "FeatureSet",
+    "FeatureWarning",
+    "FitWarning",
     "FrequencyTables",
-    "GraphBook", "GraphError",
-    "ImageError", "IncompleteFileError", "Inspection", "IntegerReader", "ModelConfig", "NetworkError",
-    "NotAnAtdcFileError", "OutputError", "ProgramError",
-    "Recipe", "TaskGraph", "TaskSpec", "TensorSpec", "TruncatedFileError", "UnsupportedVersionError", "Verification",
+    "GraphError",
+    "GraphTables",
+    "ImageError",
+    "IncompleteFileError",
+    "Inspection",
+    "IntegerReader",
+    "ModelConfig",
+    "NetworkError",
+    "NotAnAtdcFileError",
+    "OutputError",
+    "ProgramError",
+    "Recipe",
+    "TaskGraph",
+    "TaskSpec",
+    "TensorSpec",
+    "TruncatedFileError",
+    "UnsupportedVersionError",
+    "Verification",
     "WeightsError",
-    "WrongModelError", "__version__", "load",
+    "WrongModelError",
+    "__version__",
+    "load",
 ]  # fmt: skip
 
 

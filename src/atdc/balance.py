@@ -32,7 +32,7 @@ class Balance:
     """The qualities of each task that stand for one quality of all.
 
     Args:
-        qualities: at whole qualities, (8, T), 0 to 7.
+        qualities: at integer qualities, (8, T), 0 to 7.
 
     >>> Balance(tuple((float(q), float(q) / 2) for q in range(8))).at(4.5)
     [4.5, 2.25]
@@ -41,7 +41,7 @@ class Balance:
     qualities: tuple[tuple[float, ...], ...]
 
     def at(self, quality: float) -> list[float]:
-        """Of each task, linear between whole qualities, in steps of 1/8.
+        """Of each task, linear between integer qualities, in steps of 1/8.
 
         Raises:
             ArgumentError: not from 0 to 7.
@@ -52,7 +52,7 @@ class Balance:
 
     @classmethod
     def read(cls, weights: Path, fingerprint: bytes) -> Balance:
-        """The one that was measured for some weights and is kept beside them.
+        """The one that was measured for some weights and is kept next to them.
 
         Args:
             weights: their file.
@@ -67,7 +67,7 @@ class Balance:
 
 
 def measured_utilities(weights: Path, fingerprint: bytes) -> NDArray[np.float64]:
-    """Utility of each task at integer qualities, (8, T), as it was measured for some weights and is kept beside them:
+    """Utility of each task at integer qualities, (8, T), as it was measured for some weights and is kept next to them:
     its monotone fit, at most 1.
 
     Raises:
@@ -83,7 +83,7 @@ def measured_utilities(weights: Path, fingerprint: bytes) -> NDArray[np.float64]
 @contextmanager
 def _measured(weights: Path, fingerprint: bytes) -> Iterator[dict[str, Any]]:
     """What was measured for some weights; a block that cannot make sense of it raises :class:`WeightsError`."""
-    path = beside(weights)
+    path = balance_path(weights)
     try:
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if said["provenance"]["weights"] != fingerprint.hex():
@@ -104,7 +104,7 @@ def _measured(weights: Path, fingerprint: bytes) -> Iterator[dict[str, Any]]:
         ) from error
 
 
-def beside(weights: Path) -> Path:
+def balance_path(weights: Path) -> Path:
     """Where the balance of a weights file is kept."""
     return weights.with_suffix(".balance.json")
 
@@ -113,7 +113,7 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     """The balance for measured sizes and utilities.
 
     Args:
-        sizes: of each task at each whole quality, in any unit, (8, T), positive.
+        sizes: of each task at each integer quality, in any unit, (8, T), positive.
         utilities: likewise.
 
     Where a better quality was measured to be worse, which is noise, utilities are replaced by their monotone fit.

@@ -107,7 +107,7 @@ def for_each(
         quiet: say nothing but errors.
         jobs: processes; more than one needs a ``make`` that pickles.
         flawed_word: what an input is called whose report has problems.
-        resume: after an interruption, how to go on.
+        resume: after an interruption, how to resume.
         console: where lines about inputs go.
 
     Raises:
@@ -168,7 +168,7 @@ def complaint(error: Exception | str, item: Item | None = None) -> str:
         text = text.replace(name, shown(name))
     text = re.sub(r"\s*[\r\n]\s*", " ", text.strip())
     if isinstance(error, MemoryError) or "allocate memory" in text:  # torch says it with a RuntimeError
-        text = "found too little memory; expected about 45 bytes a pixel. Make the picture smaller."
+        text = "found too little memory; expected about 45 bytes a pixel. Make the image smaller."
     elif not isinstance(error, (AtdcError, str)):
         text = f"{type(error).__name__}: {text} (a defect of atdc; `atdc --traceback …` shows where)"
     if item is not None:

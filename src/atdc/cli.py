@@ -32,8 +32,8 @@ from atdc.cli_files import (
     existing_of,
     is_coded,
     is_folder,
+    is_image,
     is_one_file,
-    is_picture,
     items_of,
 )
 from atdc.cli_fit import register as register_fit
@@ -71,7 +71,7 @@ from atdc.jobs import SUFFIX, tensor_names
 from atdc.tasks import TASK_NAMES
 from atdc.terminal import escape, guard_output, require_output, shown, write_data
 
-RESUME = "The same command with --skip-existing goes on from there."
+RESUME = "The same command with --skip-existing resumes from there."
 
 
 class _Commands(TyperGroup):
@@ -255,7 +255,7 @@ def encode(
         list[str] | None,
         typer.Argument(
             metavar="INPUT",
-            help="Pictures, or features (.npz, .safetensors); folders (with all below; of features where the weights "
+            help="Images, or features (.npz, .safetensors); folders (with all below; of features where the weights "
             f"code nothing else), patterns, or - for standard input. {PASSED_OVER}",
         ),
     ] = None,
@@ -355,7 +355,7 @@ def encode(
     device: Device = "cpu",
     quiet: Quiet = False,
 ) -> None:
-    """Encode pictures, or features: one small file each; of a file with many samples, one a sample.
+    """Encode images, or features: one small file each; of a file with many samples, one a sample.
 
     Of equal names with different suffixes (a.jpg and a.png in one folder) none is encoded: both would be a.atdc.
 
@@ -364,7 +364,7 @@ def encode(
         atdc encode photo.jpg -o photo.atdc
         atdc encode *.png -o encoded --quality 2
         atdc encode photos -o encoded --jobs 4       # photos/sub/a.jpg → encoded/sub/a.atdc
-        atdc encode photos -o encoded --skip-existing      # go on after a stop
+        atdc encode photos -o encoded --skip-existing      # resume after a stop
         cat photo.jpg | atdc encode - -o - > photo.atdc
         atdc encode photo.jpg -o out -q 3 --task-quality depth_zbuffer=6 --task-quality rgb=0
         atdc encode photo.jpg -o out -q 3 --balanced
@@ -379,7 +379,7 @@ def encode(
     from atdc.weights import default_model
 
     model = model or default_model()
-    items = items_of(ctx, images, from_file, encodable_with(model) if networks is None else is_picture)
+    items = items_of(ctx, images, from_file, encodable_with(model) if networks is None else is_image)
     to = destination_of(out, items, "input")
     given = dict(_task_quality(value) for value in task_quality or [])
     wanted = _once_each(tasks) if tasks else None
@@ -439,7 +439,7 @@ def decode(
             metavar="NAME,...",
             callback=_tasks,
             autocompletion=starting_with(TASK_NAMES),
-            help="Only these tensors or tasks, may be repeated; all by default. Of pictures: "
+            help="Only these tensors or tasks, may be repeated; all by default. Of images: "
             + ", ".join(TASK_NAMES)
             + ".",
         ),
@@ -493,8 +493,8 @@ def decode(
     to = destination_of(out, items, "file")
     if to.kind == "file":
         several = wanted is None or len(wanted) > 1
-        of_pictures = (".zip",) if several else (".npy", ".png", ".zip")
-        if to.path.suffix.lower() not in (*of_pictures, ".npz", ".safetensors"):
+        of_images = (".zip",) if several else (".npy", ".png", ".zip")
+        if to.path.suffix.lower() not in (*of_images, ".npz", ".safetensors"):
             better = ".zip for several answers" if several else ".npy, .png or .zip for one answer"
             better += ", .npz or .safetensors for features"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
@@ -586,7 +586,7 @@ def verify(
 def demo(
     ctx: typer.Context,
     images: Annotated[
-        list[str] | None, typer.Argument(metavar="IMAGE", help="Pictures; by default those carried along.")
+        list[str] | None, typer.Argument(metavar="IMAGE", help="Images; by default those carried along.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and the files.")] = Path("demo"),
     quality: Quality = 4.0,
@@ -606,24 +606,24 @@ def demo(
     from atdc.weights import default_model
 
     quiet = quiet or globally(ctx, "quiet")
-    items = items_of(ctx, images, None, is_picture) if images else []
-    pictures, refused = [], []
+    items = items_of(ctx, images, None, is_image) if images else []
+    photos, refused = [], []
     for item in items:
         try:
             if item.refusal:
                 refused.append(item.refusal)
             else:
                 read_image(item.path)
-                pictures.append(item.path)
+                photos.append(item.path)
         except AtdcError as error:
             refused.append(complaint(error, item))
     for line in refused:
         complain(line)
-    if items and not pictures:
+    if items and not photos:
         raise typer.Exit(1)
     with err.status("starting", spinner="line") as status:
         result = run_demo(
-            pictures,
+            photos,
             out,
             model=model or default_model(),
             quality=quality,
@@ -659,7 +659,7 @@ def selfcheck(
 ) -> None:
     """Files decode to the same integers whatever computes them: threads, kernels, precisions.
 
-    A stopped call goes on where it was.
+    A stopped call resumes where it was.
 
     [bold]Examples[/bold]
 
@@ -726,7 +726,7 @@ def main() -> None:
     """Entry point of the ``atdc`` command.
 
     Threads that wait for each other sleep instead of spinning: on a machine that does something else at the same time,
-    spinning made coding a small picture take a hundred times as long. It must be said before torch is loaded.
+    spinning made coding a small image take a hundred times as long. It must be said before torch is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     guard_output()

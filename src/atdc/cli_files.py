@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import typer
 
 from atdc.inputs import Item, find_items
-from atdc.jobs import SUFFIX, Destination, Existing, codes_pictures, is_features
+from atdc.jobs import SUFFIX, Destination, Existing, codes_images, is_features
 
 
 def items_of(
@@ -42,19 +42,19 @@ def is_coded(path: Path) -> bool:
     return path.suffix == SUFFIX
 
 
-def is_picture(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     """Whether a file in a folder is one to encode."""
-    return path.suffix.lower() in _picture_suffixes()
+    return path.suffix.lower() in _image_suffixes()
 
 
 def encodable_with(model: str) -> Callable[[Path], bool]:
-    """Whether a file in a folder is one to encode with such weights: a picture, or a file of features where the weights
-    have no networks for pictures. Weights are opened when a folder is looked into."""
-    return lambda path: is_picture(path) if codes_pictures(model) else is_features(path)
+    """Whether a file in a folder is one to encode with such weights: an image, or a file of features where the weights
+    have no networks for images. Weights are opened when a folder is looked into."""
+    return lambda path: is_image(path) if codes_images(model) else is_features(path)
 
 
 @cache
-def _picture_suffixes() -> frozenset[str]:
+def _image_suffixes() -> frozenset[str]:
     """Of what Pillow opens, and of kinds that cameras write and Pillow opens with an extra."""
     from PIL import Image
 

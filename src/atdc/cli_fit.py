@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from atdc.tensors import Grid
 
 _SUFFIX = ".safetensors"
-_RESUME = "The same command goes on from there."
+_RESUME = "The same command resumes from there."
 
 
 def register(app: typer.Typer) -> None:
@@ -93,7 +93,7 @@ def fit(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
 ) -> None:
-    """Fit a codec to your own features. A stopped call goes on where it was.
+    """Fit a codec to your own features. A stopped call resumes where it was.
 
     [bold]Examples[/bold]
 
@@ -170,7 +170,7 @@ def fit(
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Says of an interruption how to go on."""
+    """Says of an interruption how to resume."""
     try:
         yield
     except KeyboardInterrupt:
@@ -258,7 +258,7 @@ def _a_validation_sample(samples: DescribedSource) -> int:
 
 
 def _sizes(codec: FeatureCodec, samples: DescribedSource, place: int) -> list[int]:
-    """Bytes of a sample's file at each whole quality."""
+    """Bytes of a sample's file at each integer quality."""
     sample = samples.read(place)
     with warnings_as_lines(samples.described(place)):
         return [len(codec.encode(sample, quality)) for quality in range(MAX_QUALITY + 1)]

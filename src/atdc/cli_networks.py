@@ -20,7 +20,7 @@ from atdc.inputs import Item
 from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
-    from atdc.adapters.halves import Picture
+    from atdc.adapters.halves import RgbImage
     from atdc.adapters.onnx_network import OnnxModel
 
 MANIFEST = "networks.json"
@@ -66,11 +66,11 @@ def check(
     from atdc.data.feature_source import InMemoryFeatures
 
     loaded = load_networks(networks)
-    pictures = list(_pictures(photos, count))
-    checks = [network.check(pictures) for network in loaded.networks.values()]
+    images = list(_images(photos, count))
+    checks = [network.check(images) for network in loaded.networks.values()]
     samples = [
         {name: value for found in checks for name, value in found.samples[place].items()}
-        for place in range(len(pictures))
+        for place in range(len(images))
     ]
     seen = report(InMemoryFeatures(samples))
     if as_json:
@@ -95,9 +95,7 @@ def check(
             if size == 0.0:
                 what = "no gradient: name a tensor ahead of ArgMax, TopK or rounding as its loss_on"
             console.print(escape(f"{found.name}/{name}: {what}"))
-    console.print(
-        f"{len(checks)} networks on {len(pictures)} pictures: halves are the whole, cuts separate, runs repeat."
-    )
+    console.print(f"{len(checks)} networks on {len(images)} images: halves are the whole, cuts separate, runs repeat.")
 
 
 @app.command()
@@ -110,7 +108,7 @@ def features(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make features of photos, as `atdc fit` reads them. A stopped call goes on where it was.
+    """Make features of photos, as `atdc fit` reads them. A stopped call resumes where it was.
 
     [bold]Examples[/bold]
 
@@ -132,7 +130,7 @@ def features(
     ]
     done = for_each(
         ctx, ("making features", "made features of"), items, partial(_feature_maker, str(networks), photos, shards),
-        quiet=quiet or as_json, jobs=jobs, flawed_word="in part", resume="The same command goes on from there.",
+        quiet=quiet or as_json, jobs=jobs, flawed_word="in part", resume="The same command resumes from there.",
     )  # fmt: skip
     if as_json:
         rows = {item.path.name: report.value for item, report in zip(done.items, done.reports, strict=True)}
@@ -195,8 +193,8 @@ def cuts(
     extra: Annotated[
         list[float] | None, typer.Option("--extra", help="A further channel of the input, of that number everywhere.")
     ] = None,
-    picture: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Bytes against the device's time, as a picture.")
+    image: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Bytes against the device's time, as an image.")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -204,7 +202,7 @@ def cuts(
     """Find where to cut: every place where few tensors separate a network, its time, and bytes without training.
 
     Bytes are those of principal components with uniform steps and ideal tables, at which the answer agrees; a codec
-    fitted by `atdc fit` takes fewer. The picture sent, as AVIF, and the answer sent stand at the ends.
+    fitted by `atdc fit` takes fewer. The image sent, as AVIF, and the answer sent stand at the ends.
 
     [bold]Examples[/bold]
 
@@ -213,25 +211,25 @@ def cuts(
     """
     from atdc.adapters.cut_costs import cut_costs, svg
     from atdc.adapters.distances import metric_function
+    from atdc.adapters.image_input import ImageInput
     from atdc.adapters.onnx_network import OnnxModel
-    from atdc.adapters.picture_input import PictureInput
     from atdc.files import write_bytes_atomically
 
     sides = tuple(int(side) for side in size.split("x")) if re.fullmatch(r"[0-9]+x[0-9]+", size) else ()
     if size and not sides:
         raise typer.BadParameter(f"{size!r} should read HxW, such as 480x640.")
-    model = OnnxModel(network, "", PictureInput(size=sides, white=white, extra=tuple(extra or ())))
+    model = OnnxModel(network, "", ImageInput(size=sides, white=white, extra=tuple(extra or ())))
     answer = answer or model.graph.outputs[0]
     model.graph.require(answer, f"{model.name}, answer")
-    pictures = [found for _, found in _pictures(photos, count)]
+    images = [found for _, found in _images(photos, count)]
     silent = as_json or quiet
     with err.status("starting", spinner="line") as status:
         update: Callable[[str], None] = (lambda _: None) if silent else status.update
-        kind = metric or ("same" if _is_whole(model, answer, pictures[0]) else "relative")
-        costs = cut_costs(model, answer, metric_function(kind, Path()), pictures, agreement, most, update)
-    if picture is not None:
+        kind = metric or ("same" if _is_whole(model, answer, images[0]) else "relative")
+        costs = cut_costs(model, answer, metric_function(kind, Path()), images, agreement, most, update)
+    if image is not None:
         title = f"{network.name}: bytes at {kind} {agreement:g} of {answer}"
-        write_bytes_atomically(picture, svg(costs, title).encode())
+        write_bytes_atomically(image, svg(costs, title).encode())
     if as_json:
         rows = [cost.to_json() for cost in costs]
         print(json.dumps({"answer": answer, "metric": kind, "agreement": agreement, "cuts": rows}, indent=1))
@@ -248,10 +246,10 @@ def cuts(
     console.print(table)
 
 
-def _is_whole(model: OnnxModel, answer: str, picture: Picture) -> bool:
+def _is_whole(model: OnnxModel, answer: str, image: RgbImage) -> bool:
     """Whether an answer has whole numbers."""
     session = model.session(model.part([model.input_name], [answer]))
-    return bool(session.run([answer], {model.input_name: model.input.array(picture)})[0].dtype.kind != "f")
+    return bool(session.run([answer], {model.input_name: model.input.array(image)})[0].dtype.kind != "f")
 
 
 def _feature_maker(networks: str, photos: Path, shards: list[list[str]]) -> Work:
@@ -319,7 +317,7 @@ def digests_in(folders: list[Path]) -> dict[str, str] | None:
     return found
 
 
-def _pictures(folder: Path | None, count: int) -> Iterator[tuple[str, Picture]]:
+def _images(folder: Path | None, count: int) -> Iterator[tuple[str, RgbImage]]:
     """Photos of a folder, evenly spaced; without one, smooth noise."""
     import numpy as np
 

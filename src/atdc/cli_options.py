@@ -85,7 +85,7 @@ Networks = Annotated[
     typer.Option(
         "--networks",
         metavar="NAME|FILE",
-        help="Your networks, as for `atdc networks check`: pictures go through their first halves, files through "
+        help="Your networks, as for `atdc networks check`: images go through their first halves, files through "
         "their second halves.",
     ),
 ]
@@ -104,7 +104,7 @@ PixelLimit = Annotated[
         "--pixel-limit",
         metavar="N",
         min=1,
-        help="Refuse larger pictures (height times width), before any memory is taken for them.",
+        help="Refuse larger images (height times width), before any memory is taken for them.",
     ),
 ]
 Files = Annotated[
@@ -122,7 +122,7 @@ FromFile = Annotated[
     ),
 ]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Leave out inputs whose output is there: go on after a stop.")
+    bool, typer.Option("--skip-existing", help="Leave out inputs whose output is there: resume after a stop.")
 ]
 Force = Annotated[
     bool,

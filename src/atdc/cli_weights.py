@@ -39,7 +39,7 @@ def data(
     count: Annotated[int | None, typer.Option(help="Rooms of each split; all by default.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one per core by default.")] = None,
 ) -> None:
-    """Render the rooms: procedural indoor scenes with the truth for all six tasks. A stopped call goes on.
+    """Render the rooms: procedural indoor scenes with the ground truth for all six tasks. A stopped call resumes.
 
     [bold]Examples[/bold]
 
@@ -109,10 +109,10 @@ def train(
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="The weights; in the run folder by default.")
     ] = None,
     real: Annotated[
-        Path | None, typer.Option("--real", metavar="FOLDER", help="Real pictures, for recipes that learn from both.")
+        Path | None, typer.Option("--real", metavar="FOLDER", help="Real images, for recipes that learn from both.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--from", metavar="NAME|FILE", help="Weights to go on from; the recipe's by default.")
+        str | None, typer.Option("--from", metavar="NAME|FILE", help="Weights to start from; the recipe's by default.")
     ] = None,
     stages: Annotated[
         str,
@@ -122,7 +122,7 @@ def train(
     ] = "networks,codec,graphs",
     device: Device = "cpu",
 ) -> None:
-    """Train a model, from rendered rooms or from weights to a weights file. A stopped call goes on where it was.
+    """Train a model, from rendered rooms or from weights to a weights file. A stopped call resumes where it was.
 
     [bold]Examples[/bold]
 

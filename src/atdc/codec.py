@@ -33,7 +33,7 @@ from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning, WeightsError
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.ordered import is_ordered
 from atdc.graph.search import candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
@@ -118,11 +118,11 @@ class FeatureCodec:
     """Codes a set of feature tensors, one per task, along a task graph.
 
     Args:
-        networks: predictor, transforms and scorer; switched to evaluation.
+        networks: predictor, transforms and rate estimator; switched to evaluation.
         entropy: the integers that decide every probability.
-        mean: of each tensor's channels, (C,); features are normalised to ``(z − mean) / deviation``.
-        deviation: likewise.
-        book: graphs and rates kept with the weights.
+        mean: of each tensor's channels, (C,); features are normalised to ``(z − mean) / std``.
+        std: likewise.
+        graph_tables: graphs and rates kept with the weights.
         fingerprint: four bytes that name the weights; a file names them, other weights refuse it.
         card: how the codec was made, plain values.
     """
@@ -132,8 +132,8 @@ class FeatureCodec:
         networks: CodecNetworks,
         entropy: EntropyModel,
         mean: Sequence[Tensor] | Tensor,
-        deviation: Sequence[Tensor] | Tensor,
-        book: GraphBook,
+        std: Sequence[Tensor] | Tensor,
+        graph_tables: GraphTables,
         fingerprint: bytes = bytes(4),
         card: Mapping[str, Any] | None = None,
     ) -> None:
@@ -142,8 +142,8 @@ class FeatureCodec:
         self.tensors = networks.tensors
         self.task_names = self.tensors.names
         self.task_count = len(self.tensors)
-        self.mean, self.deviation = list(mean), list(deviation)
-        self.book = book
+        self.mean, self.std = list(mean), list(std)
+        self.graph_tables = graph_tables
         self.fingerprint = fingerprint
         self.card = dict(card or {})
         self.pairs = candidate_sets(self.task_count, networks.config.max_parents)
@@ -156,7 +156,7 @@ class FeatureCodec:
     @property
     def integers(self) -> IntegerReader:
         """The half of the decoder that needs no network."""
-        return IntegerReader(self.entropy, self.book.listed, self.tensors, self.fingerprint)
+        return IntegerReader(self.entropy, self.graph_tables.listed, self.tensors, self.fingerprint)
 
     # --- weights ---------------------------------------------------------------------------------------------------
 
@@ -171,14 +171,14 @@ class FeatureCodec:
         write_weights(Path(path), self.to_bytes(self.card if card is None else card))
 
     def to_bytes(self, card: Mapping[str, Any], others: Mapping[str, NDArray[Any]] | None = None) -> bytes:
-        """The weights file's content; `others` are arrays to be kept in it beside the codec's own."""
+        """The weights file's content; `others` are arrays to be kept in it next to the codec's own."""
         arrays = {f"{_CODEC_PREFIX}{key}": value for key, value in stored_arrays(self.networks).items()}
         arrays |= {ENTROPY_PREFIX + key: value for key, value in self.entropy.to_arrays().items()}
-        for index, (mean, deviation) in enumerate(zip(self.mean, self.deviation, strict=True)):
+        for index, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
             arrays[f"{_FEATURE_PREFIX}{index}.mean"] = mean.cpu().numpy()
-            arrays[f"{_FEATURE_PREFIX}{index}.deviation"] = deviation.cpu().numpy()
+            arrays[f"{_FEATURE_PREFIX}{index}.deviation"] = std.cpu().numpy()
         settings = dataclasses.asdict(self.config)
-        return weights_bytes(settings, self.tensors, self.book, card, {**arrays, **(others or {})})
+        return weights_bytes(settings, self.tensors, self.graph_tables, card, {**arrays, **(others or {})})
 
     @classmethod
     @torch_defaults()
@@ -220,7 +220,7 @@ class FeatureCodec:
                 the dataset); ``grids``, by name what a tensor's grid follows from, where it is not the same in all
                 samples, see :mod:`atdc.tensors`; ``start``, a codec to which the dataset's further tensors are added
                 while all else stays as it is; ``run``, a folder for checkpoints, logs and TensorBoard's events, from
-                which a stopped call goes on.
+                which a stopped call resumes.
 
         Returns:
             The codec, as it is after saving and loading.
@@ -255,12 +255,12 @@ class FeatureCodec:
         arrays = file.floats(_CODEC_PREFIX, {key: tuple(value.shape) for key, value in shapes.items()})
         networks = CodecNetworks(file.config, file.tensors)
         networks.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
-        mean, deviation = (_statistics(file, kind) for kind in ("mean", "deviation"))
-        for spec, row in zip(file.tensors.tensors, deviation, strict=True):
+        mean, std = (_statistics(file, kind) for kind in ("mean", "deviation"))
+        for spec, row in zip(file.tensors.tensors, std, strict=True):
             if bool((row <= 0).any()):
-                where = f"{file.path}, deviation of {spec.name}"
+                where = f"{file.path}, standard deviation of {spec.name}"
                 raise WeightsError(where, "a value of 0 or less", "positive numbers", "Get the weights again.")
-        return cls(networks, integers.model, mean, deviation, file.book, file.fingerprint, file.header.get("card"))
+        return cls(networks, integers.model, mean, std, file.graph_tables, file.fingerprint, file.header.get("card"))
 
     # --- one image -------------------------------------------------------------------------------------------------
 
@@ -298,14 +298,15 @@ class FeatureCodec:
         Raises:
             ArgumentError: unknown names or none, features of a wanted tensor that are not given, a wrong
                 shape, values that are not finite or beyond :data:`LARGEST_DEVIATIONS`, an unknown setting; a
-                weight of a tensor that is not wanted; a `max_bytes` beside a quality, or below what quality 0 takes,
+                weight of a tensor that is not wanted; a `max_bytes` next to a quality, or below what quality 0 takes,
                 which is named.
 
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
         parts = [None if part is None else part[None] for part in self._parts(features)]
         return self.encode_one(
-            parts, quality, max_bytes, weights, 1 - self.book.distortion, graph=given_graphs(graph), effort=effort,
+            parts, quality, max_bytes, weights, 1 - self.graph_tables.distortion, graph=given_graphs(graph),
+            effort=effort,
             profile=profile_for(profile, first), first=self.first_indices(first),
             wanted=None if wanted is None else self.tensors.wanted(wanted, "wanted"),
         )  # fmt: skip
@@ -548,7 +549,7 @@ class FeatureCodec:
         """
         device = open_device(device)
         self.networks.to(device)
-        self.mean, self.deviation = ([row.to(device) for row in rows] for rows in (self.mean, self.deviation))
+        self.mean, self.std = ([row.to(device) for row in rows] for rows in (self.mean, self.std))
         return self
 
     # --- batches ---------------------------------------------------------------------------------------------------
@@ -611,14 +612,14 @@ class FeatureCodec:
             if effort == "high" and not head:
                 graphs = cheapest_of_several(self.costs, normalised, quality, graphs, asked)
         qualities = quality_tensor([steps] * count, self.device)
-        port = SymbolWriter(self.entropy.tables, count, self.task_count, together=profile == "compact")
-        coder = EntropyCoder(self.entropy, port, np.array([steps] * count, np.int64), grids)
+        writer = SymbolWriter(self.entropy.tables, count, self.task_count, together=profile == "compact")
+        coder = EntropyCoder(self.entropy, writer, np.array([steps] * count, np.int64), grids)
         result = code_along_graph(
             self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, asked,
             restore_all=restore_all,
         )  # fmt: skip
         data = []
-        for image, segments in enumerate(port.finish()):
+        for image, segments in enumerate(writer.finish()):
             present = tuple(sorted(graphs[image].closure(asked)))
             size = None if sizes is None else sizes[image]
             header = self._header(steps, graphs[image], normalised.only(present), size, profile, head)
@@ -631,7 +632,7 @@ class FeatureCodec:
                 order[place] = task
             rows = tuple(Segment(segments[task], coder.checks[image, task]) for task in order)
             data.append(pack(Container(header, rows)))
-        bits = port.bits.array(len(graphs), self.task_count)
+        bits = writer.bits.array(len(graphs), self.task_count)
         return EncodedBatch(data, graphs, bits, self._restored(result.reconstruction, grids))
 
     def helpers(self, wanted: Sequence[str], quality: Quality = 4, graph: str = DEFAULT_GRAPH) -> tuple[str, ...]:
@@ -665,12 +666,12 @@ class FeatureCodec:
             available: tensors that may help; all by default.
         """
         asked = tuple(sorted(wanted))
-        book = self.book.wanted
-        if graph != DEFAULT_GRAPH or book is None or len(asked) == self.task_count:
+        graph_tables = self.graph_tables.wanted
+        if graph != DEFAULT_GRAPH or graph_tables is None or len(asked) == self.task_count:
             return list(asked)
         steps = quality_steps(self._with_helpers_qualities(quality, asked), self.task_count)
         everything = range(self.task_count) if available is None else {*available, *asked}
-        return sorted(book.graph(asked, steps, everything).closure(asked))
+        return sorted(graph_tables.graph(asked, steps, everything).closure(asked))
 
     def _with_helpers_qualities(self, quality: Quality, wanted: Sequence[int]) -> list[float]:
         """Qualities in which tensors that nobody asked for have the mean quality of those wanted."""
@@ -710,7 +711,7 @@ class FeatureCodec:
             fingerprint=self.fingerprint, kind="features" if size is None else "image",
             profile="ordered" if first else profile, first=first, height=height, width=width,
             qualities=tuple(steps[place] for place in present),
-            graph=graph_code(sent, self.book.listed) if whole else sent,
+            graph=graph_code(sent, self.graph_tables.listed) if whole else sent,
             tensor_count=self.task_count, present=present, grids=tuple(grids),
         )  # fmt: skip
 
@@ -766,7 +767,7 @@ class FeatureCodec:
     @property
     def costs(self) -> CostModel:
         """What pairs and graphs cost: estimated, and measured by coding."""
-        return CostModel(self.networks, self.entropy, self.book)
+        return CostModel(self.networks, self.entropy, self.graph_tables)
 
     def choose_graphs(self, features: Features, quality: Quality, setting: str) -> list[TaskGraph]:
         """One graph per image of a batch, by a search setting's name.
@@ -778,7 +779,7 @@ class FeatureCodec:
     # --- shared pieces ---------------------------------------------------------------------------------------------
 
     def normalise(self, features: Features) -> FeatureBatch:
-        """Raw features to zero mean and unit deviation, padded by repetition to multiples of 4.
+        """Raw features to zero mean and unit standard deviation, padded by repetition to multiples of 4.
 
         Args:
             features: by tensor (B, C, h, w), or stacked (B, T, C, h, w) where all are alike.
@@ -806,7 +807,7 @@ class FeatureCodec:
         count = len(parts[present[0]])
         normalised = []
         for place, (spec, part) in enumerate(zip(self.tensors.tensors, parts, strict=True)):
-            mean, deviation = self.mean[place], self.deviation[place]
+            mean, std = self.mean[place], self.std[place]
             if part is None:
                 normalised.append(torch.zeros(count, spec.channels, *self._empty_grid(parts), device=self.device))
                 continue
@@ -816,7 +817,7 @@ class FeatureCodec:
                 expected = f"({count}, {spec.channels}, height, width)"
                 raise ArgumentError(f"features of {spec.name}", f"shape {tuple(part.shape)}", expected)
             part = part.detach().to(self.device, torch.float32)
-            part = (part - mean[:, None, None]) / deviation[:, None, None]
+            part = (part - mean[:, None, None]) / std[:, None, None]
             self._require_finite(spec.name, _extremes(part))
             normalised.append(part)
         batch = FeatureBatch.of(normalised)
@@ -831,8 +832,8 @@ class FeatureCodec:
         return there.shape[2], there.shape[3]
 
     def scaled(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Raw features, or differences of them, in units of each channel's deviation."""
-        return [part / own[:, None, None] for part, own in zip(features, self.deviation, strict=True)]
+        """Raw features, or differences of them, in units of each channel's standard deviation."""
+        return [part / own[:, None, None] for part, own in zip(features, self.std, strict=True)]
 
     def _expected_shape(self) -> str:
         channels = {spec.channels for spec in self.tensors.tensors}
@@ -859,8 +860,8 @@ class FeatureCodec:
 
     def _raw(self, normalised: Tensor, task: int, grid: Grid) -> Tensor:
         """One tensor's features in their own units, without padding."""
-        mean, deviation = self.mean[task], self.deviation[task]
-        raw: Tensor = normalised[..., : grid[0], : grid[1]] * deviation[:, None, None] + mean[:, None, None]
+        mean, std = self.mean[task], self.std[task]
+        raw: Tensor = normalised[..., : grid[0], : grid[1]] * std[:, None, None] + mean[:, None, None]
         return raw
 
 
@@ -884,7 +885,7 @@ def load_arrays(module: nn.Module, file: WeightsFile, prefix: str) -> None:
 
 
 def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
-    """Means or deviations of each tensor's channels; older files keep them in one array."""
+    """Means or standard deviations of each tensor's channels; older files keep them in one array."""
     tensors = file.tensors.tensors
     if file.header["format"] == OLDER_FORMAT:
         shape = (len(tensors), tensors[0].channels)

@@ -20,13 +20,13 @@ from atdc.errors import ArgumentError
 from atdc.tensors import FeatureSet
 
 DEFAULT_MODEL = "real"
-"""Weights that pictures are encoded with, unless others are named."""
+"""Weights that images are encoded with, unless others are named."""
 QUALITY_STEPS_PER_UNIT = 8
 """Quality travels as an integer in steps of 1/8."""
 MAX_QUALITY = 7
 """Qualities run from 0 (fewest bytes) to 7 (best answers)."""
 PIXEL_LIMIT = 1 << 26
-"""The largest picture, height times width, that is encoded or decoded unless told otherwise: 8192 x 8192 pixels.
+"""The largest image, height times width, that is encoded or decoded unless told otherwise: 8192 x 8192 pixels.
 
 Encoding takes about 45 bytes a pixel, here 3 GB.
 """
@@ -161,7 +161,7 @@ class ModelConfig:
     state_channels: int = 16
     """Channels of the integer state by which decoded parents inform a child's probability tables (ours)."""
     scorer_width: int = 96
-    """Hidden channels of the cheap scorer (ours)."""
+    """Hidden channels of the rate estimator (ours)."""
     scale_min: float = 0.05
     """Smallest standard deviation of the entropy tables, in quantisation steps (ours)."""
     scale_max: float = 64.0
@@ -234,7 +234,7 @@ _CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class TaskStage:
-    """Training of the six encoders and heads, from small pictures to whole ones (ours)."""
+    """Training of the six encoders and heads, from small images to whole ones (ours)."""
 
     shared_epochs: int = 24
     """On half-size rooms, one encoder for segmentation, normals and depth: what all six encoders start from."""
@@ -247,7 +247,8 @@ class TaskStage:
     """Falls to its half in the first part, to a quarter in the second and to a two-hundredth in the third."""
     weight_decay: float = 1e-4
     feature_noise: float = 0.3
-    """Each image's features get Gaussian noise of a deviation drawn from [0, this], in feature deviations (ours)."""
+    """Each image's features get Gaussian noise of a standard deviation drawn from [0, this], in standard deviations of
+    the features (ours)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,24 +259,25 @@ class PredictorStage:
     batch: int = 32
     lr: float = 1e-3
     parent_noise: float = 0.7
-    """Half of the parents get Gaussian noise of a deviation drawn from [0, this] (stands for quantisation)."""
+    """Half of the parents get Gaussian noise of a standard deviation drawn from [0, this] (stands for quantisation)."""
 
 
 @dataclass(frozen=True, slots=True)
-class ScorerStage:
-    """Distillation of the cheap scorer: from the predictor before the codec, from the codec at its end."""
+class RateEstimatorStage:
+    """Distillation of the rate estimator: from the predictor before the codec, from the codec at its end."""
 
     teacher_images: int = 2000
     final_images: int = 4000
-    """Training images that the scorer at the end, which is shipped, learns from."""
+    """Training images that the rate estimator at the end, which is shipped, learns from."""
     epochs: int = 14
     batch: int = 50
     lr: float = 2e-3
     feature_noise: float = 0.3
-    """Gaussian noise on the features the scorer learns from, in feature deviations: it has few images to learn from."""
+    """Gaussian noise on the features the rate estimator learns from, in standard deviations of the features: it has few
+    images to learn from."""
     spoilt_share: float = 0.0
     """Share of the final images of each of which one tensor is spoilt, see :mod:`atdc.training.spoiling`: what the
-    scorer learns, and candidate graphs are made of, beside whole images."""
+    rate estimator learns, and candidate graphs are made of, next to whole images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +365,7 @@ class FitRecipe:
     lambda_max: float = 60.0
     """Λ of quality 7; geometric between."""
     feature_weight: float = 0.1
-    """Weight of the features' squared error beside an objective, where one is given: an anchor."""
+    """Weight of the features' squared error next to an objective, where one is given: an anchor."""
     subset_share: float = 0.3
     """Share of steps that code a random subset of the tensors, each size alike."""
     val_share: float = 0.1
@@ -418,10 +420,10 @@ class Recipe:
     data: str = "rooms"
     """What is learned from: `rooms`, which are rendered; `taskonomy` or `nyuv2`, which must be there; `rooms+nyuv2`."""
     real_repeats: int = 4
-    """How often each real training picture occurs beside rooms."""
+    """How often each real training image occurs next to rooms."""
     augment: bool = False
-    """Half of the training pictures are zoomed and coloured anew, each time for the task networks, once and for all for
-    the codec: for data sets of few pictures."""
+    """Half of the training images are zoomed and recoloured, each time for the task networks, once and for all for
+    the codec: for data sets of few images."""
     train_count: int = 8000
     """Training images, rendered, or drawn from a data set that is read; features take two bytes a number."""
     val_count: int = 500
@@ -431,7 +433,7 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     tasks: TaskStage = field(default_factory=TaskStage)
     predictor: PredictorStage = field(default_factory=PredictorStage)
-    scorer: ScorerStage = field(default_factory=ScorerStage)
+    scorer: RateEstimatorStage = field(default_factory=RateEstimatorStage)
     codec: CodecStage = field(default_factory=CodecStage)
 
 
@@ -468,7 +470,7 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
 
 
 def model_config(values: dict[str, Any]) -> ModelConfig:
-    """The architecture stored beside weights; raises :class:`ArgumentError` on unknown or mistyped settings."""
+    """The architecture stored next to weights; raises :class:`ArgumentError` on unknown or mistyped settings."""
     config = settings_of(ModelConfig, values, "model")
     assert isinstance(config, ModelConfig)
     return config

@@ -46,7 +46,7 @@ class ArgumentError(AtdcError, ValueError):
 
 
 class ImageError(AtdcError):
-    """An input picture cannot be read: not an image, truncated, empty, or larger than the pixel limit."""
+    """An input image cannot be read: not an image, truncated, empty, or larger than the pixel limit."""
 
 
 class OutputError(AtdcError):

@@ -1,4 +1,4 @@
-"""Pictures that a program has in memory as numbers: arrays, and torch's tensors, told apart by their shapes.
+"""Images that a program has in memory as numbers: arrays, and torch's tensors, told apart by their shapes.
 
 No torch here: a tensor is known by what it can do.
 """
@@ -15,7 +15,7 @@ from atdc.errors import ArgumentError
 CHANNELS = (1, 3, 4)
 """Grey, colour, colour and opacity."""
 _OVERSHOOT = 0.1
-"""How far beyond 0 … 1 resampling and rounding take a picture, at most; beyond that, it is scaled otherwise."""
+"""How far beyond 0 … 1 resampling and rounding take an image, at most; beyond that, it is scaled otherwise."""
 _EXPECTED = "shape (height, width, 3), (height, width), or with 1 or 4 channels"
 
 
@@ -38,7 +38,7 @@ def rgb_of_array(image: Any) -> NDArray[np.uint8]:
             array = np.asarray(image)
         except (TypeError, ValueError) as error:
             raise ArgumentError(
-                "image", f"{type(image).__name__} ({error})", "a picture", "See `help(atdc.Codec)`."
+                "image", f"{type(image).__name__} ({error})", "an image", "See `help(atdc.Codec)`."
             ) from error
         if array.dtype.kind not in "buif":
             raise ArgumentError(
@@ -59,7 +59,7 @@ def _channels_last(tensor: Any) -> NDArray[Any]:
         if 0 in shape:
             cure = "It has no pixel."
         elif len(shape) == 4:
-            cure = "One picture at a time: pass image[0]."
+            cure = "One image at a time: pass image[0]."
         elif len(shape) == 3 and shape[2] in CHANNELS:
             cure = "Pass image.permute(2, 0, 1)."
         elif len(shape) == 2:
@@ -83,7 +83,7 @@ def _require_shape(array: NDArray[Any]) -> None:
     if not array.size:
         cure = "It has no pixel."
     elif array.ndim == 4:
-        cure = "One picture at a time: pass image[0]."
+        cure = "One image at a time: pass image[0]."
     elif array.ndim == 3 and shape[0] in CHANNELS:
         cure = "Pass numpy.moveaxis(image, 0, -1)."
     elif array.ndim == 3 and shape[2] == 2:

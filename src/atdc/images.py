@@ -1,11 +1,11 @@
-"""Pictures of any kind, from a file or from memory, as one kind: sRGB, 8 bits, ``(height, width, 3)``.
+"""Images of any kind, from a file or from memory, as one kind: sRGB, 8 bits, ``(height, width, 3)``.
 
 Why this is a file of its own: a codec that is fed the wrong orientation, the wrong colour space or a black square where
 the alpha channel was answers nonsense without a word. Here every such choice is made once and written down:
 
 - EXIF orientation is applied, then forgotten.
 - An embedded ICC profile is converted to sRGB; a profile that cannot be used is ignored, as image viewers do.
-- Transparency is composited over white, the page that most pictures with alpha are drawn for.
+- Transparency is composited over white, the page that most images with alpha are drawn for.
 - 16 bits become 8 by ``round(v / 257)``, so that 65535 is white, and 12 bits likewise; signed numbers of 8 or 16 bits
   after adding half their range. Colours of 16 bits a channel are read by their high bytes, which is Pillow's way, and
   so is the colour that a PNG says is clear. Grey is repeated over the three channels.
@@ -17,7 +17,7 @@ the alpha channel was answers nonsense without a word. Here every such choice is
 - A PNG with a byte that does not fit its check is damaged, even if pixels come of it.
 - What has no pixels of its own (EPS, which Pillow would hand to Ghostscript, and data formats) is refused.
 
-No torch here: reading a picture costs no second of import time.
+No torch here: reading an image costs no second of import time.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _WITH_ALPHA = {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RG
 
 
 def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8]:
-    """Read the picture in a file.
+    """Read the image in a file.
 
     Args:
         path: any file that Pillow reads.
@@ -91,7 +91,7 @@ def read_image(path: str | os.PathLike[str], pixel_limit: int = PIXEL_LIMIT) -> 
 
 
 def _read(file: Path | BinaryIO, where: str, pixel_limit: int) -> NDArray[np.uint8]:
-    """The picture in a file on disk or in memory; errors speak of `where`."""
+    """The image in a file on disk or in memory; errors speak of `where`."""
     with _named_errors(where, pixel_limit), _opened(file, where) as image:
         if image.format in _WITHOUT_PIXELS:
             raise ImageError(where, f"a file of the kind {image.format}", _READABLE, "Convert it, for example to PNG.")
@@ -105,7 +105,7 @@ def _named_errors(where: str, pixel_limit: int) -> Iterator[None]:
     """Whatever Pillow raises inside becomes an :class:`ImageError`, and its warnings do not become errors."""
     try:
         with warnings.catch_warnings():
-            # Our own limit comes before Pillow's warning about large images; a picture that can be read in spite of
+            # Our own limit comes before Pillow's warning about large images; an image that can be read in spite of
             # odd metadata is read.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
@@ -141,7 +141,7 @@ def _from_its_start(stream: BinaryIO) -> BinaryIO:
 
 
 def _opened(file: Path | BinaryIO, where: str) -> Image.Image:
-    """Pillow's image of a file, or an error that names the kind of picture that is not supported."""
+    """Pillow's image of a file, or an error that names the kind of image that is not supported."""
     try:
         return Image.open(file)
     except UnidentifiedImageError:
@@ -159,7 +159,7 @@ def _opened(file: Path | BinaryIO, where: str) -> Image.Image:
                 import pillow_heif
             except ImportError as error:
                 cure = "Install what reads it: pip install 'atdc[heif]'"
-                raise ImageError(where, "a HEIC picture", _READABLE, cure) from error
+                raise ImageError(where, "a HEIC image", _READABLE, cure) from error
             # Not registered with Pillow, which belongs to the whole program.
             image_of: Callable[[Path | BinaryIO], Image.Image] = pillow_heif.HeifImageFile
             return image_of(file)
@@ -195,7 +195,7 @@ def as_rgb(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> NDArray[np.uint8
         pixel_limit: as in :func:`read_image`.
 
     Raises:
-        ImageError: the picture cannot be read, or is too large.
+        ImageError: the image cannot be read, or is too large.
         ArgumentError: the array has another shape or type; the message says how to make it fit.
 
     >>> as_rgb(np.ones((4, 6))).shape
@@ -245,7 +245,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
         form = (16, _SIGNED)
     clear = _clear(image)
     image.load()
-    with contextlib.suppress(Exception):  # an unreadable EXIF block is no reason to refuse the picture
+    with contextlib.suppress(Exception):  # an unreadable EXIF block is no reason to refuse the image
         image = ImageOps.exif_transpose(image)
     image, alpha = _eight_bits(image, form, clear)
     if zero_is_white:
@@ -335,13 +335,13 @@ def _stretch(values: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert from the embedded profile where it fits the picture's mode, and plainly otherwise."""
+    """Convert from the embedded profile where it fits the image's mode, and plainly otherwise."""
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
         return converted if converted is not None else image
     if profile:
-        # PyCMSError: not a profile, or one for other channels than the picture has. OSError: bytes that are no profile.
+        # PyCMSError: not a profile, or one for other channels than the image has. OSError: bytes that are no profile.
         with contextlib.suppress(ImageCms.PyCMSError, OSError):
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
@@ -380,4 +380,4 @@ def _empty(where: str) -> ImageError:
 
 
 def _too_large(where: str, found: str, pixel_limit: int) -> ImageError:
-    return ImageError(where, found, f"at most {pixel_limit:,} pixels", "Make the picture smaller first.")
+    return ImageError(where, found, f"at most {pixel_limit:,} pixels", "Make the image smaller first.")

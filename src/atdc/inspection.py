@@ -190,7 +190,7 @@ class Verification:
 
 
 def verify(source: FileLike, integers: IntegerReader | None = None, *, pixel_limit: int = PIXEL_LIMIT) -> Verification:
-    """Checks everything that can be checked, and goes on after what is damaged.
+    """Checks everything that can be checked, and resumes after what is damaged.
 
     Args:
         source: the file, in whatever :func:`~atdc.bitstream.sources.opened` takes.

@@ -1,4 +1,4 @@
-"""What the commands do with one input: encode, decode, inspect or verify it. Made anew in every process that works.
+"""What the commands do with one input: encode, decode, inspect or verify it. Made again in every process that works.
 
 Each function here loads what its inputs have in common, and returns what works on one of them.
 """
@@ -81,7 +81,7 @@ class Coded:
 
     Attributes:
         bytes: of its file, or its files.
-        positions: pixels of the picture, or positions of all feature tensors.
+        positions: pixels of the image, or positions of all feature tensors.
         unit: of bytes by positions.
         data: the file, if it goes to standard output.
         files: what each of its files is, plain values for JSON.
@@ -108,8 +108,8 @@ def is_features(path: Path) -> bool:
 
 
 @cache
-def codes_pictures(model: str) -> bool:
-    """Whether weights have networks that make features of pictures, and answers of features.
+def codes_images(model: str) -> bool:
+    """Whether weights have networks that make features of images, and answers of features.
 
     Raises:
         WeightsError: no such weights, or a damaged file.
@@ -158,9 +158,9 @@ def encoder(
     existing: Existing,
     as_json: bool,
 ) -> Work:
-    """Encodes pictures, and files of features as they are; for some tasks or tensors alone, if they are named.
+    """Encodes images, and files of features as they are; for some tasks or tensors alone, if they are named.
 
-    With networks, a set of them by name or file, pictures are encoded as the tensors at their cuts. `as_json` also
+    With networks, a set of them by name or file, images are encoded as the tensors at their cuts. `as_json` also
     tells what the files are.
     """
     from PIL import Image
@@ -170,11 +170,11 @@ def encoder(
     from atdc.report.answer_files import make_folder
 
     Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
-    pictures, features = _load(model, device)
+    images, features = _load(model, device)
     cut = None if networks is None else _cut_networks(networks, features, model)
-    if request.balanced and pictures is None:
+    if request.balanced and images is None:
         where, found = "--balanced", "weights of features alone, for which no balance is measured"
-        raise ArgumentError(where, found, "weights of pictures", "Give tensors their own qualities: --task-quality.")
+        raise ArgumentError(where, found, "weights of images", "Give tensors their own qualities: --task-quality.")
     tasks = request.tasks
     if tasks is not None:
         features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file
@@ -190,15 +190,15 @@ def encoder(
         settings |= {"max_bytes": request.max_bytes, "weights": dict(request.weights)}
     else:
         usual = dict.fromkeys(features.task_names, request.quality)
-        balanced = pictures.balanced(request.quality) if request.balanced and pictures else usual
+        balanced = images.balanced(request.quality) if request.balanced and images else usual
         qualities = balanced | dict(request.task_quality)
     steps = None if qualities is None else [qualities[name] for name in features.task_names]
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
 
     def by_codec(rgb: NDArray[np.uint8], name: str) -> bytes:
-        assert pictures is not None
-        return pictures.encode(rgb, qualities, tasks=tasks, pixel_limit=pixel_limit, **settings)
+        assert images is not None
+        return images.encode(rgb, qualities, tasks=tasks, pixel_limit=pixel_limit, **settings)
 
     def by_networks(rgb: NDArray[np.uint8], name: str) -> bytes:
         assert cut is not None
@@ -215,7 +215,7 @@ def encoder(
         write_bytes_unless_others(target, data, replace=existing is Existing.REPLACE)
         return None
 
-    def encode_picture(item: Item, encoded: Callable[[NDArray[np.uint8], str], bytes]) -> Report:
+    def encode_image(item: Item, encoded: Callable[[NDArray[np.uint8], str], bytes]) -> Report:
         target = destination.of(item, SUFFIX)
         if is_there(target):
             return Report(f"{item.name} → {target}  there before", skipped=True)
@@ -259,9 +259,9 @@ def encoder(
         return Report(f"{item.name} → {where}  {coded}", value=coded)
 
     def work(item: Item) -> Report:
-        if is_features(item.path) or (pictures is None and cut is None):
+        if is_features(item.path) or (images is None and cut is None):
             return encode_features(item)
-        return encode_picture(item, by_codec if cut is None else by_networks)
+        return encode_image(item, by_codec if cut is None else by_networks)
 
     return work
 
@@ -276,7 +276,7 @@ def decoder(
     told: Callable[[Item, Mapping[str, object]], None],
     networks: str | None = None,
 ) -> Work:
-    """Decodes files: to answers where they were made of pictures, to tensors where of features.
+    """Decodes files: to answers where they were made of images, to tensors where of features.
 
     With networks, a set of them by name or file, tensors go through their second halves; tasks are networks then.
 
@@ -321,27 +321,27 @@ def decoder(
         return report if cut is None else replace(report, line="\n  ".join([report.line, *_summaries(answers)]))
 
     def decode_as_it_comes(item: Item, source: Source) -> Report:
-        pictures, features = load(model or writer_of(source) or default_model())
+        images, features = load(model or writer_of(source) or default_model())
         answers: dict[str, NDArray[Any]] = {}
         failed: list[str] = []
-        of_picture = pictures is not None and not _holds_features(source)
-        target = destination.of(item, "" if of_picture else ".npz")
-        if not of_picture and existing is Existing.SKIP and os.path.isfile(target):
+        of_image = images is not None and not _holds_features(source)
+        target = destination.of(item, "" if of_image else ".npz")
+        if not of_image and existing is Existing.SKIP and os.path.isfile(target):
             return Report(f"{item.name} → {target}  there before", skipped=True)
-        decoder = pictures if pictures is not None and of_picture else features
+        decoder = images if images is not None and of_image else features
         arrivals = decoder.decode_progressive(source, tasks, pixel_limit=pixel_limit)
         if arrivals.header.profile == "compact":
             told(item, {"note": "a compact file cannot be decoded in parts: its answers come once it is whole"})
         try:
             for name, answer in arrivals:
                 answers[name] = answer if isinstance(answer, np.ndarray) else answer.cpu().numpy()
-                paths = write_answers(target, {name: answers[name]}, replace=replace_others) if of_picture else []
+                paths = write_answers(target, {name: answers[name]}, replace=replace_others) if of_image else []
                 told(item, {"task": name, "outputs": list(map(str, paths)), "bytes_read": arrivals.bytes_read})
         except IncompleteFileError as error:
             told(item, {"error": str(error), "missing": list(error.missing)})
             failed.append(complaint(error, item))
-        where = f"{target}{os.sep}" if of_picture and answers else "nothing"
-        if answers and not of_picture:
+        where = f"{target}{os.sep}" if of_image and answers else "nothing"
+        if answers and not of_image:
             make_folder(target.parent)
             write_bytes_unless_others(target, features_as_bytes(answers, ".npz"), replace=replace_others)
             where = str(target)
@@ -359,10 +359,10 @@ def decoder(
                 return decode_as_it_comes(item, source)
         with opened(item) as source:
             name = model or writer_of(source) or default_model()
-            pictures, features = load(name)
-            if pictures is None or _holds_features(source):
+            images, features = load(name)
+            if images is None or _holds_features(source):
                 return decode_features(item, source, features, cut_by(name))
-            answers = pictures.decode(source, tasks, skip_damaged=True, pixel_limit=pixel_limit)
+            answers = images.decode(source, tasks, skip_damaged=True, pixel_limit=pixel_limit)
             where, value = "nothing", None
             if answers and destination.kind == "folder":
                 write_answers(target, answers, replace=replace_others)
@@ -421,11 +421,11 @@ def opened(item: Item) -> Iterator[Source]:
 
 
 def _load(model: str, device: str) -> tuple[Codec | None, FeatureCodec]:
-    """The codec of pictures, None where the weights have no networks for them, and that of their features."""
+    """The codec of images, None where the weights have no networks for them, and that of their features."""
     from atdc import pipeline
     from atdc.codec import FeatureCodec
 
-    if not codes_pictures(model):
+    if not codes_images(model):
         return None, FeatureCodec.load(model).to(device)
     codec = pipeline.load(model).to(device)
     return codec, codec.feature_codec
@@ -472,7 +472,7 @@ def _told_of(
         "quality": {name: step / QUALITY_STEPS_PER_UNIT for name, step in zip(names, header.qualities, strict=True)},
     }  # fmt: skip
     if header.profile != "compact":  # where one stream holds all, only decoding would tell
-        places = header.places(header.resolve(codec.book.listed))
+        places = header.places(header.resolve(codec.graph_tables.listed))
         told["segment_bytes"] = {name: reader.lengths[place] for name, place in zip(names, places, strict=True)}
     return told
 
@@ -488,7 +488,7 @@ def _samples_of(item: Item) -> DumpedFeatures:
         path = path.rename(path.with_suffix(kind))
     if not is_features(path):
         expected = f"features ({' or '.join(SUFFIXES)}), which is all that these weights code"
-        raise ArgumentError(item.name, "a file of another kind, by its name", expected, "For pictures, name others.")
+        raise ArgumentError(item.name, "a file of another kind, by its name", expected, "For images, name others.")
     return DumpedFeatures(path)
 
 

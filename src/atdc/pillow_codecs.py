@@ -1,4 +1,4 @@
-"""Picture codecs that Pillow brings, each used as people who want small files use it: the encoder's thorough modes,
+"""Image codecs that Pillow brings, each used as people who want small files use it: the encoder's thorough modes,
 chroma at half resolution where the format knows it, and whole files, headers and all.
 """
 
@@ -18,19 +18,19 @@ from PIL import Image, features
 from atdc.errors import ArgumentError, ImageError, ProgramError
 from atdc.images import as_rgb
 
-Picture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 """(H, W, 3), sRGB."""
 
 
-def colour_bytes(picture: Picture) -> Picture:
-    """The picture, laid out in memory by row, if it is one that systems code.
+def colour_bytes(image: RgbImage) -> RgbImage:
+    """The image, laid out in memory by row, if it is one that systems code.
 
     Raises:
         ArgumentError: not (H, W, 3) of uint8, or no pixel.
     """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise ArgumentError("image", f"{picture.dtype}, shape {picture.shape}", "uint8, shape (height, width, 3)")
-    return np.ascontiguousarray(picture)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ArgumentError("image", f"{image.dtype}, shape {image.shape}", "uint8, shape (height, width, 3)")
+    return np.ascontiguousarray(image)
 
 
 def whole_point(name: str, point: float, lowest: int, highest: int) -> int:
@@ -65,8 +65,8 @@ class PillowCodec:
         options: what else the encoder is told.
         library: what Pillow calls the library behind the format, asked whether it is there and asked for its version.
 
-    >>> picture = np.full((16, 24, 3), 128, np.uint8)
-    >>> JPEG.decode(JPEG.encode(picture, 40)).shape
+    >>> image = np.full((16, 24, 3), 128, np.uint8)
+    >>> JPEG.decode(JPEG.encode(image, 40)).shape
     (16, 24, 3)
     """
 
@@ -83,31 +83,31 @@ class PillowCodec:
             return None
         return f"{self.title}: found Pillow {PIL.__version__} without it; install a Pillow wheel, 11.3 or later."
 
-    def encode(self, picture: Picture, quality: float) -> bytes:
-        """One picture to a file of the format.
+    def encode(self, pixels: RgbImage, quality: float) -> bytes:
+        """One image to a file of the format.
 
         Raises:
-            ArgumentError: no such quality, or no such picture.
-            ImageError: a picture that is too large for the format.
+            ArgumentError: no such quality, or no such image.
+            ImageError: an image that is too large for the format.
             ProgramError: this Pillow lacks the format.
         """
         quality = whole_point("quality", quality, self.lowest, self.highest)
-        image = Image.fromarray(colour_bytes(picture))
+        image = Image.fromarray(colour_bytes(pixels))
         if (why := self.missing()) is not None:
             raise ProgramError("Pillow", why, f"{self.title} support")
         buffer = io.BytesIO()
         try:
             image.save(buffer, self.format, quality=quality, **self.options)
         except (OSError, ValueError) as error:  # WebP ends at 16383 pixels a side, JPEG at 65500
-            found = f"a picture of {image.width}×{image.height} that it refuses ({error})"
+            found = f"an image of {image.width}×{image.height} that it refuses ({error})"
             raise ImageError(self.title, found, "one within the format's bounds", "Make it smaller.") from error
         return buffer.getvalue()
 
-    def decode(self, data: bytes) -> Picture:
-        """The picture in a file of the format.
+    def decode(self, data: bytes) -> RgbImage:
+        """The image in a file of the format.
 
         Raises:
-            ImageError: bytes that are no whole file of the format, or a picture above the pixel limit.
+            ImageError: bytes that are no whole file of the format, or an image above the pixel limit.
         """
         try:
             with warnings.catch_warnings():
@@ -127,7 +127,7 @@ JPEG = PillowCodec(
     {"optimize": True, "progressive": False, "subsampling": "4:2:0"},
     ("jpg", "libjpeg_turbo"),
 )  # fmt: skip
-"""Baseline JPEG with Huffman tables made for the picture."""
+"""Baseline JPEG with Huffman tables made for the image."""
 
 WEBP = PillowCodec("WebP", "WEBP", 0, 100, {"method": 6}, ("webp", "webp"))
 """Lossy WebP (VP8 intra), the slowest and best method."""

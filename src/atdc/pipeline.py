@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.balance import Balance, beside, measured_utilities
+from atdc.balance import Balance, balance_path, measured_utilities
 from atdc.bitstream.container import Header
 from atdc.bitstream.sources import FileLike, opened
 from atdc.codec import (
@@ -40,7 +40,7 @@ from atdc.tasks.answers import presented
 from atdc.weights import open_weights, write_weights
 
 TILE_PX = 1024
-"""Side of the tiles in which larger pictures are seen: a quarter of a gigabyte at a time."""
+"""Side of the tiles in which larger images are seen: a quarter of a gigabyte at a time."""
 
 TASKS_PREFIX = "tasks."
 """Of the task networks' names in a weights file."""
@@ -74,7 +74,7 @@ class Codec:
 
     Attributes:
         path: of the weights file it was loaded from.
-        tile_positions: side of the tiles in which larger pictures are seen, in feature positions.
+        tile_positions: side of the tiles in which larger images are seen, in feature positions.
 
     >>> codec = load("real")
     >>> photo = np.zeros((40, 60, 3), np.uint8)
@@ -148,13 +148,13 @@ class Codec:
                 were found for that. What a quality is worth to a task is the utility measured for these weights
                 (:mod:`atdc.balance`); of weights without measurements, see :meth:`FeatureCodec.encode`.
             weights: with `max_bytes`, how much each task counts; 1 where nothing is said.
-            pixel_limit: refuse larger pictures; reading the file takes a limit as high.
+            pixel_limit: refuse larger images; reading the file takes a limit as high.
 
         Returns:
             The file's bytes. They hold everything a decoder needs but the weights.
 
         Raises:
-            ImageError: the picture cannot be read.
+            ImageError: the image cannot be read.
             ArgumentError: an unknown task or setting, no task, a weight of one that is not wanted, a quality out of
                 range, or fewer bytes than quality 0 takes.
 
@@ -175,21 +175,21 @@ class Codec:
             needed = own.needed(wanted, 4 if qualities is None else qualities, graphs)
             seen = dict(zip(needed, self.features_of(pixels, needed).unbind(1), strict=True))
             features = [seen.get(task) for task in range(own.task_count)]
-        utilities = 1 - own.book.distortion if max_bytes is None else self.utilities()
+        utilities = 1 - own.graph_tables.distortion if max_bytes is None else self.utilities()
         return own.encode_one(
             features, qualities, max_bytes, weights, utilities, graph=graphs, effort=effort, sizes=[size],
             profile=profile_for(profile, first), first=own.first_indices(first), wanted=wanted,
         )  # fmt: skip
 
     def utilities(self) -> NDArray[np.float64]:
-        """What whole qualities are worth to each task, (8, T), as `max_bytes` counts: the utility measured for these
+        """What integer qualities are worth to each task, (8, T), as `max_bytes` counts: the utility measured for these
         weights (:mod:`atdc.balance`), or, where none was, 1 less the mean squared error of normalised features.
 
         >>> load("small").utilities().shape
         (8, 6)
         """
-        if self.path is None or not beside(self.path).exists():
-            return 1 - self.feature_codec.book.distortion
+        if self.path is None or not balance_path(self.path).exists():
+            return 1 - self.feature_codec.graph_tables.distortion
         return measured_utilities(self.path, self.feature_codec.fingerprint)
 
     @torch_defaults()
@@ -322,7 +322,7 @@ class Codec:
     def balanced(self, quality: float) -> dict[str, float]:
         """The qualities of each task that reach the mean utility of one quality for all in fewer bytes.
 
-        Measured for these weights and kept beside them (:mod:`atdc.balance`); to be given to :meth:`encode`.
+        Measured for these weights and kept next to them (:mod:`atdc.balance`); to be given to :meth:`encode`.
 
         Raises:
             ArgumentError: not from 0 to 7.
@@ -334,7 +334,7 @@ class Codec:
         """
         if self.path is None:
             raise WeightsError(
-                "model", "weights in memory", "a weights file with a balance beside it", "Save it first."
+                "model", "weights in memory", "a weights file with a balance next to it", "Save it first."
             )
         values = Balance.read(self.path, self.feature_codec.fingerprint).at(quality)
         return dict(zip(self.feature_codec.task_names, values, strict=True))
@@ -350,7 +350,7 @@ class Codec:
     def _answers(
         self, features: Sequence[Tensor] | Mapping[int, Tensor], wanted: Sequence[int], size: tuple[int, int]
     ) -> dict[str, NDArray[Any]]:
-        """Answers of one image, each made tile by tile: the raw output of a whole large picture never exists."""
+        """Answers of one image, each made tile by tile: the raw output of a whole large image never exists."""
         stride, answers = self.feature_codec.config.stride, {}
         for task in wanted:
             for tile, output in self.networks.output_by_tiles(features[task], task, self.tile_positions):
@@ -405,10 +405,10 @@ def _require_image(header: Header) -> None:
 
 
 def _bytes_tensor(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> Tensor:
-    """A picture as (1, 3, H, W), bytes.
+    """An image as (1, 3, H, W), bytes.
 
     Raises:
-        ImageError: no readable picture, or one that is too large.
-        ArgumentError: an array that is no picture.
+        ImageError: no readable image, or one that is too large.
+        ArgumentError: an array that is no image.
     """
     return torch.from_numpy(np.array(as_rgb(image, pixel_limit))).permute(2, 0, 1)[None]

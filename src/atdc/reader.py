@@ -233,16 +233,16 @@ class CodedFile:
         every = [task for task in self.graph.order if task in self._places]
         asked_for = every if wanted is None or payload is not None else self.graph.closure(wanted)
         self.tasks = tuple(sorted(asked_for, key=self._last_place))  # stable: coding order where it is the same
-        self._port = SymbolReader(weights.model.tables)
+        self._symbol_reader = SymbolReader(weights.model.tables)
         steps = np.zeros((1, self.graph.size), np.int64)
         steps[0, list(header.present)] = header.qualities
-        self._coder = EntropyCoder(weights.model, self._port, steps, grids)
+        self._coder = EntropyCoder(weights.model, self._symbol_reader, steps, grids)
         self._most = dict(self._most_bytes(weights))
 
     @property
     def bits(self) -> NDArray[np.float64]:
         """Ideal bits by task, (T,), of what has been decoded."""
-        bits: NDArray[np.float64] = self._port.bits.array(1, self.graph.size)[0]
+        bits: NDArray[np.float64] = self._symbol_reader.bits.array(1, self.graph.size)[0]
         return bits
 
     @property
@@ -275,9 +275,9 @@ class CodedFile:
                 yield task, error
 
     def _together(self, payload: Segment) -> dict[int, Integers]:
-        self._port.begin(payload.data, "payload")
+        self._symbol_reader.begin(payload.data, "payload")
         latents = {task: self._read_task(task) for task in self.tasks}
-        self._port.end()
+        self._symbol_reader.end()
         checks = [self._coder.checks[0, task] for task in self.header.present]
         _compare("payload", payload.symbol_check, combined_check(checks))
         return latents
@@ -291,9 +291,9 @@ class CodedFile:
                 )  # fmt: skip
         self._require_lengths(self._places[task])
         segment, where = self._reader.segment(self._places[task]), f"segment of {self._names[task]}"
-        self._port.begin(segment.data, where)
+        self._symbol_reader.begin(segment.data, where)
         latent = self._read_task(task)
-        self._port.end()
+        self._symbol_reader.end()
         _compare(where, segment.symbol_check, self._coder.checks[0, task])
         return latent
 

@@ -445,7 +445,7 @@ def run_selfcheck(
         symbols_target: rounds of fresh images follow until so many symbols have been compared; one round if None.
         python: an interpreter with another release of torch.
         worker: the command that does a job.
-        runs: folder for what a stopped call has done; it goes on there, unless code, weights or arguments are others.
+        runs: folder for what a stopped call has done; it resumes there, unless code, weights or arguments are others.
         quiet: no progress bar.
 
     Returns:

@@ -49,7 +49,7 @@ class Settings:
         layout: ``usual``: as the package lays weights out; or ``channels_last`` or ``contiguous`` for all of them.
         autocast: networks compute in bfloat16 where torch finds that fit.
         compiled: encoders and transforms are compiled.
-        device: where encoders, transforms, predictor and scorer compute.
+        device: where encoders, transforms, predictor and rate estimator compute.
     """
 
     threads: int = 1
@@ -199,9 +199,9 @@ def float_networks(codec: Codec) -> list[nn.Module]:
     """Every network that codes, cut where one can be called by itself: tensors in, tensors out."""
     networks = codec.feature_codec.networks
     units: list[nn.Module] = [*codec.networks.encoders, networks.predictor, *networks.predictor.shares]
-    scorer = networks.scorer
-    assert isinstance(scorer, PairEstimator), "shipped weights have an output for each pair"
-    units += scorer.layers
+    estimator = networks.rate_estimator
+    assert isinstance(estimator, PairEstimator), "shipped weights have an output for each pair"
+    units += estimator.layers
     for task in range(networks.task_count):
         own = networks.task(task)
         units += [own.block, own.unblock, own.analysis_layers, own.hyper_analysis_layers]
@@ -374,8 +374,8 @@ def _decode(codec: FeatureCodec, model: ListeningModel, files: Files, batch: int
     for start in range(0, len(whole) if files.restore else 0, batch):
         part = whole[start : start + batch]
         restored = torch.stack(codec.restore([integers for _, integers in part]), 1).float()
-        mean, deviation = (torch.stack(rows)[:, :, None, None] for rows in (codec.mean, codec.deviation))
-        normalised = (restored - mean) / deviation
+        mean, std = (torch.stack(rows)[:, :, None, None] for rows in (codec.mean, codec.std))
+        normalised = (restored - mean) / std
         for (path, _), values in zip(part, normalised, strict=True):
             told[path]["finite"] = bool(values.isfinite().all())
             np.save(folder / f"{Path(path).stem}.npy", values.numpy())

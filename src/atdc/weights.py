@@ -3,7 +3,7 @@
 A weights file is a safetensors file. Its metadata hold one entry, ``atdc``, a JSON object: ``format``, ``model`` (the
 settings of the networks), ``tensors`` (what is coded), ``book`` (graphs and rates) and ``card`` (how it was made). Its
 tensors are ``entropy.*``, the integers that decide every bit; ``codec.*``, the networks of the codec; ``feature.*``,
-means and deviations; and ``tasks.*``, the task networks, where there are any. Nothing here imports torch.
+means and standard deviations; and ``tasks.*``, the task networks, where there are any. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from atdc.config import DEFAULT_MODEL, ModelConfig, model_config
 from atdc.entropy.model import EntropyModel
 from atdc.errors import BitstreamError, WeightsError
 from atdc.files import read_bytes, require_name, write_bytes_atomically
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.reader import IntegerReader
 from atdc.tensors import FeatureSet
 
@@ -49,10 +49,10 @@ class WeightsFile:
 
     Attributes:
         path: of the file.
-        header: the JSON that is kept beside the tensors.
+        header: the JSON that is kept next to the tensors.
         config: settings of the networks.
         tensors: what is coded.
-        book: the graphs and rates kept with the weights.
+        graph_tables: the graphs and rates kept with the weights.
         fingerprint: the first four bytes of the file's SHA-256.
     """
 
@@ -60,7 +60,7 @@ class WeightsFile:
     header: dict[str, Any]
     config: ModelConfig
     tensors: FeatureSet
-    book: GraphBook
+    graph_tables: GraphTables
     fingerprint: bytes
 
     @property
@@ -79,7 +79,7 @@ class WeightsFile:
         if unread := sorted(set(arrays) - set(model.to_arrays())):
             where, found = f"{self.path}, {ENTROPY_PREFIX}{unread[0]}", "integers that nothing reads"
             raise WeightsError(where, found, f"those of {len(self.tensors)} tasks", _REINSTALL)
-        return IntegerReader(model, self.book.listed, self.tensors, self.fingerprint)
+        return IntegerReader(model, self.graph_tables.listed, self.tensors, self.fingerprint)
 
     def require_agreement(self, model: EntropyModel) -> None:
         """Refuses settings that the integers, which no network reads, do not follow.
@@ -147,7 +147,7 @@ class WeightsFile:
 
 
 def weights_bytes(
-    config: Mapping[str, Any], tensors: FeatureSet, book: GraphBook, card: Mapping[str, Any],
+    config: Mapping[str, Any], tensors: FeatureSet, graph_tables: GraphTables, card: Mapping[str, Any],
     arrays: Mapping[str, NDArray[Any]],
 ) -> bytes:  # fmt: skip
     """The content of a weights file.
@@ -155,12 +155,12 @@ def weights_bytes(
     Args:
         config: settings of the networks, plain values.
         tensors: what is coded.
-        book: graphs and rates.
+        graph_tables: graphs and rates.
         card: how it was made, plain values.
         arrays: everything else, by full name.
     """
     header = {
-        "format": WEIGHTS_FORMAT, "model": dict(config), "tensors": tensors.to_json(), "book": book.to_json(),
+        "format": WEIGHTS_FORMAT, "model": dict(config), "tensors": tensors.to_json(), "book": graph_tables.to_json(),
         "card": dict(card),
     }  # fmt: skip
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {"atdc": json.dumps(header)})
@@ -204,7 +204,7 @@ def _weights_at_hand() -> Iterator[tuple[str, Path]]:
 
 
 def default_model() -> str:
-    """Weights that pictures are encoded with where none are named: ``ATDC_MODEL``, unless that is a folder, or the
+    """Weights that images are encoded with where none are named: ``ATDC_MODEL``, unless that is a folder, or the
     shipped default."""
     named = os.environ.get("ATDC_MODEL", "")
     return named if named and not os.path.isdir(named) else DEFAULT_MODEL
@@ -266,9 +266,9 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
             tensors = config.tensors(_task_names(header["tasks"]))
         else:
             tensors = FeatureSet.from_json(header["tensors"])
-        book = GraphBook.from_json(header["book"])
-        book.require_tasks(len(tensors))
-        book.require_parents(config.max_parents)
+        graph_tables = GraphTables.from_json(header["book"])
+        graph_tables.require_tasks(len(tensors))
+        graph_tables.require_parents(config.max_parents)
         if not isinstance(header.get("card", {}), dict):
             raise WeightsError(str(path), "a card that is no object", "a JSON object", _REINSTALL)
     except (SafetensorError, OSError) as error:
@@ -277,7 +277,7 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
-    return WeightsFile(path, header, config, tensors, book, _fingerprint(data))
+    return WeightsFile(path, header, config, tensors, graph_tables, _fingerprint(data))
 
 
 def _task_names(names: Any) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="Processes of one thread each.")] = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Rates and errors of every graph setting on the same images, from real files. A stopped call goes on.
+    """Rates and errors of every graph setting on the same images, from real files. A stopped call resumes.
 
     [bold]Examples[/bold]
 
@@ -158,7 +158,7 @@ def statistics(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Which graphs are chosen, how often each, and how often slight changes of the picture change them.
+    """Which graphs are chosen, how often each, and how often slight changes of the image change them.
 
     [bold]Examples[/bold]
 
@@ -180,7 +180,7 @@ def balance(
     model: Model = MEASURED_MODEL,
     data: Data = Path("data/rooms"),
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="By default beside the weights, for `encode`.")
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="By default next to the weights, for `encode`.")
     ] = None,
     images: Images = "rooms",
     count: Annotated[int, typer.Option("--count", help="Validation images.")] = 300,
@@ -193,10 +193,10 @@ def balance(
         atdc bench balance --model runs/small/small.safetensors
         atdc bench balance --model real --images nyuv2 --data nyuv2 --count 171
     """
-    from atdc.balance import beside
+    from atdc.balance import balance_path
     from atdc.weights import open_weights
 
-    path = out or beside(open_weights(model).path)
+    path = out or balance_path(open_weights(model).path)
     _measured(ctx, "balance", path, quiet, model=model, data=data, name=images, count=count)
 
 
@@ -235,7 +235,7 @@ def ablation(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How both are trained.")] = Path("small"),
-    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call resumes.")] = Path(
         "runs/ablation"
     ),
     data: Data = Path("data/rooms"),
@@ -244,7 +244,7 @@ def ablation(
     count: Count = 250,
     quiet: Quiet = False,
 ) -> None:
-    """The conditional codec against the plain residual codec, both trained anew, equally long.
+    """The conditional codec against the plain residual codec, both trained from scratch, equally long.
 
     [bold]Examples[/bold]
 
@@ -264,7 +264,7 @@ def compare(
         "results/compare_small"
     ),
     data: Data = Path("data/rooms"),
-    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call resumes.")] = Path(
         "runs/compare"
     ),
     only: Annotated[
@@ -304,7 +304,7 @@ def tune_encoders(
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How its codec was trained.")] = Path(
         "small"
     ),
-    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call resumes.")] = Path(
         "runs/tuned"
     ),
     data: Data = Path("data/rooms"),
@@ -328,7 +328,7 @@ def tune_encoders(
 @app.command()
 def versus(
     ctx: typer.Context,
-    models: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Weights; the first is the yardstick.")],
+    models: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Weights; the first is the reference.")],
     data: Data = Path("data/rooms"),
     images: Images = "rooms",
     out: ResultFile = Path("results/versus_rooms.json"),
@@ -337,7 +337,7 @@ def versus(
     qualities: Qualities = "0,1,2,4,7",
     quiet: Quiet = False,
 ) -> None:
-    """Several weights on the same pictures: what their networks see, and bytes at equal utility.
+    """Several weights on the same images: what their networks see, and bytes at equal utility.
 
     [bold]Examples[/bold]
 
@@ -358,13 +358,13 @@ def wanted(
     images: Images = "rooms",
     out: ResultFile = Path("results/wanted_rooms.json"),
     split: Split = "test",
-    count: Annotated[int, typer.Option("--count", help="Pictures of the named sets.")] = 400,
-    subset_count: Annotated[int, typer.Option("--subset-count", help="Pictures of all other sets.")] = 100,
+    count: Annotated[int, typer.Option("--count", help="Images of the named sets.")] = 400,
+    subset_count: Annotated[int, typer.Option("--subset-count", help="Images of all other sets.")] = 100,
     rival_count: Annotated[
-        int, typer.Option("--rival-count", help="Pictures of picture codecs, answers and codecs trained for a set.")
+        int, typer.Option("--rival-count", help="Images of image codecs, answers and codecs trained for a set.")
     ] = 100,
     val_count: Annotated[
-        int, typer.Option("--val-count", help="Validation pictures on which graphs of sets are chosen.")
+        int, typer.Option("--val-count", help="Validation images on which graphs of sets are chosen.")
     ] = 40,
     qualities: Qualities = "0,1,2,3,4,6",
     codecs: Annotated[
@@ -398,7 +398,7 @@ def budget(
     images: Images = "rooms",
     out: ResultFile = Path("results/budget_rooms.json"),
     split: Split = "test",
-    count: Annotated[int, typer.Option("--count", help="Pictures, evenly spaced over the split.")] = 30,
+    count: Annotated[int, typer.Option("--count", help="Images, evenly spaced over the split.")] = 30,
     sizes: Annotated[str, typer.Option("--sizes", metavar="N,N,...", help="Numbers of bytes.")] = "500,1000,2000",
     quiet: Quiet = False,
 ) -> None:
@@ -470,7 +470,7 @@ def networks(
     ),
     quiet: Quiet = False,
 ) -> None:
-    """Bytes against agreement of your networks' answers: a fitted codec, plainer ones, pictures, the answers sent.
+    """Bytes against agreement of your networks' answers: a fitted codec, plainer ones, images, the answers sent.
 
     [bold]Examples[/bold]
 
@@ -489,7 +489,7 @@ def affinity(
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the network that is trained.")] = Path(
         "small"
     ),
-    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoint; a stopped call goes on.")] = Path(
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoint; a stopped call resumes.")] = Path(
         "runs/affinity"
     ),
     data: Data = Path("data/rooms"),
@@ -554,7 +554,7 @@ def entropy_models(
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="Of the comparison.")] = Path(
         "compare_small"
     ),
-    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call resumes.")] = Path(
         "runs/compare"
     ),
     data: Data = Path("data/rooms"),
@@ -576,7 +576,7 @@ def add_task(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How codecs are trained.")] = Path("small"),
-    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call goes on.")] = Path(
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call resumes.")] = Path(
         "runs/added"
     ),
     data: Data = Path("data/rooms"),

@@ -36,7 +36,7 @@ def test_planted_dependencies_are_found_and_pay_and_others_are_not_found(seed: i
     codec = atdc.FeatureCodec.fit(samples(seed, 160), recipe=load_fit_recipe(Path("fit_small")))
     assert {spec.name: (spec.channels, *spec.grid) for spec in codec.tensors.tensors} == SHAPES
     names = codec.task_names
-    for graph in (*codec.book.fixed, *codec.book.codebook):
+    for graph in (*codec.graph_tables.fixed, *codec.graph_tables.candidates):
         assert {frozenset({names[parent], names[child]}) for parent, child in graph.edges} == PAIRS
     test = samples(seed + 50, 16)
     alone, along = (codec.encode_batch(stacked(codec, test), 7, setting) for setting in ("independent", "codebook"))
@@ -184,7 +184,7 @@ def test_a_tensor_more_leaves_all_else_as_it_is() -> None:
     assert set(after.decode(after.encode(rows[0]))) == {"a", "b", "new"}
 
 
-def test_a_stopped_fit_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_fit_resumes_and_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(5)
     rows = [{"a": draw.normal(size=(2, 4, 4)), "b": draw.normal(size=(3, 4, 8))} for _ in range(16)]
     whole = atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path / "whole")
@@ -202,7 +202,7 @@ def test_a_stopped_fit_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: p
 
 
 class FromDecoded:
-    """An objective that knows the truth of every other sample."""
+    """An objective that knows the ground truth of every other sample."""
 
     def __init__(self, rows: list[dict[str, np.ndarray]], name: str) -> None:
         self.rows, self.name, self.shapes = rows, name, set()

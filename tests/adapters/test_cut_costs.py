@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from atdc import cli
-from tiny_networks import pictures, write_onnx
+from tiny_networks import photos, write_onnx
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_onnx(Path("tiny.onnx"))
     write_onnx(Path("leaky.onnx"), leak=True)
     Path("photos").mkdir()
-    for number, picture in enumerate(pictures(6)):
-        Image.fromarray(picture).save(f"photos/{number}.png")
+    for number, image in enumerate(photos(6)):
+        Image.fromarray(image).save(f"photos/{number}.png")
     return tmp_path
 
 
@@ -29,7 +29,7 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(cli.app, ["networks", "cuts", *arguments, "--photos", "photos"])
 
 
-def test_cuts_are_listed_between_the_picture_and_the_answer(folder: Path) -> None:
+def test_cuts_are_listed_between_the_image_and_the_answer(folder: Path) -> None:
     result = run("tiny.onnx", "--json", "--agreement", "0.8", "--svg", "cuts.svg")
     assert result.exit_code == 0, result.output
     values = json.loads(result.stdout)
@@ -58,7 +58,7 @@ def test_where_two_tensors_cross_a_cut_has_both(folder: Path) -> None:
 
 def test_a_table_is_for_people(folder: Path) -> None:
     result = run("tiny.onnx", "--agreement", "0.7")
-    assert result.exit_code == 0 and "the picture" in result.stdout and "the answer" in result.stdout
+    assert result.exit_code == 0 and "the image" in result.stdout and "the answer" in result.stdout
     result = run("tiny.onnx", "--answer", "logit")
     assert result.exit_code == 1 and "Near: logits" in result.stderr
 

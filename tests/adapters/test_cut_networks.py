@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 import atdc.adapters
 from atdc.adapters.halves import Answer, difference
-from atdc.adapters.picture_input import PictureInput
+from atdc.adapters.image_input import ImageInput
 from atdc.errors import ArgumentError, AtdcError, CutError, DataError, NetworkError, ProgramError
-from tiny_networks import CLASSES, SIDE, pictures, pyramid, segmenter, write_onnx
+from tiny_networks import CLASSES, SIDE, photos, pyramid, segmenter, write_onnx
 
-SIZE = PictureInput(size=(SIDE, SIDE), mean=(0.5,), std=(0.25,))
+SIZE = ImageInput(size=(SIDE, SIDE), mean=(0.5,), std=(0.25,))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def named(count: int = 3) -> list[tuple[str, Any]]:
-    return [(f"photo {number}", picture) for number, picture in enumerate(pictures(count))]
+    return [(f"photo {number}", image) for number, image in enumerate(photos(count))]
 
 
 # --- ONNX ------------------------------------------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def test_names_of_tensors_are_given_or_tell_network_and_shape(file: Path) -> Non
     assert [t.name for t in atdc.adapters.onnx(file, {"c4": "deep"}).tensors] == ["c4"]
 
 
-def test_uint8_pictures_with_channels_last_are_read_from_the_file(file: Path) -> None:
+def test_uint8_images_with_channels_last_are_read_from_the_file(file: Path) -> None:
     network = atdc.adapters.onnx(file, ["deep"])
     assert (network.input.size, network.input.layout, network.input.type) == ((SIDE, SIDE), "hwc", "uint8")
     (array,) = network.input.array(np.full((7, 9, 3), 200, np.uint8))
@@ -52,7 +52,7 @@ def test_uint8_pictures_with_channels_last_are_read_from_the_file(file: Path) ->
 
 def test_a_batch_of_one_written_into_a_reshape_is_freed(file: Path) -> None:
     network = atdc.adapters.onnx(file, {"deep": "deep"})
-    features = [network.features(picture)["deep"] for _, picture in named(4)]
+    features = [network.features(image)["deep"] for _, image in named(4)]
     batch = torch.from_numpy(np.stack(features))
     logits = network.second_half({"deep": batch}, ["logits"])["logits"]
     single = [network.second_half({"deep": batch[i : i + 1]}, ["logits"])["logits"] for i in range(4)]
@@ -60,15 +60,15 @@ def test_a_batch_of_one_written_into_a_reshape_is_freed(file: Path) -> None:
     torch.testing.assert_close(logits, torch.cat(single))
 
 
-def test_a_half_that_takes_no_batch_works_on_pictures_one_by_one() -> None:
-    class OnePicture(nn.Module):
+def test_a_half_that_takes_no_batch_works_on_images_one_by_one() -> None:
+    class OneImage(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.reshape(1, -1, 4).mean(2)[:, :6]
 
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), OnePicture())
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), OneImage())
     network = atdc.adapters.torch(model, {"c": "0"}, input=SIZE)
-    batch = torch.from_numpy(np.stack([network.features(picture)["c"] for _, picture in named(3)]))
+    batch = torch.from_numpy(np.stack([network.features(image)["c"] for _, image in named(3)]))
     found = network.second_half({"c": batch}, ["output"])["output"]
     assert found.shape == (3, 6) and network._takes_batches is False
     expected = [network.answers_of({"c": row.numpy()})["output"] for row in batch]
@@ -77,7 +77,7 @@ def test_a_half_that_takes_no_batch_works_on_pictures_one_by_one() -> None:
 
 def test_the_half_with_gradients_gives_the_numbers_of_onnxruntime(file: Path) -> None:
     network = atdc.adapters.onnx(file, {"stem": "stem"})
-    features = {"stem": torch.from_numpy(network.features(pictures(1)[0])["stem"])[None].requires_grad_()}
+    features = {"stem": torch.from_numpy(network.features(photos(1)[0])["stem"])[None].requires_grad_()}
     after = network.second_half(features, ["logits"])["logits"]
     reference = network._reference(network._placed({"stem": features["stem"][0].detach().numpy()}), "logits")
     assert reference is not None and difference(reference, after.detach().numpy()) < 1e-5
@@ -112,10 +112,10 @@ def test_sides_that_are_not_fixed_have_to_be_said(file: Path, tmp_path: Path) ->
     path = write_onnx(tmp_path / "dynamic.onnx", dynamic=True)
     with pytest.raises(NetworkError, match=r"the shape \(1, height, width, 3\), with sides that are not fixed"):
         atdc.adapters.onnx(path, ["deep"])
-    network = atdc.adapters.onnx(path, ["deep"], input=PictureInput(size=(SIDE, SIDE)))
+    network = atdc.adapters.onnx(path, ["deep"], input=ImageInput(size=(SIDE, SIDE)))
     assert network.tensors[0].feature_shape == (16, 6, 6)
     with pytest.raises(NetworkError, match="the size 24 x 24; expected 32 x 32"):
-        atdc.adapters.onnx(file, ["deep"], input=PictureInput(size=(32, 32)))
+        atdc.adapters.onnx(file, ["deep"], input=ImageInput(size=(32, 32)))
 
 
 def test_features_that_are_not_finite_are_named(tmp_path: Path, file: Path) -> None:
@@ -156,7 +156,7 @@ def test_tensors_in_lists_and_mappings_are_taken_and_put_back() -> None:
     assert [tensor.feature_shape for tensor in network.tensors] == [(4, 12, 12), (6, 6, 6)]
     assert list(network.answers) == ["heat", "boxes.0", "boxes.1"]
     assert max(network.check(named()).differences.values()) < 1e-6
-    features = network.features(pictures(1)[0])
+    features = network.features(photos(1)[0])
     other = {name: value + 1 for name, value in features.items()}
     for name, before in network.answers_of(features).items():
         assert difference(before, network.answers_of(other)[name]) > 0.1, name
@@ -181,10 +181,10 @@ def test_tokens_and_vectors_are_features_too() -> None:
 
 
 def test_a_torch_cut_that_leaks_names_the_module_that_crosses() -> None:
-    with pytest.raises(CutError, match=r"leaks: stem(\.1)? still reaches output beside the cut"):
+    with pytest.raises(CutError, match=r"leaks: stem(\.1)? still reaches output past the cut"):
         atdc.adapters.torch(segmenter(leak=True), ["deep"], input=SIZE)
 
-    class OfThePicture(nn.Module):
+    class OfTheImage(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(3, 3, 1)
@@ -192,8 +192,8 @@ def test_a_torch_cut_that_leaks_names_the_module_that_crosses() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.conv(x) + x
 
-    with pytest.raises(CutError, match="leaks: the picture itself"):
-        atdc.adapters.torch(OfThePicture(), ["conv"], input=SIZE)
+    with pytest.raises(CutError, match="leaks: the image itself"):
+        atdc.adapters.torch(OfTheImage(), ["conv"], input=SIZE)
 
 
 def test_a_model_that_is_not_deterministic_is_refused() -> None:
@@ -221,11 +221,11 @@ def test_a_module_that_is_not_there_or_runs_twice_is_refused() -> None:
         atdc.adapters.torch(model, ["1"], input=SIZE)
 
 
-def test_a_model_that_fails_on_its_picture_says_why() -> None:
+def test_a_model_that_fails_on_its_image_says_why() -> None:
     with pytest.raises(
         NetworkError, match=r"network: found RuntimeError \(.*channels.* expected a run on \(1, 1, 24, 24\)"
     ):
-        atdc.adapters.torch(segmenter(), ["stem"], input=PictureInput(size=(SIDE, SIDE), order="grey"))
+        atdc.adapters.torch(segmenter(), ["stem"], input=ImageInput(size=(SIDE, SIDE), order="grey"))
 
 
 def test_digests_tell_weights_inputs_and_cuts_apart(file: Path) -> None:
@@ -236,29 +236,29 @@ def test_digests_tell_weights_inputs_and_cuts_apart(file: Path) -> None:
     with torch.no_grad():
         changed.head.bias[0] += 1e-3
     found = {
-        digest(), digest(cuts=["stem"]), digest(input=PictureInput(size=(SIDE, SIDE))),
+        digest(), digest(cuts=["stem"]), digest(input=ImageInput(size=(SIDE, SIDE))),
         atdc.adapters.torch(changed, ["deep"], input=SIZE).digest, atdc.adapters.onnx(file, ["deep"]).digest,
     }  # fmt: skip
     assert len(found) == 5 and digest() in found
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------------------------
 
 
-def test_pictures_are_scaled_and_ordered_as_told() -> None:
-    picture = np.zeros((2, 2, 3), np.uint8)
-    picture[..., 0], picture[..., 2] = 255, 51
-    plain = PictureInput(size=(2, 2), black=-1.0, white=1.0, order="bgr").array(picture)
+def test_images_are_scaled_and_ordered_as_told() -> None:
+    image = np.zeros((2, 2, 3), np.uint8)
+    image[..., 0], image[..., 2] = 255, 51
+    plain = ImageInput(size=(2, 2), black=-1.0, white=1.0, order="bgr").array(image)
     np.testing.assert_allclose(plain[0, :, 0, 0], [-0.6, -1, 1], atol=1e-6)
-    whitened = PictureInput(size=(2, 2), mean=(0.5, 0.0, 0.2), std=(0.5, 1.0, 2.0)).array(picture)
+    whitened = ImageInput(size=(2, 2), mean=(0.5, 0.0, 0.2), std=(0.5, 1.0, 2.0)).array(image)
     np.testing.assert_allclose(whitened[0, :, 0, 0], [1, 0, 0], atol=1e-6)
-    assert PictureInput(size=(3, 5), layout="hwc", extra=(1.0,), white=255.0).array(picture)[0, 2, 4].tolist() == [
+    assert ImageInput(size=(3, 5), layout="hwc", extra=(1.0,), white=255.0).array(image)[0, 2, 4].tolist() == [
         255,
         0,
         51,
         1,
     ]
-    assert PictureInput(size=(2, 2), order="grey").array(picture).shape == (1, 1, 2, 2)
+    assert ImageInput(size=(2, 2), order="grey").array(image).shape == (1, 1, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_pictures_are_scaled_and_ordered_as_told() -> None:
 )
 def test_settings_that_no_input_has_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=f"input.{next(iter(settings))}"):
-        PictureInput(**settings)
+        ImageInput(**settings)
 
 
 def test_features_that_do_not_fit_the_network_are_refused() -> None:

@@ -18,7 +18,7 @@ from atdc.adapters.network_set import NETWORK_SETS, NetworkSettings, NetworkSett
 from atdc.config import read_settings, settings_of
 from atdc.data.dumped import DumpedFeatures
 from atdc.errors import ArgumentError, AtdcError, NetworkError, ProgramError
-from tiny_networks import pictures, write_onnx
+from tiny_networks import photos, write_onnx
 
 SETTINGS: dict[str, Any] = {
     "networks": {
@@ -58,8 +58,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("my_networks.py").write_text(MODULE, "utf-8")
     Path("networks.yaml").write_text(yaml.safe_dump(SETTINGS, sort_keys=False), "utf-8")
     Path("photos/sub").mkdir(parents=True)
-    for number, picture in enumerate(pictures(5)):
-        Image.fromarray(picture).save(f"photos/{'sub/' if number % 2 else ''}{number}.png")
+    for number, image in enumerate(photos(5)):
+        Image.fromarray(image).save(f"photos/{'sub/' if number % 2 else ''}{number}.png")
     return tmp_path
 
 
@@ -78,11 +78,11 @@ def changed(**settings: Any) -> Path:
 def test_several_networks_give_one_set_of_features_and_answers(folder: Path) -> None:
     networks = load_networks("networks.yaml")
     assert networks.names == ("map/16x6x6", "boxes/fine", "boxes/coarse")
-    picture = pictures(1)[0]
-    features = networks.features(picture)
+    image = photos(1)[0]
+    features = networks.features(image)
     answers = networks.answers_of(features)
-    assert list(answers) == ["map/classes", "boxes/heat", "boxes/box"] == list(networks.whole(picture))
-    assert networks.agreement(networks.whole(picture), answers) == pytest.approx(dict.fromkeys(answers, 1.0), abs=1e-5)
+    assert list(answers) == ["map/classes", "boxes/heat", "boxes/box"] == list(networks.whole(image))
+    assert networks.agreement(networks.whole(image), answers) == pytest.approx(dict.fromkeys(answers, 1.0), abs=1e-5)
     assert list(networks.answers_of({"map/16x6x6": features["map/16x6x6"]})) == ["map/classes"]
 
 
@@ -136,7 +136,7 @@ def test_metrics_are_one_where_nothing_has_changed_and_fall(name: str) -> None:
 def test_check_reports_halves_gradients_and_tensors(folder: Path) -> None:
     result = run("networks", "check", "networks.yaml", "--photos", "photos", "--count", "3")
     assert result.exit_code == 0, result.output
-    assert "2 networks on 3 pictures: halves are the whole, cuts separate, runs repeat." in result.output
+    assert "2 networks on 3 images: halves are the whole, cuts separate, runs repeat." in result.output
     assert "map/classes: gradient at the cut" in result.output and "boxes/coarse" in result.output
     values = json.loads(run("networks", "check", "networks.yaml", "--json").stdout)
     assert [row["name"] for row in values["networks"]] == ["map", "boxes"]
@@ -167,12 +167,12 @@ def test_features_are_what_networks_give_in_the_order_of_photos(folder: Path) ->
     assert order == [["0.png", "2.png"], ["4.png", "sub/1.png"], ["sub/3.png"]]
     networks = load_networks("networks.yaml")
     for place, number in enumerate((0, 2, 4, 1, 3)):
-        expected = networks.features(pictures(5)[number])
+        expected = networks.features(photos(5)[number])
         for name, value in dumped.read(place).items():
             np.testing.assert_array_equal(value, expected[name])
 
 
-def test_a_stopped_call_goes_on_and_photos_that_cannot_be_read_are_named(folder: Path) -> None:
+def test_a_stopped_call_resumes_and_photos_that_cannot_be_read_are_named(folder: Path) -> None:
     Path("photos/4.png").write_bytes(b"broken")
     result = run("networks", "features", "networks.yaml", "photos", "-o", "features")
     assert result.exit_code == 1 and "4.png" in result.stderr and len(DumpedFeatures("features")) == 4
@@ -234,5 +234,5 @@ def test_shipped_sets_run_where_their_files_are(name: str, values: int) -> None:
         pytest.skip(f"the set's networks are not here: {error}")
     assert sum(tensor.values for _, tensor in networks.places.values()) == values
     for network in networks.networks.values():
-        check = network.check([("noise", pictures(1)[0])])
+        check = network.check([("noise", photos(1)[0])])
         assert all(isinstance(size, float) and size > 0 for size in check.gradients.values())

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 import atdc.adapters
 import atdc.training.fit
 from atdc.adapters.halves import Answer
+from atdc.adapters.image_input import ImageInput
 from atdc.adapters.network_set import NetworkSet
 from atdc.adapters.objective import AnswerObjective
-from atdc.adapters.picture_input import PictureInput
 from atdc.codec import FeatureCodec
 from atdc.config import FitRecipe
 from atdc.data.feature_source import InMemoryFeatures
 from atdc.errors import ArgumentError, FitWarning, NetworkError
-from tiny_networks import SIDE, pictures, pyramid, segmenter, write_onnx
+from tiny_networks import SIDE, photos, pyramid, segmenter, write_onnx
 
-INPUT = PictureInput(size=(SIDE, SIDE))
+INPUT = ImageInput(size=(SIDE, SIDE))
 PYRAMID = {"fine": "backbone:levels.0", "coarse": "backbone:levels.1"}
 
 
@@ -37,7 +37,7 @@ def networks() -> NetworkSet:
 
 
 def samples(of: NetworkSet, count: int = 6) -> InMemoryFeatures:
-    return InMemoryFeatures([of.features(picture) for picture in pictures(count)])
+    return InMemoryFeatures([of.features(image) for image in photos(count)])
 
 
 def stacked(source: InMemoryFeatures, name: str, count: int = 6) -> Tensor:
@@ -114,8 +114,8 @@ def test_where_a_half_has_no_gradients_the_error_of_features_counts(monkeypatch:
     with pytest.warns(FitWarning, match=r"segments: the second half has no gradients.*the operator Odd"):
         objective = AnswerObjective(net, source)
     deep = stacked(source, "deep")
-    deviation = deep.std((0, 2, 3), correction=0)[:, None, None]
-    known = deviation.clamp(min=1e-3 * float(deep.std(correction=0)) + 1e-12)
+    std = deep.std((0, 2, 3), correction=0)[:, None, None]
+    known = std.clamp(min=1e-3 * float(deep.std(correction=0)) + 1e-12)
     loss = objective.loss(1, deep + 0.5 * known, objective.targets(EVERY, [1]))
     torch.testing.assert_close(loss, torch.full((6,), 1.5 * 0.25), rtol=1e-4, atol=1e-6)
 
@@ -180,7 +180,7 @@ def _of_two_channels() -> tuple[InMemoryFeatures, NetworkSet]:
             return made
 
     answers = {"a": Answer("output", "", "l2")}
-    network = atdc.adapters.torch(Two(), {"f": "net.0"}, input=PictureInput(size=(12, 12)), answers=answers)
+    network = atdc.adapters.torch(Two(), {"f": "net.0"}, input=ImageInput(size=(12, 12)), answers=answers)
     return source, NetworkSet([network])
 
 

@@ -104,23 +104,23 @@ def grids_of(container, weights):
 
 
 def one_tensor(decoder, weights, tensor, quality, grid, states):
-    """Hyper-latent, latent and state of one tensor, each a picture: a list of rows of positions of channels."""
+    """Hyper-latent, latent and state of one tensor, each an image: a list of rows of positions of channels."""
     own = weights.of(tensor)
     first_bits, up_bits, mean_bits, scale_bits, state_bits = own["fractions"]
     rows, columns = (-(-side // 4) for side in grid)  # of the hyper-latent; the latent has twice as many
     width = len(own["up_bias"]) // 4
 
-    hyper = decoder.picture(
+    hyper = decoder.image(
         weights,
-        picture(rows, columns, lambda r, c: own["hyper_mean"][quality]),
-        picture(rows, columns, lambda r, c: own["hyper_table"][quality]),
+        image(rows, columns, lambda r, c: own["hyper_mean"][quality]),
+        image(rows, columns, lambda r, c: own["hyper_table"][quality]),
     )
     x = convolved(mapped(hyper, lambda v: limited(v, -512 * 16, 512 * 16)), own["first"])
     bias = [v + sum(own["parent_bias"][p][k] for p in states) for k, v in enumerate(own["first_bias"][quality])]
     x = added(x, lambda r, c: bias)
     x = mapped(x, lambda v: limited(shifted(v, 4 + first_bits - 8), 0, 32767))
     x = added(convolved(x, own["up"]), lambda r, c: own["up_bias"])
-    x = picture(2 * rows, 2 * columns, lambda r, c: x_of_block(x, r, c, width))
+    x = image(2 * rows, 2 * columns, lambda r, c: x_of_block(x, r, c, width))
     for parent, state in states.items():
         told = convolved(state, [[own["parents"][parent]]])
         x = added(x, lambda r, c, told=told: told[r][c])
@@ -128,12 +128,12 @@ def one_tensor(decoder, weights, tensor, quality, grid, states):
 
     mean = added(convolved(x, own["last_mean"]), lambda r, c: own["last_mean_bias"])
     gain = own["gain"][quality]
-    mean = picture(2 * rows, 2 * columns, lambda r, c: [v * g for v, g in zip(mean[r][c], gain, strict=True)])
+    mean = image(2 * rows, 2 * columns, lambda r, c: [v * g for v, g in zip(mean[r][c], gain, strict=True)])
     mean = mapped(mean, lambda v: limited(shifted(v, 8 + mean_bits + 16 - 4), -(1 << 19), 1 << 19))
     table = added(convolved(x, own["last_scale"]), lambda r, c: own["last_scale_bias"])
     table = added(table, lambda r, c: own["gain_tables"][quality])
     table = mapped(table, lambda v: limited(shifted(v, 8 + scale_bits), 0, len(weights.radius) - 1))
-    latent = decoder.picture(weights, mean, table)
+    latent = decoder.image(weights, mean, table)
 
     asinh = mapped(latent, lambda v: own["asinh"][limited(shifted(v, 4), -256, 256) + 256])
     state, hidden = convolved(asinh, own["own"]), convolved(x, own["hidden"])
@@ -163,13 +163,13 @@ def between_grids(states, parent, child):
         below = [states[r][c] for r in under(i, own[0], wanted[0]) for c in under(j, own[1], wanted[1])]
         return [sum(channel) // len(below) for channel in zip(*below, strict=True)]
 
-    return picture(height, width, told)
+    return image(height, width, told)
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------------------------
 
 
-def picture(rows, columns, position):
+def image(rows, columns, position):
     return [[list(position(row, column)) for column in range(columns)] for row in range(rows)]
 
 
@@ -178,11 +178,11 @@ def mapped(x, change):
 
 
 def added(x, other):
-    return picture(len(x), len(x[0]), lambda r, c: [a + b for a, b in zip(x[r][c], other(r, c), strict=True)])
+    return image(len(x), len(x[0]), lambda r, c: [a + b for a, b in zip(x[r][c], other(r, c), strict=True)])
 
 
 def convolved(x, weight):
-    """Zeros around the picture; weight by row, column, input and output."""
+    """Zeros around the image; weight by row, column, input and output."""
     border, outputs = len(weight) // 2, range(len(weight[0][0][0]))
 
     def position(r, c):
@@ -196,7 +196,7 @@ def convolved(x, weight):
                             total[k] += v * row[k]
         return total
 
-    return picture(len(x), len(x[0]), position)
+    return image(len(x), len(x[0]), position)
 
 
 def shifted(value, bits):
@@ -208,8 +208,8 @@ def limited(value, least, greatest):
     return max(least, min(greatest, value))
 
 
-def crc(pictures):
-    values = [v for x in pictures for row in x for position in row for v in position]
+def crc(images):
+    values = [v for x in images for row in x for position in row for v in position]
     return binascii.crc_hqx(struct.pack(f"<{len(values)}i", *values), 0)
 
 
@@ -259,7 +259,7 @@ class Decoder:
         self.symbol([0, value * step, (value + 1) * step, WHOLE])
         return value
 
-    def picture(self, weights, mean, table):
+    def image(self, weights, mean, table):
         """One run of symbols, decoded: ``16 · symbol + mean``."""
         tables = [v for row in table for position in row for v in position]
         order = sorted(range(len(tables)), key=lambda place: tables[place])  # stable

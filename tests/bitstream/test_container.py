@@ -185,7 +185,7 @@ def test_framing_of_some_of_six_tensors_at_256_by_256(count, compact, segments):
 BROKEN = {
     "no bytes": (b"", NotAnAtdcFileError),
     "other first letters": (file_of(magic=b"RIFF"), NotAnAtdcFileError),
-    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(50), NotAnAtdcFileError),
+    "an image": (b"\x89PNG\r\n\x1a\n" + bytes(50), NotAnAtdcFileError),
     "one other letter": (b"B", NotAnAtdcFileError),
     "version 3": (file_of(form=b"\x30"), UnsupportedVersionError),
     "version 0": (file_of(form=b"\x00"), UnsupportedVersionError),

@@ -1,4 +1,4 @@
-"""The three ports: one walk counts, writes and reads, and all agree on the bits."""
+"""The three symbol coders: one traversal counts, writes and reads, and all agree on the bits."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ TABLES = FrequencyTables.gaussian(np.geomspace(0.1, 8, 16).tolist())
 IMAGES, TASKS = 2, 3
 
 
-def walk(port, content):
+def traverse(symbol_coder, content):
     """A stand-in for the coding walk over all images."""
-    return {key: value for image in range(IMAGES) for key, value in walk_one(port, image, content).items()}
+    return {key: value for image in range(IMAGES) for key, value in traverse_one(symbol_coder, image, content).items()}
 
 
-def walk_one(port, image, content, segments=None):
+def traverse_one(symbol_coder, image, content, segments=None):
     """One image: the table of a later run depends on the symbols before it."""
     results, shift = {}, 0
     for task in (2, 0, 1):
         if segments is not None:
-            port.begin(segments[task], str(task))
+            symbol_coder.begin(segments[task], str(task))
         for part in range(2):
             symbols = None if content is None else content[image, task, part]
             index = ((np.arange(5 * part + task + 1) + shift) % TABLES.size).astype(np.uint8)
-            results[image, task, part] = port.code(image if content is not None else 0, task, symbols, index)
+            results[image, task, part] = symbol_coder.code(image if content is not None else 0, task, symbols, index)
             shift += int(np.abs(results[image, task, part]).sum())
         if segments is not None:
-            port.end()
+            symbol_coder.end()
     return results
 
 
@@ -53,11 +53,11 @@ def contents(draw):
 @given(contents())
 def test_counting_writing_and_reading_agree(content):
     counting, writing = SymbolCounter(TABLES), SymbolWriter(TABLES, IMAGES, TASKS)
-    counted, written = walk(counting, content), walk(writing, content)
+    counted, written = traverse(counting, content), traverse(writing, content)
     segments = writing.finish()
     for image in range(IMAGES):
         reading = SymbolReader(TABLES)
-        read = walk_one(reading, image, None, segments[image])
+        read = traverse_one(reading, image, None, segments[image])
         for key, symbols in read.items():
             assert np.array_equal(symbols, content[key]) and np.array_equal(symbols, counted[key])
             assert np.array_equal(symbols, written[key])
@@ -72,12 +72,12 @@ def test_counting_writing_and_reading_agree(content):
 @given(contents())
 def test_tasks_in_one_segment_read_back_in_the_same_order(content):
     apart, together = SymbolWriter(TABLES, IMAGES, TASKS), SymbolWriter(TABLES, IMAGES, TASKS, together=True)
-    walk(apart, content)
-    walk(together, content)
+    traverse(apart, content)
+    traverse(together, content)
     for image, [segment] in enumerate(together.finish()):
         reading = SymbolReader(TABLES)
         reading.begin(segment, "payload")
-        for key, symbols in walk_one(reading, image, None).items():
+        for key, symbols in traverse_one(reading, image, None).items():
             assert np.array_equal(symbols, content[key])
         reading.end()
         assert len(segment) <= sum(map(len, apart.finish()[image])) + 1  # and saves what the flushes of the others take
@@ -128,7 +128,7 @@ def test_ports_refuse_what_is_not_theirs():
 
 
 def test_a_refused_symbol_leaves_bits_and_bytes_alone():
-    port = SymbolWriter(TABLES, 1, 1)
+    symbol_coder = SymbolWriter(TABLES, 1, 1)
     with pytest.raises(ArgumentError):
-        port.code(0, 0, np.array([1 << 20], np.int32), np.array([0], np.uint8))
-    assert port.bits[0][0] == 0 and port.finish() == [[b""]]
+        symbol_coder.code(0, 0, np.array([1 << 20], np.int32), np.array([0], np.uint8))
+    assert symbol_coder.bits[0][0] == 0 and symbol_coder.finish() == [[b""]]

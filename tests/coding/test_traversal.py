@@ -1,4 +1,4 @@
-"""The walk: one loop, four ports, one truth."""
+"""The traversal: one loop, four coders, one truth."""
 
 import dataclasses
 
@@ -57,9 +57,9 @@ def model(float_model: FloatEntropyModel, networks: CodecNetworks) -> EntropyMod
     return quantised_model(float_model, networks)
 
 
-def integer_walk(networks, model, port, batch, level, features):
+def integer_traversal(networks, model, symbol_coder, batch, level, features):
     """Codes features; returns what the decoder sees and the coder."""
-    coder = EntropyCoder(model, port, np.full((len(batch), TASKS), 8 * level), GRIDS)
+    coder = EntropyCoder(model, symbol_coder, np.full((len(batch), TASKS), 8 * level), GRIDS)
     quality = torch.full((len(batch), TASKS), float(level))
     result = code_along_graph(networks, batch, quality, IntegerLatentCoder(coder), GRIDS, features.unbind(1))
     return torch.stack(result.reconstruction, 1), coder
@@ -67,15 +67,15 @@ def integer_walk(networks, model, port, batch, level, features):
 
 def read_latents(model, segments, graph, level, wanted=None):
     """The latents of one image from its segments, by task."""
-    port = SymbolReader(model.tables)
-    coder = EntropyCoder(model, port, np.full((1, TASKS), 8 * level), GRIDS)
+    symbol_coder = SymbolReader(model.tables)
+    coder = EntropyCoder(model, symbol_coder, np.full((1, TASKS), 8 * level), GRIDS)
     latents = {}
     for task in graph.order if wanted is None else graph.closure(wanted):
-        port.begin(segments[task], str(task))
+        symbol_coder.begin(segments[task], str(task))
         parents = np.isin(np.arange(TASKS), graph.parents[task])[None]
         latents[task] = coder.code([0], task, parents)
-        port.end()
-    return latents, coder, port
+        symbol_coder.end()
+    return latents, coder, symbol_coder
 
 
 @given(st.lists(graphs(), min_size=1, max_size=5))
@@ -96,17 +96,17 @@ def test_counting_writing_and_reading_agree(
     torch.manual_seed(seed)
     features = torch.randn(len(batch), TASKS, 4, *SHAPE) * 3
     counting, writing = SymbolCounter(model.tables), SymbolWriter(model.tables, len(batch), TASKS)
-    counted, _ = integer_walk(networks, model, counting, batch, level, features)
-    written, coder = integer_walk(networks, model, writing, batch, level, features)
+    counted, _ = integer_traversal(networks, model, counting, batch, level, features)
+    written, coder = integer_traversal(networks, model, writing, batch, level, features)
     assert torch.equal(counted, written)
     bits = counting.bits.array(len(batch), TASKS)
     assert np.array_equal(bits, writing.bits.array(len(batch), TASKS))
     for image, segments in enumerate(writing.finish()):
-        latents, reader, port = read_latents(model, segments, batch[image], level)
+        latents, reader, symbol_coder = read_latents(model, segments, batch[image], level)
         assert {task: reader.checks[0, task] for task in range(TASKS)} == {
             task: coder.checks[image, task] for task in range(TASKS)
         }
-        assert np.array_equal(port.bits.array(1, TASKS)[0], bits[image])
+        assert np.array_equal(symbol_coder.bits.array(1, TASKS)[0], bits[image])
         quality = torch.full((1, TASKS), float(level))
         read = code_along_graph(networks, [batch[image]], quality, KnownLatentCoder(latents), GRIDS).reconstruction
         assert torch.allclose(
@@ -121,7 +121,7 @@ def test_wanted_tasks_decode_to_the_same_without_the_others(
 ) -> None:
     torch.manual_seed(3)
     writing = SymbolWriter(model.tables, 1, TASKS)
-    whole, _ = integer_walk(networks, model, writing, [graph], 3, torch.randn(1, TASKS, 4, *SHAPE))
+    whole, _ = integer_traversal(networks, model, writing, [graph], 3, torch.randn(1, TASKS, 4, *SHAPE))
     latents, _, _ = read_latents(model, writing.finish()[0], graph, 3, wanted)
     quality = torch.full((1, TASKS), 3.0)
     part = code_along_graph(networks, [graph], quality, KnownLatentCoder(latents), GRIDS, wanted=wanted).reconstruction
@@ -136,7 +136,7 @@ def test_training_counts_about_the_bits_that_coding_takes(
     batch = [TaskGraph(((), (0,), (0, 1), (2,)))] * 8
     features = torch.randn(8, TASKS, 4, *SHAPE) * 4
     counting = SymbolCounter(model.tables)
-    integer_walk(networks, model, counting, batch, 6, features)
+    integer_traversal(networks, model, counting, batch, 6, features)
     training = TrainingLatentCoder(networks, float_model, 8, GRIDS)
     code_along_graph(networks, batch, torch.full((8, TASKS), 6.0), training, GRIDS, features.unbind(1))
     real = counting.bits.array(8, TASKS).sum()
@@ -150,9 +150,9 @@ def test_gradients_reach_parents_through_their_children(
     for task in range(TASKS):
         torch.nn.init.normal_(free.predictor.mean[task].weight)
     features = torch.randn(1, TASKS, 4, *SHAPE)
-    port = TrainingLatentCoder(free, float_model, 1, GRIDS)
+    latent_coder = TrainingLatentCoder(free, float_model, 1, GRIDS)
     result = code_along_graph(
-        free, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, GRIDS, features.unbind(1)
+        free, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), latent_coder, GRIDS, features.unbind(1)
     )
     result.reconstruction[1].square().sum().backward()
     gradient = free.task(0).block.weight.grad
@@ -162,13 +162,13 @@ def test_gradients_reach_parents_through_their_children(
 
 
 def test_a_childs_bits_teach_its_parents_state(networks: CodecNetworks, float_model: FloatEntropyModel) -> None:
-    port = TrainingLatentCoder(networks, float_model, 1, GRIDS)
+    latent_coder = TrainingLatentCoder(networks, float_model, 1, GRIDS)
     features = torch.randn(1, TASKS, 4, *SHAPE)
     code_along_graph(
-        networks, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), port, GRIDS, features.unbind(1)
+        networks, [TaskGraph(((), (0,), (), ()))], torch.full((1, TASKS), 7.0), latent_coder, GRIDS, features.unbind(1)
     )
     float_model.zero_grad()
-    port.bits[0, 1].backward()
+    latent_coder.bits[0, 1].backward()
     gradient = float_model.task(0).own.weight.grad
     assert gradient is not None and bool(gradient.any())
 
@@ -186,7 +186,7 @@ def test_every_kind_of_codec_reads_what_it_wrote(parents: str, factorised: str) 
     model = quantised_model(float_model, networks)
     graph = TaskGraph(((), (0,), (0, 1), ()))
     writing = SymbolWriter(model.tables, 1, TASKS)
-    written, coder = integer_walk(networks, model, writing, [graph], 5, torch.randn(1, TASKS, 4, *SHAPE) * 3)
+    written, coder = integer_traversal(networks, model, writing, [graph], 5, torch.randn(1, TASKS, 4, *SHAPE) * 3)
     latents, reader, _ = read_latents(model, writing.finish()[0], graph, 5)
     assert reader.checks == coder.checks
     read = code_along_graph(
@@ -207,7 +207,7 @@ def test_a_factorised_task_sends_no_hyper_latent(networks: CodecNetworks, float_
             return super().code(image, task, symbols, table_index)
 
     graph = TaskGraph(((), (0,), (), ()))
-    integer_walk(networks, model, Counter(model.tables), [graph], 3, torch.randn(1, TASKS, 4, *SHAPE))
+    integer_traversal(networks, model, Counter(model.tables), [graph], 3, torch.randn(1, TASKS, 4, *SHAPE))
     latent, hyper = 6 * 4 * 2, 3 * 2 * 1
     assert sorted(counted) == [(0, latent), (1, hyper), (1, latent), (2, latent), (3, latent)]
 
@@ -225,18 +225,20 @@ def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform
         for parameter in float_model.parameters():
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter, std=0.3)
-        quality, ports = torch.full((1, TASKS), 5.0), []
+        quality, latent_coders = torch.full((1, TASKS), 5.0), []
         results = []
         for each in (graph, alone):
-            port = TrainingLatentCoder(networks, float_model, 1, GRIDS)
+            latent_coder = TrainingLatentCoder(networks, float_model, 1, GRIDS)
             torch.manual_seed(0)
-            results.append(code_along_graph(networks, [each], quality, port, GRIDS, features.unbind(1)).reconstruction)
-            ports.append(port)
+            results.append(
+                code_along_graph(networks, [each], quality, latent_coder, GRIDS, features.unbind(1)).reconstruction
+            )
+            latent_coders.append(latent_coder)
         if parents == "context":
-            share = networks.no_share(1, SHAPE)
-            means = [networks.predict(1, [share], torch.tensor([[bit, 0, 0, 0]]), SHAPE) for bit in (0, 1.0)]
+            contribution = networks.no_contribution(1, SHAPE)
+            means = [networks.predict(1, [contribution], torch.tensor([[bit, 0, 0, 0]]), SHAPE) for bit in (0, 1.0)]
             assert not means[0][0].any() and torch.equal(means[0][0], means[1][0])
-            assert not torch.equal(ports[0].bits[0, 1], ports[1].bits[0, 1])
+            assert not torch.equal(latent_coders[0].bits[0, 1], latent_coders[1].bits[0, 1])
         else:
             assert not float_model.task(1).parents.any() and not float_model.task(1).parent_bias.any()
             assert not torch.equal(results[0][1], results[1][1])

@@ -22,9 +22,9 @@ def figures(values: NDArray[np.float64]) -> dict[str, Any]:
     normalised = (values - values.mean(1, keepdims=True)) / values.std(1, keepdims=True)
     eigenvalues = np.linalg.eigvalsh(np.atleast_2d(np.cov(normalised, bias=True)))
     return {
-        "least": values.min(), "greatest": values.max(), "mean": values.mean(), "deviation": values.std(),
+        "least": values.min(), "greatest": values.max(), "mean": values.mean(), "std": values.std(),
         "kurtosis": (normalised**4).mean(), "effective_dimension": eigenvalues.sum() ** 2 / (eigenvalues**2).sum(),
-        "channel_mean": values.mean(1), "channel_deviation": values.std(1),
+        "channel_mean": values.mean(1), "channel_std": values.std(1),
     }  # fmt: skip
 
 
@@ -69,10 +69,10 @@ def test_dead_channels_are_found_and_left_out_of_kurtosis_and_dimension() -> Non
     whole = values.swapaxes(0, 1).reshape(5, -1).astype(np.float64)
     alive = figures(whole[[0, 2, 4]])
     assert_figures(tensor, {name: alive[name] for name in ("kurtosis", "effective_dimension")}, 1e-9)
-    assert_figures(tensor, {"deviation": whole.std(), "channel_deviation": whole.std(1)}, 1e-6)
+    assert_figures(tensor, {"std": whole.std(), "channel_std": whole.std(1)}, 1e-6)
 
 
-def test_the_threshold_of_dead_channels_is_a_millionth_of_the_tensors_deviation() -> None:
+def test_the_threshold_of_dead_channels_is_a_millionth_of_the_tensors_standard_deviation() -> None:
     values = np.random.default_rng(2).choice([-1.0, 1.0], size=(10, 3, 8, 8))
     values *= np.array([1, 1.1e-6, 0.4e-6])[:, None, None]
     assert report_of([{"a": value} for value in values]).tensors["a"].dead_channels == (2,)

@@ -30,11 +30,11 @@ def names(photos: PhotoFolder) -> list[str]:
 def test_photos_come_recursively_and_in_the_order_of_their_paths(folder: Path) -> None:
     photos = PhotoFolder(folder)
     assert len(photos) == 4 and names(photos) == ["a.JPG", "b.png", "deep/d.tiff", "deep/er/c.webp"]
-    assert [picture.shape for _, picture in photos] == [(3, 5, 3), (3, 4, 3), (3, 7, 3), (3, 6, 3)]
+    assert [image.shape for _, image in photos] == [(3, 5, 3), (3, 4, 3), (3, 7, 3), (3, 6, 3)]
     assert photos.summary() == "4 of 4 photos read."
 
 
-def test_what_cannot_be_read_is_passed_over_and_counted_anew_each_time(folder: Path) -> None:
+def test_what_cannot_be_read_is_passed_over_and_counted_again_each_time(folder: Path) -> None:
     (folder / "b.png").write_bytes(b"no picture")
     (folder / "deep/empty.png").write_bytes(b"")
     photos = PhotoFolder(folder, pixel_limit=19)
@@ -63,5 +63,5 @@ def test_a_folder_without_photos_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(not KODAK.is_dir(), reason="no Kodak photos here: set ATDC_KODAK to their folder")
 def test_the_kodak_photos_are_read() -> None:
     photos = PhotoFolder(KODAK)
-    assert {tuple(sorted(picture.shape)) for _, picture in photos} == {(3, 512, 768)} and not photos.skipped
-    assert all(picture.dtype == np.uint8 for _, picture in photos)
+    assert {tuple(sorted(image.shape)) for _, image in photos} == {(3, 512, 768)} and not photos.skipped
+    assert all(image.dtype == np.uint8 for _, image in photos)

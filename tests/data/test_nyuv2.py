@@ -17,7 +17,7 @@ from atdc.metrics.tasks import MEASURES
 from atdc.pipeline import load
 from atdc.tasks import CLASSES, IGNORE_CLASS, TASK_NAMES
 from atdc_bench.experiments.evaluate import UNCOMPRESSED, measure_anchor
-from atdc_bench.experiments.subject import features_at
+from atdc_bench.experiments.evaluated_codec import features_at
 
 REAL = Path(os.environ.get("ATDC_NYUV2", Path(__file__).parents[2].parent / "shared" / "data" / "nyuv2_256"))
 real = pytest.mark.skipif(not REAL.is_dir(), reason="no NYUv2 frames here: set ATDC_NYUV2 to their folder")
@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("normal", [(0, 0, 1), (0, 0.8, 0.6), (0.6, 0, 0.8), (-0.48, -0.6, 0.64)])
-def test_a_plane_has_its_own_normal_everywhere_also_at_the_border_and_beside_holes(
+def test_a_plane_has_its_own_normal_everywhere_also_at_the_border_and_next_to_holes(
     normal: tuple[float, float, float],
 ) -> None:
     camera = Intrinsics(60.0, 62.0, 30.0, 33.0)

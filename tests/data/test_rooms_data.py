@@ -1,4 +1,4 @@
-"""Laws of the `rooms` data set: determinism, geometry, classes, the two picture targets, and storage."""
+"""Laws of the `rooms` data set: determinism, geometry, classes, the two image targets, and storage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from atdc.tasks import CLASSES, TASK_NAMES
 
 SEEDS = (11, 12, 13, 14, 15, 16)
 SIDE = 96
-PictureTarget = Callable[[Tensor], Tensor]
+ImageTarget = Callable[[Tensor], Tensor]
 
 
 @pytest.fixture(scope="module")
@@ -171,26 +171,26 @@ def test_no_class_is_told_by_its_mean_colour() -> None:
 
 
 @pytest.mark.parametrize("target", [edge_texture, keypoints2d])
-def test_picture_targets_are_zero_on_constant_pictures(target: PictureTarget) -> None:
+def test_image_targets_are_zero_on_constant_images(target: ImageTarget) -> None:
     for value in (0.0, 0.3, 1.0):
         assert target(torch.full((1, 3, 40, 33), value)).max() < 2e-3
 
 
 @pytest.mark.parametrize("target", [edge_texture, keypoints2d])
-def test_picture_targets_are_the_stored_ones(target: PictureTarget, rooms: dict[str, Tensor]) -> None:
+def test_image_targets_are_the_stored_ones(target: ImageTarget, rooms: dict[str, Tensor]) -> None:
     again = target(rooms["rgb"].float() / 255.0)
     assert torch.equal((again * 255.0).round().to(torch.uint8), rooms[target.__name__])
 
 
 @pytest.mark.parametrize("target", [edge_texture, keypoints2d])
 @pytest.mark.parametrize("dims", [(-1,), (-2,), (-2, -1)])
-def test_picture_targets_follow_flips(target: PictureTarget, dims: tuple[int, ...], rooms: dict[str, Tensor]) -> None:
-    picture = rooms["rgb"][:2].float() / 255.0
-    assert torch.allclose(target(picture.flip(dims)), target(picture).flip(dims), atol=1e-4)
+def test_image_targets_follow_flips(target: ImageTarget, dims: tuple[int, ...], rooms: dict[str, Tensor]) -> None:
+    image = rooms["rgb"][:2].float() / 255.0
+    assert torch.allclose(target(image.flip(dims)), target(image).flip(dims), atol=1e-4)
 
 
 @pytest.mark.parametrize("target", [edge_texture, keypoints2d])
-def test_picture_targets_take_any_size_and_stay_in_range(target: PictureTarget) -> None:
+def test_image_targets_take_any_size_and_stay_in_range(target: ImageTarget) -> None:
     generator = torch.Generator().manual_seed(0)
     for height, width in ((1, 1), (1, 30), (7, 5), (33, 64)):
         answer = target(torch.rand(2, 3, height, width, generator=generator))

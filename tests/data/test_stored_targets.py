@@ -81,7 +81,7 @@ def test_an_image_without_any_measurement_has_no_loss_and_a_finite_gradient(task
     assert float(loss.detach()) == 0 and output.grad is not None and not output.grad.any()
 
 
-def test_a_mirrored_picture_has_measurements_where_the_picture_has(rooms: dict[str, np.ndarray]) -> None:
+def test_a_mirrored_image_has_measurements_where_the_image_has(rooms: dict[str, np.ndarray]) -> None:
     stored = rooms["normal"].copy()
     stored[:, :, 5:9, :20] = NO_NORMAL
     valid = measured("normal", decode_stored("normal", stored))

@@ -151,7 +151,7 @@ def test_splits_are_read_from_the_table_that_exports_write(tree: Path) -> None:
         read_split(tree / "absent.csv")
 
 
-def test_a_stopped_export_goes_on_and_leaves_whole_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_export_resumes_and_leaves_whole_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
 
     def write(path: Path, data: bytes) -> None:
@@ -169,7 +169,7 @@ def test_a_stopped_export_goes_on_and_leaves_whole_files_alone(tmp_path: Path, m
     assert len(TaskonomyDataset(tmp_path, ["one"])) == 3
     assert {path: path.stat().st_mtime_ns for path in written} == before
     assert read_split(tmp_path / SPLIT_TABLE)["train"] == ("one",)
-    with pytest.raises(DataError, match="another picture"):
+    with pytest.raises(DataError, match="another image"):
         export_taskonomy(Made(4, seed=9), tmp_path, "one", "train")
 
 
@@ -249,8 +249,8 @@ def test_a_loader_with_workers_gives_every_view_once_and_the_count_of_damaged_on
     file_of(tree, "rgb", "two", 1, 0).write_bytes(b"no picture")
     stream = TaskonomyStream(TaskonomyDataset(tree, ["one", "two"], ["rgb", "normal"], size=None))
     loader = DataLoader(stream, batch_size=2, num_workers=2, multiprocessing_context="spawn")
-    pictures = [picture.numpy().tobytes() for batch in loader for picture in batch["rgb"]]
-    assert len(pictures) == 8 and len(set(pictures)) == 7 and stream.damaged == 1
+    images = [image.numpy().tobytes() for batch in loader for image in batch["rgb"]]
+    assert len(images) == 8 and len(set(images)) == 7 and stream.damaged == 1
 
 
 def test_what_training_reads_is_what_was_exported(tree: Path) -> None:

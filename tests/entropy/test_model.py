@@ -36,7 +36,7 @@ def test_one_sixteenth_is_the_unit_on_both_sides():
 
 @torch.no_grad()
 @pytest.mark.parametrize("step", [0, 3, 20, 56])
-def test_integers_follow_the_twin(pair, step):
+def test_integers_follow_the_float_model(pair, step):
     """Means within 2/16 of a step and tables within one of 64, nearly all equal: rounding is all that differs."""
     float_model, networks, model = pair
     rng = np.random.default_rng(step)
@@ -53,20 +53,20 @@ def test_integers_follow_the_twin(pair, step):
     log_gain = networks.task(0).log_gain(quality)
     given = [None, *(as_tensor(states[task], 256) for task in (1, 2))]
     mask = torch.from_numpy(parents).float()
-    twin_mean, twin_scale, twin_hidden = float_model.task(0).latent_prior(
+    float_mean, float_scale, float_hidden = float_model.task(0).latent_prior(
         as_tensor(hyper, 16), quality, mask, given, log_gain
     )
-    means = as_tensor(mean, 16) - quantised_mean(twin_mean)
+    means = as_tensor(mean, 16) - quantised_mean(float_mean)
     assert float(means.abs().max()) <= 2 / 16 and float((means == 0).float().mean()) > 0.9
-    index = scale_index(twin_scale, CONFIG.scale_min, CONFIG.scale_max, CONFIG.scale_count)
+    index = scale_index(float_scale, CONFIG.scale_min, CONFIG.scale_max, CONFIG.scale_count)
     tables = as_tensor(table, 1) - index
     assert float(tables.abs().max()) <= 1 and float((tables == 0).float().mean()) > 0.95
-    assert torch.allclose(as_tensor(hidden, 256), twin_hidden, atol=0.03)
+    assert torch.allclose(as_tensor(hidden, 256), float_hidden, atol=0.03)
 
     latent = rng.integers(-5000, 5000, (2, 8, 6, 6))
     state = model.state(0, steps, latent, hidden)
-    twin_state = float_model.task(0).state(as_tensor(latent, 16), twin_hidden, quality)
-    assert torch.allclose(as_tensor(state, 256), twin_state, atol=0.1)
+    float_state = float_model.task(0).state(as_tensor(latent, 16), float_hidden, quality)
+    assert torch.allclose(as_tensor(state, 256), float_state, atol=0.1)
 
 
 def test_arrays_bring_the_model_back(pair):
@@ -104,8 +104,8 @@ def test_table_indices_stay_within_the_tables_whatever_comes(pair):
     assert table.min() >= 0 and table.max() < model.tables.size and np.abs(mean).max() <= 1 << 19
 
 
-def test_a_twin_made_from_integers_has_these_integers(pair):
-    """Whole qualities come back exactly; between them, rounding before and after interpolation may differ by one."""
+def test_a_float_model_made_from_integers_has_these_integers(pair):
+    """Integer qualities come back exactly; between them, rounding before and after interpolation may differ by one."""
     _, networks, model = pair
     again = quantised_model(dequantised_model(model, CONFIG, networks.tensors), networks)
     for before, after in zip(model.tasks, again.tasks, strict=True):

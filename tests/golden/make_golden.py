@@ -24,7 +24,7 @@ from atdc.bitstream.container import Header, graph_code
 from atdc.entropy.coder import SymbolCoder
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.tables import FrequencyTables
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import TASK_NAMES
 from atdc.weights import ENTROPY_PREFIX, WEIGHTS_FORMAT, open_weights
@@ -95,11 +95,11 @@ def make_weights() -> None:
         tuple(random_entropy(random, TASKS, width=8, latent=4, hyper=2, state=3) for _ in TASK_NAMES),
         FrequencyTables.gaussian([0.15 * 2**step for step in range(7)]),
     )
-    book = replace(GraphBook.untrained(TASKS), listed=LISTED)
-    header = {"format": WEIGHTS_FORMAT, "model": {"stride": 16}, "tasks": TASK_NAMES, "book": book.to_json()}
+    graph_tables = replace(GraphTables.untrained(TASKS), listed=LISTED)
+    header = {"format": WEIGHTS_FORMAT, "model": {"stride": 16}, "tasks": TASK_NAMES, "book": graph_tables.to_json()}
     arrays = {f"{ENTROPY_PREFIX}{name}": array for name, array in model.to_arrays().items()}
     (HERE / "tiny.safetensors").write_bytes(save(arrays, {"atdc": json.dumps(header)}))
-    listed = book.to_json()["listed"]
+    listed = graph_tables.to_json()["listed"]
     (HERE / "graphs.json").write_text(json.dumps({"listed": listed}, separators=(",", ":")) + "\n", encoding="utf-8")
 
 

@@ -18,10 +18,10 @@ from atdc.graph.search import (
     SETTINGS,
     Floats,
     ScoreTable,
-    build_codebook,
+    build_candidates,
     candidate_sets,
     chain,
-    codebook_choice,
+    cheapest_candidates,
     exact,
     exact_batch,
     fixed,
@@ -475,61 +475,61 @@ def test_fixed_mode_is_the_most_frequent_and_breaks_ties_by_parents() -> None:
 
 @given(seeds)
 @settings(deadline=None, max_examples=20)
-def test_codebook_choice_never_costs_more_than_its_first_graph_nor_less_than_exact(seed: int) -> None:
+def test_the_choice_among_candidates_never_costs_more_than_its_first_graph_nor_less_than_exact(seed: int) -> None:
     bits = random_bits(seed, 6, 2, images=30)
     first, found = fixed(ScoreTable.of(6, bits.mean(axis=0), 2)), exact_batch(bits, 6)
-    codebook = build_codebook(bits, 4, [first], found)
-    assert codebook[0] == first and len(set(codebook)) == len(codebook) <= 4
-    costs = graph_costs(bits, codebook)
-    own = costs[codebook_choice(bits, codebook), np.arange(30)]
+    candidates = build_candidates(bits, 4, [first], found)
+    assert candidates[0] == first and len(set(candidates)) == len(candidates) <= 4
+    costs = graph_costs(bits, candidates)
+    own = costs[cheapest_candidates(bits, candidates), np.arange(30)]
     assert (own == costs.min(axis=0)).all() and (own <= costs[0]).all()
     assert (own >= [ScoreTable.of(6, row, 2).graph_bits(g) - 1e-9 for row, g in zip(bits, found, strict=True)]).all()
 
 
 @given(seeds)
 @settings(deadline=None, max_examples=20)
-def test_each_graph_of_a_codebook_is_the_one_that_helps_most(seed: int) -> None:
+def test_each_candidate_graph_is_the_one_that_helps_most(seed: int) -> None:
     bits = random_bits(seed, 4, 2, images=20)
     pool = EVERY[4, 2]
-    codebook = build_codebook(bits, 4, [independent(4)], pool)
+    candidates = build_candidates(bits, 4, [independent(4)], pool)
     costs = graph_costs(bits, pool)
-    for number in range(1, len(codebook)):
-        before = graph_costs(bits, codebook[:number]).min(axis=0)
-        reached = graph_costs(bits, codebook[: number + 1]).min(axis=0).mean()
+    for number in range(1, len(candidates)):
+        before = graph_costs(bits, candidates[:number]).min(axis=0)
+        reached = graph_costs(bits, candidates[: number + 1]).min(axis=0).mean()
         assert reached < before.mean() and reached == pytest.approx(np.minimum(before, costs).mean(axis=1).min())
 
 
-def test_a_codebook_stops_where_no_graph_helps() -> None:
+def test_the_search_for_candidates_stops_where_no_graph_helps() -> None:
     bits = random_bits(0, 4, 2, images=3)
     found = exact_batch(bits, 4)
-    codebook = build_codebook(bits, 50, found[:1], found)
-    assert set(codebook) == set(found)
-    np.testing.assert_array_equal(codebook_choice(bits, codebook), [codebook.index(graph) for graph in found])
-    assert build_codebook(bits, 1, found[:1], found) == (found[0],)
-    assert build_codebook(bits, 5, [independent(4)], found * 2 + found[:1], candidate_limit=1)[1:] == (found[0],)
+    candidates = build_candidates(bits, 50, found[:1], found)
+    assert set(candidates) == set(found)
+    np.testing.assert_array_equal(cheapest_candidates(bits, candidates), [candidates.index(graph) for graph in found])
+    assert build_candidates(bits, 1, found[:1], found) == (found[0],)
+    assert build_candidates(bits, 5, [independent(4)], found * 2 + found[:1], candidate_limit=1)[1:] == (found[0],)
 
 
-def test_a_codebook_needs_no_scores_but_its_own() -> None:
+def test_candidates_need_no_scores_but_their_own() -> None:
     bits = random_bits(1, 6, 2, images=40)
-    codebook = build_codebook(bits, 4, [fixed(ScoreTable.of(6, bits.mean(axis=0), 2))], exact_batch(bits, 6))
-    pairs = pairs_of(codebook)
+    candidates = build_candidates(bits, 4, [fixed(ScoreTable.of(6, bits.mean(axis=0), 2))], exact_batch(bits, 6))
+    pairs = pairs_of(candidates)
     few = bits[:, [pair_index(6, 2)[pair] for pair in pairs]]
     assert len(pairs) < 96
-    np.testing.assert_array_equal(codebook_choice(few, codebook, pairs), codebook_choice(bits, codebook))
+    np.testing.assert_array_equal(cheapest_candidates(few, candidates, pairs), cheapest_candidates(bits, candidates))
     with pytest.raises(ArgumentError, match="score of task"):
         graph_costs(few, [exact(random_table(5))], pairs)
     few[3] = np.inf
     with pytest.raises(ArgumentError, match="no graph is fully scored"):
-        codebook_choice(few, codebook, pairs)
+        cheapest_candidates(few, candidates, pairs)
 
 
-def test_codebooks_of_nothing_are_refused() -> None:
+def test_candidates_of_nothing_are_refused() -> None:
     bits = random_bits(0, 4, 2, images=3)
     for call in (
-        lambda: codebook_choice(bits, []),
-        lambda: codebook_choice(bits[:, :-1], [independent(4)]),
-        lambda: build_codebook(bits, 0, [independent(4)], []),
-        lambda: build_codebook(bits[:0], 2, [independent(4)], []),
+        lambda: cheapest_candidates(bits, []),
+        lambda: cheapest_candidates(bits[:, :-1], [independent(4)]),
+        lambda: build_candidates(bits, 0, [independent(4)], []),
+        lambda: build_candidates(bits[:0], 2, [independent(4)], []),
         lambda: graph_costs(bits, [independent(4), independent(3)]),
     ):
         with pytest.raises(AtdcError):

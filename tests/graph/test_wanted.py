@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from atdc.errors import ArgumentError
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.search import candidate_sets, pair_index
 from atdc.graph.subsets import best_superset
 from atdc.graph.task_graph import TaskGraph
@@ -30,7 +30,7 @@ def kept() -> WantedGraphs:
     return replace(tables(), graphs={(0,): (HELPED,) * 4 + (TaskGraph.independent(3),) * 4})
 
 
-def test_a_kept_graph_is_that_of_the_nearest_whole_quality() -> None:
+def test_a_kept_graph_is_that_of_the_nearest_integer_quality() -> None:
     own = kept()
     for steps, graph in ((0, HELPED), (27, HELPED), (28, TaskGraph.independent(3)), (56, TaskGraph.independent(3))):
         assert own.graph((0,), (steps,) * 3, range(3)) == graph
@@ -69,14 +69,14 @@ def test_a_found_graph_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert own.graph((0, 1), (8,) * 3, range(3)) is first
 
 
-def test_a_book_keeps_graphs_of_wanted_sets_and_older_books_have_none() -> None:
-    book = replace(GraphBook.untrained(3), wanted=kept())
-    again = GraphBook.from_json(json.loads(json.dumps(book.to_json())))
+def test_graph_tables_keep_graphs_of_wanted_sets_and_older_ones_have_none() -> None:
+    graph_tables = replace(GraphTables.untrained(3), wanted=kept())
+    again = GraphTables.from_json(json.loads(json.dumps(graph_tables.to_json())))
     again.require_tasks(3)
     assert again.wanted is not None and again.wanted.graphs == kept().graphs
     assert np.array_equal(again.wanted.rates, kept().rates) and np.array_equal(again.wanted.errors, kept().errors)
-    older = GraphBook.untrained(3).to_json()
-    assert "wanted" not in older and GraphBook.from_json(older).wanted is None
+    older = GraphTables.untrained(3).to_json()
+    assert "wanted" not in older and GraphTables.from_json(older).wanted is None
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_a_book_keeps_graphs_of_wanted_sets_and_older_books_have_none() -> None:
 )
 def test_a_broken_part_of_the_header_is_refused(change: dict[str, object]) -> None:
     values = {**kept().to_json(), **change}
-    book = GraphBook.untrained(3).to_json() | {"wanted": values}
+    graph_tables = GraphTables.untrained(3).to_json() | {"wanted": values}
     with pytest.raises(ArgumentError if "graphs" not in change else Exception, match=r"wanted|graph|cycle"):
-        read = GraphBook.from_json(book)
+        read = GraphTables.from_json(graph_tables)
         read.require_tasks(3)
         read.require_parents(2)

@@ -64,8 +64,8 @@ def test_a_planted_dependency_is_recovered_whatever_the_seed(seed: int) -> None:
         for child, parents in (*compared, *(pairs[int(i)] for i in choices.integers(len(pairs), size=2))):
             mask = torch.zeros(8, 4)
             mask[:, list(parents)] = 1
-            shares = sum((predictor.share(p, features[:, p]) for p in parents), torch.zeros(8, 32, 8, 8))
-            losses.append(proxy_loss(*predictor(child, shares, mask), features[:, child]).mean())
+            contributions = sum((predictor.contribution(p, features[:, p]) for p in parents), torch.zeros(8, 32, 8, 8))
+            losses.append(proxy_loss(*predictor(child, contributions, mask), features[:, child]).mean())
         optimiser.zero_grad()
         torch.stack(losses).sum().backward()
         optimiser.step()
@@ -91,6 +91,6 @@ def test_proxy_losses_are_those_of_the_predictor() -> None:
     pairs = candidate_sets(3, 2)
     losses = proxy_losses(predictor, FeatureBatch.of(features), pairs)
     mask = torch.tensor([[0.0, 1.0, 1.0]] * 2)
-    shares = predictor.share(1, features[:, 1]) + predictor.share(2, features[:, 2])
-    expected = proxy_loss(*predictor(0, shares, mask), features[:, 0])
+    contributions = predictor.contribution(1, features[:, 1]) + predictor.contribution(2, features[:, 2])
+    expected = proxy_loss(*predictor(0, contributions, mask), features[:, 0])
     assert torch.allclose(losses[:, pairs.index((0, (1, 2)))], expected)

@@ -12,7 +12,7 @@ CONFIG = ModelConfig(feature_channels=4, predictor_width=8)
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 12), (8, 5), (6, 7), (16, 20)])
-def test_a_child_without_parents_is_predicted_as_from_a_whole_picture_of_nothing(shape: tuple[int, int]) -> None:
+def test_a_child_without_parents_is_predicted_as_from_a_whole_image_of_nothing(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     predictor = Predictor(CONFIG, CONFIG.tensors(range(3)))
     for parameter in predictor.parameters():

@@ -1,4 +1,4 @@
-"""Large pictures in tiles: every position once, the same features and answers as the whole, bounded memory."""
+"""Large images in tiles: every position once, the same features and answers as the whole, bounded memory."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def codec(request: pytest.FixtureRequest, untrained_weights: Path) -> Codec:
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     smooth = torch.rand((1, 3, 30, 36), generator=torch.Generator().manual_seed(0))
     photo = torch.nn.functional.interpolate(smooth, (285, 361), mode="bicubic")[0].permute(1, 2, 0)
     noise = torch.randn(photo.shape, generator=torch.Generator().manual_seed(1)) * 0.05
@@ -54,9 +54,9 @@ def with_tiles(codec: Codec, positions: int, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_features_of_tiles_are_those_of_the_whole(
-    codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    images = torch.from_numpy(image).permute(2, 0, 1)[None]
     whole = codec.features_of(images)
     with_tiles(codec, 5, monkeypatch)
     for pixels in (images, images.float() / 255):
@@ -65,9 +65,9 @@ def test_features_of_tiles_are_those_of_the_whole(
 
 
 def test_answers_of_tiles_are_those_of_the_whole(
-    codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = codec.encode(picture)
+    data = codec.encode(image)
     whole = codec.decode(data)
     with_tiles(codec, 5, monkeypatch)
     for name, answer in codec.decode(data).items():
@@ -79,7 +79,7 @@ def test_answers_of_tiles_are_those_of_the_whole(
 
 
 def test_layers_never_see_more_than_a_tile_and_its_margin(
-    codec: Codec, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    codec: Codec, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
     for network in (SmallEncoder, SmallHead):
@@ -92,5 +92,5 @@ def test_layers_never_see_more_than_a_tile_and_its_margin(
 
         monkeypatch.setattr(network, "local", watched)
     with_tiles(codec, 4, monkeypatch)
-    codec.answers(picture, ["normal"])
+    codec.answers(image, ["normal"])
     assert len(seen) > 30 and max(seen) == 4

@@ -33,11 +33,11 @@ def test_components_in_a_metric_are_uncorrelated_and_invert() -> None:
     metric = BlockMetric.of(factor @ factor.T + 0.1 * np.eye(12))
     config = ModelConfig(codec_width=8, hyper_channels=2, hyper_width=4)
     transforms = TaskTransforms(config, TensorSpec("features", 3, latent_channels=12)).requires_grad_(False)
-    deviation = transforms.start_from_principal_components(features, metric)
+    std = transforms.start_from_principal_components(features, metric)
     latent = transforms.block(features)
     torch.testing.assert_close(transforms.unblock(latent), features, atol=1e-3, rtol=1e-3)
     rows = latent.movedim(1, -1).flatten(0, -2)
-    torch.testing.assert_close(rows.T @ rows / len(rows), torch.diag(deviation.square()), atol=1e-2, rtol=1e-3)
+    torch.testing.assert_close(rows.T @ rows / len(rows), torch.diag(std.square()), atol=1e-2, rtol=1e-3)
     step = torch.zeros_like(latent)
     step[:, torch.arange(12), torch.arange(12) % 4, torch.arange(12) % 3] = 0.5
     torch.testing.assert_close(metric.errors(transforms.unblock(step)), step.square().sum((1, 2, 3)))

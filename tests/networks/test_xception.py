@@ -25,7 +25,7 @@ def test_sizes_are_those_that_are_published() -> None:
         assert round(_parameters(XceptionHead(CONFIG, task.out_channels)) / 1e6, 2) == 0.52
 
 
-def test_a_picture_becomes_features_of_a_sixteenth_and_answers_of_its_size() -> None:
+def test_an_image_becomes_features_of_a_sixteenth_and_answers_of_its_size() -> None:
     encoder, head = XceptionEncoder(CONFIG).eval(), XceptionHead(CONFIG, 3).eval()
     with torch.no_grad():
         features = encoder(torch.rand(1, 3, 64, 96))

@@ -21,9 +21,9 @@ from atdc.errors import AtdcError, ImageError
 from atdc.images import read_image, to_rgb
 from atdc.report import demo
 from atdc.report.candidates import candidates_of
-from atdc.report.carried import RENDERED_TARGETS, ROOMS, carried_pictures, carried_truth
+from atdc.report.carried import RENDERED_TARGETS, ROOMS, carried_files, carried_ground_truth
 from atdc.report.demo import apportioned, by_error, carried_images, demo_tables, run_demo
-from atdc.report.ground_truth import error_in_words, error_of, errors_in_words, picture_truth
+from atdc.report.ground_truth import error_in_words, error_of, errors_in_words, image_ground_truth
 from atdc.report.page import Candidate, Shown, agreement, page
 from atdc.report.same_size import same_size
 from atdc.report.wanted_files import sets_for
@@ -55,7 +55,8 @@ def _shown(name: str = "a room", parents: Mapping[str, list[str]] | None = None)
             Candidate({"rgb": ["normal"]}, True, 8000.0, 7200.0, 919, True),
             Candidate({}, False, None, 8800.0, 1149, False),
         ],
-        truth=picture_truth(rgb), errors=errors_in_words(_answers(rgb, 0.1), _answers(rgb), picture_truth(rgb)),
+        ground_truth=image_ground_truth(rgb),
+        errors=errors_in_words(_answers(rgb, 0.1), _answers(rgb), image_ground_truth(rgb)),
         parents={"rgb": ["normal"], "normal": []} if parents is None else parents,
         quality=dict.fromkeys(TASK_NAMES, 4.0), decoded=_answers(rgb, 0.1), uncompressed=_answers(rgb),
         same_size=[same_size(rgb, 300, "WebP")], jpeg75_bytes=5000, encode_seconds=0.25,
@@ -76,7 +77,7 @@ def test_the_page_tells_sizes_graph_and_answers() -> None:
     for text in ("919 bytes", "9.573 bits per pixel", "together 919", "n→a"):
         assert text in html
     assert len(re.findall(r"<figcaption>from the file<br>", html)) == len(TASK_NAMES)
-    assert html.count("<figcaption>ground truth</figcaption>") == 3 == html.count("no ground truth for this picture")
+    assert html.count("<figcaption>ground truth</figcaption>") == 3 == html.count("no ground truth for this image")
     assert "5,000 bytes, 5.4 times as much" in html
 
 
@@ -106,14 +107,16 @@ def test_answers_with_ground_truth_have_their_error_and_others_their_agreement()
     item = _shown()
     html = page([item], "title", "")
     for answers in (item.decoded, item.uncompressed):
-        assert f"<b>{error_in_words('keypoints2d', answers['keypoints2d'], item.truth['keypoints2d'])}</b>" in html
+        assert (
+            f"<b>{error_in_words('keypoints2d', answers['keypoints2d'], item.ground_truth['keypoints2d'])}</b>" in html
+        )
     assert "% away in depth, against uncompressed" in html and "AbsRel" not in html
 
 
-def test_the_page_says_whether_pictures_have_one_graph_or_several() -> None:
-    assert "all 2 pictures have the same graph" in page([_shown("a"), _shown("b")], "", "")
+def test_the_page_says_whether_images_have_one_graph_or_several() -> None:
+    assert "all 2 images have the same graph" in page([_shown("a"), _shown("b")], "", "")
     html = page([_shown("a"), _shown("b", {"normal": ["rgb"]}), _shown("c")], "", "")
-    assert "the 3 pictures have 2 different graphs" in html and "the same graph" not in html
+    assert "the 3 images have 2 different graphs" in html and "the same graph" not in html
 
 
 def test_the_page_says_why_this_graph_from_what_coding_it_took() -> None:
@@ -134,9 +137,9 @@ def test_inputs_that_cannot_be_read_are_named_on_the_page() -> None:
     assert "Not shown" not in page([_shown()], "", "")
 
 
-def test_a_picture_returned_without_error_and_a_file_of_another_size_are_told() -> None:
+def test_an_image_returned_without_error_and_a_file_of_another_size_are_told() -> None:
     rgb = _shown().rgb
-    errors = errors_in_words(_answers(rgb), _answers(rgb), picture_truth(rgb))
+    errors = errors_in_words(_answers(rgb), _answers(rgb), image_ground_truth(rgb))
     item = dataclasses.replace(_shown(), decoded=_answers(rgb), errors=errors, size_bytes=10)
     html = page([item], "", "")
     assert "∞ dB" in html and "inf" not in html and "no file of it is nearer in size" in html
@@ -160,17 +163,17 @@ def test_names_stay_apart_whatever_they_end_in() -> None:
     assert demo._distinct(["a", "a", "a-2", "a"]) == ["a", "a-2", "a-2-2", "a-3"]
 
 
-def test_a_long_picture_is_shrunk_to_what_the_page_can_hold() -> None:
+def test_a_long_image_is_shrunk_to_what_the_page_can_hold() -> None:
     assert demo._shrink(np.zeros((3, 20_000, 3), np.uint8)).shape == (1, demo.DEMO_SIDE_PX, 3)
 
 
-def test_the_ground_truth_of_carried_pictures_is_that_of_what_they_show() -> None:
-    """Classes change where the picture has edges, more than where its mirror image has some."""
+def test_the_ground_truth_of_carried_images_is_that_of_what_they_show() -> None:
+    """Classes change where the image has edges, more than where its mirror image has some."""
     for path in carried_images():
-        truth, rgb = carried_truth(path.name), read_image(path)
-        assert set(truth) == set(RENDERED_TARGETS)
-        assert all(values.shape[:2] == rgb.shape[:2] for values in truth.values())
-        edges, classes = picture_truth(rgb)["edge_texture"], truth["segment_semantic"].astype(int)
+        ground_truth, rgb = carried_ground_truth(path.name), read_image(path)
+        assert set(ground_truth) == set(RENDERED_TARGETS)
+        assert all(values.shape[:2] == rgb.shape[:2] for values in ground_truth.values())
+        edges, classes = image_ground_truth(rgb)["edge_texture"], ground_truth["segment_semantic"].astype(int)
         if path.name == "thumbnail.gif":  # its border is its mirror image's, too
             edges, classes = edges[4:-4, 4:-4], classes[4:-4, 4:-4]
         jumps = np.zeros(edges.shape)
@@ -181,28 +184,29 @@ def test_the_ground_truth_of_carried_pictures_is_that_of_what_they_show() -> Non
 
 
 def test_pixels_outside_the_scene_have_no_ground_truth() -> None:
-    truth = carried_truth("thumbnail.gif")
+    ground_truth = carried_ground_truth("thumbnail.gif")
     inside = np.zeros((72, 104), bool)
     inside[4:-4, 4:-4] = True
-    assert np.array_equal(truth["segment_semantic"] != 255, inside)
-    assert np.array_equal(np.isfinite(truth["depth_zbuffer"]), inside)
-    assert np.array_equal(np.linalg.norm(truth["normal"], axis=-1) > 0.5, inside)
-    for task, values in truth.items():
+    assert np.array_equal(ground_truth["segment_semantic"] != 255, inside)
+    assert np.array_equal(np.isfinite(ground_truth["depth_zbuffer"]), inside)
+    assert np.array_equal(np.linalg.norm(ground_truth["normal"], axis=-1) > 0.5, inside)
+    for task, values in ground_truth.items():
         answer = np.nan_to_num(np.where(values == 255, 0, values), nan=3.0) if task != "normal" else values + 0.0
         assert error_of(task, answer, values) < 1e-3, "what is outside does not count"
 
 
-def test_pictures_are_ordered_by_their_errors_least_first() -> None:
+def test_images_are_ordered_by_their_errors_least_first() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
-    truth = {**_answers(rgb), "segment_semantic": np.zeros((24, 32), np.uint8)}
+    ground_truth = {**_answers(rgb), "segment_semantic": np.zeros((24, 32), np.uint8)}
     items = [
-        dataclasses.replace(_shown(f"{shift}"), truth=truth, decoded=_answers(rgb, shift)) for shift in (0.3, 0.1, 0.2)
+        dataclasses.replace(_shown(f"{shift}"), ground_truth=ground_truth, decoded=_answers(rgb, shift))
+        for shift in (0.3, 0.1, 0.2)
     ]
     assert [item.name for item in by_error(items)] == ["0.1", "0.2", "0.3"]
 
 
-def test_the_carried_pictures_are_those_that_their_program_makes() -> None:
-    made, carried = carried_pictures(), {path.name: path for path in carried_images()}
+def test_the_carried_images_are_those_that_their_program_makes() -> None:
+    made, carried = carried_files(), {path.name: path for path in carried_images()}
     assert set(made) == set(carried) and all(path.stat().st_size < 150_000 for path in carried.values())
     assert [path.stem for path in carried_images()[: len(ROOMS)]] == sorted(ROOMS)
     for name, content in made.items():
@@ -227,7 +231,7 @@ def test_people_s_files_are_carried_too() -> None:
     assert sides == {"grey-scan.tif": (192, 256, 3), "phone-photo.jpg": (512, 384, 3), "thumbnail.gif": (72, 104, 3)}
 
 
-def test_table_has_a_row_for_every_picture() -> None:
+def test_table_has_a_row_for_every_image() -> None:
     console = Console(width=200)
     with console.capture() as capture:
         console.print(*demo_tables([_shown("first"), _shown("second")]))
@@ -250,7 +254,9 @@ def test_the_demo_shows_what_another_process_decoded(
     paths = [tmp_path / "x" / "photo.png", tmp_path / "y" / "photo.png"]
     result = run_demo(paths, tmp_path / "demo", model=str(untrained_weights), quality=3, report=steps.append)
     assert result.page == tmp_path / "demo" / "index.html" and result.page.stat().st_size > 20_000
-    assert len(result.shown) == 2 and all(set(item.truth) == set(picture_truth(item.rgb)) for item in result.shown)
+    assert len(result.shown) == 2 and all(
+        set(item.ground_truth) == set(image_ground_truth(item.rgb)) for item in result.shown
+    )
     first, second = result.shown
     assert (first.name, second.name) == ("photo", "photo-2") and len(steps) == 6
     assert second.original_size == (90, 50) and second.rgb.shape == (41, 73, 3)
@@ -271,14 +277,14 @@ def test_a_failure_of_the_other_process_is_quoted(untrained_weights: Path, tmp_p
         demo._decode_elsewhere([tmp_path / "a.atdc"], tmp_path / "out", str(untrained_weights))
 
 
-def test_a_picture_that_cannot_be_read_is_named(untrained_weights: Path, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named(untrained_weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file"):
         run_demo([tmp_path / "a.png"], tmp_path / "demo", model=str(untrained_weights))
 
 
 @pytest.mark.weights
 @pytest.mark.slow
-def test_the_demo_of_the_shipped_model_makes_a_file_of_every_carried_picture(tmp_path: Path) -> None:
+def test_the_demo_of_the_shipped_model_makes_a_file_of_every_carried_image(tmp_path: Path) -> None:
     if not Path(atdc.pipeline.__file__).with_name("shipped").joinpath("small-1.safetensors").exists():
         pytest.skip("no weights in the package: train some with `make train`")
     command = [sys.executable, "-m", "atdc.cli", "demo", "-o", str(tmp_path)]
@@ -299,7 +305,7 @@ def test_the_candidate_of_least_estimate_is_the_one_that_the_encoder_takes() -> 
     assert parents is not None
     candidates = candidates_of(codec, rgb, 2, parents)
     listed = [item for item in candidates if item.estimated_cost_bits is not None]
-    assert len(listed) == len(codec.feature_codec.book.codebook) == sum(item.listed for item in candidates)
+    assert len(listed) == len(codec.feature_codec.graph_tables.candidates) == sum(item.listed for item in candidates)
     assert min(listed, key=lambda item: item.estimated_cost_bits or 0.0).chosen
     assert [item.cost_bits for item in candidates] == sorted(item.cost_bits for item in candidates)
     alone = [item for item in candidates if not any(item.parents.values())]

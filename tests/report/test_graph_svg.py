@@ -1,4 +1,4 @@
-"""The picture of a graph shows every task and edge, parents left of children, and no edge through a box."""
+"""The image of a graph shows every task and edge, parents left of children, and no edge through a box."""
 
 import itertools
 import re
@@ -89,7 +89,7 @@ def test_a_layer_is_the_longest_path() -> None:
 
 
 @pytest.mark.parametrize("rows", [((),) * 6, ((), (0,), (1,), (2,), (3,), (4,)), ((), (0,), (0,), (0,), (0,), (0,))])
-def test_extreme_graphs_have_pictures(rows: tuple[tuple[int, ...], ...]) -> None:
+def test_extreme_graphs_have_images(rows: tuple[tuple[int, ...], ...]) -> None:
     assert len(_boxes(_drawn(TaskGraph(rows)))) == 6
 
 

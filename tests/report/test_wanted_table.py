@@ -33,7 +33,7 @@ def codec(untrained_weights: Path) -> Codec:
     costs = np.ones((MAX_QUALITY + 1, len(candidate_sets(6, 2))))
     graphs = (TaskGraph.from_edges(6, [(EDGES, NORMAL), (NORMAL, DEPTH)]),) * (MAX_QUALITY + 1)
     wanted = WantedGraphs(2, costs, costs, {(NORMAL, DEPTH): graphs})
-    own.feature_codec.book = replace(own.feature_codec.book, wanted=wanted)
+    own.feature_codec.graph_tables = replace(own.feature_codec.graph_tables, wanted=wanted)
     return own
 
 
@@ -84,7 +84,7 @@ def test_named_sets_stand_in_a_table_that_needs_no_script(files: list[WantedFile
     assert f"the file of all 6, {whole:,} bytes; a JPEG of quality 75, 5,000 bytes" in static
 
 
-def test_of_a_larger_picture_the_named_sets_stand_alone_and_the_page_says_so() -> None:
+def test_of_a_larger_image_the_named_sets_stand_alone_and_the_page_says_so() -> None:
     sets = sets_for(EVERY_SET_PIXELS + 1)
     page = wanted_table([WantedFile(tasks, (), 100) for tasks in sets], {})
     assert len(sets) == 5 and "checkbox" not in page and "these sets alone were coded" in page

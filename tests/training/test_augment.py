@@ -1,4 +1,4 @@
-"""Changed pictures: targets follow, shapes and types stay, and a draw repeats itself."""
+"""Changed images: targets follow, shapes and types stay, and a draw repeats itself."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_a_draw_repeats_itself_and_keeps_shapes_types_and_what_is_stored(seed: i
 
 @given(st.integers(0, 2**31))
 @settings(deadline=None, max_examples=20)
-def test_labels_are_never_mixed_and_edges_follow_the_picture(seed: int) -> None:
+def test_labels_are_never_mixed_and_edges_follow_the_image(seed: int) -> None:
     stored = _stored(4, seed)
     stored["depth_zbuffer"][:, :, ::3] = NO_DEPTH
     changed = augmented(stored, np.random.default_rng(seed))

@@ -78,14 +78,14 @@ def test_a_training_step_stays_on_its_device(
     batch = FeatureBatch.of(torch.zeros(4, 3, config.feature_channels, 8, 8, device="meta"))
     quality = torch.zeros(4, 3, device="meta")
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: torch.ones(tensor.shape))  # masks are looked at
-    port = TrainingLatentCoder(networks, float_model, 4, [(8, 8)] * 3)
+    latent_coder = TrainingLatentCoder(networks, float_model, 4, [(8, 8)] * 3)
     chain, star = TaskGraph(((), (0,), (0, 1))), TaskGraph(((2,), (2,), ()))
     with one_device:
         result = code_along_graph(
-            networks, [chain, chain, star, star], quality, port, batch.grids, batch.parts, with_proxy=True
+            networks, [chain, chain, star, star], quality, latent_coder, batch.grids, batch.parts, with_proxy=True
         )
-        loss = port.bits.sum() + torch.stack(result.reconstruction).sum() + result.proxy.sum()
-        loss = loss + networks.scorer(batch).sum()
+        loss = latent_coder.bits.sum() + torch.stack(result.reconstruction).sum() + result.proxy.sum()
+        loss = loss + networks.rate_estimator(batch).sum()
         loss.backward()
     assert loss.device.type == "meta" and networks.predictor.pair.grad.device.type == "meta"
 

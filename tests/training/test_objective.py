@@ -55,11 +55,11 @@ def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytes
     )  # fmt: skip
     networks = CodecNetworks(config, config.tensors(range(TASKS)))
     graphs = SimpleNamespace(draw=lambda indices, level, rng, tensors: [TaskGraph.independent(TASKS)] * len(indices))
-    subject = codec_stage.Subject(
+    state = codec_stage.TrainingState(
         networks, FloatEntropyModel(config, config.tensors(range(TASKS))), graphs, graphs, Features(), Features()
     )
     recipe = Recipe(model=config)
-    codec_stage.train_codec(None, recipe, "warmup", 1, (1e-3, 1e-4), subject, None, None)
+    codec_stage.train_codec(None, recipe, "warmup", 1, (1e-3, 1e-4), state, None, None)
     batch = stage["prepare"](SimpleNamespace(rng=np.random.default_rng(0), indices=np.arange(4)))
     loss, figures = stage["step"](batch)
     assert figures[f"rate q{batch.level}"] == pytest.approx(BITS_PER_ELEMENT)
@@ -85,11 +85,12 @@ def test_errors_count_by_a_tensors_metric_and_squared_without_one() -> None:
 
 
 def test_a_sensitivity_of_raw_features_weighs_normalised_ones_alike() -> None:
-    """An error costs what it costs, in whatever units features are; the anchor is in those of their deviations."""
-    deviation = np.array([0.5, 20.0])
+    """An error costs what it costs, in whatever units features are; the anchor is in those of their standard
+    deviations."""
+    std = np.array([0.5, 20.0])
     factor = np.random.default_rng(1).normal(size=(8, 8))
     error = np.random.default_rng(2).normal(size=(2, 2, 2))
-    metric = fit._metric(factor @ factor.T, deviation, FitRecipe(feature_weight=0.25))
-    raw = (error * deviation[:, None, None]).reshape(8)
+    metric = fit._metric(factor @ factor.T, std, FitRecipe(feature_weight=0.25))
+    raw = (error * std[:, None, None]).reshape(8)
     expected = raw @ factor @ factor.T @ raw + 0.25 * float(np.square(error).sum())
     assert float(metric.errors(torch.from_numpy(error)[None])) == pytest.approx(expected, rel=1e-6)

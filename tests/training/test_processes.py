@@ -15,8 +15,8 @@ from atdc.config import Recipe
 from atdc.errors import ArgumentError
 from atdc.training.feature_cache import FeatureCache
 from atdc.training.loop import Draw, train_stage
+from atdc.training.pair_estimator_stage import BLOCK, target_costs
 from atdc.training.run_folder import RunFolder
-from atdc.training.scorer_stage import BLOCK, teacher_costs
 
 pytestmark = pytest.mark.portability
 
@@ -69,15 +69,15 @@ class _Images:
 
 
 def shared(folder: Path) -> None:
-    """Features and a teacher's costs, into the run folder; an odd number of blocks."""
+    """Features and target costs, into the run folder; an odd number of blocks."""
     run = RunFolder(folder, Recipe())
     cache = FeatureCache(run, "train", _Networks(), _Images())
     assert np.allclose(cache.features[:, 0, 0, 0, 0] * 255, np.arange(70), atol=0.1)
 
-    def teacher(chosen: np.ndarray, block: int) -> torch.Tensor:
+    def costs_of(chosen: np.ndarray, block: int) -> torch.Tensor:
         return torch.from_numpy(chosen)[:, None] + 1000.0 * block
 
-    costs = teacher_costs(run, "toy_teacher", np.arange(90)[::-1].copy(), teacher)
+    costs = target_costs(run, "toy_teacher", np.arange(90)[::-1].copy(), costs_of)
     assert torch.equal(costs[:, 0], 89.0 - torch.arange(90) + 1000 * (torch.arange(90) // BLOCK))
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from atdc.config import ModelConfig, Recipe, ScorerStage
+from atdc.config import ModelConfig, RateEstimatorStage, Recipe
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.rate_estimators import AgreementEstimator
-from atdc.training.graph_stage import measured_surcharge
+from atdc.training.graph_stage import measured_correction
 from atdc.training.graphs_apart import graph_apart
+from atdc.training.pair_estimator_stage import train_pair_estimator
 from atdc.training.run_folder import RunFolder
-from atdc.training.scorer_stage import train_scorer
 from atdc.training.spoiling import SpoiltFeatures, random_spoiling, spoilt
 
 
@@ -123,10 +123,10 @@ def test_a_spoilt_tensor_is_nobodys_parent_in_the_chosen_graph(tmp_path: Path) -
         for row in range(count):
             if not parents or seen.tensors.get(row) in (child, *parents):
                 costs[row, :, place] += 1 + 0.6 * bool(parents)
-    recipe = Recipe(model=model, scorer=ScorerStage(epochs=40, batch=24, lr=5e-3, feature_noise=0.05))
+    recipe = Recipe(model=model, scorer=RateEstimatorStage(epochs=40, batch=24, lr=5e-3, feature_noise=0.05))
     torch.manual_seed(0)
     estimator = AgreementEstimator(model, model.tensors(["a", "b", "c"]))
-    train_scorer(RunFolder(tmp_path, recipe), recipe, "toy", estimator, np.arange(count), costs, seen)
+    train_pair_estimator(RunFolder(tmp_path, recipe), recipe, "toy", estimator, np.arange(count), costs, seen)
     usual = TaskGraph(((), (0,), (1,)))
     means = costs[:, 4].double().mean(0).numpy()
     graphs = [usual, *(graph_apart(means, 3, 1, tensor) for tensor in range(3))]
@@ -134,7 +134,7 @@ def test_a_spoilt_tensor_is_nobodys_parent_in_the_chosen_graph(tmp_path: Path) -
     def chosen(parts: list[torch.Tensor]) -> list[TaskGraph]:
         with torch.no_grad():
             estimated = estimator(FeatureBatch.of(parts))[:, 4].double().numpy()
-        return [graphs[place] for place in search.codebook_choice(estimated, graphs)]
+        return [graphs[place] for place in search.cheapest_candidates(estimated, graphs)]
 
     assert chosen(drawn(20)) == [usual] * 20
     for tensor in range(3):
@@ -144,17 +144,19 @@ def test_a_spoilt_tensor_is_nobodys_parent_in_the_chosen_graph(tmp_path: Path) -
         assert sum(free) >= 18, (tensor, free)
 
 
-def test_a_margin_makes_graphs_dearer_by_what_their_scores_vary_and_leaves_the_fixed_one(tmp_path: Path) -> None:
+def test_a_margin_makes_graphs_costlier_by_what_their_scores_vary_and_leaves_the_fixed_one(tmp_path: Path) -> None:
     fixed, steady, varying = TaskGraph(((), (0,))), TaskGraph(((1,), ())), TaskGraph.independent(2)
     scores = np.array([[10.0, 4.0, 8.0, 3.0], [10.0, 4.0, 12.0, 3.0]])  # 0 alone, 0 by 1, 1 alone, 1 by 0
-    scores[1, 1] = 0.0  # so that a graph with 1 first is dearer by 3 on both images
+    scores[1, 1] = 0.0  # so that a graph with 1 first is costlier by 3 on both images
     costs = SimpleNamespace(
         estimated_costs=lambda batch, quality: scores, total_costs=lambda batch, quality, graphs: np.full(2, 20.0)
     )
-    book = SimpleNamespace(codebook=(fixed, steady, varying), fixed=(fixed,) * 8)
-    codec = SimpleNamespace(costs=costs, book=book, normalise=lambda features: FeatureBatch.of(features))
+    graph_tables = SimpleNamespace(candidates=(fixed, steady, varying), fixed=(fixed,) * 8)
+    codec = SimpleNamespace(
+        costs=costs, graph_tables=graph_tables, normalise=lambda features: FeatureBatch.of(features)
+    )
     val = SimpleNamespace(alike=lambda count, last: np.arange(2), raw=lambda rows: [torch.zeros(2, 1, 4, 4)] * 2)
-    plain = measured_surcharge(RunFolder(tmp_path / "plain", Recipe()), codec, val)
-    dearer = measured_surcharge(RunFolder(tmp_path / "margin", Recipe()), codec, val, margin=2.0)
+    plain = measured_correction(RunFolder(tmp_path / "plain", Recipe()), codec, val)
+    dearer = measured_correction(RunFolder(tmp_path / "margin", Recipe()), codec, val, margin=2.0)
     assert plain[0].tolist() == [7 / 16, 8 / 16, 0]
     assert np.allclose(dearer - plain, [[0, 0, 2 * 2 / 16]] * 8)

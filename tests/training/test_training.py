@@ -11,25 +11,25 @@ from torch import nn
 
 import atdc
 from atdc.codec import FeatureCodec
-from atdc.config import ModelConfig, Recipe, ScorerStage, load_fit_recipe, load_recipe, shipped_recipes
+from atdc.config import ModelConfig, RateEstimatorStage, Recipe, load_fit_recipe, load_recipe, shipped_recipes
 from atdc.data.export import export_taskonomy
 from atdc.data.labelled import Mixed
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.errors import ArgumentError, DataError
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.rate_estimators import AgreementEstimator, PairEstimator
 from atdc.reader import within_model
 from atdc.tasks import BY_NAME
 from atdc.training import stages
 from atdc.training.graph_source import MixedGraphs
-from atdc.training.graph_stage import exchange_rates
+from atdc.training.graph_stage import fitted_multipliers
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
+from atdc.training.pair_estimator_stage import train_pair_estimator
 from atdc.training.predictor_stage import random_parent_mask
 from atdc.training.run_folder import RunFolder
-from atdc.training.scorer_stage import train_scorer
 from atdc.training.stages import train, training_images
 from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 from atdc_bench.experiments.ablation import KINDS, run_ablation
@@ -87,7 +87,7 @@ def _train(folder: Path, die_after: int | None) -> nn.Linear:
     return module
 
 
-def test_a_killed_run_goes_on_as_if_never_killed(tmp_path: Path) -> None:
+def test_a_killed_run_resumes_as_if_never_killed(tmp_path: Path) -> None:
     whole = _train(tmp_path / "whole", None)
     with pytest.raises(Killed):
         _train(tmp_path / "killed", 2)
@@ -95,7 +95,7 @@ def test_a_killed_run_goes_on_as_if_never_killed(tmp_path: Path) -> None:
     assert torch.equal(whole.weight, resumed.weight)
 
 
-def test_a_run_that_is_older_than_a_setting_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_is_older_than_a_setting_resumes(tmp_path: Path) -> None:
     RunFolder(tmp_path, Recipe())
     stored = json.loads((tmp_path / "recipe.json").read_text())
     del stored["model"]["architecture"], stored["val_count"]
@@ -214,33 +214,33 @@ def test_the_residual_ablation_trains_both_kinds(finished: tuple[Path, Path, Pat
     )
 
 
-def test_exchange_rates_are_geometric_and_skip_slopes_of_the_wrong_sign() -> None:
+def test_lagrange_multipliers_are_geometric_and_skip_slopes_of_the_wrong_sign() -> None:
     """A planted growth of w is recovered, also where one slope between qualities has the wrong sign."""
     errors = np.geomspace(1.0, 0.02, 8)[:, None]
     bits = 100 - 50 * np.log2(errors)  # w = −dR/dD = 50/(ln 2 · D)
-    rates = exchange_rates(bits, errors)
+    rates = fitted_multipliers(bits, errors)
     assert rates[:, 0] == pytest.approx(50 / np.log(2) / errors[:, 0], rel=0.05)
     bits[3] = bits[4] + 5
-    bent = exchange_rates(bits, errors)
+    bent = fitted_multipliers(bits, errors)
     assert (np.diff(np.log(bent[:, 0])) > 0).all() and np.log(bent / rates).std() < 0.3
 
 
-def test_exchange_rates_are_not_followed_beyond_what_was_measured() -> None:
+def test_lagrange_multipliers_are_not_followed_beyond_what_was_measured() -> None:
     """Where training moved a tensor between three qualities alone, the others have the nearest one's rate."""
     bits, errors = np.full((8, 1), 100.0), np.full((8, 1), 50.0)
     bits[4:], bits[5:] = 110, 120
     errors[4:], errors[5:] = 40, 39.9
-    rates = exchange_rates(bits, errors)[:, 0]
+    rates = fitted_multipliers(bits, errors)[:, 0]
     assert rates[3:6] == pytest.approx([0.1, 10, 1000])  # slopes of 1 and 100 lie at 3½ and 4½
     assert (rates[:3] == rates[3]).all() and (rates[6:] == rates[5]).all()
 
 
-def test_exchange_rates_leave_out_slopes_over_an_error_that_does_not_fall() -> None:
+def test_lagrange_multipliers_leave_out_slopes_over_an_error_that_does_not_fall() -> None:
     errors = np.geomspace(1.0, 0.02, 8)[:, None]
     bits = 100 - 50 * np.log2(errors)
     level = errors.copy()
     level[6:] = errors[5] * (1 - 1e-9 * np.arange(1, 3)[:, None])  # rounding alone tells the last three apart
-    whole, rates = exchange_rates(bits, errors), exchange_rates(bits, level)
+    whole, rates = fitted_multipliers(bits, errors), fitted_multipliers(bits, level)
     assert rates[:6] == pytest.approx(whole[:6], rel=1e-6)
     assert (rates[6:] == rates[5]).all()
 
@@ -259,7 +259,7 @@ def test_training_reads_taskonomy_at_both_sizes(tmp_path: Path) -> None:
         training_images(Recipe(data="faces"), tmp_path)
 
 
-def test_real_frames_beside_rooms_are_spread_and_whole(tmp_path: Path) -> None:
+def test_real_frames_with_rooms_are_spread_and_whole(tmp_path: Path) -> None:
     for split, count in (("train", 7), ("val", 3)):
         materialise(tmp_path / "rooms", split, count=count, workers=1, size=64)
         materialise(tmp_path / "other", split, count=count - 1, workers=1, size=64)
@@ -282,7 +282,7 @@ def test_the_papers_recipe_is_read() -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_training_a_codec_anew_keeps_task_networks_and_goes_on_after_a_kill(
+def test_training_a_codec_again_keeps_task_networks_and_resumes_after_a_kill(
     finished: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     recipe, run, rooms = finished
@@ -328,10 +328,12 @@ def test_the_last_stage_changes_rate_estimator_and_graphs_and_nothing_else(
     with pytest.raises(ArgumentError, match="other networks"):
         refitted(("codec",))
     after = refitted(("graphs",))
-    assert isinstance(after.networks.scorer, AgreementEstimator)
+    assert isinstance(after.networks.rate_estimator, AgreementEstimator)
     assert atdc.load(tmp_path / "new.safetensors").card["lambda"] == kept  # by which nothing was trained here
     for tensor in range(6):  # for each there is a candidate that leaves it by itself
-        assert any(not g.parents[tensor] and tensor not in sum(g.parents, ()) for g in after.book.codebook[2:])
+        assert any(
+            not g.parents[tensor] and tensor not in sum(g.parents, ()) for g in after.graph_tables.candidates[2:]
+        )
     first, second = before.networks.state_dict(), after.networks.state_dict()
     for name in first:
         assert name.startswith("scorer.") or torch.equal(first[name], second[name]), name
@@ -344,7 +346,9 @@ def test_the_last_stage_changes_rate_estimator_and_graphs_and_nothing_else(
 def test_a_recipe_may_start_from_weights(
     finished: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "fit_scorer_to_codec", lambda *arguments: arguments[-1])  # takes long, is tested above
+    monkeypatch.setattr(
+        stages, "fit_estimator_to_codec", lambda *arguments: arguments[-1]
+    )  # takes long, is tested above
     _, run, rooms = finished
     start = run / "tiny.safetensors"
     recipe = tmp_path / "further.yaml"
@@ -384,14 +388,14 @@ def test_a_rate_estimator_learns_what_tensors_cost_where_others_are_not_there(tm
     costs[40:, :, 0] = 1.0
     whole = FeatureBatch.of(parts)
     train = SimpleNamespace(read=lambda rows: whole.select(torch.from_numpy(rows)))
-    recipe = Recipe(model=model, scorer=ScorerStage(epochs=30, batch=18, lr=5e-3))
+    recipe = Recipe(model=model, scorer=RateEstimatorStage(epochs=30, batch=18, lr=5e-3))
     torch.manual_seed(0)
     estimator = PairEstimator(model, tensors)
     images = np.random.default_rng(0).permutation(80)
-    train_scorer(RunFolder(tmp_path, recipe), recipe, "toy", estimator, images, costs[images], train)
+    train_pair_estimator(RunFolder(tmp_path, recipe), recipe, "toy", estimator, images, costs[images], train)
     with torch.no_grad():
         both, alone = estimator(whole)[:, 4], estimator(whole.only([0]))[:, 4]
-    assert both[:, 0].mean() - alone[:, 0].mean() > 0.2  # 1 in truth; about 0 if it never saw a tensor left out
+    assert both[:, 0].mean() - alone[:, 0].mean() > 0.2  # 1 in ground truth; about 0 if it never saw a tensor left out
     assert both[:, 3].mean() == pytest.approx(2.5, abs=0.3)
 
 
@@ -399,7 +403,7 @@ def test_graphs_of_a_subset_are_searched_within_it() -> None:
     """Costs that say otherwise outside a subset change nothing within: its graph is the cheapest of its own pairs."""
     pairs = search.candidate_sets(4, 2)
     costs = np.random.default_rng(0).random((8, 8, len(pairs))).astype(np.float32)
-    source = MixedGraphs({"codebook": 1.0}, GraphBook.untrained(4), costs, 4, 2)
+    source = MixedGraphs({"codebook": 1.0}, GraphTables.untrained(4), costs, 4, 2)
     for subset in ([1], [0, 3], [0, 1, 3]):
         columns = search.columns_within(4, 2, tuple(subset))
         table = search.ScoreTable.of(len(subset), costs[0, 5][columns], 2)

@@ -2,8 +2,8 @@
 
 >>> import atdc.adapters
 >>> network = atdc.adapters.onnx("net.onnx", ["backbone/add_8"])                          # doctest: +SKIP
->>> codec = atdc.FeatureCodec.fit([network.features(picture) for picture in pictures])    # doctest: +SKIP
->>> answers = network.answers_of(codec.decode(codec.encode(network.features(picture))))   # doctest: +SKIP
+>>> codec = atdc.FeatureCodec.fit([network.features(image) for image in images])    # doctest: +SKIP
+>>> answers = network.answers_of(codec.decode(codec.encode(network.features(image))))   # doctest: +SKIP
 
 Whole sets of networks stand in one file, see :mod:`atdc.adapters.network_set` and ``docs/your-networks.md``.
 """
@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 from atdc.adapters.halves import Answer as Answer
 from atdc.adapters.halves import CutNetwork as CutNetwork
-from atdc.adapters.picture_input import PictureInput as PictureInput
+from atdc.adapters.image_input import ImageInput as ImageInput
 
 if TYPE_CHECKING:
     from atdc.data.dumped import DumpedFeatures
 
-__all__ = ["Answer", "CutNetwork", "PictureInput", "dumped", "onnx", "torch"]
+__all__ = ["Answer", "CutNetwork", "ImageInput", "dumped", "onnx", "torch"]
 
 Cuts = Mapping[str, str] | Sequence[str]
 """Where a network is cut; by the names that the feature tensors get, or without: ``net/64x33x33`` then."""
 
 
 def torch(
-    model: Any, cuts: Cuts, *, input: PictureInput, name: str = "network", answers: Mapping[str, Answer] | None = None
+    model: Any, cuts: Cuts, *, input: ImageInput, name: str = "network", answers: Mapping[str, Answer] | None = None
 ) -> CutNetwork:
     """A torch module, cut at modules inside it; see :class:`atdc.adapters.torch_network.TorchNetwork`.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Conv2d(4, 2, 1))
-    >>> network = torch(model, {"relu": "1"}, input=PictureInput(size=(9, 9)), name="tiny")
+    >>> network = torch(model, {"relu": "1"}, input=ImageInput(size=(9, 9)), name="tiny")
     >>> [(tensor.name, tensor.feature_shape) for tensor in network.tensors], list(network.answers)
     ([('relu', (4, 4, 4))], ['output'])
     """
@@ -47,7 +47,7 @@ def onnx(
     path: str | Path,
     cuts: Cuts,
     *,
-    input: PictureInput | None = None,
+    input: ImageInput | None = None,
     name: str = "",
     answers: Mapping[str, Answer] | None = None,
 ) -> CutNetwork:

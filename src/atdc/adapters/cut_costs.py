@@ -4,7 +4,7 @@ bytes that a codec without training needs there for a given agreement of the ans
 The codec without training: principal components of 2×2 blocks of half of the photos, uniform steps, and the ideal bits
 of each component's values under a table counted on the same half. The other half of the photos is coded; the step is
 sought at which the answer, through the network's second half, agrees with the one before by the wanted metric. At the
-ends of the list stand what has no cut: the picture sent, as AVIF, and the answer sent, packed without loss.
+ends of the list stand what has no cut: the image sent, as AVIF, and the answer sent, packed without loss.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from atdc.adapters.distances import Metric
-from atdc.adapters.halves import Array, Picture, library
+from atdc.adapters.halves import Array, RgbImage, library
 from atdc.adapters.onnx_network import OnnxModel
 from atdc.errors import DataError, NetworkError, ProgramError
 
@@ -56,7 +56,7 @@ class Cut:
 
     @property
     def values(self) -> int:
-        """Numbers of a picture."""
+        """Numbers of an image."""
         return sum(int(np.prod(shape)) for shape in self.shapes)
 
 
@@ -66,7 +66,7 @@ class CutCost:
 
     Attributes:
         what: ``picture``, ``tensors`` or ``answer``.
-        cut: the place; of the picture and the answer, their tensors.
+        cut: the place; of the image and the answer, their tensors.
         bytes: of a photo, the mean; None where no step gives the agreement.
         agreement: of the answer after with before, the mean.
     """
@@ -85,14 +85,14 @@ class CutCost:
         }  # fmt: skip
 
 
-def separating_cuts(model: OnnxModel, answer: str, pictures: Sequence[Picture], most: int) -> list[Cut]:
-    """Every place between two nodes where at most so many tensors separate picture and answer, in order.
+def separating_cuts(model: OnnxModel, answer: str, images: Sequence[RgbImage], most: int) -> list[Cut]:
+    """Every place between two nodes where at most so many tensors separate image and answer, in order.
 
     Of neighbours that take the device's time alike, within one per cent, the one with the fewest numbers is listed.
     """
     graph = model.graph
     nodes, _ = graph.needed([answer], ())
-    times = _node_seconds(model, answer, pictures)
+    times = _node_seconds(model, answer, images)
     total = sum(times.get(place, 0.0) for place in nodes) or 1.0
     uses: dict[str, int] = {}
     for place in nodes:
@@ -102,13 +102,13 @@ def separating_cuts(model: OnnxModel, answer: str, pictures: Sequence[Picture], 
     for place in nodes[:-1]:
         node = graph.nodes[place]
         spent += times.get(place, 0.0)
-        live.update(dict.fromkeys(name for name in node.output if name in graph.of_picture and name in uses))
+        live.update(dict.fromkeys(name for name in node.output if name in graph.of_image and name in uses))
         for name in [name for name in live if uses[name] <= place]:
             del live[name]
-        reads_picture = any(model.input_name in graph.nodes[later].input for later in nodes if later > place)
-        if 0 < len(live) <= most and not reads_picture:
+        reads_image = any(model.input_name in graph.nodes[later].input for later in nodes if later > place)
+        if 0 < len(live) <= most and not reads_image:
             found.append((tuple(live), spent / total))
-    known = _shapes(model, list({name for names, _ in found for name in names}), pictures[0])
+    known = _shapes(model, list({name for names, _ in found for name in names}), images[0])
     cuts = [
         Cut(names, tuple(known[name] for name in names), share) for names, share in found if set(names) <= set(known)
     ]
@@ -122,10 +122,10 @@ def separating_cuts(model: OnnxModel, answer: str, pictures: Sequence[Picture], 
     return chosen
 
 
-def _shapes(model: OnnxModel, names: list[str], picture: Picture) -> dict[str, tuple[int, ...]]:
+def _shapes(model: OnnxModel, names: list[str], image: RgbImage) -> dict[str, tuple[int, ...]]:
     """Of tensors with a point and a batch of one."""
     session = model.session(model.part([model.input_name], names))
-    values = session.run(names, {model.input_name: model.input.array(picture)})
+    values = session.run(names, {model.input_name: model.input.array(image)})
     pairs = zip(names, values, strict=True)
     return {
         name: value.shape
@@ -134,7 +134,7 @@ def _shapes(model: OnnxModel, names: list[str], picture: Picture) -> dict[str, t
     }
 
 
-def _node_seconds(model: OnnxModel, answer: str, pictures: Sequence[Picture]) -> dict[int, float]:
+def _node_seconds(model: OnnxModel, answer: str, images: Sequence[RgbImage]) -> dict[int, float]:
     """Time of each node, measured by onnxruntime, which runs them as they stand; the mean of some runs."""
     part = model.part([model.input_name], [answer])
     numbers = {name: place for name, place in model.graph.producers.items()}
@@ -146,8 +146,8 @@ def _node_seconds(model: OnnxModel, answer: str, pictures: Sequence[Picture]) ->
             part, enable_profiling=True, profile_file_prefix=str(Path(folder) / "profile"),
             graph_optimization_level=runtime_level,
         )  # fmt: skip
-        for picture in (list(pictures) * 3)[:5]:
-            session.run([answer], {model.input_name: model.input.array(picture)})
+        for image in (list(images) * 3)[:5]:
+            session.run([answer], {model.input_name: model.input.array(image)})
         events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
     seconds: dict[int, float] = {}
     for event in events:
@@ -159,16 +159,16 @@ def _node_seconds(model: OnnxModel, answer: str, pictures: Sequence[Picture]) ->
 
 
 def cut_costs(
-    model: OnnxModel, answer: str, metric: Metric, pictures: Sequence[Picture], agreement: float, most: int,
+    model: OnnxModel, answer: str, metric: Metric, images: Sequence[RgbImage], agreement: float, most: int,
     progress: Callable[[str], None],
 ) -> list[CutCost]:  # fmt: skip
-    """Costs of all cuts, in the order of the device's time, the picture first and the answer last.
+    """Costs of all cuts, in the order of the device's time, the image first and the answer last.
 
     Args:
         model: the network.
         answer: the tensor that has to agree.
         metric: of the answer after against before.
-        pictures: photos, half of them to learn from; at least four.
+        images: photos, half of them to learn from; at least four.
         agreement: that is wanted, the mean over photos.
         most: tensors of a cut.
         progress: gets a word on what is done.
@@ -178,20 +178,20 @@ def cut_costs(
         NetworkError: no such tensor.
     """
     model.graph.require(answer, f"{model.name}, answer")
-    if len(pictures) < 4:
-        raise DataError("photos", str(len(pictures)), "four at least, half of them to learn from", "Name more.")
-    train, test = pictures[::2], pictures[1::2]
+    if len(images) < 4:
+        raise DataError("photos", str(len(images)), "four at least, half of them to learn from", "Name more.")
+    train, test = images[::2], images[1::2]
     session = model.session(model.part([model.input_name], [answer]))
 
-    def whole(picture: Picture) -> Array:
-        found: Array = session.run([answer], {model.input_name: model.input.array(picture)})[0]
+    def whole(image: RgbImage) -> Array:
+        found: Array = session.run([answer], {model.input_name: model.input.array(image)})[0]
         return found
 
-    before = [whole(picture) for picture in test]
-    progress("the picture")
+    before = [whole(image) for image in test]
+    progress("the image")
     nothing = Cut((model.input_name,), ((1, *model.input.size, 3),), 0.0)
-    costs = [CutCost("picture", nothing, *_picture_bytes(test, before, whole, metric, agreement))]
-    for cut in separating_cuts(model, answer, pictures[:2], most):
+    costs = [CutCost("picture", nothing, *_image_bytes(test, before, whole, metric, agreement))]
+    for cut in separating_cuts(model, answer, images[:2], most):
         progress(", ".join(cut.tensors))
         costs.append(
             CutCost("tensors", cut, *_tensor_bytes(model, answer, cut, train, test, before, metric, agreement))
@@ -201,8 +201,8 @@ def cut_costs(
     return [*costs, CutCost("answer", last, float(np.mean(sizes)), 1.0)]
 
 
-def _picture_bytes(
-    pictures: Sequence[Picture], before: Sequence[Array], whole: Callable[[Picture], Array], metric: Metric,
+def _image_bytes(
+    images: Sequence[RgbImage], before: Sequence[Array], whole: Callable[[RgbImage], Array], metric: Metric,
     agreement: float,
 ) -> tuple[float | None, float]:  # fmt: skip
     """The fewest bytes of AVIF that give the agreement, and what they give."""
@@ -211,9 +211,9 @@ def _picture_bytes(
 
     def at(quality: int) -> tuple[float, float]:
         sizes, found = [], []
-        for picture, expected in zip(pictures, before, strict=True):
+        for pixels, expected in zip(images, before, strict=True):
             buffer = io.BytesIO()
-            Image.fromarray(picture).save(buffer, "AVIF", quality=quality)
+            Image.fromarray(pixels).save(buffer, "AVIF", quality=quality)
             sizes.append(buffer.tell())
             with Image.open(buffer) as image:
                 found.append(metric(expected, whole(np.asarray(image.convert("RGB")))))
@@ -232,15 +232,16 @@ def _picture_bytes(
 
 
 def _tensor_bytes(
-    model: OnnxModel, answer: str, cut: Cut, train: Sequence[Picture], test: Sequence[Picture], before: Sequence[Array],
+    model: OnnxModel, answer: str, cut: Cut, train: Sequence[RgbImage], test: Sequence[RgbImage],
+    before: Sequence[Array],
     metric: Metric, agreement: float,
 ) -> tuple[float | None, float]:  # fmt: skip
     """The fewest bytes of the codec without training that give the agreement, and what they give."""
     names = list(cut.tensors)
     first, second = model.session(model.part([model.input_name], names)), model.session(model.part(names, [answer]))
 
-    def of(pictures: Sequence[Picture]) -> list[list[NDArray[np.float32]]]:
-        rows = [first.run(names, {model.input_name: model.input.array(picture)}) for picture in pictures]
+    def of(images: Sequence[RgbImage]) -> list[list[NDArray[np.float32]]]:
+        rows = [first.run(names, {model.input_name: model.input.array(image)}) for image in images]
         return [[np.asarray(row[place], np.float32) for row in rows] for place in range(len(names))]
 
     known, coded = of(train), of(test)
@@ -250,8 +251,8 @@ def _tensor_bytes(
     def at(log_step: float) -> tuple[float, float]:
         bits, rows = 0.0, list[list[NDArray[Any]]]()
         for place in range(len(names)):
-            mean, basis, deviation, side = bases[place]
-            step = deviation * 2.0**log_step
+            mean, basis, std, side = bases[place]
+            step = std * 2.0**log_step
             table = [np.round((blocks_of(value, side) - mean) @ basis / step) for value in known[place]]
             integers = [np.round((blocks_of(value, side) - mean) @ basis / step) for value in coded[place]]
             bits += CountedTables(np.concatenate(table)).bits(np.concatenate(integers))
@@ -316,8 +317,8 @@ def components(values: Sequence[NDArray[np.float32]]) -> tuple[NDArray[Any], NDA
     mean = blocks.mean(0)
     centred = blocks - mean
     variances, basis = np.linalg.eigh(centred.T @ centred / len(centred))
-    deviation = float(np.sqrt(max(variances.mean(), 1e-24)))
-    return mean.astype(np.float32), basis.astype(np.float32), deviation, side
+    std = float(np.sqrt(max(variances.mean(), 1e-24)))
+    return mean.astype(np.float32), basis.astype(np.float32), std, side
 
 
 class CountedTables:
@@ -363,7 +364,7 @@ def packed_bytes(answer: Array) -> int:
 
 
 def svg(costs: Sequence[CutCost], title: str) -> str:
-    """Bytes (logarithmic) against the share of the device's time, as a picture."""
+    """Bytes (logarithmic) against the share of the device's time, as an image."""
     width, height, left, bottom, top = 640, 400, 70, 50, 40
     known = [cost for cost in costs if cost.bytes]
     if not known:

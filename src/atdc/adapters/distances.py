@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["LOSSES", "METRICS", "Loss", "Metric", "loss_function", "metric_function"]
 
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]
-"""Of tensors (n, …) before and after: a distance of each picture, (n,)."""
+"""Of tensors (n, …) before and after: a distance of each image, (n,)."""
 CurvatureDraw = Callable[["Tensor", "torch.Generator"], "Tensor"]
 """Of a compared tensor (n, …): one number to differentiate."""
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]

@@ -1,8 +1,8 @@
-"""A network in two halves: pictures to tensors on the device, tensors to answers on the server.
+"""A network in two halves: images to tensors on the device, tensors to answers on the server.
 
 ::
 
-    picture ─ first half ─ tensors at the cut ═ file ═ tensors ─ second half ─ answers
+    image ─ first half ─ tensors at the cut ═ file ═ tensors ─ second half ─ answers
 
 What every kind of network has in common: names and forms of the tensors at the cut, the second half for batches with
 gradients, and the checks that both halves together are the whole.
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.picture_input import PictureInput
+from atdc.adapters.image_input import ImageInput
 from atdc.data.feature_source import finite_float32
 from atdc.errors import ArgumentError, DataError, NetworkError, ProgramError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = NDArray[Any]
-Picture = NDArray[np.uint8]
+RgbImage = NDArray[np.uint8]
 
 SAME = 1e-3
 """Mean difference of two runs, as a share of the mean deviation of the values, that rounding may make."""
@@ -90,7 +90,7 @@ class CutTensor:
 
     @property
     def values(self) -> int:
-        """Numbers of a picture."""
+        """Numbers of an image."""
         channels, height, width = self.feature_shape
         return channels * height * width
 
@@ -118,9 +118,9 @@ class NetworkCheck:
             share of whole numbers that differ.
         gradients: of each answer that training compares, the gradient's root mean square at the cut times the
             features' deviation, or why there is none.
-        batches: the second half takes batches; otherwise pictures go through it one by one.
+        batches: the second half takes batches; otherwise images go through it one by one.
         device_ms: of the first half.
-        server_ms: of the second half; a torch module runs its first half with it, on a black picture.
+        server_ms: of the second half; a torch module runs its first half with it, on a black image.
         whole_ms: of the network that is not cut.
     """
 
@@ -157,14 +157,14 @@ class CutNetwork(ABC):
 
     Attributes:
         name: what messages call it.
-        input: how it takes pictures.
+        input: how it takes images.
         tensors: at the cut.
         answers: by name.
         digest: of weights, input and cut: features of equal digests are the same numbers.
     """
 
     name: str
-    input: PictureInput
+    input: ImageInput
     tensors: tuple[CutTensor, ...]
     answers: Mapping[str, Answer]
     digest: str
@@ -192,25 +192,25 @@ class CutNetwork(ABC):
             NetworkError: the half, or a tensor, cannot be had that way.
         """
 
-    # --- pictures, features, answers -----------------------------------------------------------------------------
+    # --- images, features, answers -----------------------------------------------------------------------------
 
-    def features(self, picture: Picture, where: str = "picture") -> dict[str, NDArray[np.float32]]:
+    def features(self, image: RgbImage, where: str = "image") -> dict[str, NDArray[np.float32]]:
         """The tensors at the cut, (C, h, w) by name.
 
         Args:
-            picture: (H, W, 3), sRGB.
+            image: (H, W, 3), sRGB.
             where: what messages call it.
 
         Raises:
             DataError: a value is not finite.
         """
-        found = self._first(self.input.array(picture))
+        found = self._first(self.input.array(image))
         result = {}
         for tensor in self.tensors:
             values = found[tensor.place]
             if values.shape != tensor.shape:
                 raise NetworkError(
-                    f"{self.name}, {tensor.name}", f"the shape {values.shape}", f"{tensor.shape}, as of other pictures",
+                    f"{self.name}, {tensor.name}", f"the shape {values.shape}", f"{tensor.shape}, as of other images",
                     "Choose a tensor whose shape does not follow from what is seen.",
                 )  # fmt: skip
             result[tensor.name] = finite_float32(tensor.feature_of(values)[0], where, tensor.name)
@@ -225,9 +225,9 @@ class CutNetwork(ABC):
         found = self._second(self._placed(features))
         return {name: found[answer.tensor] for name, answer in self.answers.items()}
 
-    def whole(self, picture: Picture) -> dict[str, Array]:
+    def whole(self, image: RgbImage) -> dict[str, Array]:
         """Answers by name, from the network that is not cut."""
-        found = self._whole(self.input.array(picture))
+        found = self._whole(self.input.array(image))
         return {name: found[answer.tensor] for name, answer in self.answers.items()}
 
     def _placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
@@ -247,7 +247,7 @@ class CutNetwork(ABC):
     def second_half(self, features: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         """Tensors of the second half by name, of a batch (n, C, h, w), with gradients.
 
-        A network with a batch of one written into it works on pictures one by one: whether it is one is tried with the
+        A network with a batch of one written into it works on images one by one: whether it is one is tried with the
         first batch.
 
         Raises:
@@ -271,7 +271,7 @@ class CutNetwork(ABC):
         return {name: torch.cat([row[name] for row in rows]) for name in wanted}
 
     def _batches_agree(self, two: Mapping[str, Tensor], wanted: Sequence[str]) -> bool:
-        """Whether a batch of two pictures gives what each of them gives."""
+        """Whether a batch of two images gives what each of them gives."""
         import torch
 
         with torch.no_grad():
@@ -293,38 +293,38 @@ class CutNetwork(ABC):
         """The tensor that training compares."""
         return answer.loss_on or answer.tensor
 
-    def check(self, pictures: Iterable[tuple[str, Picture]]) -> NetworkCheck:
-        """Runs both halves and the whole on pictures.
+    def check(self, images: Iterable[tuple[str, RgbImage]]) -> NetworkCheck:
+        """Runs both halves and the whole on images.
 
         Args:
-            pictures: with what messages call them.
+            images: with what messages call them.
 
         Raises:
             NetworkError: halves and whole differ, two runs differ, or the differentiable half differs.
-            DataError: values that are not finite, or no picture.
+            DataError: values that are not finite, or no image.
         """
         differences: dict[str, float] = dict.fromkeys(self.answers, 0.0)
         samples, times = [], np.zeros(3)
-        for where, picture in pictures:
+        for where, image in images:
             begin = time.perf_counter()
-            features = self.features(picture, where)
+            features = self.features(image, where)
             middle = time.perf_counter()
             answers = self.answers_of(features)
             end = time.perf_counter()
-            whole = self.whole(picture)
+            whole = self.whole(image)
             times += [middle - begin, end - middle, time.perf_counter() - end]
-            self._require_repeats(features, self.features(picture, where), where)
+            self._require_repeats(features, self.features(image, where), where)
             for name, before in whole.items():
                 differences[name] = max(differences[name], found := difference(before, answers[name]))
                 if found > (SAME if before.dtype.kind == "f" else _SAME_WHOLE):
                     raise NetworkError(
                         f"{self.name}, {where}, {name}", f"a difference of {found:.2g} between halves and whole",
                         f"at most {SAME if before.dtype.kind == 'f' else _SAME_WHOLE:g}",
-                        "Find what the second half takes beside the tensors at the cut.",
+                        "Find what the second half takes besides the tensors at the cut.",
                     )  # fmt: skip
             samples.append(features)
         if not samples:
-            raise DataError(self.name, "no picture", "one at least", "Name a folder of photos.")
+            raise DataError(self.name, "no image", "one at least", "Name a folder of photos.")
         gradients = self._gradients(samples[:2])
         first, second, both = (1000 * float(seconds) / len(samples) for seconds in times)
         return NetworkCheck(
@@ -463,7 +463,7 @@ def require_cut(name: str, cuts: Mapping[str, str] | Sequence[str]) -> list[str]
 def cut_tensors(
     name: str, cuts: Mapping[str, str] | Sequence[str], found: Mapping[str, Array], places: Sequence[str]
 ) -> tuple[CutTensor, ...]:
-    """The tensors at the cut, from what one picture gives.
+    """The tensors at the cut, from what one image gives.
 
     Raises:
         NetworkError: one of another rank, of whole numbers, or with another batch than one.

@@ -1,11 +1,11 @@
-"""A set of networks in one file: where each is, how it takes pictures, where it is cut, and what it answers.
+"""A set of networks in one file: where each is, how it takes images, where it is cut, and what it answers.
 
 ::
 
     networks:
       segments:
-        onnx: deeplab.onnx                        # beside this file, below $ATDC_NETWORKS, or package:name/file.onnx
-        input: {white: 255}                       # see atdc.adapters.picture_input; an ONNX file says much itself
+        onnx: deeplab.onnx                        # next to this file, below $ATDC_NETWORKS, or package:name/file.onnx
+        input: {white: 255}                       # see atdc.adapters.image_input; an ONNX file says much itself
         cuts: [backbone/add_8]                    # tensors; or {my name: tensor}
         answers:
           classes: {tensor: ArgMax, loss_on: logits, loss: kl, metric: miou}
@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.adapters.distances import loss_function, metric_function
-from atdc.adapters.halves import Answer, Array, CutNetwork, Picture
-from atdc.adapters.picture_input import PictureInput
+from atdc.adapters.halves import Answer, Array, CutNetwork, RgbImage
+from atdc.adapters.image_input import ImageInput
 from atdc.adapters.python_files import file_of, loaded
 from atdc.config import RECIPES, read_settings, settings_of
 from atdc.errors import ArgumentError, NetworkError
@@ -56,7 +56,7 @@ class NetworkSettings:
     """Of that function."""
     state: str = ""
     """A file with the module's ``state_dict``."""
-    input: PictureInput = field(default_factory=PictureInput)
+    input: ImageInput = field(default_factory=ImageInput)
     cuts: dict[str, str] = field(default_factory=dict)
     """Tensors or modules by the names that features get."""
     tensors: tuple[str, ...] = ()
@@ -115,15 +115,15 @@ class NetworkSet:
         """By network: what tells whether features are the same numbers."""
         return {name: network.digest for name, network in self.networks.items()}
 
-    def features(self, picture: Picture, where: str = "picture") -> dict[str, NDArray[np.float32]]:
-        """All feature tensors of a picture (H, W, 3), (C, h, w) by name.
+    def features(self, image: RgbImage, where: str = "image") -> dict[str, NDArray[np.float32]]:
+        """All feature tensors of an image (H, W, 3), (C, h, w) by name.
 
         Raises:
             DataError: a value is not finite.
         """
         found: dict[str, NDArray[np.float32]] = {}
         for network in self.networks.values():
-            found |= network.features(picture, where)
+            found |= network.features(image, where)
         return found
 
     def answers_of(self, features: Mapping[str, Array]) -> dict[str, Array]:
@@ -135,12 +135,12 @@ class NetworkSet:
             for key, value in network.answers_of(features).items()
         }
 
-    def whole(self, picture: Picture) -> dict[str, Array]:
+    def whole(self, image: RgbImage) -> dict[str, Array]:
         """Answers of the networks that are not cut, likewise."""
         return {
             f"{name}/{key}": value
             for name, network in self.networks.items()
-            for key, value in network.whole(picture).items()
+            for key, value in network.whole(image).items()
         }
 
     def agreement(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> dict[str, float]:
@@ -173,7 +173,7 @@ class NetworkSet:
         Raises:
             NetworkError: another network, input or cut.
         """
-        cure = "Use the settings and files that the features were made with, or make features and codec anew."
+        cure = "Use the settings and files that the features were made with, or make features and codec again."
         if digests is None:
             raise NetworkError(whose, "no word on which networks its features are of", "that of these networks", cure)
         for name, digest in self.digests.items():

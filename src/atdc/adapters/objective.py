@@ -3,7 +3,7 @@
 The loss of a network is the mean over its answers of ``d(before, after) / e``, with ``d`` the answer's distance and
 ``e`` that distance for features that are their channels' means: 0 for features as they were, about 1 where nothing is
 left. It is differentiated through the second half. Where a half has no gradients, and for tensors of no network, the
-mean squared error of features, in their channels' deviations, takes its place.
+mean squared error of features, in their channels' standard deviations, takes its place.
 
 Before anything goes through second halves, their curvature says how much an error of features matters:
 ``d ≈ ½·Δᵀ·JᵀHJ·Δ`` for a small error Δ, with J the second half's derivative at the cut and H the distance's curvature.
@@ -81,7 +81,7 @@ class AnswerObjective:
         rows = np.linspace(0, len(source) - 1, min(_STATISTICS_SAMPLES, len(source))).round().astype(np.int64)
         sample = self._read(np.unique(rows))
         self._mean = {name: value.mean((0, 2, 3))[:, None, None] for name, value in sample.items()}
-        self._deviation = {
+        self._std = {
             name: value.std((0, 2, 3), correction=0)[:, None, None].clamp(
                 min=1e-3 * float(value.std(correction=0)) + 1e-12
             )
@@ -130,7 +130,7 @@ class AnswerObjective:
             if measured.shape != (len(before[place]),) or not np.isfinite(scale) or scale <= 0:
                 raise NetworkError(
                     where, f"distances {tuple(measured.shape)} with the mean {scale:g} for features without content",
-                    "one above 0 for each picture", "Let training compare another tensor (loss_on), or another loss.",
+                    "one above 0 for each image", "Let training compare another tensor (loss_on), or another loss.",
                 )  # fmt: skip
             gradients: Sequence[Tensor | None] = torch.autograd.grad(
                 measured.sum(), list(empty.values()), retain_graph=True, allow_unused=True
@@ -145,7 +145,8 @@ class AnswerObjective:
         which errors of a block of 2×2 positions (channel by channel, row by row) are to be weighted.
 
         Each answer's are scaled so that a network's features that are their channels' means err by as much as the
-        features have numbers, as squared errors in units of deviations do. Tensors without such a matrix are left out.
+        features have numbers, as squared errors in units of standard deviations do. Tensors without such a matrix are
+        left out.
         """
         rows = np.linspace(0, len(self._source) - 1, min(_SENSITIVITY_SAMPLES, len(self._source))).round()
         chosen = np.unique(rows.astype(np.int64))
@@ -229,7 +230,7 @@ class AnswerObjective:
         group = self._groups[place]
         if group.network is None:
             errors = [
-                ((features[name] - targets[f"features {name}"]) / self._deviation[name].to(features[name].device))
+                ((features[name] - targets[f"features {name}"]) / self._std[name].to(features[name].device))
                 .square()
                 .flatten(1)
                 .mean(1)

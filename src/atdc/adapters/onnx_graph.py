@@ -36,7 +36,7 @@ class OnnxGraph:
         return {name: place for place, node in enumerate(self.nodes) for name in node.output if name}
 
     @cached_property
-    def of_picture(self) -> frozenset[str]:
+    def of_image(self) -> frozenset[str]:
         """Tensors that depend on the inputs."""
         found = {value.name for value in self.inputs}
         for node in self.nodes:
@@ -45,13 +45,13 @@ class OnnxGraph:
         return frozenset(found)
 
     def require(self, name: str, where: str) -> None:
-        """Refuses a tensor that is not there, or does not depend on the picture.
+        """Refuses a tensor that is not there, or does not depend on the image.
 
         Raises:
             NetworkError: with near names.
         """
-        if name not in self.of_picture:
-            known = [out for node in self.nodes for out in node.output if out in self.of_picture]
+        if name not in self.of_image:
+            known = [out for node in self.nodes for out in node.output if out in self.of_image]
             raise no_such(where, name, known, "tensor")
 
     def needed(self, wanted: Iterable[str], given: Iterable[str]) -> tuple[list[int], set[str]]:
@@ -72,7 +72,7 @@ class OnnxGraph:
         return sorted(nodes), inputs
 
     def crossing(self, cut: Sequence[str], wanted: Sequence[str]) -> list[str]:
-        """Tensors beside those of a cut that the second half takes from the first; none if the cut separates."""
+        """Tensors next to those of a cut that the second half takes from the first; none if the cut separates."""
         second, _ = self.needed(wanted, cut)
         first = set(self.needed(cut, ())[0])
         inputs = {value.name for value in self.inputs}
@@ -83,7 +83,7 @@ class OnnxGraph:
                 continue
             for name in self.nodes[place].input:
                 made_before = self.producers.get(name) in first or name in inputs
-                if name in self.of_picture and made_before and name not in known:
+                if name in self.of_image and made_before and name not in known:
                     found[name] = None
         for name in wanted:  # an answer of the first half is no answer to what was decoded
             if name not in known and self.producers.get(name) in first:

@@ -1,4 +1,4 @@
-"""An ONNX file as a network in two halves, run by onnxruntime, one thread, one picture at a time."""
+"""An ONNX file as a network in two halves, run by onnxruntime, one thread, one image at a time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from atdc.adapters.halves import Answer, Array, CutNetwork, cut_tensors, library, require_cut
+from atdc.adapters.image_input import ImageInput
 from atdc.adapters.onnx_graph import OnnxGraph
-from atdc.adapters.picture_input import PictureInput
 from atdc.errors import ArgumentError, NetworkError
 from atdc.files import read_bytes
 
@@ -28,7 +28,7 @@ _TYPES = {1: "float32", 10: "float16", 2: "uint8"}
 
 
 class OnnxModel:
-    """An ONNX file, and how it takes pictures.
+    """An ONNX file, and how it takes images.
 
     Args:
         path: of the file.
@@ -36,11 +36,11 @@ class OnnxModel:
         input: what the file does not say itself.
 
     Raises:
-        NetworkError: no ONNX file, another number of inputs than one, or one that is no picture; a size that is neither
+        NetworkError: no ONNX file, another number of inputs than one, or one that is no image; a size that is neither
             in the file nor given.
     """
 
-    def __init__(self, path: str | Path, name: str = "", input: PictureInput | None = None) -> None:
+    def __init__(self, path: str | Path, name: str = "", input: ImageInput | None = None) -> None:
         onnx, self.path, self.name = library("onnx"), Path(path), name or Path(path).stem
         data = read_bytes(path, _LARGEST_FILE, error_class=NetworkError)
         try:
@@ -52,18 +52,18 @@ class OnnxModel:
             ) from error
         self.bytes_digest = hashlib.sha256(data).hexdigest()
         self.graph = OnnxGraph(self.proto)
-        self.input = self._picture_input(input or PictureInput())
+        self.input = self._image_input(input or ImageInput())
 
-    def _picture_input(self, given: PictureInput) -> PictureInput:
+    def _image_input(self, given: ImageInput) -> ImageInput:
         names = [value.name for value in self.graph.inputs]
         if len(names) != 1:
-            raise NetworkError(str(self.path), f"the inputs {', '.join(names)}", "one, a picture")
+            raise NetworkError(str(self.path), f"the inputs {', '.join(names)}", "one, an image")
         tensor = self.graph.inputs[0].type.tensor_type
         sides = [dim.dim_value for dim in tensor.shape.dim]
         where = f"{self.name}, input {names[0]}"
         if len(sides) != 4 or tensor.elem_type not in _TYPES or sides[0] not in (0, 1):
             raise NetworkError(
-                where, f"the shape {sides} of type {tensor.elem_type}", "a batch of pictures, (1, C, H, W)"
+                where, f"the shape {sides} of type {tensor.elem_type}", "a batch of images, (1, C, H, W)"
             )
         channels = given.channels
         layout = given.layout or ("hwc" if sides[3] == channels and sides[1] != channels else "chw")
@@ -108,7 +108,7 @@ class OnnxModel:
 
     @property
     def input_name(self) -> str:
-        """The picture's tensor."""
+        """The image's tensor."""
         name: str = self.graph.inputs[0].name
         return name
 

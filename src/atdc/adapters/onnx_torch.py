@@ -51,7 +51,7 @@ class OnnxTensors:
         """
         nodes, inputs = self._graph.needed(wanted, given)
         if inputs:
-            raise NetworkError(self._where, f"a need for {', '.join(sorted(inputs))}", "none beside the cut")
+            raise NetworkError(self._where, f"a need for {', '.join(sorted(inputs))}", "none past the cut")
         last: dict[str, int] = {}
         for place in nodes:
             last.update(dict.fromkeys(self._graph.nodes[place].input, place))
@@ -65,7 +65,7 @@ class OnnxTensors:
                 )  # fmt: skip
             values = [self._tensor(name, known) for name in node.input]
             attributes = self._attributes_of(place)
-            if node.op_type == "Reshape" and node.input[0] in self._graph.of_picture:
+            if node.op_type == "Reshape" and node.input[0] in self._graph.of_image:
                 values[1] = _freed(values[1])
             made = _OPERATORS[node.op_type](values, attributes)
             parts = made if isinstance(made, tuple) else (made,)

@@ -1,7 +1,7 @@
 """A torch module as a network in two halves: tensors are taken, and put back, by hooks on modules inside it.
 
-The second half runs the whole module on a black picture and puts decoded tensors in the place of what modules give
-there; that nothing else of the answers comes from the picture is checked when the network is cut.
+The second half runs the whole module on a black image and puts decoded tensors in the place of what modules give
+there; that nothing else of the answers comes from the image is checked when the network is cut.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from atdc.adapters.halves import SAME, Answer, Array, CutNetwork, cut_tensors, difference, no_such, require_cut
-from atdc.adapters.picture_input import PictureInput
+from atdc.adapters.image_input import ImageInput
 from atdc.errors import ArgumentError, CutError, NetworkError
 
 __all__ = ["TorchNetwork"]
 
 
-_PICTURE = "the picture itself, or what is made of it without gradients"
+_PICTURE = "the image itself, or what is made of it without gradients"
 _NAMELESS = "a tensor of the first half that no module gives"
 
 
@@ -38,7 +38,7 @@ class TorchNetwork(CutNetwork):
         model: switched to evaluation, its parameters without gradients.
         cuts: dotted names of modules, ``layer3.1``, or such names by the name that the feature tensor gets; of a module
             that gives several tensors, one is named behind a colon: ``neck:0``, ``encoder:last_hidden_state``.
-        input: how it takes pictures; its size must be said.
+        input: how it takes images; its size must be said.
         name: what messages call it.
         answers: by name. Their tensors are the model's outputs (``output`` if it is one tensor, otherwise numbers or
             keys) or modules inside, as in `cuts`. All outputs by default.
@@ -54,7 +54,7 @@ class TorchNetwork(CutNetwork):
         model: nn.Module,
         cuts: Mapping[str, str] | Sequence[str],
         *,
-        input: PictureInput,
+        input: ImageInput,
         name: str = "network",
         answers: Mapping[str, Answer] | None = None,
     ) -> None:
@@ -145,7 +145,7 @@ class TorchNetwork(CutNetwork):
 
     @torch.no_grad()
     def _probe(self, array: Array) -> tuple[dict[str, Tensor], dict[str, Array]]:
-        """Outputs and tensors at the cut of one picture; counts how often modules run."""
+        """Outputs and tensors at the cut of one image; counts how often modules run."""
         counts: dict[str, int] = {}
         modules = {place.partition(":")[0] for place in self._places}
 
@@ -176,10 +176,10 @@ class TorchNetwork(CutNetwork):
             self._run(torch.from_numpy(given))
         return {place: value.numpy() for place, value in found.items()}
 
-    def _second_on(self, tensors: Mapping[str, Tensor], wanted: Sequence[str], picture: Tensor) -> dict[str, Tensor]:
+    def _second_on(self, tensors: Mapping[str, Tensor], wanted: Sequence[str], image: Tensor) -> dict[str, Tensor]:
         inside = [place for place in wanted if place not in self._outputs]
         with self._hooked(inside, tensors) as found:
-            outputs = self._run(picture)
+            outputs = self._run(image)
         return {place: outputs[place] if place in outputs else found[place] for place in wanted}
 
     def _differentiable(self, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
@@ -204,7 +204,7 @@ class TorchNetwork(CutNetwork):
     # --- separation ------------------------------------------------------------------------------------------------
 
     def _require_separation(self, array: Array, found: Mapping[str, Array]) -> None:
-        """Answers must be the same whatever picture the second half runs on."""
+        """Answers must be the same whatever image the second half runs on."""
         losses = [answer.loss_on for answer in self.answers.values() if answer.loss_on]
         wanted = list(dict.fromkeys([*self._wanted, *losses]))
         tensors = {place: torch.from_numpy(value) for place, value in found.items()}
@@ -217,7 +217,7 @@ class TorchNetwork(CutNetwork):
                 reaches = "reaches" if len(crossing) == 1 else "reach"
                 raise CutError(
                     self.name, f"a cut that leaks: {', '.join(crossing[:3])} still {reaches} "
-                    f"{name} beside the cut", f"a cut at {', '.join(self._places)} that separates",
+                    f"{name} past the cut", f"a cut at {', '.join(self._places)} that separates",
                     "Add what crosses to the cut, cut elsewhere, or leave that answer out.",
                 )  # fmt: skip
 
@@ -234,11 +234,11 @@ class TorchNetwork(CutNetwork):
             return hook
 
         handles = [module.register_forward_hook(noting(name)) for name, module in self._modules.items() if name]
-        picture = torch.from_numpy(array).float().requires_grad_()
+        image = torch.from_numpy(array).float().requires_grad_()
         inside = [place for place in wanted if place not in self._outputs]
         try:
             with self._hooked([*self._places, *inside]) as found, torch.enable_grad():
-                outputs = self._run(picture)
+                outputs = self._run(image)
         finally:
             for handle in handles:
                 handle.remove()
@@ -249,8 +249,8 @@ class TorchNetwork(CutNetwork):
         for node in _reachable(answers, first) - first:
             for before, _ in node.next_functions:
                 if before is not None and before in first - cut:
-                    of_picture = before.name() == "torch::autograd::AccumulateGrad"
-                    names[_PICTURE if of_picture else makers.get(before, _NAMELESS)] = None
+                    of_image = before.name() == "torch::autograd::AccumulateGrad"
+                    names[_PICTURE if of_image else makers.get(before, _NAMELESS)] = None
         return list(names) or [_PICTURE]
 
 

@@ -555,7 +555,7 @@ class Verification:
 def verify(
     source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT
 ) -> Verification:
-    """Checks whatever can be checked without weights, and goes on after a damaged segment.
+    """Checks whatever can be checked without weights, and resumes after a damaged segment.
 
     >>> verify(b"GIF89a").problems[0].expected
     "the magic bytes b'ATDC'"

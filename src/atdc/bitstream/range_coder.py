@@ -79,7 +79,7 @@ class RangeEncoder:
         _code_symbols(self._exchange, self._tables, symbols, table_index)
 
     def finish(self) -> bytes:
-        """The segment; the encoder may go on afterwards, and finish again."""
+        """The segment; the encoder may continue afterwards, and finish again."""
         return _shortest_bytes(self._coder)
 
     def _exchange(self, values: _Int32s | None, count: int, model: Any, sizes: _Int32s | None) -> _Int32s:

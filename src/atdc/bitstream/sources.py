@@ -17,7 +17,7 @@ from atdc.errors import ArgumentError
 from atdc.files import require_name
 
 STREAM_LIMIT_BYTES = 256 * 2**20
-"""The most bytes taken from a pipe, for want of a file's size: no picture that this package accepts needs as much."""
+"""The most bytes taken from a pipe, for want of a file's size: no image that this package accepts needs as much."""
 _PIECE_BYTES = 1 << 20
 """No more is asked for at once, so that a length that is only claimed takes no memory."""
 

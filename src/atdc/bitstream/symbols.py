@@ -4,7 +4,7 @@ The traversal visits tasks in order and hands each run of symbols to a *symbol c
 
     symbols = coder.code(image, task, symbols or None, table_index)
 
-and goes on with what it gets back, so counting, writing and reading are one loop and cannot disagree. Each of them adds
+and resumes with what it gets back, so counting, writing and reading are one loop and cannot disagree. Each of them adds
 up the ideal bits of what passes, per image and task.
 """
 

@@ -20,7 +20,7 @@ from atdc.config import Quality, nearest_integer_quality, quality_steps
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.model import EntropyModel
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.search import Pair, candidate_sets, pair_index
 from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import at_quality
@@ -39,12 +39,12 @@ class CostModel:
     Args:
         networks: predictor, transforms and rate estimator.
         entropy: the integers that decide every probability.
-        book: graphs and rates kept with the weights.
+        graph_tables: graphs and rates kept with the weights.
     """
 
     networks: CodecNetworks
     entropy: EntropyModel
-    book: GraphBook
+    graph_tables: GraphTables
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -56,9 +56,9 @@ class CostModel:
         """The child of each pair."""
         return [child for child, _ in self.pairs]
 
-    def rates_of_exchange(self, quality: Quality) -> NDArray[np.float64]:
+    def lagrange_multipliers(self, quality: Quality) -> NDArray[np.float64]:
         """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
-        return at_quality(self.book.bits_per_error, range(self.networks.task_count), self._steps(quality))
+        return at_quality(self.graph_tables.bits_per_error, range(self.networks.task_count), self._steps(quality))
 
     @torch_defaults()
     @torch.no_grad()
@@ -67,7 +67,7 @@ class CostModel:
     ) -> NDArray[np.float64]:
         """The rate estimator's cost of each pair, bits, (B, P).
 
-        A cost is what the child's segment is expected to take, plus its squared error at the exchange rate
+        A cost is what the child's segment is expected to take, plus its squared error at the Lagrange multiplier
         ``w = −dR/dD`` of the working quality: the term of the total that depends on the child's parents.
 
         Args:
@@ -80,7 +80,7 @@ class CostModel:
             index = pair_index(self.networks.task_count, self.networks.config.max_parents)
             columns = torch.tensor([index[pair] for pair in pairs], device=batch.parts[0].device)
         children = [child for child, _ in (self.pairs if pairs is None else pairs)]
-        levels = self.networks.scorer.of_columns(batch, columns)
+        levels = self.networks.rate_estimator.of_columns(batch, columns)
         costs = levels.double().cpu().numpy() * np.array(batch.elements)[children]
         return at_quality(costs, children, self._steps(quality))
 
@@ -88,7 +88,7 @@ class CostModel:
     @torch.no_grad()
     def full_scores(self, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
         """The predictor's score of each pair, bits, (B, P): :func:`~atdc.networks.predictability.score_bits`."""
-        distortion = torch.from_numpy(self.book.distortion)
+        distortion = torch.from_numpy(self.graph_tables.distortion)
         scores = score_bits(self.networks.predictor, batch, self.pairs, distortion)
         return at_quality(scores.cpu().numpy(), self.children, self._steps(quality))
 
@@ -110,34 +110,32 @@ class CostModel:
         pairs = [self.pairs[column] for column in self._columns_within(batch).tolist()] if pairs is None else pairs
         count, images = self.networks.task_count, len(batch)
         coder, qualities = self._counting(SymbolCounter(self.entropy.tables), batch, quality)
-        fixed = [self.book.fixed[nearest_integer_quality(quality, count)].within(batch.available)] * images
+        fixed = [self.graph_tables.fixed[nearest_integer_quality(quality, count)].within(batch.available)] * images
         parents = code_along_graph(
             self.networks, fixed, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, batch.present
         ).reconstruction
         bits, errors = np.zeros((images, len(pairs))), np.zeros((images, len(pairs)))
         everyone = torch.arange(images, device=qualities.device)
-        shares = [self.networks.share(task, part) for task, part in enumerate(parents)]
+        contributions = [self.networks.contribution(task, part) for task, part in enumerate(parents)]
         for column, (child, chosen) in enumerate(pairs):
             mask = torch.zeros(images, count, device=qualities.device)
             mask[:, list(chosen)] = 1
-            given = [resampled(shares[parent], batch.grids[parent], batch.grids[child]) for parent in chosen]
-            port = SymbolCounter(self.entropy.tables)
-            target, beside = batch.parts[child], IntegerLatentCoder(coder.beside(port))
+            given = [resampled(contributions[parent], batch.grids[parent], batch.grids[child]) for parent in chosen]
+            counter = SymbolCounter(self.entropy.tables)
+            target, trial = batch.parts[child], IntegerLatentCoder(coder.for_trial(counter))
             shape = padded(batch.grids[child])
-            value, _ = code_task(
-                self.networks, child, everyone, given, mask, qualities[:, child], shape, beside, target
-            )
-            bits[:, column] = port.bits.array(images, count)[:, child]
+            value, _ = code_task(self.networks, child, everyone, given, mask, qualities[:, child], shape, trial, target)
+            bits[:, column] = counter.bits.array(images, count)[:, child]
             errors[:, column] = (value - target).square().sum((1, 2, 3)).cpu().numpy()
         return bits, errors
 
     def measured_costs(self, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
-        """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`rates_of_exchange`; NaN
-        of pairs with a tensor that is not there."""
+        """What coding each pair costs, bits, (B, P): :meth:`pair_costs` with errors at :meth:`lagrange_multipliers`;
+        NaN of pairs with a tensor that is not there."""
         bits, errors = self.pair_costs(batch, quality)
         costs = np.full((len(batch), len(self.pairs)), np.nan)
         columns = self._columns_within(batch)
-        costs[:, columns] = bits + self.rates_of_exchange(quality)[np.array(self.children)[columns]] * errors
+        costs[:, columns] = bits + self.lagrange_multipliers(quality)[np.array(self.children)[columns]] * errors
         return costs
 
     def _columns_within(self, batch: FeatureBatch) -> NDArray[np.int64]:
@@ -152,7 +150,7 @@ class CostModel:
         quality: Quality,
         graphs: Sequence[TaskGraph],
         wanted: Collection[int] | None = None,
-        prices: NDArray[np.float64] | None = None,
+        multipliers: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         """``J = bits + Σ_i w_i·‖z'_i − ẑ'_i‖²`` of each image along its graph, (B,).
 
@@ -161,27 +159,27 @@ class CostModel:
             quality: of all tasks, or of each.
             graphs: one per image.
             wanted: the tensors that errors count of; bits count of these and of their ancestors. All there are if None.
-            prices: the ``w`` of each task; by default that of its quality.
+            multipliers: the ``w`` of each task; by default that of its quality.
         """
         asked = list(batch.available if wanted is None else wanted)
-        port = SymbolCounter(self.entropy.tables)
-        coder, qualities = self._counting(port, batch, quality)
+        counter = SymbolCounter(self.entropy.tables)
+        coder, qualities = self._counting(counter, batch, quality)
         result = code_along_graph(
             self.networks, graphs, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, asked
         )
         errors = squared_errors(result.reconstruction, batch.parts).double().cpu().numpy()
-        bits = port.bits.array(len(batch), self.networks.task_count).sum(1)
-        prices = self.rates_of_exchange(quality) if prices is None else prices
-        total: NDArray[np.float64] = bits + errors[:, asked] @ prices[asked]
+        bits = counter.bits.array(len(batch), self.networks.task_count).sum(1)
+        multipliers = self.lagrange_multipliers(quality) if multipliers is None else multipliers
+        total: NDArray[np.float64] = bits + errors[:, asked] @ multipliers[asked]
         return total
 
     def _steps(self, quality: Quality) -> tuple[int, ...]:
         return quality_steps(quality, self.networks.task_count)
 
-    def _counting(self, port: SymbolCounter, batch: FeatureBatch, quality: Quality) -> tuple[EntropyCoder, Tensor]:
+    def _counting(self, counter: SymbolCounter, batch: FeatureBatch, quality: Quality) -> tuple[EntropyCoder, Tensor]:
         """A coder of the batch that counts, and the qualities of images and tasks, (B, T)."""
         steps = [self._steps(quality)] * len(batch)
-        coder = EntropyCoder(self.entropy, port, np.array(steps, np.int64), batch.grids)
+        coder = EntropyCoder(self.entropy, counter, np.array(steps, np.int64), batch.grids)
         return coder, quality_tensor(steps, batch.parts[0].device)
 
 

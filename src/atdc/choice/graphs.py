@@ -44,11 +44,11 @@ def choose(
     name = search.parse_setting(setting)
     asked = batch.available if wanted is None else tuple(sorted(wanted))
     steps = quality_steps(quality, costs.networks.task_count)
-    if name == "codebook" and len(asked) < costs.networks.task_count and costs.book.wanted is not None:
-        return [costs.book.wanted.graph(asked, steps, batch.available)] * len(batch)
+    if name == "codebook" and len(asked) < costs.networks.task_count and costs.graph_tables.wanted is not None:
+        return [costs.graph_tables.wanted.graph(asked, steps, batch.available)] * len(batch)
     batch = batch.only(asked)
     level = nearest_integer_quality(quality, costs.networks.task_count)
-    whole = costs.book.whole(name, level)
+    whole = costs.graph_tables.whole(name, level)
     if whole is not None:
         return [whole.within(batch.available)] * len(batch)
     if name == "paper":
@@ -57,13 +57,13 @@ def choose(
     if name != "codebook":
         return searched_graphs(costs, batch, costs.estimated_costs(batch, quality), name)
     if len(batch.available) == costs.networks.task_count:
-        pairs = costs.book.codebook_pairs
+        pairs = costs.graph_tables.codebook_pairs
         estimated = costs.estimated_costs(batch, quality, pairs)
-        return costs.book.cheapest(estimated, [level_of(step) for step in steps], batch.mean_elements, pairs)
+        return costs.graph_tables.cheapest(estimated, [level_of(step) for step in steps], batch.mean_elements, pairs)
     candidates = candidate_graphs(costs, batch)
     pairs = search.pairs_of(candidates)
     estimated = costs.estimated_costs(batch, quality, pairs)
-    return [candidates[index] for index in search.codebook_choice(estimated, candidates, pairs).tolist()]
+    return [candidates[index] for index in search.cheapest_candidates(estimated, candidates, pairs).tolist()]
 
 
 def cheapest_of_several(
@@ -74,11 +74,11 @@ def cheapest_of_several(
     everything, batch = batch, batch.only(wanted)
     available, level = batch.available, nearest_integer_quality(quality, costs.networks.task_count)
     estimated = costs.estimated_costs(batch, quality)
-    codebook = candidate_graphs(costs, batch)
-    best = np.argsort(search.graph_costs(estimated, codebook), axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
-    candidates = [chosen, [costs.book.fixed[level].within(available)] * len(batch)]
+    kept_graphs = candidate_graphs(costs, batch)
+    best = np.argsort(search.graph_costs(estimated, kept_graphs), axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
+    candidates = [chosen, [costs.graph_tables.fixed[level].within(available)] * len(batch)]
     candidates.append(searched_graphs(costs, batch, estimated, "exact"))
-    candidates += [[codebook[index] for index in row] for row in best.tolist()]
+    candidates += [[kept_graphs[index] for index in row] for row in best.tolist()]
     totals = np.stack([costs.total_costs(everything, quality, graphs, available) for graphs in candidates])
     return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
 
@@ -86,7 +86,7 @@ def cheapest_of_several(
 def candidate_estimates(costs: CostModel, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
     """What the setting `codebook` compares: the estimated cost of each candidate graph, bits, (M, B)."""
     levels = [level_of(step) for step in quality_steps(quality, costs.networks.task_count)]
-    return costs.book.estimates(costs.estimated_costs(batch, quality), levels, batch.mean_elements)
+    return costs.graph_tables.estimates(costs.estimated_costs(batch, quality), levels, batch.mean_elements)
 
 
 @torch_defaults()
@@ -114,4 +114,4 @@ def searched_graphs(
 
 def candidate_graphs(costs: CostModel, batch: FeatureBatch) -> list[TaskGraph]:
     """The candidate graphs over the tensors that there are, each once."""
-    return list(dict.fromkeys(graph.within(batch.available) for graph in costs.book.codebook))
+    return list(dict.fromkeys(graph.within(batch.available) for graph in costs.graph_tables.candidates))

@@ -1,1 +1,1 @@
-"""Coding: the walk along the task graph, and the ports through which it counts, trains, writes or reads."""
+"""Coding: the traversal of the task graph, and the latent coders through which it counts, trains, writes or reads."""

@@ -1,5 +1,5 @@
-"""Ports between the walk and what becomes of latents: bits with gradients (training), integers (coding), or latents
-that are known already (decoding, once all integers are read)."""
+"""Coders between the traversal and what becomes of latents: bits with gradients (training), integers (coding), or
+latents that are known already (decoding, once all integers are read)."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def code_along_graph(
         torch.zeros(batch, tensor.channels, *padded(grid), device=device)
         for tensor, grid in zip(networks.tensors.tensors, grids, strict=True)
     ]
-    shares: dict[int, Tensor] = {}
+    contributions: dict[int, Tensor] = {}
     proxy = torch.zeros(batch, tasks, device=device) if with_proxy else None
     edges = np.zeros((batch, tasks, tasks), np.float32)
     for image, graph in enumerate(graphs):
@@ -110,7 +110,7 @@ def code_along_graph(
         mask = masks[chosen, task]
         those = np.flatnonzero(edges[members, task].any(0)).tolist()
         given = [
-            resampled(shares[parent][chosen], grids[parent], grids[task]) * mask[:, parent, None, None, None]
+            resampled(contributions[parent][chosen], grids[parent], grids[task]) * mask[:, parent, None, None, None]
             for parent in those
         ]
         target = None if features is None else features[task][chosen]
@@ -122,11 +122,15 @@ def code_along_graph(
         if proxy is not None and target is not None:
             proxy = proxy.index_put((images, torch.full_like(images, task)), proxy_loss(*guess, target))
         if has_children[task]:
-            share = networks.share(task, value).float()
+            contribution = networks.contribution(task, value).float()
             if not everyone:
-                known = shares[task] if task in shares else networks.no_share(batch, padded(grids[task]))
-                share = known.index_copy(0, images, share)
-            shares[task] = share
+                known = (
+                    contributions[task]
+                    if task in contributions
+                    else networks.no_contribution(batch, padded(grids[task]))
+                )
+                contribution = known.index_copy(0, images, contribution)
+            contributions[task] = contribution
     return TraversalResult(decoded, proxy)
 
 
@@ -134,7 +138,7 @@ def code_task(
     networks: CodecNetworks,
     task: int,
     images: Tensor,
-    shares: Sequence[Tensor],
+    contributions: Sequence[Tensor],
     mask: Tensor,
     quality: Tensor,
     shape: tuple[int, int],
@@ -148,7 +152,7 @@ def code_task(
         networks: predictor and transforms.
         task: which task.
         images: which images of the batch, (n,), told to the coder.
-        shares: of the predictor's first layer, one of each decoded parent, on the task's grid,
+        contributions: of the predictor's first layer, one of each decoded parent, on the task's grid,
             (n, width, rows, columns).
         mask: (n, T), 1 where a task is a parent.
         quality: (n,).
@@ -163,7 +167,7 @@ def code_task(
     """
     transforms = networks.task(task)
     # Sums stay in single precision where training computes its convolutions in half.
-    mean, log_variance = (part.float() for part in networks.predict(task, shares, mask, shape))
+    mean, log_variance = (part.float() for part in networks.predict(task, contributions, mask, shape))
     latent = hyper = None
     if target is not None:
         latent = transforms.analysis(target - mean, mean, log_variance, quality)
@@ -185,18 +189,18 @@ class StepwiseDecoder:
 
     def __init__(self, networks: CodecNetworks, graph: TaskGraph, quality: Tensor, grids: Sequence[Grid]) -> None:
         self._networks, self._graph, self._quality, self._grids = networks, graph, quality, tuple(grids)
-        self._shares: dict[int, Tensor] = {}
+        self._contributions: dict[int, Tensor] = {}
 
     def restore(self, task: int, coder: LatentCoder) -> Tensor:
         """Decoded normalised features (1, C, rows, columns) of a task whose parents have been restored."""
         parents, device = self._graph.parents[task], self._quality.device
         mask = torch.zeros(1, self._graph.size, device=device)
         mask[:, list(parents)] = 1
-        given = [resampled(self._shares[parent], self._grids[parent], self._grids[task]) for parent in parents]
+        given = [resampled(self._contributions[parent], self._grids[parent], self._grids[task]) for parent in parents]
         value, _ = code_task(
             self._networks, task, torch.zeros(1, dtype=torch.long, device=device), given, mask,
             self._quality[:, task], padded(self._grids[task]), coder, None,
         )  # fmt: skip
         if self._graph.children(task):
-            self._shares[task] = self._networks.share(task, value).float()
+            self._contributions[task] = self._networks.contribution(task, value).float()
         return value

@@ -449,7 +449,7 @@ def _npz_arrays(path: Path, stream: IO[bytes]) -> _Headers:
             direct = info.compress_type == zipfile.ZIP_STORED and not fortran
             start = _data_start(stream, info) + before if direct else None
             if start is not None and start - before + info.file_size > os.fstat(stream.fileno()).st_size:
-                raise ValueError(f"the array {name!r} goes on beyond the file's end")
+                raise ValueError(f"the array {name!r} resumes beyond the file's end")
             arrays[name] = dtype.str, shape, start
     return arrays
 

@@ -98,7 +98,7 @@ def _png(array: NDArray[np.integer]) -> bytes:
 
 
 def _recognise(data: LabelledImages, folder: Path, building: str) -> None:
-    """Refuses to go on in a building that was begun with other images."""
+    """Refuses to resume in a building that was begun with other images."""
     path = file_of(folder, IMAGE, building, 0, 0)
     if not path.exists():
         return
@@ -106,9 +106,9 @@ def _recognise(data: LabelledImages, folder: Path, building: str) -> None:
         with Image.open(path) as image:
             there = np.array(image)
     except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
-        raise DataError(str(path), f"no readable image ({error})", "an exported picture", "delete it.") from error
+        raise DataError(str(path), f"no readable image ({error})", "an exported image", "delete it.") from error
     if not np.array_equal(there, taskonomy_array(IMAGE, np.asarray(data.targets([0], [IMAGE])[IMAGE])[0])):
-        raise DataError(str(path), "another picture", "the first of these images", "choose another building's name.")
+        raise DataError(str(path), "another image", "the first of these images", "choose another building's name.")
 
 
 def _make_folders(folder: Path, building: str) -> None:

@@ -25,7 +25,7 @@ from atdc.tensors import MAX_TENSORS
 __all__ = ["FeatureReport", "TensorReport", "report"]
 
 _DEAD = 1e-6
-"""A channel with less than this share of its tensor's deviation carries nothing."""
+"""A channel with less than this share of its tensor's standard deviation carries nothing."""
 _HEAVY_TAILS = 100
 _FEW_SAMPLES = 50
 _MOST_TENSORS = MAX_TENSORS
@@ -35,7 +35,8 @@ _HALF_LIMIT = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True, eq=False)
 class TensorReport:
-    """One tensor's figures. Normalised values are those less their channel's mean, over their channel's deviation.
+    """One tensor's figures. Normalised values are those less their channel's mean, over their channel's standard
+    deviation.
 
     Attributes:
         name: the tensor's.
@@ -45,14 +46,14 @@ class TensorReport:
         least: of the values that were read, as everything below.
         greatest: of all values.
         mean: of all values.
-        deviation: of all values.
+        std: of all values.
         kurtosis: fourth moment of the normalised values of all channels but dead ones, 3 for a normal distribution;
             0 if all are dead.
-        dead_channels: those with a deviation below a millionth of the tensor's.
+        dead_channels: those with a standard deviation below a millionth of the tensor's.
         effective_dimension: ``(Σ λ)² / Σ λ²`` of the eigenvalues λ of the normalised values' covariance between
             channels: C if channels are uncorrelated, 1 if one says all; dead ones are left out, 0 if all are.
         channel_mean: (C,).
-        channel_deviation: (C,).
+        channel_std: (C,).
     """
 
     name: str
@@ -62,12 +63,12 @@ class TensorReport:
     least: float
     greatest: float
     mean: float
-    deviation: float
+    std: float
     kurtosis: float
     dead_channels: tuple[int, ...]
     effective_dimension: float
     channel_mean: NDArray[np.float64]
-    channel_deviation: NDArray[np.float64]
+    channel_std: NDArray[np.float64]
 
     def to_json(self) -> dict[str, Any]:
         """All figures, in what JSON has; a grid is (h, w, samples)."""
@@ -78,12 +79,12 @@ class TensorReport:
             "least": self.least,
             "greatest": self.greatest,
             "mean": self.mean,
-            "deviation": self.deviation,
+            "deviation": self.std,
             "kurtosis": self.kurtosis,
             "dead_channels": list(self.dead_channels),
             "effective_dimension": self.effective_dimension,
             "channel_mean": self.channel_mean.tolist(),
-            "channel_deviation": self.channel_deviation.tolist(),
+            "channel_deviation": self.channel_std.tolist(),
         }
 
     def warnings(self, samples: int) -> list[str]:
@@ -155,12 +156,12 @@ class FeatureReport:
         ]
         for name, tensor in self.tensors.items():
             (height, width), _ = tensor.grids.most_common(1)[0]
-            numbers = (tensor.least, tensor.greatest, tensor.mean, tensor.deviation, tensor.kurtosis)
-            least, greatest, mean, deviation, kurtosis = (f"{number:.4g}" for number in numbers)
+            numbers = (tensor.least, tensor.greatest, tensor.mean, tensor.std, tensor.kurtosis)
+            least, greatest, mean, std, kurtosis = (f"{number:.4g}" for number in numbers)
             rows.append(
                 (
                     name if name.isprintable() else ascii(name), str(tensor.samples), str(tensor.channels),
-                    f"{height}×{width}{'+' * (len(tensor.grids) > 1)}", least, greatest, mean, deviation, kurtosis,
+                    f"{height}×{width}{'+' * (len(tensor.grids) > 1)}", least, greatest, mean, std, kurtosis,
                     str(len(tensor.dead_channels)), f"{tensor.effective_dimension:.1f}",
                 )
             )  # fmt: skip
@@ -208,21 +209,21 @@ class _Moments:
 
     def report(self, name: str, grids: Counter[tuple[int, int]]) -> TensorReport:
         """The figures of a tensor."""
-        deviations = np.sqrt(self.second / self.count)
+        stds = np.sqrt(self.second / self.count)
         mean = float(self.mean.mean())
-        deviation = float(np.sqrt((deviations**2 + (self.mean - mean) ** 2).mean()))
-        dead = (deviations < _DEAD * deviation) | (self.least == self.greatest)
+        std = float(np.sqrt((stds**2 + (self.mean - mean) ** 2).mean()))
+        dead = (stds < _DEAD * std) | (self.least == self.greatest)
         live = np.flatnonzero(~dead)
         kurtosis = dimension = 0.0
         if len(live):
-            normalised = self.products[np.ix_(live, live)] / self.count / np.outer(deviations[live], deviations[live])
-            kurtosis = float((self.fourth[live] / self.count / deviations[live] ** 4).mean())
+            normalised = self.products[np.ix_(live, live)] / self.count / np.outer(stds[live], stds[live])
+            kurtosis = float((self.fourth[live] / self.count / stds[live] ** 4).mean())
             dimension = float(len(live) ** 2 / np.square(normalised).sum())  # Σ λ is the trace, Σ λ² the squared norm
         return TensorReport(
             name=name, samples=grids.total(), channels=len(self.mean), grids=grids, least=self.least,
-            greatest=self.greatest, mean=mean, deviation=deviation, kurtosis=kurtosis,
+            greatest=self.greatest, mean=mean, std=std, kurtosis=kurtosis,
             dead_channels=tuple(map(int, np.flatnonzero(dead))), effective_dimension=dimension,
-            channel_mean=self.mean, channel_deviation=deviations,
+            channel_mean=self.mean, channel_std=stds,
         )  # fmt: skip
 
 

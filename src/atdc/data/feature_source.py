@@ -204,8 +204,9 @@ def misfit(shape: tuple[int, ...], dtype: str, ranks: tuple[int, ...]) -> tuple[
     >>> misfit((64, 33, 33), "float16", (3,)) is None
     True
     >>> misfit((64, 33, 33), "int64", (3,))
-    ('values of the type int64', 'float16, float32, float64 or bfloat16', 'Convert them to float32, or leave the array out.')
-    """  # noqa: E501
+    ('values of the type int64', 'float16, float32, float64 or bfloat16', 'Convert them to float32, or leave the array
+    out.')
+    """
     if dtype not in ("float16", "float32", "float64", "bfloat16"):
         expected = "float16, float32, float64 or bfloat16"
         return f"values of the type {dtype}", expected, "Convert them to float32, or leave the array out."

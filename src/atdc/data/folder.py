@@ -56,15 +56,15 @@ class PhotoFolder:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
-        """Path and picture (H, W, 3) of every photo that can be read."""
+        """Path and image (H, W, 3) of every photo that can be read."""
         self.skipped = []
         for path in self.paths:
             try:
-                picture = read_image(path, self.pixel_limit)
+                image = read_image(path, self.pixel_limit)
             except ImageError as error:
                 self.skipped.append(error)
                 continue
-            yield path, picture
+            yield path, image
 
     def summary(self) -> str:
         """One sentence on the latest iteration: how many photos were read, how many were not, and the first reason."""

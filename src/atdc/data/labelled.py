@@ -65,7 +65,7 @@ class Mixed:
 
     Args:
         first: a data set.
-        second: another, with pictures of the same size.
+        second: another, with images of the same size.
         repeats: how often each of the second's images occurs.
         seed: of the order.
     """

@@ -5,14 +5,14 @@ The folder, whose indices are those of the official labelled set:
 ======================  ========================  ===============================================================
 file                    format                    meaning
 ======================  ========================  ===============================================================
-``rgb/%04d.jpg``        JPEG, 256×256             the picture
+``rgb/%04d.jpg``        JPEG, 256×256             the image
 ``invdepth/%04d.png``   uint16 ``q``              depth in millimetres = 713 · 2047 / q; 0 = not measured
 ``seg40/%04d.png``      uint8                     line of ``classes.txt`` (40 of Gupta et al., CVPR 2013); 255 = ignore
 ``classes.txt``         40 lines                  names of the classes
 ``splits.json``         lists of indices          ``train``, ``val``, ``test``
 ======================  ========================  ===============================================================
 
-What no camera measures is derived: normals from depth (:func:`normals_of`), edges and keypoints from the picture, by
+What no camera measures is derived: normals from depth (:func:`normals_of`), edges and keypoints from the image, by
 the formulas of :mod:`atdc.data.rooms.targets`. They stand in for Taskonomy's, and figures on them do not compare with
 figures on Taskonomy.
 """
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
+from atdc.data.rooms.targets import PICTURE_TARGETS, image_target
 from atdc.data.targets import DEPTH_UNITS_PER_METRE, NO_DEPTH, NO_NORMAL, STORED_LAYOUT
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import CLASSES, IGNORE_CLASS
@@ -80,7 +80,7 @@ class Intrinsics:
     cy: float
 
     def reduced(self, factor: int) -> Intrinsics:
-        """Of pictures whose every ``factor``×``factor`` pixels became one.
+        """Of images whose every ``factor``×``factor`` pixels became one.
 
         >>> Intrinsics(100.0, 100.0, 31.5, 31.5).reduced(2)
         Intrinsics(fx=50.0, fy=50.0, cx=15.5, cy=15.5)
@@ -166,12 +166,12 @@ class NyuV2Dataset:
     Args:
         folder: the folder described above.
         split: ``train``, ``val`` or ``test``.
-        size: side of the pictures, 256 divided by a whole number.
+        size: side of the images, 256 divided by a whole number.
         classes: 14 for the classes of :data:`atdc.tasks.CLASSES`, 40 for those of the folder.
 
     Attributes:
         split: its name.
-        size: side of the pictures.
+        size: side of the images.
         frames: official index of each frame.
 
     Raises:
@@ -257,7 +257,7 @@ class NyuV2Dataset:
             "depth_zbuffer": depth.to(torch.int32).numpy().astype(np.uint16),
             "normal": normal.to(torch.uint8),
             "segment_semantic": self._table[labels][None, None],
-            **{name: picture_target(name, rgb8) for name in PICTURE_TARGETS},
+            **{name: image_target(name, rgb8) for name in PICTURE_TARGETS},
         }
         return {name: np.asarray(value)[0] for name, value in values.items()}
 

@@ -12,7 +12,7 @@ image             uint8     v / 255
 
 A pixel without measurement takes no part in losses (:mod:`atdc.training.losses`) and metrics
 (:mod:`atdc.metrics.tasks`). No measured pixel looks like one: a unit vector decodes to a length above 0.98, and
-depth is never nought. Rooms measure every pixel.
+depth is never zero. Rooms measure every pixel.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class TargetForm(ABC):
         return stored[..., ::-1]
 
     def zoom(self, part: Tensor, size: tuple[int, int], share: float) -> Tensor:
-        """A stored cut-out (1, C, h, w), ``share`` of the picture's side, enlarged to the whole; not interpolated."""
+        """A stored cut-out (1, C, h, w), ``share`` of the image's side, enlarged to the whole; not interpolated."""
         return F.interpolate(part.double(), size, mode="nearest").to(part.dtype)
 
 

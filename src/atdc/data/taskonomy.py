@@ -70,7 +70,7 @@ NO_DEPTH_RAW = 65535
 MASKED_DEPTH_RAW = 64500
 """Depth from here on is none, by the Task Bank."""
 SPLIT_TABLE = "train_val_test.csv"
-"""Beside the domains' folders, where it is not the official Tiny split: which building is of which, in the official
+"""Next to the domains' folders, where it is not the official Tiny split: which building is of which, in the official
 form."""
 
 TINY: dict[str, tuple[str, ...]] = {
@@ -191,7 +191,7 @@ class _Depth(Domain):
 
 
 @final
-class _Picture(Domain):
+class _Image(Domain):
     modes = ("RGB", "RGBA")
 
     def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
@@ -211,7 +211,7 @@ DOMAINS: dict[str, Domain] = {
     "edge_texture": _Response(EDGE_CLIP, 718, 1070),
     "normal": _Normals(),
     "depth_zbuffer": _Depth(),
-    "rgb": _Picture(),
+    "rgb": _Image(),
 }
 """The domains that are read and written, by the task whose targets they hold."""
 
@@ -281,7 +281,7 @@ class TaskonomyDataset(Dataset[Sample]):
         buildings: names, such as ``TINY["train"]`` or a split of :func:`read_split`.
         tasks: which targets to read.
         convention: how they are scaled.
-        size: side that square pictures are brought to, each target as suits it (means for pictures and responses, the
+        size: side that square images are brought to, each target as suits it (means for images and responses, the
             nearest pixel for depth, normals and classes); as they are if None.
 
     Attributes:
@@ -437,7 +437,7 @@ class TaskonomyImages:
     Args:
         folder: what holds the domains' folders, and the split's table if it is not the official Tiny split.
         split: ``train``, ``val`` or ``test``.
-        size: side that square pictures are brought to.
+        size: side that square images are brought to.
 
     Raises:
         ArgumentError: an unknown split.

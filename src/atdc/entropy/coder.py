@@ -86,7 +86,7 @@ class EntropyCoder:
         self._remembers = True
         self.checks: dict[tuple[int, int], int] = {}
 
-    def beside(self, symbols: SymbolCoder) -> EntropyCoder:
+    def for_trial(self, symbols: SymbolCoder) -> EntropyCoder:
         """A coder that knows the parents decoded so far, hands its symbols elsewhere, and remembers nothing of them."""
         other = EntropyCoder(self._model, symbols, self._steps, self._grids)
         other.states, other._remembers = self.states, False

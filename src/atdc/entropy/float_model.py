@@ -63,12 +63,12 @@ class FloatTensorEntropy(nn.Module):
         self.parents.requires_grad_(config.informs)
         self.parent_bias.requires_grad_(config.informs)
 
-    def start_from_deviation(self, deviation: Tensor) -> None:
+    def start_from_std(self, std: Tensor) -> None:
         """Sets the expected scale of each latent channel before its gain, (M,)."""
         bias = self.last.bias
         assert bias is not None
-        bias.data[: len(deviation)] = 0
-        bias.data[len(deviation) :] = deviation.log()
+        bias.data[: len(std)] = 0
+        bias.data[len(std) :] = std.log()
 
     def hyper_prior(self, quality: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale of the hyper-latent, each (B, H, 1, 1): a factorised density per channel."""
@@ -280,7 +280,7 @@ def dequantised_model(model: EntropyModel, config: ModelConfig, tensors: Feature
     for own, task in zip(model.tasks, map(float_model.task, range(len(model.tasks))), strict=True):
         first, up, means, counts, state = (2.0**-bits for bits in own.fractions.tolist())
         activation, mean = 2.0**-ACTIVATION_BITS, 2.0**-MEAN_BITS
-        # Constants of whole qualities are the tables' rows; the biases that were added to them stay in them.
+        # Constants of integer qualities are the tables' rows; the biases that were added to them stay in them.
         _fill(task.first.weight, (own.first * first).transpose(3, 2, 0, 1))
         _fill(task.quality.rows, own.first_bias[::QUALITY_STEPS_PER_UNIT] * (first * mean))
         rearranged = (own.up * up).reshape(1, 1, width, 4, width).transpose(0, 1, 2, 4, 3)

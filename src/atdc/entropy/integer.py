@@ -42,7 +42,7 @@ def clamped(values: Integers, low: int, high: int) -> Integers:
 
 @dataclass(frozen=True, eq=False)
 class IntegerConv:
-    """A convolution of integers, size 1 or 3 with zeros around the picture: ``y = Σ w·x``, no bias, no rounding.
+    """A convolution of integers, size 1 or 3 with zeros around the image: ``y = Σ w·x``, no bias, no rounding.
 
     Args:
         weight: (k, k, inputs, outputs), k = 1 or 3.

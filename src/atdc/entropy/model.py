@@ -8,7 +8,7 @@ Per task, in sixteenths of a quantisation step where a value is a mean or a late
     state            s = relu(own · asinh(ŷ) + hidden · x + quality bias),   what the children's x is given
 
 Nothing here is a float but the products of :mod:`atdc.entropy.integer`, which are exact. The float model of these
-equations, :mod:`atdc.entropy.float_model`, is for training only. Pictures are (images, rows, columns, channels).
+equations, :mod:`atdc.entropy.float_model`, is for training only. Images are (images, rows, columns, channels).
 """
 
 from __future__ import annotations

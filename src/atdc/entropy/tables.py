@@ -190,7 +190,7 @@ class FrequencyTables:
         return bits
 
     def to_arrays(self) -> dict[str, NDArray[np.int32]]:
-        """The two arrays to store beside the weights, by name.
+        """The two arrays to store next to the weights, by name.
 
         >>> tables = FrequencyTables.gaussian([1.0])
         >>> np.array_equal(FrequencyTables.from_arrays(tables.to_arrays()).frequencies, tables.frequencies)

@@ -8,7 +8,7 @@ searching graphs means searching orders.
 ========================  ==========================================================  =============================
 setting                   what it sends                                               function
 ========================  ==========================================================  =============================
-``codebook``              per image, the cheapest of M graphs kept with the weights   :func:`codebook_choice`
+``codebook``              per image, the cheapest of M graphs kept with the weights   :func:`cheapest_candidates`
 ``exact``                 per image, the cheapest graph there is                      :func:`exact`
 ``greedy``                per image, edges by descending gain in bits                 :func:`greedy`
 ``paper``                 per image, edges by descending gain in exp(-L)              :func:`paper`
@@ -539,16 +539,16 @@ def chain(mean_scores: ScoreTable) -> TaskGraph:
 # --- a few graphs for all images --------------------------------------------------------------------------------------
 
 
-def codebook_choice(
-    bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[Pair, ...] | None = None, surcharge: ArrayLike = 0.0
+def cheapest_candidates(
+    bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[Pair, ...] | None = None, correction: ArrayLike = 0.0
 ) -> Integers:
     """For each image the cheapest of the graphs, ``argmin_m extra_m + sum_c score[c, parents_m(c)]``; ties: the first.
 
     Args:
         bits: scores, shape (N, P), in bits.
-        graphs: the codebook, M graphs; only the pairs in ``pairs_of(graphs)`` need scores.
+        graphs: the candidate graphs, M of them; only the pairs in ``pairs_of(graphs)`` need scores.
         pairs: what the columns of ``bits`` are; by default the :func:`candidate_sets` that are P in number.
-        surcharge: what each graph takes beyond its pairs' scores, shape (M,), in bits; nothing by default.
+        correction: what each graph takes beyond its pairs' scores, shape (M,), in bits; nothing by default.
 
     Returns:
         Indices into ``graphs``, shape (N,).
@@ -556,8 +556,8 @@ def codebook_choice(
     Raises:
         ArgumentError: as :func:`graph_costs`; also an image on which no graph is fully scored.
 
-    >>> codebook = [TaskGraph(((), (0,))), TaskGraph(((1,), ()))]
-    >>> codebook_choice([[10, 4, 8, 3], [10, 9, 8, 3]], codebook)
+    >>> candidates = [TaskGraph(((), (0,))), TaskGraph(((1,), ()))]
+    >>> cheapest_candidates([[10, 4, 8, 3], [10, 9, 8, 3]], candidates)
     array([1, 0])
     """
     costs = graph_costs(bits, graphs, pairs)
@@ -565,11 +565,11 @@ def codebook_choice(
         raise ArgumentError(
             "scores", "an image on which no graph is fully scored", "finite costs", "Score pairs_of(graphs)."
         )
-    choice: Integers = (costs + np.reshape(surcharge, (-1, 1))).argmin(axis=0).astype(np.int64)
+    choice: Integers = (costs + np.reshape(correction, (-1, 1))).argmin(axis=0).astype(np.int64)
     return choice
 
 
-def build_codebook(
+def build_candidates(
     bits: ArrayLike,
     codebook_size: int,
     start: Sequence[TaskGraph],
@@ -599,8 +599,8 @@ def build_codebook(
         ArgumentError: a size below 1, no images, or as :func:`graph_costs`.
 
     >>> training = [[10, 4, 8, 3], [10, 9, 8, 3]]
-    >>> codebook = build_codebook(training, 4, [independent(2)], exact_batch(training, 2))
-    >>> [graph.describe("ab") for graph in codebook]
+    >>> candidates = build_candidates(training, 4, [independent(2)], exact_batch(training, 2))
+    >>> [graph.describe("ab") for graph in candidates]
     ['a b', 'a b←a', 'b a←b']
     """
     if codebook_size < 1:

@@ -22,9 +22,9 @@ class WantedGraphs:
 
     Attributes:
         max_parents: ``K`` of the pairs.
-        rates: mean ideal bits of each pair at each whole quality on validation images, (8, P).
+        rates: mean ideal bits of each pair at each integer quality on validation images, (8, P).
         errors: likewise mean squared errors, times ``w``: bits.
-        graphs: by wanted set, indices ascending, the graph that really cost least at each whole quality.
+        graphs: by wanted set, indices ascending, the graph that really cost least at each integer quality.
     """
 
     max_parents: int
@@ -112,7 +112,7 @@ class WantedGraphs:
 
 
 def level_of(step: int) -> int:
-    """The whole quality nearest to one in eighths; halves go up.
+    """The integer quality nearest to one in eighths; halves go up.
 
     >>> level_of(28), level_of(27)
     (4, 3)
@@ -121,7 +121,7 @@ def level_of(step: int) -> int:
 
 
 def at_quality(levels: NDArray[np.float64], tasks: Sequence[int], steps: Sequence[int]) -> NDArray[np.float64]:
-    """Values at whole qualities, taken at each task's own quality: linear between whole ones.
+    """Values at integer qualities, taken at each task's own quality: linear between integer ones.
 
     Args:
         levels: (..., 8, n).

@@ -1,4 +1,4 @@
-"""MS-SSIM: how alike the structure of two pictures is, over several scales.
+"""MS-SSIM: how alike the structure of two images is, over several scales.
 
 Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image quality assessment" (Asilomar 2003), equation
 7, with the means over all places of the window that implementations take:
@@ -6,8 +6,8 @@ Wang, Simoncelli and Bovik, "Multi-scale structural similarity for image quality
     MS-SSIM = mean(l_M c_M s_M)^w_M · Π_{j < M} mean(c_j s_j)^w_j
 
 where ``l = (2 μ_x μ_y + C1) / (μ_x² + μ_y² + C1)`` and ``c s = (2 σ_xy + C2) / (σ_x² + σ_y² + C2)``. Moments are over a
-Gaussian window of 11 pixels, deviation 1.5, where it fits inside; ``C1 = 0.01²``, ``C2 = 0.03²`` for values in 0 … 1;
-from scale to scale 2x2 pixels become their mean.
+Gaussian window of 11 pixels, standard deviation 1.5, where it fits inside; ``C1 = 0.01²``, ``C2 = 0.03²`` for values in
+0 … 1; from scale to scale 2x2 pixels become their mean.
 
 As is the custom in learned image coding, it is computed on each channel of RGB, not on luma, and averaged over them. A
 negative mean counts as 0.
@@ -32,15 +32,15 @@ C1, C2 = 0.01**2, 0.03**2
 def ms_ssim(first: Tensor, second: Tensor) -> Tensor:
     """MS-SSIM of each pair of images, (B,); 1 for equal ones.
 
-    All five scales need 176 pixels a side. A smaller picture has as many as leave room for the window, their weights
-    scaled to the same sum; below 11 pixels a side there is one scale, and the window is cut to the picture.
+    All five scales need 176 pixels a side. A smaller image has as many as leave room for the window, their weights
+    scaled to the same sum; below 11 pixels a side there is one scale, and the window is cut to the image.
 
     Args:
         first: (B, C, H, W), 0 … 1.
         second: the same shape.
 
-    >>> picture = torch.linspace(0, 1, 3 * 64 * 64).view(1, 3, 64, 64)
-    >>> ms_ssim(picture, picture).tolist()
+    >>> image = torch.linspace(0, 1, 3 * 64 * 64).view(1, 3, 64, 64)
+    >>> ms_ssim(image, image).tolist()
     [1.0]
     """
     side = min(first.shape[-2:])

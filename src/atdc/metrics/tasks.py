@@ -189,12 +189,12 @@ class DepthMeasure(Measure):
     def statistics(self, output: Tensor, target: Tensor) -> FloatArray:
         """Sums of |d̂ - d| / d and of (d̂ - d)², pixels within 1.25, 1.25² and 1.25³, and pixels; (B, 6)."""
         valid = torch.isfinite(target)
-        truth = torch.where(valid, target, 0.0).double()
+        ground_truth = torch.where(valid, target, 0.0).double()
         answer = crop(output, *target.shape[-2:]).double()
         weight = valid.double()
-        relative = (torch.expm1(answer - truth)).abs()
-        squared = torch.square(answer.exp() - truth.exp())
-        within = [((answer - truth).abs() < power * float(np.log(1.25))).double() for power in self.powers]
+        relative = (torch.expm1(answer - ground_truth)).abs()
+        squared = torch.square(answer.exp() - ground_truth.exp())
+        within = [((answer - ground_truth).abs() < power * float(np.log(1.25))).double() for power in self.powers]
         dims = (1, 2, 3)
         return _stack(*((value * weight).sum(dims) for value in (relative, squared, *within)), weight.sum(dims))
 
@@ -215,7 +215,7 @@ class DepthMeasure(Measure):
 
 
 @final
-class PictureMeasure(Measure):
+class ImageMeasure(Measure):
     """The image itself, answers clamped to [0, 1]: PSNR and MS-SSIM of each image, then the mean over images."""
 
     columns = 5
@@ -249,7 +249,7 @@ MEASURE_KINDS: dict[MeasureKind, Callable[[Task], Measure]] = registry(
     {
         "confusion": lambda task: ConfusionMeasure(task.out_channels), "absolute": lambda task: AbsoluteMeasure(),
         "angle": lambda task: AngleMeasure(), "relative_depth": lambda task: DepthMeasure(),
-        "psnr": lambda task: PictureMeasure(),
+        "psnr": lambda task: ImageMeasure(),
     },
 )  # fmt: skip
 """By a row's ``measure``."""

@@ -1,1 +1,1 @@
-"""The networks: image encoders, task heads, the predictor, the transforms of the codec, the cheap scorer."""
+"""The networks: image encoders, task heads, the predictor, the transforms of the codec, the rate estimator."""

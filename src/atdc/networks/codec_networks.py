@@ -1,4 +1,4 @@
-"""All networks of the codec: the shared predictor, one set of transforms per task, the cheap scorer."""
+"""All networks of the codec: the shared predictor, one set of transforms per task, the rate estimator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from atdc.config import ModelConfig
 from atdc.networks.predictor import Predictor
-from atdc.networks.rate_estimators import RATE_ESTIMATORS
+from atdc.networks.rate_estimators import RATE_ESTIMATORS, FactorisedEstimator, PairEstimator
 from atdc.networks.transforms import TaskTransforms
 from atdc.tensors import FeatureSet
 
@@ -23,28 +23,34 @@ class CodecNetworks(nn.Module):
         self.task_count = len(tensors)
         self.predictor = Predictor(config, tensors)
         self.transforms = nn.ModuleList([TaskTransforms(config, tensor) for tensor in tensors.tensors])
+        # The name that it has in weights files and checkpoints.
         self.scorer = RATE_ESTIMATORS[config.rate_estimator](config, tensors)
 
-    def share(self, parent: int, features: Tensor) -> Tensor:
-        """What a decoded parent (B, C, h, w) contributes to its children's predictions; see :class:`Predictor`."""
-        return self.predictor.share(parent, features) if self.config.predicts else features[:, :0]
+    @property
+    def rate_estimator(self) -> PairEstimator | FactorisedEstimator:
+        """Tells, before coding, what each child costs with each set of parents."""
+        return self.scorer
 
-    def no_share(self, batch: int, shape: tuple[int, int]) -> Tensor:
+    def contribution(self, parent: int, features: Tensor) -> Tensor:
+        """What a decoded parent (B, C, h, w) contributes to its children's predictions; see :class:`Predictor`."""
+        return self.predictor.contribution(parent, features) if self.config.predicts else features[:, :0]
+
+    def no_contribution(self, batch: int, shape: tuple[int, int]) -> Tensor:
         """The contribution of no parent."""
         width = self.predictor.width if self.config.predicts else 0
         return torch.zeros(batch, width, *shape, device=self.predictor.pair.device)
 
     def predict(
-        self, child: int, shares: Sequence[Tensor], mask: Tensor, shape: tuple[int, int]
+        self, child: int, contributions: Sequence[Tensor], mask: Tensor, shape: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of a child given its parents' shares; zeros, the normalised features' own, where
+        """Mean and log variance of a child given its parents' contributions; zeros, the normalised features' own, where
         parents do not predict."""
         if not self.config.predicts:
             nothing = torch.zeros(len(mask), self.tensors[child].channels, *shape, device=mask.device)
             return nothing, nothing
-        if not shares:
+        if not contributions:
             return self.predictor.alone(child, mask, shape)
-        prediction: tuple[Tensor, Tensor] = self.predictor(child, sum(shares[1:], shares[0]), mask)
+        prediction: tuple[Tensor, Tensor] = self.predictor(child, sum(contributions[1:], contributions[0]), mask)
         return prediction
 
     def task(self, index: int) -> TaskTransforms:

@@ -45,7 +45,7 @@ class SmallEncoder(nn.Module):
     """Image to features, 220 MMAC at 256×256.
 
     Input (B, 3, H, W) in [0, 1], H and W multiples of 16; output (B, 32, H/16, W/16), each channel of about zero mean
-    and unit deviation over the training set (the last normalisation has no learned scale).
+    and unit standard deviation over the training set (the last normalisation has no learned scale).
 
     Attributes:
         halo: how many positions around its own a position of :meth:`local`'s output depends on. In pixels: 64 and 32

@@ -1,6 +1,6 @@
 """Predictability through the predictor: what a task would cost given a set of others, in bits or in the paper's unit.
 
-These are the full scores: one run of the predictor per (child, parent set). The cheap scorer
+These are the full scores: one run of the predictor per (child, parent set). The rate estimator
 (:mod:`atdc.networks.rate_estimators`) answers the same question from one small network.
 """
 
@@ -24,14 +24,15 @@ Pair = tuple[int, tuple[int, ...]]
 def _predictions(
     predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair]
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """(child, μ, log σ²) for each pair, parents clean; each parent's share of the first layer is computed once."""
+    """(child, μ, log σ²) for each pair, parents clean; each parent's contribution to the first layer is computed
+    once."""
     batch, grids = len(features), features.grids
-    shares = [predictor.share(task, part) for task, part in enumerate(features.parts)]
+    contributions = [predictor.contribution(task, part) for task, part in enumerate(features.parts)]
     for child, parents in pairs:
-        mask = torch.zeros(batch, len(shares), device=shares[0].device)
+        mask = torch.zeros(batch, len(contributions), device=contributions[0].device)
         mask[:, list(parents)] = 1
-        given = [resampled(shares[parent], grids[parent], grids[child]) for parent in parents]
-        summed = sum(given, torch.zeros_like(shares[child]))
+        given = [resampled(contributions[parent], grids[parent], grids[child]) for parent in parents]
+        summed = sum(given, torch.zeros_like(contributions[child]))
         mean, log_variance = predictor(child, summed, mask)
         yield child, mean, log_variance
 

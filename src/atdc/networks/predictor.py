@@ -26,9 +26,9 @@ LOG_VARIANCE_RANGE = (-7.0, 3.0)
 class Predictor(nn.Module):
     """Gaussian prediction of a child's normalised features from any set of parents.
 
-    The first layer is linear, so each parent's share is computed once (:meth:`share`) and summed for any parent set.
-    The sum is scaled by ``1/√(1+|S|)`` so that hidden units see the same spread for small and large sets (batch
-    normalisation's running statistics would fit no single parent set).
+    The first layer is linear, so each parent's contribution is computed once (:meth:`contribution`) and summed for any
+    parent set. The sum is scaled by ``1/√(1+|S|)`` so that hidden units see the same spread for small and large sets
+    (batch normalisation's running statistics would fit no single parent set).
     """
 
     def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
@@ -47,10 +47,10 @@ class Predictor(nn.Module):
             assert isinstance(head, nn.Conv2d)
             nn.init.normal_(head.weight, std=0.02)
 
-    def share(self, parent: int, features: Tensor) -> Tensor:
+    def contribution(self, parent: int, features: Tensor) -> Tensor:
         """A parent's contribution to the first layer, on its own grid: (B, C, h, w) to (B, width, h, w)."""
-        share: Tensor = self.shares[parent](features)
-        return share
+        contribution: Tensor = self.shares[parent](features)
+        return contribution
 
     def alone(self, child: int, mask: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """:meth:`forward` for a child without parents; `mask` is all zeros, (B, T), and `shape` (h, w).
@@ -65,17 +65,17 @@ class Predictor(nn.Module):
         mean, log_variance = (part[:, :, rows][..., columns].expand(whole) for part in (mean, log_variance))
         return mean, log_variance
 
-    def forward(self, child: int, shares: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, child: int, contributions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance, each (B, C, h, w), of the child's normalised features.
 
         Args:
             child: the predicted task's index.
-            shares: sum over the parents of :meth:`share`, (B, width, h, w), on the child's grid; zeros where
-                there is no parent.
+            contributions: sum over the parents of :meth:`contribution`, (B, width, h, w), on the child's grid; zeros
+                where there is no parent.
             mask: (B, T), 1 where the task is a parent.
         """
         scale = torch.rsqrt(1 + mask.sum(1))
-        x = (shares + (mask @ self.pair[child])[:, :, None, None]) * scale[:, None, None, None]
+        x = (contributions + (mask @ self.pair[child])[:, :, None, None]) * scale[:, None, None, None]
         for layer in range(3):
             own_scale, own_shift = (part[layer, child, :, None, None] for part in (self.child_scale, self.child_shift))
             y = torch.relu(torch.addcmul(own_shift, x, own_scale))
@@ -98,7 +98,7 @@ def _within_reach(length: int) -> list[int]:
 
 
 def _pointwise(layer: nn.Module, x: Tensor) -> Tensor:
-    """A 1×1 convolution as a matrix product, which for one small picture takes a tenth of the time."""
+    """A 1×1 convolution as a matrix product, which for one small image takes a tenth of the time."""
     assert isinstance(layer, nn.Conv2d) and layer.bias is not None
     product: Tensor = layer.weight.flatten(1) @ x.flatten(2) + layer.bias[:, None]
     return product.reshape(len(x), -1, *x.shape[2:])

@@ -25,11 +25,12 @@ from atdc.tensors import FeatureSet
 
 
 class PairEstimator(nn.Module):
-    """Normalised features to the cost, in bits, of each (child, parent set) at every whole quality; 20 MMAC at 16×16.
+    """Normalised features to the cost, in bits, of each (child, parent set) at every integer quality; 20 MMAC at 16×16.
 
-    What decides a graph is how much a parent set saves over no parents, which is small beside how much images differ.
+    What decides a graph is how much a parent set saves over no parents, which is small next to how much images differ.
     So the network's outputs are, per pair, that *relative* cost (for the empty set: the cost itself), standardised by
-    `offset` and `spread`, the training costs' mean and deviation. Costs are per feature element, so any size works.
+    `offset` and `spread`, the training costs' mean and standard deviation. Costs are per feature element, so any size
+    works.
     """
 
     def __init__(self, config: ModelConfig, tensors: FeatureSet, further: int = 0) -> None:
@@ -89,7 +90,7 @@ class AgreementEstimator(PairEstimator):
     """A :class:`PairEstimator` that also sees how far every two tensors agree, position by position.
 
     Every tensor is projected to a few channels, and its summary has the correlation over positions of each of them with
-    that of every other tensor. Where a tensor does not belong to the others (that of another picture, of a sensor that
+    that of every other tensor. Where a tensor does not belong to the others (that of another image, of a sensor that
     failed) nothing else tells so directly: all that is known of it by itself may be as usual.
     """
 

@@ -61,14 +61,14 @@ class TaskNetworks(nn.Module):
         side: int,
         tasks: Sequence[int] | None = None,
     ) -> Tensor:
-        """:meth:`features` of a picture that is too large to be seen at once; equal but for rounding.
+        """:meth:`features` of an image that is too large to be seen at once; equal but for rounding.
 
         Layers before an encoder's context see a tile and a margin around it; what they find, 6 bytes a pixel for all
         tasks together, goes through the rest as a whole. So memory is bounded by the tile, but for those.
 
         Args:
-            read: the picture (B, 3, 16 rows, 16 columns) in [0, 1] at a tile's ``outer`` positions.
-            rows: of the picture, in feature positions.
+            read: the image (B, 3, 16 rows, 16 columns) in [0, 1] at a tile's ``outer`` positions.
+            rows: of the image, in feature positions.
             columns: likewise.
             side: of a tile, in feature positions.
             tasks: whose encoders; all by default.

@@ -1,4 +1,4 @@
-"""Large pictures in pieces: which positions a tile gives, and which it must see for that."""
+"""Large images in pieces: which positions a tile gives, and which it must see for that."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Tile:
 
     Attributes:
         rows, columns: what the tile gives.
-        outer_rows, outer_columns: with a margin, cut at the picture's border. There layers pad as they do for the whole
-            picture, and elsewhere what their padding spoils lies in the margin.
+        outer_rows, outer_columns: with a margin, cut at the image's border. There layers pad as they do for the whole
+            image, and elsewhere what their padding spoils lies in the margin.
     """
 
     rows: slice
@@ -41,8 +41,8 @@ def tiles_of(rows: int, columns: int, side: int, halo: int) -> Iterator[Tile]:
     """Tiles that cover ``rows`` × ``columns`` positions once, row by row.
 
     Args:
-        rows: of the picture.
-        columns: of the picture.
+        rows: of the image.
+        columns: of the image.
         side: of a tile.
         halo: width of the margin.
 

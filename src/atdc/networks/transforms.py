@@ -46,7 +46,7 @@ class Refine(nn.Module):
 
 
 class QualityTable(nn.Module):
-    """A learned vector per whole quality, interpolated linearly between them. (B,) qualities to (B, width, 1, 1)."""
+    """A learned vector per integer quality, interpolated linearly between them. (B,) qualities to (B, width, 1, 1)."""
 
     def __init__(self, width: int, start: float = 0.0, end: float = 0.0) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class TaskTransforms(nn.Module):
         hyper, hyper_width = config.hyper_channels, config.hyper_width
         self.conditional = config.residual == "conditional"
         # A linear transform of 2×2 blocks and its inverse, which start as the principal components of the features
-        # (the best transform there is for a Gaussian source); the networks beside them start at zero and refine.
+        # (the best transform there is for a Gaussian source); the networks next to them start at zero and refine.
         self.block = nn.Conv2d(channels, latent, 2, stride=2, bias=False)
         self.unblock = nn.ConvTranspose2d(latent, channels, 2, stride=2, bias=False)
         seen = 3 * channels if self.conditional else channels
@@ -123,18 +123,18 @@ class TaskTransforms(nn.Module):
     @torch.no_grad()
     def start_from_principal_components(self, features: Tensor, metric: BlockMetric | None = None) -> Tensor:
         """Sets the linear transforms to the principal components of normalised features (B, C, h, w), in a metric if
-        there is one; returns the deviation of each component, (M,)."""
+        there is one; returns the standard deviation of each component, (M,)."""
         channels, latent = self.block.in_channels, self.block.out_channels
         root = torch.eye(4 * channels, dtype=torch.float64) if metric is None else metric.root
         blocks = F.unfold(features, 2, stride=2).transpose(1, 2).reshape(-1, 4 * channels).double() @ root
         covariance = blocks.T @ blocks / len(blocks)
         values, vectors = torch.linalg.eigh(covariance)
         basis = vectors.flip(1)[:, :latent]
-        deviation = values.flip(0)[:latent].clamp(min=1e-3).sqrt()
+        std = values.flip(0)[:latent].clamp(min=1e-3).sqrt()
         shape = (latent, channels, 2, 2)
         self.block.weight.copy_((basis.T @ root).reshape(shape))
         self.unblock.weight.copy_(torch.linalg.solve(root, basis).T.reshape(shape))
-        start: Tensor = deviation.float()
+        start: Tensor = std.float()
         return start
 
     def _seen(self, mean: Tensor, log_variance: Tensor) -> list[Tensor]:

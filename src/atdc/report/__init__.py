@@ -1,1 +1,1 @@
-"""Pictures of answers, and the page that shows the main job: :mod:`atdc.report.demo`."""
+"""Images of answers, and the page that shows the main job: :mod:`atdc.report.demo`."""

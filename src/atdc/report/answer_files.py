@@ -13,7 +13,7 @@ from PIL import Image
 
 from atdc.errors import ArgumentError, DataError, OutputError
 from atdc.files import refuse_others, write_bytes_atomically
-from atdc.report.pictures import picture_of
+from atdc.report.answer_images import image_of
 
 
 def make_folder(folder: Path) -> None:
@@ -60,7 +60,7 @@ def answers_as_bytes(answers: Mapping[str, NDArray[np.generic]], suffix: str) ->
 
 
 def write_answers(folder: Path, answers: Mapping[str, NDArray[np.generic]], *, replace: bool = True) -> list[Path]:
-    """Write ``<task>.png`` (see :mod:`atdc.report.pictures`) and ``<task>.npy`` (the numbers themselves).
+    """Write ``<task>.png`` (see :mod:`atdc.report.answer_images`) and ``<task>.npy`` (the numbers themselves).
 
     Args:
         folder: made if it is not there; files in it with these names are replaced.
@@ -101,7 +101,7 @@ def read_answers(folder: Path, tasks: Iterable[str]) -> dict[str, NDArray[np.gen
 
 def _png(task: str, answer: NDArray[np.generic]) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture_of(task, answer)).save(buffer, "PNG")
+    Image.fromarray(image_of(task, answer)).save(buffer, "PNG")
     return buffer.getvalue()
 
 

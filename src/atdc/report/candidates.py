@@ -1,8 +1,9 @@
 """Why this graph: what the graphs that an encoder may choose from are expected to cost, and what they really cost.
 
 A cost is what the encoder minimises, ``J = bits + Σ_i w_i·‖z_i − ẑ_i‖²``: the coded bits and each task's squared error
-of (normalised) features at that task's exchange rate. The estimate is the sum of the cheap scorer's costs of all tasks
-given their parents and of the graph's surcharge, without coding anything; the real cost comes from coding.
+of (normalised) features at that task's Lagrange multiplier. The estimate is the sum of the rate estimator's costs of
+all tasks given their parents and of the graph's cost correction, without coding anything; the real cost comes from
+coding.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from atdc.report.page import Candidate
 def candidates_of(
     codec: Codec, rgb: NDArray[np.uint8], quality: float, chosen: dict[str, list[str]]
 ) -> list[Candidate]:
-    """The graphs of the codebook, independent coding and the chosen graph, each coded; by real cost, least first.
+    """The candidate graphs, independent coding and the chosen graph, each coded; by real cost, least first.
 
     Args:
         codec: the model.
-        rgb: the picture, ``(H, W, 3)`` bytes.
+        rgb: the image, ``(H, W, 3)`` bytes.
         quality: 0 to 7.
-        chosen: the graph that the picture was coded along.
+        chosen: the graph that the image was coded along.
 
     >>> from atdc import load
     >>> codec, grey = load("small"), np.full((64, 64, 3), 128, np.uint8)
@@ -42,13 +43,13 @@ def candidates_of(
     names = feature_codec.task_names
     estimates = candidate_estimates(feature_codec.costs, feature_codec.normalise(features), quality)[:, 0].tolist()
     own = TaskGraph(tuple(tuple(map(names.index, chosen[name])) for name in names))
-    known = dict(zip(feature_codec.book.codebook, estimates, strict=True))
+    known = dict(zip(feature_codec.graph_tables.candidates, estimates, strict=True))
     graphs = list(dict.fromkeys([*known, own, TaskGraph.independent(len(names))]))
     repeated = features.expand(len(graphs), -1, -1, -1, -1)
     coded = feature_codec.encode_batch(repeated, quality, graphs, sizes=[rgb.shape[:2]] * len(graphs))
-    difference = (coded.stacked - repeated) / torch.stack(feature_codec.deviation)[:, :, None, None]
+    difference = (coded.stacked - repeated) / torch.stack(feature_codec.std)[:, :, None, None]
     errors = difference.square().sum((2, 3, 4)).double().cpu().numpy()
-    costs = coded.ideal_bits.sum(1) + errors @ feature_codec.costs.rates_of_exchange(quality)
+    costs = coded.ideal_bits.sum(1) + errors @ feature_codec.costs.lagrange_multipliers(quality)
     candidates = [
         Candidate(_named(graph, names), graph in known, known.get(graph), float(cost), len(data), graph == own)
         for graph, cost, data in zip(graphs, costs, coded.data, strict=True)

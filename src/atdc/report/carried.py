@@ -1,4 +1,4 @@
-"""The pictures that the package carries for its demo: four test rooms, and three rooms as people's files have them.
+"""The images that the package carries for its demo: four test rooms, and three rooms as people's files have them.
 
 All are rendered, so their ground truth is rendered again wherever it is wanted.
 ``python -m atdc.report.carried src/atdc/report/demo_images`` makes the files again.
@@ -27,9 +27,9 @@ from atdc.tasks.answers import answer_form
 ROOMS = {"bedroom": 2_000_022, "dining-room": 2_000_018, "playroom": 2_000_041, "study": 2_000_032}
 """Seeds of the test split."""
 RENDERED_TARGETS = tuple(task for task in TASK_NAMES if task in SCENE_TARGETS and task != IMAGE_TASK)
-"""Tasks whose ground truth comes from the scene; that of the others is a function of the picture."""
+"""Tasks whose ground truth comes from the scene; that of the others is a function of the image."""
 _ORIENTATION = 0x0112
-"""EXIF's tag; 6 is a picture to be turned to the right."""
+"""EXIF's tag; 6 is an image to be turned to the right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,64 +51,64 @@ _VIEWS = {f"{name}.png": _View(seed, "train", 256, (0, 0, 256, 256)) for name, s
 }
 
 
-def carried_pictures() -> dict[str, bytes]:
+def carried_files() -> dict[str, bytes]:
     """File names and contents: rooms as PNG; a phone's upright photo, stored lying with its orientation; a scan with 16
     bits of grey; a thumbnail with a palette and a transparent border."""
     files = {}
     for name, seed in ROOMS.items():
         source = PngImagePlugin.PngInfo()
         source.add_text("Source", f"atdc rooms, version {ROOMS_VERSION}, test split, seed {seed}")
-        files[f"{name}.png"] = _saved(_picture(f"{name}.png"), "PNG", pnginfo=source, optimize=True)
+        files[f"{name}.png"] = _saved(_image(f"{name}.png"), "PNG", pnginfo=source, optimize=True)
 
     orientation = Image.Exif()
     orientation[_ORIENTATION] = 6
-    lying = _picture(_PHOTO).transpose(Image.Transpose.ROTATE_90)
+    lying = _image(_PHOTO).transpose(Image.Transpose.ROTATE_90)
     files[_PHOTO] = _saved(lying, "JPEG", quality=90, exif=orientation)
 
-    grey = np.asarray(_picture(_SCAN).convert("L"), np.uint16)
+    grey = np.asarray(_image(_SCAN).convert("L"), np.uint16)
     files[_SCAN] = _saved(Image.fromarray(grey * 257), "TIFF", compression="tiff_lzw")
 
-    room, border = _picture(_THUMBNAIL), _VIEWS[_THUMBNAIL].border_px
+    room, border = _image(_THUMBNAIL), _VIEWS[_THUMBNAIL].border_px
     cut_out = Image.new("RGBA", (room.width + 2 * border, room.height + 2 * border))
     cut_out.paste(room, (border, border))
     files[_THUMBNAIL] = _saved(cut_out, "GIF")
     return files
 
 
-def carried_truth(file_name: str) -> dict[str, NDArray[np.generic]]:
-    """The ground truth of a carried picture by task, for :data:`RENDERED_TARGETS`, in the form of answers.
+def carried_ground_truth(file_name: str) -> dict[str, NDArray[np.generic]]:
+    """The ground truth of a carried image by task, for :data:`RENDERED_TARGETS`, in the form of answers.
 
     What the room does not fill (the thumbnail's border) is class 255, depth NaN, normal (0, 0, 0).
 
-    >>> carried_truth("thumbnail.gif")["depth_zbuffer"].shape
+    >>> carried_ground_truth("thumbnail.gif")["depth_zbuffer"].shape
     (72, 104)
     """
     view = _VIEWS[file_name]
     stored = render_rooms([view.seed], view.styles, view.side_px)
     left, top, right, bottom = view.box
-    truth: dict[str, NDArray[np.generic]] = {}
+    ground_truth: dict[str, NDArray[np.generic]] = {}
     for task in RENDERED_TARGETS:
         nothing = target_form(task).nothing
         assert nothing is not None
         values = decode_stored(task, stored[task])[0, :, top:bottom, left:right].numpy()
         border = (view.border_px, view.border_px)
         values = np.pad(values, ((0, 0), border, border), constant_values=nothing)
-        truth[task] = answer_form(task).of_target(values)
-    return truth
+        ground_truth[task] = answer_form(task).of_target(values)
+    return ground_truth
 
 
-def _picture(file_name: str) -> Image.Image:
+def _image(file_name: str) -> Image.Image:
     view = _VIEWS[file_name]
     rgb = render_rooms([view.seed], view.styles, view.side_px)[IMAGE][0].permute(1, 2, 0).numpy()
     return Image.fromarray(rgb).crop(view.box)
 
 
-def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 if __name__ == "__main__":
-    for file_name, content in carried_pictures().items():
+    for file_name, content in carried_files().items():
         write_bytes_atomically(Path(sys.argv[1]) / file_name, content)

@@ -1,4 +1,4 @@
-"""The main job, shown: pictures to files here, files to answers in another process, and a page about both.
+"""The main job, shown: images to files here, files to answers in another process, and a page about both.
 
 The other process starts in an empty folder with copies of the files, so it can know nothing but the bytes and the
 model's weights.
@@ -32,8 +32,8 @@ from atdc.images import read_image
 from atdc.pipeline import load
 from atdc.report.answer_files import make_folder, read_answers
 from atdc.report.candidates import candidates_of
-from atdc.report.carried import carried_truth
-from atdc.report.ground_truth import error_of, errors_in_words, picture_truth
+from atdc.report.carried import carried_ground_truth
+from atdc.report.ground_truth import error_of, errors_in_words, image_ground_truth
 from atdc.report.page import Answers, Shown, page
 from atdc.report.same_size import decibels, same_size
 from atdc.report.wanted_files import sets_for, wanted_files
@@ -41,9 +41,9 @@ from atdc.tasks import BY_NAME, short_title
 from atdc.terminal import plain_table
 
 DEMO_PIXELS = 400_000
-"""Larger pictures are shrunk for the page, so that it opens at once; `atdc encode` takes them as they are."""
+"""Larger images are shrunk for the page, so that it opens at once; `atdc encode` takes them as they are."""
 DEMO_SIDE_PX = 4096
-"""Longer ones are shrunk, too: WebP, in which the page holds its pictures, ends at 16,383."""
+"""Longer ones are shrunk, too: WebP, in which the page holds its images, ends at 16,383."""
 
 
 def _silent(step: str) -> None:
@@ -66,7 +66,7 @@ class Demo:
 
 
 def carried_images() -> list[Path]:
-    """The pictures that the package carries (:mod:`atdc.report.carried`), rooms first; none was seen in training."""
+    """The images that the package carries (:mod:`atdc.report.carried`), rooms first; none was seen in training."""
     folder = Path(str(resources.files("atdc.report").joinpath("demo_images")))
     return sorted(folder.iterdir(), key=lambda path: (path.suffix != ".png", path.name))
 
@@ -80,10 +80,10 @@ def run_demo(
     report: Callable[[str], None] = _silent,
     refused: Sequence[str] = (),
 ) -> Demo:
-    """Encode, decode elsewhere, and write ``out/index.html`` beside the files themselves.
+    """Encode, decode elsewhere, and write ``out/index.html`` next to the files themselves.
 
     Args:
-        images: pictures of any kind; none means :func:`carried_images`, on the page by their errors, least first.
+        images: images of any kind; none means :func:`carried_images`, on the page by their errors, least first.
         out: folder for the page, the ``.atdc`` files and, in ``decoded/``, the answers.
         model: a name or a path, as for :func:`atdc.load`.
         quality: 0 (fewest bytes) to 7 (best answers).
@@ -92,7 +92,7 @@ def run_demo(
         refused: inputs that could not be read, a line each; the page names them.
 
     Raises:
-        AtdcError: a picture cannot be read, the weights are missing, the folder cannot be written, or the other
+        AtdcError: an image cannot be read, the weights are missing, the folder cannot be written, or the other
             process failed; its own words are quoted.
     """
     paths = list(images) or carried_images()
@@ -100,7 +100,7 @@ def run_demo(
     report("loading the model")
     codec = load(model)
     names = _distinct([path.stem for path in paths])
-    pictures: list[NDArray[np.uint8]] = []
+    photos: list[NDArray[np.uint8]] = []
     originals: list[tuple[int, int]] = []
     files: list[bytes] = []
     seconds: list[float] = []
@@ -108,11 +108,11 @@ def run_demo(
         report(f"encoding {path.name}")
         rgb = read_image(path)
         originals.append((rgb.shape[1], rgb.shape[0]))
-        pictures.append(_shrink(rgb))
+        photos.append(_shrink(rgb))
         if not files:
-            codec.encode(pictures[0], quality, graph)  # the first call also sets up the machine's kernels
+            codec.encode(photos[0], quality, graph)  # the first call also sets up the machine's kernels
         start = time.perf_counter()
-        files.append(codec.encode(pictures[-1], quality, graph))
+        files.append(codec.encode(photos[-1], quality, graph))
         seconds.append(time.perf_counter() - start)
         write_bytes_atomically(out / f"{name}.atdc", files[-1])
 
@@ -123,11 +123,11 @@ def run_demo(
     decode_seconds = time.perf_counter() - start
 
     shown = []
-    for path, name, rgb, original, data, second in zip(paths, names, pictures, originals, files, seconds, strict=True):
+    for path, name, rgb, original, data, second in zip(paths, names, photos, originals, files, seconds, strict=True):
         report(f"comparing {name}")
         inspection = codec.inspect(data)
         assert inspection.graph is not None, "the codec knows its own graphs"
-        uncompressed, truth = codec.answers(rgb), _truth(path, rgb)
+        uncompressed, ground_truth = codec.answers(rgb), _ground_truth(path, rgb)
         decoded = read_answers(decoded_folder / name, uncompressed)
         shown.append(
             Shown(
@@ -143,8 +143,8 @@ def run_demo(
                 parents=inspection.graph,
                 setting=graph,
                 candidates=candidates_of(codec, rgb, quality, inspection.graph),
-                truth=truth,
-                errors=errors_in_words(decoded, uncompressed, truth),
+                ground_truth=ground_truth,
+                errors=errors_in_words(decoded, uncompressed, ground_truth),
                 quality=inspection.quality,
                 decoded=decoded,
                 uncompressed=uncompressed,
@@ -161,7 +161,7 @@ def run_demo(
     )
     if not images:
         shown = by_error(shown)
-        made_by += " Pictures are in the order of their answers' errors against the ground truth, least first."
+        made_by += " Images are in the order of their answers' errors against the ground truth, least first."
     target = out / "index.html"
     write_bytes_atomically(target, page(shown, ", ".join(names), made_by, refused).encode(errors="replace"))
     return Demo(target, tuple(shown), decode_seconds)
@@ -185,9 +185,9 @@ def apportioned(total: int, parts: Mapping[str, float]) -> dict[str, int]:
 
 
 def by_error(shown: Sequence[Shown]) -> list[Shown]:
-    """Pictures with all their ground truth, ordered by the errors of the answers from their files, least first.
+    """Images with all their ground truth, ordered by the errors of the answers from their files, least first.
 
-    What is compared is the mean over tasks of the error relative to its mean over the pictures, so that all tasks count
+    What is compared is the mean over tasks of the error relative to its mean over the images, so that all tasks count
     alike; of the image, the mean squared error.
     """
     errors = np.array([[_error(task, item) for task in item.decoded] for item in shown])
@@ -196,8 +196,8 @@ def by_error(shown: Sequence[Shown]) -> list[Shown]:
 
 
 def demo_tables(shown: Sequence[Shown]) -> list[Table]:
-    """The page's numbers for a terminal: sizes and picture quality, then what every task took and the graph."""
-    sizes = plain_table("picture", ["pixels", "bytes", "bpp", "image"])
+    """The page's numbers for a terminal: sizes and image quality, then what every task took and the graph."""
+    sizes = plain_table("image", ["pixels", "bytes", "bpp", "image"])
     for rival in shown[0].same_size if shown else ():
         sizes.add_column(f"{rival.format}", justify="right", no_wrap=True)
     for item in shown:
@@ -233,14 +233,14 @@ def _decode_elsewhere(files: Sequence[Path], out: Path, model: str) -> None:
         raise AtdcError("the decoding process", f"exit status {done.returncode}", "0", done.stderr.strip()[-2000:])
 
 
-def _truth(path: Path, rgb: NDArray[np.uint8]) -> Answers:
-    """What is known of a picture: of any, that which it determines itself; of a carried one, its scene, too."""
-    scene = carried_truth(path.name) if path in carried_images() else {}
-    return {**scene, **picture_truth(rgb)}
+def _ground_truth(path: Path, rgb: NDArray[np.uint8]) -> Answers:
+    """What is known of an image: of any, that which it determines itself; of a carried one, its scene, too."""
+    scene = carried_ground_truth(path.name) if path in carried_images() else {}
+    return {**scene, **image_ground_truth(rgb)}
 
 
 def _error(task: str, item: Shown) -> float:
-    error = error_of(task, item.decoded[task], item.truth[task])
+    error = error_of(task, item.decoded[task], item.ground_truth[task])
     return float(10 ** (error / 10)) if BY_NAME[task].measure == "psnr" else error  # -PSNR in dB to mean squared error
 
 

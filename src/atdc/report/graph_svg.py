@@ -24,13 +24,13 @@ Item = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """One task of the picture.
+    """One task of the image.
 
     Attributes:
         name: the task's name; the key by which edges refer to it.
         title: the words in the box.
         size_bytes: what its segment of the file takes.
-        thumbnail: a data URI of a small square picture, or empty.
+        thumbnail: a data URI of a small square image, or empty.
     """
 
     name: str
@@ -40,7 +40,7 @@ class GraphNode:
 
 
 def graph_svg(nodes: Sequence[GraphNode], parents: Mapping[str, Sequence[str]]) -> str:
-    """The picture as an ``<svg>`` element.
+    """The image as an ``<svg>`` element.
 
     Args:
         nodes: all tasks.
@@ -133,7 +133,7 @@ def _fewest_crossings(columns: list[list[Item]], chains: list[list[Item]]) -> li
 
 
 def _place(columns: list[list[Item]]) -> tuple[dict[Item, tuple[float, float]], int, int]:
-    """Centre of every item, and the picture's width and height; every column is centred."""
+    """Centre of every item, and the image's width and height; every column is centred."""
     heights = [
         sum(_BEND_HEIGHT if "→" in name else NODE_HEIGHT for _, name in column) + _ROW_GAP * (len(column) - 1)
         for column in columns

@@ -96,8 +96,8 @@ def run_networks_demo(
 
 
 def _photo(both: NetworkCodec, path: Path, qualities: Sequence[float]) -> str:
-    picture = read_image(path)
-    before, features = both.networks.whole(picture), both.networks.features(picture, path.name)
+    image = read_image(path)
+    before, features = both.networks.whole(image), both.networks.features(image, path.name)
     files = [both.feature_codec.encode(features, quality) for quality in qualities]
     after = [both.answers_of(both.feature_codec.decode(data)) for data in files]
     agreements = [both.networks.agreement(before, answers) for answers in after]
@@ -112,7 +112,7 @@ def _photo(both: NetworkCodec, path: Path, qualities: Sequence[float]) -> str:
             cells.append(f"<td>{shown(answer, answers[name])}<small>agrees {agreement[name]:.3f}</small></td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return (
-        f'<h2>{escape(path.name)}</h2><table><tr><th><img src="{data_uri(picture)}" alt="" width="160"></th>'
+        f'<h2>{escape(path.name)}</h2><table><tr><th><img src="{data_uri(image)}" alt="" width="160"></th>'
         f"<th>before</th>{heads}</tr>{''.join(rows)}</table>"
     )
 
@@ -123,9 +123,9 @@ def shown(before: Array, answer: Array) -> str:
     >>> shown(np.zeros((1, 3)), np.array([[0.0, 5.0, 0.0]]))
     '<ol><li>1: 99 %</li><li>0: 1 %</li><li>2: 1 %</li></ol>'
     """
-    picture = drawn(before, answer)
-    if picture is not None:
-        return f'<img src="{data_uri(picture)}" alt="">'
+    image = drawn(before, answer)
+    if image is not None:
+        return f'<img src="{data_uri(image)}" alt="">'
     if answer.ndim == 2 and answer.shape[0] == 1 and answer.dtype.kind == "f" and answer.size > 1:
         shares = np.exp(answer[0].astype(np.float64) - answer.max())
         shares /= shares.sum()
@@ -135,7 +135,7 @@ def shown(before: Array, answer: Array) -> str:
 
 
 def drawn(before: Array, answer: Array) -> NDArray[np.uint8] | None:
-    """An answer as a picture (H, W, 3), on the scale of the one before; None where there is nothing to draw.
+    """An answer as an image (H, W, 3), on the scale of the one before; None where there is nothing to draw.
 
     >>> drawn(np.zeros((1, 1, 2, 2)), np.ones((1, 1, 2, 2))).shape, drawn(np.zeros((1, 9)), np.zeros((1, 9)))
     ((256, 256, 3), None)
@@ -159,6 +159,6 @@ def drawn(before: Array, answer: Array) -> NDArray[np.uint8] | None:
     return _enlarged((255 * channels).round().astype(np.uint8).reshape(*answer.shape[2:], 3))
 
 
-def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    factor = max(1, _SIDE // max(picture.shape[:2]))
-    return picture.repeat(factor, 0).repeat(factor, 1)
+def _enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    factor = max(1, _SIDE // max(image.shape[:2]))
+    return image.repeat(factor, 0).repeat(factor, 1)

@@ -1,4 +1,4 @@
-"""The page of the demo: one self-contained HTML file, pictures and style inside, readable by day and by night.
+"""The page of the demo: one self-contained HTML file, images and style inside, readable by day and by night.
 
 A page is a function of :class:`Shown` values and of nothing else: no codec, no clock, no files but the template.
 """
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from atdc.report.answer_images import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, image_of
 from atdc.report.graph_svg import GraphNode, graph_svg, layers
-from atdc.report.pictures import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, picture_of
 from atdc.report.same_size import SameSize, decibels, psnr_db
 from atdc.report.wanted_table import WantedFile, wanted_table
 from atdc.tasks import BY_NAME, IMAGE_TASK, short_title, task_named
@@ -30,15 +30,16 @@ _LOSSLESS_PIXELS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One graph and what it costs on one picture: see :mod:`atdc.report.candidates`.
+    """One graph and what it costs on one image: see :mod:`atdc.report.candidates`.
 
     Attributes:
         parents: {child: [parents]}.
-        listed: whether it is one of the codebook's graphs, among which the default chooses.
-        estimated_cost_bits: by the scorer and the graph's surcharge; None where the graph is not of the codebook.
+        listed: whether it is one of the candidate graphs, among which the default chooses.
+        estimated_cost_bits: by the rate estimator and the graph's cost correction; None where the graph is no
+            candidate.
         cost_bits: really coded.
         size_bytes: of its file.
-        chosen: whether the picture's file has this graph.
+        chosen: whether the image's file has this graph.
     """
 
     parents: Mapping[str, Sequence[str]]
@@ -51,7 +52,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One picture of the demo, with everything that the page tells about it.
+    """One image of the demo, with everything that the page tells about it.
 
     Attributes:
         name: of the input, without folder and suffix.
@@ -66,10 +67,10 @@ class Shown:
         quality: of every task.
         decoded: answers of the process that had only the file and the weights.
         uncompressed: answers from the features themselves.
-        truth: ground truth by task, in the form of answers, of the tasks that have one on this picture.
+        ground_truth: ground truth by task, in the form of answers, of the tasks that have one on this image.
         errors: of each of these, the error of `decoded` and of `uncompressed` against it, in words.
         same_size: what pixel codecs make of about as many bytes.
-        jpeg75_bytes: the picture as an ordinary JPEG, quality 75.
+        jpeg75_bytes: the image as an ordinary JPEG, quality 75.
         wanted: files of sets of tasks at the same quality, of the default setting; that of all tasks among them.
         encode_seconds: time of `encode`, without loading the model.
     """
@@ -86,7 +87,7 @@ class Shown:
     quality: Mapping[str, float]
     decoded: Answers
     uncompressed: Answers
-    truth: Answers
+    ground_truth: Answers
     errors: Mapping[str, tuple[str, str]]
     same_size: Sequence[SameSize]
     jpeg75_bytes: int
@@ -105,7 +106,7 @@ class Shown:
         return _in_letters(list(self.task_bytes), self.parents)
 
     def psnr_db(self, answers: Answers) -> float:
-        """Of the answer that is a picture against the input."""
+        """Of the answer that is an image against the input."""
         return psnr_db(self.rgb / 255.0, answers[IMAGE_TASK], peak=1.0)
 
 
@@ -151,7 +152,7 @@ def page(shown: Sequence[Shown], title: str, made_by: str, refused: Sequence[str
     """The whole page.
 
     Args:
-        shown: the pictures, in order.
+        shown: the images, in order.
         title: for the browser's tab.
         made_by: one sentence for the foot: model, versions, times.
         refused: inputs that could not be read, a line each.
@@ -159,10 +160,10 @@ def page(shown: Sequence[Shown], title: str, made_by: str, refused: Sequence[str
     total = sum(item.size_bytes for item in shown)
     template = Template(resources.files("atdc.report").joinpath("demo.html").read_text(encoding="utf-8"))
     tasks = len(shown[0].task_bytes) if shown else 0
-    pictures = "One picture" if len(shown) == 1 else f"{len(shown)} pictures"
+    images = "One image" if len(shown) == 1 else f"{len(shown)} images"
     return template.substitute(
         title=escape(title),
-        headline=f"{pictures}, {tasks} answers each, {total:,} bytes",
+        headline=f"{images}, {tasks} answers each, {total:,} bytes",
         lead=(
             "ATDC sends what machines look at: not pixels but the features of several vision tasks. Along a graph, "
             "<strong>which task is predicted from which</strong>, it sends of each task only what its parents could "
@@ -177,13 +178,13 @@ def page(shown: Sequence[Shown], title: str, made_by: str, refused: Sequence[str
 
 
 def _graphs_said(shown: Sequence[Shown]) -> str:
-    """How many graphs the pictures take, as it happened."""
+    """How many graphs the images take, as it happened."""
     graphs = len({item.graph_in_letters for item in shown})
     if len(shown) < 2:
         return ""
     if graphs == 1:
-        return f"Here all {len(shown)} pictures have the same graph."
-    return f"Here the {len(shown)} pictures have {graphs} different graphs."
+        return f"Here all {len(shown)} images have the same graph."
+    return f"Here the {len(shown)} images have {graphs} different graphs."
 
 
 def _refused(lines: Sequence[str]) -> str:
@@ -193,20 +194,20 @@ def _refused(lines: Sequence[str]) -> str:
     return f'<div class="refused"><b>Not shown, because not readable:</b><ul>{items}</ul></div>'
 
 
-def data_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture inside the page: WebP, lossless unless it is large."""
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """An image inside the page: WebP, lossless unless it is large."""
     buffer = io.BytesIO()
-    lossless = picture.shape[0] * picture.shape[1] <= _LOSSLESS_PIXELS
-    Image.fromarray(picture).save(buffer, "WEBP", lossless=lossless, quality=90, method=2 if lossless else 4)
+    lossless = image.shape[0] * image.shape[1] <= _LOSSLESS_PIXELS
+    Image.fromarray(image).save(buffer, "WEBP", lossless=lossless, quality=90, method=2 if lossless else 4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def thumbnail_uri(task: str, answer: NDArray[np.generic]) -> str:
-    """An answer as a small picture inside a page that shows many: half the size, a few kilobytes."""
-    picture = Image.fromarray(picture_of(task, answer))
+    """An answer as a small image inside a page that shows many: half the size, a few kilobytes."""
+    image = Image.fromarray(image_of(task, answer))
     filter_ = Image.Resampling.NEAREST if task_named(task).presentation == "classes" else Image.Resampling.BOX
     buffer = io.BytesIO()
-    picture.resize((picture.width // 2, picture.height // 2), filter_).save(buffer, "WEBP", quality=85)
+    image.resize((image.width // 2, image.height // 2), filter_).save(buffer, "WEBP", quality=85)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -223,7 +224,7 @@ def _table(shown: Sequence[Shown]) -> str:
             f"<td>{decibels(item.psnr_db(item.decoded))}</td>{cells}<td><code>{item.graph_in_letters}</code></td></tr>"
         )
     return (
-        "<table><thead><tr><th>picture</th><th>size</th><th>file</th><th>bits per<br>pixel</th>"
+        "<table><thead><tr><th>image</th><th>size</th><th>file</th><th>bits per<br>pixel</th>"
         f"<th>JPEG at<br>quality 75</th><th>image answer,<br>PSNR</th>{head}<th>graph</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
@@ -232,12 +233,12 @@ def _table(shown: Sequence[Shown]) -> str:
 def _item(item: Shown, index: int) -> str:
     height, width = item.rgb.shape[:2]
     depth_ranges = {
-        task: depth_range_of(item.truth.get(task, item.uncompressed[task]).astype(np.float64))
+        task: depth_range_of(item.ground_truth.get(task, item.uncompressed[task]).astype(np.float64))
         for task in _presented_as("metres", item.uncompressed)
     }
     drawn = [
-        {task: picture_of(task, answer, depth_ranges.get(task)) for task, answer in answers.items()}
-        for answers in (item.truth, item.decoded, item.uncompressed)
+        {task: image_of(task, answer, depth_ranges.get(task)) for task, answer in answers.items()}
+        for answers in (item.ground_truth, item.decoded, item.uncompressed)
     ]
     nodes = [
         GraphNode(task, short_title(task), size, data_uri(_thumbnail(drawn[1][task])))
@@ -261,7 +262,7 @@ part by ideal bits), header, graph and check {item.framing_bytes}: together {ite
 ground truth</span></h3>
 <div class="answers">{"".join(_answer(item, task, drawn) for task in item.decoded)}</div>
 {_legend(item, depth_ranges)}
-<h3>About the same bytes, as nothing but a picture</h3>
+<h3>About the same bytes, as nothing but an image</h3>
 {_rivals(item)}
 <h3>Only what is wanted <span>— files of some of the tasks, each really encoded</span></h3>
 {_wanted(item)}
@@ -278,15 +279,15 @@ def _answer(item: Shown, task: str, drawn: Sequence[Mapping[str, NDArray[np.uint
         from_file = f"<br>{agreement(task, item.decoded[task], item.uncompressed[task])}, against uncompressed"
         uncompressed = ""
     cells = []
-    for tag, error, pictures in zip(
+    for tag, error, images in zip(
         ("ground truth", "from the file", "uncompressed"), ("", from_file, uncompressed), drawn, strict=True
     ):
-        if task not in pictures:
+        if task not in images:
             height, width = item.rgb.shape[:2]
-            empty = f'<div class="none" style="aspect-ratio:{width}/{height}">no ground truth for this picture</div>'
+            empty = f'<div class="none" style="aspect-ratio:{width}/{height}">no ground truth for this image</div>'
             cells.append(f"<figure>{empty}</figure>")
             continue
-        image = f'<img src="{data_uri(pictures[task])}" alt="{title}, {tag}">'
+        image = f'<img src="{data_uri(images[task])}" alt="{title}, {tag}">'
         cells.append(f"<figure>{image}<figcaption>{tag}{error}</figcaption></figure>")
     return (
         f'<section class="task"><h4>{title} ({_letter(task)}) <span>{item.task_bytes[task]:,} bytes</span></h4>'
@@ -304,29 +305,29 @@ def _rivals(item: Shown) -> str:
         if not rival.is_about(item.size_bytes):
             how += "; no file of it is nearer in size"
         figures.append(
-            f'<figure><img src="{data_uri(rival.picture)}" alt="{rival.format}"><figcaption><b>{rival.format}, '
+            f'<figure><img src="{data_uri(rival.image)}" alt="{rival.format}"><figcaption><b>{rival.format}, '
             f"{rival.size_bytes:,} bytes:</b> {decibels(rival.psnr_db)} ({how}).</figcaption></figure>"
         )
     words = (
-        f"ATDC's image answer has {decibels(item.psnr_db(item.decoded))}, and beside it there are "
-        f"{len(item.task_bytes) - 1} more answers in the {item.size_bytes:,} bytes. As a picture, "
-        f"{_better_pictures(item)}."
+        f"ATDC's image answer has {decibels(item.psnr_db(item.decoded))}, and next to it there are "
+        f"{len(item.task_bytes) - 1} more answers in the {item.size_bytes:,} bytes. As an image, "
+        f"{_better_images(item)}."
     )
     return f'<div class="rivals">{"".join(figures)}<p class="facts">{words}</p></div>'
 
 
 def _wanted(item: Shown) -> str:
-    """What files of some tasks take, beside the pictures of this page."""
-    pictures = {"a JPEG of quality 75": item.jpeg75_bytes}
-    pictures |= {f"the {rival.format} above": rival.size_bytes for rival in item.same_size}
+    """What files of some tasks take, next to the images of this page."""
+    images = {"a JPEG of quality 75": item.jpeg75_bytes}
+    images |= {f"the {rival.format} above": rival.size_bytes for rival in item.same_size}
     setting = ""
     if item.setting != "codebook":
         setting = '<p class="facts">Graphs are those of the setting <code>codebook</code>.</p>'
-    return setting + wanted_table(item.wanted, pictures)
+    return setting + wanted_table(item.wanted, images)
 
 
-def _better_pictures(item: Shown) -> str:
-    """Which pixel codecs send the better picture in about as many bytes."""
+def _better_images(item: Shown) -> str:
+    """Which pixel codecs send the better image in about as many bytes."""
     own = item.psnr_db(item.decoded)
     better = [rival.format for rival in item.same_size if rival.psnr_db > own]
     if not better:
@@ -362,7 +363,8 @@ def _why(item: Shown) -> str:
     chosen = next(candidate for candidate in item.candidates if candidate.chosen)
     least = item.candidates[0]
     cost = (
-        "A cost is the coded bits and each task's squared feature error at its exchange rate, in bytes; the estimate "
+        "A cost is the coded bits and each task's squared feature error at its Lagrange multiplier, in bytes; the "
+        "estimate "
         "is made without coding."
     )
     if item.setting == "codebook":
@@ -382,7 +384,7 @@ def _why(item: Shown) -> str:
     if alone and not alone[0].chosen:
         change = 100 * (1 - chosen.size_bytes / alone[0].size_bytes)
         words = f"{abs(change):.1f} % {'fewer' if change >= 0 else 'more'} bytes"
-        saved = f" It takes {words} than independent coding of this picture at the same quality."
+        saved = f" It takes {words} than independent coding of this image at the same quality."
     return f"{who} {outcome}{saved} {cost}"
 
 
@@ -400,7 +402,7 @@ def _legend(item: Shown, depth_ranges: Mapping[str, tuple[float, float]]) -> str
     """What colours mean, for every presentation that has any."""
     maps = [
         answers[task]
-        for answers in (item.truth, item.decoded, item.uncompressed)
+        for answers in (item.ground_truth, item.decoded, item.uncompressed)
         for task in _presented_as("classes", answers)
     ]
     classes = dict.fromkeys(name for answer in maps for name in classes_in(answer.astype(np.int64)))
@@ -454,16 +456,16 @@ def _letter(task: str) -> str:
     return BY_NAME[task].letter if task in BY_NAME else task
 
 
-def _thumbnail(picture: NDArray[np.uint8], side: int = 92) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
+def _thumbnail(pixels: NDArray[np.uint8], side: int = 92) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2
-    image = Image.fromarray(np.ascontiguousarray(picture[top : top + edge, left : left + edge]))
+    image = Image.fromarray(np.ascontiguousarray(pixels[top : top + edge, left : left + edge]))
     return np.array(image.resize((side, side), Image.Resampling.LANCZOS), dtype=np.uint8)
 
 
 def _ball(task: str, side: int = 48) -> NDArray[np.uint8]:
-    """The front of a ball in camera axes, x right, y up, z towards the camera, as a picture of the task's."""
+    """The front of a ball in camera axes, x right, y up, z towards the camera, as an image of the task's."""
     y, x = np.mgrid[1 : -1 : side * 1j, -1 : 1 : side * 1j]
     z = np.sqrt(np.maximum(0.0, 1.0 - x**2 - y**2))
-    return picture_of(task, np.stack([x, y, z], -1))
+    return image_of(task, np.stack([x, y, z], -1))

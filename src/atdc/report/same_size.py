@@ -1,7 +1,7 @@
-"""The picture that JPEG or WebP would send in as many bytes as an ATDC file takes.
+"""The image that JPEG or WebP would send in as many bytes as an ATDC file takes.
 
 An honest opponent gets every chance: all qualities, and, because a few hundred bytes are less than the formats' own
-minimum at full size, shrinking the picture first and enlarging it again at the other side. Of all files about as large
+minimum at full size, shrinking the image first and enlarging it again at the other side. Of all files about as large
 as wanted, the one with the highest PSNR counts; if none is that small, the smallest one, with its true size.
 """
 
@@ -32,11 +32,11 @@ class SameSize:
     Attributes:
         format: its name.
         size_bytes: length of its file.
-        psnr_db: of `picture` against the original, over all pixels and channels.
+        psnr_db: of `image` against the original, over all pixels and channels.
         quality: the codec's own setting.
-        width: of the picture that was coded, in pixels; smaller than the original's if it was shrunk first.
+        width: of the image that was coded, in pixels; smaller than the original's if it was shrunk first.
         height: likewise.
-        picture: decoded and enlarged to the original's size, ``(H, W, 3)``.
+        image: decoded and enlarged to the original's size, ``(H, W, 3)``.
     """
 
     format: Format
@@ -45,7 +45,7 @@ class SameSize:
     quality: int
     width: int
     height: int
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
 
     def is_about(self, wanted_bytes: int) -> bool:
         """Whether its file is about as large as wanted; no file of the format is nearer if not."""
@@ -53,7 +53,7 @@ class SameSize:
 
 
 def psnr_db(original: NDArray[np.generic], other: NDArray[np.generic], peak: float = 255.0) -> float:
-    """Peak signal-to-noise ratio, ``10 log10(peak² / mean squared error)``, in decibels; infinite for equal pictures.
+    """Peak signal-to-noise ratio, ``10 log10(peak² / mean squared error)``, in decibels; infinite for equal images.
 
     >>> round(psnr_db(np.zeros((2, 2)), np.full((2, 2), 25.5)), 1)
     20.0
@@ -72,7 +72,7 @@ def decibels(psnr_db: float) -> str:
 
 
 def same_size(rgb: NDArray[np.uint8], wanted_bytes: int, format: Format) -> SameSize:
-    """The best picture that the format sends in about `wanted_bytes`.
+    """The best image that the format sends in about `wanted_bytes`.
 
     Args:
         rgb: the original, ``(H, W, 3)``.
@@ -100,19 +100,19 @@ def _sizes(original: Image.Image) -> Iterator[tuple[int, int]]:
             yield size
 
 
-def _around(picture: NDArray[np.uint8], wanted_bytes: int, codec: PillowCodec) -> list[tuple[bytes, int]]:
+def _around(image: NDArray[np.uint8], wanted_bytes: int, codec: PillowCodec) -> list[tuple[bytes, int]]:
     """The files just below and just above the wanted size, by bisection over the quality."""
     low, high = codec.lowest, codec.highest
-    files = {quality: codec.encode(picture, quality) for quality in (low, high)}
+    files = {quality: codec.encode(image, quality) for quality in (low, high)}
     while high - low > 1 and len(files[low]) <= wanted_bytes < len(files[high]):
         middle = (low + high) // 2
-        files[middle] = codec.encode(picture, middle)
+        files[middle] = codec.encode(image, middle)
         low, high = (middle, high) if len(files[middle]) <= wanted_bytes else (low, middle)
     return [(files[low], low), (files[high], high)]
 
 
 def _decoded(rgb: NDArray[np.uint8], data: bytes, quality: int, size: tuple[int, int], format: Format) -> SameSize:
     small = Image.fromarray(_CODECS[format].decode(data))
-    picture = small.resize((rgb.shape[1], rgb.shape[0]), Image.Resampling.BICUBIC)
-    array = np.array(picture, dtype=np.uint8)
+    image = small.resize((rgb.shape[1], rgb.shape[0]), Image.Resampling.BICUBIC)
+    array = np.array(image, dtype=np.uint8)
     return SameSize(format, len(data), psnr_db(rgb, array), quality, size[0], size[1], array)

@@ -1,4 +1,4 @@
-"""What a picture's files of wanted tasks take: each set really encoded, its features computed once for all."""
+"""What an image's files of wanted tasks take: each set really encoded, its features computed once for all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atdc.report.wanted_table import NAMED_SETS, WantedFile
 from atdc.tasks import TASK_NAMES
 
 EVERY_SET_PIXELS = 150_000
-"""Of larger pictures, named sets alone are encoded, so that a page does not take long to make."""
+"""Of larger images, named sets alone are encoded, so that a page does not take long to make."""
 
 
 def sets_for(pixels: int) -> list[tuple[str, ...]]:
@@ -36,7 +36,7 @@ def wanted_files(
 
     Args:
         codec: the model.
-        rgb: the picture, ``(H, W, 3)`` bytes.
+        rgb: the image, ``(H, W, 3)`` bytes.
         quality: 0 to 7.
         sets: names of tasks, in their order.
 

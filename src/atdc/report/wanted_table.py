@@ -49,12 +49,12 @@ NAMED_SETS: dict[tuple[str, ...], str] = {
 """What the table has rows for."""
 
 
-def wanted_table(files: Sequence[WantedFile], pictures: Mapping[str, int]) -> str:
+def wanted_table(files: Sequence[WantedFile], images: Mapping[str, int]) -> str:
     """HTML: ticks if there is a file of every set of tasks, and the table of the named ones.
 
     Args:
         files: by set, that of all tasks among them.
-        pictures: bytes of what else the picture was sent as, by words for it.
+        images: bytes of what else the image was sent as, by words for it.
 
     >>> "919 bytes" in wanted_table([WantedFile(TASK_NAMES, (), 919)], {"a JPEG": 5000})
     True
@@ -63,15 +63,15 @@ def wanted_table(files: Sequence[WantedFile], pictures: Mapping[str, int]) -> st
     whole = by_tasks[TASK_NAMES].size_bytes
     rows = "".join(_row(by_tasks[tasks], words, whole) for tasks, words in NAMED_SETS.items() if tasks in by_tasks)
     ticks = _ticks(by_tasks, whole) if len(by_tasks) == 2 ** len(TASK_NAMES) - 1 else _NO_TICKS
-    others = "; ".join(f"{escape(words)}, {size:,} bytes" for words, size in pictures.items())
+    others = "; ".join(f"{escape(words)}, {size:,} bytes" for words, size in images.items())
     return (
-        f'{ticks}<p class="facts">Beside it: the file of all {len(TASK_NAMES)}, {whole:,} bytes; {others}.</p>'
+        f'{ticks}<p class="facts">Next to it: the file of all {len(TASK_NAMES)}, {whole:,} bytes; {others}.</p>'
         '<div class="scroll"><table class="detail"><thead><tr><th>wanted</th><th>sent to help</th><th>file</th>'
         f"<th>of the file<br>of all {len(TASK_NAMES)}</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-_NO_TICKS = '<p class="facts">Of a picture of so many pixels, these sets alone were coded.</p>'
+_NO_TICKS = '<p class="facts">Of an image of so many pixels, these sets alone were coded.</p>'
 
 
 def _row(file: WantedFile, words: str, whole: int) -> str:

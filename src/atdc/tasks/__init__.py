@@ -31,7 +31,7 @@ _images = [task.name for task in TASKS if task.target == "image"]
 if len(_images) != 1:
     raise ArgumentError("table of tasks", f"{len(_images)} rows whose target is the image", "one")
 IMAGE_TASK: str = _images[0]
-"""The one task whose answer is the picture itself; pixel codecs answer it directly."""
+"""The one task whose answer is the image itself; pixel codecs answer it directly."""
 
 
 def task_named(name: str) -> Task:

@@ -42,7 +42,7 @@ class AnswerForm(ABC):
 
     @abstractmethod
     def as_target(self, answer: NDArray[np.generic]) -> Tensor:
-        """The reverse: an answer, or truth in the form of one, as a decoded target (1, C, H, W)."""
+        """The reverse: an answer, or ground truth in the form of one, as a decoded target (1, C, H, W)."""
 
     def as_output(self, answer: NDArray[np.generic]) -> Tensor:
         """A raw head output (1, C, H, W) that is presented as this answer."""

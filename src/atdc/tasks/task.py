@@ -1,6 +1,6 @@
 """What a task is: one row of words and numbers. What the words mean is looked up where it is done.
 
-A row holds words, registries hold functions. Each column of words has its registry, beside what uses it:
+A row holds words, registries hold functions. Each column of words has its registry, next to what uses it:
 
 ==================  ========================================================================================
 column              registry
@@ -8,7 +8,7 @@ column              registry
 ``target``          :data:`atdc.data.targets.TARGET_FORMS`: a stored target's layout and decoding
 ``loss``            :data:`atdc.training.losses.LOSSES`
 ``measure``         :data:`atdc.metrics.tasks.MEASURE_KINDS`; :mod:`atdc.report.ground_truth` says it in words
-``presentation``    :data:`atdc.tasks.answers.ANSWER_FORMS`; :mod:`atdc.report.pictures` draws it,
+``presentation``    :data:`atdc.tasks.answers.ANSWER_FORMS`; :mod:`atdc.report.answer_images` draws it,
                     :mod:`atdc.report.page` compares two
 ``formula``         :data:`atdc.data.rooms.targets.FORMULAS`
 ==================  ========================================================================================
@@ -44,21 +44,21 @@ class Task:
 
     Attributes:
         name: Taskonomy's domain name, used in files, options and result tables.
-        letter: one-letter code used in graph pictures, ``n→d``.
+        letter: one-letter code used in graph images, ``n→d``.
         title: words for people.
         short_title: words that fit into a box of the graph.
         out_channels: channels of the head's output.
-        target: how the truth is stored, and what it decodes to.
+        target: how the ground truth is stored, and what it decodes to.
         loss: training loss on the head's output against the decoded target.
         measure: how answers are measured against targets.
         error: the error ``e_i`` of the evaluation tables; lower is better for every task.
-        metric: the figure people know, shown beside the error.
+        metric: the figure people know, shown next to the error.
         better: whether a higher or a lower metric is better.
         presentation: how the head's output becomes the answer that a user gets, and how that is drawn.
         scaling: how the head's output relates to the physical quantity.
         source: where the definition comes from.
         needs_scene: it takes an understanding of the scene, not of a pixel's surroundings alone: it learns longest.
-        formula: by which the target follows from the picture itself; None where it has to be measured.
+        formula: by which the target follows from the image itself; None where it has to be measured.
 
     Raises:
         ArgumentError: a word that no registry knows, a letter that is none, channels that do not fit.

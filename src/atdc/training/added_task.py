@@ -19,13 +19,13 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.entropy.float_model import FloatEntropyModel, extended_model, quantised_model
 from atdc.entropy.model import EntropyModel
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictability import best_graphs
 from atdc.training.adding import adopt
-from atdc.training.codec_stage import Objective, Subject, train_codec
+from atdc.training.codec_stage import Objective, TrainingState, train_codec
 from atdc.training.data import NormalisedFeatures, RawFeatures
 from atdc.training.graph_source import GraphsByImage
 from atdc.training.graph_stage import copy_of
@@ -60,14 +60,14 @@ class FirstTasks:
 def first_of(sets: Sets, count: int) -> dict[str, NormalisedFeatures]:
     """The first tasks' features of some splits."""
     return {
-        split: NormalisedFeatures(FirstTasks(own.cache, count), own.mean[:count], own.deviation[:count])
+        split: NormalisedFeatures(FirstTasks(own.cache, count), own.mean[:count], own.std[:count])
         for split, own in sets.items()
     }
 
 
 def best_by_predictor(networks: CodecNetworks, features: FeatureBatch, level: int) -> list[TaskGraph]:
     """The cheapest graph of each image by the predictor's score in bits; of normalised features."""
-    distortion = torch.from_numpy(GraphBook.untrained(networks.task_count).distortion[level])
+    distortion = torch.from_numpy(GraphTables.untrained(networks.task_count).distortion[level])
     return best_graphs(networks.predictor, features, distortion, networks.config.max_parents)
 
 
@@ -117,7 +117,7 @@ def add_task(
     tensors = recipe.model.tensors(names)
     networks, float_model = CodecNetworks(recipe.model, tensors), FloatEntropyModel(recipe.model, tensors)
     sample = sets["train"].read(np.arange(min(400, len(sets["train"])))).parts[new]
-    float_model.task(new).start_from_deviation(networks.task(new).start_from_principal_components(sample))
+    float_model.task(new).start_from_std(networks.task(new).start_from_principal_components(sample))
     adopt(networks, before.networks)
     adopt(float_model, before.float_model)
     _train(run, recipe, networks, float_model, sets, goals, steps)
@@ -127,8 +127,8 @@ def add_task(
 
 def _codec(networks: CodecNetworks, integers: EntropyModel, train: NormalisedFeatures) -> FeatureCodec:
     """What was trained, to code with."""
-    book = GraphBook.untrained(networks.task_count)
-    return FeatureCodec(copy_of(networks), integers, train.mean, train.deviation, book)
+    graph_tables = GraphTables.untrained(networks.task_count)
+    return FeatureCodec(copy_of(networks), integers, train.mean, train.std, graph_tables)
 
 
 def _train(
@@ -150,8 +150,8 @@ def _train(
 
         return GraphsByImage(of)
 
-    subject = Subject(networks, float_model, graph_of("train"), graph_of("val"), sets["train"], sets["val"])
+    state = TrainingState(networks, float_model, graph_of("train"), graph_of("val"), sets["train"], sets["val"])
     each = min(steps // 2, 50)
     rate, end = recipe.codec.lr, recipe.codec.lr_end
-    train_codec(run, recipe, "warmup", steps // 2 // each, (rate, rate), subject, None, goals["val"], each)
-    train_codec(run, recipe, "codec", steps // each, (rate, end), subject, goals["train"], goals["val"], each)
+    train_codec(run, recipe, "warmup", steps // 2 // each, (rate, rate), state, None, goals["val"], each)
+    train_codec(run, recipe, "codec", steps // each, (rate, end), state, goals["train"], goals["val"], each)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from atdc.codec import FeatureCodec
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.tensors import FeatureSet
 
@@ -23,8 +23,8 @@ from atdc.tensors import FeatureSet
 def adopt(larger: nn.Module, smaller: nn.Module) -> None:
     """Copies a module of fewer tasks into one of more, and freezes what was copied.
 
-    A parameter that has rows for tasks keeps its new rows trainable. The scorer belongs to one number of tasks and is
-    left alone.
+    A parameter that has rows for tasks keeps its new rows trainable. The rate estimator belongs to one number of tasks
+    and is left alone.
     """
     old = dict(smaller.named_parameters())
     for name, parameter in larger.named_parameters():
@@ -62,5 +62,5 @@ def first_tasks(codec: FeatureCodec, count: int, fingerprint: bytes) -> FeatureC
         for task in codec.entropy.tasks[:count]
     ]
     entropy = replace(codec.entropy, tasks=tuple(tasks))
-    book = GraphBook.untrained(count)
-    return FeatureCodec(networks, entropy, codec.mean[:count], codec.deviation[:count], book, fingerprint)
+    graph_tables = GraphTables.untrained(count)
+    return FeatureCodec(networks, entropy, codec.mean[:count], codec.std[:count], graph_tables, fingerprint)

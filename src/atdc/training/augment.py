@@ -1,4 +1,4 @@
-"""Other pictures of the same scenes: zoomed and coloured anew, with targets that follow.
+"""Other images of the same scenes: zoomed and recoloured, with targets that follow.
 
 For data sets of a few hundred frames, which networks would otherwise know by heart.
 """
@@ -15,36 +15,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.data.labelled import IMAGE, LabelledImages
-from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
+from atdc.data.rooms.targets import PICTURE_TARGETS, image_target
 from atdc.data.targets import STORED_LAYOUT, target_form
 
 SHARE = 0.5
 """Of images that are changed."""
 LEAST_SIDE = 0.6
-"""Shortest side of a cut-out that fills the picture, as a share of the picture's."""
+"""Shortest side of a cut-out that fills the image, as a share of the image's."""
 
 
 def augmented(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
     """Half of some images as a closer and differently coloured look at them.
 
-    A square is cut out and enlarged to the whole picture; what was Z metres away then looks as if it were at Z times
+    A square is cut out and enlarged to the whole image; what was Z metres away then looks as if it were at Z times
     the square's share of the side, and is said to be there. Classes, normals and depth are not interpolated. Exposure,
     contrast and the balance of colours change, and the colours of half of these turn around the circle of hues; edges
-    and keypoints follow from the new picture.
+    and keypoints follow from the new image.
 
     Args:
         stored: stored targets (n, C, H, W) by name, ``rgb`` among them, see :mod:`atdc.data.targets`.
         rng: draws everything.
 
-    >>> picture = torch.full((2, 3, 32, 32), 100, dtype=torch.uint8)
-    >>> augmented({"rgb": picture}, np.random.default_rng(0))["rgb"].shape
+    >>> image = torch.full((2, 3, 32, 32), 100, dtype=torch.uint8)
+    >>> augmented({"rgb": image}, np.random.default_rng(0))["rgb"].shape
     torch.Size([2, 3, 32, 32])
     """
     changed = {name: values.clone() for name, values in stored.items()}
     for image in np.flatnonzero(rng.random(len(stored[IMAGE])) < SHARE):
         own = _zoomed({name: values[image : image + 1] for name, values in stored.items()}, rng)
         own[IMAGE] = _coloured(own[IMAGE], rng)
-        own |= {name: picture_target(name, own[IMAGE]) for name in PICTURE_TARGETS if name in own}
+        own |= {name: image_target(name, own[IMAGE]) for name in PICTURE_TARGETS if name in own}
         for name, values in own.items():
             changed[name][image] = values[0]
     return changed

@@ -67,7 +67,8 @@ class SensitiveObjective(Objective, Protocol):
 
     def sensitivities(self) -> Mapping[str, NDArray[np.float64]]:
         """By tensor, a positive semidefinite matrix (4C, 4C) for errors of a block of 2×2 positions of raw features,
-        channel by channel, row by row; scaled like squared errors in units of deviations. Tensors may be left out."""
+        channel by channel, row by row; scaled like squared errors in units of standard deviations. Tensors may be left
+        out."""
         ...
 
 
@@ -97,11 +98,11 @@ class CodecBatch:
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrainingState:
     """What a codec stage trains, and on what.
 
     Attributes:
-        networks: predictor and transforms; the scorer stays as it is.
+        networks: predictor and transforms; the rate estimator stays as it is.
         float_model: entropy parameters in floating point.
         graphs: of the training images.
         val_graphs: of the validation images.
@@ -141,7 +142,7 @@ def train_codec(
     name: str,
     epochs: int,
     lr: tuple[float, float],
-    subject: Subject,
+    state: TrainingState,
     objective: Objective | None,
     val_objective: Objective | None,
     steps: int | None = None,
@@ -159,14 +160,14 @@ def train_codec(
         name: the stage's checkpoint.
         epochs: passes over the training images.
         lr: first and last learning rate.
-        subject: what is trained.
+        state: what is trained.
         objective: of the training images; None warms up on features alone.
         val_objective: of the validation images, for the curve; None where features are all there is.
         steps: of an epoch; by default as many as use every image once.
     """
-    settings, networks, train = recipe.codec, subject.networks, subject.train
+    settings, networks, train = recipe.codec, state.networks, state.train
     groups = train.groups
-    networks.scorer.requires_grad_(False)
+    networks.rate_estimator.requires_grad_(False)
     task_count = len(train.mean)
     group_of = [groups.of_task(task) for task in range(task_count)]
 
@@ -175,17 +176,17 @@ def train_codec(
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
         """Bits per feature element (B,), squared errors per feature element of all tasks (B, groups), proxy losses,
         reconstructions."""
-        port = TrainingLatentCoder(networks, subject.float_model, len(features), features.grids)
+        coder = TrainingLatentCoder(networks, state.float_model, len(features), features.grids)
         if features.present is not None:
             graphs = [graph.within(features.present) for graph in graphs]
         result = code_along_graph(
-            networks, graphs, quality, port, features.grids, features.parts, wanted=features.present, with_proxy=True
+            networks, graphs, quality, coder, features.grids, features.parts, wanted=features.present, with_proxy=True
         )
         assert result.proxy is not None
         # Groups that are smaller than the largest end in zeros, which are no features.
         elements = sum(features.elements) * task_count // (groups.largest * len(features.parts))
-        error = _errors(subject.metric, result.reconstruction, features.parts) / elements
-        return port.bits.sum(1) / elements, error, result.proxy, result.reconstruction
+        error = _errors(state.metric, result.reconstruction, features.parts) / elements
+        return coder.bits.sum(1) / elements, error, result.proxy, result.reconstruction
 
     def prepare(draw: Draw) -> CodecBatch:
         rng = draw.rng
@@ -202,7 +203,7 @@ def train_codec(
         spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), networks.task_count)).astype(np.float32))
         return CodecBatch(
             train.load(draw.indices), tuple(every), level, (level + spread).clamp(0, MAX_QUALITY),
-            subject.graphs.draw(draw.indices, level, rng, every), chosen, targets,
+            state.graphs.draw(draw.indices, level, rng, every), chosen, targets,
         )  # fmt: skip
 
     def step(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
@@ -245,16 +246,16 @@ def train_codec(
     @torch.no_grad()
     def validate() -> dict[str, float]:
         figures: dict[str, float] = {}
-        images = subject.val.alike(_VALIDATION_IMAGES)
+        images = state.val.alike(_VALIDATION_IMAGES)
         device = device_of(networks)
         every = range(networks.task_count)
-        features = subject.val.seen(moved(subject.val.load(images), device))
+        features = state.val.seen(moved(state.val.load(images), device))
         targets: Mapping[str, Tensor] = {}
         if val_objective is not None:
             targets = moved(val_objective.targets(images, range(task_count)), device)
         for level in _VALIDATION_LEVELS:
             torch.manual_seed(level)  # the same noise and pixels at every validation
-            graphs = subject.val_graphs.draw(images, level, np.random.default_rng(level), every)
+            graphs = state.val_graphs.draw(images, level, np.random.default_rng(level), every)
             quality = torch.full((len(features), networks.task_count), float(level), device=device)
             rate, error, _, decoded = terms(features, graphs, quality)
             weight = float(task_weight(torch.tensor(float(level)), recipe))
@@ -263,7 +264,7 @@ def train_codec(
             if val_objective is None:
                 figures[f"objective{level}"] = bits + weight * square
                 continue
-            restored = {task: subject.val.restored(decoded, task, features.grids) for task in range(task_count)}
+            restored = {task: state.val.restored(decoded, task, features.grids) for task in range(task_count)}
             measured = losses_of(val_objective, range(task_count), restored, targets)
             losses = [float(loss.nanmean()) for loss in measured.values()]
             loss = sum(losses) / task_count
@@ -271,9 +272,9 @@ def train_codec(
             figures[f"objective{level}"] = bits + weight * (loss + settings.feature_weight * square)
         return figures
 
-    module = nn.ModuleDict({"networks": networks, "entropy": subject.float_model})
-    if subject.encoders is not None:
-        module["encoders"] = subject.encoders
+    module = nn.ModuleDict({"networks": networks, "entropy": state.float_model})
+    if state.encoders is not None:
+        module["encoders"] = state.encoders
     train_stage(
         run, name, module, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1],
         prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0, steps=steps,

@@ -32,7 +32,7 @@ class NormalisedSource(Protocol):
     """What gives normalised features of some samples."""
 
     def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
-        """Of zero mean and unit deviation over the training set."""
+        """Of zero mean and unit standard deviation over the training set."""
         ...
 
 
@@ -45,7 +45,7 @@ class TrainingFeatures(Protocol):
         ...
 
     @property
-    def deviation(self) -> Sequence[Tensor] | Tensor:
+    def std(self) -> Sequence[Tensor] | Tensor:
         """Of each tensor's channels."""
         ...
 
@@ -61,11 +61,11 @@ class TrainingFeatures(Protocol):
         ...
 
     def load(self, indices: NDArray[np.int64]) -> Any:
-        """What :meth:`seen` takes, read on the CPU, beside a training step."""
+        """What :meth:`seen` takes, read on the CPU, during a training step."""
         ...
 
     def seen(self, loaded: Any) -> FeatureBatch:
-        """Features of zero mean and unit deviation over the training set."""
+        """Features of zero mean and unit standard deviation over the training set."""
         ...
 
     def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
@@ -83,18 +83,18 @@ class TrainingFeatures(Protocol):
 
 @dataclass(frozen=True)
 class NormalisedFeatures:
-    """``z' = (z − mean) / deviation`` per task and channel, packed into the groups of a codec.
+    """``z' = (z − mean) / std`` per task and channel, packed into the groups of a codec.
 
     Attributes:
         cache: raw features.
         mean: (T, C).
-        deviation: (T, C).
+        std: (T, C).
         grouping: tasks that the codec takes as one; none by default.
     """
 
     cache: RawFeatures
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
     grouping: Grouping | None = None
 
     def __len__(self) -> int:
@@ -106,13 +106,13 @@ class NormalisedFeatures:
         return Grouping.alone(len(self.mean)) if self.grouping is None else self.grouping
 
     def load(self, indices: NDArray[np.int64]) -> Tensor:
-        """What :meth:`seen` takes, read on the CPU, beside a training step."""
+        """What :meth:`seen` takes, read on the CPU, during a training step."""
         return self.cache.read(indices)
 
     def seen(self, loaded: Tensor) -> FeatureBatch:
-        """Features of zero mean and unit deviation over the training set, by group."""
-        deviation, mean = self.deviation.to(loaded.device), self.mean.to(loaded.device)
-        normalised = (loaded - mean[:, :, None, None]) / deviation[:, :, None, None]
+        """Features of zero mean and unit standard deviation over the training set, by group."""
+        std, mean = self.std.to(loaded.device), self.mean.to(loaded.device)
+        normalised = (loaded - mean[:, :, None, None]) / std[:, :, None, None]
         return FeatureBatch.of(normalised if self.grouping is None else self.grouping.pack(normalised))
 
     def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
@@ -142,8 +142,8 @@ class NormalisedFeatures:
         normalised = torch.stack(list(parts), 1)
         if self.grouping is not None:
             normalised = self.grouping.unpack(normalised)
-        deviation, mean = self.deviation.to(normalised.device), self.mean.to(normalised.device)
-        return normalised * deviation[:, :, None, None] + mean[:, :, None, None]
+        std, mean = self.std.to(normalised.device), self.mean.to(normalised.device)
+        return normalised * std[:, :, None, None] + mean[:, :, None, None]
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class SourceFeatures:
         source: where features are read.
         tensors: what the codec codes, in its order.
         mean: of each tensor's channels.
-        deviation: likewise.
+        std: likewise.
         samples: which of the source's samples these are.
         kinds: of each of them, what tensors it has on which grids; in the tensors' order, None where there is none.
     """
@@ -164,7 +164,7 @@ class SourceFeatures:
     source: FeatureSource
     tensors: FeatureSet
     mean: list[Tensor]
-    deviation: list[Tensor]
+    std: list[Tensor]
     samples: NDArray[np.int64]
     kinds: list[Kind]
     _by_kind: dict[Kind, NDArray[np.int64]] = field(init=False, repr=False)
@@ -217,7 +217,7 @@ class SourceFeatures:
                 parts.append(torch.zeros(len(rows), spec.channels, 1, 1))
                 continue
             raw = torch.from_numpy(np.stack([row[spec.name] for row in rows]))
-            parts.append((raw - self.mean[place][:, None, None]) / self.deviation[place][:, None, None])
+            parts.append((raw - self.mean[place][:, None, None]) / self.std[place][:, None, None])
         batch = FeatureBatch.of(parts)
         return batch.only([place for place, grid in enumerate(kind) if grid is not None])
 
@@ -236,9 +236,9 @@ class SourceFeatures:
 
     def restored(self, parts: Sequence[Tensor], task: int, grids: Sequence[Grid]) -> Tensor:
         """Raw features (n, C, h, w) of a tensor from normalised and padded ones."""
-        mean, deviation = (rows[task].to(parts[task].device)[:, None, None] for rows in (self.mean, self.deviation))
+        mean, std = (rows[task].to(parts[task].device)[:, None, None] for rows in (self.mean, self.std))
         height, width = grids[task]
-        return parts[task][..., :height, :width] * deviation + mean
+        return parts[task][..., :height, :width] * std + mean
 
 
 Kind = tuple[Grid | None, ...]

@@ -39,7 +39,7 @@ class Measured:
 
     Attributes:
         samples: which, (n,).
-        level: the whole quality.
+        level: the integer quality.
         columns: which pairs, (m,).
         costs: bits per feature element of the child, (n, m).
     """
@@ -97,7 +97,7 @@ def measure(
     codec: FeatureCodec, train: TrainingFeatures, samples: NDArray[np.int64], columns: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> list[Measured]:  # fmt: skip
-    """Costs of pairs of some training samples, block by block, each at a random whole quality."""
+    """Costs of pairs of some training samples, block by block, each at a random integer quality."""
     blocks = []
     alone = np.array([place for place in columns.tolist() if not codec.pairs[place][1]], np.int64)
     others = np.setdiff1d(columns, alone)
@@ -110,13 +110,13 @@ def measure(
         bits, errors = codec.costs.pair_costs(batch, level, [codec.pairs[place] for place in own.tolist()])
         children = [codec.pairs[place][0] for place in own.tolist()]
         elements = np.array(batch.elements)[children]
-        costs = (bits + codec.costs.rates_of_exchange(level)[children] * errors) / elements
+        costs = (bits + codec.costs.lagrange_multipliers(level)[children] * errors) / elements
         blocks.append(Measured(chosen, level, own, costs))
     return blocks
 
 
 def mean_table(blocks: Sequence[Measured], pairs: Sequence[search.Pair]) -> NDArray[np.float64]:
-    """Mean costs of all pairs at every whole quality, (8, P).
+    """Mean costs of all pairs at every integer quality, (8, P).
 
     What was not measured at a quality is interpolated between those where it was, and sets of parents that were never
     measured follow from single ones.
@@ -146,8 +146,8 @@ def train_estimator(
     alone = [index[child, ()] for child in range(count)]
     base = torch.from_numpy(means[:, alone])
     estimator.base_offset.copy_(base)
-    deviations = _deviations(blocks, pairs, count)
-    estimator.base_spread.copy_(torch.from_numpy(deviations).clamp(min=1e-4))
+    stds = _stds(blocks, pairs, count)
+    estimator.base_spread.copy_(torch.from_numpy(stds).clamp(min=1e-4))
     for child in range(count):
         for parent in range(count):
             if parent != child:
@@ -196,7 +196,7 @@ def train_estimator(
     return float(rest.mean().sqrt()) if rest.numel() else math.nan
 
 
-def _deviations(blocks: Sequence[Measured], pairs: Sequence[search.Pair], count: int) -> NDArray[np.float64]:
+def _stds(blocks: Sequence[Measured], pairs: Sequence[search.Pair], count: int) -> NDArray[np.float64]:
     """Of base costs from sample to sample, (8, T); where a quality was not measured, that of all."""
     squares, numbers = np.zeros((MAX_QUALITY + 1, count)), np.zeros((MAX_QUALITY + 1, count))
     for block in blocks:
@@ -207,5 +207,5 @@ def _deviations(blocks: Sequence[Measured], pairs: Sequence[search.Pair], count:
                 numbers[block.level, child] += 1
     overall = squares.sum(0) / np.maximum(numbers.sum(0), 1)
     spread = np.where(numbers > 0, squares / np.maximum(numbers, 1), overall)
-    deviations: NDArray[np.float64] = np.sqrt(spread)
-    return deviations
+    stds: NDArray[np.float64] = np.sqrt(spread)
+    return stds

@@ -80,5 +80,5 @@ class FeatureCache:
             squares = squares + np.square(block).sum((0, 3, 4))
             count += block.shape[0] * block.shape[3] * block.shape[4]
         mean = np.asarray(total) / count
-        deviation = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 1e-8))
-        return torch.from_numpy(mean).float(), torch.from_numpy(deviation).float()
+        std = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 1e-8))
+        return torch.from_numpy(mean).float(), torch.from_numpy(std).float()

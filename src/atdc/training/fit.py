@@ -3,7 +3,7 @@
 ::
 
     report ─ sensitivities ─ principal components ─ predictor ─ graphs by its scores ─ warm-up ─ codec ─ integers
-           ─ exchange rates ─ fixed graphs ─ rate estimator ─ candidate graphs
+           ─ Lagrange multipliers ─ fixed graphs ─ rate estimator ─ candidate graphs
 
 Each stage is resumed or skipped by what the run folder holds.
 """
@@ -33,7 +33,7 @@ from atdc.data.feature_source import FeatureSource, InMemoryFeatures
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, extended_model, quantised_model
 from atdc.errors import ArgumentError, DataError, FitWarning
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
@@ -42,7 +42,7 @@ from atdc.networks.rate_estimators import FactorisedEstimator
 from atdc.networks.transforms import BlockMetric
 from atdc.tensors import FeatureSet, Grid, TensorSpec
 from atdc.training.adding import adopt
-from atdc.training.codec_stage import Objective, SensitiveObjective, Subject, train_codec
+from atdc.training.codec_stage import Objective, SensitiveObjective, TrainingState, train_codec
 from atdc.training.data import SourceFeatures
 from atdc.training.estimator_stage import (
     FEW_TENSORS,
@@ -54,7 +54,7 @@ from atdc.training.estimator_stage import (
 )
 from atdc.training.fixed_graphs import best_graph
 from atdc.training.graph_source import PooledGraphs
-from atdc.training.graph_stage import copy_of, measured_rates, measured_surcharge
+from atdc.training.graph_stage import copy_of, measured_correction, measured_rates
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
@@ -68,7 +68,7 @@ _STATISTICS_SAMPLES = 400
 _STEPS_PER_EPOCH = 50
 """Between two points of the validation curve and two checkpoints."""
 _POOL = 24
-"""Graphs at each quality that the codec is trained on, beside independent coding."""
+"""Graphs at each quality that the codec is trained on, besides independent coding."""
 _SMALL_POOL = 6
 """Likewise, for many tensors, whose graphs take a second each to find."""
 EDGE_SHARE = 0.01
@@ -154,27 +154,27 @@ def _fit(
         epochs, steps = _epochs(recipe.predictor_steps)
         train_predictor(run, stages, networks, sets.train, sets.val, epochs, steps)
     pools = _pools(run, recipe, networks, sets.train)
-    subject = Subject(
+    state = TrainingState(
         networks, float_model, PooledGraphs(pools), PooledGraphs(pools), sets.train, sets.val, metric=sets.metric
     )
     rate = recipe.lr if objective is None or not recipe.objective_lr else recipe.objective_lr
     before = _curve(run)
     if recipe.warmup_steps:
         epochs, steps = _epochs(recipe.warmup_steps)
-        train_codec(run, stages, "warmup", epochs, (recipe.lr, rate), subject, None, val_objective, steps)
+        train_codec(run, stages, "warmup", epochs, (recipe.lr, rate), state, None, val_objective, steps)
     if recipe.steps:
         epochs, steps = _epochs(recipe.steps)
-        train_codec(run, stages, "codec", epochs, (rate, recipe.lr_end), subject, objective, val_objective, steps)
+        train_codec(run, stages, "codec", epochs, (rate, recipe.lr_end), state, objective, val_objective, steps)
     _warn_if_nothing_moved(before, _curve(run))
     integers = (
         quantised_model(float_model, networks)
         if start is None
         else extended_model(start.entropy, float_model, networks)
     )
-    mean, deviation = sets.train.mean, sets.train.deviation
-    codec = FeatureCodec(copy_of(networks), integers, mean, deviation, GraphBook.untrained(len(tensors)))
-    codec.book = replace(codec.book, fixed=tuple(pool[0] for pool in pools))
-    codec.book = measured_rates(run, codec, sets.val)
+    mean, std = sets.train.mean, sets.train.std
+    codec = FeatureCodec(copy_of(networks), integers, mean, std, GraphTables.untrained(len(tensors)))
+    codec.graph_tables = replace(codec.graph_tables, fixed=tuple(pool[0] for pool in pools))
+    codec.graph_tables = measured_rates(run, codec, sets.val)
     _choose(run, recipe, codec, sets)
     return FeatureCodec.of_bytes(codec.to_bytes({"recipe": recipe.name, "samples": len(sets.train)}))
 
@@ -188,7 +188,7 @@ def _epochs(steps: int) -> tuple[int, int]:
 def _require_same_features(
     run: RunFolder, seen: FeatureReport, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None
 ) -> None:
-    """Refuses to go on with a codec of other features: what tells them apart are numbers that no rounding touches."""
+    """Refuses to resume with a codec of other features: what tells them apart are numbers that no rounding touches."""
     tensors = {name: tensor.to_json() for name, tensor in seen.tensors.items()}
     exact = ("samples", "channels", "grids", "least", "greatest")
     now = {
@@ -247,7 +247,7 @@ def _sets(
     kinds = [_kind(source.shapes(index), names) for index in range(len(source))]
     held_out = [] if val is not None else _held_out(kinds, recipe)
     rows = sorted(set(range(len(source))) - set(held_out))
-    mean, deviation, specs = [], [], list(known)
+    mean, std, specs = [], [], list(known)
     metric: list[BlockMetric | None] = [None] * len(known)
     for place, name in enumerate(names):
         tensor = seen.tensors[name]
@@ -255,16 +255,16 @@ def _sets(
             if tensor.channels != known[place].channels:
                 raise DataError(f"features of {name}", f"{tensor.channels} channels", f"{known[place].channels}")
             mean.append(start.mean[place].cpu())
-            deviation.append(start.deviation[place].cpu())
+            std.append(start.std[place].cpu())
             continue
-        own = np.maximum(tensor.channel_deviation, 1e-3 * max(tensor.deviation, 1e-12))
+        own = np.maximum(tensor.channel_std, 1e-3 * max(tensor.std, 1e-12))
         mean.append(torch.from_numpy(tensor.channel_mean).float())
-        deviation.append(torch.from_numpy(own).float())
+        std.append(torch.from_numpy(own).float())
         grid = grids.get(name, next(iter(tensor.grids)) if len(tensor.grids) == 1 else None)
         sample = [row for row in rows if kinds[row][place] is not None][:_STATISTICS_SAMPLES]
         if not sample:
             raise DataError(f"features of {name}", "no training sample", "some that have it")
-        blocks = [_blocks(source.read(row)[name], mean[-1], deviation[-1]) for row in sample]
+        blocks = [_blocks(source.read(row)[name], mean[-1], std[-1]) for row in sample]
         limit = recipe.latent_channels if start is None else max(spec.latent_channels for spec in known)
         metric.append(_metric(sensitivities[name], own, recipe) if name in sensitivities else None)
         every = torch.cat(blocks).double()
@@ -278,7 +278,7 @@ def _sets(
 
     def of(whose: FeatureSource, indices: Sequence[int], whose_kinds: Sequence[tuple[Grid | None, ...]]) -> Any:
         chosen = np.array(indices, np.int64)
-        return SourceFeatures(whose, tensors, mean, deviation, chosen, [whose_kinds[index] for index in indices])
+        return SourceFeatures(whose, tensors, mean, std, chosen, [whose_kinds[index] for index in indices])
 
     train = of(source, rows, kinds)
     if val is None:
@@ -286,9 +286,9 @@ def _sets(
     return _Sets(train, of(val, range(len(val)), val_kinds), metric), tensors
 
 
-def _metric(sensitivity: NDArray[np.float64], deviation: NDArray[np.float64], recipe: FitRecipe) -> BlockMetric:
+def _metric(sensitivity: NDArray[np.float64], std: NDArray[np.float64], recipe: FitRecipe) -> BlockMetric:
     """A sensitivity of raw features as one of normalised features, with their squared error as an anchor."""
-    scale = np.repeat(deviation, 4)
+    scale = np.repeat(std, 4)
     return BlockMetric.of(sensitivity * np.outer(scale, scale) + recipe.feature_weight * np.eye(len(scale)))
 
 
@@ -346,9 +346,9 @@ def _held_out(kinds: Sequence[tuple[Grid | None, ...]], recipe: FitRecipe) -> li
     return [whole[int(place)] for place in np.linspace(0, len(whole) - 1, count)]
 
 
-def _blocks(values: NDArray[np.float32], mean: Tensor, deviation: Tensor) -> Tensor:
+def _blocks(values: NDArray[np.float32], mean: Tensor, std: Tensor) -> Tensor:
     """2×2 blocks of a sample's normalised features, (n, 4C)."""
-    part = (torch.from_numpy(values) - mean[:, None, None]) / deviation[:, None, None]
+    part = (torch.from_numpy(values) - mean[:, None, None]) / std[:, None, None]
     height, width = part.shape[1:]
     part = F.pad(part[None], (0, width % 2, 0, height % 2), mode="replicate")
     return F.unfold(part, 2, stride=2)[0].T
@@ -370,7 +370,7 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
         return [list(graphs_of(pool)) for pool in known]
     count, limit = networks.task_count, recipe.max_parents
     pairs = search.candidate_sets(count, limit)
-    distortion = torch.from_numpy(GraphBook.untrained(count).distortion)
+    distortion = torch.from_numpy(GraphTables.untrained(count).distortion)
     sample = train.read(train.alike(32))
     means = np.full((MAX_QUALITY + 1, len(pairs)), np.nan)
     columns = np.arange(len(pairs))
@@ -407,7 +407,7 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
         columns = columns_to_measure(table[search.alone_columns(pairs)] - table, pairs)
     blocks = measure(codec, sets.train, samples, columns, rng)
     means = mean_table(blocks, pairs)
-    estimator = codec.networks.scorer
+    estimator = codec.networks.rate_estimator
     assert isinstance(estimator, FactorisedEstimator)
     error = train_estimator(recipe, estimator, blocks, means, pairs, sets.train)
     run.write_json("estimator.json", {"relative_error": None if math.isnan(error) else round(error, 4)})
@@ -423,19 +423,19 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
     candidates = [best_graph(row, count, limit, EDGE_SHARE) for row in rows]
     usual = search.most_frequent(candidates, _LISTED_GRAPHS)
     alone = TaskGraph.independent(count)
-    codebook = search.build_codebook(
+    kept_graphs = search.build_candidates(
         rows, max(recipe.codebook_size, len(set(fixed))), tuple(dict.fromkeys(fixed)), [*usual, alone]
     )
     chain = tuple(_chain(graph) for graph in fixed)
-    listed = tuple(dict.fromkeys([*codebook, *fixed, *chain, alone, *usual]))[:_LISTED_GRAPHS]
-    nothing = np.zeros((MAX_QUALITY + 1, len(codebook)))
+    listed = tuple(dict.fromkeys([*kept_graphs, *fixed, *chain, alone, *usual]))[:_LISTED_GRAPHS]
+    nothing = np.zeros((MAX_QUALITY + 1, len(kept_graphs)))
     mode = (search.fixed_mode(candidates),) * (MAX_QUALITY + 1)
-    book = codec.book
-    codec.book = GraphBook(
-        fixed, mode, chain, codebook, listed, book.distortion, book.bits_per_error, nothing
+    graph_tables = codec.graph_tables
+    codec.graph_tables = GraphTables(
+        fixed, mode, chain, kept_graphs, listed, graph_tables.distortion, graph_tables.bits_per_error, nothing
     )  # fmt: skip
-    codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, sets.val))
-    codec.book = replace(codec.book, wanted=measured_wanted_graphs(run, codec, sets.val))
+    codec.graph_tables = replace(codec.graph_tables, correction=measured_correction(run, codec, sets.val))
+    codec.graph_tables = replace(codec.graph_tables, wanted=measured_wanted_graphs(run, codec, sets.val))
 
 
 def _singles(pairs: Sequence[search.Pair]) -> NDArray[np.int64]:

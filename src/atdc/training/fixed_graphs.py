@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from atdc.codec import FeatureCodec, Features
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 
 
@@ -59,20 +59,20 @@ def settled(codec: FeatureCodec, features: Features, quality: float, rounds: int
             )
         return known[graph]
 
-    for graph in (*codec.book.fixed, *codec.book.codebook):
+    for graph in (*codec.graph_tables.fixed, *codec.graph_tables.candidates):
         real(graph)
     for _ in range(rounds):
-        codec.book = _with_fixed(codec.book, level, min(known, key=real))
+        codec.graph_tables = _with_fixed(codec.graph_tables, level, min(known, key=real))
         costs = codec.costs.measured_costs(normalised_features, quality).mean(0)
         found = search.fixed(search.ScoreTable.of(codec.task_count, costs, limit), limit)
         if found in known:
             break
         real(found)
     best = min(known, key=real)
-    codec.book = _with_fixed(codec.book, level, best)
+    codec.graph_tables = _with_fixed(codec.graph_tables, level, best)
     return best
 
 
-def _with_fixed(book: GraphBook, level: int, fixed: TaskGraph) -> GraphBook:
-    """The book with another fixed graph at a quality."""
-    return replace(book, fixed=(*book.fixed[:level], fixed, *book.fixed[level + 1 :]))
+def _with_fixed(graph_tables: GraphTables, level: int, fixed: TaskGraph) -> GraphTables:
+    """The graph tables with another fixed graph at a quality."""
+    return replace(graph_tables, fixed=(*graph_tables.fixed[:level], fixed, *graph_tables.fixed[level + 1 :]))

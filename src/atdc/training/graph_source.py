@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.reader import within_model
 
@@ -33,7 +33,7 @@ class GraphSource(Protocol):
     def draw(
         self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
     ) -> list[TaskGraph]:
-        """One graph per image at a whole quality, over some of the tensors: others have no part in it."""
+        """One graph per image at an integer quality, over some of the tensors: others have no part in it."""
         ...
 
 
@@ -50,27 +50,32 @@ def shared(
 
 
 class MixedGraphs:
-    """A mixture of search settings, chosen with the scorer's costs of the training images.
+    """A mixture of search settings, chosen with the rate estimator's costs of the training images.
 
     Args:
         mix: share of images coded under each setting.
-        book: graphs that are the same for all images.
+        graph_tables: graphs that are the same for all images.
         costs: bits per feature element, (N, 8, P).
         task_count: tasks.
         max_parents: of a searched graph.
     """
 
     def __init__(
-        self, mix: Mapping[str, float], book: GraphBook, costs: NDArray[np.float32], task_count: int, max_parents: int
+        self,
+        mix: Mapping[str, float],
+        graph_tables: GraphTables,
+        costs: NDArray[np.float32],
+        task_count: int,
+        max_parents: int,
     ) -> None:
-        self._mix, self._book, self._costs = dict(mix), book, costs
+        self._mix, self._book, self._costs = dict(mix), graph_tables, costs
         self._tasks, self._limit = task_count, max_parents
 
     def draw(
         self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
     ) -> list[TaskGraph]:
-        """One graph per image at a whole quality, shared among sixteen; settings that search do so among the tensors,
-        the others' graphs lose what is not there."""
+        """One graph per image at an integer quality, shared among sixteen; settings that search do so among the
+        tensors, the others' graphs lose what is not there."""
         return shared(
             images, rng, lambda image: self._graph(self._costs[image, level].astype(np.float64), level, rng, tensors)
         )
@@ -97,7 +102,7 @@ class PooledGraphs:
     """Graphs drawn from a list for each quality, each as often as another.
 
     Args:
-        pools: by whole quality.
+        pools: by integer quality.
     """
 
     def __init__(self, pools: Sequence[Sequence[TaskGraph]]) -> None:

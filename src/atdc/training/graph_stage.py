@@ -1,8 +1,10 @@
-"""What is fitted to a trained codec's own costs: exchange rates, fixed graphs, the rate estimator, the graphs kept.
+"""What is fitted to a trained codec's own costs: Lagrange multipliers, fixed graphs, the rate estimator, the graphs
+kept.
 
 ::
 
-    distortions and rates ─ fixed graphs by real costs ─ measured costs of pairs ─ rate estimator ─ graphs ─ surcharges
+    distortions and rates ─ fixed graphs by real costs ─ measured costs of pairs ─ rate estimator ─ graphs ─ cost
+    corrections
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.entropy.model import EntropyModel
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.batches import by_tensor
 from atdc.networks.codec_networks import CodecNetworks
@@ -31,50 +33,52 @@ from atdc.training.data import TrainingFeatures
 from atdc.training.fixed_graphs import settled
 from atdc.training.graph_source import random_subset
 from atdc.training.graphs_apart import measured_graphs_apart
+from atdc.training.pair_estimator_stage import BLOCK, target_costs, train_pair_estimator
 from atdc.training.run_folder import RunFolder
-from atdc.training.scorer_stage import BLOCK, teacher_costs, train_scorer
 from atdc.training.spoiling import SpoiltFeatures, random_spoiling
 from atdc.training.wanted_stage import measured_wanted_graphs
 
 Pairs = tuple[search.Pair, ...]
 
 _TEACHER_LEVELS = (5, 5, 4, 3, 2, 2, 2, 2)
-"""How often the scorer's teacher measures each quality: parent sets differ most where bytes are few."""
+"""How often target costs are measured at each quality: parent sets differ most where bytes are few."""
 _SETTLED_IMAGES = 60
-"""Validation images by which fixed graphs are chosen, the first; and surcharges measured, the last."""
+"""Validation images by which fixed graphs are chosen, the first; and cost corrections measured, the last."""
 _LEAST_FALL = 1e-3
 """An error that falls by less than this share from one quality to the next does not say what it falls by costs."""
 _MARGIN = 2.0
-"""Deviations of what the scorer says of whole images by which a graph must be cheaper than the fixed one: these differ
-so little in which graph is best that they would lose by what the scorer gets wrong, and spoilt ones gain far more."""
+"""Standard deviations of what the rate estimator says of whole images by which a graph must be cheaper than the fixed
+one: these differ so little in which graph is best that they would lose by what the rate estimator gets wrong, and
+    spoilt ones gain far more."""
 _LISTED_GRAPHS = 1000
 """So many graphs are kept with the weights, for files to name them by number."""
 
 
 @torch.no_grad()
-def scorer_costs(networks: CodecNetworks, train: TrainingFeatures) -> NDArray[np.float32]:
-    """The scorer's costs of all training images, bits per feature element, (N, 8, P)."""
+def estimator_costs(networks: CodecNetworks, train: TrainingFeatures) -> NDArray[np.float32]:
+    """The rate estimator's costs of all training images, bits per feature element, (N, 8, P)."""
     device = device_of(networks)
     return np.concatenate(
         [
-            networks.scorer(train.read(np.arange(start, min(start + 200, len(train)))).to(device)).cpu().numpy()
+            networks.rate_estimator(train.read(np.arange(start, min(start + 200, len(train)))).to(device)).cpu().numpy()
             for start in range(0, len(train), 200)
         ]
     )
 
 
-def fit_scorer_to_codec(
+def fit_estimator_to_codec(
     run: RunFolder, recipe: Recipe, networks: CodecNetworks, entropy: EntropyModel, train: TrainingFeatures,
-    val: TrainingFeatures, book: GraphBook,
-) -> GraphBook:  # fmt: skip
-    """Measures distortions and exchange rates, distils the scorer from the codec's own costs, chooses graphs anew.
+    val: TrainingFeatures, graph_tables: GraphTables,
+) -> GraphTables:  # fmt: skip
+    """Measures distortions and Lagrange multipliers, distils the rate estimator from the codec's own costs, chooses
+    graphs again.
 
     The costs of each of the recipe's training images are measured at one quality, with all tensors or, as often as the
     codec met such, with a random subset of them; of a share of the images, one of all tensors is spoilt.
     """
     frozen = copy_of(networks)
-    codec = FeatureCodec(frozen, entropy, train.mean, train.deviation, book)
-    codec.book = measured_rates(run, codec, val)
+    codec = FeatureCodec(frozen, entropy, train.mean, train.std, graph_tables)
+    codec.graph_tables = measured_rates(run, codec, val)
     settle_fixed_graphs(run, codec, val)
     count, rng = recipe.scorer.final_images, np.random.default_rng(recipe.seed + 7)
     images = rng.permutation(len(train))[:count]
@@ -86,7 +90,7 @@ def fit_scorer_to_codec(
         train, random_spoiling(blocks, codec.task_count, recipe.scorer.spoilt_share, rng), recipe.seed
     )
 
-    def teacher(chosen: NDArray[np.int64], block: int) -> Tensor:
+    def costs_of(chosen: NDArray[np.int64], block: int) -> Tensor:
         level = int(levels[block])
         costs = torch.full((len(chosen), MAX_QUALITY + 1, len(codec.pairs)), torch.nan)
         batch = seen.read(chosen)
@@ -96,22 +100,31 @@ def fit_scorer_to_codec(
         costs[:, level] = torch.from_numpy(measured / elements)
         return costs
 
-    costs = teacher_costs(run, "teacher_codec", images, teacher)
-    train_scorer(run, recipe, "scorer_codec", networks.scorer, images, costs, seen)
+    costs = target_costs(run, "teacher_codec", images, costs_of)
+    train_pair_estimator(run, recipe, "scorer_codec", networks.rate_estimator, images, costs, seen)
     apart = measured_graphs_apart(run, codec, val) if seen.tensors else ()
-    codec.book = choose_graphs(
-        run, recipe, "graphs_codec", networks, train, val, codec.book, codec.pairs, codec.book.fixed, apart
+    codec.graph_tables = choose_graphs(
+        run,
+        recipe,
+        "graphs_codec",
+        networks,
+        train,
+        val,
+        codec.graph_tables,
+        codec.pairs,
+        codec.graph_tables.fixed,
+        apart,
     )
-    frozen.scorer.load_state_dict(networks.scorer.state_dict())
+    frozen.rate_estimator.load_state_dict(networks.rate_estimator.state_dict())
     margin = _MARGIN if seen.tensors else 0.0
-    codec.book = replace(codec.book, surcharge=measured_surcharge(run, codec, val, margin))
-    return replace(codec.book, wanted=measured_wanted_graphs(run, codec, val))
+    codec.graph_tables = replace(codec.graph_tables, correction=measured_correction(run, codec, val, margin))
+    return replace(codec.graph_tables, wanted=measured_wanted_graphs(run, codec, val))
 
 
-def measured_surcharge(
+def measured_correction(
     run: RunFolder, codec: FeatureCodec, val: TrainingFeatures, margin: float = 0.0
 ) -> NDArray[np.float64]:
-    """What coding along each graph of the codebook takes beyond its pairs' scores, the mean over some validation images
+    """What coding along each candidate graph takes beyond its pairs' scores, the mean over some validation images
     at each quality, bits per feature element, (8, M).
 
     Args:
@@ -123,12 +136,12 @@ def measured_surcharge(
     known = run.read_json("surcharge.json", None)
     if known is None:
         features = val.raw(val.alike(_SETTLED_IMAGES, last=True))
-        normalised, graphs = codec.normalise(features), codec.book.codebook
+        normalised, graphs = codec.normalise(features), codec.graph_tables.candidates
         known = np.zeros((MAX_QUALITY + 1, len(graphs)))
         with tqdm(total=known.size, desc="surcharge") as bar:
             for quality, row in enumerate(known):
                 scores = search.graph_costs(codec.costs.estimated_costs(normalised, quality), graphs)
-                differences = (scores - scores[graphs.index(codec.book.fixed[quality])]).std(1)
+                differences = (scores - scores[graphs.index(codec.graph_tables.fixed[quality])]).std(1)
                 for place, graph in enumerate(graphs):
                     real = codec.costs.total_costs(normalised, quality, [graph] * len(normalised)).mean()
                     beyond = real - scores[place].mean() + margin * differences[place]
@@ -146,9 +159,9 @@ def settle_fixed_graphs(run: RunFolder, codec: FeatureCodec, val: TrainingFeatur
         features = val.raw(val.alike(_SETTLED_IMAGES))
         for quality in tqdm(range(MAX_QUALITY + 1), desc="fixed graphs"):
             settled(codec, features, quality)
-        known = plain_graphs(codec.book.fixed)
+        known = plain_graphs(codec.graph_tables.fixed)
         run.write_json("fixed_graphs.json", known)
-    codec.book = replace(codec.book, fixed=graphs_of(known))
+    codec.graph_tables = replace(codec.graph_tables, fixed=graphs_of(known))
 
 
 def copy_of(networks: CodecNetworks) -> CodecNetworks:
@@ -158,13 +171,13 @@ def copy_of(networks: CodecNetworks) -> CodecNetworks:
     return copy
 
 
-def measured_rates(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> GraphBook:
-    """The book with D and ``w = −dR/dD`` measured on validation images along the fixed graphs.
+def measured_rates(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> GraphTables:
+    """The graph tables with D and ``w = −dR/dD`` measured on validation images along the fixed graphs.
 
     Slopes between neighbouring qualities are noisy: each quality has a graph of its own, and a task's error follows its
     parents', too. Training weighs errors by ``Λ(q)``, which is geometric in q, and so is ``w`` taken to be.
     """
-    book = codec.book
+    graph_tables = codec.graph_tables
     state = run.load("rates")
     if state is None:
         features = val.raw(val.alike(100))
@@ -177,23 +190,25 @@ def measured_rates(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -
         state = {"rates": torch.stack(rows), "elements": elements}
         run.save("rates", state)
     bits, errors = state["rates"][:, 0].numpy(), state["rates"][:, 1].numpy()
-    return replace(book, distortion=errors / np.asarray(state["elements"]), bits_per_error=exchange_rates(bits, errors))
+    return replace(
+        graph_tables, distortion=errors / np.asarray(state["elements"]), bits_per_error=fitted_multipliers(bits, errors)
+    )
 
 
-def exchange_rates(bits: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``w = −dR/dD`` at each whole quality, geometric in the quality.
+def fitted_multipliers(bits: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``w = −dR/dD`` at each integer quality, geometric in the quality.
 
     A least-squares line through the logarithms of the slopes between neighbouring qualities, without those of the wrong
     sign and those where the error hardly falls. It is followed no further than half a quality beyond the outermost
-    slopes that it is drawn through, which is as far as the whole qualities go where all slopes are usable; beyond, the
-    rate stays what it is there.
+    slopes that it is drawn through, which is as far as the integer qualities go where all slopes are usable; beyond,
+    the rate stays what it is there.
 
     Args:
         bits: of each quality and task, (Q, T).
         errors: likewise; falling where bits rise.
 
     >>> errors = 2.0 ** -np.arange(4)[:, None]
-    >>> exchange_rates(-np.log2(errors), errors).round(2).ravel().tolist()
+    >>> fitted_multipliers(-np.log2(errors), errors).round(2).ravel().tolist()
     [1.41, 2.83, 5.66, 11.31]
     """
     slopes = -np.diff(bits, axis=0) / np.minimum(np.diff(errors, axis=0), -1e-9)
@@ -211,41 +226,46 @@ def exchange_rates(bits: NDArray[np.float64], errors: NDArray[np.float64]) -> ND
 @torch.no_grad()
 def choose_graphs(
     run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, train: TrainingFeatures,
-    val: TrainingFeatures, book: GraphBook, pairs: Pairs, fixed: tuple[TaskGraph, ...] | None = None,
+    val: TrainingFeatures, graph_tables: GraphTables, pairs: Pairs, fixed: tuple[TaskGraph, ...] | None = None,
     others: Sequence[TaskGraph] = (),
-) -> GraphBook:  # fmt: skip
-    """Codebook on training images by the scorer, which starts from the fixed graphs, and others that are given; chains
-    by the predictor on validation images. Fixed graphs, if they are not given, by the scorer on validation images."""
+) -> GraphTables:  # fmt: skip
+    """Candidate graphs on training images by the rate estimator, which start from the fixed graphs, and others that are
+    given; chains by the predictor on validation images. Fixed graphs, if they are not given, by the rate estimator on
+    validation images."""
     known = run.read_json(f"{name}.json", None)
     if known is not None:
-        return GraphBook.from_json(known)
+        return GraphTables.from_json(known)
     tasks, limit = networks.task_count, recipe.model.max_parents
     device = device_of(networks)
     val_features = val.read(np.arange(len(val))).to(device)
-    val_costs = networks.scorer(val_features).double().cpu().numpy()
+    val_costs = networks.rate_estimator(val_features).double().cpu().numpy()
     fixed = fixed or tuple(
         search.fixed(search.ScoreTable.of(tasks, val_costs[:, level].mean(0), limit), limit)
         for level in range(MAX_QUALITY + 1)
     )
     exact = [search.exact_batch(val_costs[:, level], tasks, limit) for level in range(MAX_QUALITY + 1)]
     mode = tuple(search.fixed_mode(graphs) for graphs in exact)
-    train_costs = scorer_costs(networks, train).astype(np.float64)
+    train_costs = estimator_costs(networks, train).astype(np.float64)
     # One codebook for every quality: rows are (image, quality), each at a quality of its own, scaled to equal weight.
     levels = np.arange(len(train_costs)) % (MAX_QUALITY + 1)
     rows = train_costs[np.arange(len(train_costs)), levels]
     rows = rows / train_costs[:, :, [pairs.index((c, ())) for c in range(tasks)]].sum(2).mean(0)[levels][:, None]
     candidates = search.most_frequent(search.exact_batch(rows, tasks, limit), _LISTED_GRAPHS)
-    codebook = search.build_codebook(rows[:4000], recipe.codec.codebook_size, tuple(dict.fromkeys(fixed)), candidates)
-    codebook = tuple(dict.fromkeys([*codebook, *others]))
+    kept_graphs = search.build_candidates(
+        rows[:4000], recipe.codec.codebook_size, tuple(dict.fromkeys(fixed)), candidates
+    )
+    kept_graphs = tuple(dict.fromkeys([*kept_graphs, *others]))
     every = search.candidate_sets(tasks, None)
-    distortion = torch.from_numpy(book.distortion).to(device)
+    distortion = torch.from_numpy(graph_tables.distortion).to(device)
     means = (
         score_bits(networks.predictor, val_features.select(slice(60)), every, distortion).double().mean(0).cpu().numpy()
     )
     chain = tuple(search.chain(search.ScoreTable.of(tasks, row)) for row in means)
-    usual = (*codebook, *fixed, *mode, *chain, TaskGraph.independent(tasks), *candidates)
+    usual = (*kept_graphs, *fixed, *mode, *chain, TaskGraph.independent(tasks), *candidates)
     listed = tuple(dict.fromkeys(usual))[:_LISTED_GRAPHS]
-    nothing = np.zeros((MAX_QUALITY + 1, len(codebook)))
-    chosen = GraphBook(fixed, mode, chain, codebook, listed, book.distortion, book.bits_per_error, nothing)
+    nothing = np.zeros((MAX_QUALITY + 1, len(kept_graphs)))
+    chosen = GraphTables(
+        fixed, mode, chain, kept_graphs, listed, graph_tables.distortion, graph_tables.bits_per_error, nothing
+    )
     run.write_json(f"{name}.json", chosen.to_json())
     return chosen

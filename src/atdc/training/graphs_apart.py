@@ -62,7 +62,7 @@ def _cheapest(
 ) -> TaskGraph:
     others = [place for place in range(codec.task_count) if place != tensor]
     graphs = [graph_apart(means, codec.task_count, codec.config.max_parents, tensor)]
-    graphs += [graph.within(others) for graph in (*codec.book.fixed, *codec.book.codebook)]
+    graphs += [graph.within(others) for graph in (*codec.graph_tables.fixed, *codec.graph_tables.candidates)]
 
     def cost(graph: TaskGraph) -> float:
         return float(codec.costs.total_costs(batch, quality, [graph] * len(batch), others).mean())

@@ -1,4 +1,4 @@
-"""Features as task networks see pictures now: for encoders that learn with the codec."""
+"""Features as task networks see images now: for encoders that learn with the codec."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class LiveFeatures(NormalisedFeatures):
     """Features as the encoders are now, with gradients: for encoders that learn with the codec.
 
     Attributes:
-        networks: whose encoders see the pictures.
-        pictures: of the split.
+        networks: whose encoders see the images.
+        images: of the split.
     """
 
     networks: TaskNetworks = field(kw_only=True)
-    pictures: LabelledImages = field(kw_only=True)
+    images: LabelledImages = field(kw_only=True)
 
     def load(self, indices: NDArray[np.int64]) -> Tensor:
-        """Pictures (n, 3, H, W) in [0, 1]."""
-        return self.pictures.targets(indices, (IMAGE,))[IMAGE].float() / 255
+        """Images (n, 3, H, W) in [0, 1]."""
+        return self.images.targets(indices, (IMAGE,))[IMAGE].float() / 255
 
     def seen(self, loaded: Tensor) -> FeatureBatch:
-        """Their features, of about zero mean and unit deviation."""
+        """Their features, of about zero mean and unit standard deviation."""
         return super().seen(self.networks.features(loaded))

@@ -85,7 +85,7 @@ def train_stage(
         images: how many images an epoch shuffles.
         steps: of an epoch; by default as many as use every image once.
         batch: images of a step, in all processes together.
-        prepare: loads a batch, or its part; runs in a thread beside the step before, on the CPU.
+        prepare: loads a batch, or its part; runs in a thread during the step before, on the CPU.
         step: takes the batch where the module is; returns the loss to minimise and figures for the progress bar.
         validate: figures after each epoch, printed and logged.
         clip: largest norm of the gradient, which is also cut where it is far from usual.

@@ -14,7 +14,7 @@ from atdc.tasks.task import Loss, registry
 
 
 def every_fourth_pixel(task: Task, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """One pixel of each 2×2 at a random phase where the loss is a cross-entropy, the dearest of the losses: an
+    """One pixel of each 2×2 at a random phase where the loss is a cross-entropy, the costliest of the losses: an
     unbiased sample of it. Other tasks' tensors are returned as they are."""
     if task.loss != "cross_entropy":
         return output, target

@@ -41,7 +41,7 @@ def train_predictor(
     settings, tasks, predictor = recipe.predictor, networks.task_count, networks.predictor
 
     def loss_of(features: FeatureBatch, parents: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
-        shares, grids = [predictor.share(task, part) for task, part in enumerate(parents)], features.grids
+        shares, grids = [predictor.contribution(task, part) for task, part in enumerate(parents)], features.grids
         there = range(tasks) if features.present is None else features.present
         losses = []
         for child in there:
@@ -64,8 +64,8 @@ def train_predictor(
         noisy = torch.rand(len(features), 1, 1, 1, device=features.parts[0].device) < 0.5
         parents = []
         for part in features.parts:
-            deviation = torch.rand(len(part), 1, 1, 1, device=part.device) * settings.parent_noise
-            parents.append(part + noisy.float() * deviation * torch.randn_like(part))
+            std = torch.rand(len(part), 1, 1, 1, device=part.device) * settings.parent_noise
+            parents.append(part + noisy.float() * std * torch.randn_like(part))
         loss = loss_of(features, parents, rng)
         return loss, {"proxy": float(loss.detach())}
 

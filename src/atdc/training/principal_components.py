@@ -44,5 +44,5 @@ def start_from_principal_components(
         parts = train.read(np.array(rows)).parts
         for tensor in tensors:
             own = None if metric is None else metric[tensor]
-            deviation = networks.task(tensor).start_from_principal_components(parts[tensor], own)
-            float_model.task(tensor).start_from_deviation(deviation)
+            std = networks.task(tensor).start_from_principal_components(parts[tensor], own)
+            float_model.task(tensor).start_from_std(std)

@@ -5,7 +5,7 @@ run folder holds.
 
     networks: images ─ task networks ─ features, their statistics
     codec:    features ─ (predictor ─ rate estimator ─ graphs) ─ warm-up ─ codec ─ integers
-    graphs:   codec ─ exchange rates ─ fixed graphs ─ rate estimator ─ candidate graphs ─ weights
+    graphs:   codec ─ Lagrange multipliers ─ fixed graphs ─ rate estimator ─ candidate graphs ─ weights
 
 What a call does not train is that of the weights it starts from. The rate estimator and the graphs that a codec ends
 with are fitted to its own costs: training it again from there closes the loop, as it then learns on the graphs that a
@@ -33,7 +33,7 @@ from atdc.data.rooms import RoomsDataset
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
 from atdc.errors import ArgumentError
 from atdc.graph import search
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of, open_device
 from atdc.networks.predictability import score_bits
@@ -42,17 +42,17 @@ from atdc.pipeline import Codec, load
 from atdc.tasks import TASKS, TENSOR_NAMES
 from atdc.training import processes
 from atdc.training.augment import Augmented
-from atdc.training.codec_stage import Objective, Subject, train_codec
+from atdc.training.codec_stage import Objective, TrainingState, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.devices import moved
 from atdc.training.feature_cache import FeatureCache
 from atdc.training.graph_source import MixedGraphs
-from atdc.training.graph_stage import choose_graphs, copy_of, fit_scorer_to_codec, scorer_costs
+from atdc.training.graph_stage import choose_graphs, copy_of, estimator_costs, fit_estimator_to_codec
 from atdc.training.losses import task_loss
+from atdc.training.pair_estimator_stage import target_costs, train_pair_estimator
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
-from atdc.training.scorer_stage import teacher_costs, train_scorer
 from atdc.training.task_objectives import TaskLosses
 from atdc.training.task_stage import load_targets, train_tasks
 
@@ -75,7 +75,7 @@ def train(
         data_path: where rendered rooms are kept; rendered here if absent.
         out: the weights file; by default ``<run>/<name>.safetensors``.
         device_name: where networks are trained. What coding costs is always measured on the CPU, with integers.
-        real_path: real pictures beside rooms, for recipes that learn from both.
+        real_path: real images with rooms, for recipes that learn from both.
         start: weights to start from, by name or file; by default the recipe's.
         stages: which of :data:`STAGES` are run; the others' results are those of `start`.
 
@@ -95,7 +95,7 @@ def train(
         raise ArgumentError("stages", ", ".join(stages) or "none", "all of them, or weights to start from", "--from W")
     if model is not None:
         found, wanted = model.feature_codec.config, recipe.model
-        if "graphs" in stages:  # which fits the rate estimator anew, of whatever kind
+        if "graphs" in stages:  # which fits the rate estimator again, of whatever kind
             wanted = replace(wanted, rate_estimator=found.rate_estimator)
         if found != wanted:
             raise ArgumentError("start", f"{origin!r}, other networks", "weights of the recipe's model")
@@ -115,28 +115,28 @@ def train(
         data = Augmented(data[0], recipe.seed), data[1]
     caches = [FeatureCache(run, split, task_networks, own) for split, own in zip(("train", "val"), data, strict=True)]
     if model is None or "networks" in stages:
-        mean, deviation = caches[0].statistics()
+        mean, std = caches[0].statistics()
     else:
-        mean, deviation = (torch.stack(rows) for rows in (model.feature_codec.mean, model.feature_codec.deviation))
-    sets = NormalisedFeatures(caches[0], mean, deviation), NormalisedFeatures(caches[1], mean, deviation)
+        mean, std = (torch.stack(rows) for rows in (model.feature_codec.mean, model.feature_codec.std))
+    sets = NormalisedFeatures(caches[0], mean, std), NormalisedFeatures(caches[1], mean, std)
     if model is None or "networks" in stages:
         bounds = loss_bounds(run, task_networks, sets[1], data[1])
     else:
         bounds = torch.tensor(model.card["loss_bounds"])
     if model is None:
-        networks, float_model, book = _first_codec(run, recipe, sets, device)
+        networks, float_model, graph_tables = _first_codec(run, recipe, sets, device)
     else:
-        networks, float_model, book = _codec_of(model.feature_codec, recipe, sets[0], device)
+        networks, float_model, graph_tables = _codec_of(model.feature_codec, recipe, sets[0], device)
     goals = tuple(TaskLosses(task_networks, images, bounds) for images in data)
     if "codec" in stages:
-        train_networks(run, recipe, networks, float_model, book, sets, goals)
+        train_networks(run, recipe, networks, float_model, graph_tables, sets, goals)
         entropy = quantised_model(float_model.cpu(), networks.cpu())
     else:
         assert model is not None
         entropy = model.feature_codec.entropy
     if "graphs" in stages:
         networks = _with_estimator(networks.cpu(), recipe)
-        book = fit_scorer_to_codec(run, recipe, networks, entropy, *sets, book)
+        graph_tables = fit_estimator_to_codec(run, recipe, networks, entropy, *sets, graph_tables)
 
     card = {
         **({} if model is None else model.card),
@@ -152,7 +152,7 @@ def train(
         card["lambda"] = [recipe.codec.lambda_min, recipe.codec.lambda_max]
     if model is not None:
         card["start"] = f"{Path(origin).stem} {model.feature_codec.fingerprint.hex()}"
-    codec = Codec(task_networks.cpu(), FeatureCodec(networks, entropy, mean, deviation, book), card)
+    codec = Codec(task_networks.cpu(), FeatureCodec(networks, entropy, mean, std, graph_tables), card)
     path = out or run_path / f"{recipe.name}.safetensors"
     if processes.is_first():
         codec.save(path)
@@ -179,7 +179,7 @@ Sets = tuple[NormalisedFeatures, NormalisedFeatures]
 
 def _first_codec(
     run: RunFolder, recipe: Recipe, sets: Sets, device: torch.device
-) -> tuple[CodecNetworks, FloatEntropyModel, GraphBook]:
+) -> tuple[CodecNetworks, FloatEntropyModel, GraphTables]:
     """A codec at its start, with a trained predictor and the graphs that its scores prefer."""
     pairs, tensors = search.candidate_sets(len(TASKS), recipe.model.max_parents), recipe.model.tensors(TENSOR_NAMES)
     networks, float_model = CodecNetworks(recipe.model, tensors), FloatEntropyModel(recipe.model, tensors)
@@ -187,24 +187,24 @@ def _first_codec(
     networks.to(device)
     float_model.to(device)
     train_predictor(run, recipe, networks, *sets)
-    book = GraphBook.untrained(len(TASKS))
-    fit_scorer_to_predictor(run, recipe, networks, sets[0], book, pairs)
-    return networks, float_model, choose_graphs(run, recipe, "graphs_predictor", networks, *sets, book, pairs)
+    graph_tables = GraphTables.untrained(len(TASKS))
+    fit_estimator_to_predictor(run, recipe, networks, sets[0], graph_tables, pairs)
+    return networks, float_model, choose_graphs(run, recipe, "graphs_predictor", networks, *sets, graph_tables, pairs)
 
 
 def _codec_of(
     codec: FeatureCodec, recipe: Recipe, train: NormalisedFeatures, device: torch.device
-) -> tuple[CodecNetworks, FloatEntropyModel, GraphBook]:
+) -> tuple[CodecNetworks, FloatEntropyModel, GraphTables]:
     """A trained codec to be trained further; its predictor, rate estimator and graphs alone where the recipe wants the
-    rest anew."""
+    rest again."""
     if not recipe.codec.anew:
         float_model = dequantised_model(codec.entropy, recipe.model, codec.tensors).to(device)
-        return copy_of(codec.networks).to(device), float_model, codec.book
+        return copy_of(codec.networks).to(device), float_model, codec.graph_tables
     networks, float_model = CodecNetworks(codec.config, codec.tensors), FloatEntropyModel(codec.config, codec.tensors)
     networks.predictor.load_state_dict(codec.networks.predictor.state_dict())
-    networks.scorer.load_state_dict(codec.networks.scorer.state_dict())
+    networks.rate_estimator.load_state_dict(codec.networks.rate_estimator.state_dict())
     start_from_principal_components(networks, float_model, train)
-    return networks.to(device), float_model.to(device), codec.book
+    return networks.to(device), float_model.to(device), codec.graph_tables
 
 
 def _with_estimator(networks: CodecNetworks, recipe: Recipe) -> CodecNetworks:
@@ -227,11 +227,11 @@ def training_images(recipe: Recipe, folder: Path, real: Path | None = None, half
     Args:
         recipe: says which.
         folder: of the data set, of rooms where there are two.
-        real: folder of the real pictures beside rooms.
+        real: folder of the real images with rooms.
         half: the same images at half their size.
 
     Raises:
-        ArgumentError: an unknown data set, no folder of real pictures.
+        ArgumentError: an unknown data set, no folder of real images.
         DataError: a folder does not hold what it should.
     """
     side = SIDE_PX // 2 if half else None
@@ -255,33 +255,34 @@ def features_of(run: RunFolder, codec: Codec, rooms: Mapping[str, RoomsDataset])
     own = codec.feature_codec
     return {
         split: NormalisedFeatures(
-            FeatureCache(run, split, codec.networks, data), torch.stack(own.mean), torch.stack(own.deviation)
+            FeatureCache(run, split, codec.networks, data), torch.stack(own.mean), torch.stack(own.std)
         )
         for split, data in rooms.items()
     }
 
 
 def subject_of(
-    recipe: Recipe, networks: CodecNetworks, float_model: FloatEntropyModel, book: GraphBook, train: NormalisedFeatures,
+    recipe: Recipe, networks: CodecNetworks, float_model: FloatEntropyModel, graph_tables: GraphTables,
+    train: NormalisedFeatures,
     val: NormalisedFeatures,
-) -> Subject:  # fmt: skip
-    """A codec with the graphs that its scorer chooses in the recipe's mixture of settings.
+) -> TrainingState:  # fmt: skip
+    """A codec with the graphs that its rate estimator chooses in the recipe's mixture of settings.
 
     Validation images are coded under the mixture's most frequent setting.
     """
     mix = recipe.codec.graph_mix
     usual = {max(mix, key=lambda name: mix[name]): 1.0}
     tasks, limit = networks.task_count, recipe.model.max_parents
-    return Subject(
+    return TrainingState(
         networks, float_model,
-        MixedGraphs(mix, book, scorer_costs(networks, train), tasks, limit),
-        MixedGraphs(usual, book, scorer_costs(networks, val), tasks, limit),
+        MixedGraphs(mix, graph_tables, estimator_costs(networks, train), tasks, limit),
+        MixedGraphs(usual, graph_tables, estimator_costs(networks, val), tasks, limit),
         train, val,
     )  # fmt: skip
 
 
 def train_networks(
-    run: RunFolder, recipe: Recipe, networks: CodecNetworks, float_model: FloatEntropyModel, book: GraphBook,
+    run: RunFolder, recipe: Recipe, networks: CodecNetworks, float_model: FloatEntropyModel, graph_tables: GraphTables,
     sets: Sets, goals: tuple[Objective, ...],
 ) -> None:  # fmt: skip
     """Warm-up, then the codec in one go with one falling learning rate; in place, where the networks are.
@@ -291,14 +292,14 @@ def train_networks(
         recipe: settings.
         networks: the codec at its start, with the rate estimator that chooses the graphs it learns on.
         float_model: likewise.
-        book: graphs to begin with.
+        graph_tables: graphs to begin with.
         sets: features of training and validation images.
         goals: objectives of both.
     """
     settings, (goal, val_goal) = recipe.codec, goals
-    subject = subject_of(recipe, networks, float_model, book, *sets)
-    train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), subject, None, val_goal)
-    train_codec(run, recipe, "codec", settings.epochs, (settings.lr, settings.lr_end), subject, goal, val_goal)
+    state = subject_of(recipe, networks, float_model, graph_tables, *sets)
+    train_codec(run, recipe, "warmup", settings.warmup_epochs, (settings.lr, settings.lr), state, None, val_goal)
+    train_codec(run, recipe, "codec", settings.epochs, (settings.lr, settings.lr_end), state, goal, val_goal)
 
 
 def round_to_half(module: nn.Module) -> None:
@@ -329,18 +330,23 @@ def loss_bounds(run: RunFolder, networks: TaskNetworks, val: NormalisedFeatures,
     return sums / count
 
 
-def fit_scorer_to_predictor(
-    run: RunFolder, recipe: Recipe, networks: CodecNetworks, train: NormalisedFeatures, book: GraphBook, pairs: Pairs
+def fit_estimator_to_predictor(
+    run: RunFolder,
+    recipe: Recipe,
+    networks: CodecNetworks,
+    train: NormalisedFeatures,
+    graph_tables: GraphTables,
+    pairs: Pairs,
 ) -> None:
-    """Distils the scorer from the predictor's rate-aware score, before there is a codec to measure."""
+    """Distils the rate estimator from the predictor's rate-aware score, before there is a codec to measure."""
     images = np.random.default_rng(recipe.seed).permutation(len(train))[: recipe.scorer.teacher_images]
     device = device_of(networks)
-    distortion = torch.from_numpy(book.distortion).to(device)
+    distortion = torch.from_numpy(graph_tables.distortion).to(device)
 
-    def teacher(chosen: NDArray[np.int64], block: int) -> Tensor:
+    def costs_of(chosen: NDArray[np.int64], block: int) -> Tensor:
         features = train.read(chosen).to(device)
         bits: Tensor = score_bits(networks.predictor, features, pairs, distortion) / features.elements[0]
         return bits.cpu()
 
-    costs = teacher_costs(run, "teacher_predictor", images, teacher)
-    train_scorer(run, recipe, "scorer_predictor", networks.scorer, images, costs, train)
+    costs = target_costs(run, "teacher_predictor", images, costs_of)
+    train_pair_estimator(run, recipe, "scorer_predictor", networks.rate_estimator, images, costs, train)

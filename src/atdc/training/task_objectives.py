@@ -37,7 +37,7 @@ class TaskLosses:
         self._data, self._bounds, self._gap = data, bounds, loss_gap(bounds)
 
     def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
-        """The truth of some images."""
+        """The ground truth of some images."""
         return load_targets(self._data, indices, tuple(TASKS[task].name for task in tasks))
 
     def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:

@@ -108,7 +108,8 @@ def _train(
 ) -> None:
     """One part of the stage; features carry noise, so that heads bear what compression does.
 
-    The noise is Gaussian with a deviation drawn per image from [0, `feature_noise`]; features have unit deviation.
+    The noise is Gaussian with a standard deviation drawn per image from [0, `feature_noise`]; features have unit
+    standard deviation.
 
     Args:
         module: what is trained and saved.
@@ -130,8 +131,8 @@ def _train(
         return answers
 
     def noisy(features: Tensor) -> Tensor:
-        deviation = torch.rand(len(features), 1, 1, 1, device=features.device) * settings.feature_noise
-        return features + deviation * torch.randn_like(features)
+        std = torch.rand(len(features), 1, 1, 1, device=features.device) * settings.feature_noise
+        return features + std * torch.randn_like(features)
 
     def prepare(draw: Draw) -> dict[str, Tensor]:
         flip = bool(draw.rng.integers(2))

@@ -1,7 +1,7 @@
 """Graphs for wanted sets, by what coding really costs on validation images.
 
-Mean costs of pairs are measured at every whole quality with parents as the fixed graph leaves them. From these follow a
-few candidates for each set, with helpers and without; as sums of pair costs mislead, above all at low rates, each
+Mean costs of pairs are measured at every integer quality with parents as the fixed graph leaves them. From these follow
+a few candidates for each set, with helpers and without; as sums of pair costs mislead, above all at low rates, each
 candidate is coded, and the cheapest is kept.
 """
 
@@ -29,7 +29,7 @@ _JUDGED_IMAGES = 8
 _LISTED_TENSORS = 6
 """Of models of so many tensors all sets are listed; of larger ones, graphs follow from mean costs when asked for."""
 _JUDGED = {1: (0, 1, 2), 4: (3, 4, 5), 7: (6, 7)}
-"""Whole qualities at which candidates are coded, and those for which the cheapest one there is kept."""
+"""Integer qualities at which candidates are coded, and those for which the cheapest one there is kept."""
 
 
 def measured_wanted_graphs(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> WantedGraphs | None:
@@ -58,7 +58,7 @@ def wanted_graphs(codec: FeatureCodec, batch: FeatureBatch) -> WantedGraphs:
     rates, errors = np.zeros((2, MAX_QUALITY + 1, len(codec.pairs)))
     for level in tqdm(range(MAX_QUALITY + 1), desc="costs of pairs", mininterval=2.0):
         bits, squared = codec.costs.pair_costs(batch, level)
-        weights = codec.costs.rates_of_exchange(level)[codec.costs.children]
+        weights = codec.costs.lagrange_multipliers(level)[codec.costs.children]
         rates[level], errors[level] = bits.mean(0), (weights * squared).mean(0)
     tables = WantedGraphs(limit, rates, errors, {})
     if count > _LISTED_TENSORS:
@@ -72,12 +72,12 @@ def wanted_graphs(codec: FeatureCodec, batch: FeatureBatch) -> WantedGraphs:
 def _kept(
     codec: FeatureCodec, batch: FeatureBatch, tables: WantedGraphs, wanted: Sequence[int]
 ) -> tuple[TaskGraph, ...]:
-    """The cheapest graph of a set at each whole quality."""
+    """The cheapest graph of a set at each integer quality."""
     graphs: dict[int, TaskGraph] = {}
     for judged, levels in _JUDGED.items():
         costs = tables.rates[judged], tables.errors[judged], codec.task_count, wanted, tables.max_parents
         candidates = [best_superset(*costs).graph, best_superset(*costs, ()).graph]
-        candidates.append(without_missing(codec.book.fixed[judged], wanted)[0])
+        candidates.append(without_missing(codec.graph_tables.fixed[judged], wanted)[0])
         candidates = list(dict.fromkeys(candidates))
         if len(candidates) > 1:
             candidates.sort(

@@ -108,7 +108,7 @@ def affinity_trace(
     look-ahead step goes where the optimiser, AdamW, would go on task i alone: its learning rate over the root of the
     second moments of that time, momentum and decay left out, so that the steps of all tasks add up to the direction of
     training. (Fifty et al. train with SGD, where s is the learning rate.) It is a tenth as long as the optimiser's:
-    at full length it often overshoots, the picture's loss rising on its own step; at a tenth and below affinities
+    at full length it often overshoots, the image's loss rising on its own step; at a tenth and below affinities
     mostly scale with the length. The first tenth of training is not measured: second moments have not settled, and
     single measurements there outweigh all later ones.
 
@@ -116,11 +116,11 @@ def affinity_trace(
     noise would have to be the same before and after the step.
 
     Args:
-        run: keeps the checkpoint, from which a run that was stopped goes on.
+        run: keeps the checkpoint, from which a run that was stopped resumes.
         recipe: the network's widths, learning rate and weight decay.
         data: training rooms. Of half size they cost a quarter of the time, and are what the shared start learns from,
             too. Segments, depth and normals are those of the same rooms; edges and keypoints are those of the smaller
-            picture, with filters of the same pixels, and so of coarser structure in the room.
+            image, with filters of the same pixels, and so of coarser structure in the room.
         steps: of training.
         every: steps between two measurements, at least 2: before the first step there are no second moments.
         batch: images per step; the look-ahead uses the same ones.
@@ -300,7 +300,7 @@ def group_costs(codec: FeatureCodec, features: Tensor, grouping: Grouping, quali
     pairs = [
         (child, () if own is other else tuple(sorted(other))) for own in groups for other in groups for child in own
     ]
-    distortion = torch.from_numpy(codec.book.distortion[[quality]])
+    distortion = torch.from_numpy(codec.graph_tables.distortion[[quality]])
     cost = np.zeros((len(groups), len(groups)))
     for start in range(0, len(features), _IMAGES_PER_BATCH):
         normalised = codec.normalise(features[start : start + _IMAGES_PER_BATCH])

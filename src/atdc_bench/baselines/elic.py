@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from atdc_bench.baselines.learned_blocks import Attention, Bottleneck, anchors, conv3, down5, stack, up5
-from atdc_bench.baselines.learned_codec import GainedPort, PixelCodec
+from atdc_bench.baselines.learned_codec import GainedCoder, PixelCodec
 from atdc_bench.baselines.learned_pixels import LearnedPixels
 
 
@@ -94,11 +94,11 @@ class Elic(PixelCodec):
         starts = [sum(config.groups[:k]) for k in range(len(config.groups))]
         self.groups = nn.ModuleList(_Group(config, *pair) for pair in zip(starts, config.groups, strict=True))
 
-    def code_latent(self, port: GainedPort, side: Tensor, latent: Tensor | None) -> Tensor:
+    def code_latent(self, coder: GainedCoder, side: Tensor, latent: Tensor | None) -> Tensor:
         """Group by group, anchors first."""
         decoded = side[:, :0]
         for group in self.groups:
-            decoded = torch.cat([decoded, group(port, side, decoded, latent)], 1)
+            decoded = torch.cat([decoded, group(coder, side, decoded, latent)], 1)
         return decoded
 
 
@@ -116,16 +116,16 @@ class _Group(nn.Module):
         self.spatial_context = nn.Conv2d(width, 2 * width, 5, padding=2)
         self.aggregation = stack((given, *config.aggregation, 2 * width), 1, nn.ReLU)
 
-    def forward(self, port: GainedPort, side: Tensor, before: Tensor, latent: Tensor | None) -> Tensor:
+    def forward(self, coder: GainedCoder, side: Tensor, before: Tensor, latent: Tensor | None) -> Tensor:
         first = anchors(side)
-        port = port.channels(self.start, self.stop)
+        coder = coder.channels(self.start, self.stop)
         value = None if latent is None else latent[:, self.start : self.stop]
         known = torch.cat([side, self.channel_context(before)], 1) if self.start else side
         spatial = side.new_zeros(len(side), 2 * (self.stop - self.start), *side.shape[2:])
         mean, log_scale = self.aggregation(torch.cat([known, spatial], 1)).chunk(2, 1)
-        decoded = port.code(value, mean, log_scale, first)
+        decoded = coder.code(value, mean, log_scale, first)
         mean, log_scale = self.aggregation(torch.cat([known, self.spatial_context(decoded)], 1)).chunk(2, 1)
-        return decoded + port.code(value, mean, log_scale, ~first)
+        return decoded + coder.code(value, mean, log_scale, ~first)
 
 
 def build(size: str) -> Elic:

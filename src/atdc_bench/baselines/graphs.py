@@ -49,5 +49,5 @@ def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, setting: st
     return codec.choose_graphs(features, quality, setting)
 
 
-def _trained(shop: BaselineTrainer, split: str, setting: str) -> GraphSource:
-    return shop.mixed(split, {setting: 1.0})
+def _trained(trainer: BaselineTrainer, split: str, setting: str) -> GraphSource:
+    return trainer.mixed(split, {setting: 1.0})

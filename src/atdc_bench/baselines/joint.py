@@ -38,6 +38,6 @@ def alone(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[T
     return [TaskGraph.independent(1)] * len(features)
 
 
-def alone_in_training(shop: BaselineTrainer, split: str) -> GraphSource:
+def alone_in_training(trainer: BaselineTrainer, split: str) -> GraphSource:
     """One group, no parents."""
     return OneGraph(TaskGraph.independent(1))

@@ -92,7 +92,7 @@ class Divisive(nn.Module):
         super().__init__()
         self.inverse = inverse
         self.beta = nn.Parameter(torch.ones(width))
-        # Not quite zero beside the diagonal: the square of zero has no gradient.
+        # Not quite zero off the diagonal: the square of zero has no gradient.
         self.gamma = nn.Parameter(0.02 + 0.3 * torch.eye(width))
 
     def forward(self, x: Tensor) -> Tensor:

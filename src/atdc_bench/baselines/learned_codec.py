@@ -1,15 +1,15 @@
-"""A learned codec of pictures: transforms, hyperprior, context model, and gains that make one set of weights serve
+"""A learned codec of images: transforms, hyperprior, context model, and gains that make one set of weights serve
 several rates.
 
 ::
 
-    picture ─ analysis ─▶ y (M × H/16 × W/16) ─ ×gain(point) ─ quantise ─ ÷gain(point) ─ synthesis ─▶ picture
+    image ─ analysis ─▶ y (M × H/16 × W/16) ─ ×gain(point) ─ quantise ─ ÷gain(point) ─ synthesis ─▶ image
                           └ hyper-analysis ─▶ z (H/64 × W/64) ─ ×gain ─ quantise ─▶ hyper-synthesis ─▶ side
     mean, log σ of each part of y: context model(side, parts before it)
 
-:meth:`PixelCodec.walk` is one walk for training, counting, writing and reading: what differs is the port that it hands
-values to, as in :mod:`atdc.bitstream.symbols`. So what an encoder computes from decoded values is computed by the same
-calls, on tensors of the same shapes, as in a decoder.
+:meth:`PixelCodec.traverse` is one traversal for training, counting, writing and reading: what differs is the coder that
+it hands values to, as in :mod:`atdc.bitstream.symbols`. So what an encoder computes from decoded values is computed by
+the same calls, on tensors of the same shapes, as in a decoder.
 
 Gains follow Cui et al., "Asymmetric Gained Deep Image Compression With Continuous Rate Adaptation" (CVPR 2021), with
 the inverse gain fixed to be the reciprocal. As in the feature codec, networks speak of the latent before its gain: a
@@ -45,7 +45,7 @@ from atdc.errors import CorruptFileError
 POINTS = 5
 """Rates of one set of weights; point 0 has the fewest bytes."""
 STRIDE_PX = 64
-"""Pictures are padded to multiples of this: four halvings to the latent, two more to the hyper-latent."""
+"""Images are padded to multiples of this: four halvings to the latent, two more to the hyper-latent."""
 LARGEST_SYMBOL = 1 << 15
 """Writers clamp symbols to ± this; readers refuse more."""
 
@@ -61,10 +61,10 @@ def gaussian_tables() -> FrequencyTables:
     return FrequencyTables.gaussian(scales(SCALE_MIN, SCALE_MAX, SCALE_COUNT))
 
 
-# --- ports -----------------------------------------------------------------------------------------------------------
+# --- coders -----------------------------------------------------------------------------------------------------------
 
 
-class ValuePort(Protocol):
+class ValueCoder(Protocol):
     """What the walk hands values to."""
 
     def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
@@ -79,7 +79,7 @@ class ValuePort(Protocol):
         ...
 
 
-class RatePort:
+class RateCounter:
     """Training: rates from uniform noise, values from rounding with a straight-through gradient.
 
     Mixed quantisation after Minnen and Singh, "Channel-wise autoregressive entropy models" (ICIP 2020).
@@ -109,7 +109,7 @@ class RatePort:
 
 
 class IntegerCoder(Protocol):
-    """A port of :mod:`atdc.bitstream.symbols`: counts, writes or reads."""
+    """A symbol coder of :mod:`atdc.bitstream.symbols`: counts, writes or reads."""
 
     def code(
         self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
@@ -119,7 +119,7 @@ class IntegerCoder(Protocol):
 
 
 class SymbolCoder:
-    """Coding, one picture at a time: values become integers around a mean of sixteenths, described by tables.
+    """Coding, one image at a time: values become integers around a mean of sixteenths, described by tables.
 
     Args:
         coder: counts, writes or reads them.
@@ -129,7 +129,7 @@ class SymbolCoder:
         self._coder = coder
 
     def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
-        """See :class:`ValuePort`.
+        """See :class:`ValueCoder`.
 
         Raises:
             CorruptFileError: bytes hold a symbol that no writer writes.
@@ -152,7 +152,7 @@ class SymbolCoder:
         return decoded if where is None else decoded * where
 
 
-class _ShapePort:
+class _ShapeCoder:
     """Expects, and sees, the mean: for networks without numbers, whose work is counted."""
 
     def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
@@ -174,31 +174,31 @@ class PointTable(nn.Module):
         return self.rows[point][:, :, None, None]
 
 
-class GainedPort:
-    """Codes values before their gain through a port that knows them after it.
+class GainedCoder:
+    """Codes values before their gain through a coder that knows them after it.
 
     Args:
-        port: what values go to.
+        coder: what values go to.
         log_gain: (B, C, 1, 1).
     """
 
-    def __init__(self, port: ValuePort, log_gain: Tensor) -> None:
-        self._port, self._log_gain = port, log_gain
+    def __init__(self, coder: ValueCoder, log_gain: Tensor) -> None:
+        self._coder, self._log_gain = coder, log_gain
 
     @property
     def step(self) -> Tensor:
         """Quantisation step of each channel, the reciprocal of its gain, (B, C, 1, 1)."""
         return torch.exp(-self._log_gain)
 
-    def channels(self, start: int, stop: int) -> GainedPort:
+    def channels(self, start: int, stop: int) -> GainedCoder:
         """The same for some of the channels."""
-        return GainedPort(self._port, self._log_gain[:, start:stop])
+        return GainedCoder(self._coder, self._log_gain[:, start:stop])
 
     def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
-        """See :class:`ValuePort`, but all of it before the gain."""
+        """See :class:`ValueCoder`, but all of it before the gain."""
         gain = torch.exp(self._log_gain)
         gained = None if value is None else value * gain
-        return self._port.code(gained, mean * gain, log_scale + self._log_gain, where) * self.step
+        return self._coder.code(gained, mean * gain, log_scale + self._log_gain, where) * self.step
 
 
 class PixelCodec(nn.Module):
@@ -229,11 +229,11 @@ class PixelCodec(nn.Module):
         self.side_bias = PointTable(side)
 
     @abstractmethod
-    def code_latent(self, port: GainedPort, side: Tensor, latent: Tensor | None) -> Tensor:
+    def code_latent(self, coder: GainedCoder, side: Tensor, latent: Tensor | None) -> Tensor:
         """Codes y part by part, each in the context of those before it.
 
         Args:
-            port: where to; ``port.channels`` for a part.
+            coder: where to; ``coder.channels`` for a part.
             side: (B, side, h, w).
             latent: y, (B, M, h, w); None when reading.
 
@@ -241,11 +241,11 @@ class PixelCodec(nn.Module):
             The decoded y, (B, M, h, w).
         """
 
-    def walk(self, port: ValuePort, point: Tensor, sides: tuple[int, int], pixels: Tensor | None) -> Tensor:
-        """Codes pictures, and returns the latent as a decoder will see it, (B, M, rows/16, columns/16).
+    def traverse(self, coder: ValueCoder, point: Tensor, sides: tuple[int, int], pixels: Tensor | None) -> Tensor:
+        """Codes images, and returns the latent as a decoder will see it, (B, M, rows/16, columns/16).
 
         Args:
-            port: trains, counts, writes or reads.
+            coder: trains, counts, writes or reads.
             point: (B,) of 0 … POINTS − 1.
             sides: rows and columns, multiples of 64.
             pixels: (B, 3, rows, columns) in 0 … 1; None when reading.
@@ -255,19 +255,19 @@ class PixelCodec(nn.Module):
         # A density per channel, everywhere the same.
         positions = (len(point), self.hyper_channels, sides[0] // STRIDE_PX, sides[1] // STRIDE_PX)
         mean, log_scale = (table(point).expand(positions) for table in (self.hyper_mean, self.hyper_log_scale))
-        hyper_port = GainedPort(port, self.hyper_log_gain(point))
-        side = self.hyper_synthesis(hyper_port.code(hyper, mean, log_scale, None)) + self.side_bias(point)
-        return self.code_latent(GainedPort(port, self.log_gain(point)), side, latent)
+        hyper_coder = GainedCoder(coder, self.hyper_log_gain(point))
+        side = self.hyper_synthesis(hyper_coder.code(hyper, mean, log_scale, None)) + self.side_bias(point)
+        return self.code_latent(GainedCoder(coder, self.log_gain(point)), side, latent)
 
     def restore(self, latent: Tensor) -> Tensor:
-        """What :meth:`walk` returned to pictures (B, 3, rows, columns), about 0 … 1, not clamped."""
-        pictures: Tensor = self.synthesis(latent) + 0.5
-        return pictures
+        """What :meth:`walk` returned to images (B, 3, rows, columns), about 0 … 1, not clamped."""
+        images: Tensor = self.synthesis(latent) + 0.5
+        return images
 
 
 def complexity(codec: PixelCodec) -> Mapping[str, float]:
     """How large a codec is: parameters, and multiply-accumulates, counted where torch dispatches them. All layers are
-    linear in the number of pixels, so the smallest picture tells of any.
+    linear in the number of pixels, so the smallest image tells of any.
 
     Args:
         codec: on any device; ``meta`` counts without computing.
@@ -286,8 +286,8 @@ def complexity(codec: PixelCodec) -> Mapping[str, float]:
         return float(counter.get_total_flops()) / 2e3 / STRIDE_PX**2
 
     latent = torch.zeros(1, codec.latent_channels, STRIDE_PX // 16, STRIDE_PX // 16, device=device)
-    encode = kmac_per_px(lambda: codec.walk(_ShapePort(), point, sides, pixels))
-    read = kmac_per_px(lambda: codec.walk(_ShapePort(), point, sides, None))
+    encode = kmac_per_px(lambda: codec.traverse(_ShapeCoder(), point, sides, pixels))
+    read = kmac_per_px(lambda: codec.traverse(_ShapeCoder(), point, sides, None))
     restore = kmac_per_px(lambda: codec.restore(latent))
     return {
         "parameters_millions": round(sum(p.numel() for p in codec.parameters()) / 1e6, 3),

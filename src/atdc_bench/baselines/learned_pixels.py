@@ -5,7 +5,7 @@ segment to the end. Everything else that a decoder needs is in the weights.
 
 These rows promise decoding on the machine that encoded: networks that decide probabilities run in float32, on one
 thread whatever torch is set to, since on another number of threads sums are rounded differently. A decoder elsewhere
-may go astray; it then reports a corrupt file, or returns a wrong picture.
+may desynchronise; it then reports a corrupt file, or returns a wrong image.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from atdc.bitstream.symbols import SymbolReader, SymbolWriter
 from atdc.entropy.tables import FrequencyTables
 from atdc.errors import ArgumentError, CorruptFileError, WeightsError
 from atdc.files import write_bytes_atomically
-from atdc.pillow_codecs import Picture, colour_bytes
+from atdc.pillow_codecs import RgbImage, colour_bytes
 from atdc_bench.baselines.learned_codec import POINTS, STRIDE_PX, PixelCodec, SymbolCoder, complexity, gaussian_tables
 from atdc_bench.baselines.system import PixelSystem
 
 PIXEL_LIMIT = 1 << 22
-"""Pixels of the largest picture, sides padded; what a damaged file's size can cost a decoder."""
+"""Pixels of the largest image, sides padded; what a damaged file's size can cost a decoder."""
 WEIGHTS_FORMAT = 1
 
 _HEADER = "atdc_pixels"
@@ -98,27 +98,27 @@ class Trained:
         return cls(networks.eval(), tables, header["card"])
 
     @torch.no_grad()
-    def encode(self, picture: Picture, point: int) -> tuple[bytes, float]:
-        """A picture (H, W, 3) to a file, and the ideal bits of its symbols.
+    def encode(self, image: RgbImage, point: int) -> tuple[bytes, float]:
+        """An image (H, W, 3) to a file, and the ideal bits of its symbols.
 
         Raises:
             ArgumentError: more than :data:`PIXEL_LIMIT` pixels.
         """
-        rows, columns = picture.shape[:2]
+        rows, columns = image.shape[:2]
         sides = padded(rows), padded(columns)
         if sides[0] * sides[1] > PIXEL_LIMIT:
-            raise ArgumentError("picture", f"{rows} rows, {columns} columns", f"at most {PIXEL_LIMIT} pixels")
-        pixels = torch.from_numpy(picture.astype(np.float32)).permute(2, 0, 1)[None] / 255
+            raise ArgumentError("image", f"{rows} rows, {columns} columns", f"at most {PIXEL_LIMIT} pixels")
+        pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None] / 255
         pixels = F.pad(pixels, (0, sides[1] - columns, 0, sides[0] - rows), mode="replicate")
-        port = SymbolWriter(self.tables, 1, 1)
+        symbol_coder = SymbolWriter(self.tables, 1, 1)
         with one_thread():
-            self.networks.walk(SymbolCoder(port), torch.tensor([point]), sides, pixels)
+            self.networks.traverse(SymbolCoder(symbol_coder), torch.tensor([point]), sides, pixels)
         head = bytes([point]) + number_bytes(rows) + number_bytes(columns)
-        return head + port.finish()[0][0], port.bits[0][0]
+        return head + symbol_coder.finish()[0][0], symbol_coder.bits[0][0]
 
     @torch.no_grad()
-    def decode(self, data: bytes) -> Picture:
-        """A file to its picture (H, W, 3).
+    def decode(self, data: bytes) -> RgbImage:
+        """A file to its image (H, W, 3).
 
         Raises:
             BitstreamError: bytes that no encoder wrote, as far as that can be told.
@@ -131,12 +131,12 @@ class Trained:
         sides = padded(rows), padded(columns)
         if not 0 < sides[0] * sides[1] <= PIXEL_LIMIT:
             raise CorruptFileError("size", f"{rows} rows, {columns} columns", f"1 … {PIXEL_LIMIT} pixels")
-        port = SymbolReader(self.tables)
-        port.begin(data[reader.position :], "latents")
+        symbol_coder = SymbolReader(self.tables)
+        symbol_coder.begin(data[reader.position :], "latents")
         with one_thread():
-            latent = self.networks.walk(SymbolCoder(port), torch.tensor([point]), sides, None)
-            port.end()
-            return as_picture(self.networks.restore(latent)[0, :, :rows, :columns])
+            latent = self.networks.traverse(SymbolCoder(symbol_coder), torch.tensor([point]), sides, None)
+            symbol_coder.end()
+            return as_image(self.networks.restore(latent)[0, :, :rows, :columns])
 
 
 @contextmanager
@@ -164,12 +164,12 @@ def padded(side_px: int) -> int:
     return -(-side_px // STRIDE_PX) * STRIDE_PX
 
 
-def as_picture(pixels: Tensor) -> Picture:
+def as_image(pixels: Tensor) -> RgbImage:
     """(3, H, W) about 0 … 1 to (H, W, 3) of 8 bits."""
     # Latents of a damaged file may lead networks to what is no number.
     whole = torch.nan_to_num(pixels).clamp(0, 1).mul(255).round().to(torch.uint8)
-    picture: Picture = whole.permute(1, 2, 0).contiguous().cpu().numpy()
-    return picture
+    image: RgbImage = whole.permute(1, 2, 0).contiguous().cpu().numpy()
+    return image
 
 
 @final
@@ -215,19 +215,19 @@ class LearnedPixels(PixelSystem):
             self._trained = Trained.load(self.weights, self.name, self.size, self._build)
         return self._trained
 
-    def encode(self, picture: Picture, point: float) -> bytes:
-        """One picture to bytes that say everything, its size included.
+    def encode(self, image: RgbImage, point: float) -> bytes:
+        """One image to bytes that say everything, its size included.
 
         Raises:
-            ArgumentError: no such point, no picture (H, W, 3) of 8 bits, or one of more than 4 million pixels.
+            ArgumentError: no such point, no image (H, W, 3) of 8 bits, or one of more than 4 million pixels.
             WeightsError: see :meth:`trained`.
         """
         if point not in self.points:
             raise ArgumentError("point", f"{point:g}", f"one of {self.points}")
-        return self.trained().encode(colour_bytes(picture), int(point))[0]
+        return self.trained().encode(colour_bytes(image), int(point))[0]
 
-    def decode(self, data: bytes) -> Picture:
-        """The picture, from the bytes alone.
+    def decode(self, data: bytes) -> RgbImage:
+        """The image, from the bytes alone.
 
         Raises:
             BitstreamError: bytes that no encoder wrote, as far as that can be told.

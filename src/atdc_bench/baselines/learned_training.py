@@ -1,4 +1,4 @@
-"""Trains a learned pixel codec on crops of pictures: ``R + λ(point)·255²·MSE``, all points at once.
+"""Trains a learned pixel codec on crops of images: ``R + λ(point)·255²·MSE``, all points at once.
 
 As a command, on rendered rooms::
 
@@ -25,7 +25,7 @@ from atdc.errors import ArgumentError
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 from atdc_bench.baselines import elic, mlic
-from atdc_bench.baselines.learned_codec import POINTS, STRIDE_PX, PixelCodec, RatePort
+from atdc_bench.baselines.learned_codec import POINTS, STRIDE_PX, PixelCodec, RateCounter
 from atdc_bench.baselines.learned_pixels import Trained
 
 KINDS: Mapping[str, Callable[[str], PixelCodec]] = {"elic": elic.build, "mlic": mlic.build}
@@ -65,8 +65,8 @@ _STEPS_PER_EPOCH = 100
 _REPORTED = 8
 
 
-class Pictures(Protocol):
-    """Pictures of one size, such as :class:`atdc.data.rooms.RoomsDataset`."""
+class Images(Protocol):
+    """Images of one size, such as :class:`atdc.data.rooms.RoomsDataset`."""
 
     def __len__(self) -> int: ...
 
@@ -85,41 +85,42 @@ def rate_weight(settings: PixelTraining) -> Tensor:
     return torch.linspace(low, high, POINTS).exp()
 
 
-def random_crops(pictures: Tensor, side_px: int, rng: np.random.Generator) -> Tensor:
-    """A crop (n, 3, side, side) of each picture (n, 3, H, W), half of them mirrored; 8 bits to 0 … 1.
+def random_crops(images: Tensor, side_px: int, rng: np.random.Generator) -> Tensor:
+    """A crop (n, 3, side, side) of each image (n, 3, H, W), half of them mirrored; 8 bits to 0 … 1.
 
     Raises:
-        ArgumentError: the pictures are smaller than that, or no latent has such a side.
+        ArgumentError: the images are smaller than that, or no latent has such a side.
     """
-    rows, columns = pictures.shape[2:]
+    rows, columns = images.shape[2:]
     if min(rows, columns) < side_px or side_px % STRIDE_PX:
-        expected = f"a multiple of {STRIDE_PX}, at most the pictures' {min(rows, columns)}"
+        expected = f"a multiple of {STRIDE_PX}, at most the images' {min(rows, columns)}"
         raise ArgumentError("crop", f"{side_px} pixels", expected)
     crops = []
-    for picture in pictures:
+    for image in images:
         top, left = int(rng.integers(rows - side_px + 1)), int(rng.integers(columns - side_px + 1))
-        crop = picture[:, top : top + side_px, left : left + side_px]
+        crop = image[:, top : top + side_px, left : left + side_px]
         crops.append(crop.flip(2) if rng.random() < 0.5 else crop)
     return torch.stack(crops).float() / 255
 
 
 def rate_and_error(networks: PixelCodec, point: Tensor, pixels: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:
-    """Bits per pixel and mean squared error of 0 … 1, each (B,), differentiable; see :class:`RatePort` for `noise`."""
-    port = RatePort(noise)
-    decoded = networks.restore(networks.walk(port, point, (pixels.shape[2], pixels.shape[3]), pixels))
-    return torch.as_tensor(port.bits) / pixels[0, 0].numel(), (decoded - pixels).square().mean((1, 2, 3))
+    """Bits per pixel and mean squared error of 0 … 1, each (B,), differentiable; see :class:`RateCounter` for
+    `noise`."""
+    coder = RateCounter(noise)
+    decoded = networks.restore(networks.traverse(coder, point, (pixels.shape[2], pixels.shape[3]), pixels))
+    return torch.as_tensor(coder.bits) / pixels[0, 0].numel(), (decoded - pixels).square().mean((1, 2, 3))
 
 
 def fit(
-    networks: PixelCodec, settings: PixelTraining, run: RunFolder, train: Pictures, val: Pictures, device: str = "cpu"
+    networks: PixelCodec, settings: PixelTraining, run: RunFolder, train: Images, val: Images, device: str = "cpu"
 ) -> Mapping[str, float]:
-    """Trains networks in place, or goes on from the folder's checkpoint; there is one every 100 steps.
+    """Trains networks in place, or resumes from the folder's checkpoint; there is one every 100 steps.
 
     Args:
         networks: on the CPU, where they are again afterwards.
         settings: steps are rounded up to whole epochs.
         run: checkpoints, logs and curves.
-        train: pictures to learn from.
+        train: images to learn from.
         val: the first eight are what rates and errors are reported of.
         device: where torch computes.
 
@@ -170,20 +171,20 @@ def train_pixel_codec(
     kind: str,
     size: str,
     run_folder: Path,
-    train: Pictures,
-    val: Pictures,
+    train: Images,
+    val: Images,
     steps: int = 2000,
     seed: int = 0,
     device: str = "cpu",
 ) -> Path:
-    """Trains, or goes on with a training, and writes ``run_folder/KIND_SIZE.safetensors``.
+    """Trains, or resumes with a training, and writes ``run_folder/KIND_SIZE.safetensors``.
 
     Args:
         kind: ``elic`` or ``mlic``.
         size: ``small`` or ``paper``.
         run_folder: of this training alone.
-        train: pictures to learn from.
-        val: pictures to report rates and errors of.
+        train: images to learn from.
+        val: images to report rates and errors of.
         steps: rounded up to whole epochs of at most 100.
         seed: of initial weights, crops and points.
         device: where torch computes.

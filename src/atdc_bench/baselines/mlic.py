@@ -8,7 +8,7 @@ by::
     the others   1×1 layers(side, both of these, local context of k's anchors, intra-slice context of k's anchors)
 
     local        attention among the twelve anchors in the 5×5 window around a position
-    inter-slice  softmax(queries) · (softmax(keys) · valuesᵀ): linear in the positions, over the whole picture
+    inter-slice  softmax(queries) · (softmax(keys) · valuesᵀ): linear in the positions, over the whole image
     intra-slice  likewise, its queries and keys taken from the slice before, its values from this one's anchors
 
 A latent residual prediction adds up to half a quantisation step to each decoded value.
@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from atdc_bench.baselines.learned_blocks import Residual, ResidualDown, ResidualUp, anchors, conv3, shuffle3, stack
-from atdc_bench.baselines.learned_codec import GainedPort, PixelCodec
+from atdc_bench.baselines.learned_codec import GainedCoder, PixelCodec
 from atdc_bench.baselines.learned_pixels import LearnedPixels
 
 _WINDOW = 5
@@ -108,11 +108,11 @@ class Mlic(PixelCodec):
         )  # fmt: skip
         self.slices = nn.ModuleList(_Slice(config, index) for index in range(config.slices))
 
-    def code_latent(self, port: GainedPort, side: Tensor, latent: Tensor | None) -> Tensor:
+    def code_latent(self, coder: GainedCoder, side: Tensor, latent: Tensor | None) -> Tensor:
         """Slice by slice, anchors first."""
         decoded = side[:, :0]
         for part in self.slices:
-            decoded = torch.cat([decoded, part(port, side, decoded, latent)], 1)
+            decoded = torch.cat([decoded, part(coder, side, decoded, latent)], 1)
         return decoded
 
 
@@ -138,28 +138,28 @@ class _Slice(nn.Module):
         self.first_residual = stack((seen, *config.residual_prediction, width), 3, nn.GELU)
         self.other_residual = stack((seen, *config.residual_prediction, width), 3, nn.GELU)
 
-    def forward(self, port: GainedPort, side: Tensor, before: Tensor, latent: Tensor | None) -> Tensor:
+    def forward(self, coder: GainedCoder, side: Tensor, before: Tensor, latent: Tensor | None) -> Tensor:
         first = anchors(side)
-        port = port.channels(self.start, self.stop)
+        coder = coder.channels(self.start, self.stop)
         value = None if latent is None else latent[:, self.start : self.stop]
         known = torch.cat([side, self.channel_context(before), self.inter_slice(before)], 1) if self.start else side
 
         mean, log_scale = self.first_parameters(known).chunk(2, 1)
-        decoded = port.code(value, mean, log_scale, first)
-        decoded = decoded + _half_step(self.first_residual(torch.cat([side, before, decoded], 1)), port) * first
+        decoded = coder.code(value, mean, log_scale, first)
+        decoded = decoded + _half_step(self.first_residual(torch.cat([side, before, decoded], 1)), coder) * first
 
         known = torch.cat([known, self.local(decoded)], 1)
         if self.start:
             last = before[:, 2 * self.start - self.stop :]
             known = torch.cat([known, self.intra_slice(last, decoded, first)], 1)
         mean, log_scale = self.other_parameters(known).chunk(2, 1)
-        decoded = decoded + port.code(value, mean, log_scale, ~first)
-        return decoded + _half_step(self.other_residual(torch.cat([side, before, decoded], 1)), port) * ~first
+        decoded = decoded + coder.code(value, mean, log_scale, ~first)
+        return decoded + _half_step(self.other_residual(torch.cat([side, before, decoded], 1)), coder) * ~first
 
 
-def _half_step(predicted: Tensor, port: GainedPort) -> Tensor:
+def _half_step(predicted: Tensor, coder: GainedCoder) -> Tensor:
     """At most what quantisation may have taken away."""
-    return 0.5 * torch.tanh(predicted) * port.step
+    return 0.5 * torch.tanh(predicted) * coder.step
 
 
 class _Local(nn.Module):
@@ -224,7 +224,7 @@ def _linear_attention(queries: Tensor, keys: Tensor, values: Tensor, heads: int)
 
 
 class _InterSlice(nn.Module):
-    """The whole picture's context in the slices before, (B, C, h, w) to (B, outputs, h, w)."""
+    """The whole image's context in the slices before, (B, C, h, w) to (B, outputs, h, w)."""
 
     def __init__(self, width: int, outputs: int, heads: int) -> None:
         super().__init__()

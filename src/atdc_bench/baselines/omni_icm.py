@@ -19,5 +19,5 @@ def row() -> Row:
     return Row("omni-icm", "OmniICM-style", alone, alone_in_training, model, TOGETHER, _deeper_layers, from_base=False)
 
 
-def _deeper_layers(shop: BaselineTrainer, split: str) -> Objective:
-    return DeepFeatures(shop.base.networks, shop.features[split])
+def _deeper_layers(trainer: BaselineTrainer, split: str) -> Objective:
+    return DeepFeatures(trainer.base.networks, trainer.features[split])

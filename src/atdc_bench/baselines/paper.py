@@ -35,6 +35,6 @@ def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence
     return codec.choose_graphs(features, quality, "paper")
 
 
-def _trained(shop: BaselineTrainer, split: str) -> GraphSource:
-    base, cache = shop.base.feature_codec, shop.features[split].cache
+def _trained(trainer: BaselineTrainer, split: str) -> GraphSource:
+    base, cache = trainer.base.feature_codec, trainer.features[split].cache
     return GraphsByImage(lambda image: base.choose_graphs(cache.read(np.array([image])), 4, "paper")[0])

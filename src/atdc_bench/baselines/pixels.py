@@ -1,9 +1,9 @@
-"""Picture codecs that come as libraries: JPEG, WebP and AVIF through Pillow, JPEG XL through imagecodecs.
+"""Image codecs that come as libraries: JPEG, WebP and AVIF through Pillow, JPEG XL through imagecodecs.
 
 Each is used as people who want small files use it (:mod:`atdc.pillow_codecs`), with one thread. `points` reach the
 utilities that ATDC's reach, as far as the format goes, and begin with the lowest quality that the encoder offers
-(JPEG's with 4: below it there is hardly a picture): a room of 256x256 takes 450 to 750 bytes on average, and with no
-setting fewer. A picture that is shrunk first takes fewer (:class:`Reduced`).
+(JPEG's with 4: below it there is hardly an image): a room of 256x256 takes 450 to 750 bytes on average, and with no
+setting fewer. An image that is shrunk first takes fewer (:class:`Reduced`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image, features
 from atdc import pillow_codecs
 from atdc.errors import ArgumentError, ImageError, ProgramError
 from atdc.images import as_rgb
-from atdc.pillow_codecs import Picture, PillowCodec, colour_bytes, damaged
+from atdc.pillow_codecs import PillowCodec, RgbImage, colour_bytes, damaged
 from atdc_bench.baselines.outside import load_library, missing_library
 from atdc_bench.baselines.system import PixelSystem
 
@@ -52,12 +52,12 @@ class PillowSystem(PixelSystem):
             "limit": self.limit,
         }
 
-    def encode(self, picture: Picture, point: float) -> bytes:
-        """One picture to a file of the format; raises what :meth:`~atdc.pillow_codecs.PillowCodec.encode` raises."""
-        return self.codec.encode(picture, point)
+    def encode(self, image: RgbImage, point: float) -> bytes:
+        """One image to a file of the format; raises what :meth:`~atdc.pillow_codecs.PillowCodec.encode` raises."""
+        return self.codec.encode(image, point)
 
-    def decode(self, data: bytes) -> Picture:
-        """The picture in a file; raises what :meth:`~atdc.pillow_codecs.PillowCodec.decode` raises."""
+    def decode(self, data: bytes) -> RgbImage:
+        """The image in a file; raises what :meth:`~atdc.pillow_codecs.PillowCodec.decode` raises."""
         return self.codec.decode(data)
 
 
@@ -91,11 +91,11 @@ class JpegXl(PixelSystem):
             "limit": "Distance 25, the largest, takes about 0.07 bpp on rooms of 256x256.",
         }
 
-    def encode(self, picture: Picture, point: float) -> bytes:
-        """One picture to a codestream.
+    def encode(self, image: RgbImage, point: float) -> bytes:
+        """One image to a codestream.
 
         Raises:
-            ArgumentError: a distance outside 0.01 … 25 (0 would be lossless, another mode), or no such picture.
+            ArgumentError: a distance outside 0.01 … 25 (0 would be lossless, another mode), or no such image.
             ProgramError: imagecodecs is not installed, or its encoder fails.
         """
         if not (math.isfinite(point) and 0.01 <= point <= 25):
@@ -103,17 +103,17 @@ class JpegXl(PixelSystem):
         codecs = load_library("imagecodecs")
         try:
             data: bytes = codecs.jpegxl_encode(
-                colour_bytes(picture), distance=float(point), effort=self.effort, usecontainer=False, numthreads=1
+                colour_bytes(image), distance=float(point), effort=self.effort, usecontainer=False, numthreads=1
             )
         except codecs.JpegxlError as error:
-            raise ProgramError("libjxl", str(error), "a coded picture") from error
+            raise ProgramError("libjxl", str(error), "a coded image") from error
         return data
 
-    def decode(self, data: bytes) -> Picture:
-        """The picture in a codestream.
+    def decode(self, data: bytes) -> RgbImage:
+        """The image in a codestream.
 
         Raises:
-            ImageError: bytes that are no whole codestream of an 8-bit colour picture.
+            ImageError: bytes that are no whole codestream of an 8-bit colour image.
             ProgramError: imagecodecs is not installed.
         """
         codecs = load_library("imagecodecs")
@@ -127,13 +127,13 @@ class JpegXl(PixelSystem):
 
 @final
 class Reduced(PixelSystem):
-    """Another codec's picture, made smaller first and enlarged by the receiver: fewer bytes than the codec's lowest
+    """Another codec's image, made smaller first and enlarged by the receiver: fewer bytes than the codec's lowest
     quality takes.
 
-    One byte in front of the file says how many columns (low four bits) and rows the enlarged picture is too large by.
+    One byte in front of the file says how many columns (low four bits) and rows the enlarged image is too large by.
 
     Args:
-        base: codes the smaller picture.
+        base: codes the smaller image.
         by: what sides are divided by, 2 to 15.
         points: the base's.
     """
@@ -150,16 +150,16 @@ class Reduced(PixelSystem):
         """The base's description, and the division."""
         return {**self.base.describe(), "divided_by": self.by}
 
-    def encode(self, picture: Picture, point: float) -> bytes:
-        """One picture to a byte and the base's file; raises what the base's `encode` raises."""
-        height, width = picture.shape[:2]
+    def encode(self, pixels: RgbImage, point: float) -> bytes:
+        """One image to a byte and the base's file; raises what the base's `encode` raises."""
+        height, width = pixels.shape[:2]
         rows, columns = -height % self.by, -width % self.by
-        whole = np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="edge")
+        whole = np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge")
         image = Image.fromarray(whole).reduce(self.by)
         return bytes([columns | rows << 4]) + self.base.encode(np.asarray(image, np.uint8), point)
 
-    def decode(self, data: bytes) -> Picture:
-        """The picture at its size; raises what the base's `decode` raises, for no bytes too."""
+    def decode(self, data: bytes) -> RgbImage:
+        """The image at its size; raises what the base's `decode` raises, for no bytes too."""
         image = Image.fromarray(self.base.decode(data[1:]))
         size = (self.by * image.width, self.by * image.height)
         whole = np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.uint8)
@@ -168,9 +168,9 @@ class Reduced(PixelSystem):
 
 JPEG = PillowSystem(
     "jpeg", pillow_codecs.JPEG, (4, 8, 14, 24, 40),
-    "Quality 1, the lowest, takes about 0.09 bpp on rooms of 256x256: an empty picture takes 0.08.",
+    "Quality 1, the lowest, takes about 0.09 bpp on rooms of 256x256: an empty image takes 0.08.",
 )  # fmt: skip
-"""Baseline JPEG with Huffman tables made for the picture."""
+"""Baseline JPEG with Huffman tables made for the image."""
 
 WEBP = PillowSystem(
     "webp", pillow_codecs.WEBP, (0, 5, 12, 25, 50), "Quality 0, the lowest, takes about 0.06 bpp on rooms of 256x256."
@@ -181,11 +181,11 @@ AVIF = PillowSystem(
     "avif",
     PillowCodec("AVIF", "AVIF", 0, 100, {"speed": 4, "subsampling": "4:2:0", "max_threads": 1}, ("avif", "avif")),
     (0, 10, 20, 32, 45),
-    "Quality 0, the lowest, takes about 0.08 bpp on rooms of 256x256, half of it for an empty picture.",
+    "Quality 0, the lowest, takes about 0.08 bpp on rooms of 256x256, half of it for an empty image.",
 )
 """AV1 intra in AVIF's container, speed 4 of 0 (slowest) to 10."""
 
 JPEG_XL = JpegXl()
 
 SMALLER = (Reduced(AVIF, 2, (0, 20, 40)), Reduced(WEBP, 2, (0, 15, 50)), Reduced(WEBP, 4, (10, 50, 80)))
-"""Pictures that are made smaller first."""
+"""Images that are made smaller first."""

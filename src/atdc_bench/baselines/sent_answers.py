@@ -1,14 +1,14 @@
 """The plain rival of every codec of features: the device runs its networks to the end and sends the answers, as
-pictures that standard codecs take.
+images that standard codecs take.
 
-How an answer becomes a picture follows from its form, a row's ``presentation``:
+How an answer becomes an image follows from its form, a row's ``presentation``:
 
 ================  ==============================================================================================
 classes           8 bits of grey, the class; without loss; at a smaller size the nearest pixel's class
 share             8 bits of grey
-metres            8 bits of grey, the logarithm between the picture's nearest and farthest, which take four bytes
+metres            8 bits of grey, the logarithm between the image's nearest and farthest, which take four bytes
 unit_vectors      three colours of 8 bits
-image             the picture itself
+image             the image itself
 ================  ==============================================================================================
 
 Maps of numbers may be sent at a smaller size, and are enlarged by interpolation.
@@ -51,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True)
 class SentCodec:
-    """A picture codec for answers.
+    """An image codec for answers.
 
     Attributes:
         name: its key.

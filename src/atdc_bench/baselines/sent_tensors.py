@@ -4,9 +4,9 @@
 fitted codec       its own graph, every tensor alone, or one fixed graph without the parents that are not sent
 untrained codec    principal components of 2×2 blocks, uniform steps, tables counted on other photos, ideal bits
 whole numbers      each tensor on 4 to 256 levels between its ends, packed by Zstandard
-tiled              each tensor's channels, normalised, side by side as one picture, AVIF
-pictures           JPEG, WebP, AVIF of the photo; AVIF of the photo at the size of the largest input, and at half of it
-answers            numbers as whole numbers likewise, or as a picture of all channels by AVIF; classes packed
+tiled              each tensor's channels, normalised, side by side as one image, AVIF
+images           JPEG, WebP, AVIF of the photo; AVIF of the photo at the size of the largest input, and at half of it
+answers            numbers as whole numbers likewise, or as an image of all channels by AVIF; classes packed
 =================  =================================================================================================
 """
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atdc.adapters.cut_costs import CountedTables, blocks_of, components, packed_bytes, unblocked
-from atdc.adapters.halves import Array, Picture
+from atdc.adapters.halves import Array, RgbImage
 from atdc.adapters.network_set import NetworkSet
 from atdc.codec import FeatureCodec
 from atdc_bench.baselines import pixels
@@ -47,12 +47,12 @@ class Photo:
     """A photo that is sent.
 
     Attributes:
-        picture: (H, W, 3).
+        image: (H, W, 3).
         features: of all networks, by name.
         before: the answers of the networks that are not cut, by ``network/answer``.
     """
 
-    picture: Picture
+    image: RgbImage
     features: Mapping[str, NDArray[np.float32]]
     before: Mapping[str, Array]
 
@@ -62,7 +62,7 @@ class Coded:
     """What a server gets.
 
     Attributes:
-        content: tensors, a picture, or answers, as decoded.
+        content: tensors, an image, or answers, as decoded.
         sizes: bytes, by network; of what is for all networks at once, by :data:`TOGETHER`.
     """
 
@@ -134,7 +134,7 @@ class FittedSender(_TensorSender):
 
 @final
 class UntrainedSender(_TensorSender):
-    """Principal components; points are steps, logarithms to the base 2 in a tensor's deviations."""
+    """Principal components; points are steps, logarithms to the base 2 in a tensor's standard deviations."""
 
     def __init__(self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
         super().__init__(networks, "codec without training", (1.0, 0.0, -1.0, -2.0, -3.0))
@@ -142,20 +142,20 @@ class UntrainedSender(_TensorSender):
         self._bases = {name: components([sample[name][None] for sample in known]) for name in networks.names}
 
     def _integers(self, name: str, value: NDArray[np.float32], point: float) -> NDArray[Any]:
-        mean, basis, deviation, side = self._bases[name]
-        integers: NDArray[Any] = np.round((blocks_of(value[None], side) - mean) @ basis / (deviation * 2.0**point))
+        mean, basis, std, side = self._bases[name]
+        integers: NDArray[Any] = np.round((blocks_of(value[None], side) - mean) @ basis / (std * 2.0**point))
         return integers
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
         decoded, sizes = {}, dict.fromkeys(members, 0.0)
         for name in self.set.tensors_of(list(members)):
-            mean, basis, deviation, side = self._bases[name]
+            mean, basis, std, side = self._bases[name]
             if (name, point) not in self._tables:
                 rows = [self._integers(name, sample[name], point) for sample in self._known]
                 self._tables[name, point] = CountedTables(np.concatenate(rows))
             integers, shape = self._integers(name, photo.features[name], point), photo.features[name][None].shape
             sizes[self.set.places[name][0]] += self._tables[name, point].bits(integers) / 8
-            back = unblocked((integers * deviation * 2.0**point) @ basis.T + mean, shape, side)
+            back = unblocked((integers * std * 2.0**point) @ basis.T + mean, shape, side)
             decoded[name] = np.ascontiguousarray(back[0], np.float32)
         return Coded(decoded, sizes)
 
@@ -180,32 +180,32 @@ class WholeNumbers(_TensorSender):
 
 @final
 class TiledTensors(_TensorSender):
-    """Tensors as pictures: channels of zero mean and unit deviation over other photos, cut at ±4, side by side, AVIF;
-    points are qualities."""
+    """Tensors as images: channels of zero mean and unit standard deviation over other photos, cut at ±4, side by side,
+    AVIF; points are qualities."""
 
     def __init__(self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
         super().__init__(networks, "tensors side by side, AVIF", (10.0, 30.0, 50.0, 70.0, 90.0))
         self._statistics = {}
         for name in networks.names:
             every = np.stack([sample[name] for sample in known])
-            deviation = every.std((0, 2, 3))[:, None, None]
-            self._statistics[name] = every.mean((0, 2, 3))[:, None, None], np.maximum(deviation, 1e-3 * deviation.max())
+            std = every.std((0, 2, 3))[:, None, None]
+            self._statistics[name] = every.mean((0, 2, 3))[:, None, None], np.maximum(std, 1e-3 * std.max())
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
         decoded, sizes = {}, dict.fromkeys(members, 0.0)
         for name in self.set.tensors_of(list(members)):
-            mean, deviation = self._statistics[name]
-            normalised = np.clip((photo.features[name] - mean) / deviation, -_TILE_RANGE, _TILE_RANGE)
+            mean, std = self._statistics[name]
+            normalised = np.clip((photo.features[name] - mean) / std, -_TILE_RANGE, _TILE_RANGE)
             levels = np.round((normalised / _TILE_RANGE + 1) * 127.5).astype(np.uint8)[None]
             data = SENT_AVIF.encode(mosaic(levels), point)
             back = from_mosaic(_grey(SENT_AVIF.decode(data)), levels.shape)[0].astype(np.float32)
-            decoded[name] = np.asarray((back / 127.5 - 1) * _TILE_RANGE * deviation + mean, np.float32)
+            decoded[name] = np.asarray((back / 127.5 - 1) * _TILE_RANGE * std + mean, np.float32)
             sizes[self.set.places[name][0]] += len(data)
         return Coded(decoded, sizes)
 
 
-def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return picture if picture.ndim == 2 else picture[..., 0]
+def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image if image.ndim == 2 else image[..., 0]
 
 
 def on_levels(values: Array, bits: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -225,12 +225,12 @@ def _packed(data: bytes) -> int:
 
 
 @final
-class PictureSender(Sender):
+class ImageSender(Sender):
     """Sends the photo, for the server to run the networks on; points are qualities.
 
     Args:
         networks: that are run.
-        codec: of the picture.
+        codec: of the image.
         points: qualities.
         size: height and width to which the photo is reduced, where it is larger; none: as it is.
     """
@@ -244,17 +244,17 @@ class PictureSender(Sender):
         self.title = f"the photo, {codec.title}" + (f", at {size[0]}×{size[1]}" if size else "")
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
-        picture = photo.picture
+        pixels = photo.image
         if self._size:
-            image = Image.fromarray(picture).resize((self._size[1], self._size[0]), Image.Resampling.LANCZOS)
-            picture = np.asarray(image)
-        data = self._codec.encode(picture, point)
+            image = Image.fromarray(pixels).resize((self._size[1], self._size[0]), Image.Resampling.LANCZOS)
+            pixels = np.asarray(image)
+        data = self._codec.encode(pixels, point)
         return Coded(data, {TOGETHER: len(data)})
 
     def answers(self, coded: Coded, members: Sequence[str]) -> dict[str, Array]:
-        picture = self._codec.decode(coded.content)
+        image = self._codec.decode(coded.content)
         return {
-            f"{name}/{key}": value for name in members for key, value in self._set.networks[name].whole(picture).items()
+            f"{name}/{key}": value for name in members for key, value in self._set.networks[name].whole(image).items()
         }
 
 
@@ -308,7 +308,7 @@ class AnswerSender(Sender):
 
 
 def mosaic(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Channels (1, C, h, w), or numbers of any other form as one channel, side by side as one picture.
+    """Channels (1, C, h, w), or numbers of any other form as one channel, side by side as one image.
 
     >>> mosaic(np.zeros((1, 3, 4, 5), np.uint8)).shape
     (8, 10)
@@ -316,18 +316,18 @@ def mosaic(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     channels = _channels(values)
     count, height, width = channels.shape
     across = math.ceil(math.sqrt(count))
-    picture = np.zeros((-(-count // across) * height, across * width), np.uint8)
+    image = np.zeros((-(-count // across) * height, across * width), np.uint8)
     for place, channel in enumerate(channels):
         row, column = divmod(place, across)
-        picture[row * height : (row + 1) * height, column * width : (column + 1) * width] = channel
-    return picture
+        image[row * height : (row + 1) * height, column * width : (column + 1) * width] = channel
+    return image
 
 
-def from_mosaic(picture: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def from_mosaic(image: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The inverse."""
     count, height, width = _channels(np.empty(shape, np.uint8)).shape
     across = math.ceil(math.sqrt(count))
-    tiles = picture.reshape(-1, height, across, width).swapaxes(1, 2).reshape(-1, height, width)
+    tiles = image.reshape(-1, height, across, width).swapaxes(1, 2).reshape(-1, height, width)
     return np.ascontiguousarray(tiles[:count]).reshape(shape)
 
 
@@ -373,12 +373,12 @@ def senders(
         found["tiled-avif"] = TiledTensors(networks, known)
         for name, part in (("avif-small", 1), ("avif-half", 2)):
             size = tuple(side // part for side in largest)
-            found[name] = PictureSender(networks, pixels.AVIF, PICTURES[-1][1], size)
+            found[name] = ImageSender(networks, pixels.AVIF, PICTURES[-1][1], size)
     else:
         missing |= dict.fromkeys(("answers-avif", "tiled-avif", "avif-small", "avif-half"), why)
-    for picture, points in PICTURES:
-        if (why := picture.missing()) is None:
-            found[picture.name] = PictureSender(networks, picture, points)
+    for image, points in PICTURES:
+        if (why := image.missing()) is None:
+            found[image.name] = ImageSender(networks, image, points)
         else:
-            missing[picture.name] = why
+            missing[image.name] = why
     return found, missing

@@ -35,5 +35,5 @@ def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence
     return [layers()] * len(features)
 
 
-def _trained(shop: BaselineTrainer, split: str) -> GraphSource:
+def _trained(trainer: BaselineTrainer, split: str) -> GraphSource:
     return OneGraph(layers())

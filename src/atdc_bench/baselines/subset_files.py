@@ -1,7 +1,7 @@
 """Real files of many subsets of a codec's tensors, along many graphs, from few runs of the networks.
 
 What a tensor's latents are follows from its features, its quality and the graph of its ancestors; which other tensors
-a file holds does not matter. So each (tensor, graph of its ancestors) is coded once a picture and kept: its symbols
+a file holds does not matter. So each (tensor, graph of its ancestors) is coded once an image and kept: its symbols
 with their tables, the check of its integers, what it tells its children, and its decoded features. A file is then
 written from symbols that are there, by the range coder and with the header of any other file, byte for byte what
 :meth:`~atdc.codec.FeatureCodec.encode_batch` writes.
@@ -46,7 +46,7 @@ def ancestry(graph: TaskGraph, task: int) -> Ancestry:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a file of one picture holds.
+    """What a file of one image holds.
 
     Attributes:
         graph: over all tensors of the model, without edges that leave those present.
@@ -58,7 +58,7 @@ class Sent:
 
 
 class _Passed:
-    """A symbol coder that keeps what passes, by picture."""
+    """A symbol coder that keeps what passes, by image."""
 
     def __init__(self) -> None:
         self.runs: dict[int, list[tuple[NDArray[np.int32], NDArray[np.uint8]]]] = {}
@@ -73,7 +73,7 @@ class _Passed:
 
 @dataclass(frozen=True, slots=True)
 class _Coded:
-    """One tensor of some pictures, coded along one graph of ancestors; arrays have a row for every picture."""
+    """One tensor of some images, coded along one graph of ancestors; arrays have a row for every image."""
 
     runs: Mapping[int, Sequence[tuple[NDArray[np.int32], NDArray[np.uint8]]]]
     checks: Mapping[tuple[int, int], int]
@@ -83,14 +83,14 @@ class _Coded:
 
 
 class SubsetFiles:
-    """Files of subsets of some pictures' features, at one quality.
+    """Files of subsets of some images' features, at one quality.
 
     Args:
         codec: codes them.
         features: raw, (B, T, C, h, w).
         quality: of all tensors.
-        size: height and width of the pictures.
-        sent: every file that will be asked for, one for each picture.
+        size: height and width of the images.
+        sent: every file that will be asked for, one for each image.
     """
 
     def __init__(
@@ -130,25 +130,25 @@ class SubsetFiles:
             codec.networks, task, rows, given, mask, self._tensor[rows, task], padded(grids[task]),
             IntegerLatentCoder(coder), target[rows],
         )  # fmt: skip
-        share = codec.networks.share(task, value)
+        share = codec.networks.contribution(task, value)
         everywhere = [torch.zeros(len(self._batch), *part.shape[1:], device=codec.device) for part in (value, share)]
         whole = [empty.index_copy(0, rows, part) for empty, part in zip(everywhere, (value, share), strict=True)]
         self._coded[key] = _Coded(passed.runs, coder.checks, coder.states[task], *whole)
 
     def items(self) -> Mapping[Ancestry, list[int]]:
-        """What was coded, and of which pictures."""
+        """What was coded, and of which images."""
         return {key: sorted(coded.runs) for key, coded in self._coded.items()}
 
     def decoded(self, key: Ancestry) -> Tensor:
         """Features (B, C, h, w) of a tensor as a reader gets them, in the features' own units."""
         task = key[-1][0]
         height, width = self._batch.grids[task]
-        mean, deviation = (row[task][:, None, None] for row in (self._codec.mean, self._codec.deviation))
-        decoded: Tensor = self._coded[key].value[..., :height, :width] * deviation + mean
+        mean, std = (row[task][:, None, None] for row in (self._codec.mean, self._codec.std))
+        decoded: Tensor = self._coded[key].value[..., :height, :width] * std + mean
         return decoded
 
     def file(self, image: int, sent: Sent) -> bytes:
-        """The file of a picture."""
+        """The file of an image."""
         codec, present = self._codec, sent.present
         writer = SymbolWriter(codec.entropy.tables, 1, codec.task_count, together=True)
         checks = {}
@@ -164,13 +164,13 @@ class SubsetFiles:
         header = Header(
             fingerprint=codec.fingerprint, kind="image", profile="compact", height=self._size[0], width=self._size[1],
             qualities=tuple(self._steps[task] for task in present),
-            graph=graph_code(among, codec.book.listed) if whole else among,
+            graph=graph_code(among, codec.graph_tables.listed) if whole else among,
             tensor_count=codec.task_count, present=present, grids=(),
         )  # fmt: skip
         return pack(Container(header, (Segment(data, combined_check([checks[task] for task in present])),)))
 
     def file_bytes(self, image: int, sent: Sent) -> int:
-        """The length of the file of a picture; each is written once, however often it is asked for."""
+        """The length of the file of an image; each is written once, however often it is asked for."""
         if (image, sent) not in self._sizes:
             self._sizes[image, sent] = len(self.file(image, sent))
         return self._sizes[image, sent]

@@ -1,6 +1,6 @@
 """What the comparison asks of a system: something in, bytes out, and back from the bytes alone.
 
-There are two kinds. A :class:`PixelSystem` sends the picture, and the receiver runs the task networks on what it
+There are two kinds. A :class:`PixelSystem` sends the image, and the receiver runs the task networks on what it
 decodes. A :class:`FeatureSystem` sends the features of all tasks, and the receiver runs the heads. Rate is the length
 of the bytes in both. Whatever a receiver needs besides them is fixed before: a codec's program, or weights.
 """
@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from atdc.pillow_codecs import Picture
+from atdc.pillow_codecs import RgbImage
 
-if TYPE_CHECKING:  # pages that show pixel codecs beside ATDC load no torch
+if TYPE_CHECKING:  # pages that show pixel codecs next to ATDC load no torch
     from torch import Tensor
 
 
@@ -40,15 +40,15 @@ class System(ABC):
 
 
 class PixelSystem(System):
-    """Sends pictures."""
+    """Sends images."""
 
     @abstractmethod
-    def encode(self, picture: Picture, point: float) -> bytes:
-        """One picture to bytes that say everything, its size included."""
+    def encode(self, image: RgbImage, point: float) -> bytes:
+        """One image to bytes that say everything, its size included."""
 
     @abstractmethod
-    def decode(self, data: bytes) -> Picture:
-        """The picture, from the bytes alone."""
+    def decode(self, data: bytes) -> RgbImage:
+        """The image, from the bytes alone."""
 
 
 class FeatureSystem(System):

@@ -46,5 +46,5 @@ def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, graph: Task
     return [graph] * len(features)
 
 
-def _trained(shop: BaselineTrainer, split: str, graph: TaskGraph) -> GraphSource:
+def _trained(trainer: BaselineTrainer, split: str, graph: TaskGraph) -> GraphSource:
     return OneGraph(graph)

@@ -20,15 +20,15 @@ from atdc.coding.grouping import Grouping
 from atdc.config import ModelConfig, Quality, Recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASKS
-from atdc.training.codec_stage import Objective, Subject, train_codec
+from atdc.training.codec_stage import Objective, TrainingState, train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.graph_source import GraphSource, MixedGraphs
-from atdc.training.graph_stage import scorer_costs
+from atdc.training.graph_stage import estimator_costs
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import features_of
@@ -114,10 +114,10 @@ class Row:
         name: its key.
         title: what tables call it.
         choose: its graphs when it codes.
-        graphs: its graphs in training, from the workshop and a split.
+        graphs: its graphs in training, from the trainer and a split.
         model: settings that differ from the base's, given those.
         grouping: tasks it takes as one.
-        objective: what it is trained for, from the workshop and a split; the tasks' losses by default.
+        objective: what it is trained for, from the trainer and a split; the tasks' losses by default.
         from_base: whether it starts from the base's codec, trained on all kinds of graphs, or from nothing.
         seed: of its training.
         trained_as: name of the row whose training it shares; its own by default.
@@ -167,18 +167,18 @@ class BaselineTrainer:
 
     @cached_property
     def costs(self) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
-        """The base scorer's costs of both, (N, 8, P)."""
-        return {split: scorer_costs(self.base.feature_codec.networks, own) for split, own in self.features.items()}
+        """The base rate estimator's costs of both, (N, 8, P)."""
+        return {split: estimator_costs(self.base.feature_codec.networks, own) for split, own in self.features.items()}
 
     @property
-    def book(self) -> GraphBook:
+    def graph_tables(self) -> GraphTables:
         """The base's graphs."""
-        return self.base.feature_codec.book
+        return self.base.feature_codec.graph_tables
 
     def mixed(self, split: str, mix: Mapping[str, float]) -> GraphSource:
-        """Graphs that the base's scorer chooses."""
+        """Graphs that the base's rate estimator chooses."""
         limit = self.base.feature_codec.config.max_parents
-        return MixedGraphs(mix, self.book, self.costs[split], len(TASKS), limit)
+        return MixedGraphs(mix, self.graph_tables, self.costs[split], len(TASKS), limit)
 
     @cached_property
     def networks_key(self) -> str:
@@ -215,8 +215,8 @@ class BaselineTrainer:
         if trained:
             sets = {s: dataclasses.replace(self.features[s], grouping=row.grouping) for s in ("train", "val")}
             sources = {split: row.graphs(self, split) for split in sets}
-            subject = Subject(networks, float_model, sources["train"], sources["val"], sets["train"], sets["val"])
-            self._train(run, recipe, row, subject)
+            state = TrainingState(networks, float_model, sources["train"], sources["val"], sets["train"], sets["val"])
+            self._train(run, recipe, row, state)
         last = run.load("further")
         assert last is not None, "a row is trained before it is measured"
         for part, module in (("networks", networks), ("entropy", float_model)):
@@ -224,10 +224,10 @@ class BaselineTrainer:
             kept = {key.removeprefix(prefix): v for key, v in last["module"].items() if key.startswith(prefix)}
             module.load_state_dict(kept)
         mean = row.grouping.pack(torch.stack(own.mean)[None])[0]
-        deviation = row.grouping.pack(torch.stack(own.deviation)[None], fill=1.0)[0]
+        std = row.grouping.pack(torch.stack(own.std)[None], fill=1.0)[0]
         groups = len(row.grouping.groups)
-        book = self.book if groups == own.task_count else GraphBook.untrained(groups)
-        codec = FeatureCodec(networks, quantised_model(float_model, networks), mean, deviation, book, own.fingerprint)
+        graph_tables = self.graph_tables if groups == own.task_count else GraphTables.untrained(groups)
+        codec = FeatureCodec(networks, quantised_model(float_model, networks), mean, std, graph_tables, own.fingerprint)
         settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
         return self._system(row, codec, settings), self._history(run, row)
 
@@ -251,20 +251,20 @@ class BaselineTrainer:
         float_model = FloatEntropyModel(config, tensors)
         if config.predicts:
             networks.predictor.load_state_dict(own.networks.predictor.state_dict())
-            networks.scorer.load_state_dict(own.networks.scorer.state_dict())
+            networks.rate_estimator.load_state_dict(own.networks.rate_estimator.state_dict())
         packed = dataclasses.replace(self.features["train"], grouping=row.grouping)
         start_from_principal_components(networks, float_model, packed)
         return networks, float_model
 
-    def _train(self, run: RunFolder, recipe: Recipe, row: Row, subject: Subject) -> None:
+    def _train(self, run: RunFolder, recipe: Recipe, row: Row, state: TrainingState) -> None:
         budget, rate, end = self.budget, recipe.codec.lr, recipe.codec.lr_end
         goal, val_goal = ((row.objective or BaselineTrainer.task_losses)(self, split) for split in ("train", "val"))
         each = budget.per_epoch
         if not row.from_base:
             warm, steps = budget.warmup // each, budget.codec // each
-            train_codec(run, recipe, "warmup", warm, (rate, rate), subject, None, val_goal, each)
-            train_codec(run, recipe, "codec", steps, (rate, end), subject, goal, val_goal, each)
-        train_codec(run, recipe, "further", budget.further // each, (budget.lr, end), subject, goal, val_goal, each)
+            train_codec(run, recipe, "warmup", warm, (rate, rate), state, None, val_goal, each)
+            train_codec(run, recipe, "codec", steps, (rate, end), state, goal, val_goal, each)
+        train_codec(run, recipe, "further", budget.further // each, (budget.lr, end), state, goal, val_goal, each)
 
     def _history(self, run: RunFolder, row: Row) -> dict[str, Any]:
         budget, curves = self.budget, run.read_json("curves.json", {})

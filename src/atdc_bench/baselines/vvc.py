@@ -1,11 +1,11 @@
-"""VVC (H.266) intra coding of single pictures: an encoder found on the machine, and FFmpeg's decoder inside PyAV.
+"""VVC (H.266) intra coding of single images: an encoder found on the machine, and FFmpeg's decoder inside PyAV.
 
 Two encoders are driven, both written with the standard: VVenC, the fast one, and VTM, the reference. Neither is a
-Python package. They read a raw picture from a temporary folder (see :mod:`atdc_bench.baselines.yuv420` for the colours,
+Python package. They read a raw image from a temporary folder (see :mod:`atdc_bench.baselines.yuv420` for the colours,
 8 bits) and leave a byte stream (H.266, Annex B), which is the file: it says the size and all the decoder needs. Inside,
-samples have 10 bits, both encoders' default, and the decoded picture is rounded to 8 bits only as RGB.
+samples have 10 bits, both encoders' default, and the decoded image is rounded to 8 bits only as RGB.
 
-4:2:0 needs even sides. A picture with an odd one gets its last column or row twice, and **one byte** in front of the
+4:2:0 needs even sides. An image with an odd one gets its last column or row twice, and **one byte** in front of the
 stream says so: 1 width, 2 height, 3 both. A stream itself begins with 0, so without that byte the sides are even.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from atdc.errors import ArgumentError, ImageError, ProgramError
 from atdc.images import PIXEL_LIMIT
-from atdc.pillow_codecs import Picture, colour_bytes, damaged, whole_point
+from atdc.pillow_codecs import RgbImage, colour_bytes, damaged, whole_point
 from atdc_bench.baselines.outside import load_library, run_program
 from atdc_bench.baselines.system import PixelSystem
 from atdc_bench.baselines.yuv420 import FloatPlane, from_yuv420, to_yuv420
@@ -33,13 +33,13 @@ Command: TypeAlias = Sequence[str | Path]
 MAX_QP = 63
 """The coarsest quantisation that the standard has; six more double the quantiser's step."""
 TIMEOUT_S = 600.0
-"""For one picture; a picture of 256x256 takes VVenC a second or two and VTM less than a minute."""
+"""For one image; an image of 256x256 takes VVenC a second or two and VTM less than a minute."""
 _FIRST_BYTE = 0
 """Of an Annex B stream, which begins with a start code, 0 0 1 or 0 0 0 1."""
 
 
 class Vvc(PixelSystem):
-    """One still picture; the point is the quantisation parameter, QP, of the encoder's command line."""
+    """One still image; the point is the quantisation parameter, QP, of the encoder's command line."""
 
     programs: ClassVar[tuple[str, ...]]
     """Names under which the encoder is looked for on the PATH, first come, first taken."""
@@ -56,7 +56,7 @@ class Vvc(PixelSystem):
 
         Args:
             program: the encoder.
-            source: raw 4:2:0 picture of 8 bits.
+            source: raw 4:2:0 image of 8 bits.
             size: its width and height.
             qp: the quantisation parameter.
             target: the stream to write.
@@ -110,19 +110,19 @@ class Vvc(PixelSystem):
             **self.settings(),
         }
 
-    def encode(self, picture: Picture, point: float) -> bytes:
-        """One picture to a byte stream, preceded by one byte if a side is odd.
+    def encode(self, image: RgbImage, point: float) -> bytes:
+        """One image to a byte stream, preceded by one byte if a side is odd.
 
         Raises:
-            ArgumentError: a QP that is not a whole number from 0 to 63, or no such picture.
+            ArgumentError: a QP that is not a whole number from 0 to 63, or no such image.
             ProgramError: the encoder is not there, fails, or takes longer than `timeout_s`; the temporary folder is
                 gone all the same.
         """
         qp = whole_point("QP", point, 0, MAX_QP)
-        picture = colour_bytes(picture)
-        height, width = picture.shape[:2]
+        image = colour_bytes(image)
+        height, width = image.shape[:2]
         odd = (width % 2) + 2 * (height % 2)
-        even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         program = self.program()
         with tempfile.TemporaryDirectory(prefix="atdc-vvc-") as folder:
             source, target = Path(folder) / "picture.yuv", Path(folder) / "picture.266"
@@ -133,19 +133,19 @@ class Vvc(PixelSystem):
             raise ProgramError(program.name, f"{len(stream)} bytes that are no stream", "an Annex B byte stream")
         return (bytes([odd]) if odd else b"") + stream
 
-    def decode(self, data: bytes) -> Picture:
-        """The picture in a byte stream.
+    def decode(self, data: bytes) -> RgbImage:
+        """The image in a byte stream.
 
         Raises:
-            ImageError: bytes that are not one whole VVC picture, 4:2:0, 10 bits, within the pixel limit.
+            ImageError: bytes that are not one whole VVC image, 4:2:0, 10 bits, within the pixel limit.
             ProgramError: PyAV is not there, or was built without a VVC decoder.
         """
         odd = data[0] if data else _FIRST_BYTE
         if odd > 3:
             raise ImageError(self.title, f"a first byte of {odd}", "0, or 1 to 3 before a stream")
         luma, cb, cr = _decode_planes(data[1:] if odd else data)
-        picture = from_yuv420(luma, cb, cr)
-        return np.ascontiguousarray(picture[: picture.shape[0] - (odd >> 1), : picture.shape[1] - (odd & 1)])
+        image = from_yuv420(luma, cb, cr)
+        return np.ascontiguousarray(image[: image.shape[0] - (odd >> 1), : image.shape[1] - (odd & 1)])
 
 
 @final
@@ -153,11 +153,11 @@ class Vvenc(Vvc):
     """Fraunhofer's VVenC, by its program vvencapp.
 
     Its perceptual QP adaptation is off, so that it spends bits for squared error, as VTM and the task networks' losses
-    do. VVenC codes an intra picture with a QP 3 below the one that it is given.
+    do. VVenC codes an intra image with a QP 3 below the one that it is given.
 
     Args:
         preset: ``faster``, ``fast``, ``medium``, ``slow`` or ``slower``.
-        timeout_s: for one picture.
+        timeout_s: for one image.
 
     Raises:
         ArgumentError: no such preset.
@@ -196,7 +196,7 @@ class Vtm(Vvc):
     Args:
         configuration: ``encoder_intra_vtm.cfg`` of VTM's source; left out, it is looked for in the folder ``cfg`` of
             the source tree that the program on the PATH lies in, or links to.
-        timeout_s: for one picture.
+        timeout_s: for one image.
     """
 
     name = "vvc_vtm"
@@ -254,7 +254,7 @@ def _decoder() -> Any:
 
 
 def _decode_planes(stream: bytes) -> tuple[FloatPlane, FloatPlane, FloatPlane]:
-    """Luma, Cb, Cr of the one picture in a stream, in units of 8 bits.
+    """Luma, Cb, Cr of the one image in a stream, in units of 8 bits.
 
     Raises:
         ImageError: there is not exactly one.
@@ -267,7 +267,7 @@ def _decode_planes(stream: bytes) -> tuple[FloatPlane, FloatPlane, FloatPlane]:
     except (ffmpeg_error, ValueError, OSError, RuntimeError, MemoryError) as error:
         raise damaged("VVC", error) from error
     if len(frames) != 1:
-        raise ImageError("VVC", f"a stream of {len(frames)} pictures", "one picture")
+        raise ImageError("VVC", f"a stream of {len(frames)} images", "one image")
     frame = frames[0]
     if frame.format.name != "yuv420p10le":
         raise ImageError("VVC", f"samples of the kind {frame.format.name}", "4:2:0 with 10 bits")

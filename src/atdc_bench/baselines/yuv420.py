@@ -1,4 +1,4 @@
-"""sRGB pictures as YCbCr planes with chroma at half resolution (4:2:0), and back: what video codecs take.
+"""sRGB images as YCbCr planes with chroma at half resolution (4:2:0), and back: what video codecs take.
 
 Matrix of BT.709, full range, offset 128 for chroma:
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atdc.errors import ArgumentError
-from atdc.pillow_codecs import Picture
+from atdc.pillow_codecs import RgbImage
 
 RED, GREEN, BLUE = 0.2126, 0.7152, 0.0722
 """Shares of the primaries in luma."""
@@ -25,11 +25,11 @@ RED, GREEN, BLUE = 0.2126, 0.7152, 0.0722
 FloatPlane = NDArray[np.float32]
 
 
-def to_yuv420(picture: Picture) -> bytes:
+def to_yuv420(image: RgbImage) -> bytes:
     """Three planes of 8 bits, one after another: luma (H, W), Cb and Cr (H/2, W/2).
 
     Args:
-        picture: even height and width.
+        image: even height and width.
 
     Raises:
         ArgumentError: an odd side.
@@ -37,18 +37,18 @@ def to_yuv420(picture: Picture) -> bytes:
     >>> list(to_yuv420(np.full((2, 2, 3), 200, np.uint8)))
     [200, 200, 200, 200, 128, 128]
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if height % 2 or width % 2:
-        raise ArgumentError("picture", f"{width}×{height} pixels", "an even width and height")
-    red, green, blue = (picture[..., channel].astype(np.float32) for channel in range(3))
+        raise ArgumentError("image", f"{width}×{height} pixels", "an even width and height")
+    red, green, blue = (image[..., channel].astype(np.float32) for channel in range(3))
     luma = RED * red + GREEN * green + BLUE * blue
     chroma = [(blue - luma) / (2 - 2 * BLUE) + 128, (red - luma) / (2 - 2 * RED) + 128]
     planes = [luma, *map(_halved, chroma)]
     return b"".join(np.rint(plane).clip(0, 255).astype(np.uint8).tobytes() for plane in planes)
 
 
-def from_yuv420(luma: FloatPlane, cb: FloatPlane, cr: FloatPlane) -> Picture:
-    """The picture (H, W, 3) of three planes.
+def from_yuv420(luma: FloatPlane, cb: FloatPlane, cr: FloatPlane) -> RgbImage:
+    """The image (H, W, 3) of three planes.
 
     Args:
         luma: (H, W), 0 … 255; deeper samples are scaled to that, fractions kept.
@@ -63,8 +63,8 @@ def from_yuv420(luma: FloatPlane, cb: FloatPlane, cr: FloatPlane) -> Picture:
     blue = luma + (2 - 2 * BLUE) * _enlarged(cb - 128, size)
     red = luma + (2 - 2 * RED) * _enlarged(cr - 128, size)
     green = (luma - RED * red - BLUE * blue) / GREEN
-    picture: Picture = np.rint(np.stack([red, green, blue], -1)).clip(0, 255).astype(np.uint8)
-    return picture
+    image: RgbImage = np.rint(np.stack([red, green, blue], -1)).clip(0, 255).astype(np.uint8)
+    return image
 
 
 def _halved(plane: FloatPlane) -> FloatPlane:

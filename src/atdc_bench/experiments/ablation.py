@@ -1,4 +1,5 @@
-"""`atdc bench ablation`: the conditional codec against the plain residual codec, each trained anew and equally long.
+"""`atdc bench ablation`: the conditional codec against the plain residual codec, each trained from scratch and equally
+long.
 
 Both start from the same task networks, predictor and graphs, those of a trained model, and differ in one thing:
 whether the transforms see the prediction (``analysis(r, μ, σ)``, ``synthesis(ŷ, μ, σ)``) or the residual alone, the
@@ -101,15 +102,15 @@ def _train(
     torch.manual_seed(recipe.seed)
     networks = CodecNetworks(recipe.model, own.tensors)
     networks.predictor.load_state_dict(own.networks.predictor.state_dict())
-    networks.scorer.load_state_dict(own.networks.scorer.state_dict())
+    networks.rate_estimator.load_state_dict(own.networks.rate_estimator.state_dict())
     float_model = FloatEntropyModel(recipe.model, own.tensors)
     start_from_principal_components(networks, float_model, sets["train"])
-    subject = subject_of(recipe, networks, float_model, own.book, sets["train"], sets["val"])
+    state = subject_of(recipe, networks, float_model, own.graph_tables, sets["train"], sets["val"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     rate = recipe.codec.lr
-    train_codec(run, recipe, "warmup", 1, (rate, rate), subject, None, val_goal)
-    train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), subject, goal, val_goal)
-    return FeatureCodec(networks, quantised_model(float_model, networks), own.mean, own.deviation, own.book)
+    train_codec(run, recipe, "warmup", 1, (rate, rate), state, None, val_goal)
+    train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), state, goal, val_goal)
+    return FeatureCodec(networks, quantised_model(float_model, networks), own.mean, own.std, own.graph_tables)
 
 
 @torch.no_grad()
@@ -122,7 +123,7 @@ def measure(
     count: int,
     quiet: bool,
 ) -> list[dict[str, float]]:
-    """Per whole quality: mean bytes of a file, squared error per normalised element, mean normalised task loss."""
+    """Per integer quality: mean bytes of a file, squared error per normalised element, mean normalised task loss."""
     rows = []
     for level in tqdm(range(MAX_QUALITY + 1), unit="quality", desc="measuring", leave=False, disable=quiet):
         sums = np.zeros(3)
@@ -130,7 +131,7 @@ def measure(
             images = np.arange(start, min(start + _BATCH, count))
             raw = features.cache.read(images)
             encoded = trained.encode_batch(raw, level, DEFAULT_GRAPH)
-            error = (encoded.stacked - raw) / torch.stack(trained.deviation)[:, :, None, None]
+            error = (encoded.stacked - raw) / torch.stack(trained.std)[:, :, None, None]
             targets = load_targets(rooms, images)
             outputs = codec.networks.outputs(encoded.stacked, range(len(TASKS)))
             losses = torch.stack(

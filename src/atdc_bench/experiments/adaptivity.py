@@ -39,7 +39,7 @@ from atdc.provenance import provenance, write_result
 from atdc.reader import within_model
 from atdc.training.losses import loss_gap
 from atdc_bench.experiments.evaluate import Objective, measure_answers
-from atdc_bench.experiments.subject import Batch, Subject, batches, load_subject, require_images
+from atdc_bench.experiments.evaluated_codec import Batch, EvaluatedCodec, batches, load_evaluated_codec, require_images
 from atdc_bench.measures.rate_distortion import draw_counts
 
 ARMS = ("one graph", "graph by kind", "default", "oracle", "control")
@@ -96,10 +96,10 @@ def _drawn_qualities(quality: float, kind: int, tensors: int) -> list[float]:
 
 
 def conditions(tensors: int) -> dict[str, Condition]:
-    """By name; the last tensor is that of the picture itself."""
+    """By name; the last tensor is that of the image itself."""
     return {
         "as they are": Condition(1, _as_they_are, judged=True),
-        "without the picture": Condition(1, _only(range(tensors - 1)), judged=True),
+        "without the image": Condition(1, _only(range(tensors - 1)), judged=True),
         "random qualities": Condition(6, _as_they_are, _drawn_qualities, judged=True),
         "one modality of another image": Condition(tensors, _replaced(lambda own, kind, noise, dark: own.roll(1, 0))),
         "one modality noise": Condition(
@@ -148,21 +148,21 @@ def run_adaptivity(
     Returns:
         What was written: per condition and quality, each arm's J and truth as a share of one graph's, with intervals.
     """
-    subject = load_subject(model)
-    codec, objective = subject.feature_codec, Objective.of(subject.card)
+    evaluated = load_evaluated_codec(model)
+    codec, objective = evaluated.feature_codec, Objective.of(evaluated.card)
     splits = {split: labelled(images, data, split) for split in ("val", "test")}
     for split in splits.values():
         require_images(split, count)
     every = conditions(codec.task_count)
     chosen = {name: every[name] for name in (names or every)}
-    seen = {split: _features(subject, own, count) for split, own in splits.items()}
+    seen = {split: _features(evaluated, own, count) for split, own in splits.items()}
     rows = []
     with tqdm(total=len(chosen) * len(qualities), desc="adaptivity", disable=quiet) as bar:
         for name, condition in chosen.items():
             for quality in qualities:
-                val, test = (_groups(condition, features, subject, quality) for features, _ in seen.values())
+                val, test = (_groups(condition, features, evaluated, quality) for features, _ in seen.values())
                 truth = seen["test"][1] if condition.judged else None
-                measured = _measured(subject, objective, val, test, truth)
+                measured = _measured(evaluated, objective, val, test, truth)
                 rows.append({"condition": name, "quality": quality, **measured})
                 bar.update()
     result = {
@@ -177,17 +177,17 @@ def run_adaptivity(
     return result
 
 
-def _features(subject: Subject, data: LabelledImages, count: int) -> tuple[Tensor, list[Batch]]:
-    kept = list(batches(subject, data, range(count), size=_BLOCK))
+def _features(evaluated: EvaluatedCodec, data: LabelledImages, count: int) -> tuple[Tensor, list[Batch]]:
+    kept = list(batches(evaluated, data, range(count), size=_BLOCK))
     return torch.cat([batch.features for batch in kept]), kept
 
 
 @torch.no_grad()
-def _groups(condition: Condition, features: Tensor, subject: Subject, quality: float) -> list[_Group]:
-    stride = subject.feature_codec.config.stride
+def _groups(condition: Condition, features: Tensor, evaluated: EvaluatedCodec, quality: float) -> list[_Group]:
+    stride = evaluated.feature_codec.config.stride
     height, width = (stride * side for side in features.shape[3:])
     generator = torch.Generator().manual_seed(0)
-    noise, dark = subject.features_of(
+    noise, dark = evaluated.features_of(
         torch.stack([torch.rand(3, height, width, generator=generator), torch.zeros(3, height, width)])
     )
     groups = []
@@ -202,11 +202,11 @@ def _groups(condition: Condition, features: Tensor, subject: Subject, quality: f
 
 
 def _measured(
-    subject: Subject, objective: Objective, val: list[_Group], test: list[_Group], truth: list[Batch] | None
+    evaluated: EvaluatedCodec, objective: Objective, val: list[_Group], test: list[_Group], truth: list[Batch] | None
 ) -> dict[str, Any]:
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     of_kind = _graphs_by_kind(codec, val)
-    pool = list(dict.fromkeys([*codec.book.codebook, *codec.book.fixed, *of_kind.values()]))
+    pool = list(dict.fromkeys([*codec.graph_tables.candidates, *codec.graph_tables.fixed, *of_kind.values()]))
     on_val = np.concatenate([_costs(codec, group, pool) for group in val], axis=1)
     one = int(on_val.mean(1).argmin())
     count = sum(len(group.images) for group in test)
@@ -225,17 +225,17 @@ def _measured(
         }
         plain = _as_qualities(group.quality, codec.task_count)
         nearby = [plain, *jitters(plain, len(pool) - 1)]
-        prices = codec.costs.rates_of_exchange(group.quality)
+        multipliers = codec.costs.lagrange_multipliers(group.quality)
         alone = _within([pool[one]] * len(batch), batch.available)
-        jittered = np.stack([codec.costs.total_costs(batch, near, alone, prices=prices) for near in nearby])
+        jittered = np.stack([codec.costs.total_costs(batch, near, alone, multipliers=multipliers) for near in nearby])
         for row, arm in enumerate(ARMS[:-1]):
             along = _within(arms[arm], batch.available)
             costs[row, group.images] = codec.costs.total_costs(batch, group.quality, along)
-            losses[row, group.images] = _truth(subject, objective, group, arms[arm], [plain] * len(batch), truth)
+            losses[row, group.images] = _truth(evaluated, objective, group, arms[arm], [plain] * len(batch), truth)
             graphs[arm] += along
         costs[-1, group.images] = jittered.min(0)
         chosen = [nearby[place] for place in jittered.argmin(0).tolist()]
-        losses[-1, group.images] = _truth(subject, objective, group, arms["one graph"], chosen, truth)
+        losses[-1, group.images] = _truth(evaluated, objective, group, arms["one graph"], chosen, truth)
     gains = {
         arm: {
             "cost_percent": percent_over(costs[row], costs[0]),
@@ -289,11 +289,11 @@ def jitters(quality: Sequence[float], count: int) -> list[list[float]]:
 
 
 def _truth(
-    subject: Subject, objective: Objective, group: _Group, graphs: Sequence[TaskGraph],
+    evaluated: EvaluatedCodec, objective: Objective, group: _Group, graphs: Sequence[TaskGraph],
     qualities: Sequence[Sequence[float]], truth: list[Batch] | None,
 ) -> NDArray[np.float64]:  # fmt: skip
     """Bits per feature element and the tasks' weighted normalised losses of each image; NaN where nobody knows."""
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     values = np.full(len(group.images), np.nan)
     if truth is None or objective.bounds is None:
         return values
@@ -306,7 +306,7 @@ def _truth(
         kept = truth[image // _BLOCK]
         place = image % _BLOCK
         targets = {task: target[place : place + 1] for task, target in kept.targets.items()}
-        _, loss = measure_answers(subject, encoded.stacked, targets)
+        _, loss = measure_answers(evaluated, encoded.stacked, targets)
         lost = weights * (loss[0] - objective.bounds[1]) / gap
         elements = encoded.stacked[0].numel() * len(there) / codec.task_count
         values[row] = encoded.ideal_bits.sum() / elements + float(lost[there].mean())

@@ -31,10 +31,10 @@ from atdc.training.losses import task_loss
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import features_of
 from atdc.training.task_objectives import TaskLosses
-from atdc_bench.experiments.subject import Batch, batches, open_rooms, require_images
+from atdc_bench.experiments.evaluated_codec import Batch, batches, open_rooms, require_images
 
 FIRST = len(TASKS) - 1
-"""How many tasks the codec has before: all but the picture."""
+"""How many tasks the codec has before: all but the image."""
 
 
 def run_added_task(
@@ -94,7 +94,7 @@ def run_added_task(
                     }
                 )  # fmt: skip
     result = {
-        "what": "A codec of five tasks, and the same with the picture added while all it had is frozen. Losses are the "
+        "what": "A codec of five tasks, and the same with the image added while all it had is frozen. Losses are the "
         "tasks' own, from decoded features; ideal_bytes is what each task's symbols take. old_files: files of the five "
         "tasks read by the codec of six.",
         "provenance": provenance(seed=settings.seed, weights=base.feature_codec.fingerprint.hex()),

@@ -23,14 +23,20 @@ from atdc_bench.baselines.affinity import (
     partition_affinity,
     static_graph,
 )
-from atdc_bench.experiments.subject import DEFAULT_DATA, features_at, load_subject, open_rooms, require_images
+from atdc_bench.experiments.evaluated_codec import (
+    DEFAULT_DATA,
+    features_at,
+    load_evaluated_codec,
+    open_rooms,
+    require_images,
+)
 
 HALF_SIZE_PX = 128
 """Side of the rooms that affinities are measured on."""
 QUALITIES = (1, 4, 7)
 """Group costs are reported at these."""
 RESAMPLES = 100
-"""Draws of measurements with replacement, each partitioned anew."""
+"""Draws of measurements with replacement, each partitioned again."""
 
 
 def run_affinity(
@@ -75,16 +81,16 @@ def run_affinity(
     affinity = trace.mean(0)
     grouping = best_partition(affinity)
 
-    subject = load_subject(model)
-    features = features_at(subject, val, range(count))
-    costs = [group_costs(subject.feature_codec, features, grouping, quality) for quality in QUALITIES]
+    evaluated = load_evaluated_codec(model)
+    features = features_at(evaluated, val, range(count))
+    costs = [group_costs(evaluated.feature_codec, features, grouping, quality) for quality in QUALITIES]
     names = ["".join(LETTERS[task] for task in group) for group in grouping.groups]
     result: dict[str, Any] = {
         "what": "affinity[i][j]: share by which a tenth of a training step on task i alone lowers the loss of task j, "
         "averaged over training, and its standard error over measurements. groups: the partition of highest mean "
         "affinity, a task alone counting 0. cost_bits[g][p]: predicted bits of group g given group p, alone on the "
         "diagonal.",
-        "provenance": provenance(seed=seed, weights=subject.feature_codec.fingerprint.hex()),
+        "provenance": provenance(seed=seed, weights=evaluated.feature_codec.fingerprint.hex()),
         "data": {"affinity": {"split": "train", "images": images, "size": train.size},
                  "costs": {"split": "val", "images": count}},
         "training": {"recipe": settings.name, "steps": steps, "every": every, "batch": batch,

@@ -23,7 +23,7 @@ from atdc_bench.experiments.evaluate import (
     measure_items,
     point_row,
 )
-from atdc_bench.experiments.subject import load_subject, require_images
+from atdc_bench.experiments.evaluated_codec import load_evaluated_codec, require_images
 
 
 def run_balance(
@@ -35,27 +35,27 @@ def run_balance(
     count: int = 300,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Codes validation images along the fixed graphs at every whole quality, and writes the balance.
+    """Codes validation images along the fixed graphs at every integer quality, and writes the balance.
 
     Args:
         model: name or weights file.
         data: folder of the data set.
-        out: the result; beside the weights :meth:`~atdc.pipeline.Codec.balanced` looks for it.
+        out: the result; next to the weights :meth:`~atdc.pipeline.Codec.balanced` looks for it.
         name: of the data set, one of :data:`~atdc.data.data_sets.DATA_SETS`.
         count: images.
         quiet: no progress bar.
 
     Returns:
-        What was written: per whole quality the qualities of each task, and what was measured.
+        What was written: per integer quality the qualities of each task, and what was measured.
     """
-    subject, images = load_subject(model), labelled(name, data, "val")
+    evaluated, images = load_evaluated_codec(model), labelled(name, data, "val")
     require_images(images, count)
     cells = [Cell("fixed", "normal", level) for level in range(MAX_QUALITY + 1)]
     with tqdm(total=count, unit="image", desc="balance", disable=quiet) as bar:
-        records = measure_items(subject, images, count, (ZERO, UNCOMPRESSED, *cells), bar.update)
+        records = measure_items(evaluated, images, count, (ZERO, UNCOMPRESSED, *cells), bar.update)
     height, width = images.targets([0])[IMAGE].shape[-2:]
-    elements = subject.feature_codec.elements_of(height, width)
-    measured = DataSet(records, int(height) * int(width), elements, Objective.of(subject.card))
+    elements = evaluated.feature_codec.elements_of(height, width)
+    measured = DataSet(records, int(height) * int(width), elements, Objective.of(evaluated.card))
     rows = [point_row(measured, cell, count)["tasks"] for cell in cells]
     bits = np.array([[row[task]["ideal_bits"] for task in TASK_NAMES] for row in rows])
     utilities = np.array([[row[task]["utility"] for task in TASK_NAMES] for row in rows])
@@ -63,7 +63,7 @@ def run_balance(
     result = {
         "what": "Qualities of each task that reach the mean utility of one quality for all in the fewest bytes, from "
         "measured bytes and utilities of each task along the fixed graphs.",
-        "provenance": provenance(weights=subject.feature_codec.fingerprint.hex()),
+        "provenance": provenance(weights=evaluated.feature_codec.fingerprint.hex()),
         "data": {"name": name, "split": "val", "images": count},
         "qualities": {
             str(level): dict(zip(TASK_NAMES, row, strict=True)) for level, row in enumerate(balance.qualities)

@@ -1,8 +1,8 @@
 """`atdc bench budget`: files within a number of bytes against the best one quality for all tasks that fits as well.
 
-Every picture is encoded with ``max_bytes``, and by the highest one quality for all whose file fits. Both are decoded
-and answered, and judged by the truth about the pictures: utility of a task is ``(e_0 - e) / (e_0 - e_inf)`` over all
-pictures, at most 1, and that of an encoding the mean over tasks.
+Every image is encoded with ``max_bytes``, and by the highest one quality for all whose file fits. Both are decoded
+and answered, and judged by the ground truth about the images: utility of a task is ``(e_0 - e) / (e_0 - e_inf)`` over
+all images, at most 1, and that of an encoding the mean over tasks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from atdc.metrics.tasks import MEASURES, FloatArray, utility
 from atdc.pipeline import Codec, load
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASK_NAMES
-from atdc_bench.experiments.subject import DEFAULT_DATA, features_at, require_images
+from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, features_at, require_images
 from atdc_bench.measures.rate_distortion import draw_counts
 
 ARMS = ("within bytes", "one quality")
@@ -40,8 +40,8 @@ def highest_quality_within(codec: Codec, features: Tensor, size: tuple[int, int]
 
     Args:
         codec: codes it.
-        features: of one picture, raw, (1, T, C, h, w).
-        size: height and width of the picture.
+        features: of one image, raw, (1, T, C, h, w).
+        size: height and width of the image.
         max_bytes: of the file.
 
     Raises:
@@ -76,7 +76,7 @@ def run_budget(
     sizes: Sequence[int] = (500, 1000, 2000),
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Encodes pictures within numbers of bytes and by one quality, and writes what answers are worth.
+    """Encodes images within numbers of bytes and by one quality, and writes what answers are worth.
 
     Args:
         model: name or weights file.
@@ -84,7 +84,7 @@ def run_budget(
         out: the result, JSON.
         name: of the data set, ``rooms`` or ``nyuv2``.
         split: of it.
-        count: pictures, evenly spaced over the split.
+        count: images, evenly spaced over the split.
         sizes: numbers of bytes.
         quiet: no progress bar.
 
@@ -93,7 +93,7 @@ def run_budget(
 
     Raises:
         ArgumentError: fewer bytes than quality 0 takes.
-        DataError: fewer pictures than wanted.
+        DataError: fewer images than wanted.
     """
     codec, images = load(model), labelled(name, data, split)
     require_images(images, count)
@@ -112,9 +112,9 @@ def run_budget(
         for end, at_end in zip(_ENDS, (zero, features), strict=True):
             _answered(codec, at_end, targets, (end,), vectors)
         for limit in sizes:
-            picture = stored[IMAGE][0].permute(1, 2, 0).numpy()
+            image = stored[IMAGE][0].permute(1, 2, 0).numpy()
             files = {
-                ARMS[0]: codec.encode(picture, max_bytes=limit),
+                ARMS[0]: codec.encode(image, max_bytes=limit),
                 ARMS[1]: highest_quality_within(codec, features, size, limit),
             }
             for arm, file in files.items():
@@ -126,8 +126,8 @@ def run_budget(
     draws = draw_counts(count, _RESAMPLES, seed=0)
     result = {
         "what": "Files within numbers of bytes against files of the highest one quality for all tasks that fits: share "
-        "of the bytes that is used, and mean utility of tasks over all pictures, each at most 1, with what it "
-        "gains and its 95 % bootstrap interval over pictures; told_gain: the same by the utilities that the encoder "
+        "of the bytes that is used, and mean utility of tasks over all images, each at most 1, with what it "
+        "gains and its 95 % bootstrap interval over images; told_gain: the same by the utilities that the encoder "
         "counts with.",
         "provenance": provenance(seed=0, weights=own.fingerprint.hex()),
         "data": {"name": name, "split": split, "images": count, "height": size[0], "width": size[1]},
@@ -142,7 +142,7 @@ def _answered(
     codec: Codec, features: Tensor, targets: Mapping[str, Tensor], key: tuple[Any, ...],
     vectors: dict[tuple[Any, ...], list[FloatArray]],
 ) -> None:  # fmt: skip
-    """Adds the vectors of one picture's answers, from its features (1, T, C, h, w)."""
+    """Adds the vectors of one image's answers, from its features (1, T, C, h, w)."""
     for task, output in codec.answer_tensors(features).items():
         vectors.setdefault((*key, task), []).append(MEASURES[task].statistics(output, targets[task])[0])
 

@@ -3,7 +3,7 @@
 Each system leaves two files in the result folder: ``systems/NAME.json``, which says what it is, how it was trained and
 what it takes, and ``systems/NAME.npz``, one vector per image, task and point (see :mod:`atdc.metrics.tasks`), from
 which every table and every interval is arithmetic. A system whose files are there and were made by the same recipe and
-weights is not trained or measured again; so a stopped comparison goes on, and one system can be done at a time.
+weights is not trained or measured again; so a stopped comparison resumes, and one system can be done at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from atdc.balance import beside
+from atdc.balance import balance_path
 from atdc.config import load_recipe
 from atdc.data.data_sets import labelled
 from atdc.data.labelled import IMAGE
@@ -56,10 +56,10 @@ from atdc_bench.experiments.evaluate import (
     measure_items,
     point_row,
 )
-from atdc_bench.experiments.subject import LabelledImages, as_input, batches, images_at, require_images
+from atdc_bench.experiments.evaluated_codec import LabelledImages, as_input, batches, images_at, require_images
 
 VERSION = 1
-"""Rises when what is measured changes its meaning; files of another version are made anew."""
+"""Rises when what is measured changes its meaning; files of another version are made again."""
 REFERENCES = ("independent", "fixed", "paper", "joint")
 """Systems that all others are compared against, and the best pixel codec."""
 ADDED_IN_ORDER = tuple(TASK_NAMES[LETTERS.index(letter)] for letter in PAPER_ORDER)
@@ -67,7 +67,7 @@ ADDED_IN_ORDER = tuple(TASK_NAMES[LETTERS.index(letter)] for letter in PAPER_ORD
 SYSTEMS = {"elic": elic.system, "mlic": mlic.system}
 """How learned pixel codecs are loaded."""
 SHOWN = ("ours", "independent", "paper", "joint", "webp", "avif", "vvc_vvenc", "elic", "mlic")
-"""Systems whose answers are shown as pictures."""
+"""Systems whose answers are shown as images."""
 _SPAN = 25
 _PREFIX_IMAGES, _PREFIX_POINT, _PREFIX_UTILITY = 24, 2.0, 0.85
 _PICTURE, _PICTURE_BYTES = 3, (350, 1600)
@@ -76,13 +76,13 @@ _UNDERTRAINED_PERCENT = 1.0
 """A codec whose validation objective still falls by more an epoch carries no verdict."""
 _WHAT = (
     "Systems on the same images and task networks. bpp = 8 * file bytes / pixels. Utility u = (e_0 - e) / "
-    "(e_0 - e_inf), U its mean over tasks; a receiver of pictures answers rgb with the picture. bd_rates: percent of "
+    "(e_0 - e_inf), U its mean over tasks; a receiver of images answers rgb with the image. bd_rates: percent of "
     "bytes at equal utility against a reference (negative: fewer), 95 % bootstrap interval over images. total_loss: "
     "file bits per feature element + Λ(q) * mean normalised task loss."
 )
 
 Draw = Callable[[str, NDArray[Any]], str]
-"""A task's name and its answer to a picture for a page (a data URI)."""
+"""A task's name and its answer to an image for a page (a data URI)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Entry:
         name: its key.
         family: `pixels`, `learned pixels` or `features`.
         row: how a learned feature codec is made; None for systems made otherwise.
-        make: makes a system of another kind, given the workshop and whether it may train.
+        make: makes a system of another kind, given the trainer and whether it may train.
         points: of a system that is as it is; those of others follow from the recipe.
         missing: why it cannot even be tried.
     """
@@ -105,12 +105,12 @@ class Entry:
     points: tuple[float, ...] = ()
     missing: str | None = None
 
-    def system(self, shop: BaselineTrainer, train: bool) -> tuple[System, Mapping[str, Any] | None]:
+    def system(self, trainer: BaselineTrainer, train: bool) -> tuple[System, Mapping[str, Any] | None]:
         """The system, trained if it may be, and how it was trained; None for what needs no training here."""
         if self.row is not None:
-            return shop.make(self.row, train)
+            return trainer.make(self.row, train)
         assert self.make is not None
-        return self.make(shop, train), None
+        return self.make(trainer, train), None
 
 
 def entries(recipe: CompareRecipe) -> dict[str, Entry]:
@@ -119,7 +119,9 @@ def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     rows += [graphs.row(setting) for setting in graphs.TITLES if setting != "codebook"]
     rows += [paper.row(), sssic.row(), joint.row(), omni_icm.row()]
     unbalanced = (
-        None if beside(open_weights(recipe.base).path).exists() else "needs a balance; make it with: atdc bench balance"
+        None
+        if balance_path(open_weights(recipe.base).path).exists()
+        else "needs a balance; make it with: atdc bench balance"
     )
     found = [Entry(row.name, "features", row, missing=unbalanced if row.balanced else None) for row in rows]
     found.append(_tamc(Path(recipe.affinity)))
@@ -136,16 +138,16 @@ def entries(recipe: CompareRecipe) -> dict[str, Entry]:
     return {entry.name: entry for entry in found}
 
 
-def _given(shop: BaselineTrainer, train: bool, codec: PixelSystem) -> System:
+def _given(trainer: BaselineTrainer, train: bool, codec: PixelSystem) -> System:
     """A codec that is as it is."""
     return codec
 
 
-def _learned(shop: BaselineTrainer, train: bool, kind: str, steps: int) -> System:
+def _learned(trainer: BaselineTrainer, train: bool, kind: str, steps: int) -> System:
     """A learned pixel codec of about the encoders' cost, trained as far as it is not yet."""
-    folder = shop.run / "pixels" / kind
+    folder = trainer.run / "pixels" / kind
     if train:
-        train_pixel_codec(kind, "small", folder, shop.rooms["train"], shop.rooms["val"], steps)
+        train_pixel_codec(kind, "small", folder, trainer.rooms["train"], trainer.rooms["val"], steps)
     return SYSTEMS[kind]("small", folder / f"{kind}_small.safetensors")
 
 
@@ -165,8 +167,8 @@ def measure(system: System, codec: Codec, data: LabelledImages, span: range) -> 
     made: dict[float, list[Records]] = {point: [] for point in system.points}
     for batch in batches(codec, data, span):
         for point in system.points:
-            sizes, answered, pictures = received(system, codec, batch.features, batch.pictures, point)
-            statistics, loss = measure_answers(codec, answered, batch.targets, pictures)
+            sizes, answered, images = received(system, codec, batch.features, batch.images, point)
+            statistics, loss = measure_answers(codec, answered, batch.targets, images)
             made[point].append(_records(np.array(sizes, np.float64), loss, statistics))
     return {point: Records.joined(parts) for point, parts in made.items()}
 
@@ -175,24 +177,24 @@ def measure(system: System, codec: Codec, data: LabelledImages, span: range) -> 
 def received(
     system: System, codec: Codec, features: Tensor, originals: NDArray[np.uint8], point: float
 ) -> tuple[list[int], Tensor, Tensor | None]:
-    """Bytes of each file, the features that a receiver has from them, and its pictures if it has any.
+    """Bytes of each file, the features that a receiver has from them, and its images if it has any.
 
-    A receiver of pictures runs the encoders on what it decoded; its answer to `rgb` is the picture itself.
+    A receiver of images runs the encoders on what it decoded; its answer to `rgb` is the image itself.
     """
     if isinstance(system, FeatureSystem):
         files = system.encode(features, point)
         return [len(data) for data in files], system.decode(files), None
     assert isinstance(system, PixelSystem)
     files, decoded = [], []
-    for picture in originals:
-        data = system.encode(np.ascontiguousarray(picture.transpose(1, 2, 0)), point)
+    for image in originals:
+        data = system.encode(np.ascontiguousarray(image.transpose(1, 2, 0)), point)
         back = system.decode(data)
-        if back.shape[:2] != picture.shape[1:]:
-            raise DataError(system.name, f"a picture of {back.shape[:2]}", f"the size {picture.shape[1:]} that went in")
+        if back.shape[:2] != image.shape[1:]:
+            raise DataError(system.name, f"an image of {back.shape[:2]}", f"the size {image.shape[1:]} that went in")
         files.append(data)
         decoded.append(back.transpose(2, 0, 1))
-    pictures = as_input(np.stack(decoded))
-    return [len(data) for data in files], codec.features_of(pictures), pictures
+    images = as_input(np.stack(decoded))
+    return [len(data) for data in files], codec.features_of(images), images
 
 
 def prefix_bytes(system: System, codec: Codec, data: LabelledImages) -> list[float] | None:
@@ -203,21 +205,21 @@ def prefix_bytes(system: System, codec: Codec, data: LabelledImages) -> list[flo
     order = [TASK_NAMES.index(name) for name in ADDED_IN_ORDER]
     originals = images_at(data, range(min(_PREFIX_IMAGES, len(data))))
     sums = np.zeros(len(order))
-    for picture in originals:
-        features = codec.features_of(as_input(picture[None]))
+    for image in originals:
+        features = codec.features_of(as_input(image[None]))
         sums += [system.prefix_bytes(features, _PREFIX_POINT, order[: count + 1]) for count in range(len(order))]
     return [float(total / len(originals)) for total in sums]
 
 
 def drawn(system: System, codec: Codec, data: LabelledImages, draw: Draw) -> list[dict[str, Any]]:
-    """Answers of one image at every point, as pictures for the report."""
+    """Answers of one image at every point, as images for the report."""
     originals = images_at(data, [_PICTURE])
     features, shown = codec.features_of(as_input(originals)), []
     for point in system.points:
-        sizes, answered, pictures = received(system, codec, features, originals, point)
+        sizes, answered, images = received(system, codec, features, originals, point)
         outputs = codec.answer_tensors(answered, _SHOWN)
-        if pictures is not None:
-            outputs[IMAGE_TASK] = pictures
+        if images is not None:
+            outputs[IMAGE_TASK] = images
         answers = {task: draw(task, presented(task, outputs[task])) for task in _SHOWN}
         shown.append({"bytes": sizes[0], "answers": answers})
     return shown
@@ -259,19 +261,19 @@ def read_records(path: Path) -> dict[float, Records]:
         raise DataError(str(path), f"{error}", "records of a comparison", "delete the file") from error
 
 
-def key_of(entry: Entry, recipe: CompareRecipe, shop: BaselineTrainer) -> str:
+def key_of(entry: Entry, recipe: CompareRecipe, trainer: BaselineTrainer) -> str:
     """Changes when anything does that a system's figures depend on: images, task networks, and what the system is.
 
     Only what starts from the base's codec, or is shown graphs by its predictor, depends on that codec.
     """
-    row, base = entry.row, shop.base
-    said: list[Any] = [VERSION, entry.name, recipe.data, recipe.images, shop.networks_key]
+    row, base = entry.row, trainer.base
+    said: list[Any] = [VERSION, entry.name, recipe.data, recipe.images, trainer.networks_key]
     if row is None:
         said.append(entry.points or recipe.pixel_steps)
     else:
         config = replace(base.feature_codec.config, **row.model(base.feature_codec.config))
         said += [asdict(config), row.grouping.groups, row.seed, recipe.qualities]
-        said += [asdict(recipe.budget), asdict(shop.recipe.codec)]
+        said += [asdict(recipe.budget), asdict(trainer.recipe.codec)]
         if row.from_base or config.predicts:
             said.append(base.feature_codec.fingerprint.hex())
         if row.balanced:
@@ -306,8 +308,8 @@ class Place:
         budget = replace(recipe.budget, warmup=2, codec=2, further=2, per_epoch=1)
         return replace(recipe, images=4, seeds=1, pixel_steps=2, resamples=20, budget=budget)
 
-    def shop(self) -> BaselineTrainer:
-        """The workshop of learned feature codecs."""
+    def trainer(self) -> BaselineTrainer:
+        """The trainer of learned feature codecs."""
         recipe = self.settings()
         base, training = load(recipe.base), load_recipe(Path(recipe.base_recipe))
         if self.quick:
@@ -321,9 +323,9 @@ _worker: tuple[System, Codec, LabelledImages] | None = None
 def _start_worker(place: Place, name: str) -> None:
     global _worker
     torch.set_num_threads(1)
-    shop = place.shop()
-    system, _ = entries(place.settings())[name].system(shop, train=False)
-    _worker = system, shop.base, labelled(place.settings().data, place.data, "test")
+    trainer = place.trainer()
+    system, _ = entries(place.settings())[name].system(trainer, train=False)
+    _worker = system, trainer.base, labelled(place.settings().data, place.data, "test")
 
 
 def _measure_in_worker(span: range) -> dict[float, Records]:
@@ -335,7 +337,7 @@ def _measured(
     place: Place,
     name: str,
     system: System,
-    shop: BaselineTrainer,
+    trainer: BaselineTrainer,
     data: LabelledImages,
     images: int,
     workers: int,
@@ -346,7 +348,7 @@ def _measured(
     with tqdm(total=images, unit="image", desc=name, disable=quiet) as bar:
         if workers == 1:
             for span in spans:
-                parts.append(measure(system, shop.base, data, span))
+                parts.append(measure(system, trainer.base, data, span))
                 bar.update(len(span))
         else:
             with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (place, name)) as pool:
@@ -374,15 +376,15 @@ def run_compare(
         recipe: a YAML file, see :class:`~atdc_bench.compare_recipe.CompareRecipe`.
         out: folder of results.
         data: rendered rooms.
-        run: checkpoints and cached features; a stopped call goes on.
+        run: checkpoints and cached features; a stopped call resumes.
         only: names of systems to train and measure now; all by default. Tables take in whatever is there.
         quick: a few images and steps.
         workers: processes that measure.
-        draw: makes pictures of answers for the report; none by default.
+        draw: makes images of answers for the report; none by default.
         quiet: no progress bars.
 
     Returns:
-        What was written to ``compare.json``, and pictures of answers at equal bytes.
+        What was written to ``compare.json``, and images of answers at equal bytes.
 
     Raises:
         ArgumentError: an unknown system.
@@ -394,36 +396,38 @@ def run_compare(
     for where, names in (("only", only), ("skipped", settings.skipped)):
         if unknown := [name for name in names if name not in known]:
             raise ArgumentError(where, repr(unknown[0]), f"some of {', '.join(known)}")
-    shop = place.shop()
+    trainer = place.trainer()
     rooms = labelled(settings.data, data, "test")
     require_images(rooms, settings.images)
     folder = out / "systems"
     folder.mkdir(parents=True, exist_ok=True)
-    anchors = measure_items(shop.base, rooms, settings.images, (ZERO, UNCOMPRESSED))
+    anchors = measure_items(trainer.base, rooms, settings.images, (ZERO, UNCOMPRESSED))
     for name, entry in known.items():
         wanted = name in only if only else name not in settings.skipped
-        if not wanted or entry.missing or _said(folder, entry, settings, shop) is not None:
+        if not wanted or entry.missing or _said(folder, entry, settings, trainer) is not None:
             continue
-        system, trained = entry.system(shop, train=True)
+        system, trained = entry.system(trainer, train=True)
         said: dict[str, Any] = {
-            "key": key_of(entry, settings, shop), "name": name, "title": system.title,
+            "key": key_of(entry, settings, trainer), "name": name, "title": system.title,
             "family": entry.family, "missing": system.missing(),
         }  # fmt: skip
         if said["missing"] is None:
-            records = _measured(place, name, system, shop, rooms, settings.images, workers, quiet)
+            records = _measured(place, name, system, trainer, rooms, settings.images, workers, quiet)
             save_records(folder / f"{name}.npz", records)
             said |= {"images": settings.images, "describe": dict(system.describe()), "trained": trained}
-            said["prefix_bytes"] = prefix_bytes(system, shop.base, rooms)
-            said["pictures"] = [] if draw is None or entry.name not in SHOWN else drawn(system, shop.base, rooms, draw)
-        said["provenance"] = provenance(seed=0, weights=shop.base.feature_codec.fingerprint.hex())
+            said["prefix_bytes"] = prefix_bytes(system, trainer.base, rooms)
+            said["pictures"] = (
+                [] if draw is None or entry.name not in SHOWN else drawn(system, trainer.base, rooms, draw)
+            )
+        said["provenance"] = provenance(seed=0, weights=trainer.base.feature_codec.fingerprint.hex())
         write_result(folder / f"{name}.json", said)
-    result = _result(folder, known.values(), settings, shop, rooms, anchors)
+    result = _result(folder, known.values(), settings, trainer, rooms, anchors)
     write_result(out / "compare.json", {name: value for name, value in result.items() if name != "pictures"})
     _write_tables(out, result)
     return result
 
 
-def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: BaselineTrainer) -> dict[str, Any] | None:
+def _said(folder: Path, entry: Entry, settings: CompareRecipe, trainer: BaselineTrainer) -> dict[str, Any] | None:
     """What a system's file says, if it is there and of this recipe."""
     path = folder / f"{entry.name}.json"
     if entry.missing or not path.exists():
@@ -432,19 +436,19 @@ def _said(folder: Path, entry: Entry, settings: CompareRecipe, shop: BaselineTra
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(str(path), f"{error}", "what a system takes, as JSON", "delete the file") from error
-    return said if said["key"] == key_of(entry, settings, shop) else None
+    return said if said["key"] == key_of(entry, settings, trainer) else None
 
 
 def _result(
-    folder: Path, known: Iterable[Entry], settings: CompareRecipe, shop: BaselineTrainer, rooms: LabelledImages,
+    folder: Path, known: Iterable[Entry], settings: CompareRecipe, trainer: BaselineTrainer, rooms: LabelledImages,
     anchors: Mapping[Cell | str, Records],
 ) -> dict[str, Any]:  # fmt: skip
     height, width = rooms.targets([0])[IMAGE].shape[-2:]
-    elements = shop.base.feature_codec.elements_of(height, width)
+    elements = trainer.base.feature_codec.elements_of(height, width)
     records = dict(anchors)
     systems: dict[str, dict[str, Any]] = {}
     for entry in known:
-        said = _said(folder, entry, settings, shop)
+        said = _said(folder, entry, settings, trainer)
         if said is None:
             why = entry.missing or settings.skipped.get(entry.name, "not run yet")
             said = {"title": entry.name, "family": entry.family, "missing": why}
@@ -453,7 +457,7 @@ def _result(
             own = read_records(folder / f"{entry.name}.npz")
             records |= {Cell(entry.name, "normal", point): rows for point, rows in own.items()}
     cells = [cell for cell in records if isinstance(cell, Cell)]
-    objective = Objective.of(shop.base.card)
+    objective = Objective.of(trainer.base.card)
     data = DataSet(records, int(height) * int(width), elements, objective)
     for name, said in systems.items():
         own_cells = [cell for cell in cells if cell.setting == name]
@@ -465,10 +469,10 @@ def _result(
     counts = {cell: settings.images for cell in cells}
     pixel_names = [name for name, said in systems.items() if said["family"] != "features"]
     rows = comparisons(data, counts, (*REFERENCES, *pixel_names), settings.resamples, seed=0)
-    pictures = _at_equal_bytes(systems)
+    images = _at_equal_bytes(systems)
     return {
         "what": _WHAT,
-        "provenance": provenance(seed=0, weights=shop.base.feature_codec.fingerprint.hex()),
+        "provenance": provenance(seed=0, weights=trainer.base.feature_codec.fingerprint.hex()),
         "recipe": asdict(settings),
         "data": {
             "name": settings.data,
@@ -481,7 +485,7 @@ def _result(
         "systems": systems,
         "bd_rates": [{"system" if key == "setting" else key: value for key, value in row.items()} for row in rows],
         "best_pixel_codec": _best(systems, pixel_names),
-        "pictures": pictures,
+        "pictures": images,
     }
 
 
@@ -511,7 +515,7 @@ def _cumulative(said: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _at_equal_bytes(systems: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The report's pictures: of every system that was drawn, the point nearest to some sizes."""
+    """The report's images: of every system that was drawn, the point nearest to some sizes."""
     drawn_points = {name: said.pop("pictures", []) for name, said in systems.items()}
     rows = []
     for size in _PICTURE_BYTES:

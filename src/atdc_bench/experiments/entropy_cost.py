@@ -36,8 +36,8 @@ from atdc.pipeline import Codec, load
 from atdc.provenance import provenance, write_result
 from atdc.tensors import LATENT_STRIDE, Grid
 from atdc.training.run_folder import RunFolder
+from atdc_bench.experiments.evaluated_codec import as_input, images_at, open_rooms, require_images
 from atdc_bench.experiments.speed import paired_ratio
-from atdc_bench.experiments.subject import as_input, images_at, open_rooms, require_images
 
 _BATCH = 20
 LAST_CHECKPOINT = "codec"
@@ -135,24 +135,24 @@ def ideal_bits(
 ) -> float:
     """Ideal bits of all images, coded along their graphs with some entropy parameters."""
     steps = np.full((len(features), codec.task_count), round(quality * QUALITY_STEPS_PER_UNIT))
-    port = SymbolCounter(parameters.tables)
+    counter = SymbolCounter(parameters.tables)
     normalised = codec.normalise(features)
     qualities = torch.full((len(features), codec.task_count), float(quality))
-    coder = EntropyCoder(parameters, port, steps, normalised.grids)
+    coder = EntropyCoder(parameters, counter, steps, normalised.grids)
     code_along_graph(codec.networks, graphs, qualities, IntegerLatentCoder(coder), normalised.grids, normalised.parts)
-    return float(port.bits.array(len(features), codec.task_count).sum())
+    return float(counter.bits.array(len(features), codec.task_count).sum())
 
 
 def time_ratio(codec: Codec, float_model: FloatEntropyModel, images: NDArray[np.uint8], rounds: int) -> dict[str, Any]:
     """Time from pixels to bytes with integers over that with floats: pairs of runs, the order of a pair alternating."""
     own = codec.feature_codec
-    floats = FeatureCodec(own.networks, own.entropy, own.mean, own.deviation, own.book)
+    floats = FeatureCodec(own.networks, own.entropy, own.mean, own.std, own.graph_tables)
     floats.entropy = FloatEntropyParameters(float_model, own.networks, own.entropy.tables)  # type: ignore[assignment]  # to time it
 
     def with_codec(feature_codec: FeatureCodec) -> Callable[[int], object]:
         def encode(number: int) -> object:
-            picture = as_input(images[number % len(images)][None])
-            return feature_codec.encode_batch(codec.features_of(picture), 4.0)
+            image = as_input(images[number % len(images)][None])
+            return feature_codec.encode_batch(codec.features_of(image), 4.0)
 
         return encode
 
@@ -188,10 +188,10 @@ class FrozenLatents:
 
 
 class _Catching:
-    """A latent port that keeps what passes."""
+    """A latent coder that keeps what passes."""
 
-    def __init__(self, port: IntegerLatentCoder, batch: int, tasks: int) -> None:
-        self._port, self._batch, self._tasks = port, batch, tasks
+    def __init__(self, latent_coder: IntegerLatentCoder, batch: int, tasks: int) -> None:
+        self._latent_coder, self._batch, self._tasks = latent_coder, batch, tasks
         self.kept: dict[str, Tensor] = {}
 
     def code(
@@ -208,12 +208,12 @@ class _Catching:
             if name not in self.kept:
                 self.kept[name] = torch.zeros(self._batch, self._tasks, *value.shape[1:])
             self.kept[name][images, task] = value
-        return self._port.code(images, task, quality, mask, latent, hyper)
+        return self._latent_coder.code(images, task, quality, mask, latent, hyper)
 
 
 @torch.no_grad()
 def frozen_latents(codec: FeatureCodec, blocks: list[Tensor], seed: int, quiet: bool = True) -> FrozenLatents:
-    """Latents of blocks of features, each block at a random whole quality, along the default's graphs."""
+    """Latents of blocks of features, each block at a random integer quality, along the default's graphs."""
     rng = np.random.default_rng(seed)
     hyper, latent, quality = [], [], []
     graphs: list[TaskGraph] = []
@@ -223,11 +223,11 @@ def frozen_latents(codec: FeatureCodec, blocks: list[Tensor], seed: int, quiet: 
         steps = np.full((len(features), codec.task_count), level * QUALITY_STEPS_PER_UNIT)
         normalised = codec.normalise(features)
         coder = EntropyCoder(codec.entropy, SymbolCounter(codec.entropy.tables), steps, normalised.grids)
-        port = _Catching(IntegerLatentCoder(coder), len(features), codec.task_count)
+        latent_coder = _Catching(IntegerLatentCoder(coder), len(features), codec.task_count)
         qualities = torch.full((len(features), codec.task_count), float(level))
-        code_along_graph(codec.networks, chosen, qualities, port, normalised.grids, normalised.parts)
-        hyper.append(port.kept["hyper"])
-        latent.append(port.kept["latent"])
+        code_along_graph(codec.networks, chosen, qualities, latent_coder, normalised.grids, normalised.parts)
+        hyper.append(latent_coder.kept["hyper"])
+        latent.append(latent_coder.kept["latent"])
         quality.append(qualities[:, 0])
         graphs += chosen
     return FrozenLatents(torch.cat(hyper), torch.cat(latent), graphs, torch.cat(quality))
@@ -255,13 +255,13 @@ def states_against_none(
     )
     result: dict[str, Any] = {"train_images": train_images, "steps": steps, "test_images": len(test_features)}
     for name in ("with", "without"):
-        trained = train_twin(deepcopy(float_model), own, learnt, steps, seed, states=name == "with", quiet=quiet)
+        trained = train_float_model(deepcopy(float_model), own, learnt, steps, seed, states=name == "with", quiet=quiet)
         result[f"{name}_states_bytes"] = latent_bits(own, trained, tested) / 8 / len(test_features)
     result["percent"] = 100 * (result["with_states_bytes"] / result["without_states_bytes"] - 1)
     return result
 
 
-def train_twin(
+def train_float_model(
     float_model: FloatEntropyModel,
     codec: FeatureCodec,
     latents: FrozenLatents,
@@ -294,13 +294,13 @@ def train_twin(
 
 def training_bits(float_model: FloatEntropyModel, codec: FeatureCodec, latents: FrozenLatents) -> Tensor:
     """Differentiable bits of a block of latents."""
-    port = TrainingLatentCoder(codec.networks, float_model, len(latents.graphs), latents.grids)
+    latent_coder = TrainingLatentCoder(codec.networks, float_model, len(latents.graphs), latents.grids)
     for task, members in schedule(latents.graphs):
         images = torch.tensor(members)
         mask = _parents(latents.graphs, members, task)
         latent, hyper = latents.latent[images, task], latents.hyper[images, task]
-        port.code(images, task, latents.quality[images], torch.from_numpy(mask).float(), latent, hyper)
-    return port.bits.sum()
+        latent_coder.code(images, task, latents.quality[images], torch.from_numpy(mask).float(), latent, hyper)
+    return latent_coder.bits.sum()
 
 
 def latent_bits(codec: FeatureCodec, float_model: FloatEntropyModel, latents: FrozenLatents) -> float:
@@ -309,14 +309,14 @@ def latent_bits(codec: FeatureCodec, float_model: FloatEntropyModel, latents: Fr
     for start in range(0, len(latents.graphs), _BATCH):
         block = latents.block(start)
         steps = (block.quality.long() * QUALITY_STEPS_PER_UNIT)[:, None].repeat(1, codec.task_count).numpy()
-        port = SymbolCounter(model.tables)
-        integers = IntegerLatentCoder(EntropyCoder(model, port, steps, block.grids))
+        counter = SymbolCounter(model.tables)
+        integers = IntegerLatentCoder(EntropyCoder(model, counter, steps, block.grids))
         for task, members in schedule(block.graphs):
             images = torch.tensor(members)
             mask = torch.from_numpy(_parents(block.graphs, members, task)).float()
             latent, hyper = block.latent[images, task], block.hyper[images, task]
             integers.code(images, task, block.quality[images], mask, latent, hyper)
-        total += float(port.bits.array(len(block.graphs), codec.task_count).sum())
+        total += float(counter.bits.array(len(block.graphs), codec.task_count).sum())
     return total
 
 

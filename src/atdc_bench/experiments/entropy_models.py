@@ -2,9 +2,9 @@
 
 Three codecs of the same transforms and predictor, trained equally long from the same weights: one density for each
 latent channel (factorised), a hyper-latent, and a hyper-latent with parents' context. Each has graphs by its own costs:
-every image is coded from every parent set, so no scorer stands between. *Adaptive* is the cheapest graph of each image
-by those costs, or the fixed one where that really costs less: about the most that a choice per image can save. *Fixed*
-is the graph that really costs least for the mean of validation images.
+every image is coded from every parent set, so no rate estimator stands between. *Adaptive* is the cheapest graph of
+each image by those costs, or the fixed one where that really costs less: about the most that a choice per image can
+save. *Fixed* is the graph that really costs least for the mean of validation images.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from atdc.training.fixed_graphs import settled
 from atdc_bench.baselines.trainer import Row
 from atdc_bench.experiments.compare import Place
 from atdc_bench.experiments.evaluate import measure_answers, normalised_loss
-from atdc_bench.experiments.subject import batches, open_rooms, require_images
+from atdc_bench.experiments.evaluated_codec import batches, open_rooms, require_images
 from atdc_bench.measures.rate_distortion import bd_rate
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -44,7 +44,7 @@ def row(name: str) -> Row:
     return Row(
         f"entropy-{name}", name,
         choose=lambda codec, features, quality: [TaskGraph.independent(codec.task_count)] * len(features),
-        graphs=lambda shop, split: shop.mixed(split, shop.recipe.codec.graph_mix),
+        graphs=lambda trainer, split: trainer.mixed(split, trainer.recipe.codec.graph_mix),
         model=lambda base: MODELS[name],
     )  # fmt: skip
 
@@ -72,20 +72,20 @@ def run_entropy_models(
         qualities: whole numbers.
         quiet: no progress bar.
     """
-    shop = Place(recipe, data, run / "whole", quick=False).shop()
-    if steps % shop.budget.per_epoch or steps < shop.budget.per_epoch:
-        raise ArgumentError("steps", str(steps), f"a multiple of {shop.budget.per_epoch}")
-    shop.budget = replace(shop.budget, further=steps)
-    rooms, bounds = open_rooms(data, "test"), np.array(shop.base.card["loss_bounds"], np.float64)
+    trainer = Place(recipe, data, run / "whole", quick=False).trainer()
+    if steps % trainer.budget.per_epoch or steps < trainer.budget.per_epoch:
+        raise ArgumentError("steps", str(steps), f"a multiple of {trainer.budget.per_epoch}")
+    trainer.budget = replace(trainer.budget, further=steps)
+    rooms, bounds = open_rooms(data, "test"), np.array(trainer.base.card["loss_bounds"], np.float64)
     require_images(rooms, count)
     found: dict[str, Any] = {}
     with tqdm(total=len(MODELS) * len(qualities) * 2 * count, unit="image", desc="costs", disable=quiet) as bar:
         for name in MODELS:
-            system, trained = shop.make(row(name))
-            parts = list(batches(shop.base, rooms, range(count)))
+            system, trained = trainer.make(row(name))
+            parts = list(batches(trainer.base, rooms, range(count)))
             rows = []
             for quality in qualities:
-                val = shop.features["val"].cache.read(np.arange(count))
+                val = trainer.features["val"].cache.read(np.arange(count))
                 fixed = settled(system.codec, val, quality)
                 bar.update(count)
                 sums = {choice: np.zeros(2) for choice in CHOICES}
@@ -100,7 +100,7 @@ def run_entropy_models(
                     }
                     for choice, own in graphs.items():
                         files = system.codec.encode_batch(part.features, quality, own, restore_all=False).data
-                        _, loss = measure_answers(shop.base, system.codec.decode_batch(files), part.targets)
+                        _, loss = measure_answers(trainer.base, system.codec.decode_batch(files), part.targets)
                         sums[choice] += sum(map(len, files)), float(normalised_loss(loss, bounds).sum())
                     bar.update(len(adaptive))
                 for choice, (size, loss_sum) in sums.items():
@@ -113,7 +113,7 @@ def run_entropy_models(
     result = {
         "what": "Bytes at equal task loss of graphs chosen per image by what they really cost, against the best single "
         "graph and against independent coding, for three entropy models. Negative: fewer.",
-        "provenance": provenance(seed=0, weights=shop.base.feature_codec.fingerprint.hex()),
+        "provenance": provenance(seed=0, weights=trainer.base.feature_codec.fingerprint.hex()),
         "data": {"name": "rooms", "split": "test", "images": count},
         "models": found,
     }
@@ -127,7 +127,7 @@ def chosen(codec: FeatureCodec, features: Tensor, quality: float) -> list[TaskGr
     normalised_features = codec.normalise(features)
     measured = codec.costs.measured_costs(normalised_features, quality)
     by_pairs = search.exact_batch(measured, codec.task_count, limit)
-    fixed = [codec.book.fixed[level]] * len(features)
+    fixed = [codec.graph_tables.fixed[level]] * len(features)
     costs = [codec.costs.total_costs(normalised_features, quality, graphs) for graphs in (by_pairs, fixed)]
     return [own if a < b else whole for own, whole, a, b in zip(by_pairs, fixed, *costs, strict=True)]
 

@@ -3,12 +3,12 @@
 The estimator gives the cost ``J = R + w·D`` of each tensor given each parent set, so of a graph over a set ``J`` is the
 sum over its edges. Nothing in the codec estimates the length of a file on its own: within a number of bytes it codes
 real files (:mod:`atdc.choice.budget`). Where weights keep mean bits and errors of pairs for wanted sets, the share of
-bits in those means turns the estimated ``J`` into an estimated length; that is measured beside it.
+bits in those means turns the estimated ``J`` into an estimated length; that is measured next to it.
 
 For every set, test image and quality, several graphs over the set are coded to real files. ``J`` measured is the file's
-bits and the squared errors of the decoded tensors at the exchange rate of the quality. Ranks among the graphs of one
-set and image are what choosing a graph needs. Beside them stand the ranks by measured costs of pairs, each coded on
-its own with parents as the fixed graph leaves them: what sums over pairs could tell at best.
+bits and the squared errors of the decoded tensors at the Lagrange multiplier of the quality. Ranks among the graphs of
+one set and image are what choosing a graph needs. Next to them stand the ranks by measured costs of pairs, each coded
+on its own with parents as the fixed graph leaves them: what sums over pairs could tell at best.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from atdc.pipeline import load
 from atdc.provenance import provenance, write_result
 from atdc.reader import within_model
 from atdc_bench.baselines.subset_files import Sent, SubsetFiles, ancestry
-from atdc_bench.experiments.subject import DEFAULT_DATA, features_at, require_images
+from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, features_at, require_images
 from atdc_bench.experiments.wanted_sets import subsets, tasks_of
 
 Floats = NDArray[np.float64]
@@ -74,7 +74,7 @@ def drawn_sets(count: int, seed: int) -> tuple[str, ...]:
 def graphs_over(codec: FeatureCodec, tasks: Sequence[int], quality: float, rng: np.random.Generator) -> list[TaskGraph]:
     """Distinct graphs over a set: the fixed and the candidate ones within it, no edges, and random ones."""
     level, limit = nearest_integer_quality(quality, codec.task_count), codec.config.max_parents
-    known = [codec.book.fixed[level], *codec.book.codebook, TaskGraph.independent(codec.task_count)]
+    known = [codec.graph_tables.fixed[level], *codec.graph_tables.candidates, TaskGraph.independent(codec.task_count)]
     graphs = dict.fromkeys(graph.within(tasks) for graph in known)
     for _ in range(4 * GRAPHS):
         if len(graphs) >= GRAPHS:
@@ -159,13 +159,13 @@ def _of_sets(
     batch, costs = codec.normalise(features), codec.costs
     sent = {letters: [Sent(graph, tasks_of(letters)) for graph in row] for letters, row in graphs.items()}
     files = SubsetFiles(codec, features, quality, size, [[one] * len(batch) for row in sent.values() for one in row])
-    prices, by_pairs = costs.rates_of_exchange(quality), costs.measured_costs(batch, quality)
+    multipliers, by_pairs = costs.lagrange_multipliers(quality), costs.measured_costs(batch, quality)
     columns = search.pair_index(codec.task_count, codec.config.max_parents)
     errors = {}
     for key in files.items():
         task = key[-1][0]
-        difference = (files.decoded(key) - features[:, task]) / codec.deviation[task][:, None, None]
-        errors[key] = prices[task] * difference.square().sum((1, 2, 3)).double().cpu().numpy()
+        difference = (files.decoded(key) - features[:, task]) / codec.std[task][:, None, None]
+        errors[key] = multipliers[task] * difference.square().sum((1, 2, 3)).double().cpu().numpy()
     found = []
     for letters, row in sent.items():
         tasks = tasks_of(letters)
@@ -205,7 +205,7 @@ def _at(values: Floats, rows: NDArray[np.int64]) -> Floats:
 
 def _share_of_bits(codec: FeatureCodec, quality: float, places: Sequence[Sequence[int]]) -> Floats | None:
     """What share of each graph's mean cost is bits, (graphs,), as weights keep it for wanted sets; None if not."""
-    kept = codec.book.wanted
+    kept = codec.graph_tables.wanted
     if kept is None:
         return None
     children, steps = [child for child, _ in codec.pairs], quality_steps(quality, codec.task_count)

@@ -4,8 +4,8 @@ For each image and each (setting, effort, quality) the codec writes a real file,
 from that file alone, and the heads answer from what was read. One vector per image and task is kept (see
 :mod:`atdc.metrics.tasks`), so everything below the pixels, bootstrap intervals included, is arithmetic on records.
 
-Records are written shard by shard as they are made; a run that was stopped goes on where it stopped. They are kept
-apart by the weights' fingerprint: other weights start anew.
+Records are written shard by shard as they are made; a run that was stopped resumes where it stopped. They are kept
+apart by the weights' fingerprint: other weights start again.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from atdc.metrics.tasks import MEASURES, FloatArray, utility
 from atdc.provenance import provenance, write_result
 from atdc.tasks import BY_NAME, IMAGE_TASK, TASK_NAMES
 from atdc.training.losses import loss_gap, task_loss
-from atdc_bench.experiments.subject import (
+from atdc_bench.experiments.evaluated_codec import (
     DEFAULT_DATA,
+    EvaluatedCodec,
     LabelledImages,
-    Subject,
     batches,
-    load_subject,
+    load_evaluated_codec,
     open_rooms,
     require_images,
 )
@@ -155,7 +155,7 @@ class Records:
         graph_rank: number of the graph among all with two parents at most, (N,); -1 where it has more.
         edges: of the graph, (N,).
         difference: largest absolute difference between the encoder's and the decoder's reconstruction, in units of
-            the features' deviation, (N,).
+            the features' standard deviation, (N,).
         loss: training loss of each task, (N, T).
         statistics: by task, (N, columns); see :mod:`atdc.metrics.tasks`.
     """
@@ -213,22 +213,22 @@ class Records:
 
 @torch.no_grad()
 def measure_answers(
-    subject: Subject, features: Tensor, targets: Mapping[str, Tensor], pictures: Tensor | None = None
+    evaluated: EvaluatedCodec, features: Tensor, targets: Mapping[str, Tensor], images: Tensor | None = None
 ) -> tuple[dict[str, FloatArray], FloatArray]:
     """Statistics by task, and training losses (B, T), of the answers from some features.
 
     Args:
-        subject: whose heads answer.
+        evaluated: whose heads answer.
         features: raw, (B, T, C, h, w).
-        targets: the truth.
-        pictures: the answer to :data:`~atdc.tasks.IMAGE_TASK`, (B, 3, H, W), where the receiver has pictures; the
+        targets: the ground truth.
+        images: the answer to :data:`~atdc.tasks.IMAGE_TASK`, (B, 3, H, W), where the receiver has images; the
             head's by default.
     """
     statistics, losses = {}, []
     for task in TASK_NAMES:
-        output = pictures if task == IMAGE_TASK else None
+        output = images if task == IMAGE_TASK else None
         if output is None:
-            output = subject.answer_tensors(features, [task])[task]
+            output = evaluated.answer_tensors(features, [task])[task]
         target = targets[task]
         statistics[task] = MEASURES[task].statistics(output, target)
         height, width = target.shape[-2:]
@@ -237,14 +237,14 @@ def measure_answers(
 
 
 def measure_cell(
-    subject: Subject, cell: Cell, features: Tensor, targets: Mapping[str, Tensor], size: tuple[int, int]
+    evaluated: EvaluatedCodec, cell: Cell, features: Tensor, targets: Mapping[str, Tensor], size: tuple[int, int]
 ) -> Records:
     """Codes a batch, reads it back from its bytes alone, and measures the answers."""
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     encoded = codec.encode_batch(features, cell.quality, cell.setting, cell.effort, [size] * len(features))
     decoded = codec.decode_batch(encoded.data)
-    difference = (decoded - encoded.stacked).abs() / torch.stack(codec.deviation)[:, :, None, None]
-    statistics, loss = measure_answers(subject, decoded, targets)
+    difference = (decoded - encoded.stacked).abs() / torch.stack(codec.std)[:, :, None, None]
+    statistics, loss = measure_answers(evaluated, decoded, targets)
     return Records(
         np.array([float(len(data)) for data in encoded.data]),
         encoded.ideal_bits,
@@ -256,19 +256,19 @@ def measure_cell(
     )
 
 
-def measure_anchor(subject: Subject, key: str, features: Tensor, targets: Mapping[str, Tensor]) -> Records:
+def measure_anchor(evaluated: EvaluatedCodec, key: str, features: Tensor, targets: Mapping[str, Tensor]) -> Records:
     """One end of the utility scale: the answers from channel means, or from the features as they are."""
-    codec, images = subject.feature_codec, len(features)
+    codec, images = evaluated.feature_codec, len(features)
     if key == ZERO:
         features = torch.stack(codec.mean)[None, :, :, None, None].expand_as(features).contiguous()
-    statistics, loss = measure_answers(subject, features, targets)
+    statistics, loss = measure_answers(evaluated, features, targets)
     nothing = np.zeros(images, np.int64)
     bits = np.zeros((images, len(TASK_NAMES)))
     return Records(np.zeros(images), bits, nothing, nothing, np.zeros(images), loss, statistics)
 
 
 def measure_items(
-    subject: Subject,
+    evaluated: EvaluatedCodec,
     data: LabelledImages,
     count: int,
     items: Sequence[Cell | str],
@@ -277,26 +277,26 @@ def measure_items(
     """Cells and anchors on the first images, all in memory.
 
     Args:
-        subject: the codec.
+        evaluated: the codec.
         data: the images.
         count: how many.
         items: what to measure.
         done: told the number of images after each batch.
     """
     made: dict[Cell | str, list[Records]] = {item: [] for item in items}
-    for part in batches(subject, data, range(count)):
-        size = (part.pictures.shape[2], part.pictures.shape[3])
+    for part in batches(evaluated, data, range(count)):
+        size = (part.images.shape[2], part.images.shape[3])
         for item, parts in made.items():
             if isinstance(item, str):
-                parts.append(measure_anchor(subject, item, part.features, part.targets))
+                parts.append(measure_anchor(evaluated, item, part.features, part.targets))
             else:
-                parts.append(measure_cell(subject, item, part.features, part.targets, size))
+                parts.append(measure_cell(evaluated, item, part.features, part.targets, size))
         done(len(part.features))
     return {item: Records.joined(parts) for item, parts in made.items()}
 
 
 def measure_shard(
-    subject: Subject,
+    evaluated: EvaluatedCodec,
     data: LabelledImages,
     folder: Path,
     span: range,
@@ -307,7 +307,7 @@ def measure_shard(
     """Measures the missing cells and anchors on a span of images and writes their records.
 
     Args:
-        subject: the codec.
+        evaluated: the codec.
         data: the images.
         folder: where records are kept.
         span: image indices.
@@ -315,13 +315,13 @@ def measure_shard(
         batch: images coded at once.
         done: told the number of images after each of ``missing``.
     """
-    parts = list(batches(subject, data, span, batch))
-    size = (parts[0].pictures.shape[2], parts[0].pictures.shape[3])
+    parts = list(batches(evaluated, data, span, batch))
+    size = (parts[0].images.shape[2], parts[0].images.shape[3])
     for item in missing:
         if isinstance(item, str):
-            made = [measure_anchor(subject, item, part.features, part.targets) for part in parts]
+            made = [measure_anchor(evaluated, item, part.features, part.targets) for part in parts]
         else:
-            made = [measure_cell(subject, item, part.features, part.targets, size) for part in parts]
+            made = [measure_cell(evaluated, item, part.features, part.targets, size) for part in parts]
         Records.joined(made).write(_record_path(folder, item, span))
         done(len(span))
 
@@ -358,10 +358,10 @@ def _collect(plan: Plan, folder: Path) -> dict[Cell | str, Records]:
     return found
 
 
-_worker: tuple[Subject, LabelledImages] | None = None
+_worker: tuple[EvaluatedCodec, LabelledImages] | None = None
 
 
-def _start_worker(load: Callable[[], tuple[Subject, LabelledImages]]) -> None:
+def _start_worker(load: Callable[[], tuple[EvaluatedCodec, LabelledImages]]) -> None:
     global _worker
     torch.set_num_threads(1)
     _worker = load()
@@ -374,7 +374,11 @@ def _run_in_worker(folder: Path, span: range, missing: Sequence[Cell | str], bat
 
 
 def measure(
-    load: Callable[[], tuple[Subject, LabelledImages]], plan: Plan, folder: Path, workers: int = 1, quiet: bool = False
+    load: Callable[[], tuple[EvaluatedCodec, LabelledImages]],
+    plan: Plan,
+    folder: Path,
+    workers: int = 1,
+    quiet: bool = False,
 ) -> dict[Cell | str, Records]:
     """Measures whatever of the plan is not recorded in ``folder`` yet, and returns all of it.
 
@@ -390,9 +394,9 @@ def measure(
     total = sum(len(span) * len(missing) for span, missing in work)
     with tqdm(total=total, unit="image", desc="evaluate", disable=quiet or not work, smoothing=0.05) as bar:
         if work and workers == 1:
-            subject, data = load()
+            evaluated, data = load()
             for span, missing in work:
-                measure_shard(subject, data, folder, span, missing, plan.batch, bar.update)
+                measure_shard(evaluated, data, folder, span, missing, plan.batch, bar.update)
         elif work:
             with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (load,)) as pool:
                 tasks = [pool.submit(_run_in_worker, folder, span, missing, plan.batch) for span, missing in work]
@@ -615,8 +619,8 @@ def _finite(value: Any) -> float | None:
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def _load(model: str | Path, data: Path, split: str) -> tuple[Subject, LabelledImages]:
-    return load_subject(model), open_rooms(data, split)
+def _load(model: str | Path, data: Path, split: str) -> tuple[EvaluatedCodec, LabelledImages]:
+    return load_evaluated_codec(model), open_rooms(data, split)
 
 
 def run_evaluate(
@@ -655,8 +659,8 @@ def run_evaluate(
         resamples: of the bootstrap.
         seed: of the bootstrap.
         workers: processes of one thread each; 1 measures in this process.
-        runs: folder of the records, which let a stopped run go on; keyed by weights, split and image size. Delete it
-            to measure anew after a change of the code.
+        runs: folder of the records, which let a stopped run resume; keyed by weights, split and image size. Delete it
+            to measure again after a change of the code.
         quiet: no progress bar.
 
     Returns:
@@ -670,12 +674,12 @@ def run_evaluate(
         tuple(settings), tuple(extra_settings), tuple(high_effort), tuple(qualities), count, min(extra_count, count),
         batch, resamples, seed,
     )  # fmt: skip
-    subject, rooms = _load(model, data, split)
+    evaluated, rooms = _load(model, data, split)
     require_images(rooms, count)
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     height, width = rooms.targets([0])[IMAGE].shape[-2:]
     folder = runs / f"{codec.fingerprint.hex()}-{split}-{width}x{height}-v{RECORDS_VERSION}"
-    load = partial(_load, model, data, split) if workers > 1 else lambda: (subject, rooms)
+    load = partial(_load, model, data, split) if workers > 1 else lambda: (evaluated, rooms)
     records = measure(load, plan, folder, workers, quiet)
     elements = codec.elements_of(height, width)
     result = {
@@ -686,7 +690,7 @@ def run_evaluate(
         "provenance": provenance(seed=seed, weights=codec.fingerprint.hex()),
         "data": {"name": "rooms", "split": split, "images": count, "height": int(height), "width": int(width)},
         "resamples": resamples,
-        **summarise(DataSet(records, int(height) * int(width), elements, Objective.of(subject.card)), plan),
+        **summarise(DataSet(records, int(height) * int(width), elements, Objective.of(evaluated.card)), plan),
     }
     write_result(out, result)
     return result

@@ -125,18 +125,22 @@ def _networks(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
 def _measured(
     codec: FeatureCodec, blocks: Sequence[FeatureBatch], wanted: tuple[int, ...], quality: float
 ) -> dict[str, Any]:
-    fixed = codec.book.fixed[nearest_integer_quality(quality, codec.task_count)].within(wanted)
+    fixed = codec.graph_tables.fixed[nearest_integer_quality(quality, codec.task_count)].within(wanted)
     independent = TaskGraph.independent(codec.task_count)
-    pool = list(dict.fromkeys(graph.within(wanted) for graph in (fixed, *codec.book.codebook, *codec.book.fixed)))
+    pool = list(
+        dict.fromkeys(
+            graph.within(wanted) for graph in (fixed, *codec.graph_tables.candidates, *codec.graph_tables.fixed)
+        )
+    )
     nearby = [[float(quality)] * codec.task_count, *jitters([float(quality)] * codec.task_count, len(pool) - 1)]
-    prices = codec.costs.rates_of_exchange(quality)
+    multipliers = codec.costs.lagrange_multipliers(quality)
     costs: dict[str, list[NDArray[np.float64]]] = {arm: [] for arm in ARMS}
     graphs: dict[str, list[TaskGraph]] = {arm: [] for arm in ("default", "oracle")}
     for block in blocks:
         batch = block.only(wanted)
         alone = [fixed] * len(batch)
         table = np.stack([codec.costs.total_costs(batch, quality, [graph] * len(batch)) for graph in pool])
-        near = np.stack([codec.costs.total_costs(batch, own, alone, prices=prices) for own in nearby])
+        near = np.stack([codec.costs.total_costs(batch, own, alone, multipliers=multipliers) for own in nearby])
         default = choose(codec.costs, batch, quality, "codebook", wanted)
         costs["fixed"].append(table[0])
         costs["default"].append(codec.costs.total_costs(batch, quality, default))

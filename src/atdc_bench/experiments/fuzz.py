@@ -187,7 +187,7 @@ def _require_equal(found: Latents, expected: Latents, tasks: Iterable[int]) -> N
 
 
 def sample_files(reader: IntegerReader, seed: int) -> list[Sample]:
-    """Valid files to damage: of small pictures most, of 256×256 pixels a few, all versions, profiles, kinds, graphs."""
+    """Valid files to damage: of small images most, of 256×256 pixels a few, all versions, profiles, kinds, graphs."""
     return random_files(reader, 60, SIZES, seed) + random_files(reader, 4, (256,), seed + 1)
 
 
@@ -204,7 +204,7 @@ def run_fuzz(
 ) -> dict[str, Any]:
     """Damages files, decodes them, counts what comes of it and writes the result.
 
-    Mutant ``i`` of a seed is the same however many there are. Failing ones are saved in a folder beside the result.
+    Mutant ``i`` of a seed is the same however many there are. Failing ones are saved in a folder next to the result.
 
     Args:
         model: name or weights file, or ``tiny``: weights made on the spot, which decode fast, of tensors that are
@@ -347,7 +347,7 @@ def _alarm() -> Iterator[None]:
 
 @contextmanager
 def _deadline(seconds: float) -> Iterator[None]:
-    """Rings when the block has taken that much processor time, and again as long as it goes on."""
+    """Rings when the block has taken that much processor time, and again as long as it runs."""
     signal.setitimer(signal.ITIMER_PROF, seconds, seconds)
     try:
         yield

@@ -1,7 +1,7 @@
 """`atdc bench tune-encoders`: the codec trained further with its encoders, under the rate, against the codec alone.
 
 Both start from the same weights and take equally many steps of the same objective, on the same graphs; heads stay as
-they are. What is compared is the answers' errors against the truth, at equal bytes, on one scale: see
+they are. What is compared is the answers' errors against the ground truth, at equal bytes, on one scale: see
 :mod:`atdc_bench.experiments.versus`.
 """
 
@@ -76,23 +76,23 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     folder = RunFolder(run / kind, settings)
     torch.manual_seed(settings.seed)
     networks, float_model = copy_of(own.networks), dequantised_model(own.entropy, own.config, own.tensors)
-    subject = subject_of(settings, networks, float_model, own.book, sets["train"], sets["val"])
+    state = subject_of(settings, networks, float_model, own.graph_tables, sets["train"], sets["val"])
     bounds = torch.tensor(codec.card["loss_bounds"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     if kind == "joint":
         live = {split: _live(sets[split], codec, rooms[split]) for split in rooms}
         encoders = codec.networks.encoders.requires_grad_(True)
-        subject = replace(subject, train=live["train"], val=live["val"], encoders=encoders)
+        state = replace(state, train=live["train"], val=live["val"], encoders=encoders)
     each = min(steps, 50)
     rates = (_RATE, settings.codec.lr_end)
-    train_codec(folder, settings, "further", steps // each, rates, subject, goal, val_goal, each)
+    train_codec(folder, settings, "further", steps // each, rates, state, goal, val_goal, each)
     round_to_half(codec.networks)
     entropy = quantised_model(float_model, networks)
     path = run / f"{kind}.safetensors"
-    tuned = FeatureCodec(networks, entropy, own.mean, own.deviation, own.book)
+    tuned = FeatureCodec(networks, entropy, own.mean, own.std, own.graph_tables)
     Codec(codec.networks, tuned, codec.card).save(path)
     return path
 
 
-def _live(known: NormalisedFeatures, codec: Codec, pictures: RoomsDataset) -> LiveFeatures:
-    return LiveFeatures(known.cache, known.mean, known.deviation, networks=codec.networks, pictures=pictures)
+def _live(known: NormalisedFeatures, codec: Codec, images: RoomsDataset) -> LiveFeatures:
+    return LiveFeatures(known.cache, known.mean, known.std, networks=codec.networks, images=images)

@@ -1,8 +1,8 @@
 """Damaged files: valid ones changed in one place or a few, mostly under checks that fit what they stand over.
 
 A check refuses nearly all damage before anything else sees it. So a file is taken apart into its fields, one of them is
-changed, and the checks are computed anew: what is tried then is all that stands behind the checks. Four ways to damage,
-chosen by :func:`mutant`:
+changed, and the checks are computed again: what is tried then is all that stands behind the checks. Four ways to
+damage, chosen by :func:`mutant`:
 
 * ``file``: any bytes of the whole file, checks left as they are;
 * ``field``: a field of the header or of the table gets a value from the edges of what it can hold, or beyond; or the

@@ -1,14 +1,14 @@
 """`atdc bench networks`: bytes against the answers of other people's networks, after coding as before it.
 
 Every way to get answers from a photo to a server is taken on the same photos: tensors at the networks' cuts by a fitted
-codec and by plainer ones, the photo by picture codecs, and the answers themselves
+codec and by plainer ones, the photo by image codecs, and the answers themselves
 (:mod:`atdc_bench.baselines.sent_tensors`). What is wanted is one network's answers, or all networks' together.
 
 An answer's *agreement* is its metric in the networks' file, after against before, the mean over photos; a network's is
 the mean over its answers, and that of several networks the mean over them. Maps that `overlap` compares take part where
 the map before reaches 0.3 anywhere: maps without anything in them agree whatever is sent.
 
-What each system has given is kept; a run that was stopped goes on where it stopped.
+What each system has given is kept; a run that was stopped resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ SAYS_SOMETHING = 0.3
 PICTURES = ("jpeg", "webp", "avif", "avif-small", "avif-half")
 """Systems that send the photo."""
 RIVALS = {
-    "the best picture codec": PICTURES,
-    "tensors as pictures or whole numbers": ("tiled-avif", "levels"),
+    "the best image codec": PICTURES,
+    "tensors as images or whole numbers": ("tiled-avif", "levels"),
     "codec without training": ("untrained",),
     "each tensor alone": (f"{FITTED}-independent",),
     "one fixed graph": (f"{FITTED}-fixed",),
@@ -149,8 +149,8 @@ def run_networks(
     ]
     halves = {
         name: {
-            "first": _median_ms(lambda photo, network=network: network.features(photo.picture), seen),
-            "whole": _median_ms(lambda photo, network=network: network.whole(photo.picture), seen),
+            "first": _median_ms(lambda photo, network=network: network.features(photo.image), seen),
+            "whole": _median_ms(lambda photo, network=network: network.whole(photo.image), seen),
             "": 0.0,
         }
         for name, network in loaded.networks.items()
@@ -196,8 +196,8 @@ def run_networks(
 
 
 def _photo(networks: NetworkSet, path: Path) -> Photo:
-    picture = read_image(path)
-    return Photo(picture, networks.features(picture, path.name), networks.whole(picture))
+    image = read_image(path)
+    return Photo(image, networks.features(image, path.name), networks.whole(image))
 
 
 def _measured(

@@ -1,8 +1,8 @@
 """`atdc bench premise`: do the scores that choose graphs predict what coding really costs?
 
 For each image, child and parent set, the child is really coded given those parents as decoded (ideal bits, which real
-files exceed by a small constant), and set beside what was predicted: by the *full* score (the predictor's divergence in
-bits) and by the *cheap* scorer. Three questions, from easy to hard:
+files exceed by a small constant), and compared with what was predicted: by the *full* score (the predictor's divergence
+in bits) and by the rate estimator (cheap). Three questions, from easy to hard:
 
 - over everything: does a pair with a higher score cost more? (Images and tasks differ so much that this flatters.)
 - within each child: across images and parent sets of one task.
@@ -31,12 +31,12 @@ from atdc.graph.search import Pair
 from atdc.graph.task_graph import TaskGraph
 from atdc.metrics.tasks import FloatArray
 from atdc.provenance import provenance, write_result
-from atdc_bench.experiments.subject import (
+from atdc_bench.experiments.evaluated_codec import (
     DEFAULT_DATA,
+    EvaluatedCodec,
     LabelledImages,
-    Subject,
     features_at,
-    load_subject,
+    load_evaluated_codec,
     open_rooms,
     require_images,
 )
@@ -145,9 +145,9 @@ class PairTables:
 
     Attributes:
         bits: ideal bits of the child's segment.
-        cost: bits plus squared error at the exchange rate of that quality; what a choice should minimise.
+        cost: bits plus squared error at the Lagrange multiplier of that quality; what a choice should minimise.
         full: the full score.
-        cheap: the cheap scorer's prediction.
+        cheap: the rate estimator's prediction.
     """
 
     bits: FloatArray
@@ -157,17 +157,22 @@ class PairTables:
 
 
 def pair_tables(
-    subject: Subject, data: LabelledImages, indices: Sequence[int], quality: float, batch: int = 25, quiet: bool = True
+    evaluated: EvaluatedCodec,
+    data: LabelledImages,
+    indices: Sequence[int],
+    quality: float,
+    batch: int = 25,
+    quiet: bool = True,
 ) -> PairTables:
     """Codes every child from every parent set, and scores it, on some images."""
-    codec = subject.feature_codec
-    exchange = codec.costs.rates_of_exchange(quality)[[child for child, _ in codec.pairs]]
+    codec = evaluated.feature_codec
+    multipliers = codec.costs.lagrange_multipliers(quality)[[child for child, _ in codec.pairs]]
     rows: list[tuple[NDArray[np.float64], ...]] = []
     starts = range(0, len(indices), batch)
     for start in tqdm(starts, unit="batch", desc=f"quality {quality:g}", disable=quiet):
-        features = codec.normalise(features_at(subject, data, indices[start : start + batch]))
+        features = codec.normalise(features_at(evaluated, data, indices[start : start + batch]))
         bits, errors = codec.costs.pair_costs(features, quality)
-        cost = bits + errors * exchange
+        cost = bits + errors * multipliers
         rows.append(
             (bits, cost, codec.costs.full_scores(features, quality), codec.costs.estimated_costs(features, quality))
         )
@@ -217,17 +222,17 @@ def run_premise(
     Returns:
         What was written.
     """
-    subject, rooms = load_subject(model), open_rooms(data, split)
+    evaluated, rooms = load_evaluated_codec(model), open_rooms(data, split)
     require_images(rooms, count)
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     result = {
         "what": "Scores against real coding cost per (image, child, parent set); parents decoded at the same quality "
         "along the fixed graph. bits: ideal bits of the child's segment. cost: bits plus squared error at the exchange "
-        "rate of the quality. full: the predictor's divergence in bits. cheap: the distilled scorer.",
+        "rate of the quality. full: the predictor's divergence in bits. cheap: the rate estimator.",
         "provenance": provenance(weights=codec.fingerprint.hex()),
         "data": {"name": "rooms", "split": split, "images": count, "pairs": len(codec.pairs)},
         "qualities": {
-            f"{q:g}": premise_at(pair_tables(subject, rooms, range(count), q, batch, quiet), codec) for q in qualities
+            f"{q:g}": premise_at(pair_tables(evaluated, rooms, range(count), q, batch, quiet), codec) for q in qualities
         },
     }
     write_result(out, result)

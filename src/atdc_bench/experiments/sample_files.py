@@ -1,6 +1,6 @@
 """Valid files of random content, and a codec so tiny that a thousand of them take a second. Nothing here needs torch.
 
-The symbols of a file come from a port, like a reader's: drawn at random, or read from another file. What the model
+The symbols of a file come from a coder, like a reader's: drawn at random, or read from another file. What the model
 says of them follows from the symbols themselves, so whatever is drawn makes a file that a writer could have written.
 """
 
@@ -43,15 +43,15 @@ class Sample:
 
 
 class RandomSymbols:
-    """A port that draws symbols as often as their tables expect them, now and then an extreme one.
+    """A coder that draws symbols as often as their tables expect them, now and then an extreme one.
 
     Args:
         tables: the probability tables.
         random: where chance comes from.
         wild: share of symbols that are drawn from the edges of what can be coded instead.
 
-    >>> port = RandomSymbols(FrequencyTables.gaussian([0.5]), np.random.default_rng(0), wild=0.2)
-    >>> port.code(0, 0, None, np.zeros(10, np.uint8)).dtype.name
+    >>> symbol_coder = RandomSymbols(FrequencyTables.gaussian([0.5]), np.random.default_rng(0), wild=0.2)
+    >>> symbol_coder.code(0, 0, None, np.zeros(10, np.uint8)).dtype.name
     'int32'
     """
 
@@ -73,7 +73,7 @@ class RandomSymbols:
 
 
 class Zeros:
-    """A port whose symbols are all 0."""
+    """A coder whose symbols are all 0."""
 
     def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
         """As many zeros as there are tables in ``table_index``."""
@@ -81,7 +81,7 @@ class Zeros:
 
 
 class LowestSymbols:
-    """A port whose symbols are the smallest that their tables hold: a range coder needs no byte for them."""
+    """A coder whose symbols are the smallest that their tables hold: a range coder needs no byte for them."""
 
     def __init__(self, tables: FrequencyTables) -> None:
         self._radius = tables.radius
@@ -92,7 +92,7 @@ class LowestSymbols:
 
 
 class FromSegments:
-    """A port that reads a file's segments and does not mind what their checks, or left-over bytes, say of them.
+    """A coder that reads a file's segments and does not mind what their checks, or left-over bytes, say of them.
 
     Args:
         reader: of the weights.
@@ -103,16 +103,16 @@ class FromSegments:
     """
 
     def __init__(self, reader: IntegerReader, container: Container) -> None:
-        self._port, self._segments, self._at = SymbolReader(reader.model.tables), container.segments, -1
+        self._symbol_reader, self._segments, self._at = SymbolReader(reader.model.tables), container.segments, -1
         self._places = segment_places(reader, container.header)
 
     def code(self, image: int, task: int, symbols: _Symbols | None, table_index: NDArray[np.uint8]) -> _Symbols:
         """The next symbols of the task's segment."""
         segment = self._places[task]
         if segment != self._at:
-            self._port.begin(self._segments[segment].data, f"segment {segment}")
+            self._symbol_reader.begin(self._segments[segment].data, f"segment {segment}")
             self._at = segment
-        return self._port.code(image, task, None, table_index)
+        return self._symbol_reader.code(image, task, None, table_index)
 
 
 def segment_places(reader: IntegerReader, header: Header) -> dict[int, int]:
@@ -121,7 +121,7 @@ def segment_places(reader: IntegerReader, header: Header) -> dict[int, int]:
 
 
 class _Copied:
-    """Takes symbols from one port and hands them to another."""
+    """Takes symbols from one coder and hands them to another."""
 
     def __init__(self, source: SymbolCoder, target: SymbolCoder) -> None:
         self._source, self._target = source, target
@@ -131,10 +131,10 @@ class _Copied:
 
 
 def write_symbols(reader: IntegerReader, header: Header, source: SymbolCoder) -> Sample:
-    """The one file that holds, under a header, the symbols that a port gives.
+    """The one file that holds, under a header, the symbols that a coder gives.
 
     Raises:
-        BitstreamError: the header names a graph that the weights lack, or the port's reason.
+        BitstreamError: the header names a graph that the weights lack, or the coder's reason.
     """
     model, present, together = reader.model, header.present, header.profile == "compact"
     count = len(reader.tensors)

@@ -11,8 +11,8 @@ An element of kind k of task t is
     y = a f + b g_cluster + noise,        var(noise) = u + D
 
 with a factor f that all tasks share, and one g per cluster of about :data:`CLUSTER` tasks; who is in whose cluster is
-drawn anew for each kind, so that a task's best parents for one kind are not those for another, and two parents say more
-than one. All factors are standard normal, D is the coding distortion. Then
+drawn again for each kind, so that a task's best parents for one kind are not those for another, and two parents say
+more than one. All factors are standard normal, D is the coding distortion. Then
 
     score[c, S] = sum over kinds of ELEMENTS/2 log2( var(y_c | y_S) / D )        bits
 
@@ -60,7 +60,7 @@ CLUSTER = 4
 DISTORTION = 0.01
 """D, mean squared error per element; elements have a variance of about 1.5."""
 IMAGE_SPREAD = 0.5
-"""Deviation, in nepers, of what an image multiplies each task's a and b with."""
+"""Standard deviation, in nepers, of what an image multiplies each task's a and b with."""
 RESTARTS = 4
 """Random orders that the longer local search starts from, besides that of the greedy graph."""
 CODEBOOK = 16
@@ -70,7 +70,7 @@ SHORTLISTS = (2, 4, 8)
 CHAIN_TASKS = 12
 """Beyond this many tasks no chain is searched: it asks for the scores of all T 2^(T-1) parent sets."""
 FEATURE_SIDE = 4
-"""Height and width of the feature maps on which scoring is timed: a picture of 64×64."""
+"""Height and width of the feature maps on which scoring is timed: an image of 64×64."""
 BATCH = 8
 """Images that are scored at once."""
 PAIRS_TIMED = 200
@@ -87,8 +87,8 @@ Search = Callable[[ScoreTable], TaskGraph]
 def planted_covariances(size: int, images: int, seed: int) -> FloatArray:
     """Covariance of the tasks' elements, noise D included, for each image and kind of element: see the module's text.
 
-    The strengths are log-normal: a about 0.5, b about 1, u about 0.1, with deviations of 0.3, 0.5 and 0.5 nepers
-    between tasks; a and b also vary by :data:`IMAGE_SPREAD` between images.
+    The strengths are log-normal: a about 0.5, b about 1, u about 0.1, with standard deviations of 0.3, 0.5 and 0.5
+    nepers between tasks; a and b also vary by :data:`IMAGE_SPREAD` between images.
 
     Args:
         size: ``T``, number of tasks.
@@ -316,11 +316,11 @@ def compare_settings(planted: Planted) -> dict[str, Any]:
     result["fixed"] = _row(planted, planted.saved([fixed] * images), 0, once=once)
 
     candidates, took_candidates = search_all(searches(size)["greedy+local"], planted.training, size)
-    took_book, book = timed(search.build_codebook, planted.training, CODEBOOK, [fixed], candidates)
-    pairs = search.pairs_of(book)
+    took_book, graph_tables = timed(search.build_candidates, planted.training, CODEBOOK, [fixed], candidates)
+    pairs = search.pairs_of(graph_tables)
     own = planted.bits[:, [search.pair_index(size, PARENTS)[pair] for pair in pairs]]
-    took, chosen = zip(*(timed(search.codebook_choice, row[None], book, pairs) for row in own), strict=True)
-    graphs = [book[int(choice[0])] for choice in chosen]
+    took, chosen = zip(*(timed(search.cheapest_candidates, row[None], graph_tables, pairs) for row in own), strict=True)
+    graphs = [graph_tables[int(choice[0])] for choice in chosen]
     once = {"search_ms": sum(took_candidates) + took_fixed + took_book, "scores": all_scores}
     result["codebook"] = _row(planted, planted.saved(graphs), len(pairs), took, once)
 
@@ -372,8 +372,8 @@ def compare_shortlists(planted: Planted, full_percent: float) -> dict[str, Any]:
 def scoring_cost(size: int, counts: Mapping[str, int], seed: int) -> dict[str, Any]:
     """What the predictor takes to score so many pairs of so many tasks, per image.
 
-    Each task's share of the linear first layer is computed once, and then, for each pair, the rest. Both are timed on
-    at most :data:`PAIRS_TIMED` pairs drawn at random; a pair's time does not depend on which pair it is.
+    Each task's contribution to the linear first layer is computed once, and then, for each pair, the rest. Both are
+    timed on at most :data:`PAIRS_TIMED` pairs drawn at random; a pair's time does not depend on which pair it is.
 
     Args:
         size: ``T``.
@@ -382,8 +382,8 @@ def scoring_cost(size: int, counts: Mapping[str, int], seed: int) -> dict[str, A
 
     Returns:
         ``pairs_timed``; ``shares_ms`` of all tasks and ``pair_ms``; multiply-accumulates ``shares_mmac`` and
-        ``pair_mmac``; by name ``ms`` and ``mmac`` of that many pairs, their shares included; and ``all_unshared_mmac``,
-        what all pairs would take if each computed its parents' shares anew.
+        ``pair_mmac``; by name ``ms`` and ``mmac`` of that many pairs, their contributions included; and
+        ``all_unshared_mmac``, what all pairs would take if each computed its parents' contributions again.
     """
     config = ModelConfig()
     with torch.random.fork_rng(devices=[]):
@@ -399,7 +399,7 @@ def scoring_cost(size: int, counts: Mapping[str, int], seed: int) -> dict[str, A
     def shares() -> None:
         with torch.no_grad():
             for task in range(size):
-                predictor.share(task, features.parts[task])
+                predictor.contribution(task, features.parts[task])
 
     shares_ms, pair_ms = [], []
     for number in range(-1, ROUNDS):

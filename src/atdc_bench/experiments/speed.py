@@ -36,18 +36,18 @@ from atdc.errors import AtdcError
 from atdc.graph.task_graph import TaskGraph
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASKS
-from atdc_bench.experiments.subject import (
+from atdc_bench.experiments.evaluated_codec import (
     DEFAULT_DATA,
-    Subject,
+    EvaluatedCodec,
     as_input,
     images_at,
-    load_subject,
+    load_evaluated_codec,
     open_rooms,
     require_images,
 )
 
 JPEG_QUALITIES = (50, 90)
-"""Of the pictures a device would send instead: small, and good enough for any network."""
+"""Of the images a device would send instead: small, and good enough for any network."""
 WARM_UP = 3
 """Rounds that are run and not counted."""
 BATCHES = (1, 4, 16, 64)
@@ -138,7 +138,7 @@ def macs(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> fl
 
 
 class _Recorder:
-    """A symbol port that keeps what passes, to be written again without the networks."""
+    """A symbol coder that keeps what passes, to be written again without the networks."""
 
     def __init__(self) -> None:
         self.passed: list[tuple[int, NDArray[np.int32], NDArray[np.uint8]]] = []
@@ -157,59 +157,61 @@ def _recorded(codec: FeatureCodec, features: Tensor, quality: float, graph: Task
     qualities = torch.full((1, codec.task_count), float(quality), device=codec.device)
     recorder = _Recorder()
     steps = np.array([quality_steps(quality, codec.task_count)])
-    port = IntegerLatentCoder(EntropyCoder(codec.entropy, recorder, steps, normalised.grids))
+    coder = IntegerLatentCoder(EntropyCoder(codec.entropy, recorder, steps, normalised.grids))
     with torch.no_grad():
-        code_along_graph(codec.networks, [graph], qualities, port, normalised.grids, normalised.parts)
+        code_along_graph(codec.networks, [graph], qualities, coder, normalised.grids, normalised.parts)
     return recorder
 
 
 def _write(codec: FeatureCodec, recorder: _Recorder, container: Container) -> bytes:
     """Range-codes recorded symbols and packs the file."""
-    port = SymbolWriter(codec.entropy.tables, 1, codec.task_count, together=True)
+    writer = SymbolWriter(codec.entropy.tables, 1, codec.task_count, together=True)
     for task, symbols, table_index in recorder.passed:
-        port.code(0, task, symbols, table_index)
-    return pack(Container(container.header, (Segment(port.finish()[0][0], container.segments[0].symbol_check),)))
+        writer.code(0, task, symbols, table_index)
+    return pack(Container(container.header, (Segment(writer.finish()[0][0], container.segments[0].symbol_check),)))
 
 
 def encode(
-    subject: Subject, images: NDArray[np.uint8], quality: float, setting: str, effort: Effort = "normal"
+    evaluated: EvaluatedCodec, images: NDArray[np.uint8], quality: float, setting: str, effort: Effort = "normal"
 ) -> list[bytes]:
     """Pixels (n, 3, H, W) to files."""
-    features = subject.features_of(as_input(images))
+    features = evaluated.features_of(as_input(images))
     sizes = [(images.shape[2], images.shape[3])] * len(images)
-    return subject.feature_codec.encode_batch(features, quality, setting, effort, sizes, restore_all=False).data
+    return evaluated.feature_codec.encode_batch(features, quality, setting, effort, sizes, restore_all=False).data
 
 
-def encode_times(subject: Subject, images: NDArray[np.uint8], quality: float, quiet: bool = True) -> dict[str, Any]:
+def encode_times(
+    evaluated: EvaluatedCodec, images: NDArray[np.uint8], quality: float, quiet: bool = True
+) -> dict[str, Any]:
     """Milliseconds of each stage of encoding one image with the default setting.
 
-    ``coding`` is what coding along the chosen graph takes beside ``writing`` (range coding and packing, timed on the
+    ``coding`` is what coding along the chosen graph takes besides ``writing`` (range coding and packing, timed on the
     recorded symbols); ``total`` is a run from pixels to bytes of its own.
 
     Args:
-        subject: the codec.
+        evaluated: the codec.
         images: (n, 3, H, W), sides multiples of 64.
         quality: of all tasks.
         quiet: no progress bar.
     """
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     size = (images.shape[2], images.shape[3])
     rows: list[dict[str, float]] = []
     for number in tqdm(range(-WARM_UP, len(images)), desc="encode", unit="image", disable=quiet):
-        picture = images[max(number, 0)][None]
+        image = images[max(number, 0)][None]
         row: dict[str, float] = {}
-        row["encoders"], features = timed(subject.features_of, as_input(picture))
+        row["encoders"], features = timed(evaluated.features_of, as_input(image))
         normalising, batch = timed(codec.normalise, features)
         estimating, costs = timed(codec.costs.estimated_costs, batch, quality)
         row["scoring"] = normalising + estimating
         level = nearest_integer_quality(quality, codec.task_count)
-        row["search"], (graph,) = timed(codec.book.cheapest, costs, level, batch.mean_elements)
+        row["search"], (graph,) = timed(codec.graph_tables.cheapest, costs, level, batch.mean_elements)
         both, encoded = timed(codec.encode_batch, features, quality, [graph], sizes=[size], restore_all=False)
         recorder, container = _recorded(codec, features, quality, graph), unpack(encoded.data[0])
         row["writing"], data = timed(_write, codec, recorder, container)
         assert data == encoded.data[0], "the recorded symbols write another file"
         row["coding"] = both - row["writing"]
-        row["total"], _ = timed(encode, subject, picture, quality, DEFAULT_GRAPH)
+        row["total"], _ = timed(encode, evaluated, image, quality, DEFAULT_GRAPH)
         if number >= 0:
             rows.append(row)
     stages = ("encoders", "scoring", "search", "coding", "writing", "total")
@@ -217,12 +219,12 @@ def encode_times(subject: Subject, images: NDArray[np.uint8], quality: float, qu
 
 
 def choosing_times(
-    subject: Subject, images: NDArray[np.uint8], quality: float, quiet: bool = True
+    evaluated: EvaluatedCodec, images: NDArray[np.uint8], quality: float, quiet: bool = True
 ) -> dict[str, dict[str, Any]]:
     """What choosing the graph takes of encoding with the default setting: of all tasks, and of a wanted set.
 
     Args:
-        subject: the codec.
+        evaluated: the codec.
         images: (n, 3, H, W).
         quality: of all tasks.
         quiet: no progress bar.
@@ -232,24 +234,24 @@ def choosing_times(
         tasks and of their helpers alone), milliseconds; ``share``, the first over the second of the same image. Of
         ``wanted`` also ``network``, milliseconds of one task's network, mean over the tasks: what a helper adds.
     """
-    codec, result = subject.feature_codec, {}
+    codec, result = evaluated.feature_codec, {}
     sizes = [(images.shape[2], images.shape[3])]
     for name, tasks in (("all", codec.task_names), ("wanted", WANTED)):
         wanted = codec.task_indices(tasks)
         needed = codec.needed(wanted, quality)
 
-        def encoded(picture: NDArray[np.uint8], wanted: list[int] = wanted, needed: list[int] = needed) -> bytes:
-            parts = dict(zip(needed, subject.features_of(as_input(picture), needed).unbind(1), strict=True))
+        def encoded(pixels: NDArray[np.uint8], wanted: list[int] = wanted, needed: list[int] = needed) -> bytes:
+            parts = dict(zip(needed, evaluated.features_of(as_input(pixels), needed).unbind(1), strict=True))
             features = [parts.get(task) for task in range(codec.task_count)]
             made = codec.encode_batch(features, quality, sizes=sizes, restore_all=False, wanted=wanted)
             return made.data[0]
 
         rows: list[tuple[float, float]] = []
         for number in tqdm(range(-WARM_UP, len(images)), desc=f"choosing, {name}", unit="image", disable=quiet):
-            picture = images[max(number, 0)][None]
-            batch = codec.normalise(subject.features_of(as_input(picture))).only(needed)
+            pixels = images[max(number, 0)][None]
+            batch = codec.normalise(evaluated.features_of(as_input(pixels))).only(needed)
             choosing, _ = timed(choose, codec.costs, batch, quality, DEFAULT_GRAPH, wanted)
-            encoding, _ = timed(encoded, picture)
+            encoding, _ = timed(encoded, pixels)
             if number >= 0:
                 rows.append((choosing, encoding))
         columns = np.array(rows).T
@@ -259,29 +261,31 @@ def choosing_times(
         }  # fmt: skip
     every = range(codec.task_count)
     networks = [
-        float(np.mean([timed(subject.features_of, as_input(image[None]), [task])[0] for task in every]))
+        float(np.mean([timed(evaluated.features_of, as_input(image[None]), [task])[0] for task in every]))
         for image in images
     ]
     result["wanted"]["network"] = spread(networks)
     return result
 
 
-def decode_times(subject: Subject, images: NDArray[np.uint8], quality: float, quiet: bool = True) -> dict[str, Any]:
+def decode_times(
+    evaluated: EvaluatedCodec, images: NDArray[np.uint8], quality: float, quiet: bool = True
+) -> dict[str, Any]:
     """Milliseconds of reading all features of one file, of all heads, of both, and of one task from file to answer."""
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     one = [ONE_ANSWER]
     wanted = codec.task_indices(one)
     rows: list[dict[str, float]] = []
-    files = [encode(subject, image[None], quality, DEFAULT_GRAPH)[0] for image in images]
+    files = [encode(evaluated, image[None], quality, DEFAULT_GRAPH)[0] for image in images]
 
     def answer_one(data: bytes) -> object:
-        return subject.answer_tensors(torch.stack(codec.restore([codec.integers.read(data, wanted)], wanted), 1), one)
+        return evaluated.answer_tensors(torch.stack(codec.restore([codec.integers.read(data, wanted)], wanted), 1), one)
 
     for number in tqdm(range(-WARM_UP, len(images)), desc="decode", unit="image", disable=quiet):
         data = files[max(number, 0)]
         row: dict[str, float] = {}
         row["reading"], features = timed(codec.decode_batch, [data])
-        row["heads"], _ = timed(subject.answer_tensors, features)
+        row["heads"], _ = timed(evaluated.answer_tensors, features)
         row["total"] = row["reading"] + row["heads"]
         row[f"{ONE_ANSWER}_only"], _ = timed(answer_one, data)
         if number >= 0:
@@ -290,14 +294,19 @@ def decode_times(subject: Subject, images: NDArray[np.uint8], quality: float, qu
 
 
 def adaptive_over_fixed(
-    subject: Subject, images: NDArray[np.uint8], quality: float, rounds: int, batch: int = 1, quiet: bool = True
+    evaluated: EvaluatedCodec,
+    images: NDArray[np.uint8],
+    quality: float,
+    rounds: int,
+    batch: int = 1,
+    quiet: bool = True,
 ) -> dict[str, Any]:
     """Time from pixels to bytes with graphs chosen per image, over the same with the fixed graph."""
 
     def run(setting: str, effort: Effort) -> Callable[[int], object]:
         def one(number: int) -> object:
             chosen = np.arange(number * batch, (number + 1) * batch) % len(images)
-            return encode(subject, images[chosen], quality, setting, effort)
+            return encode(evaluated, images[chosen], quality, setting, effort)
 
         return one
 
@@ -308,13 +317,17 @@ def adaptive_over_fixed(
     return result
 
 
-def _decode(subject: Subject, files: Sequence[bytes]) -> dict[str, Tensor]:
+def _decode(evaluated: EvaluatedCodec, files: Sequence[bytes]) -> dict[str, Tensor]:
     """Files to all raw answers."""
-    return subject.answer_tensors(subject.feature_codec.decode_batch(files))
+    return evaluated.answer_tensors(evaluated.feature_codec.decode_batch(files))
 
 
 def throughput(
-    subject: Subject, images: NDArray[np.uint8], quality: float, batches: Sequence[int] = BATCHES, quiet: bool = True
+    evaluated: EvaluatedCodec,
+    images: NDArray[np.uint8],
+    quality: float,
+    batches: Sequence[int] = BATCHES,
+    quiet: bool = True,
 ) -> dict[str, Any]:
     """Images a second from pixels to files, and from files to all raw answers, several at a time; best of three runs.
 
@@ -323,11 +336,11 @@ def throughput(
     rows = {}
     for batch in tqdm(batches, desc="throughput", disable=quiet):
         chosen = images[np.arange(batch) % len(images)]
-        files = encode(subject, chosen, quality, DEFAULT_GRAPH)  # also the warm-up
+        files = encode(evaluated, chosen, quality, DEFAULT_GRAPH)  # also the warm-up
         if _uses_gpu():
             torch.cuda.reset_peak_memory_stats()
-        encoding = min(timed(encode, subject, chosen, quality, DEFAULT_GRAPH)[0] for _ in range(3))
-        decoding = min(timed(_decode, subject, files)[0] for _ in range(3))
+        encoding = min(timed(encode, evaluated, chosen, quality, DEFAULT_GRAPH)[0] for _ in range(3))
+        decoding = min(timed(_decode, evaluated, files)[0] for _ in range(3))
         row = {"encode_per_s": round(1000 * batch / encoding, 2), "decode_per_s": round(1000 * batch / decoding, 2)}
         if _uses_gpu():
             row["gpu_memory_mib"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
@@ -384,24 +397,28 @@ def peak_memory_mib(model: str | Path, height: int, width: int) -> dict[str, flo
 # --- device and server -----------------------------------------------------------------------------------------------
 
 
-def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
 def _from_jpeg(data: bytes) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.asarray(picture.convert("RGB")).transpose(2, 0, 1)[None]
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)[None]
 
 
 def device_and_server(
-    subject: Subject, images: NDArray[np.uint8], quality: float, encoded: dict[str, Any], decoded: dict[str, Any]
+    evaluated: EvaluatedCodec,
+    images: NDArray[np.uint8],
+    quality: float,
+    encoded: dict[str, Any],
+    decoded: dict[str, Any],
 ) -> dict[str, Any]:
     """What a device and a server each spend: features sent by ATDC, against a JPEG sent and all networks run there.
 
     Args:
-        subject: the codec.
+        evaluated: the codec.
         images: (n, 3, H, W).
         quality: of ATDC.
         encoded: from :func:`encode_times`.
@@ -411,19 +428,19 @@ def device_and_server(
         By system: milliseconds and millions of multiply-accumulates on either side, and the mean bytes between them.
         What the answers are worth is not in here: see the evaluation.
     """
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     first = as_input(images[:1])
-    features = subject.features_of(first)
+    features = evaluated.features_of(first)
     graph = codec.choose_graphs(features, quality, DEFAULT_GRAPH)
     data = codec.encode_batch(features, quality, graph, restore_all=False).data
     counts = {
-        "encoders": macs(subject.features_of, first),
+        "encoders": macs(evaluated.features_of, first),
         "scoring": macs(codec.costs.estimated_costs, codec.normalise(features), quality),
         "coding": macs(codec.encode_batch, features, quality, graph, restore_all=False),
         "reading": macs(codec.decode_batch, data),
-        "heads": macs(subject.answer_tensors, features),
+        "heads": macs(evaluated.answer_tensors, features),
     }
-    sizes = [len(encode(subject, image[None], quality, DEFAULT_GRAPH)[0]) for image in images]
+    sizes = [len(encode(evaluated, image[None], quality, DEFAULT_GRAPH)[0]) for image in images]
     systems: dict[str, Any] = {
         f"atdc_quality_{quality:g}": {
             "device_ms": encoded["total"]["median"],
@@ -436,11 +453,11 @@ def device_and_server(
     for jpeg_quality in JPEG_QUALITIES:
         device, server, lengths = [], [], []
         for image in images:
-            picture = np.ascontiguousarray(image.transpose(1, 2, 0))
-            took, sent = timed(_jpeg, picture, jpeg_quality)
+            photo = np.ascontiguousarray(image.transpose(1, 2, 0))
+            took, sent = timed(_jpeg, photo, jpeg_quality)
             reading, pixels = timed(_from_jpeg, sent)
-            networks, seen = timed(subject.features_of, as_input(pixels))
-            heads, _ = timed(subject.answer_tensors, seen)
+            networks, seen = timed(evaluated.features_of, as_input(pixels))
+            heads, _ = timed(evaluated.answer_tensors, seen)
             device.append(took)
             server.append(reading + networks + heads)
             lengths.append(len(sent))
@@ -493,32 +510,32 @@ def run_speed(
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        load_ms, subject = timed(load_subject, model, device)
+        load_ms, evaluated = timed(load_evaluated_codec, model, device)
         rooms = open_rooms(data, split)
         require_images(rooms, count)
         images = images_at(rooms, range(count))
         height, width = images.shape[2:]
-        encoded = encode_times(subject, images, quality, quiet)
-        decoded = decode_times(subject, images, quality, quiet)
+        encoded = encode_times(evaluated, images, quality, quiet)
+        decoded = decode_times(evaluated, images, quality, quiet)
         result = {
             "what": "Milliseconds per image (one at a time), ratios of paired runs, images a second of several at a "
             "time, peak memory of a fresh process on the CPU in MiB, and millions of multiply-accumulates on device "
             "and server.",
-            "provenance": provenance(weights=subject.feature_codec.fingerprint.hex()),
+            "provenance": provenance(weights=evaluated.feature_codec.fingerprint.hex()),
             "data": {"name": "rooms", "split": split, "images": count, "height": height, "width": width},
             "device": torch.cuda.get_device_name() if _uses_gpu() else "cpu",
             "quality": quality,
             "load_ms": round(load_ms, 1),
             "encode_ms": encoded,
-            "choosing_ms": choosing_times(subject, images, quality, quiet),
+            "choosing_ms": choosing_times(evaluated, images, quality, quiet),
             "decode_ms": decoded,
             "adaptive_over_fixed": {
-                "batch_1": adaptive_over_fixed(subject, images, quality, rounds, 1, quiet),
-                f"batch_{batch}": adaptive_over_fixed(subject, images, quality, max(10, rounds // 4), batch, quiet),
+                "batch_1": adaptive_over_fixed(evaluated, images, quality, rounds, 1, quiet),
+                f"batch_{batch}": adaptive_over_fixed(evaluated, images, quality, max(10, rounds // 4), batch, quiet),
             },
-            "throughput": throughput(subject, images, quality, quiet=quiet),
+            "throughput": throughput(evaluated, images, quality, quiet=quiet),
             "peak_memory_mib": peak_memory_mib(model, height, width),
-            **device_and_server(subject, images, quality, encoded, decoded),
+            **device_and_server(evaluated, images, quality, encoded, decoded),
         }
     finally:
         torch.set_num_threads(before)

@@ -21,20 +21,20 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.metrics.tasks import FloatArray
 from atdc.provenance import provenance, write_result
 from atdc.tasks import LETTERS
-from atdc_bench.experiments.premise import graph_cost, saving_kept
-from atdc_bench.experiments.subject import (
+from atdc_bench.experiments.evaluated_codec import (
     DEFAULT_DATA,
-    Subject,
+    EvaluatedCodec,
     as_input,
     images_at,
-    load_subject,
+    load_evaluated_codec,
     open_rooms,
     require_images,
 )
+from atdc_bench.experiments.premise import graph_cost, saving_kept
 
 JPEG_QUALITY = 90
 NOISE_LEVEL = 2 / 255
-"""Deviation of the slight noise: two grey levels of 255."""
+"""Standard deviation of the slight noise: two grey levels of 255."""
 ADAPTIVE = ("codebook", "exact", "greedy", "paper")
 """Settings that choose by image without drawing."""
 
@@ -135,8 +135,8 @@ def jpeg(images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     for image in images:
         buffer = io.BytesIO()
         Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(buffer, "JPEG", quality=JPEG_QUALITY)
-        with Image.open(buffer) as picture:
-            result.append(np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
+        with Image.open(buffer) as pixels:
+            result.append(np.asarray(pixels.convert("RGB")).transpose(2, 0, 1))
     return np.stack(result)
 
 
@@ -216,12 +216,12 @@ class Choices:
 
 
 def choices_of(
-    subject: Subject, images: NDArray[np.uint8], qualities: Sequence[float], seed: int
+    evaluated: EvaluatedCodec, images: NDArray[np.uint8], qualities: Sequence[float], seed: int
 ) -> dict[float, Choices]:
     """Scores and chosen graphs of a batch of images (B, 3, H, W) and of their disturbed versions, by quality."""
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     versions = {"": images} | {name: disturb(images, seed) for name, disturb in DISTURBANCES.items()}
-    features = {name: subject.features_of(as_input(pixels)) for name, pixels in versions.items()}
+    features = {name: evaluated.features_of(as_input(pixels)) for name, pixels in versions.items()}
     # The paper's setting knows no quality, and scores with the whole predictor: once is enough.
     paper = {name: codec.choose_graphs(rows, qualities[0], "paper") for name, rows in features.items()}
 
@@ -243,7 +243,7 @@ def choices_of(
 
 
 def statistics_at(choices: Choices, codec: FeatureCodec) -> dict[str, Any]:
-    """Graph statistics, asymmetry, stability, and the cheap scorer's share of the saving, at one quality."""
+    """Graph statistics, asymmetry, stability, and the rate estimator's share of the saving, at one quality."""
     names, limit = codec.task_names, codec.config.max_parents
     by_full_score = search.exact_batch(choices.full, codec.task_count, limit)
     return {
@@ -295,17 +295,17 @@ def run_statistics(
     Returns:
         What was written.
     """
-    subject, rooms = load_subject(model), open_rooms(data, split)
+    evaluated, rooms = load_evaluated_codec(model), open_rooms(data, split)
     require_images(rooms, count)
-    codec = subject.feature_codec
+    codec = evaluated.feature_codec
     parts = [
-        choices_of(subject, images_at(rooms, range(start, min(start + batch, count))), qualities, seed + start)
+        choices_of(evaluated, images_at(rooms, range(start, min(start + batch, count))), qualities, seed + start)
         for start in tqdm(range(0, count, batch), unit="batch", desc="statistics", disable=quiet)
     ]
     result = {
         "what": "Task graphs chosen per image: their distribution, the asymmetry of pairwise gains (bits), how often "
         "the choice changes when the image is slightly disturbed, and the share of the full score's saving over "
-        "independent coding that graphs chosen by the cheap scorer keep.",
+        "independent coding that graphs chosen by the rate estimator keep.",
         "provenance": provenance(seed=seed, weights=codec.fingerprint.hex()),
         "data": {"name": "rooms", "split": split, "images": count},
         "qualities": {f"{q:g}": statistics_at(Choices.joined([part[q] for part in parts]), codec) for q in qualities},

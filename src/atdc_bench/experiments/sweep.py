@@ -23,7 +23,13 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.networks.predictability import best_graphs
 from atdc.provenance import provenance, write_result
 from atdc_bench.experiments.evaluate import Objective, measure_answers, normalised_loss
-from atdc_bench.experiments.subject import DEFAULT_DATA, batches, load_subject, open_rooms, require_images
+from atdc_bench.experiments.evaluated_codec import (
+    DEFAULT_DATA,
+    batches,
+    load_evaluated_codec,
+    open_rooms,
+    require_images,
+)
 
 
 @torch.no_grad()
@@ -36,7 +42,7 @@ def exact_graphs(codec: FeatureCodec, features: Tensor, quality: float, max_pare
         quality: a whole number.
         max_parents: K.
     """
-    distortion = torch.from_numpy(codec.book.distortion[int(quality)])
+    distortion = torch.from_numpy(codec.graph_tables.distortion[int(quality)])
     return best_graphs(codec.networks.predictor, codec.normalise(features), distortion, max_parents)
 
 
@@ -68,9 +74,9 @@ def run_sweep(
     Returns:
         What was written: per quality and setting mean bytes, task loss, objective, edges and distinct graphs.
     """
-    subject, rooms = load_subject(model), open_rooms(data, split)
+    evaluated, rooms = load_evaluated_codec(model), open_rooms(data, split)
     require_images(rooms, count)
-    codec, objective = subject.feature_codec, Objective.of(subject.card)
+    codec, objective = evaluated.feature_codec, Objective.of(evaluated.card)
     settings: dict[str, tuple[int, float | None]] = {f"paper, K {k}, τ 0.2": (k, 0.2) for k in parents}
     settings |= {f"paper, K 2, τ {tau:g}": (2, tau) for tau in thresholds}
     settings |= {f"exact by predictor, K {k}": (k, None) for k in parents}
@@ -81,7 +87,7 @@ def run_sweep(
             str(model), "a card without loss bounds", "weights that were trained here", "Train them again."
         )
     with tqdm(total=count * len(sums), unit="image", desc="sweep", disable=quiet) as bar:
-        for batch in batches(subject, rooms, range(count)):
+        for batch in batches(evaluated, rooms, range(count)):
             features, coded = batch.features, len(batch.features)
             by_image = {
                 name: paper_graphs(codec.networks.predictor, codec.normalise(features), k, tau)
@@ -92,7 +98,7 @@ def run_sweep(
                 limit = settings[name][0]
                 chosen = by_image.get(name) or exact_graphs(codec, features, quality, limit)
                 encoded = codec.encode_batch(features, quality, chosen, restore_all=False)
-                _, loss = measure_answers(subject, codec.decode_batch(encoded.data), batch.targets)
+                _, loss = measure_answers(evaluated, codec.decode_batch(encoded.data), batch.targets)
                 normalised = float(normalised_loss(loss, objective.bounds).sum())
                 sums[quality, name] += (sum(map(len, encoded.data)), normalised, coded)
                 graphs[quality, name] += chosen

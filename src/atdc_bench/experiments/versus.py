@@ -1,4 +1,4 @@
-"""`atdc bench versus`: the same pictures through several weights, each with its own task networks and codec.
+"""`atdc bench versus`: the same images through several weights, each with its own task networks and codec.
 
 Utilities of all are on the scale of the first weights: 0 is what its heads answer to channel means, 1 what they answer
 to its uncompressed features. Weights that see better than the first go beyond 1.
@@ -28,9 +28,9 @@ from atdc_bench.experiments.evaluate import (
     measure_items,
     point_row,
 )
-from atdc_bench.experiments.subject import (
+from atdc_bench.experiments.evaluated_codec import (
     DEFAULT_DATA,
-    load_subject,
+    load_evaluated_codec,
     require_images,
 )
 
@@ -46,14 +46,14 @@ def compared(
     resamples: int = 500,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Codes the first pictures of a split by each of some weights, and compares their answers with the truth.
+    """Codes the first images of a split by each of some weights, and compares their answers with the ground truth.
 
     Args:
-        models: names or weights files; the first is the yardstick.
+        models: names or weights files; the first is the reference.
         data: folder of the data set.
         name: of the data set, one of :data:`~atdc.data.data_sets.DATA_SETS`.
         split: of it.
-        count: pictures.
+        count: images.
         qualities: at least four.
         resamples: of the bootstrap.
         quiet: no progress bar.
@@ -63,7 +63,7 @@ def compared(
 
     Raises:
         ArgumentError: fewer than two weights, or the same twice.
-        DataError: fewer pictures than wanted.
+        DataError: fewer images than wanted.
     """
     labels = [Path(model).stem for model in models]
     if len(set(labels)) < max(2, len(labels)):
@@ -71,13 +71,13 @@ def compared(
     images = labelled(name, data, split)
     require_images(images, count)
     height, width = images.targets([0])[IMAGE].shape[-2:]
-    subjects = {label: load_subject(model) for label, model in zip(labels, models, strict=True)}
+    subjects = {label: load_evaluated_codec(model) for label, model in zip(labels, models, strict=True)}
     records: dict[Cell | str, Records] = {}
     anchors: dict[str, dict[str, Any]] = {}
     usual = [Cell(DEFAULT_GRAPH, "normal", quality) for quality in qualities]
     with tqdm(total=count * len(subjects), unit="image", desc="versus", disable=quiet) as bar:
-        for label, subject in subjects.items():
-            made = measure_items(subject, images, count, (ZERO, UNCOMPRESSED, *usual), bar.update)
+        for label, evaluated in subjects.items():
+            made = measure_items(evaluated, images, count, (ZERO, UNCOMPRESSED, *usual), bar.update)
             anchors[label] = {"zero": figures(made[ZERO]), "uncompressed": figures(made[UNCOMPRESSED])}
             for anchor in (ZERO, UNCOMPRESSED):
                 records.setdefault(anchor, made[anchor])  # the first one's ends of the scale
@@ -87,12 +87,12 @@ def compared(
     cells = [cell for cell in records if isinstance(cell, Cell)]
     points = [point_row(rows, cell, count) for cell in sorted(cells)]
     return {
-        "what": "The same pictures through several weights. U: mean over tasks of (e_0 - e) / (e_0 - e_inf), e_0 and "
+        "what": "The same images through several weights. U: mean over tasks of (e_0 - e) / (e_0 - e_inf), e_0 and "
         "e_inf being the first weights' errors from channel means and from uncompressed features. bd_rates: percent of "
-        "bytes at equal utility against the first (negative: fewer), 95 % bootstrap interval over pictures.",
+        "bytes at equal utility against the first (negative: fewer), 95 % bootstrap interval over images.",
         "provenance": provenance(weights=subjects[labels[0]].feature_codec.fingerprint.hex()),
         "data": {"name": name, "split": split, "images": count, "height": int(height), "width": int(width)},
-        "models": {label: subject.feature_codec.fingerprint.hex() for label, subject in subjects.items()},
+        "models": {label: evaluated.feature_codec.fingerprint.hex() for label, evaluated in subjects.items()},
         "anchors": anchors,
         "points": [{"model": row.pop("setting"), **row} for row in points],
         "bd_rates": [

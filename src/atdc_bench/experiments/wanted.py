@@ -1,10 +1,10 @@
 """`atdc bench wanted`: what is sent when only some of the answers are wanted, in real bytes.
 
 For every set of tasks (:mod:`atdc_bench.experiments.wanted_sets`) the same any-graph codec sends the set's own graph,
-and the one graph of all tensors with ancestors or without; codecs trained for the set, picture codecs, and the answers
-themselves stand beside it. *Utility* of a set is the mean over its tasks of ``min(u, 1)``.
+and the one graph of all tensors with ancestors or without; codecs trained for the set, image codecs, and the answers
+themselves stand next to it. *Utility* of a set is the mean over its tasks of ``min(u, 1)``.
 
-Records are written part by part, by one process or several; a run that was stopped goes on where it stopped.
+Records are written part by part, by one process or several; a run that was stopped resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from atdc.files import write_bytes_atomically
 from atdc.pipeline import load
 from atdc.provenance import provenance, write_result
 from atdc_bench.baselines import sent_answers
-from atdc_bench.experiments.subject import DEFAULT_DATA, require_images
+from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, require_images
 from atdc_bench.experiments.wanted_parts import (
     PICTURES,
     TRAINED,
@@ -47,10 +47,10 @@ _WHAT = (
     "What is sent when a set of tasks is wanted, in real files. utility of a set: mean over its tasks of min(u, 1), "
     "u = (e_0 - e) / (e_0 - e_inf); u6: mean over all six, unclipped. bd_rates: percent of bytes at equal utility of "
     "the set in `over` (negative: fewer), through the points that answer better than every cheaper one, up to the "
-    "first at 1, with a 95 % bootstrap interval over pictures. bytes_at: bytes that reach a utility, between points; "
+    "first at 1, with a 95 % bootstrap interval over images. bytes_at: bytes that reach a utility, between points; "
     "`lowest` where the smallest files already do, `none` where no file does. by_size: ratios of bytes, geometric "
     "means over the sets that can be compared. against_best: likewise against the best system of a family at each "
-    "utility. device_ms: medians, one picture at a time."
+    "utility. device_ms: medians, one image at a time."
 )
 
 
@@ -138,17 +138,17 @@ def run_wanted(
         out: the result, JSON.
         name: of the data set, ``rooms`` or ``nyuv2``.
         split: of it.
-        count: pictures of the named sets.
-        subset_count: pictures of all other sets, at most ``count``.
-        rival_count: pictures of picture codecs, answers and codecs trained for a set, at most ``count``.
-        val_count: validation pictures on which graphs of sets are chosen.
+        count: images of the named sets.
+        subset_count: images of all other sets, at most ``count``.
+        rival_count: images of image codecs, answers and codecs trained for a set, at most ``count``.
+        val_count: validation images on which graphs of sets are chosen.
         qualities: at least four.
         resamples: of the bootstrap.
         seed: of the bootstrap.
         codecs: folder of codecs trained for sets, ``joint_nd.safetensors`` or ``alone_nd.safetensors`` for normals and
             depth; what is not there is said to be not run.
         workers: processes of one thread each; 1 measures in this process.
-        runs: folder of the records, which let a stopped run go on; keyed by weights, data and plan. Delete it to
+        runs: folder of the records, which let a stopped run resume; keyed by weights, data and plan. Delete it to
             measure again after a change of the code.
         quiet: no progress bar.
 
@@ -157,7 +157,7 @@ def run_wanted(
 
     Raises:
         ArgumentError: a plan that makes no sense.
-        DataError: fewer pictures than wanted.
+        DataError: fewer images than wanted.
     """
     subset_count, rival_count = min(subset_count, count), min(rival_count, count)
     plan = Plan(tuple(qualities), count, subset_count, rival_count, val_count, resamples, seed)

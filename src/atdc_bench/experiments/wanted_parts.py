@@ -1,7 +1,7 @@
-"""What `atdc bench wanted` measures, part by part: bytes of real files, and one vector per picture and task.
+"""What `atdc bench wanted` measures, part by part: bytes of real files, and one vector per image and task.
 
 Decoded features of a task follow from its graph of ancestors alone, whatever the set, so heads run once for each such
-graph (:mod:`atdc_bench.baselines.subset_files`), and pictures are decoded once for all sets.
+graph (:mod:`atdc_bench.baselines.subset_files`), and images are decoded once for all sets.
 """
 
 from __future__ import annotations
@@ -35,37 +35,37 @@ from atdc_bench.baselines.sent_answers import decode_answer, encode_answer, poin
 from atdc_bench.baselines.subset_files import Ancestry, Sent, SubsetFiles, ancestry
 from atdc_bench.baselines.system import PixelSystem
 from atdc_bench.experiments.compare import received
+from atdc_bench.experiments.evaluated_codec import Batch, batches, features_at
 from atdc_bench.experiments.speed import timed
-from atdc_bench.experiments.subject import Batch, batches, features_at
 from atdc_bench.experiments.wanted_sets import ARMS, NAMED, Choice, best_of_subsets, subsets, tasks_of
 
 VERSION = 1
 """Rises when records change their meaning."""
 BLOCK = 25
-"""Pictures of a part of the records, which are coded at once."""
+"""Images of a part of the records, which are coded at once."""
 PICTURES: dict[str, PixelSystem] = {
     codec.name: codec for codec in (pixels.JPEG, pixels.WEBP, pixels.AVIF, *pixels.SMALLER, vvc.VVENC)
 }
-"""Picture codecs, by name."""
+"""Image codecs, by name."""
 TRAINED = {"joint": "joint latent of the set", "alone": "codec trained for the set alone"}
 """Codecs with weights of their own, ``KIND_LETTERS.safetensors``, by kind: one latent of all tensors of a set, or a
 tensor for each task of the set."""
 _SAME = 1e-3
-"""Encoder's and decoder's floats may differ by rounding, up to this many deviations."""
+"""Encoder's and decoder's floats may differ by rounding, up to this many standard deviations."""
 _TIMED = 5
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured on how many pictures.
+    """What is measured on how many images.
 
     Args:
         qualities: of the any-graph codec; at least four.
-        count: pictures of the named sets.
-        subset_count: pictures of all other sets.
-        rival_count: pictures of picture codecs, answers and trained codecs.
-        val_count: validation pictures on which the graphs of sets are chosen.
+        count: images of the named sets.
+        subset_count: images of all other sets.
+        rival_count: images of image codecs, answers and trained codecs.
+        val_count: validation images on which the graphs of sets are chosen.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -87,13 +87,11 @@ class Plan:
             raise ArgumentError("qualities", str(self.qualities), f"four or more, from 0 to {MAX_QUALITY}")
         if not (1 <= self.subset_count <= self.count and 1 <= self.rival_count <= self.count and self.val_count > 0):
             found = f"{self.count}; {self.subset_count}, {self.rival_count} of them; {self.val_count}"
-            raise ArgumentError(
-                "counts", found, "pictures; no more of all sets and of rivals; and some to choose graphs"
-            )
+            raise ArgumentError("counts", found, "images; no more of all sets and of rivals; and some to choose graphs")
 
     @property
     def spans(self) -> tuple[range, ...]:
-        """Blocks of pictures; in each all pictures take part in the same."""
+        """Blocks of images; in each all images take part in the same."""
         ends = sorted({*range(0, self.count, BLOCK), self.subset_count, self.rival_count, self.count})
         return tuple(range(start, stop) for start, stop in pairwise(ends))
 
@@ -108,7 +106,7 @@ class Bench:
 
     Attributes:
         codec: task networks and the any-graph codec.
-        data: the pictures.
+        data: the images.
         plan: of the measurement.
         graphs: by quality and letters, what is sent where a set has one graph.
         codecs: folder of codecs trained for sets.
@@ -126,7 +124,7 @@ class Bench:
         return name_of(tuple((task, sent.graph.parents[task]) for task in sent.graph.order if task in sent.present))
 
     def batch(self, span: range) -> Batch:
-        """Pictures, features and truth of a block."""
+        """Images, features and ground truth of a block."""
         (one,) = batches(self.codec, self.data, span, len(span))
         return one
 
@@ -136,7 +134,7 @@ class Bench:
 
 @torch.no_grad()
 def statistics(bench: Bench, task: int, features: Tensor, batch: Batch, rows: Sequence[int]) -> NDArray[np.float32]:
-    """The vectors of one task's answers, from its features (n, C, h, w), of some pictures of a batch."""
+    """The vectors of one task's answers, from its features (n, C, h, w), of some images of a batch."""
     name = TASK_NAMES[task]
     stacked = features[:, None].expand(-1, len(TASKS), -1, -1, -1)
     output = bench.codec.answer_tensors(stacked, [name])[name]
@@ -172,7 +170,7 @@ def measure_features(bench: Bench, span: range) -> Arrays:
         DataError: a file that decodes to something else than the encoder had.
     """
     batch, codec = bench.batch(span), bench.codec.feature_codec
-    size = (batch.pictures.shape[2], batch.pictures.shape[3])
+    size = (batch.images.shape[2], batch.images.shape[3])
     found: Arrays = {}
     for quality in bench.plan.qualities:
         choice = Choice.of(codec, batch.features, quality, bench.graphs[quality])
@@ -195,27 +193,27 @@ def measure_features(bench: Bench, span: range) -> Arrays:
 
 
 def _require_same(codec: FeatureCodec, files: SubsetFiles, sent: Sent) -> None:
-    """Decodes the first picture's file from its bytes alone."""
+    """Decodes the first image's file from its bytes alone."""
     decoded = codec.decode(files.file(0, sent))
     for task in sent.present:
         own, back = files.decoded(ancestry(sent.graph, task))[0], decoded[codec.task_names[task]]
-        difference = float(((own - back).abs() / codec.deviation[task][:, None, None]).max())
+        difference = float(((own - back).abs() / codec.std[task][:, None, None]).max())
         if difference > _SAME:
             where = f"features of {codec.task_names[task]}"
-            raise DataError(where, f"{difference:.2g} deviations from the encoder's", f"at most {_SAME:g}")
+            raise DataError(where, f"{difference:.2g} standard deviations from the encoder's", f"at most {_SAME:g}")
 
 
 @torch.no_grad()
-def measure_pictures(bench: Bench, span: range, name: str) -> Arrays:
-    """A picture codec: bytes of each point, and the vectors of all tasks, answered from what was decoded."""
+def measure_images(bench: Bench, span: range, name: str) -> Arrays:
+    """An image codec: bytes of each point, and the vectors of all tasks, answered from what was decoded."""
     batch, system, found = bench.batch(span), PICTURES[name], {}
     for point in system.points:
-        sizes, features, shown = received(system, bench.codec, batch.features, batch.pictures, point)
+        sizes, features, shown = received(system, bench.codec, batch.features, batch.images, point)
         found[f"bytes/{point:g}"] = np.array(sizes, np.int32)
         outputs = bench.codec.answer_tensors(features)
         for letter, task in zip(LETTERS, TASKS, strict=True):
             output = shown if task.presentation == "image" else outputs[task.name]
-            assert output is not None, "receivers of pictures have them"
+            assert output is not None, "receivers of images have them"
             vectors = MEASURES[task.name].statistics(output, batch.targets[task.name])
             found[f"statistics/{letter}/{point:g}"] = vectors.astype(np.float32)
     return found
@@ -225,12 +223,12 @@ def measure_pictures(bench: Bench, span: range, name: str) -> Arrays:
 def measure_answers(bench: Bench, span: range, name: str) -> Arrays:
     """A codec of answers: for every task and point the bytes, the container's among them, and vectors."""
     batch, codec, found = bench.batch(span), sent_answers.CODECS[name], {}
-    size = (batch.pictures.shape[2], batch.pictures.shape[3])
+    size = (batch.images.shape[2], batch.images.shape[3])
     outputs = bench.codec.answer_tensors(batch.features)
     for letter, task in zip(LETTERS, TASKS, strict=True):
         answers = [presented(task.name, output[None, :, : size[0], : size[1]]) for output in outputs[task.name]]
-        if task.presentation == "image":  # who wants the picture is sent the picture, not what a head makes of it
-            answers = [np.asarray(own.transpose(1, 2, 0) / np.float32(255)) for own in batch.pictures]
+        if task.presentation == "image":  # who wants the image is sent the image, not what a head makes of it
+            answers = [np.asarray(own.transpose(1, 2, 0) / np.float32(255)) for own in batch.images]
         form = answer_form(task.name)
         for place, point in enumerate(points_of(task, codec)):
             coded = [encode_answer(task, answer, codec, point) for answer in answers]
@@ -276,7 +274,7 @@ def measure_trained(bench: Bench, span: range, name: str) -> Arrays:
 
 
 FAMILIES: dict[str, Callable[..., Arrays]] = {
-    "anchors": measure_anchors, "features": measure_features, "pictures": measure_pictures,
+    "anchors": measure_anchors, "features": measure_features, "pictures": measure_images,
     "answers": measure_answers, "trained": measure_trained,
 }  # fmt: skip
 
@@ -287,7 +285,7 @@ class Part:
 
     Attributes:
         family: of :data:`FAMILIES`.
-        span: pictures.
+        span: images.
         name: of the system, where a family has several.
     """
 
@@ -336,7 +334,7 @@ def parts_of(plan: Plan, missing: Iterable[str]) -> list[Part]:
 
 
 def graphs_of_sets(codec: Codec, val: LabelledImages, plan: Plan, path: Path) -> dict[float, dict[str, Sent]]:
-    """What is sent where a set has one graph, chosen by measured costs of validation pictures; kept in a file."""
+    """What is sent where a set has one graph, chosen by measured costs of validation images; kept in a file."""
     if path.exists():
         kept = json.loads(path.read_text(encoding="utf-8"))
         return {
@@ -352,7 +350,7 @@ def graphs_of_sets(codec: Codec, val: LabelledImages, plan: Plan, path: Path) ->
     for quality in plan.qualities:
         pairs = [own.costs.pair_costs(part, quality) for part in features]
         bits, errors = (np.concatenate([pair[place] for pair in pairs]).mean(0) for place in (0, 1))
-        weights = own.costs.rates_of_exchange(quality)[own.costs.children]
+        weights = own.costs.lagrange_multipliers(quality)[own.costs.children]
         found[quality] = best_of_subsets(own, bits, weights * errors, subsets())
     plain = {
         f"{quality:g}": {
@@ -366,12 +364,12 @@ def graphs_of_sets(codec: Codec, val: LabelledImages, plan: Plan, path: Path) ->
 
 
 def device_ms(bench: Bench, missing: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Milliseconds of a device, one picture at a time, medians: by named set and arm its encoders, heads and codec."""
+    """Milliseconds of a device, one image at a time, medians: by named set and arm its encoders, heads and codec."""
     codec, coding, without = bench.codec, bench.codec.feature_codec, set(missing)
-    pictures = bench.batch(range(min(_TIMED, bench.plan.count))).pictures
-    size, middle = (pictures.shape[2], pictures.shape[3]), bench.plan.qualities[len(bench.plan.qualities) // 2]
-    inputs = [as_input(picture[None]) for picture in pictures]
-    colours = [np.ascontiguousarray(picture.transpose(1, 2, 0)) for picture in pictures]
+    images = bench.batch(range(min(_TIMED, bench.plan.count))).images
+    size, middle = (images.shape[2], images.shape[3]), bench.plan.qualities[len(bench.plan.qualities) // 2]
+    inputs = [as_input(pixels[None]) for pixels in images]
+    colours = [np.ascontiguousarray(pixels.transpose(1, 2, 0)) for pixels in images]
     features = [codec.features_of(image) for image in inputs]
     answers = [
         {name: presented(name, output) for name, output in codec.answer_tensors(own).items()} for own in features

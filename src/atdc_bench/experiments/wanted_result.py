@@ -38,13 +38,13 @@ BEST_OF_TWO = "dropped or independent"
 
 @dataclass(frozen=True)
 class Curves:
-    """One arm of one set: of all pictures (row 0) and of each resample.
+    """One arm of one set: of all images (row 0) and of each resample.
 
     Attributes:
         labels: of the points.
         rates: mean bytes, (1 + R, P).
         each: by task of the set, unclipped utilities (1 + R, P, tasks).
-        errors: of all pictures, (P, tasks).
+        errors: of all images, (P, tasks).
         overhead: mean bytes of containers, (P,), where they are told apart.
     """
 
@@ -62,11 +62,11 @@ class Curves:
 
     @cached_property
     def cheapest(self) -> list[Curve | ArgumentError]:
-        """The curve through the cheapest points, on all pictures and each resample; or why there is none, as where an
+        """The curve through the cheapest points, on all images and each resample; or why there is none, as where an
         untrained head, or a class that was not drawn, leaves no scale."""
         return [_cheapest(*row) for row in zip(self.rates, self.utilities, strict=True)]
 
-    def of_all_pictures(self) -> Curves:
+    def of_all_images(self) -> Curves:
         """The same without resamples."""
         return replace(self, rates=self.rates[:1], each=self.each[:1])
 
@@ -75,7 +75,7 @@ class Curves:
         return {target: self._bytes_at(target) for target in UTILITIES}
 
     def bytes_at(self, target: float) -> tuple[FloatArray, str]:
-        """Bytes that reach one of :data:`UTILITIES`, (1 + R,), NaN where no point does; and whether, on all pictures,
+        """Bytes that reach one of :data:`UTILITIES`, (1 + R,), NaN where no point does; and whether, on all images,
         that lies ``between`` points, is the ``lowest``, or there is ``none``."""
         return self._reached[target]
 
@@ -99,7 +99,7 @@ def _cheapest(rates: FloatArray, utilities: FloatArray) -> Curve | ArgumentError
 
 
 CurvesOf: TypeAlias = Callable[[str, str, int], Curves]
-"""From a system, a set and a number of pictures."""
+"""From a system, a set and a number of images."""
 
 
 class Records:
@@ -132,13 +132,13 @@ class Records:
         ]
 
     def images(self, system: str, letters: str) -> int:
-        """How many pictures a system and set were measured on."""
+        """How many images a system and set were measured on."""
         if system in ARMS:
             return self.plan.count if letters in NAMED else self.plan.subset_count
         return self.plan.rival_count
 
     def draws(self, images: int) -> FloatArray:
-        """How often each picture is drawn, (1 + R, images)."""
+        """How often each image is drawn, (1 + R, images)."""
         if images not in self._draws:
             self._draws[images] = draw_counts(images, self.plan.resamples, self.plan.seed)
         return self._draws[images]
@@ -161,7 +161,7 @@ class Records:
         return self._ends[task, images]
 
     def _coded_error(self, arm: str, letters: str, quality: str, task: int, images: int) -> FloatArray:
-        """The error of an arm of the any-graph codec; pictures differ in the graphs of their ancestors."""
+        """The error of an arm of the any-graph codec; images differ in the graphs of their ancestors."""
         letter = LETTERS[task]
         names = self._rows("features", "", f"names/{arm}/{letters}/{quality}/{letter}", images)
         distinct, which = np.unique(names, return_inverse=True)
@@ -177,7 +177,7 @@ class Records:
         return self._errors[key]
 
     def curves(self, system: str, letters: str, images: int) -> Curves:
-        """An arm of a set, on the first pictures."""
+        """An arm of a set, on the first images."""
         tasks = tasks_of(letters)
         if system in sent_answers.CODECS:
             return self._answers(system, letters, images)
@@ -260,7 +260,7 @@ def summarise(records: Records) -> dict[str, Any]:
             images = records.images(system, letters)
             own = curves(system, letters, images)
             if letters not in NAMED and system not in (*OURS, *RIVALS):
-                own = own.of_all_pictures()
+                own = own.of_all_images()
             points += _points(system, letters, images, own)
             sizes += _bytes_at(system, letters, images, own)
         for ours in OURS:
@@ -363,7 +363,7 @@ def _by_size(
 
 
 def _mean(logarithms: Sequence[FloatArray]) -> dict[str, Any]:
-    """The mean over sets, of those that can be compared on all pictures, with an interval over resamples."""
+    """The mean over sets, of those that can be compared on all images, with an interval over resamples."""
     kept = [row for row in logarithms if np.isfinite(row[0])]
     if not kept:
         return {"compared": 0, "percent": None, "low": None, "high": None}

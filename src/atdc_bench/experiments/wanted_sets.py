@@ -50,13 +50,13 @@ def tasks_of(letters: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Choice:
-    """What arms choose by, of some pictures at one quality.
+    """What arms choose by, of some images at one quality.
 
     Attributes:
         codec: codes them.
         batch: normalised features of all tensors.
         quality: of all tensors.
-        of_subsets: by letters, what is sent of every picture where a set has one graph (:func:`best_of_subsets`).
+        of_subsets: by letters, what is sent of every image where a set has one graph (:func:`best_of_subsets`).
     """
 
     codec: FeatureCodec
@@ -75,12 +75,12 @@ class Choice:
         return choose(self.codec.costs, self.batch, self.quality, "fixed")[0]
 
     def of_default(self, tasks: tuple[int, ...]) -> list[Sent]:
-        """What the codec sends by itself when asked for these tasks, picture by picture, helpers included."""
+        """What the codec sends by itself when asked for these tasks, image by image, helpers included."""
         graphs = choose(self.codec.costs, self.batch, self.quality, DEFAULT_GRAPH, tasks)
         return [Sent(*with_ancestors(graph, tasks)) for graph in graphs]
 
     def everywhere(self, sent: Sent) -> list[Sent]:
-        """The same of every picture."""
+        """The same of every image."""
         return [sent] * len(self.batch)
 
 
@@ -90,7 +90,7 @@ class Arm:
 
     Attributes:
         title: what tables call it.
-        sent: from what it chooses by and a set's letters, what is sent of each picture.
+        sent: from what it chooses by and a set's letters, what is sent of each image.
     """
 
     title: str
@@ -127,7 +127,7 @@ def best_of_subsets(codec: FeatureCodec, rates: FloatArray, errors: FloatArray, 
 
     Args:
         codec: whose tensors these are.
-        rates: of each pair (child, parent set), bits, the mean over pictures, (P,).
+        rates: of each pair (child, parent set), bits, the mean over images, (P,).
         errors: likewise ``w D``, bits.
         sets: by letters.
     """

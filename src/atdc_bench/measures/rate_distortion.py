@@ -280,7 +280,7 @@ def bd_rate_with_interval(
 
     Args:
         reference_rates: (1 + R, P), of the whole data set and of R resamples; see :func:`draw_counts`. Every figure of
-            a resample, the ends of the utility scale included, is computed anew from the images drawn.
+            a resample, the ends of the utility scale included, is computed again from the images drawn.
         reference_utilities: (1 + R, P).
         rates: the candidate's, (1 + R, P'), from the same resamples (the comparison is paired).
         utilities: (1 + R, P').

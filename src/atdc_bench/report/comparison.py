@@ -20,8 +20,8 @@ from atdc_bench.report.line_chart import COLOURS, Curve, Point, Shape, Style, li
 
 FAMILIES: dict[str, tuple[str, str, tuple[Shape, Shape]]] = {
     "features": ("features", "", ("circle", "triangle")),
-    "learned pixels": ("learned picture codecs", "7 3.5", ("diamond", "hexagon")),
-    "pixels": ("picture codecs", "2 3", ("square", "cross")),
+    "learned pixels": ("learned image codecs", "7 3.5", ("diamond", "hexagon")),
+    "pixels": ("image codecs", "2 3", ("square", "cross")),
 }
 """By family: what the legend calls it, its dash and its two shapes. In this order they stand in legends and tables."""
 
@@ -39,7 +39,7 @@ def render_comparison(result: Mapping[str, Any]) -> str:
             ``cumulative`` (``tasks`` so far, ``bytes``, ``utility``). Also ``bd_rates`` (``system``, ``reference``,
             ``over``: "U" or a task, and ``percent``, ``low``, ``high``, ``monotone``, ``resamples``,
             ``resamples_refused``; or
-            ``refused``) and ``pictures`` (``image``, ``bytes``, ``rows``: ``system``, ``bytes``, ``answers``, data
+            ``refused``) and ``images`` (``image``, ``bytes``, ``rows``: ``system``, ``bytes``, ``answers``, data
             URIs by task). Lists may be empty or absent.
 
     Returns:
@@ -47,7 +47,7 @@ def render_comparison(result: Mapping[str, Any]) -> str:
         ``bd_rates`` names them.
 
     Raises:
-        DataError: no such result, or a picture that is not inside it.
+        DataError: no such result, or an image that is not inside it.
     """
     try:
         sections = _sections(result)
@@ -66,7 +66,7 @@ def render_comparison(result: Mapping[str, Any]) -> str:
         )
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         said = f"{type(error).__name__}: {error}"
-        raise DataError("comparison", said, "a result of the comparison", "make it anew") from error
+        raise DataError("comparison", said, "a result of the comparison", "make it again") from error
 
 
 def styles_of(systems: Mapping[str, Mapping[str, Any]]) -> dict[str, Style]:
@@ -108,7 +108,7 @@ def steps_of(system: Mapping[str, Any]) -> int | None:
 def is_finished(system: Mapping[str, Any]) -> bool:
     """Whether a system was trained to the end, or needs no training: only then is there a verdict on it.
 
-    Learned picture codecs keep no curve of their training, so whether they still improved is not known.
+    Learned image codecs keep no curve of their training, so whether they still improved is not known.
 
     >>> is_finished({"trained": None}), is_finished({"describe": {"training": {"steps": 2000}}})
     (True, False)
@@ -134,8 +134,8 @@ def _sections(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if reasons := {name: systems[name]["missing"] for name in styles if systems[name].get("missing")}:
         rows = "".join(f"<dt>{_title(systems, name)}</dt><dd>{escape(why)}</dd>" for name, why in reasons.items())
         sections.append(("missing", "Not measured here", f"<dl>{rows}</dl>"))
-    if pictures := result.get("pictures"):
-        sections.append(("pictures", "Answers at equal bytes", _pictures(pictures, systems)))
+    if images := result.get("pictures"):
+        sections.append(("pictures", "Answers at equal bytes", _images(images, systems)))
     return sections
 
 
@@ -192,7 +192,7 @@ def _as_added(added: Mapping[str, Any], styles: Mapping[str, Style]) -> str:
     letters = ", ".join(f"{_letter(task)} {_short(task)}" for task in _added_tasks(added))
     caption = (
         f"Each point is one task more, in the order in which the system sends them: {letters}. A number says how many "
-        "tasks come at once: whoever sends a picture sends all of them together." + _cut(curves)
+        "tasks come at once: whoever sends an image sends all of them together." + _cut(curves)
     )
     return f'<figure class="beside">{chart}{_legend(added, styles)}</figure><p class="soft">{escape(caption)}</p>'
 
@@ -209,7 +209,7 @@ def _curve(system: Mapping[str, Any], style: Style, task: str | None) -> Curve:
 
 
 def _cut(curves: Sequence[Curve]) -> str:
-    """A sentence for the caption when the picture leaves something out."""
+    """A sentence for the caption when the image leaves something out."""
     values = [point.value for curve in curves for point in curve.points]
     return (
         " Points far below 0, where answers are worse than from no features at all, are cut off."
@@ -339,23 +339,23 @@ def _provenance(provenance: Mapping[str, Any]) -> str:
     return " · ".join(known) or "Nothing is recorded of where this result comes from."
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------------------------
 
 
-def _pictures(pictures: Sequence[Mapping[str, Any]], systems: Mapping[str, Any]) -> str:
+def _images(images: Sequence[Mapping[str, Any]], systems: Mapping[str, Any]) -> str:
     parts = ["<p>What a receiver makes of files as close to the same number of bytes as each system comes.</p>"]
-    for picture in pictures:
-        shown = {task for row in picture["rows"] for task in row["answers"]}
+    for image in images:
+        shown = {task for row in image["rows"] for task in row["answers"]}
         tasks = _ordered(list(shown))
         head = "".join(f'<th scope="col">{escape(_short(task))}</th>' for task in tasks)
         body = "".join(
             f'<tr><th scope="row">{_title(systems, row["system"])}<small>{row["bytes"]:,} bytes</small></th>'
             + "".join(f"<td>{_answer(row, task, systems)}</td>" for task in tasks)
             + "</tr>"
-            for row in picture["rows"]
+            for row in image["rows"]
         )
         parts.append(
-            f"<h3>Image {picture['image']}, about {picture['bytes']:,} bytes</h3>"
+            f"<h3>Image {image['image']}, about {image['bytes']:,} bytes</h3>"
             f'<div class="scroll"><table class="answers"><thead><tr><th scope="col">system</th>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table></div>"
         )
@@ -367,7 +367,7 @@ def _answer(row: Mapping[str, Any], task: str, systems: Mapping[str, Any]) -> st
         return "–"
     uri = row["answers"][task]
     if not uri.startswith("data:image/"):
-        raise ValueError(f"the picture of {task} by {row['system']} is not a data URI")
+        raise ValueError(f"the image of {task} by {row['system']} is not a data URI")
     words = f"{_short(task)} by {systems.get(row['system'], {}).get('title', row['system'])}"
     return f'<img src="{escape(uri)}" alt="{escape(words)}"/>'
 

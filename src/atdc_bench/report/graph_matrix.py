@@ -1,4 +1,4 @@
-"""The merged pattern of many graphs as a picture: who is predicted from whom, in what share of the images."""
+"""The merged pattern of many graphs as an image: who is predicted from whom, in what share of the images."""
 
 from __future__ import annotations
 

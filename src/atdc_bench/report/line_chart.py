@@ -135,11 +135,11 @@ def linear_ticks(low: float, high: float, most: int) -> list[float]:
 def line_chart(
     curves: Sequence[Curve], *, width: int, height: int, rate_label: str, value_label: str, guide: tuple[float, str]
 ) -> str:
-    """The picture as an ``<svg>`` element.
+    """The image as an ``<svg>`` element.
 
     Args:
         curves: drawn in this order, the last on top.
-        width: of the picture, pixels; it shrinks with the page.
+        width: of the image, pixels; it shrinks with the page.
         height: likewise.
         rate_label: what the level axis is called.
         value_label: what the upright axis is called.
@@ -169,7 +169,7 @@ def line_chart(
     def labels(most: int) -> list[tuple[float, float, str]]:
         """Of the level axis: where each tick is, where the middle of its words is, and the words."""
         ticks = [(_LEFT + x(tick), _rate(tick)) for tick in log_ticks(math.exp(left), math.exp(right), most)]
-        # The words of the last one stay inside the picture.
+        # The words of the last one stay inside the image.
         return [(place, min(place, width - _CHARACTER * len(words) / 2 - 1), words) for place, words in ticks]
 
     level = next((found for most in range(inner_width // 30, 0, -1) if _are_apart(found := labels(most))), [])

@@ -37,7 +37,7 @@ PAGES = {
 
 
 def fill(text: str, results: Path, link: str = "results") -> str:
-    """The text with every block written anew.
+    """The text with every block written again.
 
     Args:
         text: Markdown with blocks.

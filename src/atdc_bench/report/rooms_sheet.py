@@ -1,4 +1,4 @@
-"""A sheet of rooms: one column a room, one row a task, from the picture down to its keypoints.
+"""A sheet of rooms: one column a room, one row a task, from the image down to its keypoints.
 
 ``python -m atdc_bench.report.rooms_sheet docs/images/rooms.webp`` makes the one in the README.
 """
@@ -19,20 +19,20 @@ from atdc.data.rooms.render import SCENE_TARGETS
 from atdc.data.rooms.targets import PICTURE_TARGETS
 from atdc.data.targets import decode_stored
 from atdc.files import write_bytes_atomically
-from atdc.report.pictures import picture_of
+from atdc.report.answer_images import image_of
 from atdc.tasks.answers import answer_form
 
 ROWS = (*SCENE_TARGETS, *reversed(PICTURE_TARGETS))
-"""What rooms have, from the picture down."""
+"""What rooms have, from the image down."""
 GAP_PX = 4
 
 
 def rooms_sheet(seeds: Sequence[int], side_px: int = 128, size: int = 256) -> NDArray[np.uint8]:
-    """Rooms with the truth for all tasks that rooms have, on white.
+    """Rooms with the ground truth for all tasks that rooms have, on white.
 
     Args:
         seeds: the rooms.
-        side_px: of each picture on the sheet.
+        side_px: of each image on the sheet.
         size: of the rendered rooms, a multiple of 16.
 
     Returns:
@@ -44,8 +44,8 @@ def rooms_sheet(seeds: Sequence[int], side_px: int = 128, size: int = 256) -> ND
     for row, task in enumerate(ROWS):
         values = decode_stored(task, stored[task]).numpy()
         for column, value in enumerate(values):
-            picture = picture_of(task, answer_form(task).of_target(value))
-            small = Image.fromarray(picture).resize((side_px, side_px), Image.Resampling.LANCZOS)
+            image = image_of(task, answer_form(task).of_target(value))
+            small = Image.fromarray(image).resize((side_px, side_px), Image.Resampling.LANCZOS)
             sheet[row * step : row * step + side_px, column * step : column * step + side_px] = np.asarray(small)
     return sheet
 

@@ -143,7 +143,7 @@ def exact(result: Result) -> Iterable[str]:
     run = [name for name, row in result["configurations"].items() if "not_run" not in row]
     yield (
         f"{totals['symbols']:,} symbols compared between {len(run)} ways to compute: **{totals['mismatches']} "
-        f"mismatches**; restored features differ by {totals['drift']:.2g} deviations at most. Run: "
+        f"mismatches**; restored features differ by {totals['drift']:.2g} standard deviations at most. Run: "
         f"{', '.join(f'`{name}`' for name in run)}."
     )
     for name, row in result["configurations"].items():
@@ -227,7 +227,7 @@ def by_task(result: Result) -> Iterable[str]:
 
 
 def versus(result: Result) -> Iterable[str]:
-    """What several weights see on the same pictures, uncompressed and at every quality."""
+    """What several weights see on the same images, uncompressed and at every quality."""
     yield from _table_head(
         "weights, quality",
         ["bytes", "U6", *map(_heading, TASKS)],

@@ -27,18 +27,18 @@ def by_size(result: Result) -> Iterable[str]:
     yield ""
     yield (
         "Bytes at equal utility of the set, which is the mean over its tasks of min(*u*, 1); geometric means over "
-        f"sets, {result['subset_images']} pictures."
+        f"sets, {result['subset_images']} images."
     )
 
 
 def named_sets(result: Result) -> Iterable[str]:
-    """Named sets at each utility: our bytes and device's time, against the best picture codec and the answers."""
+    """Named sets at each utility: our bytes and device's time, against the best image codec and the answers."""
     found = {
         (row["set"], row["utility"], row["family"]): row for row in result["against_best"] if row["setting"] == _OURS
     }
     titles, times = result["titles"], result["device_ms"]
     yield (
-        "| wanted | utility | bytes | device, ms | best picture codec: bytes, device | ours against it "
+        "| wanted | utility | bytes | device, ms | best image codec: bytes, device | ours against it "
         "| answers themselves: bytes, device | ours against them |"
     )
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
@@ -58,8 +58,8 @@ def named_sets(result: Result) -> Iterable[str]:
             yield f"| {name} | {utility:g} | {_bytes(own['bytes'])} | {ms} | {' | '.join(cells)} |"
     yield ""
     yield (
-        f"Fewest bytes that reach the utility of the set, between measured points; {result['rival_images']} pictures. "
-        "A device's time is that of its task encoders, heads and codec together, one picture at a time."
+        f"Fewest bytes that reach the utility of the set, between measured points; {result['rival_images']} images. "
+        "A device's time is that of its task encoders, heads and codec together, one image at a time."
     )
 
 
@@ -102,7 +102,7 @@ def budget(result: Result) -> Iterable[str]:
     """By number of bytes: what is used, and utility against one quality for all."""
     yield (
         "| at most | bytes used, mean | most | utility | one quality: bytes used, mean | utility | gain "
-        "| gain as the encoder counts | pictures that gain by that |"
+        "| gain as the encoder counts | images that gain by that |"
     )
     yield "|---:" * 9 + "|"
     for row in result["rows"]:

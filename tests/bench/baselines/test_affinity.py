@@ -126,7 +126,7 @@ class Killed(Exception):
 
 
 @pytest.mark.slow  # what optimisers load takes longer than what is tested
-def test_a_killed_measurement_goes_on_as_if_never_killed(
+def test_a_killed_measurement_resumes_as_if_never_killed(
     rooms: RoomsDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = affinity_trace(RunFolder(tmp_path / "whole", RECIPE), RECIPE, rooms, **RUN)
@@ -272,7 +272,7 @@ def features(images: int) -> Tensor:
 def test_a_group_costs_what_its_tasks_score(codec: FeatureCodec) -> None:
     groups, raw = ((0, 2), (1,), (3, 4, 5)), features(3)
     cost = group_costs(codec, raw, Grouping(groups), quality=3)
-    every = torch.from_numpy(codec.book.distortion)
+    every = torch.from_numpy(codec.graph_tables.distortion)
     for g, p in product(range(3), repeat=2):
         pairs = [(task, () if g == p else groups[p]) for task in groups[g]]
         bits = score_bits(codec.networks.predictor, codec.normalise(raw), pairs, every)[:, 3]

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from atdc.bitstream.symbols import SymbolCounter
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
-from atdc.pillow_codecs import Picture
+from atdc.pillow_codecs import RgbImage
 from atdc_bench.baselines import elic, mlic
 from atdc_bench.baselines.learned_blocks import anchors
-from atdc_bench.baselines.learned_codec import POINTS, PixelCodec, RatePort, SymbolCoder, complexity, gaussian_tables
+from atdc_bench.baselines.learned_codec import POINTS, PixelCodec, RateCounter, SymbolCoder, complexity, gaussian_tables
 from atdc_bench.baselines.learned_pixels import LearnedPixels, Trained
 
 TINY = {
@@ -49,36 +49,36 @@ def trained(request: pytest.FixtureRequest) -> Trained:
     return Trained.of(tiny(request.param), {"steps": 0})
 
 
-def picture(rows: int, columns: int, seed: int = 0) -> Picture:
+def photo(rows: int, columns: int, seed: int = 0) -> RgbImage:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (-(-rows // 8), -(-columns // 8), 3)).repeat(8, 0).repeat(8, 1)[:rows, :columns]
     return np.clip(coarse + rng.normal(0, 10, coarse.shape), 0, 255).astype(np.uint8)
 
 
 class Recorder:
-    """A counting port that remembers what passes."""
+    """A counting coder that remembers what passes."""
 
     def __init__(self, trained: Trained) -> None:
         self.symbols: list[np.ndarray] = []
-        self._port = SymbolCounter(trained.tables)
+        self._symbol_coder = SymbolCounter(trained.tables)
 
     def code(self, image: int, task: int, symbols: np.ndarray | None, table_index: np.ndarray) -> np.ndarray:
-        passed = self._port.code(image, task, symbols, table_index)
+        passed = self._symbol_coder.code(image, task, symbols, table_index)
         self.symbols.append(passed)
         return passed
 
 
-def recorded(trained: Trained, pixels: Picture, point: int) -> tuple[list[np.ndarray], Tensor]:
+def recorded(trained: Trained, pixels: RgbImage, point: int) -> tuple[list[np.ndarray], Tensor]:
     recorder = Recorder(trained)
     given = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
-        latent = trained.networks.walk(SymbolCoder(recorder), torch.tensor([point]), pixels.shape[:2], given)
+        latent = trained.networks.traverse(SymbolCoder(recorder), torch.tensor([point]), pixels.shape[:2], given)
         return recorder.symbols, trained.networks.restore(latent)
 
 
 @pytest.mark.parametrize("point", [0, POINTS - 1])
 def test_a_reader_decodes_the_symbols_that_were_written(trained: Trained, point: int) -> None:
-    pixels = picture(64, 128)
+    pixels = photo(64, 128)
     symbols, restored = recorded(trained, pixels, point)
     assert sum(int(np.abs(part).sum()) for part in symbols) > 100, "nothing is tested by zeros"
     data, _ = trained.encode(pixels, point)
@@ -92,7 +92,7 @@ def test_files_do_not_depend_on_the_number_of_threads(trained: Trained) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        trained.decode(trained.encode(picture(64, 64), 2)[0])
+        trained.decode(trained.encode(photo(64, 64), 2)[0])
         assert threads == [1, 1] and torch.get_num_threads() == 2
     finally:
         hook.remove()
@@ -102,21 +102,21 @@ def test_files_do_not_depend_on_the_number_of_threads(trained: Trained) -> None:
 @settings(max_examples=5)
 @given(st.integers(1, 130), st.integers(1, 130), st.integers(0, POINTS - 1))
 def test_real_bits_are_ideal_bits(trained: Trained, rows: int, columns: int, point: int) -> None:
-    data, ideal_bits = trained.encode(picture(rows, columns), point)
+    data, ideal_bits = trained.encode(photo(rows, columns), point)
     assert ideal_bits - 8 <= 8 * len(data) <= 1.02 * ideal_bits + 8 * 64
     assert trained.decode(data).shape == (rows, columns, 3)
 
 
 @settings(max_examples=15)
 @given(st.data())
-def test_damaged_bytes_raise_a_typed_error_or_give_a_picture(trained: Trained, data: st.DataObject) -> None:
-    file = bytearray(trained.encode(picture(64, 64), 2)[0])
+def test_damaged_bytes_raise_a_typed_error_or_give_an_image(trained: Trained, data: st.DataObject) -> None:
+    file = bytearray(trained.encode(photo(64, 64), 2)[0])
     for _ in range(data.draw(st.integers(1, 4))):
         file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
     cut = data.draw(st.integers(0, len(file)))
     for damaged in (bytes(file), bytes(file[:cut])):
         if len(damaged) > 2 and max(damaged[1:3]) >= 0x80:
-            continue  # larger pictures are no different, and take time
+            continue  # larger images are no different, and take time
         with suppress(BitstreamError):
             assert trained.decode(damaged).dtype == np.uint8
 
@@ -131,11 +131,11 @@ def test_impossible_heads_are_refused(trained: Trained, head: bytes) -> None:
 
 def test_left_over_bytes_are_refused(trained: Trained) -> None:
     with pytest.raises(BitstreamError):
-        trained.decode(trained.encode(picture(64, 64), 1)[0] + b"\x01")
+        trained.decode(trained.encode(photo(64, 64), 1)[0] + b"\x01")
 
 
 def test_later_points_have_more_bits(trained: Trained) -> None:
-    bits = [trained.encode(picture(64, 64), point)[1] for point in range(POINTS)]
+    bits = [trained.encode(photo(64, 64), point)[1] for point in range(POINTS)]
     assert bits == sorted(bits) and bits[-1] > 1.5 * bits[0]
 
 
@@ -191,7 +191,7 @@ def test_training_rates_are_coded_rates_where_values_are_as_expected() -> None:
     torch.manual_seed(0)
     mean, log_scale = torch.randn(1, 6, 32, 32), torch.rand(1, 6, 32, 32) * 3 - 1
     value = mean + torch.randn_like(mean) * log_scale.exp()
-    training, telling, counting = RatePort(), RatePort(noise=False), SymbolCounter(gaussian_tables())
+    training, telling, counting = RateCounter(), RateCounter(noise=False), SymbolCounter(gaussian_tables())
     where = anchors(value)
     decoded = training.code(value, mean, log_scale, where)
     assert torch.allclose(SymbolCoder(counting).code(value, mean, log_scale, where), decoded, atol=1.05)
@@ -206,7 +206,7 @@ def test_weights_come_back_from_disk(trained: Trained, tmp_path: Path) -> None:
     trained.save(path, kind, "tiny")
     row = LearnedPixels(kind, kind.upper(), "tiny", lambda size: tiny(kind), path)
     assert row.missing() is None
-    pixels = picture(70, 50)
+    pixels = photo(70, 50)
     data = row.encode(pixels, 3.0)
     assert row.decode(data).shape == (70, 50, 3)
     assert len(data) == pytest.approx(len(trained.encode(pixels, 3)[0]), rel=0.05)  # weights were rounded to half
@@ -224,7 +224,7 @@ def test_untrained_rows_say_how_to_train_them(make: Callable[[str, Path], Learne
     row = make("small", tmp_path / "absent.safetensors")
     assert str(row.missing()).startswith("not trained: python -m atdc_bench.baselines.learned_training")
     with pytest.raises(WeightsError, match="not trained"):
-        row.encode(picture(8, 8), 0)
+        row.encode(photo(8, 8), 0)
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

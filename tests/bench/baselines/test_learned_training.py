@@ -1,4 +1,4 @@
-"""Training of learned pixel codecs: it lowers what it minimises, goes on where it stopped, and writes what loads."""
+"""Training of learned pixel codecs: it lowers what it minimises, resumes where it stopped, and writes what loads."""
 
 import dataclasses
 import json
@@ -26,20 +26,20 @@ SHORT = PixelTraining(size="tiny", steps=4, batch=2, crop_px=64, lr=5e-3)
 
 
 class Slopes:
-    """Smooth pictures (3, 64, 128) of random colours."""
+    """Smooth images (3, 64, 128) of random colours."""
 
     def __len__(self) -> int:
         return 6
 
     def targets(self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str]) -> dict[str, Tensor]:
         assert tuple(names) == ("rgb",)
-        pictures = []
+        images = []
         for index in indices:
             ends = torch.rand(3, 1, 2, generator=torch.Generator().manual_seed(int(index)))
             share = torch.linspace(0, 1, 128)
             slope = ends[..., :1] * share + ends[..., 1:] * (1 - share)
-            pictures.append((slope.expand(3, 64, 128) * 255).byte())
-        return {"rgb": torch.stack(pictures)}
+            images.append((slope.expand(3, 64, 128) * 255).byte())
+        return {"rgb": torch.stack(images)}
 
 
 def _fit(folder: Path, settings: PixelTraining) -> elic.Elic:
@@ -58,7 +58,7 @@ def test_training_lowers_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert set(curve[-1]) >= {f"val bpp{point}" for point in range(5)}
 
 
-def test_a_killed_training_goes_on_as_if_never_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_resumes_as_if_never_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learned_training, "_STEPS_PER_EPOCH", 2)
     whole = _fit(tmp_path / "whole", SHORT)
 
@@ -86,8 +86,8 @@ def test_trained_weights_load_and_code(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(learned_training, "SETTINGS", {"tiny": SHORT})
     path = train_pixel_codec("elic", "tiny", tmp_path, Slopes(), Slopes(), steps=2)
     row = elic.system("tiny", path)
-    picture = Slopes().targets([0], ("rgb",))["rgb"][0].permute(1, 2, 0).numpy()
-    assert row.decode(row.encode(picture, 1.0)).shape == picture.shape
+    image = Slopes().targets([0], ("rgb",))["rgb"][0].permute(1, 2, 0).numpy()
+    assert row.decode(row.encode(image, 1.0)).shape == image.shape
     assert row.describe()["training"]["training_pictures"] == 6
     with pytest.raises(ArgumentError, match="steps"):
         train_pixel_codec("elic", "tiny", tmp_path, Slopes(), Slopes(), steps=3)
@@ -103,10 +103,10 @@ def test_settings_that_make_no_sense_are_named(tmp_path: Path, kind: str, size: 
 
 
 @pytest.mark.parametrize("side_px", [65, 128])
-def test_crops_fit_pictures_and_networks(side_px: int) -> None:
-    pictures = Slopes().targets([0], ("rgb",))["rgb"]
+def test_crops_fit_images_and_networks(side_px: int) -> None:
+    images = Slopes().targets([0], ("rgb",))["rgb"]
     with pytest.raises(ArgumentError, match="crop"):
-        random_crops(pictures, side_px, np.random.default_rng(0))
+        random_crops(images, side_px, np.random.default_rng(0))
 
 
 def test_the_command_says_which_rooms_are_missing(tmp_path: Path) -> None:

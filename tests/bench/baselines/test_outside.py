@@ -1,4 +1,4 @@
-"""Programs and libraries from outside: they end well, or in one typed error, and never go on in secret."""
+"""Programs and libraries from outside: they end well, or in one typed error, and never continue in secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picture codecs from libraries: files that say everything, more bytes for better pictures, one error for the rest."""
+"""Image codecs from libraries: files that say everything, more bytes for better images, one error for the rest."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def squared_error(first: np.ndarray, second: np.ndarray) -> float:
 
 
 @KNOWN
-def test_more_bytes_make_a_better_picture_from_point_to_point(codec: PixelSystem) -> None:
+def test_more_bytes_make_a_better_image_from_point_to_point(codec: PixelSystem) -> None:
     here(codec)
-    picture = scene(56, 48)
-    files = [codec.encode(picture, point) for point in codec.points]
+    image = scene(56, 48)
+    files = [codec.encode(image, point) for point in codec.points]
     sizes = [len(data) for data in files]
     assert sizes == sorted(set(sizes)) and len(sizes) == 5
-    errors = [squared_error(picture, codec.decode(data)) for data in files]
+    errors = [squared_error(image, codec.decode(data)) for data in files]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 250 and 1.5 * errors[-1] < errors[0]  # the rest is chroma at half resolution
 
@@ -55,22 +55,22 @@ def test_more_bytes_make_a_better_picture_from_point_to_point(codec: PixelSystem
 @pytest.mark.parametrize("size", [(1, 1), (1, 17), (33, 1), (7, 5)])
 def test_any_size_comes_back(codec: PixelSystem, size: tuple[int, int]) -> None:
     here(codec)
-    picture = np.full((*size, 3), (200, 90, 30), np.uint8)
-    back = codec.decode(codec.encode(picture, codec.points[-1]))
-    assert back.shape == picture.shape and back.dtype == np.uint8
-    assert np.abs(back.astype(int) - picture).max() <= 20
+    image = np.full((*size, 3), (200, 90, 30), np.uint8)
+    back = codec.decode(codec.encode(image, codec.points[-1]))
+    assert back.shape == image.shape and back.dtype == np.uint8
+    assert np.abs(back.astype(int) - image).max() <= 20
 
 
 @pytest.mark.parametrize("codec", [JPEG, WEBP, AVIF], ids=lambda codec: codec.name)
 def test_no_setting_takes_fewer_bytes_than_the_lowest_quality(codec: PillowSystem) -> None:
     here(codec)
-    picture = scene(40, 40)
+    image = scene(40, 40)
     lowest, highest = codec.codec.lowest, codec.codec.highest
     assert codec.points[0] == (4 if codec is JPEG else lowest)
-    least = len(codec.encode(picture, lowest))
-    assert all(len(codec.encode(picture, quality)) >= least for quality in (lowest + 1, 30, highest))
+    least = len(codec.encode(image, lowest))
+    assert all(len(codec.encode(image, quality)) >= least for quality in (lowest + 1, 30, highest))
     with pytest.raises(ArgumentError, match="whole number"):
-        codec.encode(picture, lowest - 1)
+        codec.encode(image, lowest - 1)
 
 
 def test_jpeg_xl_starts_at_the_largest_distance_there_is() -> None:
@@ -100,7 +100,7 @@ def test_bytes_of_no_such_file_are_refused_by_name(codec: PixelSystem) -> None:
 
 
 @KNOWN
-def test_damaged_files_give_a_picture_or_one_typed_error(codec: PixelSystem) -> None:
+def test_damaged_files_give_an_image_or_one_typed_error(codec: PixelSystem) -> None:
     here(codec)
     random = np.random.default_rng(1)
     whole = codec.encode(scene(40, 40), codec.points[2])
@@ -112,7 +112,7 @@ def test_damaged_files_give_a_picture_or_one_typed_error(codec: PixelSystem) -> 
             assert codec.decode(bytes(data)).dtype == np.uint8
 
 
-def test_a_picture_above_the_pixel_limit_is_refused_before_it_is_decoded() -> None:
+def test_an_image_above_the_pixel_limit_is_refused_before_it_is_decoded() -> None:
     whole = bytearray(JPEG.encode(scene(16, 16), 40))
     place = whole.index(b"\xff\xc0") + 5
     whole[place : place + 4] = b"\x23\x28\x23\x28"
@@ -127,21 +127,21 @@ def test_what_a_format_cannot_hold_is_refused() -> None:
 
 
 @KNOWN
-def test_only_colour_pictures_of_bytes_are_coded(codec: PixelSystem) -> None:
+def test_only_colour_images_of_bytes_are_coded(codec: PixelSystem) -> None:
     here(codec)
     for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
         with pytest.raises(ArgumentError, match="image"):
             codec.encode(wrong, codec.points[0])
 
 
-def test_jpeg_is_pillows_own_with_huffman_tables_made_for_the_picture() -> None:
-    picture = scene(64, 64)
-    with Image.open(io.BytesIO(JPEG.encode(picture, 40))) as image:
+def test_jpeg_is_pillows_own_with_huffman_tables_made_for_the_image() -> None:
+    pixels = scene(64, 64)
+    with Image.open(io.BytesIO(JPEG.encode(pixels, 40))) as image:
         assert image.format == "JPEG" and "progressive" not in image.info
         assert [component[1:3] for component in image.layer] == [(2, 2), (1, 1), (1, 1)]
     plain = io.BytesIO()
-    Image.fromarray(picture).save(plain, "JPEG", quality=40)
-    assert len(JPEG.encode(picture, 40)) < len(plain.getvalue())
+    Image.fromarray(pixels).save(plain, "JPEG", quality=40)
+    assert len(JPEG.encode(pixels, 40)) < len(plain.getvalue())
 
 
 @KNOWN
@@ -179,15 +179,15 @@ def test_a_quality_is_a_whole_number() -> None:
 
 @pytest.mark.parametrize("system", SMALLER, ids=lambda system: system.name)
 @pytest.mark.parametrize("shape", [(64, 96), (61, 83), (1, 5)])
-def test_a_picture_that_was_made_smaller_comes_back_at_its_size(system: Reduced, shape: tuple[int, int]) -> None:
+def test_an_image_that_was_made_smaller_comes_back_at_its_size(system: Reduced, shape: tuple[int, int]) -> None:
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
-    picture = np.stack([2 * rows, 2 * columns, rows + columns], -1).astype(np.uint8)
-    data = system.encode(picture, system.points[-1])
+    image = np.stack([2 * rows, 2 * columns, rows + columns], -1).astype(np.uint8)
+    data = system.encode(image, system.points[-1])
     back = system.decode(data)
-    assert back.shape == picture.shape and np.abs(back.astype(int) - picture).mean() < 20
+    assert back.shape == image.shape and np.abs(back.astype(int) - image).mean() < 20
 
 
-def test_smaller_pictures_take_fewer_bytes_than_the_lowest_quality() -> None:
-    picture = np.random.default_rng(0).integers(0, 255, (128, 128, 3)).astype(np.uint8)
+def test_smaller_images_take_fewer_bytes_than_the_lowest_quality() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (128, 128, 3)).astype(np.uint8)
     for system in SMALLER:
-        assert len(system.encode(picture, system.points[0])) < len(system.base.encode(picture, system.base.points[0]))
+        assert len(system.encode(image, system.points[0])) < len(system.base.encode(image, system.base.points[0]))

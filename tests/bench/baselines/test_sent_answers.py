@@ -74,8 +74,8 @@ def test_classes_at_a_smaller_size_are_classes_of_the_answer() -> None:
 
 
 def test_the_container_of_webp_takes_20_bytes_and_that_of_avif_ten_times_that() -> None:
-    picture = np.zeros((32, 32), np.uint8)
-    webp, avif = WEBP.encode(picture, 50), AVIF.encode(picture, 50)
+    image = np.zeros((32, 32), np.uint8)
+    webp, avif = WEBP.encode(image, 50), AVIF.encode(image, 50)
     assert 20 <= len(webp) - webp_payload(webp) <= 21 and len(avif) - avif_payload(avif) > 200
     for payload, damaged in ((webp_payload, webp[:12]), (avif_payload, avif[:30])):
         with pytest.raises(DataError, match="without coded pixels"):

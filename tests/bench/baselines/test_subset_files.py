@@ -39,7 +39,7 @@ def test_a_file_is_byte_for_byte_that_of_the_codec(codec: Codec, features: torch
             torch.testing.assert_close(back, encoded.reconstruction[task][0], rtol=0, atol=1e-5)
 
 
-def test_a_graph_of_ancestors_that_sets_share_is_coded_once_and_of_no_other_pictures(
+def test_a_graph_of_ancestors_that_sets_share_is_coded_once_and_of_no_other_images(
     codec: Codec, features: torch.Tensor
 ) -> None:
     sets = [

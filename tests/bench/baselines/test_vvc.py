@@ -1,4 +1,4 @@
-"""VVC by an outside encoder: command lines, failures and leftovers with a pretended one; pictures with a real one."""
+"""VVC by an outside encoder: command lines, failures and leftovers with a pretended one; images with a real one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STREAM = bytes.fromhex(
     "008100011088987ec0800000010041c401027ce2d8a2c1ea13cdfff90ee29caa020764ce22797ef9a9c80c2960eff92fef0d31e83bc4"
     "e967e0"
 )
-"""A picture of 15x15, quarters of these colours, by VVenC at QP 25."""
+"""An image of 15x15, quarters of these colours, by VVenC at QP 25."""
 
 PYAV = pytest.mark.skipif(VVENC.decoder_missing() is not None, reason=str(VVENC.decoder_missing()))
 REAL = pytest.mark.parametrize(
@@ -94,16 +94,16 @@ def argument(folder: Path, name: str) -> str:
     return joined[0] if joined else words[words.index(name) + 1]
 
 
-def test_vvenc_is_asked_for_one_intra_picture_of_this_size_and_qp(pretended: Path, scratch: Path) -> None:
+def test_vvenc_is_asked_for_one_intra_image_of_this_size_and_qp(pretended: Path, scratch: Path) -> None:
     write_program(pretended, "vvencapp", "target.write_bytes(b'\\0\\0\\1stream')")
-    picture = scene(6, 10)
-    assert Vvenc("slow").encode(picture, 37) == b"\0\0\1stream"
+    image = scene(6, 10)
+    assert Vvenc("slow").encode(image, 37) == b"\0\0\1stream"
     expected = {
         "--preset": "slow", "--size": "10x6", "--format": "yuv420", "--frames": "1", "--intraperiod": "1", "--qp": "37",
         "--qpa": "0", "--threads": "1",
     }  # fmt: skip
     assert {name: argument(pretended, name) for name in expected} == expected
-    assert (pretended / "input").read_bytes() == to_yuv420(picture)
+    assert (pretended / "input").read_bytes() == to_yuv420(image)
     assert list(scratch.iterdir()) == []
 
 
@@ -144,11 +144,11 @@ def test_an_odd_side_is_filled_up_and_costs_one_byte(
     pretended: Path, scratch: Path, size: tuple[int, int], first: int
 ) -> None:
     write_program(pretended, "vvencapp", "target.write_bytes(b'\\0\\0\\1stream')")
-    picture = scene(*size)
-    assert VVENC.encode(picture, 30) == bytes([first]) + b"\0\0\1stream"
+    image = scene(*size)
+    assert VVENC.encode(image, 30) == bytes([first]) + b"\0\0\1stream"
     height, width = size
     assert argument(pretended, "--size") == f"{width + width % 2}x{height + height % 2}"
-    filled = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    filled = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     assert (pretended / "input").read_bytes() == to_yuv420(filled)
 
 
@@ -244,13 +244,13 @@ def test_bytes_of_no_whole_stream_are_refused_by_name(data: bytes) -> None:
 
 
 @PYAV
-def test_two_pictures_in_one_stream_are_refused() -> None:
-    with pytest.raises(ImageError, match="2 pictures"):
+def test_two_images_in_one_stream_are_refused() -> None:
+    with pytest.raises(ImageError, match="2 images"):
         VVENC.decode(STREAM + STREAM[1:])
 
 
 @PYAV
-def test_damaged_streams_give_a_picture_or_one_typed_error() -> None:
+def test_damaged_streams_give_an_image_or_one_typed_error() -> None:
     random = np.random.default_rng(0)
     for number in range(400):
         data = bytearray(STREAM)
@@ -265,31 +265,31 @@ def test_damaged_streams_give_a_picture_or_one_typed_error() -> None:
 
 @REAL
 @pytest.mark.parametrize("size", [(16, 24), (21, 18), (18, 7), (1, 1)])
-def test_a_picture_comes_back_from_its_bytes_alone(system: Vvc, size: tuple[int, int], scratch: Path) -> None:
+def test_an_image_comes_back_from_its_bytes_alone(system: Vvc, size: tuple[int, int], scratch: Path) -> None:
     here(system)
-    picture = scene(*size)
-    back = system.decode(system.encode(picture, 22))
-    assert back.shape == picture.shape and back.dtype == np.uint8
-    assert psnr(picture, back) > 21  # a few columns are mostly edge, which chroma at half resolution blurs
+    image = scene(*size)
+    back = system.decode(system.encode(image, 22))
+    assert back.shape == image.shape and back.dtype == np.uint8
+    assert psnr(image, back) > 21  # a few columns are mostly edge, which chroma at half resolution blurs
     assert list(scratch.iterdir()) == []
 
 
 @REAL
-def test_a_lower_qp_takes_more_bytes_for_a_better_picture(system: Vvc) -> None:
+def test_a_lower_qp_takes_more_bytes_for_a_better_image(system: Vvc) -> None:
     here(system)
-    picture = scene(24, 24)
-    files = [system.encode(picture, qp) for qp in (63, 40, 25)]
+    image = scene(24, 24)
+    files = [system.encode(image, qp) for qp in (63, 40, 25)]
     assert len(files[0]) < len(files[1]) < len(files[2])
-    quality = [psnr(picture, system.decode(data)) for data in files]
+    quality = [psnr(image, system.decode(data)) for data in files]
     assert quality == sorted(quality)
-    assert system.encode(picture, 40) == files[1]
+    assert system.encode(image, 40) == files[1]
 
 
 @REAL
 def test_the_decoded_colours_are_those_that_were_encoded(system: Vvc) -> None:
     """A wrong matrix, range or order of planes costs far more than coding does."""
     here(system)
-    picture = COLOURS.repeat(16, 0).repeat(16, 1)
-    back = system.decode(system.encode(picture, 12))
+    image = COLOURS.repeat(16, 0).repeat(16, 1)
+    back = system.decode(system.encode(image, 12))
     middle = back[8::16, 8::16].astype(int)
     assert np.abs(middle - COLOURS).max() <= 3

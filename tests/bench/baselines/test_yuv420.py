@@ -17,25 +17,25 @@ def planes(data: bytes, height: int, width: int) -> tuple[np.ndarray, np.ndarray
     return luma.reshape(height, width), chroma[0], chroma[1]
 
 
-def there_and_back(picture: np.ndarray) -> np.ndarray:
-    return from_yuv420(*planes(to_yuv420(picture), *picture.shape[:2]))
+def there_and_back(image: np.ndarray) -> np.ndarray:
+    return from_yuv420(*planes(to_yuv420(image), *image.shape[:2]))
 
 
 @settings(max_examples=40)
 @given(st.integers(0, 255), st.integers(1, 4), st.integers(1, 4))
 def test_grey_comes_back_exactly_and_has_no_colour(grey: int, rows: int, columns: int) -> None:
-    picture = np.full((2 * rows, 2 * columns, 3), grey, np.uint8)
-    luma, cb, cr = planes(to_yuv420(picture), 2 * rows, 2 * columns)
+    image = np.full((2 * rows, 2 * columns, 3), grey, np.uint8)
+    luma, cb, cr = planes(to_yuv420(image), 2 * rows, 2 * columns)
     assert (luma == grey).all() and (cb == 128).all() and (cr == 128).all()
-    np.testing.assert_array_equal(there_and_back(picture), picture)
+    np.testing.assert_array_equal(there_and_back(image), image)
 
 
 @settings(max_examples=40)
 @given(st.tuples(*[st.integers(0, 255)] * 3))
 def test_one_colour_comes_back_within_what_eight_bits_round_away(colour: tuple[int, int, int]) -> None:
-    picture = np.full((4, 6, 3), colour, np.uint8)
+    image = np.full((4, 6, 3), colour, np.uint8)
     # Half a step of luma and half a step of chroma times 1.86; 255.5 is cut to 255 in chroma, too.
-    assert np.abs(there_and_back(picture).astype(int) - picture).max() <= 2
+    assert np.abs(there_and_back(image).astype(int) - image).max() <= 2
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_primaries_have_the_values_of_bt_709_full_range(
 
 def test_smooth_colour_survives_half_resolution() -> None:
     y, x = np.mgrid[:64, :64]
-    picture = np.stack([3 * x + 30, 3 * y + 30, 255 - 2 * x - y], -1).astype(np.uint8)
-    inside = np.abs(there_and_back(picture).astype(int) - picture)[1:-1, 1:-1]
+    image = np.stack([3 * x + 30, 3 * y + 30, 255 - 2 * x - y], -1).astype(np.uint8)
+    inside = np.abs(there_and_back(image).astype(int) - image)[1:-1, 1:-1]
     assert inside.max() <= 3
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
@@ -27,7 +27,7 @@ TINY = ModelConfig(
 )  # fmt: skip
 
 
-class SmallPictures:
+class SmallImages:
     """Labelled images made of random blocks, as rooms offer them."""
 
     def __init__(self, count: int, seed: int = 0) -> None:
@@ -56,18 +56,18 @@ class SmallPictures:
 def make_tiny_codec() -> Codec:
     torch.manual_seed(0)
     networks, coding = TaskNetworks(TINY), CodecNetworks(TINY, TINY.tensors(TASK_NAMES))
-    torch.nn.init.normal_(coding.scorer.last.weight)
+    torch.nn.init.normal_(coding.rate_estimator.last.weight)
     for task in range(len(TASK_NAMES)):  # untrained latents are small: finer steps, so that files hold something
         coding.task(task).log_gain.rows.data += 2.5
         coding.task(task).log_inverse_gain.rows.data -= 2.5
     graphs = [TaskGraph(tuple(() if task == i else (i,) for task in range(6))) for i in range(4)]
-    start = GraphBook.untrained(len(TASK_NAMES))
-    book = GraphBook(
+    start = GraphTables.untrained(len(TASK_NAMES))
+    graph_tables = GraphTables(
         (graphs[0],) * 8, (graphs[1],) * 8, (graphs[2],) * 8, tuple(graphs), tuple(graphs), start.distortion,
         start.bits_per_error, np.zeros((8, 4)),
     )  # fmt: skip
     entropy = quantised_model(FloatEntropyModel(TINY, TINY.tensors(TASK_NAMES)), coding)
-    codec = FeatureCodec(coding, entropy, torch.full((6, 4), 0.1), torch.full((6, 4), 0.5), book, b"tiny")
+    codec = FeatureCodec(coding, entropy, torch.full((6, 4), 0.1), torch.full((6, 4), 0.5), graph_tables, b"tiny")
     return Codec(networks, codec, {"name": "tiny"})
 
 
@@ -77,8 +77,8 @@ def tiny_codec() -> Codec:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> SmallPictures:
-    return SmallPictures(12)
+def photos() -> SmallImages:
+    return SmallImages(12)
 
 
 @pytest.fixture

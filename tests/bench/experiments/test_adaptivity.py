@@ -11,11 +11,11 @@ from atdc_bench.report import said
 
 
 def test_an_oracle_never_costs_more_than_one_graph_nor_any_nearby_quality(
-    tmp_path: Path, tiny_codec: Codec, pictures, monkeypatch
+    tmp_path: Path, tiny_codec: Codec, photos, monkeypatch
 ) -> None:
-    subject = Codec(tiny_codec.networks, tiny_codec.feature_codec, {"loss_bounds": [[2.0] * 6, [1.0] * 6]})
-    monkeypatch.setattr(adaptivity, "load_subject", lambda model: subject)
-    monkeypatch.setattr(adaptivity, "labelled", lambda name, data, split: pictures)
+    evaluated = Codec(tiny_codec.networks, tiny_codec.feature_codec, {"loss_bounds": [[2.0] * 6, [1.0] * 6]})
+    monkeypatch.setattr(adaptivity, "load_evaluated_codec", lambda model: evaluated)
+    monkeypatch.setattr(adaptivity, "labelled", lambda name, data, split: photos)
     result = adaptivity.run_adaptivity(
         out=tmp_path / "a.json", count=6, qualities=(4,),
         names=["as they are", "random qualities", "one modality noise", "one modality missing"], quiet=True,
@@ -45,6 +45,6 @@ def test_conditions_spoil_one_modality_and_leave_the_others() -> None:
         False,
         False,
     ]
-    assert [part is None for part in every["without the picture"].spoil(features, 0, noise, dark)][-1]
+    assert [part is None for part in every["without the image"].spoil(features, 0, noise, dark)][-1]
     drawn = [every["random qualities"].quality(4, kind, 3) for kind in range(6)]
     assert len({tuple(row) for row in drawn}) == 6 and all(0 <= q <= 7 and 8 * q == int(8 * q) for q in np.ravel(drawn))

@@ -30,10 +30,10 @@ def test_the_highest_quality_whose_file_fits_is_that_of_trying_all(tiny_codec: C
 
 
 def test_neither_takes_more_than_it_may_and_the_encoder_never_counts_a_loss(
-    tiny_codec: Codec, pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_codec: Codec, photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budget, "load", lambda model: tiny_codec)
-    monkeypatch.setattr(budget, "labelled", lambda name, data, split: pictures)
+    monkeypatch.setattr(budget, "labelled", lambda name, data, split: photos)
     result = budget.run_budget(out=tmp_path / "b.json", count=3, sizes=(150, 10_000), quiet=True)
     few, room = result["rows"]
     for row in (few, room):

@@ -1,4 +1,4 @@
-"""The comparison: a whole quick run on made-up weights, its files, and what makes it go on."""
+"""The comparison: a whole quick run on made-up weights, its files, and what makes it resume."""
 
 import dataclasses
 import json
@@ -107,10 +107,10 @@ def test_every_feature_row_gives_back_what_its_bytes_say(compared) -> None:
     recipe, rooms, folder, _ = compared
     recipe.write_text(recipe.read_text().replace("[0, 2, 4, 6]", "[0, 2, 4, 7]"))
     place = Place(recipe, rooms, folder / "run" / "quick", True)
-    shop, known = place.shop(), entries(place.settings())
-    features = shop.features["val"].cache.read(np.arange(2))
+    trainer, known = place.trainer(), entries(place.settings())
+    features = trainer.features["val"].cache.read(np.arange(2))
     for name in ("ours", "fixed", "joint", "paper"):
-        system, _ = known[name].system(shop, train=False)
+        system, _ = known[name].system(trainer, train=False)
         assert isinstance(system, CodedFeatures)
         files = system.encode(features, 4.0)
         packed = system.grouping.pack(features)
@@ -130,10 +130,10 @@ def test_only_what_uses_the_bases_codec_depends_on_it(compared) -> None:
     settings = place.settings()
     known = entries(settings)
 
-    def keys(shop: BaselineTrainer) -> list[str]:
-        return [key_of(known[name], settings, shop) for name in ONLY]
+    def keys(trainer: BaselineTrainer) -> list[str]:
+        return [key_of(known[name], settings, trainer) for name in ONLY]
 
-    own, other_codec, other_networks = place.shop(), place.shop(), place.shop()
+    own, other_codec, other_networks = place.trainer(), place.trainer(), place.trainer()
     other_codec.base.feature_codec.fingerprint = b"else"
     with torch.no_grad():
         next(iter(other_networks.base.networks.parameters())).add_(1)

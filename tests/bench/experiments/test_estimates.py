@@ -9,7 +9,7 @@ import pytest
 
 from atdc.choice.costs import CostModel
 from atdc.errors import ArgumentError
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.wanted import WantedGraphs
 from atdc.networks.batches import FeatureBatch
 from atdc.pipeline import Codec
@@ -42,13 +42,13 @@ def test_graphs_over_a_set_are_distinct_and_have_edges_within_it_alone(tiny_code
 
 
 @pytest.fixture
-def measured(tiny_codec: Codec, pictures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def measured(tiny_codec: Codec, photos, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     own = tiny_codec.feature_codec
 
-    def run(book: GraphBook = own.book) -> dict:
-        monkeypatch.setattr(own, "book", book)
+    def run(graph_tables: GraphTables = own.graph_tables) -> dict:
+        monkeypatch.setattr(own, "book", graph_tables)
         monkeypatch.setattr(estimates, "load", lambda model: tiny_codec)
-        monkeypatch.setattr(estimates, "labelled", lambda name, data, split: pictures)
+        monkeypatch.setattr(estimates, "labelled", lambda name, data, split: photos)
         return estimates.run_estimates(out=tmp_path / "e.json", count=2, set_count=8, qualities=(4.5,), quiet=True)
 
     return run
@@ -85,7 +85,7 @@ def test_bytes_are_told_where_weights_keep_mean_bits_by_the_share_of_bits_in_the
     ones = np.ones((8, len(own.pairs)))
     found = []
     for errors in (0 * ones, 3 * ones):
-        rows = measured(replace(own.book, wanted=WantedGraphs(2, ones, errors, {})))["by_set"]
+        rows = measured(replace(own.graph_tables, wanted=WantedGraphs(2, ones, errors, {})))["by_set"]
         found.append(np.array([row["bytes_bias_percent"] for row in rows]))
     assert (found[0] > found[1]).all() and (found[1] > -100).all()
 

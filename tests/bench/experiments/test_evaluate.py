@@ -1,4 +1,4 @@
-"""Evaluation: real files are what is measured, a stopped run goes on, and tables follow from records."""
+"""Evaluation: real files are what is measured, a stopped run resumes, and tables follow from records."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ PLAN = Plan(("codebook", "independent"), ("paper",), ("codebook",), (0, 3, 5, 7)
 
 
 @pytest.fixture(scope="module")
-def measured(tiny_codec: Codec, pictures: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def measured(tiny_codec: Codec, photos: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("records")
-    return folder, measure(lambda: (tiny_codec, pictures), PLAN, folder, quiet=True)
+    return folder, measure(lambda: (tiny_codec, photos), PLAN, folder, quiet=True)
 
 
 def test_every_cell_is_measured_on_its_number_of_images(measured: tuple[Path, Any]) -> None:
@@ -46,10 +46,10 @@ def test_every_cell_is_measured_on_its_number_of_images(measured: tuple[Path, An
 
 
 def test_bytes_are_those_of_real_files_and_decoding_repeats_the_encoder(
-    measured: tuple[Path, Any], tiny_codec: Codec, pictures: Any
+    measured: tuple[Path, Any], tiny_codec: Codec, photos: Any
 ) -> None:
     _, records = measured
-    rgb = pictures.arrays["rgb"]
+    rgb = photos.arrays["rgb"]
     for cell in (Cell("codebook", "normal", 5), Cell("codebook", "high", 5), Cell("independent", "normal", 0)):
         for image in range(2):
             data = tiny_codec.encode(rgb[image].transpose(1, 2, 0), cell.quality, cell.setting, cell.effort)
@@ -59,20 +59,20 @@ def test_bytes_are_those_of_real_files_and_decoding_repeats_the_encoder(
     assert (records[Cell("codebook", "normal", 3)].edges == 5).all()
 
 
-def test_answers_are_measured_as_a_user_gets_them(measured: tuple[Path, Any], tiny_codec: Codec, pictures: Any) -> None:
+def test_answers_are_measured_as_a_user_gets_them(measured: tuple[Path, Any], tiny_codec: Codec, photos: Any) -> None:
     _, records = measured
     cell, image = Cell("codebook", "normal", 3), 1
-    data = tiny_codec.encode(pictures.arrays["rgb"][image].transpose(1, 2, 0), 3, "codebook")
+    data = tiny_codec.encode(photos.arrays["rgb"][image].transpose(1, 2, 0), 3, "codebook")
     answers = tiny_codec.decode(data)
-    truth = pictures.arrays["keypoints2d"][image, 0] / 255
+    ground_truth = photos.arrays["keypoints2d"][image, 0] / 255
     raw = tiny_codec.answer_tensors(tiny_codec.feature_codec.decode_batch([data]))["keypoints2d"][0, 0].numpy()
     np.testing.assert_allclose(answers["keypoints2d"], raw.clip(0, 1), atol=1e-5)
     statistics = records[cell].statistics["keypoints2d"][image]
-    assert MEASURES["keypoints2d"].error(statistics) == pytest.approx(np.abs(raw - truth).mean(), rel=1e-4)
+    assert MEASURES["keypoints2d"].error(statistics) == pytest.approx(np.abs(raw - ground_truth).mean(), rel=1e-4)
 
 
-def test_a_stopped_run_goes_on_where_it_stopped(
-    measured: tuple[Path, Any], tiny_codec: Codec, pictures: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_stopped_run_resumes_where_it_stopped(
+    measured: tuple[Path, Any], tiny_codec: Codec, photos: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, before = measured
     lost = sorted(folder.glob("independent-q3-*.npz"))
@@ -86,7 +86,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(
         return original(subject, cell, *rest)
 
     monkeypatch.setattr(evaluate, "measure_cell", counted)
-    after = measure(lambda: (tiny_codec, pictures), PLAN, folder, quiet=True)
+    after = measure(lambda: (tiny_codec, photos), PLAN, folder, quiet=True)
     assert coded == ["independent-q3"] * 2  # six images in batches of four
     for item, records in before.items():
         np.testing.assert_array_equal(records.file_bytes, after[item].file_bytes)
@@ -203,9 +203,9 @@ def test_a_plan_that_makes_no_sense_cannot_be_built(wrong: dict[str, Any]) -> No
 
 @pytest.mark.slow
 def test_the_command_writes_a_result_that_says_where_it_comes_from(
-    tiny_weights: Path, pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_weights: Path, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "open_rooms", lambda data, split: pictures)
+    monkeypatch.setattr(evaluate, "open_rooms", lambda data, split: photos)
     out = tmp_path / "results" / "evaluate.json"
     result = run_evaluate(
         tiny_weights, tmp_path, out, count=4, extra_count=2, settings=("codebook", "fixed"), extra_settings=("random",),

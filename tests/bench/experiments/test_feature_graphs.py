@@ -12,7 +12,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import DataError
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.tensors import FeatureSet, TensorSpec
@@ -32,10 +32,12 @@ def codec() -> FeatureCodec:
     tensors = FeatureSet(tuple(specs))
     networks, model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
     graphs = (TaskGraph(((), (0,), ())), TaskGraph(((1,), (), (1,))))
-    nothing = GraphBook.untrained(3)
-    book = dataclasses.replace(nothing, codebook=graphs, fixed=graphs[:1] * 8, surcharge=np.zeros((8, 2)))
+    nothing = GraphTables.untrained(3)
+    graph_tables = dataclasses.replace(nothing, candidates=graphs, fixed=graphs[:1] * 8, correction=np.zeros((8, 2)))
     ones = [torch.ones(spec.channels) for spec in specs]
-    return FeatureCodec(networks, quantised_model(model, networks), [0 * row for row in ones], ones, book, b"grap")
+    return FeatureCodec(
+        networks, quantised_model(model, networks), [0 * row for row in ones], ones, graph_tables, b"grap"
+    )
 
 
 @pytest.fixture

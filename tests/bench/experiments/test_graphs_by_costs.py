@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 
 from atdc.config import Recipe
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.search import graph_costs
 from atdc.pipeline import Codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.fixed_graphs import settled
-from atdc.training.graph_stage import measured_surcharge, settle_fixed_graphs
+from atdc.training.graph_stage import measured_correction, settle_fixed_graphs
 from atdc.training.run_folder import RunFolder
 from atdc_bench.experiments.entropy_models import chosen
-from atdc_bench.experiments.subject import features_at
+from atdc_bench.experiments.evaluated_codec import features_at
 
 
 class Kept:
@@ -33,46 +33,55 @@ class Kept:
         return self.features[indices]
 
 
-def test_choices_by_measured_costs_cost_no_more(tiny_codec: Codec, pictures) -> None:
+def test_choices_by_measured_costs_cost_no_more(tiny_codec: Codec, photos) -> None:
     codec = copy.copy(tiny_codec.feature_codec)
-    features = features_at(tiny_codec, pictures, range(6))
-    normalised, before = codec.normalise(features), codec.book.fixed[4]
+    features = features_at(tiny_codec, photos, range(6))
+    normalised, before = codec.normalise(features), codec.graph_tables.fixed[4]
     fixed = settled(codec, features, 4)
-    assert codec.book.fixed[4] == fixed and codec.book.fixed[3] == tiny_codec.feature_codec.book.fixed[3]
+    assert (
+        codec.graph_tables.fixed[4] == fixed
+        and codec.graph_tables.fixed[3] == tiny_codec.feature_codec.graph_tables.fixed[3]
+    )
 
     def cost(graphs: list) -> np.ndarray:
         return codec.costs.total_costs(normalised, 4, graphs)
 
-    assert cost([fixed] * 6).mean() <= min(cost([graph] * 6).mean() for graph in (before, *codec.book.codebook)) + 1e-6
+    assert (
+        cost([fixed] * 6).mean()
+        <= min(cost([graph] * 6).mean() for graph in (before, *codec.graph_tables.candidates)) + 1e-6
+    )
     assert (cost(chosen(codec, features, 4)) <= cost([fixed] * 6) + 1e-6).all()
 
 
-def test_with_surcharges_scores_are_right_in_the_mean_and_stopped_runs_go_on(
-    tiny_codec: Codec, pictures, tmp_path: Path
+def test_with_cost_corrections_scores_are_right_in_the_mean_and_stopped_runs_resume(
+    tiny_codec: Codec, photos, tmp_path: Path
 ) -> None:
     codec, run = copy.copy(tiny_codec.feature_codec), RunFolder(tmp_path, Recipe())
-    features = features_at(tiny_codec, pictures, range(6))
-    val = NormalisedFeatures(Kept(features), torch.stack(codec.mean), torch.stack(codec.deviation))
+    features = features_at(tiny_codec, photos, range(6))
+    val = NormalisedFeatures(Kept(features), torch.stack(codec.mean), torch.stack(codec.std))
     settle_fixed_graphs(run, codec, val)
-    surcharge, graphs = measured_surcharge(run, codec, val), codec.book.codebook
+    correction, graphs = measured_correction(run, codec, val), codec.graph_tables.candidates
     for quality in (0, 3, 7):
         scores = graph_costs(codec.costs.estimated_costs(codec.normalise(features), quality), graphs).mean(1)
         for place, graph in enumerate(graphs):
             real = codec.costs.total_costs(codec.normalise(features), quality, [graph] * 6).mean()
-            assert np.isclose(scores[place] + surcharge[quality, place] * features[0, 0].numel(), real, rtol=1e-4)
+            assert np.isclose(scores[place] + correction[quality, place] * features[0, 0].numel(), real, rtol=1e-4)
     again = copy.copy(tiny_codec.feature_codec)
     settle_fixed_graphs(run, again, val)
-    assert again.book.fixed == codec.book.fixed and (measured_surcharge(run, again, val) == surcharge).all()
+    assert (
+        again.graph_tables.fixed == codec.graph_tables.fixed
+        and (measured_correction(run, again, val) == correction).all()
+    )
 
 
-def test_a_graph_is_left_for_a_surcharge_and_the_book_keeps_it(tiny_codec: Codec, pictures) -> None:
+def test_a_graph_is_left_for_a_cost_correction_and_the_graph_tables_keep_it(tiny_codec: Codec, photos) -> None:
     codec = copy.copy(tiny_codec.feature_codec)
-    features = features_at(tiny_codec, pictures, range(6))
-    for place, graph in enumerate(codec.book.codebook):
-        surcharge = np.full_like(codec.book.surcharge, 1e3)
-        surcharge[:, place] = 0
-        codec.book = GraphBook.from_json(replace(codec.book, surcharge=surcharge).to_json())
+    features = features_at(tiny_codec, photos, range(6))
+    for place, graph in enumerate(codec.graph_tables.candidates):
+        correction = np.full_like(codec.graph_tables.correction, 1e3)
+        correction[:, place] = 0
+        codec.graph_tables = GraphTables.from_json(replace(codec.graph_tables, correction=correction).to_json())
         assert codec.choose_graphs(features, 2.5, "codebook") == [graph] * 6
-    older = codec.book.to_json()
+    older = codec.graph_tables.to_json()
     del older["surcharge"]
-    assert not GraphBook.from_json(older).surcharge.any()
+    assert not GraphTables.from_json(older).correction.any()

@@ -27,7 +27,7 @@ from atdc_bench.baselines.sent_tensors import (
 )  # fmt: skip
 from atdc_bench.experiments import networks
 from atdc_bench.report.registry import EXPERIMENTS
-from tiny_networks import pictures
+from tiny_networks import photos
 from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
 
 TESTS = Path(__file__).parents[2]
@@ -54,8 +54,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "tiny.yaml").write_text(yaml_of(TINY), "utf-8")
     for name, seed in (("photos", 0), ("others", 1)):
         (place / name).mkdir()
-        for number, picture in enumerate(pictures(6, seed)):
-            Image.fromarray(picture).save(place / name / f"{number}.png")
+        for number, image in enumerate(photos(6, seed)):
+            Image.fromarray(image).save(place / name / f"{number}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
         for words in (
@@ -78,7 +78,7 @@ def measured(folder: Path) -> dict[str, Any]:
 
 def photos_of(folder: Path) -> tuple[Any, list[Photo]]:
     loaded = load_networks(folder / "networks.yaml")
-    return loaded, [Photo(picture, loaded.features(picture), loaded.whole(picture)) for picture in pictures(3)]
+    return loaded, [Photo(image, loaded.features(image), loaded.whole(image)) for image in photos(3)]
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
@@ -137,7 +137,7 @@ def test_the_devices_time_has_the_half_that_it_runs(measured: dict[str, Any]) ->
             assert measured["device_ms"][wanted]["answers-levels"] > whole
 
 
-def test_a_stopped_run_goes_on_from_its_records(
+def test_a_stopped_run_resumes_from_its_records(
     measured: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(networks, "_measured", lambda *_: pytest.fail("measured again"))

@@ -79,24 +79,24 @@ def test_the_judges_own_choice_keeps_everything_and_no_other_keeps_more() -> Non
     assert kept["possible_percent"] == pytest.approx(100 * (1 - best / alone))
 
 
-def test_pair_tables_hold_what_the_codec_really_spends(tiny_codec: Codec, pictures: Any) -> None:
-    tables = pair_tables(tiny_codec, pictures, range(5), 4, batch=2)
+def test_pair_tables_hold_what_the_codec_really_spends(tiny_codec: Codec, photos: Any) -> None:
+    tables = pair_tables(tiny_codec, photos, range(5), 4, batch=2)
     codec = tiny_codec.feature_codec
     assert tables.bits.shape == tables.full.shape == tables.cheap.shape == (5, 96)
-    features = premise.features_at(tiny_codec, pictures, range(5))
+    features = premise.features_at(tiny_codec, photos, range(5))
     alone = codec.encode_batch(features, 4, "independent").ideal_bits
     roots = [place for place, (_, parents) in enumerate(codec.pairs) if not parents]
     np.testing.assert_allclose(tables.bits[:, roots], alone, rtol=1e-6)
     bits, errors = codec.costs.pair_costs(codec.normalise(features), 4)
-    weights = codec.costs.rates_of_exchange(4)[[child for child, _ in codec.pairs]]
+    weights = codec.costs.lagrange_multipliers(4)[[child for child, _ in codec.pairs]]
     np.testing.assert_allclose(tables.cost, bits + weights * errors, rtol=1e-4)
     json.dumps(premise_at(tables, codec), allow_nan=False)
 
 
 def test_the_command_writes_every_quality(
-    tiny_weights: Path, pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_weights: Path, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(premise, "open_rooms", lambda data, split: pictures)
+    monkeypatch.setattr(premise, "open_rooms", lambda data, split: photos)
     out = tmp_path / "premise.json"
     result = run_premise(tiny_weights, tmp_path, out, count=4, qualities=(1, 6.5), quiet=True)
     assert json.loads(out.read_text()) == result

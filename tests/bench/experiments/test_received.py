@@ -20,7 +20,7 @@ from atdc_bench.experiments.compare import batches, drawn, entries, received
 from atdc_bench.experiments.evaluate import measure_answers
 
 if TYPE_CHECKING:
-    from conftest import SmallPictures
+    from conftest import SmallImages
 
 GREY = 100
 
@@ -45,16 +45,16 @@ class GreyOnly(PixelSystem):
 
     name, title, points = "grey", "Grey", (4.0,)
 
-    def encode(self, picture: np.ndarray, point: float) -> bytes:
-        return bytes(picture.shape[:2])
+    def encode(self, image: np.ndarray, point: float) -> bytes:
+        return bytes(image.shape[:2])
 
     def decode(self, data: bytes) -> np.ndarray:
         return np.full((data[0], data[1], 3), GREY, np.uint8)
 
 
 @pytest.fixture
-def originals(pictures: SmallPictures) -> np.ndarray:
-    return pictures.targets([0, 1])["rgb"].numpy()
+def originals(photos: SmallImages) -> np.ndarray:
+    return photos.targets([0, 1])["rgb"].numpy()
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_features_are_what_the_files_decode_to(
     assert [image.unique().tolist() for image in answered] == [[1.0], [2.0]]
 
 
-def test_a_receiver_of_pictures_sees_the_decoded_ones(
+def test_a_receiver_of_images_sees_the_decoded_ones(
     tiny_codec: Codec, features: torch.Tensor, originals: np.ndarray
 ) -> None:
     sizes, answered, own = received(GreyOnly(), tiny_codec, features, originals, 4.0)
@@ -80,35 +80,35 @@ def test_a_receiver_of_pictures_sees_the_decoded_ones(
     assert not torch.allclose(answered, features, atol=1e-2)
 
 
-def test_a_decoded_picture_is_the_answer_to_rgb_and_to_nothing_else(
-    tiny_codec: Codec, features: torch.Tensor, pictures: SmallPictures
+def test_a_decoded_image_is_the_answer_to_rgb_and_to_nothing_else(
+    tiny_codec: Codec, features: torch.Tensor, photos: SmallImages
 ) -> None:
-    (batch,) = batches(tiny_codec, pictures, range(2))
+    (batch,) = batches(tiny_codec, photos, range(2))
     targets = batch.targets
     black = torch.zeros(2, 3, 64, 64)
     by_head, _ = measure_answers(tiny_codec, features, targets)
-    by_picture, _ = measure_answers(tiny_codec, features, targets, black)
+    by_image, _ = measure_answers(tiny_codec, features, targets, black)
     for task in TASK_NAMES:
-        assert np.array_equal(by_head[task], by_picture[task]) == (task != "rgb")
+        assert np.array_equal(by_head[task], by_image[task]) == (task != "rgb")
 
 
-def test_the_reports_picture_of_rgb_is_the_decoded_one(tiny_codec: Codec, pictures: SmallPictures) -> None:
+def test_the_reports_image_of_rgb_is_the_decoded_one(tiny_codec: Codec, photos: SmallImages) -> None:
     shown: dict[str, np.ndarray] = {}
 
     def draw(task: str, answer: np.ndarray) -> str:
         shown[task] = answer
         return task
 
-    drawn(GreyOnly(), tiny_codec, pictures, draw)
+    drawn(GreyOnly(), tiny_codec, photos, draw)
     assert np.allclose(shown["rgb"], GREY / 255, atol=1 / 255)
 
 
 def test_the_balanced_row_codes_the_balanced_qualities(tiny_codec: Codec, features: torch.Tensor) -> None:
-    shop = object.__new__(BaselineTrainer)
+    trainer = object.__new__(BaselineTrainer)
     qualities = dict(zip(TASK_NAMES, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), strict=True))
-    shop.base = SimpleNamespace(balanced=lambda point: qualities)
-    shop.points = (4.0,)
+    trainer.base = SimpleNamespace(balanced=lambda point: qualities)
+    trainer.points = (4.0,)
     row = entries(CompareRecipe())["ours-balanced"].row
     assert row is not None
-    files = shop._system(row, tiny_codec.feature_codec, {}).encode(features, 4.0)
+    files = trainer._system(row, tiny_codec.feature_codec, {}).encode(features, 4.0)
     assert all(ContainerReader(file).header.qualities == (8, 16, 24, 32, 40, 48) for file in files)

@@ -152,10 +152,10 @@ def test_scoring_counts_every_multiplication_once(monkeypatch: pytest.MonkeyPatc
     whole = macs(score_bits, Predictor(config, config.tensors(range(4))), features, pairs, torch.ones(1, 4))
     assert cost["all"]["mmac"] == pytest.approx(whole)
     assert cost["none"]["mmac"] == cost["shares_mmac"] < cost["all"]["mmac"] < cost["all_unshared_mmac"]
-    per_share = 9 * config.feature_channels * config.predictor_width * scaling.FEATURE_SIDE**2 / 1e6
-    assert cost["shares_mmac"] == pytest.approx(4 * per_share)
+    per_contribution = 9 * config.feature_channels * config.predictor_width * scaling.FEATURE_SIDE**2 / 1e6
+    assert cost["shares_mmac"] == pytest.approx(4 * per_contribution)
     uses = sum(len(parents) for _, parents in pairs)
-    assert cost["all_unshared_mmac"] == pytest.approx(whole + (uses - 4) * per_share)
+    assert cost["all_unshared_mmac"] == pytest.approx(whole + (uses - 4) * per_contribution)
     assert cost["all"]["ms"] == pytest.approx(
         cost["shares_ms"]["median"] + len(pairs) * cost["pair_ms"]["median"], 0.05
     )

@@ -47,14 +47,14 @@ def test_multiply_accumulates_match_the_formula_for_float32_and_float64() -> Non
         assert macs(layer.double(), image.double()) == pytest.approx(2 * 10 * 12 * 8 * 27 / 1e6)
 
 
-def test_stages_write_the_file_that_encoding_writes(tiny_codec: Codec, pictures: Any) -> None:
-    times = encode_times(tiny_codec, pictures.arrays["rgb"][:2], 4)  # asserts equal bytes inside
+def test_stages_write_the_file_that_encoding_writes(tiny_codec: Codec, photos: Any) -> None:
+    times = encode_times(tiny_codec, photos.arrays["rgb"][:2], 4)  # asserts equal bytes inside
     assert set(times) == {"encoders", "scoring", "search", "coding", "writing", "total"}
     assert all(times[name]["median"] > 0 for name in ("encoders", "scoring", "search", "writing", "total"))
 
 
-def test_choosing_is_a_part_of_encoding_and_a_wanted_set_takes_less(tiny_codec: Codec, pictures: Any) -> None:
-    times = choosing_times(tiny_codec, pictures.arrays["rgb"][:6], 4)
+def test_choosing_is_a_part_of_encoding_and_a_wanted_set_takes_less(tiny_codec: Codec, photos: Any) -> None:
+    times = choosing_times(tiny_codec, photos.arrays["rgb"][:6], 4)
     assert times["all"]["tasks"] == list(TASK_NAMES)
     assert times["wanted"]["tasks"] == ["segment_semantic", "normal", "depth_zbuffer"]
     assert all(0 < row["share"]["median"] < 1 for row in times.values())
@@ -64,9 +64,9 @@ def test_choosing_is_a_part_of_encoding_and_a_wanted_set_takes_less(tiny_codec: 
 
 @pytest.mark.slow
 def test_the_command_writes_every_part(
-    tiny_weights: Path, pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_weights: Path, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speed, "open_rooms", lambda data, split: pictures)
+    monkeypatch.setattr(speed, "open_rooms", lambda data, split: photos)
     out = tmp_path / "speed.json"
     result = run_speed(tiny_weights, tmp_path, out, count=2, rounds=4, batch=3, threads=1, quiet=True)
     assert json.loads(out.read_text()) == result

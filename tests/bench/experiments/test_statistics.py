@@ -70,8 +70,8 @@ def test_stability_counts_changed_graphs_and_what_they_cost() -> None:
     assert half["extra_cost_percent"] == pytest.approx(100 * 2 / (4 * 293))
 
 
-def test_disturbances_are_slight_repeatable_and_keep_the_shape(pictures: Any) -> None:
-    images = pictures.arrays["rgb"][:3]
+def test_disturbances_are_slight_repeatable_and_keep_the_shape(photos: Any) -> None:
+    images = photos.arrays["rgb"][:3]
     for name, disturb in DISTURBANCES.items():
         other = disturb(images, 0)
         assert other.shape == images.shape and other.dtype == np.uint8
@@ -83,9 +83,9 @@ def test_disturbances_are_slight_repeatable_and_keep_the_shape(pictures: Any) ->
 
 
 def test_the_command_writes_every_quality(
-    tiny_weights: Path, pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_weights: Path, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "open_rooms", lambda data, split: pictures)
+    monkeypatch.setattr(statistics, "open_rooms", lambda data, split: photos)
     out = tmp_path / "statistics.json"
     result = run_statistics(tiny_weights, tmp_path, out, count=6, qualities=(4,), batch=4, quiet=True)
     assert json.loads(out.read_text()) == result

@@ -8,11 +8,11 @@ import torch
 from atdc.choice.graphs import paper_graphs
 from atdc.pipeline import Codec
 from atdc_bench.experiments import sweep
-from atdc_bench.experiments.subject import as_input
+from atdc_bench.experiments.evaluated_codec import as_input
 
 
-def test_more_parents_and_smaller_gains_give_more_edges(tiny_codec: Codec, pictures) -> None:
-    images = np.asarray(pictures.targets(range(6))["rgb"], np.uint8)
+def test_more_parents_and_smaller_gains_give_more_edges(tiny_codec: Codec, photos) -> None:
+    images = np.asarray(photos.targets(range(6))["rgb"], np.uint8)
     torch.manual_seed(0)
     codec = tiny_codec.feature_codec
     features = tiny_codec.features_of(as_input(images))
@@ -29,10 +29,10 @@ def test_more_parents_and_smaller_gains_give_more_edges(tiny_codec: Codec, pictu
         assert max(len(parents) for graph in graphs for parents in graph.parents) <= k
 
 
-def test_a_sweep_says_what_each_setting_takes(tmp_path: Path, tiny_codec: Codec, pictures, monkeypatch) -> None:
-    subject = Codec(tiny_codec.networks, tiny_codec.feature_codec, {"loss_bounds": [[2.0] * 6, [1.0] * 6]})
-    monkeypatch.setattr(sweep, "load_subject", lambda model: subject)
-    monkeypatch.setattr(sweep, "open_rooms", lambda data, split: pictures)
+def test_a_sweep_says_what_each_setting_takes(tmp_path: Path, tiny_codec: Codec, photos, monkeypatch) -> None:
+    evaluated = Codec(tiny_codec.networks, tiny_codec.feature_codec, {"loss_bounds": [[2.0] * 6, [1.0] * 6]})
+    monkeypatch.setattr(sweep, "load_evaluated_codec", lambda model: evaluated)
+    monkeypatch.setattr(sweep, "open_rooms", lambda data, split: photos)
     result = sweep.run_sweep(out=tmp_path / "sweep.json", count=4, qualities=(1, 7), quiet=True)
     assert len(result["rows"]) == 2 * 9 and (tmp_path / "sweep.json").exists()
     for row in result["rows"]:

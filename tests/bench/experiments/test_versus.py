@@ -10,10 +10,10 @@ from atdc_bench.experiments import versus
 
 
 def test_the_same_weights_under_another_name_take_the_same(
-    tmp_path: Path, tiny_codec: Codec, pictures, monkeypatch
+    tmp_path: Path, tiny_codec: Codec, photos, monkeypatch
 ) -> None:
-    monkeypatch.setattr(versus, "load_subject", lambda model: tiny_codec)
-    monkeypatch.setattr(versus, "labelled", lambda name, data, split: pictures)
+    monkeypatch.setattr(versus, "load_evaluated_codec", lambda model: tiny_codec)
+    monkeypatch.setattr(versus, "labelled", lambda name, data, split: photos)
     out = tmp_path / "versus.json"
     result = versus.run_versus(("a", "b"), out=out, count=4, qualities=(0, 2, 4, 7), resamples=5, quiet=True)
     assert out.exists() and result["anchors"]["a"] == result["anchors"]["b"]

@@ -52,7 +52,7 @@ def test_the_utility_of_a_set_counts_no_task_above_1() -> None:
     np.testing.assert_allclose(own.utilities, [[0.75], [0.8]])
 
 
-def test_blocks_end_where_a_kind_of_picture_ends() -> None:
+def test_blocks_end_where_a_kind_of_image_ends() -> None:
     plan = Plan(count=60, subset_count=30, rival_count=10)
     assert [span.stop for span in plan.spans] == [10, 25, 30, 50, 60]
     assert [len(plan.sets(span)) for span in plan.spans] == [63, 63, 63, 5, 5]
@@ -64,13 +64,13 @@ def test_blocks_end_where_a_kind_of_picture_ends() -> None:
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
-    """A whole measurement of four pictures, and where its records are."""
-    from tests.bench.experiments.conftest import SmallPictures, make_tiny_codec
+    """A whole measurement of four images, and where its records are."""
+    from tests.bench.experiments.conftest import SmallImages, make_tiny_codec
 
-    folder, pictures, tiny = tmp_path_factory.mktemp("wanted"), SmallPictures(4), make_tiny_codec()
+    folder, photos, tiny = tmp_path_factory.mktemp("wanted"), SmallImages(4), make_tiny_codec()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(wanted, "load", lambda model: tiny)
-        patched.setattr(wanted, "labelled", lambda name, data, split: pictures)
+        patched.setattr(wanted, "labelled", lambda name, data, split: photos)
         patched.setattr(wanted_parts, "PICTURES", {"jpeg": wanted_parts.PICTURES["jpeg"]})
         patched.setattr("atdc_bench.experiments.wanted_result.PICTURES", {"jpeg": wanted_parts.PICTURES["jpeg"]})
         result = wanted.run_wanted(
@@ -140,8 +140,8 @@ def test_a_graph_of_ancestors_has_a_name() -> None:
     )
 
 
-def test_too_few_pictures_are_refused(tiny_codec: Codec, pictures, monkeypatch, tmp_path: Path) -> None:
+def test_too_few_images_are_refused(tiny_codec: Codec, photos, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(wanted, "load", lambda model: tiny_codec)
-    monkeypatch.setattr(wanted, "labelled", lambda name, data, split: pictures)
+    monkeypatch.setattr(wanted, "labelled", lambda name, data, split: photos)
     with pytest.raises(DataError, match="images"):
         wanted.run_wanted(count=99, runs=tmp_path, out=tmp_path / "r.json")

@@ -162,7 +162,7 @@ def test_budgets_reasons_and_provenance_are_told() -> None:
     assert "atdc compare" in footer and "a <processor>" in footer
 
 
-def test_pictures_stand_by_system_and_task() -> None:
+def test_images_stand_by_system_and_task() -> None:
     images = list(section(render_comparison(made_up()), "pictures").iter("img"))
     assert len(images) == 2 * len(TASK_NAMES)
     assert images[0].get("alt") == "segments by ATDC" and all(image.get("src") == PIXEL for image in images)

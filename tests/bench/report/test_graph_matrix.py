@@ -1,4 +1,4 @@
-"""The picture of many graphs: well-formed, and every share that is worth a number is in it."""
+"""The image of many graphs: well-formed, and every share that is worth a number is in it."""
 
 from xml.etree import ElementTree
 

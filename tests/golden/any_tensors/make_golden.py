@@ -21,7 +21,7 @@ from atdc.bitstream.container import Header, graph_code
 from atdc.entropy.coder import SymbolCoder
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.tables import FrequencyTables
-from atdc.graph.graph_book import GraphBook
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.reader import among_present
 from atdc.tensors import FeatureSet, Grid, TensorSpec
@@ -119,10 +119,10 @@ def make_weights() -> None:
         for spec in TENSORS.tensors
     ]
     model = EntropyModel(tuple(rows), FrequencyTables.gaussian([0.15 * 2**step for step in range(7)]))
-    book = replace(GraphBook.untrained(len(TENSORS)), listed=LISTED)
+    graph_tables = replace(GraphTables.untrained(len(TENSORS)), listed=LISTED)
     arrays = {f"{ENTROPY_PREFIX}{name}": array for name, array in model.to_arrays().items()}
     card = {"what": "integers drawn at random"}
-    (HERE / "tiny.safetensors").write_bytes(weights_bytes({}, TENSORS, book, card, arrays))
+    (HERE / "tiny.safetensors").write_bytes(weights_bytes({}, TENSORS, graph_tables, card, arrays))
 
 
 def make_files() -> None:

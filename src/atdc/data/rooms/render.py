@@ -1,6 +1,6 @@
 """Ray casting: a room to six targets.
 
-The picture is cut into tiles of 16 x 16 pixels. Which primitives a tile can meet is decided once, for all tiles and
+The image is cut into tiles of 16 x 16 pixels. Which primitives a tile can meet is decided once, for all tiles and
 primitives together; the surviving (tile, primitive) pairs are then intersected in blocks that stay in the cache.
 The same routine serves shadows, with rays from each lamp to the points that the camera sees.
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from atdc.data.rooms.materials import MaterialTable, albedo, hash01
 from atdc.data.rooms.sample import StyleSet, sample_scene
 from atdc.data.rooms.scene import BOX, CLASS_INDEX, CYLINDER, PATTERN_INDEX, SPHERE, Scene
-from atdc.data.rooms.targets import PICTURE_TARGETS, picture_target
+from atdc.data.rooms.targets import PICTURE_TARGETS, image_target
 from atdc.errors import ArgumentError
 
 __all__ = ["DEPTH_UNITS_PER_METRE", "TILE_PX", "render_rooms", "render_scene"]
@@ -34,7 +34,7 @@ _PIXELS = TILE_PX * TILE_PX
 
 
 SCENE_TARGETS = ("rgb", "segment_semantic", "depth_zbuffer", "normal")
-"""What a room shows and what is known of it; the other targets follow from its picture."""
+"""What a room shows and what is known of it; the other targets follow from its image."""
 
 
 def render_rooms(
@@ -45,7 +45,7 @@ def render_rooms(
     Args:
         seeds: one whole number ≥ 0 per room.
         styles: ``train``, or ``held_out`` for the two styles kept out of training.
-        size: side of the square picture in pixels, a positive multiple of 16.
+        size: side of the square image in pixels, a positive multiple of 16.
         device: where to compute; the tensors stay there.
 
     Returns:
@@ -119,7 +119,7 @@ def render_scene(scene: Scene, size: int, device: torch.device) -> dict[str, Ten
         "depth_zbuffer": _to_image(stored_depth[None], side),
         "normal": _to_image(((camera_normal + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8), side),
         "segment_semantic": _to_image(label[None].to(torch.uint8), side),
-        **{name: picture_target(name, rgb[None])[0] for name in PICTURE_TARGETS},
+        **{name: image_target(name, rgb[None])[0] for name in PICTURE_TARGETS},
     }
 
 

@@ -80,7 +80,7 @@ def materialise(
         split: a name in :data:`SPLITS`.
         count: how many rooms from the split's start; all of them if None.
         workers: processes; one per core if None, and 1 means this process alone.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
 
     Raises:
         ArgumentError: unknown split, or a count, size or number of workers that makes no sense.
@@ -196,7 +196,7 @@ class RoomsDataset:
 
     Attributes:
         split: the split's description.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
         arrays: read-only memory maps ``(N, C, H, W)`` by target name, in stored units.
 
     Raises:

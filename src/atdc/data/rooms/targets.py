@@ -1,11 +1,11 @@
-"""The two targets that are functions of the picture itself: texture edges and 2D keypoints.
+"""The two targets that are functions of the image itself: texture edges and 2D keypoints.
 
 Both take any photo, not only rooms, and both are exact formulas with fixed scales:
 
 - ``edge_texture = min(1, g / 0.07)`` with ``g`` the length, over both directions and the three channels' mean
-  square, of the gradient of the picture smoothed by a Gaussian of 1.5 pixels. ``g`` is in intensity per pixel.
+  square, of the gradient of the image smoothed by a Gaussian of 1.5 pixels. ``g`` is in intensity per pixel.
 - ``keypoints2d = min(1, r / 0.05)`` with ``r = max over s in {3, 6} of s^2 sqrt(max(0, Lxx Lyy - Lxy^2))``,
-  where ``L`` is the grey picture smoothed by a Gaussian of ``s`` pixels: the scale-normalised determinant of the
+  where ``L`` is the grey image smoothed by a Gaussian of ``s`` pixels: the scale-normalised determinant of the
   Hessian that SURF approximates, brought back to units of intensity by its square root.
 
 Borders repeat the outermost pixel.
@@ -25,8 +25,14 @@ from atdc.tasks import TASKS
 from atdc.tasks.task import Formula, registry
 
 __all__ = [
-    "EDGE_SCALE", "FORMULAS", "KEYPOINT_SCALE", "KEYPOINT_SIGMAS_PX", "PICTURE_TARGETS", "edge_texture", "keypoints2d",
-    "picture_target",
+    "EDGE_SCALE",
+    "FORMULAS",
+    "KEYPOINT_SCALE",
+    "KEYPOINT_SIGMAS_PX",
+    "PICTURE_TARGETS",
+    "edge_texture",
+    "image_target",
+    "keypoints2d",
 ]  # fmt: skip
 
 EDGE_SIGMA_PX = 1.5
@@ -39,7 +45,7 @@ KEYPOINT_SCALE = 0.05
 
 
 def edge_texture(rgb01: Tensor) -> Tensor:
-    """Return the gradient magnitude of a smoothed picture; no thresholds, no thinning.
+    """Return the gradient magnitude of a smoothed image; no thresholds, no thinning.
 
     Args:
         rgb01: float ``(B, 3, H, W)`` in [0, 1].
@@ -63,7 +69,7 @@ def edge_texture(rgb01: Tensor) -> Tensor:
 
 
 def keypoints2d(rgb01: Tensor) -> Tensor:
-    """Return the Hessian-determinant response of the grey picture, the larger of two scales.
+    """Return the Hessian-determinant response of the grey image, the larger of two scales.
 
     Args:
         rgb01: float ``(B, 3, H, W)`` in [0, 1]; grey is the mean of the channels.
@@ -121,9 +127,9 @@ FORMULAS: dict[Formula, Callable[[Tensor], Tensor]] = registry(
 """By a row's ``formula``."""
 
 PICTURE_TARGETS = {task.name: FORMULAS[task.formula] for task in TASKS if task.formula is not None}
-"""Targets that follow from the picture alone."""
+"""Targets that follow from the image alone."""
 
 
-def picture_target(name: str, rgb: Tensor) -> Tensor:
-    """One of :data:`PICTURE_TARGETS` as it is stored, uint8 (B, 1, H, W), of a picture of bytes (B, 3, H, W)."""
+def image_target(name: str, rgb: Tensor) -> Tensor:
+    """One of :data:`PICTURE_TARGETS` as it is stored, uint8 (B, 1, H, W), of an image of bytes (B, 3, H, W)."""
     return (PICTURE_TARGETS[name](rgb.float() / 255) * 255).round().to(torch.uint8)

@@ -1,4 +1,4 @@
-"""The pictures of answers keep order, distinguish classes, and show numbers by one fixed rule."""
+"""The images of answers keep order, distinguish classes, and show numbers by one fixed rule."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from atdc.errors import ArgumentError
-from atdc.report.pictures import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, picture_of
+from atdc.report.answer_images import CLASS_COLOURS, classes_in, depth_range_of, depth_scale, image_of
 from atdc.tasks import CLASSES, IGNORE_CLASS, TASK_NAMES
 
 
@@ -37,20 +37,20 @@ def _answer(task: str, height: int = 5, width: int = 7) -> np.ndarray:
 
 
 @pytest.mark.parametrize("task", TASK_NAMES)
-def test_every_answer_has_a_picture_of_its_size(task: str) -> None:
-    picture = picture_of(task, _answer(task))
-    assert picture.shape == (5, 7, 3) and picture.dtype == np.uint8
+def test_every_answer_has_an_image_of_its_size(task: str) -> None:
+    image = image_of(task, _answer(task))
+    assert image.shape == (5, 7, 3) and image.dtype == np.uint8
 
 
 @pytest.mark.parametrize("task", TASK_NAMES)
 def test_a_wrong_shape_is_refused(task: str) -> None:
     with pytest.raises(ArgumentError, match="expected"):
-        picture_of(task, np.zeros((3, 3, 2)))
+        image_of(task, np.zeros((3, 3, 2)))
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ArgumentError, match="segment_semantic, keypoints2d"):
-        picture_of("depth", np.zeros((3, 3)))
+        image_of("depth", np.zeros((3, 3)))
 
 
 def test_every_class_has_a_colour_of_its_own() -> None:
@@ -62,7 +62,7 @@ def test_every_class_has_a_colour_of_its_own() -> None:
 
 def test_ignored_pixels_are_black_and_not_in_the_legend() -> None:
     answer = np.array([[IGNORE_CLASS, 3]], np.uint8)
-    assert picture_of("segment_semantic", answer)[0, 0].tolist() == [0, 0, 0]
+    assert image_of("segment_semantic", answer)[0, 0].tolist() == [0, 0, 0]
     assert classes_in(answer) == ["door"]
 
 
@@ -75,17 +75,17 @@ def test_depth_scale_falls_evenly_in_lightness_and_keeps_its_colour_steps_even()
 
 def test_equal_ratios_of_depth_are_equal_steps() -> None:
     depth = np.array([[1.0, 2.0, 4.0, 8.0, 16.0]])
-    lightness = _oklab(picture_of("depth_zbuffer", depth, (1.0, 16.0)).astype(float))[0, :, 0]
+    lightness = _oklab(image_of("depth_zbuffer", depth, (1.0, 16.0)).astype(float))[0, :, 0]
     np.testing.assert_allclose(np.diff(lightness), np.diff(lightness).mean(), atol=0.01)
 
 
-def test_depth_without_a_value_is_black_and_a_flat_wall_has_a_picture() -> None:
-    assert picture_of("depth_zbuffer", np.array([[np.nan, 0.0, 2.0]]))[0, :2].tolist() == [[0, 0, 0]] * 2
-    assert picture_of("depth_zbuffer", np.full((2, 2), 3.0)).any()
+def test_depth_without_a_value_is_black_and_a_flat_wall_has_an_image() -> None:
+    assert image_of("depth_zbuffer", np.array([[np.nan, 0.0, 2.0]]))[0, :2].tolist() == [[0, 0, 0]] * 2
+    assert image_of("depth_zbuffer", np.full((2, 2), 3.0)).any()
     assert depth_range_of(np.full((2, 2), np.nan)) == (1.0, 1.0)
 
 
 def test_grey_answers_are_clipped_to_black_and_white() -> None:
-    grey = picture_of("edge_texture", np.array([[-1.0, 0.0, 0.5, 1.0, 2.0, np.nan]]))
+    grey = image_of("edge_texture", np.array([[-1.0, 0.0, 0.5, 1.0, 2.0, np.nan]]))
     assert grey[0, :, 0].tolist() == [0, 0, 128, 255, 255, 0]
     assert (grey == grey[..., :1]).all()

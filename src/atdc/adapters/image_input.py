@@ -1,4 +1,4 @@
-"""From a picture to what a network takes: size, numbers, order of channels, layout."""
+"""From an image to what a network takes: size, numbers, order of channels, layout."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from PIL import Image
 
 from atdc.errors import ArgumentError
 
-__all__ = ["PictureInput"]
+__all__ = ["ImageInput"]
 
 _LAYOUTS, _TYPES, _ORDERS = ("chw", "hwc"), ("float32", "float16", "uint8"), ("rgb", "bgr", "grey")
 
 
 @dataclass(frozen=True, slots=True)
-class PictureInput:
-    """How a network wants its picture. Per channel: ``((black + v/255 · (white − black)) − mean) / std``.
+class ImageInput:
+    """How a network wants its image. Per channel: ``((black + v/255 · (white − black)) − mean) / std``.
 
     Raises:
         ArgumentError: a value that no network has.
 
-    >>> PictureInput(size=(2, 4), layout="hwc", white=255.0, extra=(1.0,)).array(np.full((8, 8, 3), 51, np.uint8)).shape
+    >>> ImageInput(size=(2, 4), layout="hwc", white=255.0, extra=(1.0,)).array(np.full((8, 8, 3), 51, np.uint8)).shape
     (1, 2, 4, 4)
     """
 
     size: tuple[int, ...] = ()
-    """Height and width, to which pictures are stretched (bilinear); an ONNX file may say it itself."""
+    """Height and width, to which images are stretched (bilinear); an ONNX file may say it itself."""
     layout: str = ""
     """`chw` or `hwc`; what an ONNX file says, otherwise `chw`."""
     type: str = ""
@@ -42,7 +42,7 @@ class PictureInput:
     order: str = "rgb"
     """`rgb`, `bgr` or `grey` (one channel, ITU-R BT.601)."""
     extra: tuple[float, ...] = ()
-    """Channels of one number each, behind those of the picture."""
+    """Channels of one number each, behind those of the image."""
 
     def __post_init__(self) -> None:
         """Checks every value."""
@@ -66,10 +66,10 @@ class PictureInput:
         """Of the array."""
         return (1 if self.order == "grey" else 3) + len(self.extra)
 
-    def array(self, picture: NDArray[np.uint8]) -> NDArray[Any]:
-        """A picture (H, W, 3) as a batch of one."""
+    def array(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """An image (H, W, 3) as a batch of one."""
         height, width = self.size
-        image = Image.fromarray(picture)
+        image = Image.fromarray(pixels)
         if self.order == "grey":
             image = image.convert("L")
         if image.size != (width, height):

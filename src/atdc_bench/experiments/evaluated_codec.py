@@ -20,15 +20,24 @@ from atdc.errors import ArgumentError, DataError
 from atdc.tasks import TASK_NAMES
 
 __all__ = [
-    "DEFAULT_DATA", "Batch", "LabelledImages", "Subject", "as_input", "batches", "features_at", "images_at",
-    "load_subject", "open_rooms", "require_images",
+    "DEFAULT_DATA",
+    "Batch",
+    "EvaluatedCodec",
+    "LabelledImages",
+    "as_input",
+    "batches",
+    "features_at",
+    "images_at",
+    "load_evaluated_codec",
+    "open_rooms",
+    "require_images",
 ]  # fmt: skip
 
 DEFAULT_DATA = Path("data/rooms")
 """Where rooms are rendered to unless told otherwise."""
 
 
-class Subject(Protocol):
+class EvaluatedCodec(Protocol):
     """What a codec must offer to be measured; :class:`atdc.pipeline.Codec` does."""
 
     @property
@@ -50,7 +59,7 @@ class Subject(Protocol):
         ...
 
 
-def load_subject(model: str | Path, device: str = "cpu") -> Subject:
+def load_evaluated_codec(model: str | Path, device: str = "cpu") -> EvaluatedCodec:
     """The codec by name or weights file, its networks on a device."""
     from atdc.pipeline import load
 
@@ -75,14 +84,14 @@ def require_images(data: LabelledImages, count: int) -> None:
 
 
 def images_at(data: LabelledImages, indices: Sequence[int]) -> NDArray[np.uint8]:
-    """Pictures (n, 3, H, W), bytes."""
+    """Images (n, 3, H, W), bytes."""
     return np.asarray(data.targets(list(indices))[IMAGE], np.uint8)
 
 
-def features_at(subject: Subject, data: LabelledImages, indices: Sequence[int]) -> Tensor:
+def features_at(evaluated: EvaluatedCodec, data: LabelledImages, indices: Sequence[int]) -> Tensor:
     """Raw features (n, T, C, h, w) of some images."""
     with torch.no_grad():
-        return subject.features_of(as_input(images_at(data, indices)))
+        return evaluated.features_of(as_input(images_at(data, indices)))
 
 
 @dataclass(frozen=True)
@@ -90,21 +99,21 @@ class Batch:
     """Some labelled images with what is measured on them.
 
     Attributes:
-        pictures: bytes, (n, 3, H, W).
+        images: bytes, (n, 3, H, W).
         features: raw, (n, T, C, h, w).
-        targets: the truth by task, decoded.
+        targets: the ground truth by task, decoded.
     """
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     features: Tensor
     targets: Mapping[str, Tensor]
 
 
-def batches(subject: Subject, data: LabelledImages, span: range, size: int = 25) -> Iterator[Batch]:
+def batches(evaluated: EvaluatedCodec, data: LabelledImages, span: range, size: int = 25) -> Iterator[Batch]:
     """A span of images, a few at a time."""
     for start in range(span.start, span.stop, size):
         stored = data.targets(list(range(start, min(start + size, span.stop))))
-        pictures = np.asarray(stored[IMAGE], np.uint8)
+        images = np.asarray(stored[IMAGE], np.uint8)
         with torch.no_grad():
-            features = subject.features_of(as_input(pictures))
-        yield Batch(pictures, features, {task: decode_stored(task, stored[task]) for task in TASK_NAMES})
+            features = evaluated.features_of(as_input(images))
+        yield Batch(images, features, {task: decode_stored(task, stored[task]) for task in TASK_NAMES})

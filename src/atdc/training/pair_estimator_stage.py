@@ -1,4 +1,5 @@
-"""The cheap scorer's distillation: from the predictor before the codec is trained, from the codec's own costs after."""
+"""The rate estimator's distillation: from the predictor before the codec is trained, from the codec's own costs
+after."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from atdc.training.data import NormalisedSource
 from atdc.training.loop import Draw, train_stage
 from atdc.training.run_folder import RunFolder
 
-Teacher = Callable[[NDArray[np.int64], int], Tensor]
+TargetCosts = Callable[[NDArray[np.int64], int], Tensor]
 """Image indices and the block's number to costs, bits per feature element (n, 8, P); NaN where they are not known."""
 
 BLOCK = 20
@@ -29,8 +30,8 @@ _KEPT = 20
 """Blocks after which what is measured is saved."""
 
 
-def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher: Teacher) -> Tensor:
-    """Costs of some images by the teacher; kept in the run folder, resumed block by block; processes take turns."""
+def target_costs(run: RunFolder, name: str, images: NDArray[np.int64], costs_of: TargetCosts) -> Tensor:
+    """Costs of some images by `costs_of`; kept in the run folder, resumed block by block; processes take turns."""
     state = run.load(name)
     costs: list[Tensor] = [] if state is None else list(state["costs"])
     blocks = -(-len(images) // BLOCK)
@@ -39,7 +40,7 @@ def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher:
         while (done := len(costs)) < blocks:
             block = done + processes.rank()
             chosen = images[block * BLOCK : (block + 1) * BLOCK]
-            gathered = processes.gathered(teacher(chosen, block) if len(chosen) else None)
+            gathered = processes.gathered(costs_of(chosen, block) if len(chosen) else None)
             measured = [block_costs.float() for block_costs in gathered if block_costs is not None]
             costs += measured
             bar.update(len(measured))
@@ -48,32 +49,32 @@ def teacher_costs(run: RunFolder, name: str, images: NDArray[np.int64], teacher:
     return torch.cat(costs)
 
 
-def train_scorer(
-    run: RunFolder, recipe: Recipe, name: str, scorer: nn.Module, images: NDArray[np.int64], costs: Tensor,
+def train_pair_estimator(
+    run: RunFolder, recipe: Recipe, name: str, estimator: nn.Module, images: NDArray[np.int64], costs: Tensor,
     train: NormalisedSource,
 ) -> None:  # fmt: skip
-    """Fits the scorer to the teacher's relative costs, standardised per quality and pair.
+    """Fits the rate estimator to the relative target costs, standardised per quality and pair.
 
-    Where the teacher coded some tensors alone, the scorer sees no others.
+    Where the codec coded some tensors alone, the rate estimator sees no others.
     """
     settings = recipe.scorer
-    assert isinstance(scorer, PairEstimator), "the factorised estimator has a training of its own"
-    scorer.requires_grad_(True)
-    costs = costs.to(device_of(scorer))
-    relative = scorer.relative(costs)
+    assert isinstance(estimator, PairEstimator), "the factorised estimator has a training of its own"
+    estimator.requires_grad_(True)
+    costs = costs.to(device_of(estimator))
+    relative = estimator.relative(costs)
     known = ~relative.isnan()
     number = known.sum(0)
     mean = relative.nansum(0) / number.clamp(min=1)
     variance = (relative - mean).square().nansum(0) / number.clamp(min=1)
-    scorer.offset.copy_(torch.where(number > 0, mean, scorer.offset))
-    scorer.spread.copy_(torch.where(number > 0, variance.sqrt().clamp(min=1e-4), scorer.spread))
-    goal = ((relative - scorer.offset) / scorer.spread).nan_to_num()
-    alone = [pair for pair, base in enumerate(scorer.base) if pair == base]
-    there = known[:, :, alone].any(1).cpu()  # which tensors the teacher coded, (n, T)
+    estimator.offset.copy_(torch.where(number > 0, mean, estimator.offset))
+    estimator.spread.copy_(torch.where(number > 0, variance.sqrt().clamp(min=1e-4), estimator.spread))
+    goal = ((relative - estimator.offset) / estimator.spread).nan_to_num()
+    alone = [pair for pair, base in enumerate(estimator.base) if pair == base]
+    there = known[:, :, alone].any(1).cpu()  # which tensors the codec coded, (n, T)
     held_out = len(images) // 10
 
     def loss_of(rows: NDArray[np.int64], features: FeatureBatch) -> Tensor:
-        error = torch.square(scorer.standardised(features) - goal[rows]) * known[rows]
+        error = torch.square(estimator.standardised(features) - goal[rows]) * known[rows]
         return error.sum() / known[rows].sum()
 
     def only_coded(parts: Sequence[Tensor], rows: NDArray[np.int64], grids: tuple[Grid, ...]) -> FeatureBatch:
@@ -97,9 +98,10 @@ def train_scorer(
         rows = np.arange(held_out)
         features = train.read(images[rows])
         coded = only_coded(features.parts, rows, features.grids)
-        return {"error": float(loss_of(rows, coded.to(device_of(scorer))))}
+        return {"error": float(loss_of(rows, coded.to(device_of(estimator))))}
 
     train_stage(
-        run, name, scorer, images=len(images) - held_out, epochs=settings.epochs, batch=settings.batch, lr=settings.lr,
+        run, name, estimator, images=len(images) - held_out, epochs=settings.epochs, batch=settings.batch,
+        lr=settings.lr,
         lr_end=settings.lr * 0.02, prepare=prepare, step=step, validate=validate, seed=recipe.seed, weight_decay=1e-2,
     )  # fmt: skip

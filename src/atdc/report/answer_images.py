@@ -1,7 +1,7 @@
-"""Answers as pictures that people can look at: ``uint8`` RGB, made from numbers by fixed rules.
+"""Answers as images that people can look at: ``uint8`` RGB, made from numbers by fixed rules.
 
 =================  ============================================================================
-presentation       picture
+presentation       image
 =================  ============================================================================
 classes            one colour a class, :data:`CLASS_COLOURS`; ignored pixels black
 metres             ``ln`` depth on a scale of even lightness, near bright and yellow, far dark blue
@@ -53,16 +53,16 @@ CLASS_COLOURS: dict[str, tuple[int, int, int]] = {
 _NEAR, _FAR = (0.97, 0.13, 105.0), (0.16, 0.09, -85.0)
 
 
-def picture_of(
+def image_of(
     task: str, answer: NDArray[np.generic], depth_range: tuple[float, float] | None = None
 ) -> NDArray[np.uint8]:
-    """One task's answer as a picture.
+    """One task's answer as an image.
 
     Args:
         task: a name of :data:`atdc.tasks.TASK_NAMES`.
         answer: ``(H, W)``, or ``(H, W, 3)`` for unit vectors and images, as :meth:`atdc.Codec.decode` returns it.
         depth_range: nearest and farthest depth of the scale, in metres; by default :func:`depth_range_of` the answer.
-            Pass one range to make two pictures comparable.
+            Pass one range to make two images comparable.
 
     Returns:
         ``(H, W, 3)``, 0 … 255.
@@ -70,9 +70,9 @@ def picture_of(
     Raises:
         ArgumentError: the task is unknown, or the answer has another shape.
 
-    >>> picture_of("segment_semantic", np.array([[1]]))[0, 0].tolist()
+    >>> image_of("segment_semantic", np.array([[1]]))[0, 0].tolist()
     [150, 108, 70]
-    >>> picture_of("normal", np.array([[[0.0, 0.0, 1.0]]]))[0, 0].tolist()
+    >>> image_of("normal", np.array([[[0.0, 0.0, 1.0]]]))[0, 0].tolist()
     [128, 128, 255]
     """
     row = task_named(task)
@@ -114,31 +114,31 @@ def depth_scale(steps: int = 256) -> NDArray[np.uint8]:
     return np.array([_depth_colour(step / (steps - 1)) for step in range(steps)], dtype=np.uint8)
 
 
-def _class_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
-    picture: NDArray[np.uint8] = _class_table()[answer.astype(np.int64).clip(0, 255)]
-    return picture
+def _class_image(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
+    image: NDArray[np.uint8] = _class_table()[answer.astype(np.int64).clip(0, 255)]
+    return image
 
 
-def _depth_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
+def _depth_image(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
     depth = answer.astype(np.float64)
     near, far = depth_range or depth_range_of(depth)
     valid = np.isfinite(depth) & (depth > 0)
     logarithm = np.log(np.where(valid, depth, near) / near)
     position = logarithm / max(math.log(far / near), 1e-6) if far > near else np.full_like(logarithm, 0.5)
-    picture: NDArray[np.uint8] = depth_scale()[(255.0 * position.clip(0.0, 1.0)).round().astype(np.int64)]
-    picture[~valid] = 0
-    return picture
+    image: NDArray[np.uint8] = depth_scale()[(255.0 * position.clip(0.0, 1.0)).round().astype(np.int64)]
+    image[~valid] = 0
+    return image
 
 
-def _vector_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
+def _vector_image(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
     return _bytes_of((answer.astype(np.float64) + 1.0) / 2.0)
 
 
-def _grey_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
+def _grey_image(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
     return _bytes_of(np.repeat(answer.astype(np.float64)[..., None], 3, axis=-1))
 
 
-def _image_picture(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
+def _image_image(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
     return _bytes_of(answer.astype(np.float64))
 
 
@@ -191,8 +191,8 @@ def _bytes_of(values: NDArray[np.float64]) -> NDArray[np.uint8]:
 DRAWN: dict[Presentation, Callable[[NDArray[np.generic], Range], NDArray[np.uint8]]] = registry(
     Presentation,
     {
-        "classes": _class_picture, "share": _grey_picture, "unit_vectors": _vector_picture,
-        "metres": _depth_picture, "image": _image_picture,
+        "classes": _class_image, "share": _grey_image, "unit_vectors": _vector_image,
+        "metres": _depth_image, "image": _image_image,
     },
 )  # fmt: skip
 """By a row's ``presentation``."""

@@ -1,4 +1,5 @@
-"""What is chosen on training and validation images and then kept with the weights: graphs, distortions, exchange rates.
+"""What is chosen on training and validation images and then kept with the weights: graphs, distortions, Lagrange
+multipliers.
 
 Nothing in it is ever chosen on test images.
 """
@@ -19,20 +20,23 @@ from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.graph.wanted import WantedGraphs
 
+_ATTRIBUTES = {"codebook": "candidates", "surcharge": "correction"}
+"""Keys in the header of weights, which stay, whose attributes have other names."""
+
 
 @dataclass(frozen=True, eq=False)
-class GraphBook:
+class GraphTables:
     """Graphs of the settings that do not search per image, and what the scores need to know of the working quality.
 
     Attributes:
-        fixed: per whole quality, the graph of least mean cost.
-        fixed_mode: per whole quality, the most frequent exact graph.
-        chain: per whole quality, the best order with all predecessors as parents.
-        codebook: the M graphs among which `codebook` chooses per image, the same for every quality.
+        fixed: per integer quality, the graph of least mean cost.
+        fixed_mode: per integer quality, the most frequent exact graph.
+        chain: per integer quality, the best order with all predecessors as parents.
+        candidates: the M graphs among which `codebook` chooses per image, the same for every quality.
         listed: the graphs that files name by number, usual ones first: a prior that makes the usual graph one byte.
         distortion: mean squared error per normalised feature element at each quality, (8, T).
         bits_per_error: ``w = −dR/dD``, bits of a task's segment per unit of summed squared error, (8, T).
-        surcharge: what each graph of the codebook really takes beyond the scores of its pairs, the mean over images at
+        correction: what each candidate graph really takes beyond the scores of its pairs, the mean over images at
             each quality, bits per feature element, (8, M). Scores take parents as the fixed graph leaves them; along
             another graph they are better or worse.
         wanted: graphs of wanted sets, and the costs that they follow from; None where the weights have none.
@@ -41,15 +45,15 @@ class GraphBook:
     fixed: tuple[TaskGraph, ...]
     fixed_mode: tuple[TaskGraph, ...]
     chain: tuple[TaskGraph, ...]
-    codebook: tuple[TaskGraph, ...]
+    candidates: tuple[TaskGraph, ...]
     listed: tuple[TaskGraph, ...]
     distortion: NDArray[np.float64]
     bits_per_error: NDArray[np.float64]
-    surcharge: NDArray[np.float64]
+    correction: NDArray[np.float64]
     wanted: WantedGraphs | None = None
 
     @classmethod
-    def untrained(cls, task_count: int) -> GraphBook:
+    def untrained(cls, task_count: int) -> GraphTables:
         """Independent coding everywhere, with guessed distortions: where training starts."""
         alone = (TaskGraph.independent(task_count),) * (MAX_QUALITY + 1)
         guess = np.geomspace(0.6, 0.04, MAX_QUALITY + 1)[:, None].repeat(task_count, 1)
@@ -63,13 +67,13 @@ class GraphBook:
             ArgumentError: graphs of another number of tasks or at too few qualities, or numbers that are of another
                 shape, not finite, or, where only positive ones make sense, not positive.
 
-        >>> GraphBook.untrained(3).require_tasks(2)
+        >>> GraphTables.untrained(3).require_tasks(2)
         Traceback (most recent call last):
         atdc.errors.ArgumentError: book.fixed: found a graph of 3 tasks; expected graphs of 2 tasks.
         """
         levels = MAX_QUALITY + 1
         for name in ("fixed", "fixed_mode", "chain", "codebook", "listed"):
-            graphs: tuple[TaskGraph, ...] = getattr(self, name)
+            graphs: tuple[TaskGraph, ...] = getattr(self, _ATTRIBUTES.get(name, name))
             expected = levels if name in ("fixed", "fixed_mode", "chain") else max(1, len(graphs))
             if len(graphs) != expected:
                 raise ArgumentError(f"book.{name}", f"{len(graphs)} graphs", f"{expected} of them")
@@ -79,10 +83,10 @@ class GraphBook:
                     raise ArgumentError(f"book.{name}", found, f"graphs of {task_count} tasks")
         shapes = {
             "distortion": (levels, task_count), "bits_per_error": (levels, task_count),
-            "surcharge": (levels, len(self.codebook)),
+            "surcharge": (levels, len(self.candidates)),
         }  # fmt: skip
         for name, shape in shapes.items():
-            values: NDArray[np.float64] = getattr(self, name)
+            values: NDArray[np.float64] = getattr(self, _ATTRIBUTES.get(name, name))
             if values.shape != shape or not np.isfinite(values).all():
                 found = f"shape {values.shape}" if values.shape != shape else "a number that is not finite"
                 raise ArgumentError(f"book.{name}", found, f"finite numbers of shape {shape}")
@@ -95,9 +99,9 @@ class GraphBook:
         """Checks that costs are estimated for all graphs that are searched for.
 
         Raises:
-            ArgumentError: a graph of the codebook has a task with more parents.
+            ArgumentError: a candidate graph has a task with more parents.
         """
-        for graph in self.codebook:
+        for graph in self.candidates:
             if (most := max(map(len, graph.parents))) > max_parents:
                 raise ArgumentError("book.codebook", f"a task with {most} parents", f"at most {max_parents}")
         if self.wanted is not None:
@@ -105,11 +109,11 @@ class GraphBook:
 
     @cached_property
     def codebook_pairs(self) -> tuple[search.Pair, ...]:
-        """The pairs that the graphs of the codebook use: all that a choice among them needs scored."""
-        return search.pairs_of(self.codebook)
+        """The pairs that the candidate graphs use: all that a choice among them needs scored."""
+        return search.pairs_of(self.candidates)
 
     def whole(self, setting: str, level: int) -> TaskGraph | None:
-        """The graph that a setting has for all images at a whole quality; None if it chooses per image."""
+        """The graph that a setting has for all images at an integer quality; None if it chooses per image."""
         whole = {"fixed": self.fixed, "fixed-mode": self.fixed_mode, "chain": self.chain}
         if setting in whole:
             return whole[setting][level]
@@ -119,30 +123,30 @@ class GraphBook:
         self, costs: NDArray[np.floating[Any]], level: int | Sequence[int], elements: float = 1,
         pairs: tuple[search.Pair, ...] | None = None,
     ) -> list[TaskGraph]:  # fmt: skip
-        """Each image's cheapest graph of the codebook by costs of all pairs (B, P), the graphs' surcharges included.
+        """Each image's cheapest candidate graph by costs of all pairs (B, P), the graphs' cost corrections included.
 
         Args:
             costs: bits per feature element, or bits where `elements` says of how many feature elements.
-            level: the whole quality, or that of each task, over which the mean of surcharges is taken.
+            level: the integer quality, or that of each task, over which the mean of cost corrections is taken.
             elements: of a tensor, in the mean over tensors.
             pairs: what the columns of `costs` are; all by default.
         """
-        surcharge = self._surcharge_at(level) * elements
-        chosen = search.codebook_choice(costs, self.codebook, pairs, surcharge=surcharge)
-        return [self.codebook[index] for index in chosen.tolist()]
+        correction = self._correction_at(level) * elements
+        chosen = search.cheapest_candidates(costs, self.candidates, pairs, correction=correction)
+        return [self.candidates[index] for index in chosen.tolist()]
 
     def estimates(
         self, costs: NDArray[np.floating[Any]], level: int | Sequence[int], elements: float = 1
     ) -> NDArray[np.float64]:
-        """What :meth:`cheapest` compares, by graph of the codebook and image, (M, B), in the unit of `costs`."""
-        surcharge = self._surcharge_at(level)[:, None] * elements
-        estimates: NDArray[np.float64] = search.graph_costs(costs, self.codebook) + surcharge
+        """What :meth:`cheapest` compares, by candidate graph and image, (M, B), in the unit of `costs`."""
+        correction = self._correction_at(level)[:, None] * elements
+        estimates: NDArray[np.float64] = search.graph_costs(costs, self.candidates) + correction
         return estimates
 
-    def _surcharge_at(self, level: int | Sequence[int]) -> NDArray[np.float64]:
+    def _correction_at(self, level: int | Sequence[int]) -> NDArray[np.float64]:
         values, counts = np.unique(level, return_counts=True)
-        surcharge: NDArray[np.float64] = (self.surcharge[values] * (counts / counts.sum())[:, None]).sum(0)
-        return surcharge
+        correction: NDArray[np.float64] = (self.correction[values] * (counts / counts.sum())[:, None]).sum(0)
+        return correction
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the weights' header."""
@@ -151,22 +155,22 @@ class GraphBook:
             "fixed": plain_graphs(self.fixed),
             "fixed_mode": plain_graphs(self.fixed_mode),
             "chain": plain_graphs(self.chain),
-            "codebook": plain_graphs(self.codebook),
+            "codebook": plain_graphs(self.candidates),
             "listed": plain_graphs(self.listed),
             "distortion": np.round(self.distortion, 6).tolist(),
             "bits_per_error": np.round(self.bits_per_error, 6).tolist(),
-            "surcharge": np.round(self.surcharge, 9).tolist(),
+            "surcharge": np.round(self.correction, 9).tolist(),
         }
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> GraphBook:
+    def from_json(cls, values: dict[str, Any]) -> GraphTables:
         """The inverse of :meth:`to_json`; graphs are validated as they are built."""
-        codebook = graphs_of(values["codebook"])
-        # Weights older than surcharges were made for a choice without them.
-        surcharge = values.get("surcharge", np.zeros((MAX_QUALITY + 1, len(codebook))))
+        candidates = graphs_of(values["codebook"])
+        # Weights older than cost corrections were made for a choice without them.
+        correction = values.get("surcharge", np.zeros((MAX_QUALITY + 1, len(candidates))))
         return cls(
-            graphs_of(values["fixed"]), graphs_of(values["fixed_mode"]), graphs_of(values["chain"]), codebook,
+            graphs_of(values["fixed"]), graphs_of(values["fixed_mode"]), graphs_of(values["chain"]), candidates,
             graphs_of(values["listed"]), np.array(values["distortion"], np.float64),
-            np.array(values["bits_per_error"], np.float64), np.array(surcharge, np.float64),
+            np.array(values["bits_per_error"], np.float64), np.array(correction, np.float64),
             WantedGraphs.from_json(values["wanted"]) if "wanted" in values else None,
         )  # fmt: skip
