@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 import atdc
+from atdc.adapters.network_set import NETWORK_SETS
 from atdc.config import DEFAULT_MODEL
 from atdc.data.rooms import render_rooms
 from atdc.graph.search import SETTINGS
@@ -15,7 +17,10 @@ from atdc.tasks import TASK_NAMES
 from atdc.weights import open_weights
 
 PACKAGE = Path(atdc.__file__).parent
-WEIGHTS = sorted((PACKAGE / "shipped").glob("*.safetensors"))
+EVERY = sorted((PACKAGE / "shipped").glob("*.safetensors"))
+OF_NETWORKS = {"pypi-1": "pypi"}
+"""Weights of codecs alone, and the set of published networks that their tensors are of."""
+WEIGHTS = [path for path in EVERY if path.stem not in OF_NETWORKS]
 NORMALS_WITHIN_DEGREES = {"small-1": 5, "real-1": 6, "real-3": 6}
 ROOMS = sorted((PACKAGE / "report" / "demo_images").glob("*.png"))
 
@@ -34,7 +39,7 @@ def _psnr_db(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(np.mean(np.square(a - b))))
 
 
-@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: path.stem)
 def test_weights_are_small_and_described(path: Path) -> None:
     assert path.stat().st_size <= 16 * 2**20
     card = path.with_suffix(".md").read_text(encoding="utf-8")
@@ -45,6 +50,32 @@ def test_weights_are_small_and_described(path: Path) -> None:
 def test_a_balance_lies_next_to(path: Path) -> None:
     qualities = atdc.load(path).balanced(4)
     assert tuple(qualities) == TASK_NAMES and all(0 <= quality <= 7 for quality in qualities.values())
+
+
+@pytest.mark.parametrize(("name", "networks"), OF_NETWORKS.items())
+def test_a_codec_of_published_networks_names_them_and_codes_their_tensors(name: str, networks: str) -> None:
+    codec = atdc.FeatureCodec.load(name)
+    settings = yaml.safe_load((NETWORK_SETS / f"{networks}.yaml").read_text("utf-8"))
+    assert list(codec.card["networks"]) == list(settings["networks"])
+    assert {tensor.partition("/")[0] for tensor in codec.task_names} == set(settings["networks"])
+    random = np.random.default_rng(0)
+    features = {}
+    for spec, mean, std in zip(codec.tensors.tensors, codec.mean, codec.deviation, strict=True):
+        coarse = random.normal(size=(spec.channels, 1, 1)) * std.numpy()[:, None, None]
+        assert isinstance(spec.grid, tuple)
+        features[spec.name] = np.broadcast_to(mean.numpy()[:, None, None] + coarse, (spec.channels, *spec.grid))
+    sizes, errors = [], []
+    for quality in (0, 7):
+        data = codec.encode({key: value.astype(np.float32) for key, value in features.items()}, quality)
+        decoded = codec.decode(data)
+        sizes.append(len(data))
+        errors.append(
+            np.mean([
+                np.square((decoded[spec.name].numpy() - features[spec.name]) / std.numpy()[:, None, None]).mean()
+                for spec, std in zip(codec.tensors.tensors, codec.deviation, strict=True)
+            ])
+        )  # fmt: skip
+    assert sizes[0] < sizes[1] and errors[1] < min(errors[0], 1)
 
 
 def test_the_default_is_shipped() -> None:

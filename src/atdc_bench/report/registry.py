@@ -94,7 +94,7 @@ _BUDGET_NYUV2 = (
 )
 _NETWORKS_PYPI = (
     "networks_pypi.json",
-    "atdc bench networks pypi --photos photos_test --features features --model pypi-1 --count 130",
+    "atdc bench networks pypi --photos photos --features features --model pypi-1 --count 130 --qualities 0,2,4,7",
 )
 _GRAPHS_PYPI = ("graphs_pypi.json", "atdc bench graphs pypi-1 features_test -o results/graphs_pypi.json")
 _FUZZ_TINY = ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000")
