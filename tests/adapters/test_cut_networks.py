@@ -240,6 +240,7 @@ def test_digests_tell_weights_inputs_and_cuts_apart(file: Path) -> None:
         atdc.adapters.torch(changed, ["deep"], input=SIZE).digest, atdc.adapters.onnx(file, ["deep"]).digest,
     }  # fmt: skip
     assert len(found) == 5 and digest() in found
+    assert digest(input=ImageInput(size=(SIDE, SIDE), mean=(0.5,), std=(0.25,), white=1)) == digest()
 
 
 # --- images --------------------------------------------------------------------------------------------------------

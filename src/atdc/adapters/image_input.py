@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,21 @@ class ImageInput:
                 raise ArgumentError(f"input.{name}", f"{len(getattr(self, name))} numbers", f"none, 1 or {channels}")
         if not all(value > 0 for value in self.std):
             raise ArgumentError("input.std", repr(list(self.std)), "numbers above 0")
+
+    @property
+    def canonical(self) -> str:
+        """All settings as text, of which digests are made: equal for equal settings, whatever types numbers have.
+
+        >>> ImageInput(size=(2, 4), white=255, mean=(1,)).canonical
+        '{"black": 0.0, "extra": [], "layout": "", "mean": [1.0], "order": "rgb", "size": [2.0, 4.0], "std": [], "type":
+        "", "white": 255.0}'
+        """
+        values = {key: getattr(self, key) for key in sorted(self.__dataclass_fields__)}
+        plain = {
+            key: value if isinstance(value, str) else np.asarray(value, np.float64).tolist()
+            for key, value in values.items()
+        }
+        return json.dumps(plain)
 
     @property
     def channels(self) -> int:

@@ -147,7 +147,8 @@ class OnnxNetwork(CutNetwork):
         self._places = places
         probe = np.random.default_rng(0).integers(0, 256, (*self.input.size, 3), np.uint8)
         self.tensors = cut_tensors(self.name, cuts, self._first(self.input.array(probe)), places)
-        said = f"{model.bytes_digest} {self.input} {sorted((tensor.name, tensor.place) for tensor in self.tensors)}"
+        cut = sorted((tensor.name, tensor.place) for tensor in self.tensors)
+        said = f"{model.bytes_digest} {self.input.canonical} {cut}"
         self.digest = hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def _first(self, given: Array) -> dict[str, Array]:

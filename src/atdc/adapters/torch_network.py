@@ -82,7 +82,7 @@ class TorchNetwork(CutNetwork):
         self.tensors = cut_tensors(name, cuts, found, self._places)
         self._require_repeats(found, self._first(array), "noise")
         self._require_separation(array, found)
-        said = hashlib.sha256(f"{type(model).__qualname__} {input}".encode())
+        said = hashlib.sha256(f"{type(model).__qualname__} {self.input.canonical}".encode())
         said.update(str(sorted((tensor.name, tensor.place) for tensor in self.tensors)).encode())
         for key, value in sorted(model.state_dict().items()):
             said.update(
