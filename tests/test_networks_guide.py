@@ -58,7 +58,7 @@ def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypat
         np.testing.assert_array_equal(answers["segments/classes"], segments["segments/classes"])
         assert sorted(features) == ["edges/c2", "segments/16x6x6"]
     decoded = next(output for line, output in said.items() if "answers.npz" in line)
-    assert "segments/classes: 1×24×24 int64: " in decoded and "edges/map: 1×1×6×8 float32: " in decoded
+    assert "\n  segments/classes: 1×24×24 int64: " in decoded and "edges/map: 1×1×6×8 float32: " in decoded
     page = Path("demo/index.html").read_text("utf-8")
     assert page.count("agrees ") == 2 * 4 and "quality 7" in page and "segments/classes" in page and "edges/map" in page
     assert 0 <= names["same"] <= 1 and names["answers"]["classes"].shape == (1, 24, 24)

@@ -60,7 +60,7 @@ def test_a_codec_of_published_networks_names_them_and_codes_their_tensors(name: 
     assert {tensor.partition("/")[0] for tensor in codec.task_names} == set(settings["networks"])
     random = np.random.default_rng(0)
     features = {}
-    for spec, mean, std in zip(codec.tensors.tensors, codec.mean, codec.deviation, strict=True):
+    for spec, mean, std in zip(codec.tensors.tensors, codec.mean, codec.std, strict=True):
         coarse = random.normal(size=(spec.channels, 1, 1)) * std.numpy()[:, None, None]
         assert isinstance(spec.grid, tuple)
         features[spec.name] = np.broadcast_to(mean.numpy()[:, None, None] + coarse, (spec.channels, *spec.grid))
@@ -72,7 +72,7 @@ def test_a_codec_of_published_networks_names_them_and_codes_their_tensors(name: 
         errors.append(
             np.mean([
                 np.square((decoded[spec.name].numpy() - features[spec.name]) / std.numpy()[:, None, None]).mean()
-                for spec, std in zip(codec.tensors.tensors, codec.deviation, strict=True)
+                for spec, std in zip(codec.tensors.tensors, codec.std, strict=True)
             ])
         )  # fmt: skip
     assert sizes[0] < sizes[1] and errors[1] < min(errors[0], 1)

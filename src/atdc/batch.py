@@ -40,12 +40,14 @@ class Report:
         problems: what is wrong with the result; a line each.
         value: whatever the command does with the result at the end.
         skipped: its output was there before, and stays.
+        details: further lines below the first.
     """
 
     line: str
     problems: tuple[str, ...] = ()
     value: Any = None
     skipped: bool = False
+    details: tuple[str, ...] = ()
 
 
 Work: TypeAlias = Callable[[Item], Report]
@@ -134,6 +136,8 @@ def for_each(
                     skipped += outcome.skipped
                     if not quiet and outcome.line:
                         console.print(escape(outcome.line))
+                        for detail in outcome.details:
+                            console.print(f"  {escape(detail)}")
                     flawed += bool(outcome.problems)
                     for problem in outcome.problems:
                         complain(problem)

@@ -318,7 +318,7 @@ def decoder(
                 write_bytes_unless_others(target, data, replace=replace_others)
                 where, value = str(target), None
         report = _report_of(item, where, answers, source, value)
-        return report if cut is None else replace(report, line="\n  ".join([report.line, *_summaries(answers)]))
+        return report if cut is None else replace(report, details=tuple(_summaries(answers)))
 
     def decode_as_it_comes(item: Item, source: Source) -> Report:
         images, features = load(model or writer_of(source) or default_model())

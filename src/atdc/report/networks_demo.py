@@ -7,7 +7,7 @@ halves; the page puts answers side by side, with the bytes and with how far each
 answer                 shown as
 =====================  ==================================================================================
 whole numbers (1,h,w)  one colour a number
-one channel (1,1,h,w)  black to white between the ends of the answer before
+one channel (1,1,h,w)  black to white, from 0 to 1 or, where the answer before is not within, between its ends
 channels (1,C,h,w)     their first three principal components, those of the answer before, as red, green, blue
 a vector (1,C)         the greatest five as softmax shares
 anything else          in words
@@ -153,6 +153,8 @@ def drawn(before: Array, answer: Array) -> NDArray[np.uint8] | None:
         _, _, axes = np.linalg.svd(base - mean, full_matrices=False)
         base, own = (base - mean) @ axes[:3].T, (own - mean) @ axes[:3].T
     low, high = np.quantile(base, 0.005, axis=0), np.quantile(base, 0.995, axis=0)
+    if base.shape[1] == 1 and base.min() >= 0 and base.max() <= 1:
+        low, high = np.zeros(1), np.ones(1)
     scaled = np.clip((own - low) / np.maximum(high - low, 1e-12), 0, 1)
     channels = np.zeros((len(own), 3))
     channels[:] = scaled if scaled.shape[1] == 3 else scaled[:, :1]
