@@ -117,7 +117,7 @@ real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make
 
 networks-results: $(BIN)/.dev-stamp ## tables of published networks: after `atdc networks features` and `atdc fit`
 	$(BIN)/atdc bench networks pypi --photos photos --features features --model pypi-1 --count 130 --qualities 0,2,4,7
-	$(BIN)/atdc bench graphs pypi-1 features_test -o results/graphs_pypi.json
+	$(BIN)/atdc bench graphs pypi-1 features_test --count 60 -o results/graphs_pypi.json
 	$(BIN)/python -m atdc_bench.report.readme
 
 nyuv2-named:

@@ -96,7 +96,7 @@ _NETWORKS_PYPI = (
     "networks_pypi.json",
     "atdc bench networks pypi --photos photos --features features --model pypi-1 --count 130 --qualities 0,2,4,7",
 )
-_GRAPHS_PYPI = ("graphs_pypi.json", "atdc bench graphs pypi-1 features_test -o results/graphs_pypi.json")
+_GRAPHS_PYPI = ("graphs_pypi.json", "atdc bench graphs pypi-1 features_test --count 60 -o results/graphs_pypi.json")
 _FUZZ_TINY = ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000")
 _FUZZ_SMALL = ("fuzz_small.json", "atdc bench fuzz --model small --count 50000")
 
