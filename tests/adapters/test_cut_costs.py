@@ -35,7 +35,7 @@ def test_cuts_are_listed_between_the_image_and_the_answer(folder: Path) -> None:
     values = json.loads(result.stdout)
     assert values["answer"] == "classes" and values["metric"] == "same"
     rows = values["cuts"]
-    assert [rows[0]["what"], rows[-1]["what"]] == ["picture", "answer"]
+    assert [rows[0]["what"], rows[-1]["what"]] == ["image", "answer"]
     middle = rows[1:-1]
     assert middle and all(row["what"] == "tensors" and len(row["tensors"]) == 1 for row in middle)
     shares = [row["device_share"] for row in rows]

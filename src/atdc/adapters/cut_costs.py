@@ -65,7 +65,7 @@ class CutCost:
     """What a cut costs.
 
     Attributes:
-        what: ``picture``, ``tensors`` or ``answer``.
+        what: ``image``, ``tensors`` or ``answer``.
         cut: the place; of the image and the answer, their tensors.
         bytes: of a photo, the mean; None where no step gives the agreement.
         agreement: of the answer after with before, the mean.
@@ -190,7 +190,7 @@ def cut_costs(
     before = [whole(image) for image in test]
     progress("the image")
     nothing = Cut((model.input_name,), ((1, *model.input.size, 3),), 0.0)
-    costs = [CutCost("picture", nothing, *_image_bytes(test, before, whole, metric, agreement))]
+    costs = [CutCost("image", nothing, *_image_bytes(test, before, whole, metric, agreement))]
     for cut in separating_cuts(model, answer, images[:2], most):
         progress(", ".join(cut.tensors))
         costs.append(
@@ -393,14 +393,14 @@ def svg(costs: Sequence[CutCost], title: str) -> str:
     parts.append(
         f'<text x="16" y="{height / 2}" transform="rotate(-90 16 {height / 2})" text-anchor="middle">bytes</text>'
     )
-    colours: Mapping[str, str] = {"picture": "#c33", "tensors": "#236", "answer": "#383"}
+    colours: Mapping[str, str] = {"image": "#c33", "tensors": "#236", "answer": "#383"}
     for cost, log in zip(known, logs, strict=True):
         x, y = place(cost, log)
         words = f"{cost.what}: {', '.join(cost.cut.tensors)}, {cost.bytes:,.0f} bytes, agreement {cost.agreement:.3f}"
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colours[cost.what]}">')
         parts.append(f"<title>{escape(words)}</title></circle>")
         if cost.what != "tensors":
-            anchor = "start" if cost.what == "picture" else "end"
+            anchor = "start" if cost.what == "image" else "end"
             parts.append(
                 f'<text x="{x + (8 if anchor == "start" else -8):.1f}" y="{y - 7:.1f}" text-anchor="{anchor}">'
             )
