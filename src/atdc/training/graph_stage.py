@@ -140,8 +140,9 @@ def measured_correction(
         known = np.zeros((MAX_QUALITY + 1, len(graphs)))
         with tqdm(total=known.size, desc="surcharge") as bar:
             for quality, row in enumerate(known):
-                scores = search.graph_costs(codec.costs.estimated_costs(normalised, quality), graphs)
-                differences = (scores - scores[graphs.index(codec.graph_tables.fixed[quality])]).std(1)
+                estimated = codec.costs.estimated_costs(normalised, quality)
+                scores = search.graph_costs(estimated, graphs)
+                differences = (scores - search.graph_costs(estimated, [codec.graph_tables.fixed[quality]])).std(1)
                 for place, graph in enumerate(graphs):
                     real = codec.costs.total_costs(normalised, quality, [graph] * len(normalised)).mean()
                     beyond = real - scores[place].mean() + margin * differences[place]

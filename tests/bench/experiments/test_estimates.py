@@ -46,7 +46,7 @@ def measured(tiny_codec: Codec, photos, monkeypatch: pytest.MonkeyPatch, tmp_pat
     own = tiny_codec.feature_codec
 
     def run(graph_tables: GraphTables = own.graph_tables) -> dict:
-        monkeypatch.setattr(own, "book", graph_tables)
+        monkeypatch.setattr(own, "graph_tables", graph_tables)
         monkeypatch.setattr(estimates, "load", lambda model: tiny_codec)
         monkeypatch.setattr(estimates, "labelled", lambda name, data, split: photos)
         return estimates.run_estimates(out=tmp_path / "e.json", count=2, set_count=8, qualities=(4.5,), quiet=True)
