@@ -58,7 +58,7 @@ def test_the_default_costs_no_more_than_the_fixed_graph_and_the_exact_one_in_tha
     codec: FeatureCodec, monkeypatch: pytest.MonkeyPatch, quality: float, effort: str
 ) -> None:
     dense = TaskGraph(((), (0,), (0, 1), (1, 2), (2, 3), (3, 4)))
-    monkeypatch.setattr(codec, "book", replace(codec.graph_tables, fixed=(dense,) * 8))
+    monkeypatch.setattr(codec, "graph_tables", replace(codec.graph_tables, fixed=(dense,) * 8))
     parts = [torch.randn(4, 8, 8, 8, generator=torch.Generator().manual_seed(task)) for task in range(6)]
     batch, head = codec.normalise(parts), codec.task_indices(FIRST)
     chosen = choose_ordered(codec.costs, batch, quality, "codebook", head, effort)

@@ -296,7 +296,7 @@ def test_an_image_may_be_in_anything(codec: Codec, tmp_path: Path) -> None:
         (torch.zeros(3, 0, 56), "no pixel"), (torch.zeros(3, 4, 4, device="meta"), "without plain values"),
         (torch.zeros(3, 4, 4).to_sparse(), "without plain values"), (PICTURE / 255 * 1.001, r"clip\(0, 1\)"),
         (PICTURE / 127.5, "scale it"), (PICTURE.astype(np.float32) * 257, "/ 65535"),
-        (object(), "array"), (None, "array"), ([[[1, 2], [3]]], "picture"),
+        (object(), "array"), (None, "array"), ([[[1, 2], [3]]], "image"),
     ],
 )  # fmt: skip
 def test_what_is_no_image_gets_the_cure_that_fits(codec: Codec, image: object, cure: str) -> None:

@@ -8,7 +8,7 @@ import typer.main
 
 from atdc.adapters.network_set import NETWORK_SETS
 from atdc.cli import app
-from atdc.config import load_recipe, shipped_recipes
+from atdc.config import load_fit_recipe, load_recipe, shipped_recipes
 from atdc_bench.cli import app as measuring
 from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 
@@ -46,7 +46,9 @@ def test_every_recipe_that_a_command_takes_by_default_loads() -> None:
         for option in command.params
         if option.name == "recipe" and option.default is not None
     }
-    assert len(defaults) >= 8
+    assert len(defaults) >= 7
     for name, default in defaults.items():
         load = load_compare_recipe if "compare" in str(default) else load_recipe
         assert load(Path(default)).name == str(default), name
+    for name in ("fit", "fit_networks"):  # of `atdc fit`, without and with networks
+        assert load_fit_recipe(Path(name)).name == name
