@@ -37,6 +37,7 @@ from atdc.graph.graph_tables import GraphTables
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of, open_device
 from atdc.networks.predictability import score_bits
+from atdc.networks.rate_estimators import PairEstimator
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec, load
 from atdc.tasks import TASKS, TENSOR_NAMES
@@ -214,6 +215,10 @@ def _with_estimator(networks: CodecNetworks, recipe: Recipe) -> CodecNetworks:
     others = CodecNetworks(recipe.model, networks.tensors)
     others.predictor.load_state_dict(networks.predictor.state_dict())
     others.transforms.load_state_dict(networks.transforms.state_dict())
+    before, after = networks.rate_estimator, others.rate_estimator
+    if isinstance(before, PairEstimator) and isinstance(after, PairEstimator):  # what is not measured costs what it did
+        after.offset.copy_(before.offset)
+        after.spread.copy_(before.spread)
     return others
 
 
