@@ -22,7 +22,7 @@ from atdc.networks.batches import FeatureBatch
 from atdc.networks.rate_estimators import AgreementEstimator, PairEstimator
 from atdc.reader import within_model
 from atdc.tasks import BY_NAME
-from atdc.training import stages
+from atdc.training import graphs_apart, stages
 from atdc.training.graph_source import MixedGraphs
 from atdc.training.graph_stage import fitted_multipliers
 from atdc.training.loop import Draw, train_stage
@@ -308,9 +308,11 @@ def test_training_a_codec_again_keeps_task_networks_and_resumes_after_a_kill(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_last_stage_changes_rate_estimator_and_graphs_and_nothing_else(
-    finished: tuple[Path, Path, Path], tmp_path: Path
+    finished: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe, run, rooms = finished
+    monkeypatch.setattr(graphs_apart, "_QUALITIES", (4,))  # of whole trainings several
+    monkeypatch.setattr(graphs_apart, "_IMAGES", 4)
     before = atdc.load(run / "tiny.safetensors").feature_codec
     kept = atdc.load(run / "tiny.safetensors").card["lambda"]
     other = tmp_path / "other.yaml"
