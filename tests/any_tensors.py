@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 
 from atdc.bitstream.container import Header
 from atdc.bitstream.layout import has_one_size
+from atdc.codec import FeatureCodec
+from atdc.config import ModelConfig
+from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.entropy.model import EntropyModel
 from atdc.entropy.tables import FrequencyTables
+from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.codec_networks import CodecNetworks
 from atdc.reader import IntegerReader
 from atdc.tensors import FeatureSet, TensorSpec
 from atdc_bench.experiments.sample_files import RandomSymbols, Sample, random_entropy, write_symbols
@@ -26,6 +32,21 @@ def reader_of(*specs: TensorSpec, fingerprint: bytes = b"here", seed: int = 0) -
     chain = TaskGraph(tuple((task - 1,) if task else () for task in range(count)))
     listed = tuple(dict.fromkeys((TaskGraph.independent(count), chain)))
     return IntegerReader(model, listed, FeatureSet(specs), fingerprint)
+
+
+def untrained_codec(tensors: FeatureSet, graph_tables: GraphTables, fingerprint: bytes) -> FeatureCodec:
+    """A codec of a few weights drawn at random, of normalised features."""
+    torch.manual_seed(0)
+    config = ModelConfig(
+        predictor_width=4, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=3, scorer_width=4,
+        rate_estimator="factorised",
+    )  # fmt: skip
+    networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
+    for parameter in float_model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    ones = [torch.ones(spec.channels) for spec in tensors.tensors]
+    nothing = [0 * row for row in ones]
+    return FeatureCodec(networks, quantised_model(float_model, networks), nothing, ones, graph_tables, fingerprint)
 
 
 def header_of(reader: IntegerReader, **fields: object) -> Header:

@@ -8,16 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from any_tensors import untrained_codec
 from atdc.bitstream.container import unpack
 from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.codec import FeatureCodec
-from atdc.config import ModelConfig
-from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import ArgumentError, CorruptFileError, WrongModelError
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.inspection import inspect
-from atdc.networks.codec_networks import CodecNetworks
 from atdc.tensors import FeatureSet, TensorSpec
 
 TENSORS = FeatureSet((
@@ -31,19 +29,8 @@ each_profile = pytest.mark.parametrize("profile", PLAIN_PROFILES)
 
 @pytest.fixture(scope="module")
 def codec() -> FeatureCodec:
-    torch.manual_seed(0)
-    config = ModelConfig(
-        predictor_width=4, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=3, scorer_width=4,
-        rate_estimator="factorised",
-    )  # fmt: skip
-    networks, float_model = CodecNetworks(config, TENSORS), FloatEntropyModel(config, TENSORS)
-    for parameter in float_model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
     graph_tables = dataclasses.replace(GraphTables.untrained(len(TENSORS)), listed=(CHAIN,))
-    ones = [torch.ones(spec.channels) for spec in TENSORS.tensors]
-    return FeatureCodec(
-        networks, quantised_model(float_model, networks), [0 * row for row in ones], ones, graph_tables, b"any!"
-    )
+    return untrained_codec(TENSORS, graph_tables, b"any!")
 
 
 def features(*names: str) -> dict[str, Tensor]:

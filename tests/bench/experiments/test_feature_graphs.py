@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
+from any_tensors import untrained_codec
 from atdc.codec import FeatureCodec
-from atdc.config import ModelConfig
-from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import DataError
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
-from atdc.networks.codec_networks import CodecNetworks
 from atdc.tensors import FeatureSet, TensorSpec
 from atdc_bench.experiments.feature_graphs import run_feature_graphs
 from atdc_bench.report.registry import EXPERIMENTS
@@ -23,21 +20,11 @@ SHAPES = {"a/fine": (2, 8, 12), "a/coarse": (3, 4, 6), "b/map": (2, 5, 5)}
 
 
 def codec() -> FeatureCodec:
-    torch.manual_seed(0)
-    config = ModelConfig(
-        predictor_width=4, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=3, scorer_width=4,
-        rate_estimator="factorised",
-    )  # fmt: skip
     specs = [TensorSpec(name, shape[0], (shape[1], shape[2]), 4) for name, shape in SHAPES.items()]
-    tensors = FeatureSet(tuple(specs))
-    networks, model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
     graphs = (TaskGraph(((), (0,), ())), TaskGraph(((1,), (), (1,))))
     nothing = GraphTables.untrained(3)
     graph_tables = dataclasses.replace(nothing, candidates=graphs, fixed=graphs[:1] * 8, correction=np.zeros((8, 2)))
-    ones = [torch.ones(spec.channels) for spec in specs]
-    return FeatureCodec(
-        networks, quantised_model(model, networks), [0 * row for row in ones], ones, graph_tables, b"grap"
-    )
+    return untrained_codec(FeatureSet(tuple(specs)), graph_tables, b"grap")
 
 
 @pytest.fixture
