@@ -327,10 +327,10 @@ def _images(folder: Path | None, count: int) -> Iterator[tuple[str, RgbImage]]:
             coarse = rng.integers(0, 256, (12, 16, 3), np.uint8)
             yield f"noise {number}", np.kron(coarse, np.ones((20, 20, 1), np.uint8))
         return
+    from atdc.data.feature_source import evenly_spaced
     from atdc.data.folder import PhotoFolder
     from atdc.images import read_image
 
     paths = PhotoFolder(folder).paths
-    places = np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).round().astype(int))
-    for place in places:
+    for place in evenly_spaced(len(paths), count):
         yield str(paths[place]), read_image(paths[place])

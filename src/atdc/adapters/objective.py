@@ -26,8 +26,9 @@ from torch import Tensor
 from atdc.adapters.distances import CurvatureDraw, Loss, curvature_draw, loss_function
 from atdc.adapters.halves import CutNetwork
 from atdc.adapters.network_set import NetworkSet
-from atdc.data.feature_source import FeatureSource
+from atdc.data.feature_source import FeatureSource, evenly_spaced
 from atdc.errors import ArgumentError, FitWarning, NetworkError
+from atdc.networks.transforms import blocks_of
 
 __all__ = ["AnswerObjective"]
 
@@ -78,8 +79,7 @@ class AnswerObjective:
                 raise ArgumentError(
                     "features", f"no {name}", f"all tensors of the networks: {', '.join(networks.names)}"
                 )
-        rows = np.linspace(0, len(source) - 1, min(_STATISTICS_SAMPLES, len(source))).round().astype(np.int64)
-        sample = self._read(np.unique(rows))
+        sample = self._read(evenly_spaced(len(source), _STATISTICS_SAMPLES))
         self._mean = {name: value.mean((0, 2, 3))[:, None, None] for name, value in sample.items()}
         self._std = {
             name: value.std((0, 2, 3), correction=0)[:, None, None].clamp(
@@ -148,8 +148,7 @@ class AnswerObjective:
         features have numbers, as squared errors in units of standard deviations do. Tensors without such a matrix are
         left out.
         """
-        rows = np.linspace(0, len(self._source) - 1, min(_SENSITIVITY_SAMPLES, len(self._source))).round()
-        chosen = np.unique(rows.astype(np.int64))
+        chosen = evenly_spaced(len(self._source), _SENSITIVITY_SAMPLES)
         found: dict[str, NDArray[np.float64]] = {}
         for group in self._groups:
             if group.network is not None:
@@ -249,7 +248,7 @@ class AnswerObjective:
 def _products(values: Tensor) -> NDArray[np.float64]:
     """Of the blocks of 2×2 positions of maps (n, C, h, w), the sum of their outer products, (4C, 4C)."""
     height, width = values.shape[2:]
-    blocks = F.unfold(F.pad(values, (0, width % 2, 0, height % 2)), 2, stride=2).transpose(1, 2).flatten(0, 1).double()
+    blocks = blocks_of(F.pad(values, (0, width % 2, 0, height % 2)))
     products: NDArray[np.float64] = (blocks.T @ blocks).numpy()
     return products
 

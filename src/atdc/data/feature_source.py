@@ -23,6 +23,7 @@ __all__ = [
     "FeatureSource",
     "InMemoryFeatures",
     "SelectedFeatures",
+    "evenly_spaced",
     "finite_float32",
     "misfit",
     "sample_number",
@@ -226,6 +227,15 @@ def other_channels(
         f"{where}, tensor {name!r}", f"{count} channels", f"{expected}, as in {first}",
         "Give tensors of different networks different names.",
     )  # fmt: skip
+
+
+def evenly_spaced(length: int, count: int) -> NDArray[np.int64]:
+    """Places of so many of some samples, all of them if there are fewer, the first and the last among them.
+
+    >>> evenly_spaced(10, 4).tolist(), evenly_spaced(2, 4).tolist()
+    ([0, 3, 6, 9], [0, 1])
+    """
+    return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
 
 
 def finite_float32(values: NDArray[Any], where: str, name: str) -> NDArray[np.float32]:

@@ -59,6 +59,16 @@ class QualityTable(nn.Module):
         return (shares[:, :, None] * self.rows).sum(1)[:, :, None, None]
 
 
+def blocks_of(features: Tensor) -> Tensor:
+    """The blocks of 2×2 positions of maps (B, C, h, w) of even sides, (n, 4C) in double precision: image by image,
+    channel by channel, row by row.
+
+    >>> blocks_of(torch.arange(8.0).reshape(1, 1, 2, 4)).tolist()
+    [[0.0, 1.0, 4.0, 5.0], [2.0, 3.0, 6.0, 7.0]]
+    """
+    return F.unfold(features, 2, stride=2).transpose(1, 2).flatten(0, 1).double()
+
+
 @dataclass(frozen=True)
 class BlockMetric:
     """How much errors of features matter: ``eᵀMe`` of each block e of 2×2 positions, M symmetric and positive definite.
@@ -126,7 +136,7 @@ class TaskTransforms(nn.Module):
         there is one; returns the standard deviation of each component, (M,)."""
         channels, latent = self.block.in_channels, self.block.out_channels
         root = torch.eye(4 * channels, dtype=torch.float64) if metric is None else metric.root
-        blocks = F.unfold(features, 2, stride=2).transpose(1, 2).reshape(-1, 4 * channels).double() @ root
+        blocks = blocks_of(features) @ root
         covariance = blocks.T @ blocks / len(blocks)
         values, vectors = torch.linalg.eigh(covariance)
         basis = vectors.flip(1)[:, :latent]

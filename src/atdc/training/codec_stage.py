@@ -126,12 +126,11 @@ def _errors(
     metric: Sequence[BlockMetric | None] | None, decoded: Sequence[Tensor], features: Sequence[Tensor]
 ) -> Tensor:
     """Of each image and tensor, (B, T)."""
-    plain = squared_errors(decoded, features)
     if metric is None:
-        return plain
+        return squared_errors(decoded, features)
+    rows = zip(metric, decoded, features, strict=True)
     columns = [
-        plain[:, place] if own is None else own.errors(decoded[place] - features[place])
-        for place, own in enumerate(metric)
+        (one - other).square().sum((1, 2, 3)) if own is None else own.errors(one - other) for own, one, other in rows
     ]
     return torch.stack(columns, 1)
 

@@ -241,5 +241,11 @@ class SourceFeatures:
         return parts[task][..., :height, :width] * std + mean
 
 
+def kinds_of(source: FeatureSource, names: Sequence[str]) -> list[Kind]:
+    """The kind of each sample of a source."""
+    every = (source.shapes(index) for index in range(len(source)))
+    return [tuple(shapes[name][1:] if name in shapes else None for name in names) for shapes in every]
+
+
 Kind = tuple[Grid | None, ...]
 """Of a sample: the grid of each tensor, None where it has none."""

@@ -39,11 +39,11 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
 from atdc.networks.predictability import score_bits
 from atdc.networks.rate_estimators import FactorisedEstimator
-from atdc.networks.transforms import BlockMetric
+from atdc.networks.transforms import BlockMetric, blocks_of
 from atdc.tensors import FeatureSet, Grid, TensorSpec
 from atdc.training.adding import adopt
 from atdc.training.codec_stage import Objective, SensitiveObjective, TrainingState, train_codec
-from atdc.training.data import SourceFeatures
+from atdc.training.data import SourceFeatures, kinds_of
 from atdc.training.estimator_stage import (
     FEW_TENSORS,
     columns_to_measure,
@@ -244,7 +244,7 @@ def _sets(
             raise ArgumentError("dataset", "the tensors that the codec has", "one more at least")
     if len(source) < 2:
         raise DataError("features", f"{len(source)} sample", "two at least, one of them for validation")
-    kinds = [_kind(source.shapes(index), names) for index in range(len(source))]
+    kinds = kinds_of(source, names)
     held_out = [] if val is not None else _held_out(kinds, recipe)
     rows = sorted(set(range(len(source))) - set(held_out))
     mean, std, specs = [], [], list(known)
@@ -267,11 +267,11 @@ def _sets(
         blocks = [_blocks(source.read(row)[name], mean[-1], std[-1]) for row in sample]
         limit = recipe.latent_channels if start is None else max(spec.latent_channels for spec in known)
         metric.append(_metric(sensitivities[name], own, recipe) if name in sensitivities else None)
-        every = torch.cat(blocks).double()
+        every = torch.cat(blocks)
         every = every if metric[-1] is None else every @ metric[-1].root
         specs.append(TensorSpec(name, tensor.channels, grid, _latent_channels(every, recipe, limit)))
     tensors = FeatureSet(tuple(specs))
-    val_kinds = [] if val is None else [_kind(val.shapes(index), names) for index in range(len(val))]
+    val_kinds = [] if val is None else kinds_of(val, names)
     _require_grids(tensors, [*kinds, *val_kinds])
     if val is not None:
         _require_validation(tensors, val, val_kinds)
@@ -330,10 +330,6 @@ def _require_validation(tensors: FeatureSet, val: FeatureSource, kinds: Sequence
                 raise DataError(f"val, features of {spec.name}", f"{channels} channels", f"{spec.channels}")
 
 
-def _kind(shapes: Mapping[str, tuple[int, int, int]], names: Sequence[str]) -> tuple[Grid | None, ...]:
-    return tuple(shapes[name][1:] if name in shapes else None for name in names)
-
-
 def _held_out(kinds: Sequence[tuple[Grid | None, ...]], recipe: FitRecipe) -> list[int]:
     """Evenly spaced samples that have all tensors."""
     whole = [index for index, kind in enumerate(kinds) if None not in kind]
@@ -347,11 +343,10 @@ def _held_out(kinds: Sequence[tuple[Grid | None, ...]], recipe: FitRecipe) -> li
 
 
 def _blocks(values: NDArray[np.float32], mean: Tensor, std: Tensor) -> Tensor:
-    """2×2 blocks of a sample's normalised features, (n, 4C)."""
+    """2×2 blocks of a sample's normalised features, repeated at odd ends, (n, 4C)."""
     part = (torch.from_numpy(values) - mean[:, None, None]) / std[:, None, None]
     height, width = part.shape[1:]
-    part = F.pad(part[None], (0, width % 2, 0, height % 2), mode="replicate")
-    return F.unfold(part, 2, stride=2)[0].T
+    return blocks_of(F.pad(part[None], (0, width % 2, 0, height % 2), mode="replicate"))
 
 
 def _latent_channels(blocks: Tensor, recipe: FitRecipe, limit: int) -> int:

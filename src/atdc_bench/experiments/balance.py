@@ -11,7 +11,6 @@ from tqdm import tqdm
 from atdc.balance import balanced
 from atdc.config import MAX_QUALITY
 from atdc.data.data_sets import labelled
-from atdc.data.labelled import IMAGE
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASK_NAMES
 from atdc_bench.experiments.evaluate import (
@@ -23,7 +22,7 @@ from atdc_bench.experiments.evaluate import (
     measure_items,
     point_row,
 )
-from atdc_bench.experiments.evaluated_codec import load_evaluated_codec, require_images
+from atdc_bench.experiments.evaluated_codec import image_size, load_evaluated_codec, require_images
 
 
 def run_balance(
@@ -53,7 +52,7 @@ def run_balance(
     cells = [Cell("fixed", "normal", level) for level in range(MAX_QUALITY + 1)]
     with tqdm(total=count, unit="image", desc="balance", disable=quiet) as bar:
         records = measure_items(evaluated, images, count, (ZERO, UNCOMPRESSED, *cells), bar.update)
-    height, width = images.targets([0])[IMAGE].shape[-2:]
+    height, width = image_size(images)
     elements = evaluated.feature_codec.elements_of(height, width)
     measured = DataSet(records, int(height) * int(width), elements, Objective.of(evaluated.card))
     rows = [point_row(measured, cell, count)["tasks"] for cell in cells]

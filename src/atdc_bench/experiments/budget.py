@@ -20,6 +20,7 @@ from atdc.bitstream.container import ContainerReader
 from atdc.choice.budget import STEPS, at_steps
 from atdc.config import QUALITY_STEPS_PER_UNIT
 from atdc.data.data_sets import labelled
+from atdc.data.feature_source import evenly_spaced
 from atdc.data.labelled import IMAGE
 from atdc.data.targets import decode_stored
 from atdc.errors import ArgumentError
@@ -27,7 +28,7 @@ from atdc.metrics.tasks import MEASURES, FloatArray, utility
 from atdc.pipeline import Codec, load
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASK_NAMES
-from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, features_at, require_images
+from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, features_at, image_size, require_images
 from atdc_bench.measures.rate_distortion import draw_counts
 
 ARMS = ("within bytes", "one quality")
@@ -102,17 +103,16 @@ def run_budget(
     vectors: dict[tuple[Any, ...], list[FloatArray]] = {}
     lengths: dict[tuple[str, int], list[int]] = {}
     worth: dict[tuple[str, int], list[float]] = {}
-    height, width = images.targets([0])[IMAGE].shape[-2:]
-    size = (int(height), int(width))
-    for place in tqdm(np.linspace(0, len(images) - 1, count).round().astype(int).tolist(), "budget", disable=quiet):
+    size = image_size(images)
+    for place in tqdm(evenly_spaced(len(images), count).tolist(), "budget", disable=quiet):
         stored = images.targets([place])
         targets = {task: decode_stored(task, stored[task]) for task in TASK_NAMES}
         features = features_at(codec, images, [place])
         zero = torch.stack([mean[None, :, None, None].expand_as(features[:, 0]) for mean in own.mean], 1)
         for end, at_end in zip(_ENDS, (zero, features), strict=True):
             _answered(codec, at_end, targets, (end,), vectors)
+        image = stored[IMAGE][0].permute(1, 2, 0).numpy()
         for limit in sizes:
-            image = stored[IMAGE][0].permute(1, 2, 0).numpy()
             files = {
                 ARMS[0]: codec.encode(image, max_bytes=limit),
                 ARMS[1]: highest_quality_within(codec, features, size, limit),

@@ -29,7 +29,6 @@ from tqdm import tqdm
 from atdc.balance import balance_path
 from atdc.config import load_recipe
 from atdc.data.data_sets import labelled
-from atdc.data.labelled import IMAGE
 from atdc.errors import ArgumentError, DataError
 from atdc.files import write_bytes_atomically
 from atdc.metrics.tasks import FloatArray
@@ -56,7 +55,14 @@ from atdc_bench.experiments.evaluate import (
     measure_items,
     point_row,
 )
-from atdc_bench.experiments.evaluated_codec import LabelledImages, as_input, batches, images_at, require_images
+from atdc_bench.experiments.evaluated_codec import (
+    LabelledImages,
+    as_input,
+    batches,
+    image_size,
+    images_at,
+    require_images,
+)
 
 VERSION = 1
 """Rises when what is measured changes its meaning; files of another version are made again."""
@@ -443,7 +449,7 @@ def _result(
     folder: Path, known: Iterable[Entry], settings: CompareRecipe, trainer: BaselineTrainer, rooms: LabelledImages,
     anchors: Mapping[Cell | str, Records],
 ) -> dict[str, Any]:  # fmt: skip
-    height, width = rooms.targets([0])[IMAGE].shape[-2:]
+    height, width = image_size(rooms)
     elements = trainer.base.feature_codec.elements_of(height, width)
     records = dict(anchors)
     systems: dict[str, dict[str, Any]] = {}

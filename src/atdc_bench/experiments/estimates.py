@@ -27,7 +27,7 @@ from atdc.bitstream.container import ContainerReader
 from atdc.codec import FeatureCodec
 from atdc.config import nearest_integer_quality, quality_steps
 from atdc.data.data_sets import labelled
-from atdc.data.labelled import IMAGE
+from atdc.data.feature_source import evenly_spaced
 from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
@@ -36,7 +36,7 @@ from atdc.pipeline import load
 from atdc.provenance import provenance, write_result
 from atdc.reader import within_model
 from atdc_bench.baselines.subset_files import Sent, SubsetFiles, ancestry
-from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, features_at, require_images
+from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, features_at, image_size, require_images
 from atdc_bench.experiments.wanted_sets import subsets, tasks_of
 
 Floats = NDArray[np.float64]
@@ -123,15 +123,14 @@ def run_estimates(
     own = codec.feature_codec
     require_images(images, count)
     letters = drawn_sets(set_count, seed)
-    rows = np.linspace(0, len(images) - 1, count).round().astype(int).tolist()
-    height, width = images.targets([0])[IMAGE].shape[-2:]
-    features = features_at(codec, images, rows)
+    size = image_size(images)
+    features = features_at(codec, images, evenly_spaced(len(images), count).tolist())
     by_set = []
     with tqdm(total=len(qualities), unit="quality", desc="estimates", disable=quiet) as bar:
         for quality in qualities:
             rng = np.random.default_rng(seed)
             graphs = {row: graphs_over(own, tasks_of(row), quality, rng) for row in letters}
-            by_set += _of_sets(own, features, quality, (int(height), int(width)), graphs)
+            by_set += _of_sets(own, features, quality, size, graphs)
             bar.update()
     result = {
         "what": "Estimated against measured cost J = R + w·D of graphs over wanted sets, bits of real files: relative "
@@ -140,7 +139,7 @@ def run_estimates(
         "of files, estimated J times the mean share of bits that the weights keep. Of each set the median over images "
         "and graphs; by size and quality the median over sets, with 95 % bootstrap intervals over sets.",
         "provenance": provenance(seed=seed, weights=own.fingerprint.hex()),
-        "data": {"name": name, "split": split, "images": count, "height": int(height), "width": int(width)},
+        "data": {"name": name, "split": split, "images": count, "height": size[0], "width": size[1]},
         "qualities": list(qualities),
         "graphs_at_most": GRAPHS,
         "by_size": _summaries(by_set, qualities, seed),

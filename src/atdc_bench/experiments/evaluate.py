@@ -27,7 +27,6 @@ from tqdm import tqdm
 
 from atdc.codec import DEFAULT_GRAPH, Effort
 from atdc.config import MAX_QUALITY, CodecStage
-from atdc.data.labelled import IMAGE
 from atdc.errors import ArgumentError, DataError
 from atdc.files import write_bytes_atomically
 from atdc.graph.search import parse_setting
@@ -41,6 +40,7 @@ from atdc_bench.experiments.evaluated_codec import (
     EvaluatedCodec,
     LabelledImages,
     batches,
+    image_size,
     load_evaluated_codec,
     open_rooms,
     require_images,
@@ -677,7 +677,7 @@ def run_evaluate(
     evaluated, rooms = _load(model, data, split)
     require_images(rooms, count)
     codec = evaluated.feature_codec
-    height, width = rooms.targets([0])[IMAGE].shape[-2:]
+    height, width = image_size(rooms)
     folder = runs / f"{codec.fingerprint.hex()}-{split}-{width}x{height}-v{RECORDS_VERSION}"
     load = partial(_load, model, data, split) if workers > 1 else lambda: (evaluated, rooms)
     records = measure(load, plan, folder, workers, quiet)
@@ -688,7 +688,7 @@ def run_evaluate(
         "bytes at equal utility against a reference (negative: fewer), 95 % bootstrap interval over images. "
         "total_loss = ideal bits per feature element + Λ(q) * mean (L_i - L_iinf) / (L_i0 - L_iinf).",
         "provenance": provenance(seed=seed, weights=codec.fingerprint.hex()),
-        "data": {"name": "rooms", "split": split, "images": count, "height": int(height), "width": int(width)},
+        "data": {"name": "rooms", "split": split, "images": count, "height": height, "width": width},
         "resamples": resamples,
         **summarise(DataSet(records, int(height) * int(width), elements, Objective.of(evaluated.card)), plan),
     }

@@ -83,6 +83,12 @@ def require_images(data: LabelledImages, count: int) -> None:
         raise DataError("images", f"{len(data)} of them", f"at least {count}", "measure fewer with --count")
 
 
+def image_size(data: LabelledImages) -> tuple[int, int]:
+    """Height and width of the images."""
+    height, width = data.targets([0])[IMAGE].shape[-2:]
+    return int(height), int(width)
+
+
 def images_at(data: LabelledImages, indices: Sequence[int]) -> NDArray[np.uint8]:
     """Images (n, 3, H, W), bytes."""
     return np.asarray(data.targets(list(indices))[IMAGE], np.uint8)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -26,10 +25,12 @@ from atdc.choice.graphs import choose
 from atdc.codec import FeatureCodec
 from atdc.config import nearest_integer_quality
 from atdc.data.dumped import DumpedFeatures
+from atdc.data.feature_source import evenly_spaced
 from atdc.errors import DataError
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.provenance import provenance, write_result
+from atdc.training.data import SourceFeatures, kinds_of
 from atdc_bench.experiments.adaptivity import jitters, percent_over
 
 ARMS = ("fixed", "default", "oracle", "control", "independent")
@@ -93,21 +94,13 @@ def run_feature_graphs(
 
 def _blocks(codec: FeatureCodec, source: DumpedFeatures, count: int, where: str) -> list[FeatureBatch]:
     """Normalised features of samples that are alike."""
-    alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
-    for index in range(len(source)):
-        shapes = source.shapes(index)
-        if all(name in shapes for name in codec.task_names):
-            alike.setdefault(tuple(shapes[name] for name in codec.task_names), []).append(index)
-    most = max(alike.values(), key=len, default=[])
-    if len(most) < count:
-        raise DataError(where, f"{len(most)} samples with all tensors on the same grids", f"at least {count}")
-    rows = np.array(most)[np.linspace(0, len(most) - 1, count).round().astype(int)]
-    blocks = []
-    for start in range(0, count, _BLOCK):
-        samples = [source.read(int(row)) for row in rows[start : start + _BLOCK]]
-        parts = [torch.from_numpy(np.stack([sample[name] for sample in samples])) for name in codec.task_names]
-        blocks.append(codec.normalise(parts))
-    return blocks
+    kinds = kinds_of(source, codec.task_names)
+    samples = SourceFeatures(source, codec.tensors, codec.mean, codec.std, np.arange(len(source)), kinds)
+    alike = samples.alike(len(source))
+    if len(alike) < count:
+        raise DataError(where, f"{len(alike)} samples with all tensors on the same grids", f"at least {count}")
+    rows = alike[evenly_spaced(len(alike), count)]
+    return [codec.normalise(samples.raw(rows[start : start + _BLOCK])) for start in range(0, count, _BLOCK)]
 
 
 def _networks(names: Sequence[str]) -> dict[str, tuple[int, ...]]:

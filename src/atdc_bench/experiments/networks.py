@@ -31,6 +31,7 @@ from atdc.adapters.network_set import NetworkSet, load_networks
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY
 from atdc.data.dumped import DumpedFeatures
+from atdc.data.feature_source import evenly_spaced
 from atdc.data.folder import PhotoFolder
 from atdc.errors import ArgumentError, DataError
 from atdc.files import write_bytes_atomically
@@ -120,10 +121,9 @@ def run_networks(
         NetworkCodec(loaded, codec, str(model))  # refuses a codec of other networks
     if len(paths) < count:
         raise DataError(str(photos), f"{len(paths)} photos", f"at least {count}")
-    places = np.linspace(0, len(paths) - 1, count).round().astype(int)
-    seen = [_photo(loaded, paths[place]) for place in places]
+    seen = [_photo(loaded, paths[place]) for place in evenly_spaced(len(paths), count)]
     known = DumpedFeatures(features)
-    rows = np.unique(np.linspace(0, len(known) - 1, min(known_count, len(known))).round().astype(int))
+    rows = evenly_spaced(len(known), known_count)
     everything, missing = senders(loaded, codec, [known.read(int(row)) for row in rows], tuple(qualities))
     sets = {name: [name] for name in loaded.networks}
     if len(sets) > 1:

@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from atdc.codec import DEFAULT_GRAPH
 from atdc.data.data_sets import labelled
-from atdc.data.labelled import IMAGE
 from atdc.errors import ArgumentError
 from atdc.provenance import provenance, write_result
 from atdc_bench.experiments.evaluate import (
@@ -30,6 +29,7 @@ from atdc_bench.experiments.evaluate import (
 )
 from atdc_bench.experiments.evaluated_codec import (
     DEFAULT_DATA,
+    image_size,
     load_evaluated_codec,
     require_images,
 )
@@ -70,7 +70,7 @@ def compared(
         raise ArgumentError("models", ", ".join(labels), "two or more different weights", "name another one")
     images = labelled(name, data, split)
     require_images(images, count)
-    height, width = images.targets([0])[IMAGE].shape[-2:]
+    height, width = image_size(images)
     subjects = {label: load_evaluated_codec(model) for label, model in zip(labels, models, strict=True)}
     records: dict[Cell | str, Records] = {}
     anchors: dict[str, dict[str, Any]] = {}
@@ -91,7 +91,7 @@ def compared(
         "e_inf being the first weights' errors from channel means and from uncompressed features. bd_rates: percent of "
         "bytes at equal utility against the first (negative: fewer), 95 % bootstrap interval over images.",
         "provenance": provenance(weights=subjects[labels[0]].feature_codec.fingerprint.hex()),
-        "data": {"name": name, "split": split, "images": count, "height": int(height), "width": int(width)},
+        "data": {"name": name, "split": split, "images": count, "height": height, "width": width},
         "models": {label: evaluated.feature_codec.fingerprint.hex() for label, evaluated in subjects.items()},
         "anchors": anchors,
         "points": [{"model": row.pop("setting"), **row} for row in points],

@@ -22,12 +22,11 @@ import torch
 from tqdm import tqdm
 
 from atdc.data.data_sets import labelled
-from atdc.data.labelled import IMAGE
 from atdc.files import write_bytes_atomically
 from atdc.pipeline import load
 from atdc.provenance import provenance, write_result
 from atdc_bench.baselines import sent_answers
-from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, require_images
+from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, image_size, require_images
 from atdc_bench.experiments.wanted_parts import (
     PICTURES,
     TRAINED,
@@ -164,7 +163,7 @@ def run_wanted(
     codec, images = load(model), labelled(name, data, split)
     require_images(images, count)
     require_images(labelled(name, data, "val"), val_count)
-    height, width = images.targets([0])[IMAGE].shape[-2:]
+    height, width = image_size(images)
     fingerprint = codec.feature_codec.fingerprint.hex()
     points: dict[str, Any] = {system: own.points for system, own in PICTURES.items()}
     points |= {system: [str(point) for point in own.points] for system, own in sent_answers.CODECS.items()}
@@ -181,7 +180,7 @@ def run_wanted(
     result = {
         "what": _WHAT,
         "provenance": provenance(seed=seed, weights=fingerprint),
-        "data": {"name": name, "split": split, "images": count, "height": int(height), "width": int(width)},
+        "data": {"name": name, "split": split, "images": count, "height": height, "width": width},
         "subset_images": subset_count, "rival_images": rival_count, "val_images": val_count,
         "qualities": list(plan.qualities), "resamples": resamples,
         "sets": NAMED,
