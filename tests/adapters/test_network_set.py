@@ -225,7 +225,7 @@ def load_settings(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "values"), [("pypi", 149_312), ("mixed", 497_152)])
+@pytest.mark.parametrize(("name", "values"), [("pypi", 149_312), ("mixed", 399_232), ("pyramid", 332_800)])
 def test_shipped_sets_run_where_their_files_are(name: str, values: int) -> None:
     pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
     try:
