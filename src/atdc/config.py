@@ -459,7 +459,7 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
         default = getattr(cls(), key)
         if dataclasses.is_dataclass(default):
             value = settings_of(type(default), value, f"{where}.{key}")
-        elif isinstance(default, tuple):
+        elif isinstance(default, tuple) and isinstance(value, list):
             value = tuple(value)
         elif isinstance(default, float) and isinstance(value, int):
             value = float(value)

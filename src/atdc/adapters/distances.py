@@ -23,7 +23,7 @@ Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 CurvatureDraw = Callable[["Tensor", "torch.Generator"], "Tensor"]
 """Of a compared tensor (n, …): one number to differentiate."""
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]
-"""Of answers (1, …) before and after: 1 where nothing has changed."""
+"""Of answers (1, …) before and after: 1 where nothing has changed, not a number where there is nothing to compare."""
 
 
 def _kl(before: Tensor, after: Tensor) -> Tensor:

@@ -16,12 +16,15 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from atdc.adapters.distances import metric_function
 from atdc.adapters.image_input import ImageInput
+from atdc.adapters.python_files import loaded
 from atdc.data.feature_source import finite_float32
 from atdc.errors import ArgumentError, DataError, NetworkError, ProgramError
 
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 RgbImage = NDArray[np.uint8]
 
+UNREPORTED = "none"
+"""The metric of what training alone compares."""
 SAME = 1e-3
 """Mean difference of two runs, as a share of the mean deviation of the values, that rounding may make."""
 _SAME_WHOLE = 0.01
@@ -45,7 +50,10 @@ class Answer:
     """What a network says at its end, and how a difference of it is measured.
 
     Raises:
-        ArgumentError: a negative weight.
+        ArgumentError: a negative weight, or several tensors without a function of them.
+
+    >>> Answer(tensors=("boxes", "scores"), function="mine.py:found", loss="none").outputs
+    ('boxes', 'scores')
     """
 
     tensor: str = ""
@@ -55,13 +63,36 @@ class Answer:
     loss: str = "l1"
     """`kl` for logits (classes along axis 1), `l1`, `l2`, `none`, or `file.py:function` of (before, after) -> (n,)."""
     metric: str = "relative"
-    """Of the answer after against before, 1 where nothing has changed; see :mod:`atdc.adapters.distances`."""
+    """Of the answer after against before, 1 where nothing has changed; see :mod:`atdc.adapters.distances`. `none`:
+    training alone compares it."""
     weight: float = 1.0
+    tensors: tuple[str, ...] = ()
+    """Several, instead of one, which `function` makes the answer of."""
+    function: str = ""
+    """`file.py:function` or `module:function` of these arrays, with a batch of one, to an array."""
 
     def __post_init__(self) -> None:
-        """Checks the weight."""
+        """Checks what belongs together."""
         if not self.weight >= 0:
             raise ArgumentError("answer, weight", repr(self.weight), "a number from 0")
+        if bool(self.tensors) != bool(self.function) or (self.tensor and self.tensors):
+            found = f"tensor {self.tensor!r}, tensors {list(self.tensors)}, function {self.function!r}"
+            raise ArgumentError("answer", found, "a tensor, or tensors with a function of them")
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The tensors that the answer is, or is made of."""
+        return self.tensors or ((self.tensor,) if self.tensor else ())
+
+    @property
+    def compared(self) -> str:
+        """The tensor that training compares."""
+        return self.loss_on or self.tensor
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether it is what somebody wants to know, and not only trained on."""
+        return self.metric != UNREPORTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +191,7 @@ class CutNetwork(ABC):
         input: how it takes images.
         tensors: at the cut.
         answers: by name.
+        folder: of the files that answers name.
         digest: of weights, input and cut: features of equal digests are the same numbers.
     """
 
@@ -167,6 +199,7 @@ class CutNetwork(ABC):
     input: ImageInput
     tensors: tuple[CutTensor, ...]
     answers: Mapping[str, Answer]
+    folder: Path = Path()
     digest: str
     _takes_batches: bool | None = None
 
@@ -216,19 +249,35 @@ class CutNetwork(ABC):
             result[tensor.name] = finite_float32(tensor.feature_of(values)[0], where, tensor.name)
         return result
 
+    @property
+    def reported(self) -> dict[str, Answer]:
+        """Answers without those that training alone compares."""
+        return {name: answer for name, answer in self.answers.items() if answer.is_reported}
+
+    @property
+    def _outputs_wanted(self) -> list[str]:
+        """Tensors that reported answers are, or are made of."""
+        return list(dict.fromkeys(tensor for answer in self.reported.values() for tensor in answer.outputs))
+
     def answers_of(self, features: Mapping[str, Array]) -> dict[str, Array]:
-        """Answers by name, from tensors (C, h, w) at the cut.
+        """Reported answers by name, from tensors (C, h, w) at the cut.
 
         Raises:
             ArgumentError: a tensor is missing, or of another shape.
         """
-        found = self._second(self._placed(features))
-        return {name: found[answer.tensor] for name, answer in self.answers.items()}
+        return self._made(self._second(self._placed(features)))
 
     def whole(self, image: RgbImage) -> dict[str, Array]:
-        """Answers by name, from the network that is not cut."""
-        found = self._whole(self.input.array(image))
-        return {name: found[answer.tensor] for name, answer in self.answers.items()}
+        """Reported answers by name, from the network that is not cut."""
+        return self._made(self._whole(self.input.array(image)))
+
+    def _made(self, found: Mapping[str, Array]) -> dict[str, Array]:
+        return {
+            name: np.asarray(loaded(answer.function, self.folder)(*(found[tensor] for tensor in answer.tensors)))
+            if answer.function
+            else found[answer.tensor]
+            for name, answer in self.reported.items()
+        }
 
     def _placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
         placed = {}
@@ -289,10 +338,6 @@ class CutNetwork(ABC):
 
     # --- checks --------------------------------------------------------------------------------------------------
 
-    def compared(self, answer: Answer) -> str:
-        """The tensor that training compares."""
-        return answer.loss_on or answer.tensor
-
     def check(self, images: Iterable[tuple[str, RgbImage]]) -> NetworkCheck:
         """Runs both halves and the whole on images.
 
@@ -303,7 +348,7 @@ class CutNetwork(ABC):
             NetworkError: halves and whole differ, two runs differ, or the differentiable half differs.
             DataError: values that are not finite, or no image.
         """
-        differences: dict[str, float] = dict.fromkeys(self.answers, 0.0)
+        differences: dict[str, float] = dict.fromkeys(self.reported, 0.0)
         samples, times = [], np.zeros(3)
         for where, image in images:
             begin = time.perf_counter()
@@ -315,11 +360,12 @@ class CutNetwork(ABC):
             times += [middle - begin, end - middle, time.perf_counter() - end]
             self._require_repeats(features, self.features(image, where), where)
             for name, before in whole.items():
-                differences[name] = max(differences[name], found := difference(before, answers[name]))
-                if found > (SAME if before.dtype.kind == "f" else _SAME_WHOLE):
+                found, most = self._difference(name, before, answers[name])
+                differences[name] = max(differences[name], found)
+                if found > most:
                     raise NetworkError(
                         f"{self.name}, {where}, {name}", f"a difference of {found:.2g} between halves and whole",
-                        f"at most {SAME if before.dtype.kind == 'f' else _SAME_WHOLE:g}",
+                        f"at most {most:g}",
                         "Find what the second half takes besides the tensors at the cut.",
                     )  # fmt: skip
             samples.append(features)
@@ -330,6 +376,15 @@ class CutNetwork(ABC):
         return NetworkCheck(
             self.name, self.tensors, differences, gradients, bool(self._takes_batches), first, second, both, samples
         )
+
+    def _difference(self, name: str, before: Array, after: Array) -> tuple[float, float]:
+        """How far two computations of an answer are apart, and how far they may be. What a function makes of tensors
+        (a list of what is found, say) can change its form by a rounding, so that its own metric says."""
+        answer = self.answers[name]
+        if answer.function:
+            agreement = metric_function(answer.metric, self.folder)(before, after)
+            return (0.0 if np.isnan(agreement) else 1 - agreement), _SAME_WHOLE
+        return difference(before, after), SAME if before.dtype.kind == "f" else _SAME_WHOLE
 
     def _require_repeats(self, one: Mapping[str, Array], other: Mapping[str, Array], where: str) -> None:
         for name, values in one.items():
@@ -353,7 +408,7 @@ class CutNetwork(ABC):
             if answer.loss == "none":
                 found[name] = "none is asked for"
                 continue
-            place = self.compared(answer)
+            place = answer.compared
             try:
                 after = self.second_half(features, [place])[place]
             except NetworkError as error:
@@ -427,6 +482,21 @@ def library(name: str) -> Any:
         raise ProgramError(
             name, "no such package", "what networks in ONNX files need", f"Install it: {cure}"
         ) from error
+
+
+def require_answers(name: str, answers: Mapping[str, Answer]) -> None:
+    """Refuses answers that name no tensor.
+
+    Raises:
+        ArgumentError: an answer, or its loss, without a tensor; or no answer is reported.
+    """
+    for key, answer in answers.items():
+        if answer.is_reported and not answer.outputs:
+            raise ArgumentError(f"{name}, answers, {key}", "no tensor", "its tensor's name")
+        if answer.loss != "none" and not answer.compared:
+            raise ArgumentError(f"{name}, answers, {key}", "a loss without a tensor", "the name of one, as loss_on")
+    if not any(answer.is_reported for answer in answers.values()):
+        raise ArgumentError(f"{name}, answers", "none with a metric", "one at least that is reported")
 
 
 def cut_names(name: str, given: Mapping[str, str] | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:

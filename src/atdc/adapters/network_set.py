@@ -100,8 +100,12 @@ class NetworkSet:
                     "networks", f"the tensor {name!r} twice", "each name once", "Give cuts other names."
                 )
         for network in networks:
+            network.folder = folder
             for answer in network.answers.values():
-                metric_function(answer.metric, folder)
+                if answer.is_reported:
+                    metric_function(answer.metric, folder)
+                if answer.function:
+                    loaded(answer.function, folder)
                 if answer.loss != "none":
                     loss_function(answer.loss, folder)
 
@@ -144,7 +148,7 @@ class NetworkSet:
         }
 
     def agreement(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> dict[str, float]:
-        """Each answer's metric, after against before."""
+        """Each answer's metric, after against before; not a number where there is nothing to compare."""
         found = {}
         for key in after:
             name, _, answer = key.partition("/")

@@ -103,7 +103,7 @@ class AnswerObjective:
         """A network's part, with the distances that count as 1."""
         tensors = tuple(tensor.name for tensor in network.tensors)
         asked = {name: answer for name, answer in network.answers.items() if answer.loss != "none" and answer.weight}
-        places = list(dict.fromkeys(network.compared(answer) for answer in asked.values()))
+        places = list(dict.fromkeys(answer.compared for answer in asked.values()))
         if not places:
             return _Group(tensors, None, ())
         empty = {name: self._mean[name].expand_as(sample[name]).clone() for name in tensors}
@@ -121,7 +121,7 @@ class AnswerObjective:
             return _Group(tensors, None, ())
         compared = []
         for name, answer in asked.items():
-            place = network.compared(answer)
+            place = answer.compared
             if not after[place].requires_grad:
                 raise _no_gradient(f"{network.name}/{name}, {place}")
             distance = loss_function(answer.loss, networks.folder)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atdc.adapters.halves import Answer, Array, CutNetwork, cut_tensors, library, require_cut
+from atdc.adapters.halves import Answer, Array, CutNetwork, cut_tensors, library, require_answers, require_cut
 from atdc.adapters.image_input import ImageInput
 from atdc.adapters.onnx_graph import OnnxGraph
-from atdc.errors import ArgumentError, NetworkError
+from atdc.errors import NetworkError
 from atdc.files import read_bytes
 
 if TYPE_CHECKING:
@@ -133,15 +133,14 @@ class OnnxNetwork(CutNetwork):
         self._model, self.name, self.input = model, model.name, model.input
         self.answers = dict(answers) if answers else {name: Answer(name) for name in model.graph.outputs}
         places = require_cut(self.name, cuts)
-        wanted = [tensor for answer in self.answers.values() for tensor in (answer.tensor, answer.loss_on) if tensor]
+        require_answers(self.name, self.answers)
+        wanted = [tensor for answer in self.answers.values() for tensor in (*answer.outputs, answer.loss_on) if tensor]
         for place in places:
             model.graph.require(place, f"{self.name}, cuts")
         for tensor in wanted:
             model.graph.require(tensor, f"{self.name}, answers")
-        if without := [name for name, answer in self.answers.items() if not answer.tensor]:
-            raise ArgumentError(f"{self.name}, answers, {without[0]}", "no tensor", "its tensor's name")
         model.graph.require_separation(places, wanted, self.name)
-        self._wanted = list(dict.fromkeys(answer.tensor for answer in self.answers.values()))
+        self._wanted = self._outputs_wanted
         self._device = model.session(model.part([model.input_name], places))
         self._server = model.session(model.part(places, self._wanted))
         self._places = places

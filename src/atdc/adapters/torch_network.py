@@ -16,7 +16,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from atdc.adapters.halves import SAME, Answer, Array, CutNetwork, cut_tensors, difference, no_such, require_cut
+from atdc.adapters.halves import (
+    SAME,
+    Answer,
+    Array,
+    CutNetwork,
+    cut_tensors,
+    difference,
+    no_such,
+    require_answers,
+    require_cut,
+)
 from atdc.adapters.image_input import ImageInput
 from atdc.errors import ArgumentError, CutError, NetworkError
 
@@ -69,16 +79,15 @@ class TorchNetwork(CutNetwork):
         array = input.array(probe)
         outputs, found = self._probe(array)
         self.answers = dict(answers) if answers else {key: Answer(key) for key in outputs}
+        require_answers(name, self.answers)
         self._outputs = tuple(outputs)
         for answer in self.answers.values():
-            for place in (answer.tensor, answer.loss_on):
+            for place in (*answer.outputs, answer.loss_on):
                 if place and place not in outputs and place.partition(":")[0] not in self._modules:
                     raise no_such(
                         f"{name}, answers", place, [*outputs, *filter(None, self._modules)], "output or module"
                     )
-        self._wanted = list(dict.fromkeys(answer.tensor for answer in self.answers.values()))
-        if "" in self._wanted:
-            raise ArgumentError(f"{name}, answers", "an answer without a tensor", "an output's or a module's name")
+        self._wanted = self._outputs_wanted
         self.tensors = cut_tensors(name, cuts, found, self._places)
         self._require_repeats(found, self._first(array), "noise")
         self._require_separation(array, found)

@@ -278,7 +278,7 @@ class AnswerSender(Sender):
         sent: dict[str, Array] = {}
         sizes = dict.fromkeys(members, 0.0)
         for name in members:
-            for key, answer in self._set.networks[name].answers.items():
+            for key, answer in self._set.networks[name].reported.items():
                 size, sent[f"{name}/{key}"] = self._sent(photo.before[f"{name}/{key}"], answer.metric, point)
                 sizes[name] += size
         return Coded(sent, sizes)
@@ -294,6 +294,8 @@ class AnswerSender(Sender):
             np.put_along_axis(kept, classes[:, None], 1, 1)
             size = 2 * classes.size if classes.size < 16 else packed_bytes(classes)
             return size, kept
+        if not value.size:
+            return 1, value
         if value.dtype.kind != "f":
             return packed_bytes(value), value
         if self._kind == "levels":

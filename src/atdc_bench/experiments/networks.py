@@ -6,7 +6,8 @@ codec and by plainer ones, the photo by image codecs, and the answers themselves
 
 An answer's *agreement* is its metric in the networks' file, after against before, the mean over photos; a network's is
 the mean over its answers, and that of several networks the mean over them. Maps that `overlap` compares take part where
-the map before reaches 0.3 anywhere: maps without anything in them agree whatever is sent.
+the map before reaches 0.3 anywhere: maps without anything in them agree whatever is sent. Likewise answers whose metric
+is not a number for the answer before with itself: no line, no body.
 
 What each system has given is kept; a run that was stopped resumes where it stopped.
 """
@@ -165,10 +166,10 @@ def run_networks(
         "networks": {
             name: {
                 "tensors": {tensor.name: list(tensor.feature_shape) for tensor in network.tensors},
-                "answers": {key: {"metric": answer.metric} for key, answer in network.answers.items()},
+                "answers": {key: {"metric": answer.metric} for key, answer in network.reported.items()},
                 "photos_that_say_something": {
                     key: sum(_says_something(loaded, f"{name}/{key}", photo.before) for photo in seen)
-                    for key in network.answers
+                    for key in network.reported
                 },
                 "first_ms": halves[name]["first"], "whole_ms": halves[name]["whole"],
             }
@@ -230,7 +231,9 @@ def _measured(
 
 def _says_something(networks: NetworkSet, key: str, before: Mapping[str, Array]) -> bool:
     name, _, answer = key.partition("/")
-    return networks.networks[name].answers[answer].metric != "overlap" or bool(before[key].max() >= SAYS_SOMETHING)
+    if networks.networks[name].answers[answer].metric == "overlap":
+        return bool(before[key].max() >= SAYS_SOMETHING)
+    return not math.isnan(networks.agreement(before, {key: before[key]})[key])
 
 
 def _median_ms(function: Any, seen: Sequence[Photo]) -> float:

@@ -1,0 +1,125 @@
+"""How answers of published networks are read and compared, for the sets in `recipes/networks`.
+
+Each function reads the form that one network gives, as its authors document it: M-LSD's centres and displacements,
+MoveNet's places of a body, XFeat's descriptors. A network of your own takes a file of your own (``file.py:function``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["descriptors_with_reliability", "keypoint_similarity", "line_f1", "lines", "match_rate"]
+
+Array = NDArray[Any]
+
+_LEAST_SCORE, _LEAST_LENGTH = 0.2, 10.0
+"""Of a line; its length in cells of the map, which is half as fine as the image."""
+_LINE_TOLERANCE = 10.0
+"""Of the sum of squared distances of both ends, of an image of 128 by 128: what sAP10 takes."""
+_LINE_SIDE = 128
+_VISIBLE = 0.3
+_LEAST_AREA = 0.01
+_SIGMAS = np.repeat([0.026, 0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089], [1, *[2] * 8])
+"""Standard deviations of human annotators by keypoint (nose to ankles), from the COCO keypoint evaluation."""
+
+
+def lines(centres: Array, scores: Array, displacements: Array) -> Array:
+    """Line segments of M-LSD (Gu et al., AAAI 2022) that are sure and long enough.
+
+    Args:
+        centres: (1, n, 2), row and column in the map.
+        scores: (1, n).
+        displacements: (1, h, w, 4), from a centre to both ends, column before row.
+
+    Returns:
+        (1, m, 4): column and row of both ends, as shares of the map's width and height.
+
+    >>> field = np.zeros((1, 20, 20, 4))
+    >>> field[0, 4, 10] = -8, 0, 6, 1
+    >>> lines(np.array([[[4, 10], [1, 1]]]), np.array([[0.9, 0.9]]), field).round(2).tolist()
+    [[[0.10000000149011612, 0.20000000298023224, 0.800000011920929, 0.25]]]
+    """
+    height, width = displacements.shape[1:3]
+    rows, columns = centres[0].astype(np.int64).T
+    field = displacements[0, np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)].astype(np.float64)
+    found = np.stack([columns, rows, columns, rows], 1) + field
+    kept = (scores[0] > _LEAST_SCORE) & (np.hypot(*(field[:, :2] - field[:, 2:]).T) > _LEAST_LENGTH)
+    return np.asarray((found[kept] / (width, height, width, height))[None], np.float32)
+
+
+def line_f1(before: Array, after: Array) -> float:
+    """F1 of segments that lie within a tolerance of one before, each taken once, the nearest pairs first.
+
+    >>> one = np.array([[[0.1, 0.1, 0.5, 0.5], [0.2, 0.8, 0.9, 0.8]]])
+    >>> line_f1(one, one[:, ::-1, [2, 3, 0, 1]]), round(line_f1(one, one[:, :1]), 3), line_f1(one, one + 0.1)
+    (1.0, 0.667, 0.0)
+    """
+    one, other = before[0].astype(np.float64) * _LINE_SIDE, after[0].astype(np.float64) * _LINE_SIDE
+    if not len(one):
+        return float("nan")
+    if not len(other):
+        return 0.0
+    turned = other[:, [2, 3, 0, 1]]
+    apart = np.minimum(*(np.square(one[:, None] - ends[None]).sum(2) for ends in (other, turned)))
+    pairs = 0
+    while apart.min() <= _LINE_TOLERANCE:
+        row, column = np.unravel_index(apart.argmin(), apart.shape)
+        apart[row], apart[:, column] = np.inf, np.inf
+        pairs += 1
+    return 2 * pairs / (len(one) + len(other))
+
+
+def keypoint_similarity(before: Array, after: Array) -> float:
+    """Object keypoint similarity as COCO defines it, of the keypoints that are visible before. A body's area is that of
+    the box around them.
+
+    Args:
+        before: (1, 1, 17, 3), row and column as shares of the image, and score.
+        after: likewise.
+
+    >>> pose = np.full((1, 1, 17, 3), 0.5); pose[..., 0, :2] = 0
+    >>> keypoint_similarity(pose, pose), np.isnan(keypoint_similarity(pose * [1, 1, 0], pose))
+    (1.0, True)
+    """
+    one, other = before[0, 0].astype(np.float64), after[0, 0].astype(np.float64)
+    visible = one[:, 2] >= _VISIBLE
+    if not visible.any():
+        return float("nan")
+    area = max(float(np.prod(np.ptp(one[visible, :2], axis=0))), _LEAST_AREA)
+    squares = np.square(one[:, :2] - other[:, :2]).sum(1)[visible]
+    return float(np.exp(-squares / (2 * area * np.square(2 * _SIGMAS[visible]))).mean())
+
+
+def descriptors_with_reliability(descriptors: Array, reliability: Array) -> Array:
+    """(1, C, h, w) and (1, 1, h, w) as one array (1, C + 1, h, w), reliability last.
+
+    >>> descriptors_with_reliability(np.zeros((1, 64, 2, 3)), np.ones((1, 1, 2, 3))).shape
+    (1, 65, 2, 3)
+    """
+    return np.concatenate([descriptors, reliability], 1)
+
+
+def match_rate(before: Array, after: Array) -> float:
+    """The share of the more reliable half of the cells whose descriptor after is nearest, of all descriptors before, to
+    that of its own cell or of one next to it.
+
+    Args:
+        before: (1, C + 1, h, w), as of :func:`descriptors_with_reliability`; a cell is 8 by 8 pixels for XFeat.
+        after: likewise.
+
+    >>> rng = np.random.default_rng(0)
+    >>> maps = rng.standard_normal((1, 65, 8, 8))
+    >>> match_rate(maps, maps), match_rate(maps, rng.standard_normal((1, 65, 8, 8))) < 0.4
+    (1.0, True)
+    """
+    width = before.shape[3]
+    one, other = (value[0, :-1].reshape(value.shape[1] - 1, -1).T.astype(np.float64) for value in (before, after))
+    one, other = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (one, other))
+    reliability = before[0, -1].ravel()
+    wanted = np.flatnonzero(reliability >= np.median(reliability))
+    nearest = (other[wanted] @ one.T).argmax(1)
+    rows, columns = np.divmod(np.stack([wanted, nearest]), width)
+    return float(np.mean(np.maximum(np.abs(np.diff(rows, axis=0)), np.abs(np.diff(columns, axis=0))) <= 1))
