@@ -468,6 +468,9 @@ def networks(
     run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Records; a stopped call resumes.")] = Path(
         "runs/networks"
     ),
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE", help="Also draw bytes against device time, as an SVG.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Bytes against agreement of your networks' answers: a fitted codec, plainer ones, images, the answers sent.
@@ -476,10 +479,15 @@ def networks(
 
         atdc bench networks networks.yaml --photos photos --features features --model mine.safetensors
     """
-    _measured(
+    result = _measured(
         ctx, "networks", out, quiet, networks=networks, photos=photos, features=features, model=model, count=count,
         qualities=_numbers(qualities), runs=run,
     )  # fmt: skip
+    if picture is not None:
+        from atdc.files import write_bytes_atomically
+        from atdc_bench.report.networks import bytes_against_time
+
+        write_bytes_atomically(picture, bytes_against_time(result).encode())
 
 
 @app.command()

@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from atdc.adapters.cost_chart import IMAGE, RESULT, TENSORS, CostPoint, cost_chart
 from atdc.adapters.distances import Metric
 from atdc.adapters.halves import Array, RgbImage, library
 from atdc.adapters.onnx_network import OnnxModel
@@ -364,45 +364,21 @@ def packed_bytes(answer: Array) -> int:
 
 
 def svg(costs: Sequence[CutCost], title: str) -> str:
-    """Bytes (logarithmic) against the share of the device's time, as an image."""
-    width, height, left, bottom, top = 640, 400, 70, 50, 40
-    known = [cost for cost in costs if cost.bytes]
-    if not known:
+    """Bytes (logarithmic) against the share of the device's time, as an image.
+
+    Raises:
+        NetworkError: no cut gives the agreement.
+    """
+    colours: Mapping[str, str] = {"image": IMAGE, "tensors": TENSORS, "answer": RESULT}
+    points = [
+        CostPoint(
+            100 * cost.cut.device_share, cost.bytes, colours[cost.what],
+            f"{cost.what}: {', '.join(cost.cut.tensors)}, {cost.bytes:,.0f} bytes, agreement {cost.agreement:.3f}",
+            "" if cost.what == "tensors" else cost.what,
+        )
+        for cost in costs
+        if cost.bytes
+    ]  # fmt: skip
+    if not points:
         raise NetworkError(title, "no cut that gives the agreement", "one at least", "Ask for a lower --agreement.")
-    logs = [np.log10(max(cost.bytes or 1.0, 1.0)) for cost in known]
-    low, high = np.floor(min(logs)), max(np.ceil(max(logs)), np.floor(min(logs)) + 1)
-
-    def place(cost: CutCost, log: float) -> tuple[float, float]:
-        x = left + cost.cut.device_share * (width - left - 30)
-        return x, height - bottom - (log - low) / (high - low) * (height - bottom - top)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{left}" y="22" font-size="14">{escape(title)}</text>',
-    ]
-    for decade in range(int(low), int(high) + 1):
-        y = height - bottom - (decade - low) / (high - low) * (height - bottom - top)
-        parts.append(f'<path d="M{left} {y:.1f}H{width - 30}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{10**decade:,}</text>')
-    for share in (0, 25, 50, 75, 100):
-        x = left + share / 100 * (width - left - 30)
-        parts.append(f'<text x="{x:.1f}" y="{height - bottom + 18}" text-anchor="middle">{share} %</text>')
-    parts.append(f'<text x="{width / 2}" y="{height - 10}" text-anchor="middle">share of the time on the device</text>')
-    parts.append(
-        f'<text x="16" y="{height / 2}" transform="rotate(-90 16 {height / 2})" text-anchor="middle">bytes</text>'
-    )
-    colours: Mapping[str, str] = {"image": "#c33", "tensors": "#236", "answer": "#383"}
-    for cost, log in zip(known, logs, strict=True):
-        x, y = place(cost, log)
-        words = f"{cost.what}: {', '.join(cost.cut.tensors)}, {cost.bytes:,.0f} bytes, agreement {cost.agreement:.3f}"
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colours[cost.what]}">')
-        parts.append(f"<title>{escape(words)}</title></circle>")
-        if cost.what != "tensors":
-            anchor = "start" if cost.what == "image" else "end"
-            parts.append(
-                f'<text x="{x + (8 if anchor == "start" else -8):.1f}" y="{y - 7:.1f}" text-anchor="{anchor}">'
-            )
-            parts.append(f"{cost.what}</text>")
-    return "\n".join([*parts, "</svg>\n"])
+    return cost_chart(points, title, "share of the time on the device", (0, 25, 50, 75, 100), "%")

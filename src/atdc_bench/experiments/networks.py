@@ -71,8 +71,9 @@ _WHAT = (
     "them; state `lowest` where the smallest files already do, `none` where no point does. against: bytes of the "
     "fitted codec's own graph in percent of a rival's at equal agreement, with 95 % intervals over resampled photos; "
     "None where one does not reach it; bound `at least` where the rival's smallest files already do, `at most` where "
-    "the codec's do. device_ms: CPU milliseconds of one photo on one thread, networks and coding, medians; networks: "
-    "the first half, and the whole."
+    "the codec's do. device_ms: CPU milliseconds of one photo on one thread, networks and coding, medians; sent: what "
+    "the device runs of the networks, their first halves, the wholes, or nothing. networks: the first half's time, and "
+    "the whole's."
 )
 
 
@@ -177,6 +178,7 @@ def run_networks(
         },
         "sets": sets, "qualities": list(qualities), "targets": list(TARGETS),
         "titles": {name: sender.title for name, sender in everything.items()}, "missing": missing,
+        "sent": {name: sender.networks for name, sender in everything.items()},
         "points": points,
         "at": [
             {"set": wanted, "system": name, "agreement": target, **bytes_at(curve, target)}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from atdc.adapters.cost_chart import IMAGE, RESULT, TENSORS, CostPoint, cost_chart
+
 Result = Mapping[str, Any]
+_STEPS = [digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5)]
+"""Between marks of an axis."""
 
 
 def bytes_at_agreement(result: Result) -> Iterable[str]:
@@ -32,6 +37,25 @@ def bytes_at_agreement(result: Result) -> Iterable[str]:
         "`≤` where the smallest files agree better. The device's time is CPU time on one thread: first halves of the "
         f"networks for tensors, whole networks for answers, and coding.{few}"
     )
+
+
+def bytes_against_time(result: Result) -> str:
+    """An SVG: bytes of a file at the first agreement against the device's time, all networks together, or the one."""
+    wanted, target = list(result["sets"])[-1], result["targets"][0]
+    colours = {"first": TENSORS, "whole": RESULT, "": IMAGE}
+    points = [
+        CostPoint(
+            result["device_ms"][wanted][row["system"]], row["bytes"], colours[result["sent"][row["system"]]],
+            f"{result['titles'][row['system']]}: {_bytes(row)} bytes", result["titles"][row["system"]],
+        )
+        for row in result["at"]
+        if (row["set"], row["agreement"]) == (wanted, target) and row["bytes"] is not None
+    ]  # fmt: skip
+    title = f"{wanted}, agreement {target:g}: bytes of a file against the device's time"
+    longest = max(point.work for point in points)
+    step = next(size for size in _STEPS if longest <= 5 * size)
+    marks = [step * number for number in range(math.ceil(longest / step) + 1)]
+    return cost_chart(points, title, "time on the device, one thread", marks, "ms")
 
 
 def against_rivals(result: Result) -> Iterable[str]:

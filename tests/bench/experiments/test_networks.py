@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 import atdc
 import atdc.training.fit
 from atdc import cli
-from atdc.adapters.network_set import load_networks
+from atdc.adapters.network_set import NetworkSet, load_networks
 from atdc.errors import DataError, NetworkError
 from atdc_bench.baselines.sent_tensors import (
     GRAPHS,
@@ -27,6 +28,7 @@ from atdc_bench.baselines.sent_tensors import (
     on_levels,
 )  # fmt: skip
 from atdc_bench.experiments import networks
+from atdc_bench.report.networks import bytes_against_time
 from atdc_bench.report.registry import EXPERIMENTS
 from tiny_networks import photos
 from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
@@ -110,6 +112,35 @@ def test_a_result_is_what_the_terminal_and_the_page_say(measured: dict[str, Any]
     )
     for block in EXPERIMENTS["networks"].blocks.values():
         assert list(block.said(measured))
+
+
+def test_the_chart_has_every_way_that_reaches_the_agreement_at_its_bytes_and_time(measured: dict[str, Any]) -> None:
+    svg = ElementTree.fromstring(bytes_against_time(measured))
+    namespace = "{http://www.w3.org/2000/svg}"
+    reached = [
+        measured["titles"][row["system"]]
+        for row in measured["at"]
+        if (row["set"], row["agreement"]) == (networks.ALL, networks.TARGETS[0]) and row["bytes"] is not None
+    ]
+    circles = {circle[0].text.partition(":")[0]: circle for circle in svg.iter(f"{namespace}circle")}
+    assert len(reached) == len(circles) > 3 and set(circles) == set(reached)
+    labels = {label.text for label in svg.iter(f"{namespace}text")}
+    assert set(reached) <= labels
+    time = measured["device_ms"][networks.ALL]
+    slow, fast = max(circles, key=lambda title: float(circles[title].get("cx") or 0)), measured["titles"]
+    assert time[next(name for name, title in fast.items() if title == slow)] == max(
+        time[name] for name, title in measured["titles"].items() if title in reached
+    )
+    heights = {label.get("y"): label.text for label in svg.iter(f"{namespace}text") if label.text in reached}
+    assert len(heights) >= len(reached) - 2  # labels next to each other are moved apart
+
+
+def test_an_answer_that_found_nothing_takes_a_byte_and_no_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, (photo, *_) = photos_of(folder)
+    sender = AnswerSender(loaded, "levels")
+    assert sender._sent(np.zeros((1, 0, 4), np.float32), "relative", 4.0)[0] == 1
+    monkeypatch.setattr(NetworkSet, "agreement", lambda *_: dict.fromkeys(photo.before, float("nan")))
+    assert not networks._says_something(loaded, "heat/map", photo.before)
 
 
 def test_the_codec_is_compared_with_the_cheapest_of_a_rivals_systems() -> None:
