@@ -30,6 +30,7 @@ PAGES = {
     "README.md": "results",
     "docs/results.md": "../results",
     "docs/real.md": "../results",
+    "docs/published-networks.md": "../results",
     "src/atdc/shipped/small-1.md": "../../../results",
     "src/atdc/shipped/real-1.md": "../../../results",
 }
