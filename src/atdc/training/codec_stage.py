@@ -31,7 +31,7 @@ from atdc.training.run_folder import RunFolder
 
 PROXY_WEIGHT = 0.02
 """Weight of ``L_proxy`` on decoded parents, so that the predictor stays a predictor while the codec trains it."""
-_VALIDATION_IMAGES, _VALIDATION_LEVELS = 40, (0, 2, 4, 7)
+_VALIDATION_LEVELS = (0, 2, 4, 7)
 
 
 def task_weight(quality: Tensor, recipe: Recipe) -> Tensor:
@@ -133,6 +133,15 @@ def _errors(
         (one - other).square().sum((1, 2, 3)) if own is None else own.errors(one - other) for own, one, other in rows
     ]
     return torch.stack(columns, 1)
+
+
+def validation_count(trained: int) -> int:
+    """Of how many images validation measures, after training on so many: it costs about a tenth of that at most.
+
+    >>> validation_count(200), validation_count(3000)
+    (12, 40)
+    """
+    return max(8, min(40, trained // (4 * len(_VALIDATION_LEVELS))))
 
 
 def train_codec(
@@ -242,10 +251,12 @@ def train_codec(
         # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
         return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
 
+    validated = validation_count(len(train) if steps is None else steps * settings.batch)
+
     @torch.no_grad()
     def validate() -> dict[str, float]:
         figures: dict[str, float] = {}
-        images = state.val.alike(_VALIDATION_IMAGES)
+        images = state.val.alike(validated)
         device = device_of(networks)
         every = range(networks.task_count)
         features = state.val.seen(moved(state.val.load(images), device))
