@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,7 +12,7 @@ from atdc import jobs as jobs_of
 from atdc.batch import for_each
 from atdc.batch import out as console
 from atdc.cli_files import is_coded, is_one_file, items_of
-from atdc.cli_options import Files, FromFile, Jobs, ModelAtHand, PixelLimit, Quiet
+from atdc.cli_options import AsJson, Files, FromFile, Jobs, ModelAtHand, PixelLimit, Quiet
 from atdc.config import PIXEL_LIMIT
 from atdc.terminal import escape, plain_table, require_output
 
@@ -30,7 +30,7 @@ def inspect(
     ctx: typer.Context,
     files: Files = None,
     from_file: FromFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: ModelAtHand = None,
 ) -> None:
@@ -66,7 +66,7 @@ def verify(
     ctx: typer.Context,
     files: Files = None,
     from_file: FromFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
     model: ModelAtHand = None,
     jobs: Jobs = 1,
