@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import atdc
 from atdc import cli
 from atdc.bitstream.sources import opened
+from atdc.cli_options import PASSED_OVER
 from atdc.errors import AtdcError
 from atdc.files import read_bytes
 from atdc.images import as_rgb
@@ -311,7 +312,7 @@ def test_hidden_files_that_are_named_are_taken(linked: Path) -> None:
 def test_help_says_what_is_passed_over() -> None:
     for command in ("encode", "decode", "inspect", "verify"):
         words = " ".join(run(command, "--help").stdout.replace("│", " ").split())
-        assert cli.PASSED_OVER in words
+        assert PASSED_OVER in words
 
 
 # --- options that are repeated ---------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
                   → entropy → coding, bitstream → reader → weights, choice → codec, inspection → pipeline
-                  → data, training → adapters → report, inputs, selfcheck → batch → jobs → cli_options, cli_files,
-                    cli_inspection → cli_fit, cli_networks, cli_weights → cli
+                  → data, training → adapters → report, inputs, selfcheck → batch → jobs → cli_options, cli_files
+                  → cli_coding, cli_inspection, cli_fit, cli_networks, cli_weights, cli_group → cli
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
 The product, ``atdc``, knows the evidence, ``atdc_bench``, in one place only: the command line, which offers it. An
@@ -38,8 +38,8 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("report", "inputs", "selfcheck", "selfcheck_worker")),
     ("atdc", ("batch",)),
     ("atdc", ("jobs",)),
-    ("atdc", ("cli_options", "cli_files", "cli_inspection")),
-    ("atdc", ("cli_fit", "cli_networks", "cli_weights")),
+    ("atdc", ("cli_options", "cli_files")),
+    ("atdc", ("cli_coding", "cli_inspection", "cli_fit", "cli_networks", "cli_weights", "cli_group")),
     ("atdc", ("cli",)),
     ("atdc", ("__main__",)),
     ("atdc_bench", ("compare_recipe", "measures")),
@@ -51,7 +51,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
 STAGE = {f"{package}.{room}": number for number, (package, rooms) in enumerate(STAGES) for room in rooms}
 DOORS = ("atdc", "atdc_bench")
 """The packages' own ``__init__``; the product's opens on no page and no command."""
-OFFER = "atdc.cli"
+OFFER = "atdc.cli_group"
 """The one module of the product that knows the evidence."""
 
 CORE = (

@@ -1,6 +1,8 @@
-"""The command line: ``atdc encode``, ``decode``, ``inspect``, ``verify``, ``demo``, ``selfcheck``.
+"""The command line: ``atdc`` and its options, ``atdc demo`` and ``atdc selfcheck``; other commands are in siblings.
 
-Commands that make weights are in :mod:`atdc.cli_weights`; those that measure are offered as ``atdc bench``.
+Coding is in :mod:`atdc.cli_coding`, looking at files in :mod:`atdc.cli_inspection`; commands that make weights are in
+:mod:`atdc.cli_weights`, :mod:`atdc.cli_fit` and :mod:`atdc.cli_networks`; those that measure are offered as ``atdc
+bench`` by :mod:`atdc.cli_group`.
 
 Exit status: 0, all done; 1, some inputs failed, the others are done; 2, the command itself makes no sense; 130,
 interrupted. An error is one line on standard error, without traceback. What takes long to import is imported when a
@@ -9,125 +11,29 @@ command needs it, so that ``atdc --help`` and shell completion answer at once.
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from functools import cache, partial
-from itertools import pairwise
-from math import inf
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from atdc import jobs as jobs_of
-from atdc.batch import INTERRUPTED, complain, complaint, err, for_each, globally
+from atdc.batch import complain, complaint, err, globally
 from atdc.batch import out as console
-from atdc.cli_files import (
-    destination_of,
-    encodable_with,
-    existing_of,
-    is_coded,
-    is_folder,
-    is_image,
-    is_one_file,
-    items_of,
-)
+from atdc.cli_coding import register as register_coding
+from atdc.cli_files import is_image, items_of
 from atdc.cli_fit import register as register_fit
-from atdc.cli_inspection import show_inspection
+from atdc.cli_group import Commands
+from atdc.cli_inspection import register as register_inspection
 from atdc.cli_networks import register as register_networks
-from atdc.cli_options import (
-    HELP_NAMES,
-    MEASURED_MODEL,
-    PASSED_OVER,
-    Device,
-    Files,
-    Force,
-    FromFile,
-    Graph,
-    Jobs,
-    Model,
-    ModelAtHand,
-    ModelToUse,
-    Networks,
-    PixelLimit,
-    Quality,
-    Quiet,
-    ResultFile,
-    SkipExisting,
-    in_range,
-    known,
-    listed,
-    starting_with,
-)
-from atdc.cli_weights import register
-from atdc.config import PIXEL_LIMIT
-from atdc.errors import ArgumentError, AtdcError
-from atdc.inputs import Item, apart
-from atdc.jobs import SUFFIX, tensor_names
-from atdc.tasks import TASK_NAMES
-from atdc.terminal import escape, guard_output, require_output, shown, write_data
-
-RESUME = "The same command with --skip-existing resumes from there."
-
-
-class _Commands(TyperGroup):
-    """Errors of this package end in one line and an exit status, whichever way a command is called.
-
-    ``bench`` is a command, too, whose own ones are loaded when somebody asks for them.
-    """
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), "bench"]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return _bench() if cmd_name == "bench" else super().get_command(ctx, cmd_name)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name = args[0]
-        if not ctx.resilient_parsing and name not in self.list_commands(ctx) and name in _bench().commands:
-            raise ArgumentError(f"atdc {name}", "a command's former name", f"atdc bench {name}")
-        return super().resolve_command(ctx, args)
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for before, argument in pairwise(["", *args]):
-            if not ctx.resilient_parsing and (not argument or re.fullmatch("--[a-z-]+=", argument)):
-                after = f" after {shown(before)}" if before else ""
-                raise typer.BadParameter(f"an empty name or value{after}; is a variable of the shell not set?")
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = shown(_in_our_words(error.message))
-            raise
-        except KeyboardInterrupt:
-            complain("interrupted.")
-            raise typer.Exit(INTERRUPTED) from None
-        except AtdcError as error:
-            if ctx.params.get("traceback"):
-                raise
-            complain(complaint(error))
-            raise typer.Exit(2 if isinstance(error, ArgumentError) else 1) from error
-
-
-@cache
-def _bench() -> TyperGroup:
-    """The measuring commands; nowhere else the product knows the evidence."""
-    from atdc_bench.cli import app as measurements
-
-    group = typer.main.get_group(measurements)
-    group.rich_help_panel = "Measure"
-    return group
-
+from atdc.cli_options import HELP_NAMES, MEASURED_MODEL, Graph, Model, ModelToUse, Quality, Quiet, ResultFile
+from atdc.cli_weights import register as register_weights
+from atdc.errors import AtdcError
+from atdc.terminal import escape, guard_output
 
 app = typer.Typer(
     name="atdc",
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -135,82 +41,11 @@ app = typer.Typer(
 )
 
 
-class Effort(StrEnum):
-    """How long the encoder looks for a graph."""
-
-    NORMAL = "normal"
-    HIGH = "high"
-
-
-class Profile(StrEnum):
-    """How a file keeps its range-coded bytes."""
-
-    COMPACT = "compact"
-    SEGMENTS = "segments"
-
-
 class CheckSet(StrEnum):
     """How much of `selfcheck` to run."""
 
     CI = "ci"
     FULL = "full"
-
-
-# --- what options of one command mean ---------------------------------------------------------------------------------
-
-
-def _in_our_words(message: str) -> str:
-    """What is said of a value that typer has refused, without the names of its machinery."""
-    message = re.sub(r"^Input should be (.*?)(, unable to .*)?$", r"it should be \1.", message)
-    return message.removeprefix("Value error, ")
-
-
-def _tasks(values: list[str] | None) -> list[str] | None:
-    for value in values or []:
-        if not listed(value):
-            raise typer.BadParameter(f"{value!r} names no tensor or task.")
-    return values
-
-
-def _once_each(values: Sequence[str]) -> list[str]:
-    """The names in lists with commas; one that is named twice counts once."""
-    return list(dict.fromkeys(listed(",".join(values))))
-
-
-def _require_names(names: Iterable[str], model: str | None) -> None:
-    """Refuses names that no file of the weights can have; where each file finds its own weights, these will tell."""
-    if model is None and {"ATDC_MODEL", "ATDC_WEIGHTS"} & os.environ.keys():
-        return
-    for name in names:
-        known("tensor or task", name, TASK_NAMES if model is None else tensor_names(model))
-
-
-def _task_qualities(values: list[str] | None) -> list[str] | None:
-    for value in values or []:
-        _, equals, number = value.rpartition("=")
-        if not equals:
-            raise typer.BadParameter(f"{value!r} should read NAME=QUALITY, for example depth_zbuffer=6.")
-        try:
-            in_range(float(number))
-        except ValueError as error:
-            raise typer.BadParameter(f"{number!r} in {value!r} is not a number.") from error
-    given = {value.rpartition("=")[0]: value for value in values or []}
-    for value in values or []:
-        if _task_quality(value) != _task_quality(other := given[value.rpartition("=")[0]]):
-            raise typer.BadParameter(f"{value} and {other} contradict each other.")
-    return values
-
-
-def _task_weights(values: list[str] | None) -> list[str] | None:
-    for value in values or []:
-        name, equals, number = value.rpartition("=")
-        try:
-            good = bool(equals and name) and 0 <= float(number) < inf
-        except ValueError:
-            good = False
-        if not good:
-            raise typer.BadParameter(f"{value!r} should read NAME=WEIGHT, 0 or more, for example depth_zbuffer=3.")
-    return values
 
 
 def _version(value: bool) -> None:
@@ -245,341 +80,8 @@ def root(
     ctx.obj = {"quiet": quiet, "traceback": traceback}
 
 
-# --- the main job ----------------------------------------------------------------------------------------------------
-
-
-@app.command(rich_help_panel="Use")
-def encode(
-    ctx: typer.Context,
-    images: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            help="Images, or features (.npz, .safetensors); folders (with all below; of features where the weights "
-            f"code nothing else), patterns, or - for standard input. {PASSED_OVER}",
-        ),
-    ] = None,
-    *,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="PATH",
-            help="A folder; for one input, a file (a name with a suffix), or - for standard output.",
-        ),
-    ],
-    quality: Quality = 4.0,
-    task_quality: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task-quality",
-            metavar="NAME=QUALITY",
-            callback=_task_qualities,
-            autocompletion=starting_with(f"{name}=" for name in TASK_NAMES),
-            help="Another quality for one task or tensor; may be repeated.",
-        ),
-    ] = None,
-    balanced: Annotated[
-        bool,
-        typer.Option(
-            "--balanced", help="Give each task its own quality: the same mean utility as at -q for all, in fewer bytes."
-        ),
-    ] = False,
-    max_bytes: Annotated[
-        int | None,
-        typer.Option(
-            "--max-bytes",
-            metavar="N",
-            min=1,
-            help="Instead of a quality: the best that was found within so many bytes.",
-        ),
-    ] = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weight",
-            metavar="NAME=WEIGHT",
-            callback=_task_weights,
-            autocompletion=starting_with(f"{name}=" for name in TASK_NAMES),
-            help="With --max-bytes, how much one task or tensor counts, others 1; may be repeated.",
-        ),
-    ] = None,
-    graph: Graph = "codebook",
-    effort: Annotated[
-        Effort, typer.Option(help="[bold]high[/bold] codes several graphs, keeps the best: slower.")
-    ] = Effort.NORMAL,
-    profile: Annotated[
-        Profile | None,
-        typer.Option(
-            show_default="compact",
-            help="[bold]compact[/bold]: one stream, the fewest bytes. [bold]segments[/bold]: one stream per task, some "
-            "30 bytes more; single tasks can be fetched alone; damage spoils one task and what is predicted from it.",
-        ),
-    ] = None,
-    first: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME,...",
-            callback=_tasks,
-            autocompletion=starting_with(TASK_NAMES),
-            help="These tensors or tasks come first, predicted from each other alone: who stops reading after them has "
-            "them. Makes the profile segments.",
-        ),
-    ] = None,
-    tasks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--tasks",
-            metavar="NAMES",
-            callback=_tasks,
-            autocompletion=starting_with(TASK_NAMES),
-            help="Only these tensors or tasks, and what helps to predict them; may be repeated; all by default.",
-        ),
-    ] = None,
-    from_file: FromFile = None,
-    skip_existing: SkipExisting = False,
-    force: Force = False,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="For programs: a list of the files, with their bytes, what was wanted, what was sent to help, and "
-            "qualities; with the bytes of each segment where there are any.",
-        ),
-    ] = False,
-    jobs: Jobs = 1,
-    pixel_limit: PixelLimit = PIXEL_LIMIT,
-    model: ModelToUse = None,
-    networks: Networks = None,
-    device: Device = "cpu",
-    quiet: Quiet = False,
-) -> None:
-    """Encode images, or features: one small file each; of a file with many samples, one a sample.
-
-    Of equal names with different suffixes (a.jpg and a.png in one folder) none is encoded: both would be a.atdc.
-
-    [bold]Examples[/bold]
-
-        atdc encode photo.jpg -o photo.atdc
-        atdc encode *.png -o encoded --quality 2
-        atdc encode photos -o encoded --jobs 4       # photos/sub/a.jpg → encoded/sub/a.atdc
-        atdc encode photos -o encoded --skip-existing      # resume after a stop
-        cat photo.jpg | atdc encode - -o - > photo.atdc
-        atdc encode photo.jpg -o out -q 3 --task-quality depth_zbuffer=6 --task-quality rgb=0
-        atdc encode photo.jpg -o out -q 3 --balanced
-        atdc encode photo.jpg -o out --tasks normal,depth_zbuffer      # a file of two answers
-        atdc encode photo.jpg -o out --effort high
-        atdc encode photo.jpg -o out --profile segments
-        atdc encode photo.jpg -o out --first normal,depth_zbuffer
-        atdc encode photos -o out --max-bytes 1000 --weight depth_zbuffer=3
-        atdc encode features -o encoded --model mine.safetensors      # by `atdc fit`
-        atdc encode photos -o encoded --model mine.safetensors --networks networks.yaml
-    """
-    from atdc.weights import default_model
-
-    model = model or default_model()
-    items = items_of(ctx, images, from_file, encodable_with(model) if networks is None else is_image)
-    to = destination_of(out, items, "input")
-    given = dict(_task_quality(value) for value in task_quality or [])
-    wanted = _once_each(tasks) if tasks else None
-    leading = _once_each(first or [])
-    _require_names([*given, *leading, *(wanted or [])], model)
-    if leading and profile is Profile.COMPACT:
-        raise typer.BadParameter("--first and --profile compact exclude each other.")
-    weights = dict(_task_quality(value) for value in weight or [])
-    _require_names(weights, model)
-    if max_bytes is None and weights:
-        raise typer.BadParameter("--weight counts within --max-bytes; give it, too.")
-    source = ctx.get_parameter_source("quality")
-    quality_given = source is not None and source.name != "DEFAULT"
-    if max_bytes is not None and (quality_given or given or balanced):
-        raise typer.BadParameter("--max-bytes chooses qualities; leave out --quality, --task-quality and --balanced.")
-    if as_json and to.kind == "stream":
-        raise typer.BadParameter("--json tells what is written to files; name one, or a folder, with -o.")
-    request = jobs_of.Request(
-        quality=quality, task_quality=given, balanced=balanced, max_bytes=max_bytes, weights=weights, graph=graph,
-        effort=effort.value, profile=None if profile is None else profile.value, first=leading, tasks=wanted,
-    )  # fmt: skip
-    existing = existing_of(skip_existing, force)
-    make = partial(jobs_of.encoder, model, device, networks, request, pixel_limit, to, existing, as_json)
-    items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
-    done = for_each(
-        ctx, ("encoding", "encoded"), items, make,
-        quiet=quiet or as_json, jobs=jobs, resume=RESUME, console=err if to.kind == "stream" else console,
-    )  # fmt: skip
-    for report in done.reports if to.kind == "stream" else ():
-        write_data(report.value.data)
-    if as_json:
-        files = [file for report in done.reports if not report.skipped for file in report.value.files]
-        print(json.dumps(files, indent=1))
-        require_output()
-    done.finish(_total)
-
-
-@app.command(rich_help_panel="Use")
-def decode(
-    ctx: typer.Context,
-    files: Files = None,
-    *,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="PATH",
-            help="A folder; in it every file gets a folder of its answers, or an .npz of its features. For one file: a "
-            ".zip, for one task an .npy or .png, for features an .npz or .safetensors; or - for standard output (.npy "
-            "of one task, .zip of several, .npz of features).",
-        ),
-    ],
-    tasks: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME,...",
-            callback=_tasks,
-            autocompletion=starting_with(TASK_NAMES),
-            help="Only these tensors or tasks, may be repeated; all by default. Of images: "
-            + ", ".join(TASK_NAMES)
-            + ".",
-        ),
-    ] = None,
-    from_file: FromFile = None,
-    skip_existing: SkipExisting = False,
-    force: Force = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: a line of JSON for every answer of what arrives.")
-    ] = False,
-    jobs: Jobs = 1,
-    pixel_limit: PixelLimit = PIXEL_LIMIT,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            metavar="NAME|FILE",
-            help="Weights. Without the option: those that wrote the file, if they are shipped, or where ATDC_MODEL or "
-            "ATDC_WEIGHTS says.",
-        ),
-    ] = None,
-    networks: Networks = None,
-    device: Device = "cpu",
-    quiet: Quiet = False,
-) -> None:
-    """Decode files: for every task a PNG to look at and an .npy to compute with; for features, their arrays by name.
-
-    Of a file encoded with [bold]--profile segments[/bold], only what the tasks need is read; of a damaged one, the
-    tasks that are whole are decoded, and the others get an error each. From a pipe, or from a server that answers range
-    requests, each of its answers is written to the folder as soon as its bytes are there.
-
-    [bold]Examples[/bold]
-
-        atdc decode photo.atdc -o answers      # answers/photo/depth_zbuffer.png, .npy, …
-        atdc decode encoded -o answers --tasks depth_zbuffer,normal
-        atdc decode photo.atdc -o depth.npy --tasks depth_zbuffer
-        atdc decode - -o - < photo.atdc > answers.zip
-        ssh camera cat photo.atdc | atdc decode - -o answers      # answer by answer, as they arrive
-        atdc decode https://example.org/photo.atdc -o answers --tasks normal
-        atdc decode encoded -o decoded --model mine.safetensors      # features: decoded/a.npz, …
-        atdc decode encoded -o answers --model mine.safetensors --networks networks.yaml --tasks segments
-    """
-    wanted = _once_each(tasks) if tasks else None
-    if networks is None:
-        _require_names(wanted or (), model)
-    to_folder = is_folder(out)
-    if as_json and not to_folder:
-        raise typer.BadParameter("--json tells what is written to a folder; name one with -o.")
-    arriving = to_folder and jobs == 1 and networks is None
-    items = items_of(ctx, files, from_file, is_coded, as_they_come=arriving)
-    to = destination_of(out, items, "file")
-    if to.kind == "file":
-        several = wanted is None or len(wanted) > 1
-        of_images = (".zip",) if several else (".npy", ".png", ".zip")
-        if to.path.suffix.lower() not in (*of_images, ".npz", ".safetensors"):
-            better = ".zip for several answers" if several else ".npy, .png or .zip for one answer"
-            better += ", .npz or .safetensors for features"
-            raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
-    items = apart(items, lambda item: to.of(item, "")) if to.kind != "stream" else items
-    told = _told_as_json if as_json else _told_quietly if quiet or globally(ctx, "quiet") else _told
-    make = partial(
-        jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force), told, networks
-    )
-    done = for_each(
-        ctx, ("decoding", "decoded"), items, make,
-        quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME,
-        console=err if to.kind == "stream" or as_json else console,
-    )  # fmt: skip
-    for report in done.reports if to.kind == "stream" else ():
-        if report.value is not None:
-            write_data(report.value)
-    if as_json:
-        require_output()
-    done.finish(lambda _: f"results in {out}")
-
-
-@app.command(rich_help_panel="Use")
-def inspect(
-    ctx: typer.Context,
-    files: Files = None,
-    from_file: FromFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    pixel_limit: PixelLimit = PIXEL_LIMIT,
-    model: ModelAtHand = None,
-) -> None:
-    """Show what is in files: size, the graph, and what every task cost. Works without weights, but tells less.
-
-    For programs: --json prints an object for one file, and for several files or a folder a list of them, with names.
-
-    [bold]Examples[/bold]
-
-        atdc inspect photo.atdc
-        atdc inspect photo.atdc --json | jq .graph
-        atdc inspect photo.atdc --model my_weights.safetensors
-    """
-    items = items_of(ctx, files, from_file, is_coded)
-    make = partial(jobs_of.inspector, model, pixel_limit)
-    done = for_each(ctx, ("inspecting", "inspected"), items, make, quiet=True)
-    seen = [(item.name, report.value) for item, report in zip(done.items, done.reports, strict=True)]
-    if not as_json:
-        for number, (name, inspection) in enumerate(seen):
-            if number:
-                console.print()
-            show_inspection(name, inspection)
-    elif is_one_file(files, from_file):
-        for _, inspection in seen:
-            print(inspection.to_json())
-    else:
-        print(json.dumps([{"file": name, **json.loads(inspection.to_json())} for name, inspection in seen], indent=1))
-    require_output()
-    done.finish()
-
-
-@app.command(rich_help_panel="Use")
-def verify(
-    ctx: typer.Context,
-    files: Files = None,
-    from_file: FromFile = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    pixel_limit: PixelLimit = PIXEL_LIMIT,
-    model: ModelAtHand = None,
-    jobs: Jobs = 1,
-    quiet: Quiet = False,
-) -> None:
-    """Check that files are whole: header, checks and end; with the weights that wrote them, every integer, too.
-
-    [bold]Examples[/bold]
-
-        atdc verify encoded
-        atdc verify photo.atdc --json | jq '.[0].problems'
-    """
-    items = items_of(ctx, files, from_file, is_coded)
-    make = partial(jobs_of.verifier, model, pixel_limit)
-    quiet = quiet or as_json
-    done = for_each(ctx, ("verifying", "verified"), items, make, quiet=quiet, jobs=jobs, flawed_word="not ok")
-    if as_json:
-        rows = zip(done.items, done.reports, strict=True)
-        print(json.dumps([{"file": item.name, **report.value} for item, report in rows], indent=1))
-        require_output()
-    done.finish()
+register_coding(app)
+register_inspection(app)
 
 
 @app.command(rich_help_panel="Use")
@@ -681,41 +183,9 @@ def selfcheck(
         raise typer.Exit(1)
 
 
-register(app)
+register_weights(app)
 register_fit(app)
 register_networks(app)
-
-
-# --- plumbing --------------------------------------------------------------------------------------------------------
-
-
-def _total(coded: Sequence[jobs_of.Coded]) -> str:
-    length, units = sum(item.bytes for item in coded), {item.unit for item in coded}
-    if len(units) > 1:
-        return f"{length:,} bytes"
-    return str(jobs_of.Coded(length, sum(item.positions for item in coded), units.pop()))
-
-
-def _task_quality(value: str) -> tuple[str, float]:
-    name, _, number = value.rpartition("=")
-    return name, float(number)
-
-
-def _told(item: Item, event: Mapping[str, object]) -> None:
-    """Says of an answer that it has arrived."""
-    if "note" in event:
-        err.print(escape(f"{shown(item.name)}: {event['note']}"))
-    elif "task" in event:
-        console.print(escape(f"{shown(item.name)}: {event['task']}, after {event['bytes_read']:,} bytes"))
-
-
-def _told_quietly(item: Item, event: Mapping[str, object]) -> None:
-    """Says nothing of it."""
-
-
-def _told_as_json(item: Item, event: Mapping[str, object]) -> None:
-    """Says it to a program, at once."""
-    print(json.dumps({"file": item.name, **event}), flush=True)
 
 
 def _silent(step: str) -> None:

@@ -14,7 +14,7 @@ import typer
 
 from atdc.batch import INTERRUPTED, complain, globally, warnings_as_lines
 from atdc.batch import out as console
-from atdc.cli_options import known
+from atdc.cli_options import RESUMES, AsJson, known
 from atdc.cli_weights import PANEL
 from atdc.config import MAX_QUALITY
 from atdc.errors import OutputError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from atdc.tensors import Grid
 
 _SUFFIX = ".safetensors"
-_RESUME = "The same command resumes from there."
 
 
 def register(app: typer.Typer) -> None:
@@ -90,7 +89,7 @@ def fit(
         ),
     ] = None,
     report_only: Annotated[bool, typer.Option("--report", help="Only say what the features are like.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    as_json: AsJson = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
 ) -> None:
     """Fit a codec to your own features. A stopped call resumes where it was.
@@ -174,7 +173,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        complain(f"interrupted. {_RESUME}")
+        complain(f"interrupted. {RESUMES}")
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -1,17 +1,96 @@
-"""How ``atdc inspect`` shows a file to people."""
+"""``atdc inspect`` and ``atdc verify``: what is in files, and whether they are whole."""
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import TYPE_CHECKING
 
+import typer
+
+from atdc import jobs as jobs_of
+from atdc.batch import for_each
 from atdc.batch import out as console
-from atdc.terminal import escape, plain_table
+from atdc.cli_files import is_coded, is_one_file, items_of
+from atdc.cli_options import AsJson, Files, FromFile, Jobs, ModelAtHand, PixelLimit, Quiet
+from atdc.config import PIXEL_LIMIT
+from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
     from atdc.inspection import Inspection
 
 
-def show_inspection(name: str, seen: Inspection) -> None:
+def register(app: typer.Typer) -> None:
+    """Adds the commands to an application."""
+    for command in (inspect, verify):
+        app.command(rich_help_panel="Use")(command)
+
+
+def inspect(
+    ctx: typer.Context,
+    files: Files = None,
+    from_file: FromFile = None,
+    as_json: AsJson = False,
+    pixel_limit: PixelLimit = PIXEL_LIMIT,
+    model: ModelAtHand = None,
+) -> None:
+    """Show what is in files: size, the graph, and what every task cost. Works without weights, but tells less.
+
+    For programs: --json prints an object for one file, and for several files or a folder a list of them, with names.
+
+    [bold]Examples[/bold]
+
+        atdc inspect photo.atdc
+        atdc inspect photo.atdc --json | jq .graph
+        atdc inspect photo.atdc --model my_weights.safetensors
+    """
+    items = items_of(ctx, files, from_file, is_coded)
+    make = partial(jobs_of.inspector, model, pixel_limit)
+    done = for_each(ctx, ("inspecting", "inspected"), items, make, quiet=True)
+    seen = [(item.name, report.value) for item, report in zip(done.items, done.reports, strict=True)]
+    if not as_json:
+        for number, (name, inspection) in enumerate(seen):
+            if number:
+                console.print()
+            _show_inspection(name, inspection)
+    elif is_one_file(files, from_file):
+        for _, inspection in seen:
+            print(inspection.to_json())
+    else:
+        print(json.dumps([{"file": name, **json.loads(inspection.to_json())} for name, inspection in seen], indent=1))
+    require_output()
+    done.finish()
+
+
+def verify(
+    ctx: typer.Context,
+    files: Files = None,
+    from_file: FromFile = None,
+    as_json: AsJson = False,
+    pixel_limit: PixelLimit = PIXEL_LIMIT,
+    model: ModelAtHand = None,
+    jobs: Jobs = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Check that files are whole: header, checks and end; with the weights that wrote them, every integer, too.
+
+    [bold]Examples[/bold]
+
+        atdc verify encoded
+        atdc verify photo.atdc --json | jq '.[0].problems'
+    """
+    items = items_of(ctx, files, from_file, is_coded)
+    make = partial(jobs_of.verifier, model, pixel_limit)
+    quiet = quiet or as_json
+    done = for_each(ctx, ("verifying", "verified"), items, make, quiet=quiet, jobs=jobs, flawed_word="not ok")
+    if as_json:
+        rows = zip(done.items, done.reports, strict=True)
+        print(json.dumps([{"file": item.name, **report.value} for item, report in rows], indent=1))
+        require_output()
+    done.finish()
+
+
+def _show_inspection(name: str, seen: Inspection) -> None:
     """Prints a file's sizes and a table of what is in it."""
     if seen.kind == "image":
         size = f"{seen.width}×{seen.height} pixels, {seen.bpp:.3f} bpp"

@@ -13,7 +13,7 @@ import typer
 
 from atdc.batch import Report, Work, err, for_each
 from atdc.batch import out as console
-from atdc.cli_options import HELP_NAMES, Jobs, Quiet
+from atdc.cli_options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet
 from atdc.cli_weights import PANEL
 from atdc.errors import ArgumentError, DataError, OutputError
 from atdc.inputs import Item
@@ -32,7 +32,6 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_setting
 Networks = Annotated[
     Path, typer.Argument(metavar="NETWORKS", help="A YAML file of networks, or a shipped set by name.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def register(application: typer.Typer) -> None:
@@ -130,7 +129,7 @@ def features(
     ]
     done = for_each(
         ctx, ("making features", "made features of"), items, partial(_feature_maker, str(networks), photos, shards),
-        quiet=quiet or as_json, jobs=jobs, flawed_word="in part", resume="The same command resumes from there.",
+        quiet=quiet or as_json, jobs=jobs, flawed_word="in part", resume=RESUMES,
     )  # fmt: skip
     if as_json:
         rows = {item.path.name: report.value for item, report in zip(done.items, done.reports, strict=True)}

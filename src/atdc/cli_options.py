@@ -15,6 +15,7 @@ from atdc.graph.search import SETTINGS, parse_setting
 MEASURED_MODEL = "small"
 """What tables are of: weights that anybody can make again, from rooms alone."""
 PASSED_OVER = "Hidden files, and linked folders that are not named themselves, are passed over."
+RESUMES = "The same command resumes from there."
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
@@ -69,6 +70,7 @@ Graph = Annotated[
         help="How the task graph is chosen: " + ", ".join(SETTINGS) + ".",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 Data = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Rendered rooms; made if absent.")]
 ResultFile = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The result, JSON.")]

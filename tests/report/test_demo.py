@@ -29,6 +29,7 @@ from atdc.report.same_size import same_size
 from atdc.report.wanted_files import sets_for
 from atdc.report.wanted_table import WantedFile
 from atdc.tasks import TASK_NAMES
+from html_page import HtmlPage
 
 
 def _answers(rgb: np.ndarray, shift: float = 0.0) -> dict[str, np.ndarray]:
@@ -93,6 +94,16 @@ def test_names_are_escaped() -> None:
     name = "<img onerror=x>"
     html = page([_shown(name)], name, name)
     assert name not in html and "&lt;img onerror=x&gt;" in html
+
+
+def test_names_and_titles_are_text_wherever_they_stand() -> None:
+    name, title = "<script>alert(1)</script>&.jpg", "\"quoted\" & 'so' -- </title>"
+    harmless, hostile = (
+        HtmlPage(page([dataclasses.replace(_shown(text), setting=text)], words, text, [text]))
+        for text, words in (("a", "b"), (name, title))
+    )
+    assert hostile.elements == harmless.elements and hostile.elements.count("script") == 1, "the page's own"
+    assert hostile.text.count(name) == 5 and title in hostile.text
 
 
 def test_agreement_is_in_the_tasks_own_measure() -> None:

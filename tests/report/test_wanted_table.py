@@ -95,4 +95,4 @@ def test_all_words_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_module, "short_title", lambda task: f'<b title="{task}">')
     page = wanted_table([WantedFile(tasks, tasks[:1], 100) for tasks in sets_for(64)], {"<script>": 1})
     assert "<b title" not in page and "<script>" not in page and "&lt;script&gt;" in page
-    assert "<b title=" in ticked(page.replace("&lt;b title=&quot;rgb&quot;&gt;</label>", "image</label>"), ("rgb",))
+    assert "<b title=" in ticked(page.replace("&lt;b title=&#34;rgb&#34;&gt;</label>", "image</label>"), ("rgb",))

@@ -206,7 +206,7 @@ def demo_tables(shown: Sequence[Shown]) -> list[Table]:
             f"{item.rgb.shape[1]}×{item.rgb.shape[0]}",
             f"{item.size_bytes:,}",
             f"{item.rate_bpp:.3f}",
-            decibels(item.psnr_db(item.decoded)),
+            decibels(item.image_psnr_db),
             *(f"{rival.size_bytes:,} B {decibels(rival.psnr_db)}" for rival in item.same_size),
         )
     tasks = list(shown[0].task_bytes) if shown else []

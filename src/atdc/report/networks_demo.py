@@ -16,9 +16,10 @@ anything else          in words
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,27 +32,27 @@ from atdc.files import write_bytes_atomically
 from atdc.images import read_image
 from atdc.report.answer_files import make_folder
 from atdc.report.page import data_uri
+from atdc.report.templates import rendered
 
 QUALITIES = (1, 3, 5, 7)
 _BEST = 5
 _SIDE = 256
 """Answers that are smaller are enlarged to about this many pixels."""
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif }}
-body {{ margin: 2rem auto; max-width: 90rem; padding: 0 1rem }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto; margin-bottom: 2.5rem }}
-th, td {{ padding: .3rem .5rem; text-align: left; vertical-align: top; font-weight: normal }}
-td img {{ display: block; width: 11rem; image-rendering: pixelated }}
-small {{ opacity: .75 }}
-</style>
-<h1>{title}</h1>
-<p>{made_by}</p>
-{photos}
-</html>
-"""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAnswer:
+    """One of the ways in which an answer is shown.
+
+    Attributes:
+        image: (H, W, 3) bytes, or None.
+        shares: of the greatest numbers of a vector, by their places.
+        words: of anything else.
+    """
+
+    image: NDArray[np.uint8] | None = None
+    shares: Mapping[int, float] = field(default_factory=dict)
+    words: str = ""
 
 
 def run_networks_demo(
@@ -81,57 +82,57 @@ def run_networks_demo(
     """
     both = NetworkCodec(networks, codec, whose)
     make_folder(out)
-    parts = []
+    shown_photos = []
     for path in photos:
         report(f"{path.name}: networks, files, answers")
-        parts.append(_photo(both, path, qualities))
+        shown_photos.append(_photo(both, path, qualities))
     title = f"{', '.join(networks.networks)}: answers before and after"
-    made_by = (
-        f"Weights {escape(whose)}, fingerprint {codec.fingerprint.hex()}. Bytes are those of one file with all "
-        "tensors; agreement is 1 where nothing has changed."
-    )
+    html = rendered(
+        "atdc.report", "networks.html", title=title, whose=whose, fingerprint=codec.fingerprint.hex(),
+        photos=shown_photos, data_uri=data_uri,
+    )  # fmt: skip
     page = out / "index.html"
-    write_bytes_atomically(page, _PAGE.format(title=escape(title), made_by=made_by, photos="\n".join(parts)).encode())
+    write_bytes_atomically(page, html.encode())
     return page
 
 
-def _photo(both: NetworkCodec, path: Path, qualities: Sequence[float]) -> str:
+def _photo(both: NetworkCodec, path: Path, qualities: Sequence[float]) -> dict[str, Any]:
+    """What the page shows of a photo, by the names that the template has for it."""
     image = read_image(path)
     before, features = both.networks.whole(image), both.networks.features(image, path.name)
     files = [both.feature_codec.encode(features, quality) for quality in qualities]
     after = [both.answers_of(both.feature_codec.decode(data)) for data in files]
     agreements = [both.networks.agreement(before, answers) for answers in after]
-    heads = "".join(
-        f"<th>quality {quality:g}<br><small>{len(data):,} bytes</small></th>"
-        for quality, data in zip(qualities, files, strict=True)
-    )
-    rows = []
-    for name, answer in before.items():
-        cells = [f"<th>{escape(name)}</th><td>{shown(answer, answer)}</td>"]
-        for answers, agreement in zip(after, agreements, strict=True):
-            cells.append(f"<td>{shown(answer, answers[name])}<small>agrees {agreement[name]:.3f}</small></td>")
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    return (
-        f'<h2>{escape(path.name)}</h2><table><tr><th><img src="{data_uri(image)}" alt="" width="160"></th>'
-        f"<th>before</th>{heads}</tr>{''.join(rows)}</table>"
-    )
+    return {
+        "name": path.name,
+        "image": image,
+        "files": list(zip(qualities, map(len, files), strict=True)),
+        "before": {name: shown(answer, answer) for name, answer in before.items()},
+        "after": {
+            name: [
+                (shown(answer, answers[name]), agreement[name])
+                for answers, agreement in zip(after, agreements, strict=True)
+            ]
+            for name, answer in before.items()
+        },
+    }
 
 
-def shown(before: Array, answer: Array) -> str:
-    """An answer as HTML, on the scale of the one before.
+def shown(before: Array, answer: Array) -> ShownAnswer:
+    """How an answer is shown, on the scale of the one before.
 
-    >>> shown(np.zeros((1, 3)), np.array([[0.0, 5.0, 0.0]]))
-    '<ol><li>1: 99 %</li><li>0: 1 %</li><li>2: 1 %</li></ol>'
+    >>> {place: round(share, 2) for place, share in shown(np.zeros((1, 3)), np.array([[0.0, 5.0, 0.0]])).shares.items()}
+    {1: 0.99, 0: 0.01, 2: 0.01}
     """
     image = drawn(before, answer)
     if image is not None:
-        return f'<img src="{data_uri(image)}" alt="">'
+        return ShownAnswer(image=image)
     if answer.ndim == 2 and answer.shape[0] == 1 and answer.dtype.kind == "f" and answer.size > 1:
         shares = np.exp(answer[0].astype(np.float64) - answer.max())
         shares /= shares.sum()
         best = np.argsort(-shares, kind="stable")[:_BEST]
-        return "<ol>" + "".join(f"<li>{place}: {100 * shares[place]:.0f} %</li>" for place in best) + "</ol>"
-    return escape(summary(answer))
+        return ShownAnswer(shares={int(place): float(shares[place]) for place in best})
+    return ShownAnswer(words=summary(answer))
 
 
 def drawn(before: Array, answer: Array) -> NDArray[np.uint8] | None:

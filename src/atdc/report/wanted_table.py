@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
+from atdc.report.templates import rendered
 from atdc.tasks import IMAGE_TASK, TASK_NAMES, TASKS, short_title
 from atdc.tasks.task import Presentation
 
@@ -61,41 +61,20 @@ def wanted_table(files: Sequence[WantedFile], images: Mapping[str, int]) -> str:
     """
     by_tasks = {file.tasks: file for file in files}
     whole = by_tasks[TASK_NAMES].size_bytes
-    rows = "".join(_row(by_tasks[tasks], words, whole) for tasks, words in NAMED_SETS.items() if tasks in by_tasks)
-    ticks = _ticks(by_tasks, whole) if len(by_tasks) == 2 ** len(TASK_NAMES) - 1 else _NO_TICKS
-    others = "; ".join(f"{escape(words)}, {size:,} bytes" for words, size in images.items())
-    return (
-        f'{ticks}<p class="facts">Next to it: the file of all {len(TASK_NAMES)}, {whole:,} bytes; {others}.</p>'
-        '<div class="scroll"><table class="detail"><thead><tr><th>wanted</th><th>sent to help</th><th>file</th>'
-        f"<th>of the file<br>of all {len(TASK_NAMES)}</th></tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    words = _words_of_sets(by_tasks, whole) if len(by_tasks) == 2 ** len(TASK_NAMES) - 1 else []
+    return rendered(
+        "atdc.report", "wanted_table.html", words=words and json.dumps(words, ensure_ascii=False),
+        all_words=words and words[-1], tasks=TASK_NAMES, titles=_titles, whole=whole, images=images, percent=_percent,
+        files={words: by_tasks[tasks] for tasks, words in NAMED_SETS.items() if tasks in by_tasks},
+    )  # fmt: skip
 
 
-_NO_TICKS = '<p class="facts">Of an image of so many pixels, these sets alone were coded.</p>'
-
-
-def _row(file: WantedFile, words: str, whole: int) -> str:
-    helpers = escape(_titles(file.helpers)) or "–"
-    return (
-        f"<tr><td>{escape(words)}</td><td>{helpers}</td><td>{file.size_bytes:,} B</td>"
-        f"<td>{_percent(file.size_bytes, whole)}</td></tr>"
-    )
-
-
-def _ticks(by_tasks: Mapping[tuple[str, ...], WantedFile], whole: int) -> str:
-    """A checkbox for each task, worth its bit of the place at which the words of a set stand."""
+def _words_of_sets(by_tasks: Mapping[tuple[str, ...], WantedFile], whole: int) -> list[str]:
+    """Of each set, at the place that is the sum of its tasks' bits: the checkboxes' values."""
     words = ["Nothing is ticked, and nothing sent."] + [""] * len(by_tasks)
     for tasks, file in by_tasks.items():
         words[sum(1 << TASK_NAMES.index(task) for task in tasks)] = _words(file, whole)
-    boxes = "".join(
-        f'<label><input type="checkbox" value="{1 << bit}" autocomplete="off" checked> '
-        f"{escape(short_title(task))}</label>"
-        for bit, task in enumerate(TASK_NAMES)
-    )
-    return (
-        f'<fieldset class="ticks" data-words="{escape(json.dumps(words, ensure_ascii=False))}" hidden>'
-        f"<legend>Tick what is wanted</legend>{boxes}<output>{escape(words[-1])}</output></fieldset>"
-    )
+    return words
 
 
 def _words(file: WantedFile, whole: int) -> str:

@@ -9,12 +9,11 @@ dash and shape, systems of a family in colour and filling.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib import resources
-from string import Template
+from dataclasses import dataclass
 from typing import Any
 
 from atdc.errors import DataError
+from atdc.report.templates import rendered
 from atdc.tasks import BY_NAME, TASK_NAMES, short_title
 from atdc_bench.report.line_chart import COLOURS, Curve, Point, Shape, Style, line_chart, sample, value_range
 
@@ -50,20 +49,7 @@ def render_comparison(result: Mapping[str, Any]) -> str:
         DataError: no such result, or an image that is not inside it.
     """
     try:
-        sections = _sections(result)
-        template = Template(
-            resources.files("atdc_bench.report").joinpath("comparison.html").read_text(encoding="utf-8")
-        )
-        measured = sum(bool(system["points"]) for system in result["systems"].values())
-        return template.substitute(
-            headline=f"{measured} systems at equal answers" if measured != 1 else "One system",
-            what=escape(result["what"]),
-            contents="".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections),
-            sections="\n".join(
-                f'<section id="{key}"><h2>{title}</h2>{content}</section>' for key, title, content in sections
-            ),
-            provenance=_provenance(result["provenance"]),
-        )
+        return rendered("atdc_bench.report", "comparison.html", **_values(result))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         said = f"{type(error).__name__}: {error}"
         raise DataError("comparison", said, "a result of the comparison", "make it again") from error
@@ -117,61 +103,88 @@ def is_finished(system: Mapping[str, Any]) -> bool:
     return not trained["undertrained"] if trained else steps_of(system) is None
 
 
-def _sections(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Identifier, title and content of what there is to show."""
+def _values(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says and draws, by the names that the template has for it."""
     systems = result["systems"]
     styles = styles_of(systems)
     measured = {name: systems[name] for name in styles if systems[name]["points"]}
-    sections = []
-    if measured:
-        sections.append(("together", "All tasks together", _together(measured, styles)))
-        sections.append(("tasks", "Task by task", _by_task(measured, styles)))
-    if added := {name: systems[name] for name in styles if systems[name].get("cumulative")}:
-        sections.append(("added", "As tasks are added", _as_added(added, styles)))
-    if rates := result.get("bd_rates"):
-        sections.append(("rates", "Bytes at equal answers", _rates(rates, systems, list(styles))))
-    sections.append(("systems", "Systems and training", _systems_table(systems, list(styles))))
-    if reasons := {name: systems[name]["missing"] for name in styles if systems[name].get("missing")}:
-        rows = "".join(f"<dt>{_title(systems, name)}</dt><dd>{escape(why)}</dd>" for name, why in reasons.items())
-        sections.append(("missing", "Not measured here", f"<dl>{rows}</dl>"))
-    if images := result.get("pictures"):
-        sections.append(("pictures", "Answers at equal bytes", _images(images, systems)))
-    return sections
+    added = {name: systems[name] for name in styles if systems[name].get("cumulative")}
+    missing = {name: systems[name]["missing"] for name in styles if systems[name].get("missing")}
+    rates, images = result.get("bd_rates"), result.get("pictures")
+    sections = {
+        "together": ("All tasks together", measured),
+        "tasks": ("Task by task", measured),
+        "added": ("As tasks are added", added),
+        "rates": ("Bytes at equal answers", rates),
+        "systems": ("Systems and training", True),
+        "missing": ("Not measured here", missing),
+        "pictures": ("Answers at equal bytes", images),
+    }
+    families = {
+        words: [name for name in styles if systems[name]["family"] == key] for key, (words, *_) in FAMILIES.items()
+    }
+    return {
+        "what": result["what"],
+        "sections": {key: title for key, (title, content) in sections.items() if content},
+        "systems": systems,
+        "styles": styles,
+        "families": families,
+        "measured": measured,
+        "together": _together(measured, styles),
+        "panels": {task: _panel(measured, styles, task) for task in _tasks_of(measured)},
+        "added": added,
+        "as_added": _as_added(added, styles),
+        "added_tasks": _added_tasks(added),
+        "rate_tables": _rate_tables(rates or [], list(styles)),
+        "missing": missing,
+        "images": [(image, _tasks_shown(image)) for image in images or []],
+        "facts": _facts(result["provenance"]),
+        "described": _described,
+        "is_finished": is_finished,
+        "letter": _letter,
+        "sample": sample,
+        "short_title": short_title,
+        "signed": _signed,
+        "steps_of": steps_of,
+        "task_title": _task_title,
+        "time": _time,
+    }
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------
 
 
-def _together(measured: Mapping[str, Any], styles: Mapping[str, Style]) -> str:
+@dataclass(frozen=True, slots=True)
+class _Chart:
+    """Curves, drawn; and whether points far below 0 are cut off."""
+
+    svg: str
+    is_cut: bool
+
+
+def _chart(
+    curves: Sequence[Curve], rate_label: str, value_label: str, guide: tuple[float, str] = _GUIDE,
+    size: tuple[int, int] = (880, 520),
+) -> _Chart:  # fmt: skip
+    width, height = size
+    svg = line_chart(
+        curves[::-1], width=width, height=height, rate_label=rate_label, value_label=value_label, guide=guide
+    )
+    values = [point.value for curve in curves for point in curve.points]
+    return _Chart(svg, bool(values) and value_range(values)[0] > min(values))
+
+
+def _together(measured: Mapping[str, Any], styles: Mapping[str, Style]) -> _Chart:
     curves = [_curve(system, styles[name], None) for name, system in measured.items()]
-    caption = (
-        "Utility U6, the mean over all six tasks, not clipped: 0 for answers from channel means, 1 for answers from "
-        "uncompressed features. "
-        "Bytes of whole files, mean over images." + _cut(curves)
-    )
-    chart = line_chart(
-        curves[::-1], width=880, height=520, rate_label="bytes per image", value_label="utility U6", guide=_GUIDE
-    )
-    return f'<figure class="beside">{chart}{_legend(measured, styles)}</figure><p class="soft">{caption}</p>'
+    return _chart(curves, "bytes per image", "utility U6")
 
 
-def _by_task(measured: Mapping[str, Any], styles: Mapping[str, Style]) -> str:
-    panels, every = [], []
-    for task in _tasks_of(measured):
-        curves = [_curve(system, styles[name], task) for name, system in measured.items()]
-        every += curves
-        chart = line_chart(
-            curves[::-1], width=400, height=300, rate_label="bytes per image, all tasks", value_label="utility",
-            guide=_GUIDE,
-        )  # fmt: skip
-        panels.append(f"<div><h3>{_task_title(task)}</h3>{chart}</div>")
-    return (
-        f'<figure class="across"><div class="panels">{"".join(panels)}</div>{_legend(measured, styles)}'
-        f"<figcaption>Every panel has its own upright axis.{_cut(every)}</figcaption></figure>"
-    )
+def _panel(measured: Mapping[str, Any], styles: Mapping[str, Style], task: str) -> _Chart:
+    curves = [_curve(system, styles[name], task) for name, system in measured.items()]
+    return _chart(curves, "bytes per image, all tasks", "utility", size=(400, 300))
 
 
-def _as_added(added: Mapping[str, Any], styles: Mapping[str, Style]) -> str:
+def _as_added(added: Mapping[str, Any], styles: Mapping[str, Style]) -> _Chart:
     curves = []
     for name, system in added.items():
         points, before = [], 0
@@ -179,22 +192,14 @@ def _as_added(added: Mapping[str, Any], styles: Mapping[str, Style]) -> str:
             tasks = step["tasks"]
             new = tasks[before:]
             letter = _letter(new[0]) if len(new) == 1 else str(len(new))
-            words = ", ".join(_short(task) for task in new)
+            words = ", ".join(map(short_title, new))
             note = f"{system['title']}: + {words}: {step['bytes']:,.0f} bytes, utility {step['utility']:.3f}"
             points.append(Point(float(step["bytes"]), float(step["utility"]), note, letter))
             before = len(tasks)
         curves.append(Curve(system["title"], styles[name], tuple(points)))
-    high = max(point.value for curve in curves for point in curve.points)
-    chart = line_chart(
-        curves[::-1], width=880, height=520, rate_label="bytes per image so far", value_label="utility so far",
-        guide=_GUIDE if high < 2 else (high, "all tasks"),
-    )  # fmt: skip
-    letters = ", ".join(f"{_letter(task)} {_short(task)}" for task in _added_tasks(added))
-    caption = (
-        f"Each point is one task more, in the order in which the system sends them: {letters}. A number says how many "
-        "tasks come at once: whoever sends an image sends all of them together." + _cut(curves)
-    )
-    return f'<figure class="beside">{chart}{_legend(added, styles)}</figure><p class="soft">{escape(caption)}</p>'
+    high = max((point.value for curve in curves for point in curve.points), default=0.0)
+    guide = _GUIDE if high < 2 else (high, "all tasks")
+    return _chart(curves, "bytes per image so far", "utility so far", guide)
 
 
 def _curve(system: Mapping[str, Any], style: Style, task: str | None) -> Curve:
@@ -208,168 +213,52 @@ def _curve(system: Mapping[str, Any], style: Style, task: str | None) -> Curve:
     return Curve(system["title"], style, tuple(points))
 
 
-def _cut(curves: Sequence[Curve]) -> str:
-    """A sentence for the caption when the image leaves something out."""
-    values = [point.value for curve in curves for point in curve.points]
-    return (
-        " Points far below 0, where answers are worse than from no features at all, are cut off."
-        if value_range(values)[0] > min(values)
-        else ""
-    )
-
-
-def _legend(systems: Mapping[str, Any], styles: Mapping[str, Style]) -> str:
-    parts = []
-    for family, (words, _, _) in FAMILIES.items():
-        own = [name for name in systems if systems[name]["family"] == family]
-        if own:
-            entries = "".join(
-                f'<li data-system="{escape(name)}">{sample(styles[name])}<span>{_title(systems, name)}</span></li>'
-                for name in own
-            )
-            parts.append(f"<section><b>{words}</b><ul>{entries}</ul></section>")
-    return f'<div class="legend">{"".join(parts)}</div>'
-
-
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _rates(rates: Sequence[Mapping[str, Any]], systems: Mapping[str, Any], order: Sequence[str]) -> str:
-    overs = [over for over in ("U", *TASK_NAMES) if any(row["over"] == over for row in rates)]
-    overs += [row["over"] for row in rates if row["over"] not in overs]
-    parts = [
-        "<p>How many more or fewer bytes a system needs for the same utility than the reference above the column: the "
-        "BD-rate, with a 95 % bootstrap interval over images. Blue: fewer, orange: more, the interval being clear of 0 "
-        "and both trained to the end. ¹ a curve needed a monotone fit. "
-        '<abbr title="point at one to read why">refused</abbr>: the curves cannot be compared.</p>'
-    ]
-    for over in dict.fromkeys(overs):
-        rows = [row for row in rates if row["over"] == over]
-        table = _rate_table(rows, systems, order)
-        words = "all six tasks, at equal U6" if over == "U" else f"{_task_title(over)}, at equal utility of this task"
-        is_open = ' open="open"' if over == overs[0] else ""
-        parts.append(f'<details{is_open}><summary>{words}</summary><div class="scroll">{table}</div></details>')
-    return "".join(parts)
+@dataclass(frozen=True, slots=True)
+class _RateTable:
+    """Rates at equal utility of one thing: systems in rows, references in columns."""
+
+    names: list[str]
+    references: list[str]
+    cells: Mapping[tuple[str, str], Mapping[str, Any]]
 
 
-def _rate_table(rows: Sequence[Mapping[str, Any]], systems: Mapping[str, Any], order: Sequence[str]) -> str:
-    references = list(dict.fromkeys(row["reference"] for row in rows))
-    cells = {(row["system"], row["reference"]): row for row in rows}
+def _rate_tables(rates: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, _RateTable]:
+    """By what is equal: "U", then tasks in the order of their indices."""
+    overs = ["U", *_ordered([row["over"] for row in rates if row["over"] != "U"])]
+    return {over: _rate_table(rows, order) for over in overs if (rows := [row for row in rates if row["over"] == over])}
+
+
+def _rate_table(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> _RateTable:
     own = {row["system"] for row in rows}
-    names = [name for name in order if name in own] + sorted(own - set(order))
-    finished = {name for name in {*own, *references} if not _undertrained(systems.get(name, {}))}
-    head = "".join(f'<th scope="col">against <br/>{_title(systems, reference)}</th>' for reference in references)
-    body = "".join(
-        f'<tr><th scope="row">{_title(systems, name)}{_undertrained(systems.get(name, {}))}</th>'
-        + "".join(
-            _rate_cell(cells.get((name, reference)), name == reference, name in finished and reference in finished)
-            for reference in references
-        )
-        + "</tr>"
-        for name in names
-    )
-    return f'<table><thead><tr><th scope="col">system</th>{head}</tr></thead><tbody>{body}</tbody></table>'
-
-
-def _rate_cell(row: Mapping[str, Any] | None, is_reference: bool, both_finished: bool) -> str:
-    if row is None:
-        return '<td class="own">reference</td>' if is_reference else "<td>–</td>"
-    if "refused" in row:
-        return f'<td><span title="{escape(row["refused"])}">refused</span></td>'
-    percent, low, high = float(row["percent"]), row["low"], row["high"]
-    interval = "no interval" if low is None or high is None else f"{_signed(low)} … {_signed(high)}"
-    if row["resamples_refused"]:
-        interval += f" of {row['resamples'] - row['resamples_refused']}/{row['resamples']}"
-    mark = "" if row["monotone"] else "¹"
-    kind = ""
-    if low is not None and high is not None and both_finished:  # a colour is a verdict
-        kind = " fewer" if high < 0 else " more" if low > 0 else ""
-    return f'<td class="number{kind}">{_signed(percent)} %{mark}<small>{interval}</small></td>'
-
-
-def _systems_table(systems: Mapping[str, Any], order: Sequence[str]) -> str:
-    parts = []
-    for family, (words, _, _) in FAMILIES.items():
-        own = [name for name in order if systems[name]["family"] == family]
-        if own:
-            parts.append(f'<tr class="group"><th colspan="5" scope="rowgroup">{words}</th></tr>')
-            parts += [_system_row(systems, name) for name in own]
-    return (
-        '<div class="scroll"><table class="words"><thead><tr><th scope="col">system</th><th scope="col">images</th>'
-        '<th scope="col">trained here</th><th scope="col">started from</th><th scope="col">what it is</th></tr></thead>'
-        f"<tbody>{''.join(parts)}</tbody></table></div>"
+    return _RateTable(
+        names=[name for name in order if name in own] + sorted(own - set(order)),
+        references=list(dict.fromkeys(row["reference"] for row in rows)),
+        cells={(row["system"], row["reference"]): row for row in rows},
     )
 
 
-def _system_row(systems: Mapping[str, Any], name: str) -> str:
-    system = systems[name]
-    trained, steps = system.get("trained"), steps_of(system)
-    budget, start = "–" if steps is None else f"{steps:,} steps", "–"
-    if trained:
-        budget = f"{trained['steps']:,} steps, {_time(float(trained['seconds']))}"
-        start = escape(str(trained["start"]))
-    described = "; ".join(f"{key}: {_value(value)}" for key, value in (system.get("describe") or {}).items())
-    images = f"{system['images']:,}" if system["points"] else "–"
-    return (
-        f'<tr><th scope="row">{_title(systems, name)}</th><td class="number">{images}</td>'
-        f"<td>{budget}{_undertrained(system)}</td><td>{start}</td><td>{escape(described) or '–'}</td></tr>"
-    )
+def _tasks_shown(image: Mapping[str, Any]) -> list[str]:
+    """The tasks of which a system has an answer.
+
+    Raises:
+        ValueError: an answer is not inside the result.
+    """
+    for row in image["rows"]:
+        for task, uri in row["answers"].items():
+            if not uri.startswith("data:image/"):
+                raise ValueError(f"the image of {task} by {row['system']} is not a data URI")
+    return _ordered([task for row in image["rows"] for task in row["answers"]])
 
 
-def _undertrained(system: Mapping[str, Any]) -> str:
-    if is_finished(system):
-        return ""
-    why = "it was still improving when training ended, or nobody knows: no verdict"
-    return f' <span class="pill" title="{why}">undertrained</span>'
-
-
-def _provenance(provenance: Mapping[str, Any]) -> str:
+def _facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """The command, the commit and the machine, as far as they are known."""
     machine = provenance.get("machine") or {}
-    facts = {
-        "command": provenance.get("command"),
-        "date": provenance.get("date"),
-        "commit": provenance.get("commit"),
-        "seed": provenance.get("seed"),
-        "weights": provenance.get("weights"),
-        "machine": machine.get("cpu"),
-        "threads": machine.get("threads"),
-    }
-    known = [f"{key} <code>{escape(str(value))}</code>" for key, value in facts.items() if value is not None]
-    return " · ".join(known) or "Nothing is recorded of where this result comes from."
-
-
-# --- images --------------------------------------------------------------------------------------------------------
-
-
-def _images(images: Sequence[Mapping[str, Any]], systems: Mapping[str, Any]) -> str:
-    parts = ["<p>What a receiver makes of files as close to the same number of bytes as each system comes.</p>"]
-    for image in images:
-        shown = {task for row in image["rows"] for task in row["answers"]}
-        tasks = _ordered(list(shown))
-        head = "".join(f'<th scope="col">{escape(_short(task))}</th>' for task in tasks)
-        body = "".join(
-            f'<tr><th scope="row">{_title(systems, row["system"])}<small>{row["bytes"]:,} bytes</small></th>'
-            + "".join(f"<td>{_answer(row, task, systems)}</td>" for task in tasks)
-            + "</tr>"
-            for row in image["rows"]
-        )
-        parts.append(
-            f"<h3>Image {image['image']}, about {image['bytes']:,} bytes</h3>"
-            f'<div class="scroll"><table class="answers"><thead><tr><th scope="col">system</th>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
-        )
-    return "".join(parts)
-
-
-def _answer(row: Mapping[str, Any], task: str, systems: Mapping[str, Any]) -> str:
-    if task not in row["answers"]:
-        return "–"
-    uri = row["answers"][task]
-    if not uri.startswith("data:image/"):
-        raise ValueError(f"the image of {task} by {row['system']} is not a data URI")
-    words = f"{_short(task)} by {systems.get(row['system'], {}).get('title', row['system'])}"
-    return f'<img src="{escape(uri)}" alt="{escape(words)}"/>'
+    facts = {name: provenance.get(name) for name in ("command", "date", "commit", "seed", "weights")}
+    facts |= {"machine": machine.get("cpu"), "threads": machine.get("threads")}
+    return {name: fact for name, fact in facts.items() if fact is not None}
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -389,16 +278,8 @@ def _ordered(tasks: Sequence[str]) -> list[str]:
     return [task for task in TASK_NAMES if task in tasks] + sorted(set(tasks) - set(TASK_NAMES))
 
 
-def _title(systems: Mapping[str, Any], name: str) -> str:
-    return escape(systems[name]["title"] if name in systems else name)
-
-
 def _task_title(task: str) -> str:
-    return escape(BY_NAME[task].title if task in BY_NAME else task)
-
-
-def _short(task: str) -> str:
-    return short_title(task)
+    return BY_NAME[task].title if task in BY_NAME else task
 
 
 def _letter(task: str) -> str:
@@ -422,6 +303,10 @@ def _time(seconds: float) -> str:
         if seconds < 5400
         else f"{seconds / 3600:.1f} h"
     )
+
+
+def _described(system: Mapping[str, Any]) -> str:
+    return "; ".join(f"{key}: {_value(value)}" for key, value in (system.get("describe") or {}).items())
 
 
 def _value(value: object) -> str:

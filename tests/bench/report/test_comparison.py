@@ -17,6 +17,7 @@ from atdc.errors import DataError
 from atdc.tasks import TASK_NAMES
 from atdc_bench.report.comparison import FAMILIES, render_comparison, styles_of
 from atdc_bench.report.line_chart import COLOURS, Curve, Point, Style, line_chart, linear_ticks, log_ticks, value_range
+from html_page import HtmlPage
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 FIGURES = ("together", "tasks", "added")
@@ -200,12 +201,42 @@ def test_what_is_no_result_or_not_inside_it_is_refused() -> None:
     outside["pictures"][0]["rows"][0]["answers"]["rgb"] = "pictures/rgb.png"
     family["systems"]["jpeg"]["family"] = "photographs"
     points["systems"]["jpeg"]["points"] = [{"bytes_mean": 3}]
-    endless, empty = made_up(), made_up()
+    endless, empty, unmarked = made_up(), made_up(), made_up()
+    del unmarked["bd_rates"][0]["monotone"]
     endless["systems"]["jpeg"]["points"][0]["utility"] = float("inf")
     empty["systems"]["jpeg"]["points"][0]["bytes_mean"] = 0.0
-    for broken in (outside, family, points, endless, empty, {}, {"systems": []}, made_up() | {"bd_rates": [{}]}):
+    for broken in (
+        outside,
+        family,
+        points,
+        endless,
+        empty,
+        unmarked,
+        {},
+        {"systems": []},
+        made_up() | {"bd_rates": [{}]},
+    ):
         with pytest.raises(DataError, match="comparison"):
             render_comparison(broken)
+
+
+def test_names_and_titles_are_text_wherever_they_stand() -> None:
+    name, title = "<script>alert(1)</script>&.jpg", "\"quoted\" & 'so' -- </title>"
+    result = made_up()
+    harmless = HtmlPage(render_comparison(result))
+    result["what"] = result["systems"]["atdc"]["title"] = title
+    result["systems"]["fixed"]["title"] = result["systems"]["vvc"]["missing"] = name
+    result["systems"] = {name if key == "webp" else key: system for key, system in result["systems"].items()}
+    result["systems"]["jpeg"]["describe"] = {name: name}
+    result["systems"]["elic"]["trained"] = result["systems"]["elic"]["trained"] | {"start": name}
+    result["provenance"]["command"] = result["bd_rates"][2]["refused"] = name
+    for row in (*result["bd_rates"], *result["pictures"][0]["rows"]):
+        row |= {key: name for key in ("system", "reference") if row.get(key) == "webp"}
+    page = render_comparison(result)
+    hostile = HtmlPage(page)
+    assert hostile.elements == harmless.elements and "script" not in hostile.elements
+    assert "".join(parsed(page).itertext()).count(name) > 15 and hostile.text.count(title) > 5
+    assert {name, f"segments by {title}"} <= set(hostile.attributes)
 
 
 def test_the_result_is_not_changed() -> None:

@@ -1,0 +1,75 @@
+"""The page of other people's networks: every kind of answer before and after, next to bytes and agreement."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from any_tensors import untrained_codec
+from atdc.adapters.network_set import DIGESTS, load_networks
+from atdc.graph.graph_tables import GraphTables
+from atdc.report.networks_demo import run_networks_demo
+from atdc.tensors import FeatureSet, TensorSpec
+from html_page import HtmlPage
+
+MODULE = """
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features, self.classes = nn.Conv2d(3, 4, 3, 4, 1), nn.Conv2d(4, 5, 1)
+
+    def forward(self, x):
+        scores = self.classes(self.features(x))
+        return {"scores": scores, "classes": scores.argmax(1), "vector": scores.mean((2, 3)), "mean": scores.mean(3)}
+
+
+def network():
+    torch.manual_seed(0)
+    return Network()
+"""
+ANSWERS = ("scores", "classes", "vector", "mean")
+HARMLESS, HOSTILE = ("net", "photo.png", "mine"), ('a "net" <b>', "<img onerror=x>'&.png", "<script>alert(1)</script>&")
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> list[str]:
+    """Of a network, a photo and weights with harmless and with hostile names."""
+    (tmp_path / "my_networks.py").write_text(MODULE, "utf-8")
+    pages = []
+    for name, photo, whose in (HARMLESS, HOSTILE):
+        settings = {
+            "torch": "my_networks.py:network", "input": {"size": [24, 32]}, "cuts": {"features": "features"},
+            "answers": {answer: {"tensor": answer, "loss": "none", "metric": "relative"} for answer in ANSWERS},
+        }  # fmt: skip
+        (tmp_path / "networks.yaml").write_text(yaml.safe_dump({"networks": {name: settings}}), "utf-8")
+        networks = load_networks(tmp_path / "networks.yaml")
+        tensors = FeatureSet((TensorSpec("features", 4, (6, 8)),))
+        codec = untrained_codec(tensors, GraphTables.untrained(1), b"page")
+        codec.card = {DIGESTS: networks.digests}
+        pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / photo, "PNG")
+        page = run_networks_demo(networks, codec, [tmp_path / photo], tmp_path / "demo", qualities=(1, 5), whose=whose)
+        pages.append(page.read_text("utf-8"))
+    return pages
+
+
+def test_every_kind_of_answer_is_shown_before_and_after(pages: list[str]) -> None:
+    seen = HtmlPage(pages[0])
+    assert seen.elements.count("img") == 1 + 2 * 3, "the photo; scores and classes, before and at two qualities"
+    assert seen.elements.count("ol") == 3 and seen.elements.count("li") == 3 * 5, "the vector's greatest shares"
+    assert seen.text.count("1×5×6 float32") == 3, "in words"
+    assert seen.text.count("agrees ") == 2 * len(ANSWERS) and "quality 5" in seen.text
+    assert all(value.startswith("data:image/webp") for value in seen.attributes if "image" in value)
+
+
+def test_names_of_networks_photos_and_weights_are_text(pages: list[str]) -> None:
+    harmless, hostile = map(HtmlPage, pages)
+    assert hostile.elements == harmless.elements and "script" not in hostile.elements
+    for before, after in zip(HARMLESS, HOSTILE, strict=True):
+        assert hostile.text.count(after) >= 1 <= harmless.text.count(before)
