@@ -9,12 +9,14 @@ from PIL import Image
 
 from any_tensors import untrained_codec
 from atdc.adapters.network_set import DIGESTS, load_networks
+from atdc.errors import NetworkError
 from atdc.graph.graph_tables import GraphTables
 from atdc.report.networks_demo import run_networks_demo
 from atdc.tensors import FeatureSet, TensorSpec
 from html_page import HtmlPage
 
 MODULE = """
+import numpy as np
 import torch
 from torch import nn
 
@@ -66,6 +68,38 @@ def test_every_kind_of_answer_is_shown_before_and_after(pages: list[str]) -> Non
     assert seen.text.count("1×5×6 float32") == 3, "in words"
     assert seen.text.count("agrees ") == 2 * len(ANSWERS) and "quality 5" in seen.text
     assert all(value.startswith("data:image/webp") for value in seen.attributes if "image" in value)
+
+
+def test_an_answers_own_drawing_is_shown_and_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
+    (tmp_path / "my_networks.py").write_text(
+        MODULE
+        + "def red(image, before, answer):\n"
+        + "    return np.full((5, 7, 3), (200, 0, 0), np.uint8)\n"
+        + "def flat(image, before, answer):\n"
+        + "    return np.zeros((5, 7), np.uint8)\n"
+        + "def nothing(before, after):\n"
+        + "    return float('nan')\n",
+        "utf-8",
+    )
+    answer = {"tensor": "mean", "loss": "none", "metric": "my_networks.py:nothing", "drawing": "my_networks.py:red"}
+    settings = {
+        "torch": "my_networks.py:network", "input": {"size": [24, 32]}, "cuts": {"features": "features"},
+        "answers": {"mean": answer},
+    }  # fmt: skip
+    (tmp_path / "networks.yaml").write_text(yaml.safe_dump({"networks": {"net": settings}}), "utf-8")
+    networks = load_networks(tmp_path / "networks.yaml")
+    codec = untrained_codec(FeatureSet((TensorSpec("features", 4, (6, 8)),)), GraphTables.untrained(1), b"page")
+    codec.card = {DIGESTS: networks.digests}
+    Image.new("RGB", (32, 24)).save(tmp_path / "photo.png")
+    page = run_networks_demo(networks, codec, [tmp_path / "photo.png"], tmp_path / "demo", qualities=(4,))
+    seen = HtmlPage(page.read_text("utf-8"))
+    assert seen.elements.count("img") == 3 and seen.text.count("nothing to compare") == 1
+    assert "nan" not in seen.text and "float32" not in seen.text
+    settings["answers"] = {"mean": answer | {"drawing": "my_networks.py:flat"}}
+    (tmp_path / "networks.yaml").write_text(yaml.safe_dump({"networks": {"net": settings}}), "utf-8")
+    other = load_networks(tmp_path / "networks.yaml")
+    with pytest.raises(NetworkError, match=r"net/mean, my_networks.py:flat: found uint8 of the shape \(5, 7\)"):
+        other.drawn("net/mean", np.zeros((24, 32, 3), np.uint8), np.zeros(1), np.zeros(1))
 
 
 def test_names_of_networks_photos_and_weights_are_text(pages: list[str]) -> None:

@@ -70,6 +70,9 @@ class Answer:
     """Several, instead of one, which `function` makes the answer of."""
     function: str = ""
     """`file.py:function` or `module:function` of these arrays, with a batch of one, to an array."""
+    drawing: str = ""
+    """Likewise, of the image (H, W, 3), the answer before and an answer, to a picture of that answer, (h, w, 3) bytes;
+    by default a page shows it by its form."""
 
     def __post_init__(self) -> None:
         """Checks what belongs together."""
@@ -270,6 +273,27 @@ class CutNetwork(ABC):
     def whole(self, image: RgbImage) -> dict[str, Array]:
         """Reported answers by name, from the network that is not cut."""
         return self._made(self._whole(self.input.array(image)))
+
+    def drawn(self, name: str, image: RgbImage, before: Array, answer: Array) -> RgbImage | None:
+        """A picture of an answer, by the answer's own function; None where it has none.
+
+        Args:
+            name: of the answer.
+            image: that it is of.
+            before: the answer of the network that is not cut, whose scale a picture may take.
+            answer: drawn.
+
+        Raises:
+            NetworkError: the function gives no picture.
+        """
+        function = self.answers[name].drawing
+        if not function:
+            return None
+        picture = np.asarray(loaded(function, self.folder)(image, before, answer))
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            found = f"{picture.dtype} of the shape {picture.shape}"
+            raise NetworkError(f"{self.name}/{name}, {function}", found, "a picture (h, w, 3) of uint8")
+        return picture
 
     def _made(self, found: Mapping[str, Array]) -> dict[str, Array]:
         return {

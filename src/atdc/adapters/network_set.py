@@ -104,8 +104,8 @@ class NetworkSet:
             for answer in network.answers.values():
                 if answer.is_reported:
                     metric_function(answer.metric, folder)
-                if answer.function:
-                    loaded(answer.function, folder)
+                for function in filter(None, (answer.function, answer.drawing)):
+                    loaded(function, folder)
                 if answer.loss != "none":
                     loss_function(answer.loss, folder)
 
@@ -155,6 +155,11 @@ class NetworkSet:
             metric = metric_function(self.networks[name].answers[answer].metric, self.folder)
             found[key] = metric(before[key], after[key])
         return found
+
+    def drawn(self, key: str, image: RgbImage, before: Array, answer: Array) -> RgbImage | None:
+        """A picture of the answer ``network/answer``; see :meth:`~atdc.adapters.halves.CutNetwork.drawn`."""
+        name, _, own = key.partition("/")
+        return self.networks[name].drawn(own, image, before, answer)
 
     def tensors_of(self, networks: list[str]) -> list[str]:
         """Names of the tensors of networks.

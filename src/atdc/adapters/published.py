@@ -10,10 +10,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-__all__ = ["descriptors_with_reliability", "keypoint_similarity", "line_f1", "lines", "match_rate"]
+__all__ = [
+    "descriptors_with_reliability", "keypoint_similarity", "keypoints_drawn", "line_f1", "lines", "lines_drawn",
+    "map_drawn", "match_rate",
+]  # fmt: skip
 
 Array = NDArray[Any]
+Picture = NDArray[np.uint8]
 
 _LEAST_SCORE, _LEAST_LENGTH = 0.2, 10.0
 """Of a line; its length in cells of the map, which is half as fine as the image."""
@@ -124,3 +129,66 @@ def match_rate(before: Array, after: Array) -> float:
     nearest = (other[wanted] @ one.T).argmax(1)
     rows, columns = np.divmod(np.stack([wanted, nearest]), width)
     return float(np.mean(np.maximum(np.abs(np.diff(rows, axis=0)), np.abs(np.diff(columns, axis=0))) <= 1))
+
+
+_DRAWN_SIDE = 320
+_BONES = (
+    (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13),
+    (13, 15), (12, 14), (14, 16),
+)  # fmt: skip
+"""Of COCO's seventeen keypoints."""
+_INK = (255, 40, 90)
+
+
+def _canvas(image: Picture) -> Image.Image:
+    """The image, darkened, small enough for a page."""
+    canvas = Image.fromarray(image // 2)
+    canvas.thumbnail((_DRAWN_SIDE, _DRAWN_SIDE))
+    return canvas
+
+
+def lines_drawn(image: Picture, before: Array, answer: Array) -> Picture:
+    """Line segments, as of :func:`lines`, over the image.
+
+    >>> across = np.array([[[0, 0.5, 1, 0.5]]])
+    >>> lines_drawn(np.zeros((64, 64, 3), np.uint8), across, across).max(axis=(0, 1))
+    array([255,  40,  90], dtype=uint8)
+    """
+    canvas = _canvas(image)
+    pen = ImageDraw.Draw(canvas)
+    for ends in answer[0] * np.tile(canvas.size, 2):
+        pen.line([float(place) for place in ends], fill=_INK, width=2)
+    return np.asarray(canvas)
+
+
+def keypoints_drawn(image: Picture, before: Array, answer: Array) -> Picture:
+    """Visible keypoints of a body, (1, 1, 17, 3) as of MoveNet, and what joins them, over the image.
+
+    >>> pose = np.full((1, 1, 17, 3), 0.5)
+    >>> keypoints_drawn(np.zeros((64, 64, 3), np.uint8), pose, pose)[32, 32]
+    array([255,  40,  90], dtype=uint8)
+    """
+    canvas = _canvas(image)
+    pen = ImageDraw.Draw(canvas)
+    rows, columns, scores = answer[0, 0].astype(np.float64).T
+    places = list(zip(columns * canvas.width, rows * canvas.height, strict=True))
+    for one, other in _BONES:
+        if min(scores[one], scores[other]) >= _VISIBLE:
+            pen.line([*places[one], *places[other]], fill=_INK, width=2)
+    for (x, y), score in zip(places, scores, strict=True):
+        if score >= _VISIBLE:
+            pen.ellipse([x - 3, y - 3, x + 3, y + 3], fill=_INK)
+    return np.asarray(canvas)
+
+
+def map_drawn(image: Picture, before: Array, answer: Array) -> Picture:
+    """A map (1, h, w, 1), white where it is greatest, between the 1st and 99th percentiles of the one before.
+
+    >>> map_drawn(np.zeros((2, 2, 3), np.uint8), np.array([[[[0.0], [1.0]]]]), np.array([[[[2.0], [0.5]]]])).tolist()
+    [[[255, 255, 255], [128, 128, 128]]]
+    """
+    low, high = np.percentile(before, (1, 99))
+    grey = np.clip((answer[0].astype(np.float64) - low) / max(high - low, 1e-12), 0, 1)
+    small = Image.fromarray((255 * grey[..., 0]).round().astype(np.uint8))
+    small.thumbnail((_DRAWN_SIDE, _DRAWN_SIDE))
+    return np.asarray(small.convert("RGB"))

@@ -1,4 +1,4 @@
-"""Ground ground truth of the demo's images, and the error of answers against it, in the measures of all tables.
+"""Ground truth of the demo's images, and the error of answers against it, in the measures of all tables.
 
 Edges, keypoints and the image itself have a ground truth on any image: they are functions of it. Classes, normals
 and depth have one where the scene is known.

@@ -10,7 +10,7 @@ whole numbers (1,h,w)  one colour a number
 one channel (1,1,h,w)  black to white, from 0 to 1 or, where the answer before is not within, between its ends
 channels (1,C,h,w)     their first three principal components, those of the answer before, as red, green, blue
 a vector (1,C)         the greatest five as softmax shares
-anything else          in words
+anything else          in words; but an answer with a `drawing` of its own as that draws it
 =====================  ==================================================================================
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.halves import Array
+from atdc.adapters.halves import Array, RgbImage
 from atdc.adapters.network_codec import NetworkCodec, summary
 from atdc.adapters.network_set import NetworkSet
 from atdc.codec import FeatureCodec
@@ -107,15 +107,20 @@ def _photo(both: NetworkCodec, path: Path, qualities: Sequence[float]) -> dict[s
         "name": path.name,
         "image": image,
         "files": list(zip(qualities, map(len, files), strict=True)),
-        "before": {name: shown(answer, answer) for name, answer in before.items()},
+        "before": {name: _shown(both, name, image, answer, answer) for name, answer in before.items()},
         "after": {
             name: [
-                (shown(answer, answers[name]), agreement[name])
+                (_shown(both, name, image, answer, answers[name]), agreement[name])
                 for answers, agreement in zip(after, agreements, strict=True)
             ]
             for name, answer in before.items()
         },
     }
+
+
+def _shown(both: NetworkCodec, name: str, image: RgbImage, before: Array, answer: Array) -> ShownAnswer:
+    picture = both.networks.drawn(name, image, before, answer)
+    return shown(before, answer) if picture is None else ShownAnswer(image=picture)
 
 
 def shown(before: Array, answer: Array) -> ShownAnswer:
