@@ -449,7 +449,7 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
         ArgumentError: an unknown setting, or a value of another type than the default; the setting's path is named.
     """
     if not isinstance(values, dict):
-        raise ArgumentError(where, repr(values), "a mapping of settings", f"See {RECIPES / 'small.yaml'}")
+        raise ArgumentError(where, repr(values), "a mapping of settings")
     known = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(known))
     if unknown:
@@ -464,9 +464,24 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
         elif isinstance(default, float) and isinstance(value, int):
             value = float(value)
         if not isinstance(value, type(default)):
-            raise ArgumentError(f"{where}.{key}", repr(value), f"a value like {default!r}")
+            raise ArgumentError(f"{where}.{key}", repr(value), _KINDS.get(type(default), f"a value like {default!r}"))
         built[key] = value
-    return cls(**built)
+    try:
+        return cls(**built)
+    except ArgumentError as error:
+        raise within(where, error) from error
+
+
+_KINDS: dict[type, str] = {tuple: "a list", dict: "a mapping", str: "a text"}
+
+
+def within(where: str, error: ArgumentError) -> ArgumentError:
+    """The same error, said to be of one of several places.
+
+    >>> print(within("nets.yaml, a", ArgumentError("weight", "-1", "a number from 0")))
+    nets.yaml, a, weight: found -1; expected a number from 0.
+    """
+    return ArgumentError(f"{where}, {error.where}", error.found, error.expected, error.cure)
 
 
 def model_config(values: dict[str, Any]) -> ModelConfig:
@@ -536,7 +551,7 @@ def _read(path: Path, folder: Path) -> Any:
     except OSError as error:
         expected = f"the name of a shipped recipe ({', '.join(shipped)}) or a readable YAML file"
         raise ArgumentError(str(path), (error.strerror or str(error)).lower(), expected) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArgumentError(str(path), f"broken YAML ({error})", f"a recipe like {folder / shipped[0]}.yaml") from error
     if values is None:
         raise ArgumentError(

@@ -120,7 +120,11 @@ def test_several_networks_give_one_set_of_features_and_answers(folder: Path) -> 
         ),
         ({"answers": {"a": {"loss_on": "logits"}}}, ArgumentError, "answers, a: found no tensor"),
         ({"answers": {"a": {"tensor": "logits", "metric": "none"}}}, ArgumentError, "none with a metric"),
-        ({"onnx": "", "torch": "my_networks.py:bild"}, ArgumentError, "my_networks.py:bild: found AttributeError"),
+        (
+            {"onnx": "", "torch": "my_networks.py:bild"},
+            ArgumentError,
+            "my_networks.py:bild: found no bild there; .*Near: build",
+        ),
         ({"onnx": "", "torch": "builtins:dict"}, NetworkError, "found dict; expected a torch module"),
     ],
 )
@@ -153,6 +157,60 @@ def test_an_answer_is_made_of_several_tensors_and_what_only_training_compares_is
     assert set(check.differences) == {"counts"} and float(check.gradients["trained"]) > 0
     other = load_networks(changed(answers={"counts": counts | {"metric": "made.py:nothing"}, "trained": trained}))
     assert np.isnan(other.agreement(before, after)["map/counts"]) and other.digests == networks.digests
+
+
+USERS = """
+import sys
+import numpy as np
+def fails(*_): raise KeyError("boom")
+def leaves(*_): sys.exit(0)
+def ragged(*_): return [[1, 2], [3]]
+def words(*_): return "none"
+def nothing(*_): return None
+def numberless(*_): return np.full((1, 2), np.nan)
+def infinite(*_): return float("inf")
+def spoils(logits, classes):
+    logits *= 0
+    return classes * 0 + 7
+"""
+
+
+@pytest.mark.parametrize("function", ["fails", "leaves", "ragged", "words", "nothing", "numberless"])
+def test_a_users_function_that_fails_or_gives_no_numbers_is_named(folder: Path, function: str) -> None:
+    Path("users.py").write_text(USERS, "utf-8")
+    made = {"tensors": ["logits", "classes"], "function": f"users.py:{function}", "loss": "none", "metric": "same"}
+    networks = load_networks(changed(answers={"made": made}))
+    with pytest.raises(NetworkError, match=f"users.py:{function}: found .*; expected (a result|an array)"):
+        networks.whole(photos(1)[0])
+
+
+@pytest.mark.parametrize("metric", ["fails", "leaves", "ragged", "words", "nothing", "infinite"])
+def test_a_users_metric_that_fails_or_gives_no_number_is_named(folder: Path, metric: str) -> None:
+    Path("users.py").write_text(USERS, "utf-8")
+    networks = load_networks(changed(answers={"a": {"tensor": "classes", "metric": f"users.py:{metric}"}}))
+    before = {"map/a": np.zeros((1, 2))}
+    with pytest.raises(NetworkError, match=f"users.py:{metric}: found .*; expected (a result|a number)"):
+        networks.agreement(before, before)
+
+
+def test_a_function_that_writes_into_its_arrays_changes_no_other_answer(folder: Path) -> None:
+    Path("users.py").write_text(USERS, "utf-8")
+    answers = {
+        "made": {"tensors": ["logits", "classes"], "function": "users.py:spoils", "loss": "none", "metric": "same"},
+        "logits": {"tensor": "logits", "loss": "none"},
+    }
+    image = photos(1)[0]
+    spoilt = load_networks(changed(answers=answers)).whole(image)
+    alone = load_networks(changed(answers={"logits": answers["logits"]})).whole(image)
+    assert np.array_equal(spoilt["map/logits"], alone["map/logits"]) and spoilt["map/made"].min() == 7
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_empty_answers_say_nothing_and_one_that_lost_everything_agrees_in_nothing(name: str) -> None:
+    metric, empty, full = metric_function(name, Path()), np.zeros((1, 0, 4)), np.ones((1, 2, 4))
+    assert np.isnan(metric(empty, empty)) and metric(full, empty) == metric(empty, full) == 0
+    with pytest.raises(NetworkError, match="one shape"):
+        metric(full, np.ones((1, 3, 4)))
 
 
 def test_files_are_found_in_the_folder_that_the_variable_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

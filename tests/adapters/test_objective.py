@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import atdc.adapters
 import atdc.training.fit
+from atdc.adapters.distances import LOSSES
 from atdc.adapters.halves import Answer
 from atdc.adapters.image_input import ImageInput
 from atdc.adapters.network_set import NetworkSet
@@ -131,7 +132,7 @@ def blocks_of(values: Tensor) -> Tensor:
 
 
 def test_sensitivities_say_what_a_small_error_costs() -> None:
-    """The loss of small errors is half of what the matrices say, up to one factor for each network's answer."""
+    """The square of the loss of small errors is what the matrices say, up to one factor for each network's answer."""
     net = NetworkSet([networks().networks["segments"]])
     source = samples(net, 16)
     objective = AnswerObjective(net, source)
@@ -147,8 +148,21 @@ def test_sensitivities_say_what_a_small_error_costs() -> None:
         error = 0.02 * features.std() * torch.randn(16, 16, 1, 1) * torch.randn_like(features[:, :1])
         errors = blocks_of(error).double().numpy()
         weighted = np.einsum("nbi,ij,nbj->", errors, matrix, errors)
-        factors.append(float(objective.loss(0, features + error, targets).sum()) / weighted)
+        factors.append(float(objective.loss(0, features + error, targets).square().sum()) / weighted)
     assert max(factors) < 1.25 * min(factors)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_grows_with_the_error_and_has_a_gradient_where_nothing_has_changed(name: str) -> None:
+    """Twice the error is twice the loss: none vanishes next to another one at high quality."""
+    torch.manual_seed(0)
+    before, error = torch.randn(2, 5, 4, 4), torch.randn(2, 5, 4, 4)
+    loss = LOSSES[name]
+    small, large = (loss(before, before + size * error) for size in (0.02, 0.04))
+    assert (large / small - 2).abs().max() < 0.1 and (loss(before, before) == 0).all()
+    after = before.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(before, after).sum(), after)
+    assert bool(gradient.isfinite().all())
 
 
 def test_what_no_answer_looks_at_is_insensitive() -> None:

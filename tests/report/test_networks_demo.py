@@ -64,7 +64,7 @@ def pages(tmp_path: Path) -> list[str]:
 def test_every_kind_of_answer_is_shown_before_and_after(pages: list[str]) -> None:
     seen = HtmlPage(pages[0])
     assert seen.elements.count("img") == 1 + 2 * 3, "the photo; scores and classes, before and at two qualities"
-    assert seen.elements.count("ol") == 3 and seen.elements.count("li") == 3 * 5, "the vector's greatest shares"
+    assert seen.elements.count("ul") == 3 and seen.elements.count("li") == 3 * 5, "the vector's greatest shares"
     assert seen.text.count("1×5×6 float32") == 3, "in words"
     assert seen.text.count("agrees ") == 2 * len(ANSWERS) and "quality 5" in seen.text
     assert all(value.startswith("data:image/webp") for value in seen.attributes if "image" in value)

@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.python_files import loaded
+from atdc.adapters.python_files import called, loaded_function
 from atdc.config import require_one_of
+from atdc.errors import NetworkError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["LOSSES", "METRICS", "Loss", "Metric", "loss_function", "metric_function"]
+__all__ = ["LOSSES", "METRICS", "UNREPORTED", "Loss", "Metric", "loss_function", "metric_function"]
+
+UNREPORTED = "none"
+"""The metric of what training alone compares."""
+_LEAST_SQUARE = 1e-10
+"""Below which a root's gradient would grow without bound."""
 
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]
 """Of tensors (n, …) before and after: a distance of each image, (n,)."""
@@ -26,12 +32,19 @@ Metric = Callable[[NDArray[Any], NDArray[Any]], float]
 """Of answers (1, …) before and after: 1 where nothing has changed, not a number where there is nothing to compare."""
 
 
+def _root(squares: Tensor) -> Tensor:
+    """So that every loss grows with the error itself, as `l1` does. One that grows with its square vanishes next to the
+    others at high quality, and its answers would stop to get better."""
+    least = squares.new_tensor(_LEAST_SQUARE)
+    return (squares.clamp_min(0) + least).sqrt() - least.sqrt()
+
+
 def _kl(before: Tensor, after: Tensor) -> Tensor:
-    """Kullback and Leibler's divergence of the classes along axis 1, before from after, the mean over places."""
+    """The root of Kullback and Leibler's divergence of the classes along axis 1, before from after, the mean over
+    places."""
     one, other = before.float().log_softmax(1), after.float().log_softmax(1)
-    return (
-        (one.exp() * (one - other)).sum(1).flatten(1).mean(1) if before.ndim > 2 else (one.exp() * (one - other)).sum(1)
-    )
+    divergence = (one.exp() * (one - other)).sum(1)
+    return _root(divergence.flatten(1).mean(1) if before.ndim > 2 else divergence)
 
 
 def _l1(before: Tensor, after: Tensor) -> Tensor:
@@ -39,7 +52,8 @@ def _l1(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _l2(before: Tensor, after: Tensor) -> Tensor:
-    return (before - after).square().flatten(1).mean(1)
+    """The root of the mean square."""
+    return _root((before - after).square().flatten(1).mean(1))
 
 
 LOSSES: Mapping[str, Loss] = {"kl": _kl, "l1": _l1, "l2": _l2}
@@ -64,7 +78,7 @@ def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def curvature_draw(loss: str) -> CurvatureDraw:
-    """What to differentiate, drawn at random, so that the gradients' products are the loss's curvature on average.
+    """What to differentiate, drawn at random: on average gradients' products are the curvature of the loss's square.
 
     That of ``kl`` is the Fisher information; of all others that of the squared difference, which is theirs up to a
     factor (``l2``) or stands for it.
@@ -133,7 +147,7 @@ def loss_function(name: str, folder: Path) -> Loss:
     [0.0, 0.0]
     """
     if ":" in name:
-        function: Loss = loaded(name, folder)
+        function: Loss = loaded_function(name, folder)
         return function
     require_one_of("loss", name, [*LOSSES, "none", "file.py:function"])
     return LOSSES[name]
@@ -142,14 +156,40 @@ def loss_function(name: str, folder: Path) -> Loss:
 def metric_function(name: str, folder: Path) -> Metric:
     """A metric by name, or a user's own: ``file.py:function``.
 
+    A metric by name is not a number where both answers are empty, and 0 where one is; a user's own gets copies.
+
     Raises:
         ArgumentError: no such name or function.
+        NetworkError: when called, by a user's own that fails or gives no number up to 1; and by a metric by name for
+            answers of different shapes.
 
     >>> metric_function("same", Path())(np.array([1, 2]), np.array([1, 3]))
     0.5
     """
     if ":" in name:
-        function: Metric = loaded(name, folder)
-        return function
-    require_one_of("metric", name, [*METRICS, "file.py:function"])
-    return METRICS[name]
+        loaded_function(name, folder)
+        return lambda before, after: _checked(name, called(name, folder, before, after))
+    require_one_of("metric", name, [*METRICS, UNREPORTED, "file.py:function"])
+    metric = METRICS[name]
+
+    def measured(before: NDArray[Any], after: NDArray[Any]) -> float:
+        if not before.size or not after.size:
+            return float("nan") if before.size == after.size else 0.0
+        if before.shape != after.shape:
+            found = f"answers of the shapes {before.shape} and {after.shape}"
+            raise NetworkError(f"metric {name}", found, "one shape", "Write a metric of your own: file.py:function.")
+        return metric(before, after)
+
+    return measured
+
+
+def _checked(name: str, value: Any) -> float:
+    """The number that a user's own metric gives."""
+    try:
+        number = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        number = np.array(None)
+    known = number.size == 1 and number.dtype.kind in "biuf"
+    if not known or not (np.isnan(number) | ((number > -np.inf) & (number <= 1 + 1e-6))).all():
+        raise NetworkError(name, repr(value)[:80], "a number up to 1, or not a number where nothing can be compared")
+    return float(number.item())

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.distances import metric_function
+from atdc.adapters.distances import UNREPORTED, metric_function
 from atdc.adapters.image_input import ImageInput
-from atdc.adapters.python_files import loaded
+from atdc.adapters.python_files import called
 from atdc.data.feature_source import finite_float32
 from atdc.errors import ArgumentError, DataError, NetworkError, ProgramError
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 RgbImage = NDArray[np.uint8]
 
-UNREPORTED = "none"
-"""The metric of what training alone compares."""
+_LARGEST_DRAWING, _LONGEST_DRAWING = 2048, 16383
+"""Sides of an answer's picture; the longest that WebP has."""
 SAME = 1e-3
 """Mean difference of two runs, as a share of the mean deviation of the values, that rounding may make."""
 _SAME_WHOLE = 0.01
@@ -50,7 +50,8 @@ class Answer:
     """What a network says at its end, and how a difference of it is measured.
 
     Raises:
-        ArgumentError: a negative weight, or several tensors without a function of them.
+        ArgumentError: a weight that is no number from 0, names that are no texts, or several tensors without a function
+            of them.
 
     >>> Answer(tensors=("boxes", "scores"), function="mine.py:found", loss="none").outputs
     ('boxes', 'scores')
@@ -76,8 +77,12 @@ class Answer:
 
     def __post_init__(self) -> None:
         """Checks what belongs together."""
-        if not self.weight >= 0:
+        if not 0 <= self.weight < np.inf:
             raise ArgumentError("answer, weight", repr(self.weight), "a number from 0")
+        names: tuple[Any, ...] = self.tensors
+        for name in names:
+            if not isinstance(name, str):
+                raise ArgumentError("answer, tensors", repr(name), "a name", "Write it in quotes.")
         if bool(self.tensors) != bool(self.function) or (self.tensor and self.tensors):
             found = f"tensor {self.tensor!r}, tensors {list(self.tensors)}, function {self.function!r}"
             raise ArgumentError("answer", found, "a tensor, or tensors with a function of them")
@@ -289,19 +294,39 @@ class CutNetwork(ABC):
         function = self.answers[name].drawing
         if not function:
             return None
-        picture = np.asarray(loaded(function, self.folder)(image, before, answer))
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-            found = f"{picture.dtype} of the shape {picture.shape}"
-            raise NetworkError(f"{self.name}/{name}, {function}", found, "a picture (h, w, 3) of uint8")
+        picture = called(function, self.folder, image, before, answer)
+        if (
+            not isinstance(picture, np.ndarray)
+            or picture.ndim != 3
+            or picture.shape[2] != 3
+            or picture.dtype != np.uint8
+            or not 0 < picture.size <= 3 * _LARGEST_DRAWING**2
+            or max(picture.shape) > _LONGEST_DRAWING
+        ):
+            found = (
+                f"{picture.dtype} of the shape {picture.shape}" if isinstance(picture, np.ndarray) else repr(picture)
+            )
+            raise NetworkError(
+                f"{self.name}/{name}, {function}", found[:80],
+                f"a picture (h, w, 3) of uint8, at most {_LARGEST_DRAWING} by {_LARGEST_DRAWING}",
+            )  # fmt: skip
         return picture
 
     def _made(self, found: Mapping[str, Array]) -> dict[str, Array]:
         return {
-            name: np.asarray(loaded(answer.function, self.folder)(*(found[tensor] for tensor in answer.tensors)))
-            if answer.function
-            else found[answer.tensor]
+            name: self._made_by(answer, found) if answer.function else found[answer.tensor]
             for name, answer in self.reported.items()
         }
+
+    def _made_by(self, answer: Answer, found: Mapping[str, Array]) -> Array:
+        made = called(answer.function, self.folder, *(found[tensor] for tensor in answer.tensors))
+        try:
+            array = np.asarray(made)
+        except ValueError:  # rows of different lengths
+            array = np.array(None)
+        if array.dtype.kind not in "biuf" or array.ndim == 0 or (array.dtype.kind == "f" and np.isnan(array).any()):
+            raise NetworkError(answer.function, repr(made)[:80], "an array of numbers, its batch of one first")
+        return array
 
     def _placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
         placed = {}
@@ -406,8 +431,10 @@ class CutNetwork(ABC):
         (a list of what is found, say) can change its form by a rounding, so that its own metric says."""
         answer = self.answers[name]
         if answer.function:
+            if np.array_equal(before, after):
+                return 0.0, _SAME_WHOLE
             agreement = metric_function(answer.metric, self.folder)(before, after)
-            return (0.0 if np.isnan(agreement) else 1 - agreement), _SAME_WHOLE
+            return (1.0 if np.isnan(agreement) else 1 - agreement), _SAME_WHOLE
         return difference(before, after), SAME if before.dtype.kind == "f" else _SAME_WHOLE
 
     def _require_repeats(self, one: Mapping[str, Array], other: Mapping[str, Array], where: str) -> None:
@@ -488,6 +515,7 @@ def no_such(where: str, name: str, known: Iterable[str], what: str) -> NetworkEr
     """The error of a name that is not there, with near ones."""
     names = list(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.3)
+    near = list(dict.fromkeys(near))
     near += [other for other in names if name and name.lower() in other.lower() and other not in near][: 3 - len(near)]
     cure = f"Near: {', '.join(near)}." if near else f"Known: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}."
     return NetworkError(where, f"no {what} {name!r}", f"one of its {len(names)} {what}s", cure)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from atdc.config import PIXEL_LIMIT
 from atdc.errors import ArgumentError
 
 __all__ = ["ImageInput"]
@@ -50,6 +51,8 @@ class ImageInput:
         size: Any = self.size
         if size and (len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size)):
             raise ArgumentError("input.size", repr(size), "height and width, such as [224, 224]")
+        if size and size[0] * size[1] > PIXEL_LIMIT:
+            raise ArgumentError("input.size", repr(size), f"at most {PIXEL_LIMIT:,} pixels")
         for name, known in (("layout", ("", *_LAYOUTS)), ("type", ("", *_TYPES)), ("order", _ORDERS)):
             if getattr(self, name) not in known:
                 raise ArgumentError(
@@ -59,7 +62,11 @@ class ImageInput:
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (0, 1, channels):
                 raise ArgumentError(f"input.{name}", f"{len(getattr(self, name))} numbers", f"none, 1 or {channels}")
-        if not all(value > 0 for value in self.std):
+        numbers = {"black": (self.black,), "white": (self.white,), "mean": self.mean, "extra": self.extra}
+        for name, values in numbers.items():
+            if not np.isfinite(values).all():
+                raise ArgumentError(f"input.{name}", repr(list(values)), "finite numbers")
+        if not all(0 < value < np.inf for value in self.std):
             raise ArgumentError("input.std", repr(list(self.std)), "numbers above 0")
 
     @property

@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from atdc.adapters.distances import loss_function, metric_function
 from atdc.adapters.halves import Answer, Array, CutNetwork, RgbImage
 from atdc.adapters.image_input import ImageInput
-from atdc.adapters.python_files import file_of, loaded
-from atdc.config import RECIPES, read_settings, settings_of
+from atdc.adapters.python_files import file_of, loaded, loaded_function
+from atdc.config import RECIPES, read_settings, settings_of, within
 from atdc.errors import ArgumentError, NetworkError
 
 __all__ = ["NETWORK_SETS", "NetworkSet", "NetworkSettings", "load_networks"]
@@ -101,13 +101,16 @@ class NetworkSet:
                 )
         for network in networks:
             network.folder = folder
-            for answer in network.answers.values():
-                if answer.is_reported:
-                    metric_function(answer.metric, folder)
-                for function in filter(None, (answer.function, answer.drawing)):
-                    loaded(function, folder)
-                if answer.loss != "none":
-                    loss_function(answer.loss, folder)
+            for key, answer in network.answers.items():
+                try:
+                    if answer.is_reported:
+                        metric_function(answer.metric, folder)
+                    for function in filter(None, (answer.function, answer.drawing)):
+                        loaded_function(function, folder)
+                    if answer.loss != "none":
+                        loss_function(answer.loss, folder)
+                except ArgumentError as error:
+                    raise within(f"{network.name}/{key}", error) from error
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -208,7 +211,11 @@ def load_networks(path: str | Path) -> NetworkSet:
     values = read_settings(NetworkSettingsFile, file, NETWORK_SETS)
     folder = shipped.parent if shipped.is_file() else file.parent
     where = f"{file.name}.networks"
-    networks = [_network(str(name), settings, folder, f"{where}.{name}") for name, settings in values.networks.items()]
+    names: list[Any] = list(values.networks)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(where, f"a network called {name!r}", "a name", "Write it in quotes.")
+    networks = [_network(name, settings, folder, f"{where}.{name}") for name, settings in values.networks.items()]
     return NetworkSet(networks, folder)
 
 
@@ -223,6 +230,9 @@ def _network(name: str, values: Any, folder: Path, where: str) -> CutNetwork:
     answers = {
         str(key): settings_of(Answer, entry, f"{where}.answers.{key}") for key, entry in settings.answers.items()
     }
+    for key, place in settings.cuts.items():
+        if not isinstance(key, str) or not isinstance(place, str):
+            raise ArgumentError(f"{where}.cuts", f"{key!r}: {place!r}", "names of texts", "Write them in quotes.")
     cuts: Any = settings.cuts or [str(tensor) for tensor in settings.tensors]
     if settings.onnx:
         from atdc.adapters.onnx_network import OnnxModel, OnnxNetwork

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from atdc.errors import ArgumentError, NetworkError, ProgramError
 
-__all__ = ["FOLDER_VARIABLE", "file_of", "loaded"]
+__all__ = ["FOLDER_VARIABLE", "called", "file_of", "loaded", "loaded_function"]
 
 FOLDER_VARIABLE = "ATDC_NETWORKS"
 """The environment's variable that names a folder of network files."""
@@ -77,11 +82,52 @@ def loaded(name: str, folder: Path) -> Any:
         else:
             found = importlib.import_module(where)
         for part in attribute.split("."):
+            if not hasattr(found, part):
+                near = difflib.get_close_matches(part, [known for known in dir(found) if known[:1] != "_"], n=3)
+                raise ArgumentError(
+                    name, f"no {part} there", "a name that it has", f"Near: {', '.join(near)}." if near else ""
+                )
             found = getattr(found, part)
-    except (NetworkError, ProgramError):
+    except (ArgumentError, NetworkError, ProgramError):
         raise
     except Exception as error:  # whatever a user's module raises
         raise ArgumentError(
             name, f"{type(error).__name__} ({error})", "what can be imported", "Check the name."
         ) from error
     return found
+
+
+def loaded_function(name: str, folder: Path) -> Callable[..., Any]:
+    """As :func:`loaded`, of something to call.
+
+    Raises:
+        ArgumentError: also where it cannot be called.
+
+    >>> loaded_function("math:pi", Path())
+    Traceback (most recent call last):
+    atdc.errors.ArgumentError: math:pi: found float; expected a function.
+    """
+    found = loaded(name, folder)
+    if not callable(found):
+        raise ArgumentError(name, type(found).__name__, "a function")
+    function: Callable[..., Any] = found
+    return function
+
+
+def called(name: str, folder: Path, *arrays: NDArray[Any]) -> Any:
+    """What a user's function makes of copies of arrays: what it writes into them changes nothing else.
+
+    Raises:
+        NetworkError: it fails, in whatever way.
+
+    >>> called("math:sqrt", Path(), np.array(-1.0))
+    Traceback (most recent call last):
+    atdc.errors.NetworkError: math:sqrt: found ValueError (math domain error); expected a result for arrays like ().
+    """
+    function = loaded_function(name, folder)
+    try:
+        return function(*(np.array(array) for array in arrays))
+    except (Exception, SystemExit) as error:  # whatever a user's function raises; an interruption stays one
+        said = (str(error).splitlines() or [""])[0]
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise NetworkError(name, f"{type(error).__name__} ({said})", f"a result for arrays like {shapes}") from error

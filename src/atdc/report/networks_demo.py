@@ -163,7 +163,10 @@ def drawn(before: Array, answer: Array) -> NDArray[np.uint8] | None:
         low, high = np.zeros(1), np.ones(1)
     scaled = np.clip((own - low) / np.maximum(high - low, 1e-12), 0, 1)
     channels = np.zeros((len(own), 3))
-    channels[:] = scaled if scaled.shape[1] == 3 else scaled[:, :1]
+    if scaled.shape[1] == 1:
+        channels[:] = scaled
+    else:
+        channels[:, : scaled.shape[1]] = scaled
     return _enlarged((255 * channels).round().astype(np.uint8).reshape(*answer.shape[2:], 3))
 
 

@@ -14,7 +14,9 @@ What each system has given is kept; a run that was stopped resumes where it stop
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import inspect
 import json
 import math
 import time
@@ -29,12 +31,13 @@ from tqdm import tqdm
 from atdc.adapters.halves import Array
 from atdc.adapters.network_codec import NetworkCodec
 from atdc.adapters.network_set import NetworkSet, load_networks
+from atdc.adapters.python_files import loaded_function
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY
 from atdc.data.dumped import DumpedFeatures
 from atdc.data.feature_source import evenly_spaced
 from atdc.data.folder import PhotoFolder
-from atdc.errors import ArgumentError, DataError
+from atdc.errors import ArgumentError, DataError, NetworkError
 from atdc.files import write_bytes_atomically
 from atdc.images import read_image
 from atdc.provenance import provenance, write_result
@@ -121,19 +124,26 @@ def run_networks(
     codec = None if model is None else FeatureCodec.load(model)
     if codec is not None:
         NetworkCodec(loaded, codec, str(model))  # refuses a codec of other networks
+        if left := [name for name in codec.task_names if name not in loaded.names]:
+            raise NetworkError(str(networks), f"no network with {', '.join(left)}", f"all networks of {model}")
     if len(paths) < count:
         raise DataError(str(photos), f"{len(paths)} photos", f"at least {count}")
     seen = [_photo(loaded, paths[place]) for place in evenly_spaced(len(paths), count)]
     known = DumpedFeatures(features)
     rows = evenly_spaced(len(known), known_count)
-    everything, missing = senders(loaded, codec, [known.read(int(row)) for row in rows], tuple(qualities))
+    learned = [known.read(int(row)) for row in rows]
+    everything, missing = senders(loaded, codec, learned, tuple(qualities))
     sets = {name: [name] for name in loaded.networks}
     if len(sets) > 1:
         sets[ALL] = list(loaded.networks)
+    same = [
+        _VERSION, loaded.digests, answers_digest(loaded), [_digest(photo.image) for photo in seen],
+        [_digest(*sample.values()) for sample in learned],
+    ]  # fmt: skip
     folder, records = runs, {}
     with tqdm(total=len(everything), unit="system", desc="networks", disable=quiet) as bar:
         for name, sender in everything.items():
-            said = [_VERSION, loaded.digests, count, len(rows), list(sender.points), [path.name for path in paths]]
+            said = [*same, list(sender.points)]
             if name.startswith(FITTED) and codec is not None:
                 said.append(codec.fingerprint.hex())
             path = folder / f"{name}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}.json"
@@ -198,6 +208,27 @@ def run_networks(
     return result
 
 
+def answers_digest(networks: NetworkSet) -> list[Any]:
+    """What tells answers apart, with the source of the functions that make and compare them."""
+    found: list[Any] = []
+    for network in networks.networks.values():
+        for name, answer in network.reported.items():
+            code = [
+                inspect.getsource(loaded_function(function, networks.folder))
+                for function in (answer.function, answer.metric)
+                if ":" in function
+            ]
+            found.append([network.name, name, dataclasses.asdict(answer), code])
+    return found
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
 def _photo(networks: NetworkSet, path: Path) -> Photo:
     image = read_image(path)
     return Photo(image, networks.features(image, path.name), networks.whole(image))
@@ -222,7 +253,9 @@ def _measured(
                     row["bytes"].append(coded.size(sets[wanted]))
                     for key, value in agreements.items():
                         if key.partition("/")[0] in sets[wanted]:
-                            kept = value if _says_something(networks, key, photo.before) else None
+                            kept = None
+                            if _says_something(networks, key, photo.before):
+                                kept = 0.0 if math.isnan(value) else value  # nothing is there any more
                             row["answers"].setdefault(key, []).append(kept)
     times = {
         wanted: _median_ms(lambda photo, members=members: sender.code(photo, members, middle), seen)
@@ -234,7 +267,7 @@ def _measured(
 def _says_something(networks: NetworkSet, key: str, before: Mapping[str, Array]) -> bool:
     name, _, answer = key.partition("/")
     if networks.networks[name].answers[answer].metric == "overlap":
-        return bool(before[key].max() >= SAYS_SOMETHING)
+        return bool(before[key].max(initial=0) >= SAYS_SOMETHING)
     return not math.isnan(networks.agreement(before, {key: before[key]})[key])
 
 

@@ -135,6 +135,33 @@ def test_the_chart_has_every_way_that_reaches_the_agreement_at_its_bytes_and_tim
     assert len(heights) >= len(reached) - 2  # labels next to each other are moved apart
 
 
+def test_records_of_other_photos_answers_or_functions_are_not_taken(folder: Path) -> None:
+    loaded, seen = photos_of(folder)
+    same = networks.answers_digest(loaded)
+    assert same == networks.answers_digest(load_networks(folder / "networks.yaml"))
+    text = (folder / "networks.yaml").read_text("utf-8")
+    (folder / "other.yaml").write_text(text.replace("metric: top1", "metric: miou"), "utf-8")
+    assert same != networks.answers_digest(load_networks(folder / "other.yaml"))
+    keys = set()
+    for number in range(2):
+        (folder / f"own{number}.py").write_text(f"def own(before, after):\n    return {number}\n", "utf-8")
+        own = text.replace("metric: top1", f"metric: own{number}.py:own")
+        (folder / "own.yaml").write_text(own, "utf-8")
+        keys.add(json.dumps(networks.answers_digest(load_networks(folder / "own.yaml"))))
+    assert len(keys) == 2
+    assert networks._digest(seen[0].image) != networks._digest(seen[1].image)
+
+
+def test_weights_of_more_networks_are_refused_before_anything_is_measured(folder: Path) -> None:
+    text = (folder / "networks.yaml").read_text("utf-8")
+    (folder / "fewer.yaml").write_text(text[: text.index("  heat:")], "utf-8")
+    with pytest.raises(NetworkError, match="no network with heat/"):
+        networks.run_networks(
+            folder / "fewer.yaml", folder / "f.json", photos=folder / "photos", features=folder / "features",
+            model=folder / "mine.safetensors", count=1, qualities=(1,), runs=folder / "fewer", quiet=True,
+        )  # fmt: skip
+
+
 def test_an_answer_that_found_nothing_takes_a_byte_and_no_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, (photo, *_) = photos_of(folder)
     sender = AnswerSender(loaded, "levels")
