@@ -30,8 +30,9 @@ demo-networks: $(BIN)/.networks-stamp ## published networks on your photo: make 
 	$(BIN)/atdc networks demo pypi $(if $(IMAGE),"$(IMAGE)",src/atdc/report/demo_images/*.jpg) --model pypi-1 -o demo-networks
 
 ##@ Check
+# Tests of a file run in one process, so that what they share is made once.
 test: $(BIN)/.dev-stamp ## all tests (one file: make test NAMES=tests/test_cli.py)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) $(NAMES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile $(NAMES)
 
 mutants: $(BIN)/.dev-stamp ## mistakes put into the source on purpose, which tests must notice: before a release
 	$(BIN)/python tests/mutants/run.py --jobs $(JOBS)

@@ -333,7 +333,7 @@ def test_programs_get_an_object_of_one_file_and_a_list_of_several(folder: Path, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_what_cannot_be_shown_is_spelled_out(folder: Path, model: tuple[str, str], encoding: str) -> None:
     shutil.copy("photos/a.png", "größe→.png")
     options = " ".join(model)

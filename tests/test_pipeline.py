@@ -61,13 +61,14 @@ def test_coding_stays_on_its_device(
     there = atdc.load(untrained_weights).to("meta")
     there.tile_positions = 2
     with one_device:
-        for setting in SETTINGS:
-            assert there.encode(image, graph=setting)
-        assert there.encode(image, effort="high")
+        assert there.encode(image)
         shapes = {name: (40, 64, *CHANNELS.get(name, ())) for name in TASK_NAMES}
         assert {name: answer.shape for name, answer in there.decode(data).items()} == shapes
         own, features = there.feature_codec, there.features_of(torch.from_numpy(image).permute(2, 0, 1)[None])
         assert features.is_meta and own.restore([own.integers.read(data)])[0].is_meta
+        for setting in SETTINGS:
+            assert own.encode_batch(features, 4, setting).data
+        assert own.encode_batch(features, 4, effort="high").data
         batch = own.normalise(features)
         for costs in (own.costs.measured_costs(batch, 4), own.costs.full_scores(batch, 4)):
             assert costs.shape == (1, len(own.pairs))

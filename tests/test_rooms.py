@@ -219,6 +219,20 @@ def test_loading_the_core_loads_no_tasks_and_no_images() -> None:
 
 
 @pytest.mark.slow
+def test_coding_loads_neither_the_compiler_nor_the_solvers(untrained_weights: Path) -> None:
+    """They would double the time that a command of one image takes."""
+    code = (
+        "import sys, numpy, atdc\n"
+        f"codec = atdc.load({str(untrained_weights)!r})\n"
+        "codec.decode(codec.encode(numpy.zeros((64, 64, 3), numpy.uint8)))\n"
+        "loaded = {'torch._dynamo', 'sympy', 'scipy'} & set(sys.modules)\n"
+        "assert not loaded, f'coding loads {loaded}'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
 def test_light_rooms_do_not_load_torch() -> None:
     code = (
         "import importlib, sys\n"

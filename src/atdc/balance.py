@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, quality_of
 from atdc.errors import WeightsError
@@ -77,7 +76,7 @@ def measured_utilities(weights: Path, fingerprint: bytes) -> NDArray[np.float64]
         rows = [np.array(row["utility"], np.float64) for row in said["measured"].values()]
         if {row.shape for row in rows} != {_LEVELS.shape} or not np.isfinite(rows).all():
             raise ValueError("utilities that are not one number for each quality")
-        return np.stack([np.minimum(isotonic_regression(row).x, 1) for row in rows], 1)
+        return np.stack([np.minimum(_rising(row), 1) for row in rows], 1)
 
 
 @contextmanager
@@ -125,7 +124,7 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     True
     """
     tasks = sizes.shape[1]
-    rising = np.stack([isotonic_regression(utilities[:, task]).x for task in range(tasks)], 1)
+    rising = np.stack([_rising(utilities[:, task]) for task in range(tasks)], 1)
     cost = np.exp(np.stack([np.interp(_STEPS, _LEVELS, np.log(sizes[:, task])) for task in range(tasks)], 1))
     worth = np.stack([np.interp(_STEPS, _LEVELS, rising[:, task]) for task in range(tasks)], 1)
     slopes = np.geomspace(1e-4, 1e4, 4001) * np.ptp(worth.mean(1)) / np.ptp(cost.sum(1))
@@ -142,3 +141,11 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
         best = candidates[good[taken[good].argmin()]]
         rows.append(tuple(float(value) for value in _STEPS[best]))
     return Balance(tuple(tuple(row) for row in rows))
+
+
+def _rising(utilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The monotone fit of a task's utilities, (8,)."""
+    from scipy.optimize import isotonic_regression  # half a second, which a process that codes need not spend
+
+    rising: NDArray[np.float64] = isotonic_regression(utilities).x
+    return rising

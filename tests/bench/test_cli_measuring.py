@@ -40,6 +40,8 @@ def test_the_command_writes_a_result_and_prints_its_summary(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "width", 160)
     monkeypatch.setattr(speed, "peak_memory_mib", lambda *_: {})  # takes seconds, and has a test of its own
+    monkeypatch.setattr(speed, "WARM_UP", 1)
+    monkeypatch.setattr(speed, "BATCHES", (1, 4))
     options, expected = COMMANDS[command]
     arguments = ["--data", str(rooms), "--model", str(untrained_weights), "--count", "4", "-o", "r.json"]
     result = CliRunner().invoke(cli.app, ["bench", command, *arguments, *options])

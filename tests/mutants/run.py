@@ -64,13 +64,25 @@ def fate(mutant: Mutant) -> str:
     return {A_TEST_FAILED: "killed", NO_TEST_FAILED: "LIVES"}.get(status, f"pytest ended with status {status}")
 
 
+def line(end: str, mutant: Mutant) -> str:
+    """What is said of a mutant's end."""
+    return f"{end:8} {mutant.file}: {mutant.name}"
+
+
 def main() -> int:
-    """Runs the list, or the mutants whose names hold a word."""
+    """Runs the list, or the mutants whose names hold a word, but for those that a log says are killed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("word", nargs="?", default="", help="only mutants whose name or file holds it")
+    parser.add_argument("words", nargs="*", default=[""], help="only mutants whose name or file holds one of them")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    parser.add_argument("--log", type=Path, help="lines are added to this file; mutants that it has as killed are past")
     options = parser.parse_args()
-    chosen = [mutant for mutant in mutants() if options.word in mutant.name or options.word in mutant.file]
+    past = options.log.read_text("utf-8").splitlines() if options.log and options.log.exists() else []
+    chosen = [
+        mutant
+        for mutant in mutants()
+        if any(word in mutant.name or word in mutant.file for word in options.words)
+        and line("killed", mutant) not in past
+    ]
     for mutant in chosen:
         mutant.applied((ROOT / "src" / mutant.file).read_text("utf-8"))
     tests = sorted({test for mutant in chosen for test in mutant.tests})
@@ -80,8 +92,11 @@ def main() -> int:
     with ThreadPoolExecutor(options.jobs) as pool:
         fates = []
         for mutant, end in zip(chosen, pool.map(fate, chosen), strict=True):
-            print(f"{end:8} {mutant.file}: {mutant.name}", flush=True)
+            print(line(end, mutant), flush=True)
             fates.append(end)
+            if options.log:
+                with options.log.open("a", encoding="utf-8") as log:
+                    log.write(line(end, mutant) + "\n")
     print(f"{fates.count('killed')} of {len(fates)} mutants killed")
     return int(any(end != "killed" for end in fates))
 

@@ -50,10 +50,10 @@ def planted(rng: torch.Generator, images: int) -> torch.Tensor:
 @pytest.mark.portability
 def test_a_planted_dependency_is_recovered_whatever_the_seed(seed: int) -> None:
     """Trained until the losses are level, at a rate that falls to nothing, so that no seed and no kernel decides: the
-    ratios come out at .06, 3.6 and .08, bounds are .75, 1.2 and .6."""
+    ratios of five seeds come out at .24 to .35, 2.8 to 3.3 and .09 to .14, bounds are .75, 1.2 and .6."""
     torch.manual_seed(seed)
     rng, choices = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    predictor, steps = predictor_of(4, channels=4, width=32), 500
+    predictor, steps = predictor_of(4, channels=4, width=16), 300
     optimiser = torch.optim.AdamW(predictor.parameters(), lr=8e-3)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     pairs = candidate_sets(4, 2)
@@ -64,7 +64,7 @@ def test_a_planted_dependency_is_recovered_whatever_the_seed(seed: int) -> None:
         for child, parents in (*compared, *(pairs[int(i)] for i in choices.integers(len(pairs), size=2))):
             mask = torch.zeros(8, 4)
             mask[:, list(parents)] = 1
-            contributions = sum((predictor.contribution(p, features[:, p]) for p in parents), torch.zeros(8, 32, 8, 8))
+            contributions = sum((predictor.contribution(p, features[:, p]) for p in parents), torch.zeros(8, 16, 8, 8))
             losses.append(proxy_loss(*predictor(child, contributions, mask), features[:, child]).mean())
         optimiser.zero_grad()
         torch.stack(losses).sum().backward()

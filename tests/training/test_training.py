@@ -44,6 +44,7 @@ name: tiny
 train_count: 12
 val_count: 8
 model:
+  feature_channels: 8
   encoder_widths: [8, 8, 16]
   head_widths: [8, 8, 8]
   predictor_width: 8

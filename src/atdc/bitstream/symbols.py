@@ -21,7 +21,7 @@ from atdc.errors import ArgumentError
 class BitCount:
     """Ideal bits by image and task: ``count[image][task]``; what was never coded has cost 0.
 
-    Bits of what is written or read are counted together, when somebody asks for them.
+    Bits of all that was added are counted together, when somebody asks for them.
 
     Args:
         tables: the probability tables.
@@ -60,7 +60,8 @@ class BitCount:
 
     def array(self, images: int, tasks: int) -> NDArray[np.float64]:
         """The same as float64 ``(images, tasks)``."""
-        return np.array([[self[image][task] for task in range(tasks)] for image in range(images)], np.float64)
+        rows = [self[image] for image in range(images)]
+        return np.array([[row[task] for task in range(tasks)] for row in rows], np.float64).reshape(images, tasks)
 
 
 class _Row(dict[int, float]):
@@ -92,14 +93,13 @@ class SymbolCounter:
     def code(
         self, image: int, task: int, symbols: NDArray[np.int32] | None, table_index: NDArray[np.uint8]
     ) -> NDArray[np.int32]:
-        """Adds the ideal bits of ``symbols`` ``(n,)`` and returns them.
+        """Adds the ideal bits of ``symbols`` ``(n,)``, which are counted when they are asked for, and returns them.
 
         Raises:
-            ArgumentError: no symbols, or symbols that cannot be coded.
+            ArgumentError: no symbols.
         """
         symbols = _present(symbols)
         self.bits.add(image, task, symbols, table_index)
-        self.bits.settle()
         return symbols
 
 

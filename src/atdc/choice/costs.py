@@ -31,6 +31,9 @@ from atdc.networks.predictability import score_bits
 from atdc.networks.resampling import resampled
 from atdc.tensors import padded
 
+_ROWS_AT_ONCE = 64
+"""Samples, each as often as there are sets of parents to try, whose child is coded in one go."""
+
 
 @dataclass(frozen=True, eq=False)
 class CostModel:
@@ -115,18 +118,30 @@ class CostModel:
             self.networks, fixed, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, batch.present
         ).reconstruction
         bits, errors = np.zeros((images, len(pairs))), np.zeros((images, len(pairs)))
-        everyone = torch.arange(images, device=qualities.device)
         contributions = [self.networks.contribution(task, part) for task, part in enumerate(parents)]
-        for column, (child, chosen) in enumerate(pairs):
-            mask = torch.zeros(images, count, device=qualities.device)
-            mask[:, list(chosen)] = 1
-            given = [resampled(contributions[parent], batch.grids[parent], batch.grids[child]) for parent in chosen]
+        for columns in _together(pairs, max(1, _ROWS_AT_ONCE // images)):
+            child, copies = pairs[columns[0]][0], len(columns)
+            mask = torch.zeros(copies, images, count, device=qualities.device)
+            for own, column in zip(mask, columns, strict=True):
+                own[:, list(pairs[column][1])] = 1
+            given = [
+                torch.stack([resampled(contributions[p], batch.grids[p], batch.grids[child]) for p in pairs[column][1]])
+                for column in columns
+                if pairs[column][1]
+            ]
+            summed = [torch.cat([parts.sum(0) for parts in given])] if given else []
             counter = SymbolCounter(self.entropy.tables)
-            target, trial = batch.parts[child], IntegerLatentCoder(coder.for_trial(counter))
-            shape = padded(batch.grids[child])
-            value, _ = code_task(self.networks, child, everyone, given, mask, qualities[:, child], shape, trial, target)
-            bits[:, column] = counter.bits.array(images, count)[:, child]
-            errors[:, column] = (value - target).square().sum((1, 2, 3)).cpu().numpy()
+            known = {parent for column in columns for parent in pairs[column][1]}
+            trial = IntegerLatentCoder(coder.for_trial(counter, copies, known))
+            rows = torch.arange(copies * images, device=qualities.device)
+            target, shape = batch.parts[child].repeat(copies, 1, 1, 1), padded(batch.grids[child])
+            own_qualities = qualities[:, child].repeat(copies)
+            value, _ = code_task(
+                self.networks, child, rows, summed, mask.flatten(0, 1), own_qualities, shape, trial, target
+            )
+            each = (copies, images)
+            bits[:, columns] = counter.bits.array(len(rows), count)[:, child].reshape(each).T
+            errors[:, columns] = (value - target).square().sum((1, 2, 3)).cpu().numpy().reshape(each).T
         return bits, errors
 
     def measured_costs(self, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
@@ -181,6 +196,18 @@ class CostModel:
         steps = [self._steps(quality)] * len(batch)
         coder = EntropyCoder(self.entropy, counter, np.array(steps, np.int64), batch.grids)
         return coder, quality_tensor(steps, batch.parts[0].device)
+
+
+def _together(pairs: Sequence[Pair], most: int) -> list[list[int]]:
+    """Columns of the pairs that are coded in one go: of one child, with parents or without, at most so many.
+
+    >>> _together([(0, ()), (0, (1,)), (1, ()), (0, (2,)), (0, (1, 2))], 2)
+    [[0], [1, 3], [4], [2]]
+    """
+    alike: dict[tuple[int, bool], list[int]] = {}
+    for column, (child, parents) in enumerate(pairs):
+        alike.setdefault((child, bool(parents)), []).append(column)
+    return [columns[start : start + most] for columns in alike.values() for start in range(0, len(columns), most)]
 
 
 def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -86,10 +86,12 @@ class EntropyCoder:
         self._remembers = True
         self.checks: dict[tuple[int, int], int] = {}
 
-    def for_trial(self, symbols: SymbolCoder) -> EntropyCoder:
-        """A coder that knows the parents decoded so far, hands its symbols elsewhere, and remembers nothing of them."""
-        other = EntropyCoder(self._model, symbols, self._steps, self._grids)
-        other.states, other._remembers = self.states, False
+    def for_trial(self, symbols: SymbolCoder, copies: int, parents: Collection[int]) -> EntropyCoder:
+        """A coder of so many copies of the batch, one after the other, that knows these parents as far as they were
+        decoded, hands its symbols elsewhere, and remembers nothing of them."""
+        states = {task: np.tile(state, (copies, 1, 1, 1)) for task, state in self.states.items() if task in parents}
+        other = EntropyCoder(self._model, symbols, np.tile(self._steps, (copies, 1)), self._grids, states)
+        other._remembers = False
         return other
 
     def code(

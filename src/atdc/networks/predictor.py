@@ -45,7 +45,8 @@ class Predictor(nn.Module):
         self.log_variance = nn.ModuleList([nn.Conv2d(width, own, 1) for own in channels])
         for head in (*self.mean, *self.log_variance):
             assert isinstance(head, nn.Conv2d)
-            nn.init.normal_(head.weight, std=0.02)
+            if not head.weight.is_meta:  # where there are no values to draw, and torch would load its compiler for it
+                nn.init.normal_(head.weight, std=0.02)
 
     def contribution(self, parent: int, features: Tensor) -> Tensor:
         """A parent's contribution to the first layer, on its own grid: (B, C, h, w) to (B, width, h, w)."""

@@ -50,8 +50,9 @@ class QualityTable(nn.Module):
 
     def __init__(self, width: int, start: float = 0.0, end: float = 0.0) -> None:
         super().__init__()
-        rows = torch.linspace(start, end, MAX_QUALITY + 1)[:, None].repeat(1, width)
-        self.rows = nn.Parameter(rows)
+        # On the device `meta`, for `linspace` and `repeat` alone, torch would load a library of symbolic mathematics.
+        row = torch.linspace(start, end, MAX_QUALITY + 1, device="cpu").to(torch.get_default_device())
+        self.rows = nn.Parameter(row[:, None].expand(-1, width).contiguous())
 
     def forward(self, quality: Tensor) -> Tensor:
         levels = torch.arange(MAX_QUALITY + 1, device=quality.device)

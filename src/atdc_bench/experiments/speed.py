@@ -326,7 +326,7 @@ def throughput(
     evaluated: EvaluatedCodec,
     images: NDArray[np.uint8],
     quality: float,
-    batches: Sequence[int] = BATCHES,
+    batches: Sequence[int],
     quiet: bool = True,
 ) -> dict[str, Any]:
     """Images a second from pixels to files, and from files to all raw answers, several at a time; best of three runs.
@@ -533,7 +533,7 @@ def run_speed(
                 "batch_1": adaptive_over_fixed(evaluated, images, quality, rounds, 1, quiet),
                 f"batch_{batch}": adaptive_over_fixed(evaluated, images, quality, max(10, rounds // 4), batch, quiet),
             },
-            "throughput": throughput(evaluated, images, quality, quiet=quiet),
+            "throughput": throughput(evaluated, images, quality, BATCHES, quiet),
             "peak_memory_mib": peak_memory_mib(model, height, width),
             **device_and_server(evaluated, images, quality, encoded, decoded),
         }

@@ -67,8 +67,10 @@ def test_the_command_writes_every_part(
     tiny_weights: Path, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speed, "open_rooms", lambda data, split: photos)
+    monkeypatch.setattr(speed, "WARM_UP", 1)
+    monkeypatch.setattr(speed, "BATCHES", (1, 5))
     out = tmp_path / "speed.json"
-    result = run_speed(tiny_weights, tmp_path, out, count=2, rounds=4, batch=3, threads=1, quiet=True)
+    result = run_speed(tiny_weights, tmp_path, out, count=2, rounds=2, batch=3, threads=1, quiet=True)
     assert json.loads(out.read_text()) == result
     assert result["provenance"]["machine"]["threads"] == 1
     assert set(result["choosing_ms"]) == {"all", "wanted"}
