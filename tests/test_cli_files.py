@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -442,8 +443,9 @@ def test_an_interrupted_command_says_how_far_it_was_and_resumes(
         shutil.copy("photos/a.png", f"many/{number:03}.png")
     command = [sys.executable, "-u", "-m", "atdc.cli", "encode", "many", "-o", "out", "--jobs", jobs, *model]
     command += ["--effort", "high"]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored by inheritance where tests run with `&`
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard
     )
     assert process.stdout is not None
     assert "many/" in process.stdout.readline()
