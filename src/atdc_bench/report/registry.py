@@ -92,11 +92,36 @@ _BUDGET_NYUV2 = (
     "budget_nyuv2.json",
     "atdc bench budget --images nyuv2 --data nyuv2 --count 30 -o results/budget_nyuv2.json",
 )
-_NETWORKS_PYPI = (
-    "networks_pypi.json",
-    "atdc bench networks pypi --photos photos --features features --model pypi-1 --count 130 --qualities 0,2,4,7",
-)
-_GRAPHS_PYPI = ("graphs_pypi.json", "atdc bench graphs pypi-1 features_test --count 60 -o results/graphs_pypi.json")
+_NETWORKS = {
+    "": (
+        "networks_pypi.json",
+        "atdc bench networks pypi --photos photos --features features --model pypi-1 --count 130 --qualities 0,2,4,7",
+    ),
+    "kodak": (
+        "networks_kodak.json",
+        "atdc bench networks pypi --photos kodak --features features --model pypi-1 --count 24 --qualities 0,2,4,7 "
+        "-o results/networks_kodak.json",
+    ),
+    "mixed": (
+        "networks_mixed.json",
+        "atdc bench networks mixed --photos photos --features features --model mixed-1 --count 40 --qualities 0,2,4,7 "
+        "-o results/networks_mixed.json --picture docs/images/networks-mixed.svg",
+    ),
+    "pyramid": (
+        "networks_pyramid.json",
+        "atdc bench networks pyramid --photos photos --features features --model pyramid-1 --count 40 "
+        "--qualities 0,2,4,7 -o results/networks_pyramid.json",
+    ),
+}
+_GRAPHS = {
+    "": ("graphs_pypi.json", "atdc bench graphs pypi-1 features_test --count 60 -o results/graphs_pypi.json"),
+    "mixed": ("graphs_mixed.json", "atdc bench graphs mixed-1 features_test --count 24 -o results/graphs_mixed.json"),
+    "pyramid": (
+        "graphs_pyramid.json",
+        "atdc bench graphs pyramid-1 features_test --count 40 -o results/graphs_pyramid.json",
+    ),
+}
+"""By what names of their blocks begin with; the first set's have nothing there."""
 _FUZZ_TINY = ("fuzz_tiny.json", "atdc bench fuzz --model tiny --count 1000000")
 _FUZZ_SMALL = ("fuzz_small.json", "atdc bench fuzz --model small --count 50000")
 
@@ -210,17 +235,22 @@ EXPERIMENTS: dict[str, Experiment] = {
         "networks:run_networks",
         (networks.bytes_at_agreement, networks.against_rivals),
         {
-            "networksets": Block(*_NETWORKS_PYPI, networks.bytes_at_agreement),
-            "networkrivals": Block(*_NETWORKS_PYPI, networks.against_rivals),
-            "networkpoints": Block(*_NETWORKS_PYPI, networks.fitted_points),
+            f"{name}network{block}": Block(*_NETWORKS[name], said_of)
+            for block, names, said_of in (
+                ("sets", ("", "mixed"), networks.bytes_at_agreement),
+                ("rivals", tuple(_NETWORKS), networks.against_rivals),
+                ("points", ("", "mixed", "pyramid"), networks.fitted_points),
+            )
+            for name in names
         },
     ),
     "graphs": Experiment(
         "feature_graphs:run_feature_graphs",
         (networks.graph_arms, networks.saved_by_parents),
         {
-            "networkgraphs": Block(*_GRAPHS_PYPI, networks.graph_arms),
-            "networkpairs": Block(*_GRAPHS_PYPI, networks.saved_by_parents),
+            f"{name}network{block}": Block(*_GRAPHS[name], said_of)
+            for name in _GRAPHS
+            for block, said_of in {"graphs": networks.graph_arms, "pairs": networks.saved_by_parents}.items()
         },
     ),
     "wanted": Experiment(
