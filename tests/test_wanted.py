@@ -11,16 +11,15 @@ import pytest
 import torch
 
 import atdc
+from any_tensors import untrained_codec
 from atdc.codec import FeatureCodec
-from atdc.config import MAX_QUALITY, ModelConfig
-from atdc.entropy.float_model import FloatEntropyModel, quantised_model
+from atdc.config import MAX_QUALITY
 from atdc.errors import ArgumentError
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.search import SETTINGS, candidate_sets
 from atdc.graph.subsets import with_ancestors, without_missing
 from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import WantedGraphs
-from atdc.networks.codec_networks import CodecNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
 from atdc.tensors import FeatureSet, TensorSpec
@@ -210,19 +209,9 @@ def test_wanted_features_must_be_given(plain: Codec) -> None:
 
 def three_tensors() -> FeatureCodec:
     """An untrained codec of three tensors of unequal grids."""
-    torch.manual_seed(0)
     tensors = FeatureSet((TensorSpec("a", 2, 16, 4), TensorSpec("b", 3, 8, 4), TensorSpec("c", 1, (4, 8))))
-    config = ModelConfig(
-        predictor_width=4, codec_width=8, hyper_channels=2, hyper_width=4, state_channels=3, scorer_width=4,
-        rate_estimator="factorised",
-    )  # fmt: skip
-    networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
-    for parameter in float_model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    ones = [torch.ones(spec.channels) for spec in tensors.tensors]
     fixed = (TaskGraph(((1,), (2,), ())),) * (MAX_QUALITY + 1)
-    graph_tables = replace(GraphTables.untrained(3), fixed=fixed)
-    return FeatureCodec(networks, quantised_model(float_model, networks), [0 * row for row in ones], ones, graph_tables)
+    return untrained_codec(tensors, replace(GraphTables.untrained(3), fixed=fixed), b"none")
 
 
 def test_measured_graphs_of_wanted_sets_cover_all_and_cost_no_more_than_missing_parents_dropped() -> None:
