@@ -242,8 +242,9 @@ def _measured(
     points: dict[str, Any] = {
         wanted: {f"{point:g}": {"bytes": [], "answers": {}} for point in sender.points} for wanted in sets
     }
+    saying = [{key for key in photo.before if _says_something(networks, key, photo.before)} for photo in seen]
     for point in sender.points:
-        for photo in seen:
+        for photo, says in zip(seen, saying, strict=True):
             groups = list(sets.items()) if sender.by_set else [("", every)]
             for group, members in groups:
                 coded = sender.code(photo, members, point)
@@ -254,7 +255,7 @@ def _measured(
                     for key, value in agreements.items():
                         if key.partition("/")[0] in sets[wanted]:
                             kept = None
-                            if _says_something(networks, key, photo.before):
+                            if key in says:
                                 kept = 0.0 if math.isnan(value) else value  # nothing is there any more
                             row["answers"].setdefault(key, []).append(kept)
     times = {
