@@ -1,5 +1,8 @@
 """Networks in two halves: together they are the whole, and whatever stands in the way is said in one clear sentence."""
 
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +278,31 @@ def test_features_that_do_not_fit_the_network_are_refused() -> None:
     for features in ({}, {"c": np.zeros((16, 6, 7), np.float32)}):
         with pytest.raises(AtdcError, match="features of"):
             network.answers_of(features)
+
+
+class Waiting(nn.Module):
+    """Waits, for a moment, until two threads have come this far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = threading.Barrier(2, timeout=0.3)
+        self.waits = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.waits:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                self.both.wait()
+        return x
+
+
+def test_second_halves_may_be_run_by_two_threads_at_once() -> None:
+    """As training does: one takes losses while the other prepares the next batch."""
+    before, after = Waiting(), Waiting()
+    model = nn.Sequential(before, nn.Conv2d(3, 4, 1), after)
+    network = atdc.adapters.torch(model, ["1"], input=ImageInput(size=(4, 4)))
+    (name,) = (tensor.name for tensor in network.tensors)
+    features = [torch.full((1, 4, 4, 4), number) for number in (1.0, 2.0)]
+    before.waits = after.waits = True
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda value: network.second_half({name: value}, ["output"])["output"], features))
+    assert [float(value.mean()) for value in made] == [1.0, 2.0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ class TorchNetwork(CutNetwork):
         if not input.size:
             raise ArgumentError(f"{name}, input", "no size", "height and width", "Say them: size=(224, 224).")
         self.name, self.input, self._model = name, input, model.eval().requires_grad_(False)
-        self._modules = dict(model.named_modules())
+        self._modules, self._running = dict(model.named_modules()), threading.Lock()
         self._places = require_cut(name, cuts)
         for place in self._places:
             self._require_module(place, "cuts")
@@ -112,7 +113,8 @@ class TorchNetwork(CutNetwork):
     ) -> Iterator[dict[str, Tensor]]:
         """Within it, tensors at places are collected as the network runs, or replaced.
 
-        Tensors are copied, since what follows may work in place.
+        Tensors are copied, since what follows may work in place. One thread at a time: training runs second halves
+        while another thread prepares the next batch with them, and hooks are the module's, not a thread's.
         """
         found: dict[str, Tensor] = {}
         by_module: dict[str, list[str]] = {}
@@ -133,12 +135,15 @@ class TorchNetwork(CutNetwork):
 
             return hook
 
-        handles = [self._modules[module].register_forward_hook(hook_of(places)) for module, places in by_module.items()]
-        try:
-            yield found
-        finally:
-            for handle in handles:
-                handle.remove()
+        with self._running:
+            handles = [
+                self._modules[module].register_forward_hook(hook_of(places)) for module, places in by_module.items()
+            ]
+            try:
+                yield found
+            finally:
+                for handle in handles:
+                    handle.remove()
 
     def _run(self, given: Tensor) -> dict[str, Tensor]:
         """The model's outputs by name."""
