@@ -330,7 +330,7 @@ def test_an_image_one_pixel_high_is_refused_before_padding_makes_it_huge(untrain
     )  # fmt: skip
     data = pack(Container(header, (Segment(b"", 0),)))
     tracemalloc.start()
-    with pytest.raises(CorruptFileError, match="with padding"):
+    with pytest.raises(CorruptFileError, match=r"with padding; expected at most \d+ positions"):
         reader.read(data)
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
