@@ -24,11 +24,12 @@ from bitstream.container_strategies import graphs, qualities
 LARGEST_SIDE = 9
 
 
-def reader_of(*specs: TensorSpec, fingerprint: bytes = b"here", seed: int = 0) -> IntegerReader:
+def reader_of(*specs: TensorSpec, fingerprint: bytes = b"here", seed: int = 0, padding: str = "coded") -> IntegerReader:
     """The reader of weights drawn at random; its list has the graph without edges and a chain."""
     random, count = np.random.default_rng(seed), len(specs)
     rows = [random_entropy(random, count, width=3, latent=spec.latent_channels, hyper=1, state=2) for spec in specs]
-    model = EntropyModel(tuple(rows), FrequencyTables.gaussian([0.15 * 2**step for step in range(7)]))
+    tables = FrequencyTables.gaussian([0.15 * 2**step for step in range(7)])
+    model = EntropyModel(tuple(rows), tables, padding=padding)
     chain = TaskGraph(tuple((task - 1,) if task else () for task in range(count)))
     listed = tuple(dict.fromkeys((TaskGraph.independent(count), chain)))
     return IntegerReader(model, listed, FeatureSet(specs), fingerprint)
@@ -80,7 +81,7 @@ def readers(draw: st.DrawFn) -> IntegerReader:
         channels = draw(st.integers(1, 2))
         rule = draw(st.one_of(st.sampled_from([8, 16]), grids, st.none()))
         specs.append(TensorSpec(f"{name}", channels, rule, draw(st.integers(1, 4 * channels))))
-    return reader_of(*specs, seed=draw(st.integers(0, 9)))
+    return reader_of(*specs, seed=draw(st.integers(0, 9)), padding=draw(st.sampled_from(["coded", "zero"])))
 
 
 @st.composite

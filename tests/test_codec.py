@@ -143,7 +143,7 @@ def test_costs_weigh_each_tasks_error_by_its_own_multiplier(codec: FeatureCodec,
     graphs = own.choose_graphs(features, quality, "chain")
     coded, normalised = own.encode_batch(features, quality, graphs), own.normalise(features)
     restored = own.normalise(coded.reconstruction)
-    squared = squared_errors(restored.parts, normalised.parts).numpy()
+    squared = squared_errors(restored.parts, normalised.parts, normalised.grids).numpy()
     expected = coded.ideal_bits.sum(1) + squared @ weights
     assert own.costs.total_costs(normalised, quality, graphs) == pytest.approx(expected, rel=1e-3)
 

@@ -180,6 +180,9 @@ class ModelConfig:
     factorised: str = "none"
     """Which tasks have no hyper-latent, so that each latent channel has one density everywhere: `none` (ours), `roots`
     (the paper), or `all`."""
+    padding: str = "coded"
+    """Latents that lie wholly in the padding of a tensor's grid: `coded` like all others, or `zero`, without a symbol
+    (what `atdc fit` makes). Grids of multiples of four have none."""
 
     def __post_init__(self) -> None:
         """Refuses what no network can be built from."""
@@ -228,6 +231,7 @@ _CHOICES = {
     "residual": ("conditional", "plain"),
     "parents": ("both", "prediction", "context", "none"),
     "factorised": ("none", "roots", "all"),
+    "padding": ("coded", "zero"),
     "rate_estimator": ("pairs", "agreement", "factorised"),
 }
 
@@ -393,7 +397,7 @@ class FitRecipe:
         return ModelConfig(
             max_parents=self.max_parents, predictor_width=self.predictor_width, codec_width=self.codec_width,
             hyper_channels=self.hyper_channels, hyper_width=self.hyper_width, state_channels=self.state_channels,
-            scorer_width=self.estimator_width, rate_estimator="factorised",
+            scorer_width=self.estimator_width, rate_estimator="factorised", padding="zero",
         )  # fmt: skip
 
     def stages(self) -> Recipe:

@@ -16,6 +16,7 @@ from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.entropy.model import EntropyModel
 from atdc.graph.task_graph import TaskGraph
+from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 
 pytestmark = pytest.mark.portability
@@ -210,6 +211,55 @@ def test_a_factorised_task_sends_no_hyper_latent(networks: CodecNetworks, float_
     integer_traversal(networks, model, Counter(model.tables), [graph], 3, torch.randn(1, TASKS, 4, *SHAPE))
     latent, hyper = 6 * 4 * 2, 3 * 2 * 1
     assert sorted(counted) == [(0, latent), (1, hyper), (1, latent), (2, latent), (3, latent)]
+
+
+@pytest.mark.parametrize("grid", [(14, 13), (9, 12), (12, 16)])
+def test_padding_may_have_no_symbols(grid: tuple[int, int]) -> None:
+    """Then latents there are zeros, when trained, counted and read; errors that lie there cost nothing."""
+    torch.manual_seed(5)
+    config = dataclasses.replace(SMALL, padding="zero")
+    networks = CodecNetworks(config, config.tensors(range(2))).eval().requires_grad_(False)
+    float_model = FloatEntropyModel(config, config.tensors(range(2)))
+    for parameter in float_model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model, graph, grids = quantised_model(float_model, networks), TaskGraph(((), (0,))), (grid, grid)
+    rows, columns = -(-grid[0] // 2), -(-grid[1] // 2)
+    quality, steps = torch.full((1, 2), 7.0), np.full((1, 2), 56)
+    features = list(FeatureBatch.of(torch.randn(1, 2, 4, *grid) * 9).parts)
+    counted: list[int] = []
+
+    class Writer(SymbolWriter):
+        def code(self, image, task, symbols, table_index):
+            counted.append(len(table_index))
+            return super().code(image, task, symbols, table_index)
+
+    writer = Writer(model.tables, 1, 2)
+    coder = EntropyCoder(model, writer, steps, grids)
+    code_along_graph(networks, [graph], quality, IntegerLatentCoder(coder), grids, features)
+    hyper = -(-grid[0] // 4) * -(-grid[1] // 4) * 3
+    assert counted == [hyper, rows * columns * 6] * 2
+    symbols = SymbolReader(model.tables)
+    reader = EntropyCoder(model, symbols, steps, grids)
+    for task, segment in enumerate(writer.finish()[0]):
+        symbols.begin(segment, str(task))
+        latent = reader.code([0], task, np.array([[task == 1, False]]))
+        symbols.end()
+        assert latent.shape[1:3] == (-(-grid[0] // 4) * 2, -(-grid[1] // 4) * 2)
+        assert latent[:, :rows, :columns].any((0, 3)).all()
+        assert not latent[:, rows:].any() and not latent[:, :, columns:].any()
+    assert reader.checks == coder.checks
+    seen: list[tuple[float, torch.Tensor]] = []
+    for padding in (0.0, 1e3):  # what lies beyond the features
+        training = TrainingLatentCoder(networks, float_model, 1, grids)
+        value = torch.full((1, 6, *latent.shape[1:3]), padding)
+        torch.manual_seed(0)
+        value[..., :rows, :columns] = torch.randn(1, 6, rows, columns)
+        alone, image = torch.zeros(1, 2), torch.zeros(1, dtype=torch.long)
+        nothing = torch.zeros(1, 3, *(side // 2 for side in value.shape[2:]))
+        made = training.code(image, 0, quality[:, 0], alone, value, nothing)
+        seen.append((float(training.bits.detach().sum()), made))
+    assert seen[0][0] == seen[1][0] and torch.equal(seen[0][1], seen[1][1])
+    assert not made[..., rows:, :].any() and not made[..., columns:].any()
 
 
 def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform_predict_nothing() -> None:

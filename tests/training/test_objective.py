@@ -71,17 +71,24 @@ def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytes
     assert (batch_loss - float(without.detach())) * scale == pytest.approx(BITS_PER_ELEMENT, rel=1e-3)
 
 
+def expected_of(blocks: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("nbi,ij,nbj->n", blocks, matrix, blocks)
+
+
 def test_errors_count_by_a_tensors_metric_and_squared_without_one() -> None:
     torch.manual_seed(0)
     decoded, features = ([torch.randn(2, 3, 4, 6), torch.randn(2, 2, 4, 4)] for _ in range(2))
     factor = np.random.default_rng(0).normal(size=(12, 12))
     matrix = torch.from_numpy(factor @ factor.T)
-    found = codec_stage._errors([BlockMetric.of(matrix.numpy()), None], decoded, features)
+    grids = [(3, 6), (4, 3)]  # the rest is padding, of which a metric sees what its last blocks have
+    found = codec_stage._errors([BlockMetric.of(matrix.numpy()), None], decoded, features, grids)
     blocks = torch.nn.functional.unfold(decoded[0] - features[0], 2, stride=2).transpose(1, 2).double()
-    expected = torch.einsum("nbi,ij,nbj->n", blocks, matrix, blocks)
+    expected = expected_of(blocks, matrix)
     torch.testing.assert_close(found[:, 0].double(), expected, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found[:, 1], (decoded[1] - features[1]).square().sum((1, 2, 3)))
-    assert bool((codec_stage._errors(None, decoded, features)[:, 1] == found[:, 1]).all())
+    torch.testing.assert_close(found[:, 1], (decoded[1] - features[1])[..., :3].square().sum((1, 2, 3)))
+    assert bool((codec_stage._errors(None, decoded, features, grids)[:, 1] == found[:, 1]).all())
+    short = codec_stage._errors([BlockMetric.of(matrix.numpy()), None], decoded, features, [(2, 6), (4, 3)])
+    torch.testing.assert_close(short[:, 0].double(), expected_of(blocks[:, :3], matrix), rtol=1e-4, atol=1e-4)
 
 
 def test_a_sensitivity_of_raw_features_weighs_normalised_ones_alike() -> None:

@@ -29,7 +29,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
 from atdc.networks.predictability import score_bits
 from atdc.networks.resampling import resampled
-from atdc.tensors import padded
+from atdc.tensors import Grid, padded
 
 _ROWS_AT_ONCE = 64
 """Samples, each as often as there are sets of parents to try, whose child is coded in one go."""
@@ -141,7 +141,8 @@ class CostModel:
             )
             each = (copies, images)
             bits[:, columns] = counter.bits.array(len(rows), count)[:, child].reshape(each).T
-            errors[:, columns] = (value - target).square().sum((1, 2, 3)).cpu().numpy().reshape(each).T
+            error = squared_errors([value], [target], [batch.grids[child]])
+            errors[:, columns] = error[:, 0].cpu().numpy().reshape(each).T
         return bits, errors
 
     def measured_costs(self, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
@@ -182,7 +183,7 @@ class CostModel:
         result = code_along_graph(
             self.networks, graphs, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, asked
         )
-        errors = squared_errors(result.reconstruction, batch.parts).double().cpu().numpy()
+        errors = squared_errors(result.reconstruction, batch.parts, batch.grids).double().cpu().numpy()
         bits = counter.bits.array(len(batch), self.networks.task_count).sum(1)
         multipliers = self.lagrange_multipliers(quality) if multipliers is None else multipliers
         total: NDArray[np.float64] = bits + errors[:, asked] @ multipliers[asked]
@@ -210,6 +211,11 @@ def _together(pairs: Sequence[Pair], most: int) -> list[list[int]]:
     return [columns[start : start + most] for columns in alike.values() for start in range(0, len(columns), most)]
 
 
-def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor]) -> Tensor:
-    """Summed squared error of each image and tensor, (B, T)."""
-    return torch.stack([(a - b).square().sum((1, 2, 3)) for a, b in zip(decoded, features, strict=True)], 1)
+def squared_errors(decoded: Sequence[Tensor], features: Sequence[Tensor], grids: Sequence[Grid]) -> Tensor:
+    """Summed squared error of each image and tensor without its padding, (B, T).
+
+    >>> squared_errors([torch.ones(1, 2, 4, 4)], [torch.zeros(1, 2, 4, 4)], [(3, 4)])
+    tensor([[24.]])
+    """
+    rows = zip(decoded, features, grids, strict=True)
+    return torch.stack([(a - b)[..., : g[0], : g[1]].square().sum((1, 2, 3)) for a, b, g in rows], 1)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -100,7 +101,13 @@ class TrainingLatentCoder:
                 states[parent] = resampled_states(state[images], own, child, (latent.shape[2], latent.shape[3]))
         log_gain = self._networks.task(task).log_gain(quality)
         mean, log_scale, hidden = float_model.latent_prior(hyper, quality, mask, states, log_gain)
-        decoded = self._coded(images, task, latent, mean, log_scale)
+        if self._networks.config.padding == "zero":
+            rows, columns = latent_grid(self._grids[task])
+            inner = (value[..., :rows, :columns] for value in (latent, mean, log_scale))
+            border = (0, latent.shape[3] - columns, 0, latent.shape[2] - rows)
+            decoded = F.pad(self._coded(images, task, *inner), border)
+        else:
+            decoded = self._coded(images, task, latent, mean, log_scale)
         state = float_model.state(decoded, hidden, quality)
         if len(images) < self._batch:
             known = self._states[task]

@@ -42,6 +42,11 @@ class EntropyParameters(Protocol):
         """Channels of the hyper-latent."""
         ...
 
+    @property
+    def padding(self) -> str:
+        """Latents that lie wholly in the padding: ``coded`` or ``zero``."""
+        ...
+
     def sends_hyper(self, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether a task with these parents has a hyper-latent."""
         ...
@@ -130,7 +135,13 @@ class EntropyCoder:
             if parents[:, parent].any()
         }
         mean, table, hidden = model.latent_prior(task, steps, decoded_hyper, parents, states)
-        decoded = self._exchange(images, task, latent, mean, table)
+        if model.padding == "zero":
+            inner = (slice(None), *map(slice, latent_grid(grid)))
+            decoded = np.zeros_like(mean)
+            given = None if latent is None else latent[inner]
+            decoded[inner] = self._exchange(images, task, given, mean[inner], table[inner])
+        else:
+            decoded = self._exchange(images, task, latent, mean, table)
         if not self._remembers:
             return decoded
         state = model.state(task, steps, decoded, hidden)

@@ -126,7 +126,7 @@ class FloatEntropyParameters:
 
     def __init__(self, float_model: FloatEntropyModel, networks: CodecNetworks, tables: FrequencyTables) -> None:
         self._float_model, self._networks = deepcopy(float_model).double(), deepcopy(networks.transforms).double()
-        self._config, self.tables = networks.config, tables
+        self._config, self.tables, self.padding = networks.config, tables, networks.config.padding
 
     @property
     def hyper_channels(self) -> int:
@@ -195,7 +195,7 @@ def quantised_model(float_model: FloatEntropyModel, networks: CodecNetworks) -> 
     config = networks.config
     tables = FrequencyTables.gaussian(scales(config.scale_min, config.scale_max, config.scale_count))
     models = [_task_integers(float_model.task(i), networks.task(i), config) for i in range(networks.task_count)]
-    return EntropyModel(tuple(models), tables, config.factorised)
+    return EntropyModel(tuple(models), tables, config.factorised, config.padding)
 
 
 @torch.no_grad()

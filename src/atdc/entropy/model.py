@@ -99,6 +99,7 @@ class EntropyModel:
         tasks: integers by task.
         tables: the probability tables.
         factorised: which tasks have no hyper-latent: `none`, `roots` or `all`.
+        padding: latents that lie wholly in the padding: `coded`, or `zero`, without a symbol.
 
     Raises:
         WeightsError: shapes that do not fit together, or sums that could exceed what is exact.
@@ -107,6 +108,7 @@ class EntropyModel:
     tasks: tuple[TaskEntropy, ...]
     tables: FrequencyTables
     factorised: str = "none"
+    padding: str = "coded"
     _layers: tuple[_Layers, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -189,9 +191,10 @@ class EntropyModel:
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, NDArray[np.integer]], task_count: int, factorised: str = "none"
-    ) -> EntropyModel:
-        """The inverse of :meth:`to_arrays`; which tasks are factorised is kept with the model's settings.
+        cls, arrays: Mapping[str, NDArray[np.integer]], task_count: int, factorised: str = "none",
+        padding: str = "coded",
+    ) -> EntropyModel:  # fmt: skip
+        """The inverse of :meth:`to_arrays`; `factorised` and `padding` are kept with the model's settings.
 
         Raises:
             WeightsError: an array is missing or of another type, or the constructor's reasons.
@@ -209,7 +212,7 @@ class EntropyModel:
                     raise WeightsError(f"entropy.{index}.{entry.name}", found, "integers", "Fetch the weights again.")
                 known[entry.name] = array
             tasks.append(TaskEntropy(**known))  # type: ignore[arg-type]  # kinds checked here, shapes in _Layers
-        return cls(tuple(tasks), tables, factorised)
+        return cls(tuple(tasks), tables, factorised, padding)
 
 
 def sends_hyper(factorised: str, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
 from atdc.networks.transforms import BlockMetric
+from atdc.tensors import LATENT_STRIDE, Grid, latent_grid
 from atdc.training.data import TrainingFeatures
 from atdc.training.devices import mixed_precision, moved
 from atdc.training.graph_source import GraphSource, random_subset
@@ -123,15 +124,18 @@ class TrainingState:
 
 
 def _errors(
-    metric: Sequence[BlockMetric | None] | None, decoded: Sequence[Tensor], features: Sequence[Tensor]
-) -> Tensor:
-    """Of each image and tensor, (B, T)."""
+    metric: Sequence[BlockMetric | None] | None, decoded: Sequence[Tensor], features: Sequence[Tensor],
+    grids: Sequence[Grid],
+) -> Tensor:  # fmt: skip
+    """Of each image and tensor without its padding, up to the rest of a block where a metric counts, (B, T)."""
+    errors = squared_errors(decoded, features, grids)
     if metric is None:
-        return squared_errors(decoded, features)
-    rows = zip(metric, decoded, features, strict=True)
-    columns = [
-        (one - other).square().sum((1, 2, 3)) if own is None else own.errors(one - other) for own, one, other in rows
-    ]
+        return errors
+    columns = list(errors.unbind(1))
+    for place, own in enumerate(metric):
+        if own is not None:
+            rows, width = (LATENT_STRIDE * side for side in latent_grid(grids[place]))
+            columns[place] = own.errors((decoded[place] - features[place])[..., :rows, :width])
     return torch.stack(columns, 1)
 
 
@@ -193,7 +197,7 @@ def train_codec(
         assert result.proxy is not None
         # Groups that are smaller than the largest end in zeros, which are no features.
         elements = sum(features.elements) * task_count // (groups.largest * len(features.parts))
-        error = _errors(state.metric, result.reconstruction, features.parts) / elements
+        error = _errors(state.metric, result.reconstruction, features.parts, features.grids) / elements
         return coder.bits.sum(1) / elements, error, result.proxy, result.reconstruction
 
     def prepare(draw: Draw) -> CodecBatch:

@@ -185,7 +185,8 @@ def measured_rates(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -
         rows = []
         for level in range(MAX_QUALITY + 1):
             encoded = codec.encode_batch(features, level, "fixed")
-            error = squared_errors(codec.scaled(encoded.reconstruction), codec.scaled(by_tensor(features)))
+            grids = [(part.shape[2], part.shape[3]) for part in by_tensor(features)]
+            error = squared_errors(codec.scaled(encoded.reconstruction), codec.scaled(by_tensor(features)), grids)
             rows.append(torch.stack([torch.from_numpy(encoded.ideal_bits).mean(0), error.double().mean(0)]))
         elements = torch.tensor([float(part[0].numel()) for part in by_tensor(features)])
         state = {"rates": torch.stack(rows), "elements": elements}
