@@ -4,9 +4,9 @@
 fitted codec       its own graph, every tensor alone, or one fixed graph without the parents that are not sent
 untrained codec    principal components of 2×2 blocks, uniform steps, tables counted on other photos, ideal bits
 whole numbers      each tensor on 4 to 256 levels between its ends, packed by Zstandard
-tiled              each tensor's channels, normalised, side by side as one image, AVIF
-images           JPEG, WebP, AVIF of the photo; AVIF of the photo at the size of the largest input, and at half of it
-answers            numbers as whole numbers likewise, or as an image of all channels by AVIF; classes packed
+tiled              each tensor's channels, normalised, side by side as one image, AVIF or VVC
+images             JPEG, WebP, AVIF, VVC of the photo; AVIF and VVC also at the size of the largest input, and at half
+answers            numbers as whole numbers likewise, or as an image of all channels by AVIF or VVC; classes packed
 =================  =================================================================================================
 """
 
@@ -27,9 +27,9 @@ from atdc.adapters.cut_costs import CountedTables, blocks_of, components, packed
 from atdc.adapters.halves import Array, RgbImage
 from atdc.adapters.network_set import NetworkSet
 from atdc.codec import FeatureCodec
-from atdc_bench.baselines import pixels
+from atdc_bench.baselines import pixels, sent_answers, vvc
 from atdc_bench.baselines.outside import load_library, missing_library
-from atdc_bench.baselines.sent_answers import AVIF as SENT_AVIF
+from atdc_bench.baselines.sent_answers import SentCodec
 from atdc_bench.baselines.system import PixelSystem
 
 FITTED = "fitted"
@@ -178,13 +178,29 @@ class WholeNumbers(_TensorSender):
         return Coded(decoded, sizes)
 
 
+@dataclass(frozen=True)
+class ImageWay:
+    """An image codec for what is not an image."""
+
+    title: str
+    codec: SentCodec
+    points: tuple[float, ...]
+
+
+IMAGE_WAYS = {
+    "avif": ImageWay("AVIF", sent_answers.AVIF, (10.0, 30.0, 50.0, 70.0, 90.0)),
+    "vvc": ImageWay("VVC", sent_answers.VVC, (47.0, 41.0, 35.0, 29.0, 23.0)),
+}
+
+
 @final
 class TiledTensors(_TensorSender):
-    """Tensors as images: channels of zero mean and unit standard deviation over other photos, cut at ±4, side by side,
-    AVIF; points are qualities."""
+    """Tensors as images: channels of zero mean and unit standard deviation over other photos, cut at ±4, side by side
+    by an image codec; points are its qualities."""
 
-    def __init__(self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
-        super().__init__(networks, "tensors side by side, AVIF", (10.0, 30.0, 50.0, 70.0, 90.0))
+    def __init__(self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]], way: ImageWay) -> None:
+        super().__init__(networks, f"tensors side by side, {way.title}", way.points)
+        self._codec = way.codec
         self._statistics = {}
         for name in networks.names:
             every = np.stack([sample[name] for sample in known])
@@ -197,8 +213,8 @@ class TiledTensors(_TensorSender):
             mean, std = self._statistics[name]
             normalised = np.clip((photo.features[name] - mean) / std, -_TILE_RANGE, _TILE_RANGE)
             levels = np.round((normalised / _TILE_RANGE + 1) * 127.5).astype(np.uint8)[None]
-            data = SENT_AVIF.encode(mosaic(levels), point)
-            back = from_mosaic(_grey(SENT_AVIF.decode(data)), levels.shape)[0].astype(np.float32)
+            data = self._codec.encode(mosaic(levels), point)
+            back = from_mosaic(_grey(self._codec.decode(data)), levels.shape)[0].astype(np.float32)
             decoded[name] = np.asarray((back / 127.5 - 1) * _TILE_RANGE * std + mean, np.float32)
             sizes[self.set.places[name][0]] += len(data)
         return Coded(decoded, sizes)
@@ -260,19 +276,20 @@ class ImageSender(Sender):
 
 @final
 class AnswerSender(Sender):
-    """Sends the answers: of `top1` the class alone, whole numbers without loss, all other numbers on levels or as AVIF.
+    """Sends the answers: of `top1` the class alone, whole numbers without loss, all other numbers on levels or as an
+    image.
 
     Args:
         networks: whose.
-        kind: ``levels``, packed, points being bits of a number; or ``avif``, qualities.
+        way: an image codec and its qualities; none: levels, packed, points being bits of a number.
     """
 
     networks: Literal["first", "whole", ""] = "whole"
 
-    def __init__(self, networks: NetworkSet, kind: Literal["levels", "avif"]) -> None:
-        self._set, self._kind = networks, kind
-        self.title = "the answers, " + ("whole numbers, Zstandard" if kind == "levels" else "AVIF")
-        self.points = (2.0, 3.0, 4.0, 6.0, 8.0) if kind == "levels" else (10.0, 30.0, 50.0, 70.0, 90.0)
+    def __init__(self, networks: NetworkSet, way: ImageWay | None = None) -> None:
+        self._set, self._codec = networks, None if way is None else way.codec
+        self.title = "the answers, " + ("whole numbers, Zstandard" if way is None else way.title)
+        self.points = (2.0, 3.0, 4.0, 6.0, 8.0) if way is None else way.points
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
         sent: dict[str, Array] = {}
@@ -298,13 +315,13 @@ class AnswerSender(Sender):
             return 1, value
         if value.dtype.kind != "f":
             return packed_bytes(value), value
-        if self._kind == "levels":
+        if self._codec is None:
             levels, back = on_levels(value, int(point))
             return _packed(levels.tobytes()) + _ENDS_BYTES, back
         levels, _ = on_levels(value, 8)
         low, high = float(value.min()), float(value.max())
-        data = SENT_AVIF.encode(mosaic(levels), point)
-        grey = _grey(SENT_AVIF.decode(data))
+        data = self._codec.encode(mosaic(levels), point)
+        grey = _grey(self._codec.decode(data))
         back = low + from_mosaic(grey, value.shape).astype(np.float32) * np.float32(max(high - low, 1e-12) / 255)
         return len(data) + _ENDS_BYTES, np.asarray(back, np.float32)
 
@@ -341,7 +358,10 @@ GRAPHS = {"codebook": "its own graph", "independent": "each tensor alone", "fixe
 """Of the fitted codec."""
 PICTURES: tuple[tuple[PixelSystem, tuple[float, ...]], ...] = (
     (pixels.JPEG, (8, 25, 50, 75, 92)), (pixels.WEBP, (5, 25, 50, 75, 92)), (pixels.AVIF, (1, 10, 30, 50, 70, 88)),
+    (vvc.VVENC, (52, 45, 39, 33, 27, 21)),
 )  # fmt: skip
+REDUCED = {"avif": PICTURES[2], "vvc": PICTURES[3]}
+"""Those that take the photo at smaller sizes, too."""
 
 
 def senders(
@@ -366,18 +386,19 @@ def senders(
     found["untrained"] = UntrainedSender(networks, known)
     if (why := missing_library("imagecodecs")) is None:
         found["levels"] = WholeNumbers(networks)
-        found["answers-levels"] = AnswerSender(networks, "levels")
+        found["answers-levels"] = AnswerSender(networks)
     else:
         missing |= {"levels": why, "answers-levels": why}
     largest = max((network.input.size for network in networks.networks.values()), key=math.prod)
-    if (why := pixels.AVIF.missing()) is None:
-        found["answers-avif"] = AnswerSender(networks, "avif")
-        found["tiled-avif"] = TiledTensors(networks, known)
-        for name, part in (("avif-small", 1), ("avif-half", 2)):
+    for form, (codec_of_images, points) in REDUCED.items():
+        if (why := codec_of_images.missing()) is not None:
+            missing |= dict.fromkeys((f"answers-{form}", f"tiled-{form}", f"{form}-small", f"{form}-half"), why)
+            continue
+        found[f"answers-{form}"] = AnswerSender(networks, IMAGE_WAYS[form])
+        found[f"tiled-{form}"] = TiledTensors(networks, known, IMAGE_WAYS[form])
+        for name, part in (("small", 1), ("half", 2)):
             size = tuple(side // part for side in largest)
-            found[name] = ImageSender(networks, pixels.AVIF, PICTURES[-1][1], size)
-    else:
-        missing |= dict.fromkeys(("answers-avif", "tiled-avif", "avif-small", "avif-half"), why)
+            found[f"{form}-{name}"] = ImageSender(networks, codec_of_images, points, size)
     for image, points in PICTURES:
         if (why := image.missing()) is None:
             found[image.name] = ImageSender(networks, image, points)

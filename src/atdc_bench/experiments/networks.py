@@ -51,15 +51,15 @@ TARGETS = (0.8, 0.9, 0.95)
 """Agreements at which bytes are compared."""
 SAYS_SOMETHING = 0.3
 """What a map from 0 to 1 has to reach somewhere to take part."""
-PICTURES = ("jpeg", "webp", "avif", "avif-small", "avif-half")
+PICTURES = ("jpeg", "webp", "avif", "avif-small", "avif-half", "vvc_vvenc", "vvc-small", "vvc-half")
 """Systems that send the photo."""
 RIVALS = {
     "the best image codec": PICTURES,
-    "tensors as images or whole numbers": ("tiled-avif", "levels"),
+    "tensors as images or whole numbers": ("tiled-avif", "tiled-vvc", "levels"),
     "codec without training": ("untrained",),
     "each tensor alone": (f"{FITTED}-independent",),
     "one fixed graph": (f"{FITTED}-fixed",),
-    "the answers": ("answers-avif", "answers-levels"),
+    "the answers": ("answers-avif", "answers-vvc", "answers-levels"),
 }
 """What the fitted codec is compared with: the one of a row's systems that takes the fewest bytes."""
 _RESAMPLES = 1000
