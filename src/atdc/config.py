@@ -369,7 +369,8 @@ class FitRecipe:
     lambda_max: float = 60.0
     """Λ of quality 7; geometric between."""
     feature_weight: float = 0.1
-    """Weight of the features' squared error next to an objective, where one is given: an anchor."""
+    """Weight of the features' error next to an objective, where one is given: an anchor. An error counts as in the
+    warm-up."""
     subset_share: float = 0.3
     """Share of steps that code a random subset of the tensors, each size alike."""
     val_share: float = 0.1

@@ -9,7 +9,7 @@ import torch
 
 from atdc.coding.grouping import Grouping
 from atdc.coding.latent_coders import TrainingLatentCoder
-from atdc.config import FitRecipe, ModelConfig, Recipe
+from atdc.config import ModelConfig, Recipe
 from atdc.entropy.float_model import FloatEntropyModel
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
@@ -92,12 +92,12 @@ def test_errors_count_by_a_tensors_metric_and_squared_without_one() -> None:
 
 
 def test_a_sensitivity_of_raw_features_weighs_normalised_ones_alike() -> None:
-    """An error costs what it costs, in whatever units features are; the anchor is in those of their standard
-    deviations."""
+    """An error costs what it costs, in whatever units features are; a tenth of the squared error of normalised features
+    comes on top."""
     std = np.array([0.5, 20.0])
     factor = np.random.default_rng(1).normal(size=(8, 8))
     error = np.random.default_rng(2).normal(size=(2, 2, 2))
-    metric = fit._metric(factor @ factor.T, std, FitRecipe(feature_weight=0.25))
+    metric = fit._metric(factor @ factor.T, std)
     raw = (error * std[:, None, None]).reshape(8)
-    expected = raw @ factor @ factor.T @ raw + 0.25 * float(np.square(error).sum())
+    expected = raw @ factor @ factor.T @ raw + 0.1 * float(np.square(error).sum())
     assert float(metric.errors(torch.from_numpy(error)[None])) == pytest.approx(expected, rel=1e-6)

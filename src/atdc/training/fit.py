@@ -73,6 +73,9 @@ _SMALL_POOL = 6
 """Likewise, for many tensors, whose graphs take a second each to find."""
 EDGE_SHARE = 0.01
 """An edge is worth its time where it saves this share of what its child costs without parents; less is noise."""
+_PLAIN_SHARE = 0.1
+"""Of features' squared error in a metric that an objective's sensitivities give: errors that none of a few samples is
+sensitive to shall not be free."""
 _CANDIDATES_FROM = 400
 """Training samples whose best graphs become candidates."""
 _LISTED_GRAPHS = 1000
@@ -266,7 +269,7 @@ def _sets(
             raise DataError(f"features of {name}", "no training sample", "some that have it")
         blocks = [_blocks(source.read(row)[name], mean[-1], std[-1]) for row in sample]
         limit = recipe.latent_channels if start is None else max(spec.latent_channels for spec in known)
-        metric.append(_metric(sensitivities[name], own, recipe) if name in sensitivities else None)
+        metric.append(_metric(sensitivities[name], own) if name in sensitivities else None)
         every = torch.cat(blocks)
         every = every if metric[-1] is None else every @ metric[-1].root
         specs.append(TensorSpec(name, tensor.channels, grid, _latent_channels(every, recipe, limit)))
@@ -286,10 +289,10 @@ def _sets(
     return _Sets(train, of(val, range(len(val)), val_kinds), metric), tensors
 
 
-def _metric(sensitivity: NDArray[np.float64], std: NDArray[np.float64], recipe: FitRecipe) -> BlockMetric:
-    """A sensitivity of raw features as one of normalised features, with their squared error as an anchor."""
+def _metric(sensitivity: NDArray[np.float64], std: NDArray[np.float64]) -> BlockMetric:
+    """A sensitivity of raw features as one of normalised features, with a share of their squared error."""
     scale = np.repeat(std, 4)
-    return BlockMetric.of(sensitivity * np.outer(scale, scale) + recipe.feature_weight * np.eye(len(scale)))
+    return BlockMetric.of(sensitivity * np.outer(scale, scale) + _PLAIN_SHARE * np.eye(len(scale)))
 
 
 def _require_grids(tensors: FeatureSet, kinds: Sequence[tuple[Grid | None, ...]]) -> None:
