@@ -548,11 +548,24 @@ def read_settings(kind: type[T], path: Path, folder: Path) -> T:
     return settings
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML's loaders take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See :class:`yaml.SafeLoader`."""
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def _read(path: Path, folder: Path) -> Any:
     shipped = shipped_recipes(folder)
     file = folder / f"{path}.yaml" if str(path) in shipped else path
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
         expected = f"the name of a shipped recipe ({', '.join(shipped)}) or a readable YAML file"
         raise ArgumentError(str(path), (error.strerror or str(error)).lower(), expected) from error
