@@ -12,7 +12,7 @@ NYUV2  ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-networks test mutants portability lint types format check env data train evaluate bench premise statistics selfcheck fuzz entropy ablation \
+.PHONY: help demo demo-networks test mutants portability lint types format check env data train evaluate bench score-calibration statistics selfcheck fuzz entropy ablation \
         compare scaling results evidence real real-results networks-results nyuv2-named readme clean distclean
 
 help: ## this list
@@ -68,8 +68,8 @@ evaluate: $(BIN)/.dev-stamp ## rates and task errors of every graph setting -> r
 bench: $(BIN)/.dev-stamp ## times and memory -> results/
 	$(BIN)/atdc bench speed --count 30 --threads 2
 
-premise: $(BIN)/.dev-stamp ## do scores predict real bits? -> results/
-	$(BIN)/atdc bench premise --count 50
+score-calibration: $(BIN)/.dev-stamp ## do scores predict real bits? -> results/
+	$(BIN)/atdc bench score-calibration --count 50
 
 statistics: $(BIN)/.dev-stamp ## which graphs are chosen, and how stable they are -> results/
 	$(BIN)/atdc bench statistics --count 250
@@ -106,10 +106,10 @@ real: nyuv2-named $(BIN)/.dev-stamp ## weights for photos, from rooms and real f
 	    $(BIN)/atdc train --recipe real_further --real "$(NYUV2)"
 
 real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make real-results NYUV2=folder (hours)
-	$(BIN)/atdc bench versus real small --count 200 -o results/versus_rooms.json
-	$(BIN)/atdc bench versus real small --images nyuv2 --data "$(NYUV2)" --count 400 -o results/versus_nyuv2.json
+	$(BIN)/atdc bench compare-weights real small --count 200 -o results/compare_weights_rooms.json
+	$(BIN)/atdc bench compare-weights real small --images nyuv2 --data "$(NYUV2)" --count 400 -o results/compare_weights_nyuv2.json
 	$(BIN)/atdc bench compare --recipe compare_nyuv2 --data "$(NYUV2)" -o results/compare_nyuv2
-	$(BIN)/atdc bench tune-encoders --steps 100 --count 100
+	$(BIN)/atdc bench joint-finetune --steps 100 --count 100
 	$(BIN)/atdc bench wanted --images nyuv2 --data "$(NYUV2)" --count 100 --subset-count 40 --rival-count 40 --workers $(JOBS) -o results/wanted_nyuv2.json
 	$(BIN)/atdc bench estimates --images nyuv2 --data "$(NYUV2)" --count 12 -o results/estimates_nyuv2.json
 	$(BIN)/atdc bench budget --images nyuv2 --data "$(NYUV2)" --count 30 -o results/budget_nyuv2.json
@@ -129,7 +129,7 @@ networks-results: $(BIN)/.dev-stamp ## tables of published networks: after `atdc
 nyuv2-named:
 	@test -n "$(NYUV2)" || { echo 'make: name the folder of NYUv2 frames: make $(MAKECMDGOALS) NYUV2=folder'; exit 1; }
 
-evidence: evaluate premise statistics bench selfcheck fuzz ## all of these, in order
+evidence: evaluate score-calibration statistics bench selfcheck fuzz ## all of these, in order
 
 readme: $(BIN)/.dev-stamp ## the README's tables, from results/
 	$(BIN)/python -m atdc_bench.report.readme

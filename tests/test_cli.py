@@ -530,12 +530,13 @@ def test_help_names_every_command_and_shows_examples() -> None:
 
 def test_measuring_commands_are_listed_under_bench_and_nowhere_else() -> None:
     use, measure = run("--help").stdout, run("bench", "--help").stdout
-    for name in ("evaluate", "speed", "premise", "statistics", "compare", "sweep", "scaling", "fuzz", "balance"):
+    names = "evaluate", "speed", "score-calibration", "statistics", "compare", "sweep", "scaling", "fuzz", "balance"
+    for name in names:
         assert f" {name} " in measure and f" {name} " not in use
         assert run("bench", name, "--help").exit_code == DONE
 
 
-@pytest.mark.parametrize("name", ["evaluate", "compare", "tune-encoders", "balance"])
+@pytest.mark.parametrize("name", ["evaluate", "compare", "joint-finetune", "balance"])
 def test_a_measuring_command_by_its_former_name_is_one_line_with_the_new_one(name: str) -> None:
     result = run(name, "--count", "3")
     assert result.exit_code == USAGE and result.stdout == ""

@@ -127,12 +127,12 @@ def speed(
     )  # fmt: skip
 
 
-@app.command()
-def premise(
+@app.command("score-calibration")
+def score_calibration(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,
     data: Data = Path("data/rooms"),
-    out: ResultFile = Path("results/premise_small.json"),
+    out: ResultFile = Path("results/score_calibration_small.json"),
     split: Split = "test",
     count: Count = 250,
     qualities: Qualities = "1,4,7",
@@ -140,7 +140,15 @@ def premise(
 ) -> None:
     """Do scores predict bits? Every (image, child, parent set): score against what coding it really takes."""
     _measured(
-        ctx, "premise", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities)
+        ctx,
+        "score-calibration",
+        out,
+        quiet,
+        model=model,
+        data=data,
+        split=split,
+        count=count,
+        qualities=_numbers(qualities),
     )
 
 
@@ -297,8 +305,8 @@ def compare(
     write_bytes_atomically(out / "report.html", render_comparison(result).encode())
 
 
-@app.command("tune-encoders")
-def tune_encoders(
+@app.command("joint-finetune")
+def joint_finetune(
     ctx: typer.Context,
     model: Model = MEASURED_MODEL,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="How its codec was trained.")] = Path(
@@ -308,7 +316,7 @@ def tune_encoders(
         "runs/tuned"
     ),
     data: Data = Path("data/rooms"),
-    out: ResultFile = Path("results/joint_tuning_small.json"),
+    out: ResultFile = Path("results/joint_finetune_small.json"),
     steps: Annotated[int, typer.Option(help="Of each.")] = 200,
     count: Count = 200,
     quiet: Quiet = False,
@@ -317,21 +325,21 @@ def tune_encoders(
 
     [bold]Examples[/bold]
 
-        atdc bench tune-encoders
-        atdc bench tune-encoders --steps 50 --count 100 -o /tmp/tuned.json
+        atdc bench joint-finetune
+        atdc bench joint-finetune --steps 50 --count 100 -o /tmp/tuned.json
     """
     _measured(
-        ctx, "tune-encoders", out, quiet, model=model, recipe=recipe, run=run, data=data, steps=steps, count=count
+        ctx, "joint-finetune", out, quiet, model=model, recipe=recipe, run=run, data=data, steps=steps, count=count
     )
 
 
-@app.command()
-def versus(
+@app.command("compare-weights")
+def compare_weights(
     ctx: typer.Context,
     models: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Weights; the first is the reference.")],
     data: Data = Path("data/rooms"),
     images: Images = "rooms",
-    out: ResultFile = Path("results/versus_rooms.json"),
+    out: ResultFile = Path("results/compare_weights_rooms.json"),
     split: Split = "test",
     count: Count = 200,
     qualities: Qualities = "0,1,2,4,7",
@@ -341,11 +349,11 @@ def versus(
 
     [bold]Examples[/bold]
 
-        atdc bench versus real small
-        atdc bench versus real small --images nyuv2 --data nyuv2 -o /tmp/nyuv2.json
+        atdc bench compare-weights real small
+        atdc bench compare-weights real small --images nyuv2 --data nyuv2 -o /tmp/nyuv2.json
     """
     _measured(
-        ctx, "versus", out, quiet, models=models, data=data, name=images, split=split, count=count,
+        ctx, "compare-weights", out, quiet, models=models, data=data, name=images, split=split, count=count,
         qualities=_numbers(qualities),
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ COMMANDS = {
         ["--extra-count", "2", "--settings", "codebook,fixed", "--extra-settings", "random", "--qualities", "0,2,4,7"],
         ["against independent", "codebook+high", "random"],
     ),
-    "premise": (["--qualities", "4"], ["Spearman", "cheap", "full"]),
+    "score-calibration": (["--qualities", "4"], ["Spearman", "cheap", "full"]),
     "statistics": (["--qualities", "4"], ["top ten", "mean edges", "codebook"]),
     "speed": (["--rounds", "2", "--threads", "1"], ["Encode: ", "encoders", "fixed graph", "server, MMAC"]),
 }
@@ -63,11 +63,11 @@ def test_quiet_writes_and_says_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["--data", str(rooms), "--model", str(untrained_weights), "--count", "2", "--qualities", "4"]
-    result = CliRunner().invoke(cli.app, ["--quiet", "bench", "premise", *arguments, "-o", "r.json"])
+    result = CliRunner().invoke(cli.app, ["--quiet", "bench", "score-calibration", *arguments, "-o", "r.json"])
     assert result.exit_code == 0 and result.output == "" and Path("r.json").exists()
 
 
 def test_too_few_rooms_are_one_line(rooms: Path, untrained_weights: Path) -> None:
-    arguments = ["bench", "premise", "--data", str(rooms), "--model", str(untrained_weights), "--count", "9"]
+    arguments = ["bench", "score-calibration", "--data", str(rooms), "--model", str(untrained_weights), "--count", "9"]
     result = CliRunner().invoke(cli.app, arguments)
     assert result.exit_code == 1 and result.stderr.startswith("atdc: images: found 4 of them; expected at least 9")

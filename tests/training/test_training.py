@@ -35,7 +35,7 @@ from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 from atdc_bench.experiments.ablation import KINDS, run_ablation
 from atdc_bench.experiments.compare import entries
 from atdc_bench.experiments.entropy_cost import run_entropy_cost
-from atdc_bench.experiments.joint_tuning import run_joint_tuning
+from atdc_bench.experiments.joint_finetune import run_joint_finetune
 
 pytestmark = pytest.mark.portability
 
@@ -430,7 +430,7 @@ def test_encoders_learn_with_the_codec_only_where_they_are_to(
     recipe, run, rooms = finished
     start = run / "tiny.safetensors"
     materialise(rooms, "test", count=4, workers=1)
-    result = run_joint_tuning(start, recipe, tmp_path, rooms, tmp_path / "out.json", steps=2, count=4, quiet=True)
+    result = run_joint_finetune(start, recipe, tmp_path, rooms, tmp_path / "out.json", steps=2, count=4, quiet=True)
     assert list(result["models"]) == ["tiny", "frozen", "joint"] and result["steps"] == 2
     before, frozen, joint = (
         atdc.load(path).networks.state_dict()

@@ -44,7 +44,7 @@ from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictability import score_bits
 from atdc.networks.predictor import Predictor
 from atdc.provenance import provenance, write_result
-from atdc_bench.experiments.premise import graph_cost
+from atdc_bench.experiments.score_calibration import graph_cost
 from atdc_bench.experiments.speed import macs, spread, timed
 
 SIZES = (8, 10, 12, 14, 16, 24, 32, 48, 64)

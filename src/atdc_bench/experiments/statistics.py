@@ -30,7 +30,7 @@ from atdc_bench.experiments.evaluated_codec import (
     open_rooms,
     require_images,
 )
-from atdc_bench.experiments.premise import graph_cost, saving_kept
+from atdc_bench.experiments.score_calibration import graph_cost, saving_kept
 
 JPEG_QUALITY = 90
 NOISE_LEVEL = 2 / 255

@@ -69,10 +69,14 @@ _STYLES = (
     "atdc bench evaluate --split test_styles --count 250 --extra-count 0 --settings codebook,fixed,independent "
     "--extra-settings '' --qualities 0,1,2,4,7 --out results/evaluate_small_styles.json",
 )
-_VERSUS_ROOMS = ("versus_rooms.json", "atdc bench versus real small --count 200 -o results/versus_rooms.json")
-_VERSUS_NYUV2 = (
-    "versus_nyuv2.json",
-    "atdc bench versus real small --images nyuv2 --data nyuv2 --count 400 -o results/versus_nyuv2.json",
+_WEIGHTS_ROOMS = (
+    "compare_weights_rooms.json",
+    "atdc bench compare-weights real small --count 200 -o results/compare_weights_rooms.json",
+)
+_WEIGHTS_NYUV2 = (
+    "compare_weights_nyuv2.json",
+    "atdc bench compare-weights real small --images nyuv2 --data nyuv2 --count 400 "
+    "-o results/compare_weights_nyuv2.json",
 )
 _COMPARE = ("compare_small/compare.json", "atdc bench compare --recipe compare_small")
 _COMPARE_NYUV2 = (
@@ -138,10 +142,14 @@ EXPERIMENTS: dict[str, Experiment] = {
             "cardstyles": Block(*_STYLES, said.uncompressed),
         },
     ),
-    "premise": Experiment(
-        "premise:run_premise",
-        (said.premise,),
-        {"premise": Block("premise_small.json", "atdc bench premise --count 50", said.premise)},
+    "score-calibration": Experiment(
+        "score_calibration:run_score_calibration",
+        (said.score_calibration,),
+        {
+            "calibration": Block(
+                "score_calibration_small.json", "atdc bench score-calibration --count 50", said.score_calibration
+            )
+        },
     ),
     "statistics": Experiment(
         "statistics:run_statistics",
@@ -168,20 +176,24 @@ EXPERIMENTS: dict[str, Experiment] = {
         (said.ablation,),
         {"ablation": Block("ablation_small.json", "atdc bench ablation --epochs 1 --count 250", said.ablation)},
     ),
-    "versus": Experiment(
-        "versus:run_versus",
-        (said.versus,),
+    "compare-weights": Experiment(
+        "compare_weights:run_compare_weights",
+        (said.compared_weights,),
         {
-            "versusrooms": Block(*_VERSUS_ROOMS, said.versus),
-            "versusnyuv": Block(*_VERSUS_NYUV2, said.versus),
-            "cardrooms": Block(*_VERSUS_ROOMS, said.uncompressed),
-            "cardnyuv": Block(*_VERSUS_NYUV2, said.uncompressed),
+            "weightsrooms": Block(*_WEIGHTS_ROOMS, said.compared_weights),
+            "weightsnyuv": Block(*_WEIGHTS_NYUV2, said.compared_weights),
+            "cardrooms": Block(*_WEIGHTS_ROOMS, said.uncompressed),
+            "cardnyuv": Block(*_WEIGHTS_NYUV2, said.uncompressed),
         },
     ),
-    "tune-encoders": Experiment(
-        "joint_tuning:run_joint_tuning",
-        (said.versus,),
-        {"tuned": Block("joint_tuning_small.json", "atdc bench tune-encoders --steps 100 --count 100", said.versus)},
+    "joint-finetune": Experiment(
+        "joint_finetune:run_joint_finetune",
+        (said.compared_weights,),
+        {
+            "tuned": Block(
+                "joint_finetune_small.json", "atdc bench joint-finetune --steps 100 --count 100", said.compared_weights
+            )
+        },
     ),
     "compare": Experiment(
         "compare:run_compare",

@@ -66,7 +66,7 @@ def checks(result: Result) -> Iterable[str]:
     )
 
 
-def premise(result: Result) -> Iterable[str]:
+def score_calibration(result: Result) -> Iterable[str]:
     """How well scores predict real bits."""
     yield from _table_head(
         "quality, score",
@@ -226,7 +226,7 @@ def by_task(result: Result) -> Iterable[str]:
         yield f"| {result['systems'][name]['title']} (`{name}`){'' if finished else ' ²'} | {' | '.join(cells)} |"
 
 
-def versus(result: Result) -> Iterable[str]:
+def compared_weights(result: Result) -> Iterable[str]:
     """What several weights see on the same images, uncompressed and at every quality."""
     yield from _table_head(
         "weights, quality",

@@ -19,7 +19,6 @@ from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictability import score_bits
 from atdc.networks.predictor import Predictor
 from atdc_bench.experiments import scaling
-from atdc_bench.experiments.premise import graph_cost
 from atdc_bench.experiments.scaling import (
     DISTORTION,
     ELEMENTS,
@@ -36,6 +35,7 @@ from atdc_bench.experiments.scaling import (
     shortlisted,
     subset_scores,
 )
+from atdc_bench.experiments.score_calibration import graph_cost
 from atdc_bench.experiments.speed import macs
 
 sizes = st.integers(3, 7)

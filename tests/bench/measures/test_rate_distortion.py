@@ -193,8 +193,8 @@ def test_draws_repeat_by_seed_and_keep_the_number_of_images() -> None:
     [
         ("compare_small/compare.json", "system"),
         ("compare_nyuv2/compare.json", "system"),
-        ("versus_nyuv2.json", "model"),
-        ("versus_rooms.json", "model"),
+        ("compare_weights_nyuv2.json", "model"),
+        ("compare_weights_rooms.json", "model"),
         ("evaluate_small.json", "setting"),
     ],
 )

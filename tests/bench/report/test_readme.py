@@ -59,9 +59,9 @@ def test_every_task_and_setting_is_told() -> None:
 def test_an_unknown_block_and_a_damaged_result_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="one of rates, points"):
         fill("<!-- numbers: prices -->\n<!-- end -->", tmp_path)
-    (tmp_path / "premise_small.json").write_text("{}")
-    with pytest.raises(DataError, match="premise_small"):
-        fill("<!-- numbers: premise -->\n<!-- end -->", tmp_path)
+    (tmp_path / "score_calibration_small.json").write_text("{}")
+    with pytest.raises(DataError, match="score_calibration_small"):
+        fill("<!-- numbers: calibration -->\n<!-- end -->", tmp_path)
 
 
 def block(page: str, name: str) -> str:
@@ -107,6 +107,8 @@ def test_an_interval_says_of_how_many_resamples_it_is_where_some_were_refused() 
 
 
 COMMANDS = sorted({(block.command, block.file) for block in BLOCKS.values()})
+FORMER = {"premise": "score-calibration", "versus": "compare-weights", "tune-encoders": "joint-finetune"}
+"""What commands are called now by what older files call them."""
 MACHINES_OWN = {"quiet", "run", "data", "out", "only", "workers", "picture"}
 """Options of a recorded command that do not decide what is measured."""
 
@@ -119,6 +121,7 @@ def parsed_command(command: str) -> dict[str, Any]:
     name, *arguments = shlex.split(command)[1:]
     if name == "bench":
         name, *arguments = ["speed", *arguments] if arguments[0].startswith("-") else arguments
+    name = FORMER.get(name, name)
     found = typer.main.get_group(measuring.app).commands | typer.main.get_group(cli.app).commands
     with found[name].make_context(name, arguments) as context:
         return dict(context.params)
@@ -158,10 +161,10 @@ def test_make_makes_the_files_with_the_commands_shown(command: str) -> None:
 
 def test_captions_say_what_has_to_be_renewed() -> None:
     """Older code, older weights, sources that differ from their commit, no seed: of the whole, or of some rows."""
-    pages = {"entropy": "README.md", "fuzz": "README.md", "versusrooms": "docs/real.md", "systems": "docs/results.md"}
+    pages = {"entropy": "README.md", "fuzz": "README.md", "weightsrooms": "docs/real.md", "systems": "docs/results.md"}
     captions = {name: block(page, name).splitlines()[-1] for name, page in pages.items()}
     assert "older code; weights `e2429603`, not shipped any more" in captions["entropy"]
     assert "To renew" not in captions["fuzz"]
-    assert "uncommitted changes; no seed recorded" in captions["versusrooms"]
+    assert "uncommitted changes; no seed recorded" in captions["weightsrooms"]
     assert "uncommitted changes (`ours-balanced`)" in captions["systems"]
     assert re.search(r"weights `83ac57a8`, not shipped any more \([^)]*`elic`\)", captions["systems"])

@@ -43,7 +43,11 @@ def test_a_terminal_shows_what_every_kept_result_says(name: str, file: str) -> N
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("evaluate", "evaluate_small.json"), ("versus", "versus_rooms.json"), ("compare", "compare_small/compare.json")],
+    [
+        ("evaluate", "evaluate_small.json"),
+        ("compare-weights", "compare_weights_rooms.json"),
+        ("compare", "compare_small/compare.json"),
+    ],
 )
 def test_a_utility_that_few_images_do_not_give_is_a_dash(name: str, file: str) -> None:
     result = json.loads((RESULTS / file).read_text("utf-8"))

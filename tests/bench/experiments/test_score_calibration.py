@@ -1,4 +1,4 @@
-"""The premise: agreements of known scores are what they should be, and planted dependencies are found."""
+"""Scores against bits: agreements of known scores are what they should be, and planted dependencies are found."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from atdc.graph.search import ScoreTable, candidate_sets, exact
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec
-from atdc_bench.experiments import premise
-from atdc_bench.experiments.premise import (
+from atdc_bench.experiments import score_calibration
+from atdc_bench.experiments.score_calibration import (
     agreement,
     compare,
     graph_cost,
     pair_tables,
-    premise_at,
-    run_premise,
+    run_score_calibration,
     saving_kept,
+    score_calibration_at,
 )
 
 PAIRS = candidate_sets(3, 2)
@@ -83,22 +83,22 @@ def test_pair_tables_hold_what_the_codec_really_spends(tiny_codec: Codec, photos
     tables = pair_tables(tiny_codec, photos, range(5), 4, batch=2)
     codec = tiny_codec.feature_codec
     assert tables.bits.shape == tables.full.shape == tables.cheap.shape == (5, 96)
-    features = premise.features_at(tiny_codec, photos, range(5))
+    features = score_calibration.features_at(tiny_codec, photos, range(5))
     alone = codec.encode_batch(features, 4, "independent").ideal_bits
     roots = [place for place, (_, parents) in enumerate(codec.pairs) if not parents]
     np.testing.assert_allclose(tables.bits[:, roots], alone, rtol=1e-6)
     bits, errors = codec.costs.pair_costs(codec.normalise(features), 4)
     weights = codec.costs.lagrange_multipliers(4)[[child for child, _ in codec.pairs]]
     np.testing.assert_allclose(tables.cost, bits + weights * errors, rtol=1e-4)
-    json.dumps(premise_at(tables, codec), allow_nan=False)
+    json.dumps(score_calibration_at(tables, codec), allow_nan=False)
 
 
 def test_the_command_writes_every_quality(
     tiny_weights: Path, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(premise, "open_rooms", lambda data, split: photos)
-    out = tmp_path / "premise.json"
-    result = run_premise(tiny_weights, tmp_path, out, count=4, qualities=(1, 6.5), quiet=True)
+    monkeypatch.setattr(score_calibration, "open_rooms", lambda data, split: photos)
+    out = tmp_path / "scores.json"
+    result = run_score_calibration(tiny_weights, tmp_path, out, count=4, qualities=(1, 6.5), quiet=True)
     assert json.loads(out.read_text()) == result
     assert set(result["qualities"]) == {"1", "6.5"}
     assert result["data"]["pairs"] == 96

@@ -1,8 +1,8 @@
-"""`atdc bench tune-encoders`: the codec trained further with its encoders, under the rate, against the codec alone.
+"""`atdc bench joint-finetune`: the codec trained further with its encoders, under the rate, against the codec alone.
 
 Both start from the same weights and take equally many steps of the same objective, on the same graphs; heads stay as
 they are. What is compared is the answers' errors against the ground truth, at equal bytes, on one scale: see
-:mod:`atdc_bench.experiments.versus`.
+:mod:`atdc_bench.experiments.compare_weights`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from atdc.training.live_features import LiveFeatures
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import features_of, round_to_half, subject_of
 from atdc.training.task_objectives import TaskLosses
-from atdc_bench.experiments.versus import compared
+from atdc_bench.experiments.compare_weights import compared
 
 KINDS = ("frozen", "joint")
 _RATE = 2e-4
 """Learning rate at the start; it falls to the recipe's last."""
 
 
-def run_joint_tuning(
+def run_joint_finetune(
     model: str | Path,
     recipe: Path,
     run: Path,

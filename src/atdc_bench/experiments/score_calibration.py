@@ -1,4 +1,4 @@
-"""`atdc bench premise`: do the scores that choose graphs predict what coding really costs?
+"""`atdc bench score-calibration`: do the scores that choose graphs predict what coding really costs?
 
 For each image, child and parent set, the child is really coded given those parents as decoded (ideal bits, which real
 files exceed by a small constant), and compared with what was predicted: by the *full* score (the predictor's divergence
@@ -179,7 +179,7 @@ def pair_tables(
     return PairTables(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
-def premise_at(tables: PairTables, codec: FeatureCodec) -> dict[str, Any]:
+def score_calibration_at(tables: PairTables, codec: FeatureCodec) -> dict[str, Any]:
     """The result at one quality."""
     names, pairs = codec.task_names, codec.pairs
     choosers = {"full": tables.full, "cheap": tables.cheap}
@@ -196,10 +196,10 @@ def premise_at(tables: PairTables, codec: FeatureCodec) -> dict[str, Any]:
     }
 
 
-def run_premise(
+def run_score_calibration(
     model: str | Path = "small",
     data: Path = DEFAULT_DATA,
-    out: Path = Path("results/premise_small.json"),
+    out: Path = Path("results/score_calibration_small.json"),
     *,
     split: str = "test",
     count: int = 250,
@@ -207,7 +207,7 @@ def run_premise(
     batch: int = 25,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Measures the premise on the first images of a split and writes the result.
+    """Compares scores with bits on the first images of a split and writes the result.
 
     Args:
         model: name or weights file.
@@ -232,7 +232,8 @@ def run_premise(
         "provenance": provenance(weights=codec.fingerprint.hex()),
         "data": {"name": "rooms", "split": split, "images": count, "pairs": len(codec.pairs)},
         "qualities": {
-            f"{q:g}": premise_at(pair_tables(evaluated, rooms, range(count), q, batch, quiet), codec) for q in qualities
+            f"{q:g}": score_calibration_at(pair_tables(evaluated, rooms, range(count), q, batch, quiet), codec)
+            for q in qualities
         },
     }
     write_result(out, result)

@@ -1,4 +1,4 @@
-"""`atdc bench versus`: the same images through several weights, each with its own task networks and codec.
+"""`atdc bench compare-weights`: the same images through several weights, each with its own task networks and codec.
 
 Utilities of all are on the scale of the first weights: 0 is what its heads answer to channel means, 1 what they answer
 to its uncompressed features. Weights that see better than the first go beyond 1.
@@ -75,7 +75,7 @@ def compared(
     records: dict[Cell | str, Records] = {}
     anchors: dict[str, dict[str, Any]] = {}
     usual = [Cell(DEFAULT_GRAPH, "normal", quality) for quality in qualities]
-    with tqdm(total=count * len(subjects), unit="image", desc="versus", disable=quiet) as bar:
+    with tqdm(total=count * len(subjects), unit="image", desc="weights", disable=quiet) as bar:
         for label, evaluated in subjects.items():
             made = measure_items(evaluated, images, count, (ZERO, UNCOMPRESSED, *usual), bar.update)
             anchors[label] = {"zero": figures(made[ZERO]), "uncompressed": figures(made[UNCOMPRESSED])}
@@ -102,8 +102,11 @@ def compared(
     }
 
 
-def run_versus(
-    models: Sequence[str | Path], data: Path = DEFAULT_DATA, out: Path = Path("results/versus_rooms.json"), **plan: Any
+def run_compare_weights(
+    models: Sequence[str | Path],
+    data: Path = DEFAULT_DATA,
+    out: Path = Path("results/compare_weights_rooms.json"),
+    **plan: Any,
 ) -> dict[str, Any]:
     """Writes what :func:`compared` finds, and returns it."""
     result = compared(models, data, **plan)
