@@ -148,6 +148,12 @@ def test_costs_weigh_each_tasks_error_by_its_own_multiplier(codec: FeatureCodec,
     assert own.costs.total_costs(normalised, quality, graphs) == pytest.approx(expected, rel=1e-3)
 
 
+def test_errors_in_the_padding_do_not_count() -> None:
+    decoded, features = torch.ones(2, 3, 8, 4), torch.zeros(2, 3, 8, 4)
+    decoded[..., 5:, :], decoded[..., 3:] = 7, 7
+    assert squared_errors([decoded], [features], [(5, 3)]).tolist() == [[45.0], [45.0]]
+
+
 def test_pair_costs_are_what_coding_takes(codec: FeatureCodec, features: torch.Tensor) -> None:
     batch = codec.normalise(features)
     bits, errors = codec.costs.pair_costs(batch, 3)

@@ -17,22 +17,40 @@ from atdc_bench.experiments.sample_files import FromSegments, write_symbols
 from golden_folder import GOLDEN, GoldenFolder
 
 FILES = GoldenFolder(GOLDEN / "any_tensors")
+UNPADDED = GoldenFolder(GOLDEN / "zero_padding")
+"""Likewise, of weights whose latents have no symbols in the padding."""
 
 each_file = pytest.mark.parametrize("name", FILES.headers)
+each_of_both = pytest.mark.parametrize(
+    ("files", "name"), [(folder, name) for folder in (FILES, UNPADDED) for name in folder.headers],
+    ids=lambda value: value.path.name if isinstance(value, GoldenFolder) else value,
+)  # fmt: skip
 
 
-def test_every_golden_file_is_known() -> None:
-    FILES.require_all_known()
-    for name, header in FILES.headers.items():
-        assert set(FILES.latents(name)) == set(header["present"])
+@pytest.mark.parametrize("files", [FILES, UNPADDED], ids=lambda files: files.path.name)
+def test_every_golden_file_is_known(files: GoldenFolder) -> None:
+    files.require_all_known()
+    for name, header in files.headers.items():
+        assert set(files.latents(name)) == set(header["present"])
 
 
-@each_file
-def test_it_says_what_it_said(name: str) -> None:
-    data = FILES.data(name)
-    decoded = FILES.reader.read(data)
+def test_without_symbols_in_the_padding_files_are_smaller_and_latents_there_zero() -> None:
+    assert UNPADDED.reader.model.padding == "zero" and FILES.reader.model.padding == "coded"
+    smaller = 0
+    for name, header in UNPADDED.headers.items():
+        smaller += len(UNPADDED.data(name)) < len(FILES.data(name))
+        for tensor, latent in UNPADDED.latents(name).items():
+            rows, columns = latent_grid(tuple(header["grids"][header["present"].index(tensor)]))
+            assert not latent[:, rows:].any() and not latent[:, :, columns:].any()
+    assert smaller > 3
+
+
+@each_of_both
+def test_it_says_what_it_said(files: GoldenFolder, name: str) -> None:
+    data = files.data(name)
+    decoded = files.reader.read(data)
     header = decoded.header
-    assert header.version == 2 and header.fingerprint == FILES.reader.fingerprint
+    assert header.version == 2 and header.fingerprint == files.reader.fingerprint
     assert {
         "bytes": decoded.bytes_read,
         "profile": header.profile,
@@ -46,19 +64,19 @@ def test_it_says_what_it_said(name: str) -> None:
         "listed": header.graph if isinstance(header.graph, int) else None,
         "parents": list(map(list, decoded.graph.parents)),
         "symbol_checks": [segment.symbol_check for segment in unpack(data).segments],
-    } == FILES.headers[name]
-    latents = FILES.latents(name)
+    } == files.headers[name]
+    latents = files.latents(name)
     assert decoded.latents.keys() == latents.keys()
     for tensor, latent in latents.items():
         rows, columns = (side // 2 for side in padded(decoded.grids[tensor]))
-        assert decoded.latents[tensor].shape == (1, rows, columns, FILES.reader.tensors[tensor].latent_channels)
+        assert decoded.latents[tensor].shape == (1, rows, columns, files.reader.tensors[tensor].latent_channels)
         assert np.array_equal(decoded.latents[tensor], latent)
 
 
-@each_file
-def test_its_integers_are_written_as_its_bytes(name: str) -> None:
-    container = unpack(FILES.data(name))
-    assert write_symbols(FILES.reader, container.header, FromSegments(FILES.reader, container)).data == FILES.data(name)
+@each_of_both
+def test_its_integers_are_written_as_its_bytes(files: GoldenFolder, name: str) -> None:
+    container = unpack(files.data(name))
+    assert write_symbols(files.reader, container.header, FromSegments(files.reader, container)).data == files.data(name)
 
 
 @each_file

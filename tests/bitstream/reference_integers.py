@@ -133,7 +133,14 @@ def one_tensor(decoder, weights, tensor, quality, grid, states):
     table = added(convolved(x, own["last_scale"]), lambda r, c: own["last_scale_bias"])
     table = added(table, lambda r, c: own["gain_tables"][quality])
     table = mapped(table, lambda v: limited(shifted(v, 8 + scale_bits), 0, len(weights.radius) - 1))
-    latent = decoder.image(weights, mean, table)
+    if weights.header["model"].get("padding") == "zero":
+        own_rows, own_columns = (-(-side // 2) for side in grid)
+        inner = [[row[:own_columns] for row in part[:own_rows]] for part in (mean, table)]
+        coded = decoder.image(weights, *inner)
+        nothing = [0] * len(gain)
+        latent = image(2 * rows, 2 * columns, lambda r, c: coded[r][c] if r < own_rows and c < own_columns else nothing)
+    else:
+        latent = decoder.image(weights, mean, table)
 
     asinh = mapped(latent, lambda v: own["asinh"][limited(shifted(v, 4), -256, 256) + 256])
     state, hidden = convolved(asinh, own["own"]), convolved(x, own["hidden"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -111,7 +111,7 @@ FILES = (
 )  # fmt: skip
 
 
-def make_weights() -> None:
+def make_weights(folder: Path, padding: str = "coded") -> None:
     """The weights file."""
     random = np.random.default_rng(3)
     rows = [
@@ -122,15 +122,16 @@ def make_weights() -> None:
     graph_tables = replace(GraphTables.untrained(len(TENSORS)), listed=LISTED)
     arrays = {f"{ENTROPY_PREFIX}{name}": array for name, array in model.to_arrays().items()}
     card = {"what": "integers drawn at random"}
-    (HERE / "tiny.safetensors").write_bytes(weights_bytes({}, TENSORS, graph_tables, card, arrays))
+    settings = {} if padding == "coded" else {"padding": padding}
+    (folder / "tiny.safetensors").write_bytes(weights_bytes(settings, TENSORS, graph_tables, card, arrays))
 
 
-def make_files() -> None:
+def make_files(folder: Path, files: Sequence[Golden]) -> None:
     """The files and what they say."""
-    reader = open_weights(HERE / "tiny.safetensors").integers()
+    reader = open_weights(folder / "tiny.safetensors").integers()
     random = np.random.default_rng(4)
     headers, latents = {}, {}
-    for golden in FILES:
+    for golden in files:
         present, whole = golden.present, golden.present == ALL
         if isinstance(golden.parents, int):
             graph = reader.listed[golden.parents]
@@ -152,7 +153,7 @@ def make_files() -> None:
             "extreme": RandomSymbols(tables, random, 1.0), "zeros": Zeros(), "lowest": LowestSymbols(tables),
         }  # fmt: skip
         sample = write_symbols(reader, header, symbols[golden.symbols])
-        (HERE / f"{golden.name}.atdc").write_bytes(sample.data)
+        (folder / f"{golden.name}.atdc").write_bytes(sample.data)
         grids = reader.grids(header)
         headers[golden.name] = {
             "bytes": len(sample.data),
@@ -169,13 +170,13 @@ def make_files() -> None:
             "symbol_checks": [segment.symbol_check for segment in sample.container.segments],
         }
         latents |= {f"{golden.name}.{task}": array.astype(np.int32) for task, array in sample.latents.items()}
-    np.savez_compressed(HERE / "expected.npz", **latents)
+    np.savez_compressed(folder / "expected.npz", **latents)
     lines = ",\n".join(f' "{name}": {json.dumps(header)}' for name, header in headers.items())
-    (HERE / "expected.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    (folder / "expected.json").write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     if any(HERE.glob("*.atdc")):
         sys.exit("the golden files are there, and stay as they are; see the top of this file")
-    make_weights()
-    make_files()
+    make_weights(HERE)
+    make_files(HERE, FILES)
