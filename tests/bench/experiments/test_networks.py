@@ -17,6 +17,7 @@ from atdc.adapters.network_set import NetworkSet, load_networks
 from atdc.errors import DataError, NetworkError
 from atdc_bench.baselines.sent_tensors import (
     GRAPHS,
+    IMAGE_WAYS,
     AnswerSender,
     FittedSender,
     Photo,
@@ -164,7 +165,7 @@ def test_weights_of_more_networks_are_refused_before_anything_is_measured(folder
 
 def test_an_answer_that_found_nothing_takes_a_byte_and_no_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, (photo, *_) = photos_of(folder)
-    sender = AnswerSender(loaded, "levels")
+    sender = AnswerSender(loaded)
     assert sender._sent(np.zeros((1, 0, 4), np.float32), "relative", 4.0)[0] == 1
     monkeypatch.setattr(NetworkSet, "agreement", lambda *_: dict.fromkeys(photo.before, float("nan")))
     assert not networks._says_something(loaded, "heat/map", photo.before)
@@ -247,7 +248,11 @@ def test_finer_steps_and_more_levels_cost_bytes_and_bring_features_back(folder: 
     pytest.importorskip("imagecodecs", reason="needs imagecodecs: pip install 'atdc[codecs]'")
     loaded, photos = photos_of(folder)
     known = [photo.features for photo in photos[:2]]
-    for sender in (UntrainedSender(loaded, known), WholeNumbers(loaded), TiledTensors(loaded, known)):
+    for sender in (
+        UntrainedSender(loaded, known),
+        WholeNumbers(loaded),
+        TiledTensors(loaded, known, IMAGE_WAYS["avif"]),
+    ):
         sizes, errors = [], []
         for point in sender.points:
             coded = sender.code(photos[2], ["segments", "heat"], point)
@@ -261,7 +266,7 @@ def test_finer_steps_and_more_levels_cost_bytes_and_bring_features_back(folder: 
 def test_a_class_is_sent_in_two_bytes_and_is_the_same_class(folder: Path) -> None:
     loaded, _ = photos_of(folder)
     logits = np.array([[0.5, 3.0, -1.0]], np.float32)
-    size, back = AnswerSender(loaded, "avif")._sent(logits, "top1", 50)
+    size, back = AnswerSender(loaded, IMAGE_WAYS["avif"])._sent(logits, "top1", 50)
     assert size == 2 and back.argmax(1).tolist() == [1]
 
 
