@@ -140,16 +140,9 @@ def score_calibration(
 ) -> None:
     """Do scores predict bits? Every (image, child, parent set): score against what coding it really takes."""
     _measured(
-        ctx,
-        "score-calibration",
-        out,
-        quiet,
-        model=model,
-        data=data,
-        split=split,
-        count=count,
+        ctx, "score-calibration", out, quiet, model=model, data=data, split=split, count=count,
         qualities=_numbers(qualities),
-    )
+    )  # fmt: skip
 
 
 @app.command()

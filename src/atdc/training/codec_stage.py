@@ -128,14 +128,15 @@ def _errors(
     grids: Sequence[Grid],
 ) -> Tensor:  # fmt: skip
     """Of each image and tensor without its padding, up to the rest of a block where a metric counts, (B, T)."""
-    errors = squared_errors(decoded, features, grids)
     if metric is None:
-        return errors
-    columns = list(errors.unbind(1))
-    for place, own in enumerate(metric):
-        if own is not None:
-            rows, width = (LATENT_STRIDE * side for side in latent_grid(grids[place]))
-            columns[place] = own.errors((decoded[place] - features[place])[..., :rows, :width])
+        return squared_errors(decoded, features, grids)
+    columns = []
+    for own, one, other, grid in zip(metric, decoded, features, grids, strict=True):
+        if own is None:
+            columns.append(squared_errors([one], [other], [grid])[:, 0])
+        else:
+            rows, width = (LATENT_STRIDE * side for side in latent_grid(grid))
+            columns.append(own.errors((one - other)[..., :rows, :width]))
     return torch.stack(columns, 1)
 
 

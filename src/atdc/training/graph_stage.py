@@ -182,13 +182,14 @@ def measured_rates(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -
     state = run.load("rates")
     if state is None:
         features = val.raw(val.alike(100))
+        parts = by_tensor(features)
+        grids, scaled = [(part.shape[2], part.shape[3]) for part in parts], codec.scaled(parts)
         rows = []
         for level in range(MAX_QUALITY + 1):
             encoded = codec.encode_batch(features, level, "fixed")
-            grids = [(part.shape[2], part.shape[3]) for part in by_tensor(features)]
-            error = squared_errors(codec.scaled(encoded.reconstruction), codec.scaled(by_tensor(features)), grids)
+            error = squared_errors(codec.scaled(encoded.reconstruction), scaled, grids)
             rows.append(torch.stack([torch.from_numpy(encoded.ideal_bits).mean(0), error.double().mean(0)]))
-        elements = torch.tensor([float(part[0].numel()) for part in by_tensor(features)])
+        elements = torch.tensor([float(part[0].numel()) for part in parts])
         state = {"rates": torch.stack(rows), "elements": elements}
         run.save("rates", state)
     bits, errors = state["rates"][:, 0].numpy(), state["rates"][:, 1].numpy()
