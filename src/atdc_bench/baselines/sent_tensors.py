@@ -179,17 +179,28 @@ class WholeNumbers(_TensorSender):
 
 
 @dataclass(frozen=True)
-class ImageWay:
-    """An image codec for what is not an image."""
+class ImageCodec:
+    """A codec of images, and the settings it is measured at.
 
-    title: str
-    codec: SentCodec
+    Attributes:
+        photos: the codec.
+        points: of photos.
+        grey: the same for channels of numbers, which are no photos; none: it is not measured for them, nor for photos
+            at smaller sizes.
+        grey_points: of those.
+    """
+
+    photos: PixelSystem
     points: tuple[float, ...]
+    grey: SentCodec | None = None
+    grey_points: tuple[float, ...] = ()
 
 
-IMAGE_WAYS = {
-    "avif": ImageWay("AVIF", sent_answers.AVIF, (10.0, 30.0, 50.0, 70.0, 90.0)),
-    "vvc": ImageWay("VVC", sent_answers.VVC, (47.0, 41.0, 35.0, 29.0, 23.0)),
+IMAGE_CODECS = {
+    "jpeg": ImageCodec(pixels.JPEG, (8, 25, 50, 75, 92)),
+    "webp": ImageCodec(pixels.WEBP, (5, 25, 50, 75, 92)),
+    "avif": ImageCodec(pixels.AVIF, (1, 10, 30, 50, 70, 88), sent_answers.AVIF, (10.0, 30.0, 50.0, 70.0, 90.0)),
+    "vvc": ImageCodec(vvc.VVENC, (52, 45, 39, 33, 27, 21), sent_answers.VVC, (47.0, 41.0, 35.0, 29.0, 23.0)),
 }
 
 
@@ -198,9 +209,12 @@ class TiledTensors(_TensorSender):
     """Tensors as images: channels of zero mean and unit standard deviation over other photos, cut at ±4, side by side
     by an image codec; points are its qualities."""
 
-    def __init__(self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]], way: ImageWay) -> None:
-        super().__init__(networks, f"tensors side by side, {way.title}", way.points)
-        self._codec = way.codec
+    def __init__(
+        self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]], codec: SentCodec, title: str,
+        points: tuple[float, ...],
+    ) -> None:  # fmt: skip
+        super().__init__(networks, f"tensors side by side, {title}", points)
+        self._codec = codec
         self._statistics = {}
         for name in networks.names:
             every = np.stack([sample[name] for sample in known])
@@ -281,15 +295,18 @@ class AnswerSender(Sender):
 
     Args:
         networks: whose.
-        way: an image codec and its qualities; none: levels, packed, points being bits of a number.
+        codec: of images; none: levels, packed.
+        title: of how numbers are coded.
+        points: qualities of the codec, or bits of a number.
     """
 
     networks: Literal["first", "whole", ""] = "whole"
 
-    def __init__(self, networks: NetworkSet, way: ImageWay | None = None) -> None:
-        self._set, self._codec = networks, None if way is None else way.codec
-        self.title = "the answers, " + ("whole numbers, Zstandard" if way is None else way.title)
-        self.points = (2.0, 3.0, 4.0, 6.0, 8.0) if way is None else way.points
+    def __init__(
+        self, networks: NetworkSet, codec: SentCodec | None = None, title: str = "whole numbers, Zstandard",
+        points: tuple[float, ...] = (2.0, 3.0, 4.0, 6.0, 8.0),
+    ) -> None:  # fmt: skip
+        self._set, self._codec, self.title, self.points = networks, codec, f"the answers, {title}", points
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
         sent: dict[str, Array] = {}
@@ -356,12 +373,6 @@ def _channels(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 GRAPHS = {"codebook": "its own graph", "independent": "each tensor alone", "fixed": "one fixed graph"}
 """Of the fitted codec."""
-PICTURES: tuple[tuple[PixelSystem, tuple[float, ...]], ...] = (
-    (pixels.JPEG, (8, 25, 50, 75, 92)), (pixels.WEBP, (5, 25, 50, 75, 92)), (pixels.AVIF, (1, 10, 30, 50, 70, 88)),
-    (vvc.VVENC, (52, 45, 39, 33, 27, 21)),
-)  # fmt: skip
-REDUCED = {"avif": PICTURES[2], "vvc": PICTURES[3]}
-"""Those that take the photo at smaller sizes, too."""
 
 
 def senders(
@@ -390,18 +401,18 @@ def senders(
     else:
         missing |= {"levels": why, "answers-levels": why}
     largest = max((network.input.size for network in networks.networks.values()), key=math.prod)
-    for form, (codec_of_images, points) in REDUCED.items():
-        if (why := codec_of_images.missing()) is not None:
-            missing |= dict.fromkeys((f"answers-{form}", f"tiled-{form}", f"{form}-small", f"{form}-half"), why)
-            continue
-        found[f"answers-{form}"] = AnswerSender(networks, IMAGE_WAYS[form])
-        found[f"tiled-{form}"] = TiledTensors(networks, known, IMAGE_WAYS[form])
-        for name, part in (("small", 1), ("half", 2)):
-            size = tuple(side // part for side in largest)
-            found[f"{form}-{name}"] = ImageSender(networks, codec_of_images, points, size)
-    for image, points in PICTURES:
-        if (why := image.missing()) is None:
-            found[image.name] = ImageSender(networks, image, points)
+    for name, form in IMAGE_CODECS.items():
+        of_codec: dict[str, Sender] = {form.photos.name: ImageSender(networks, form.photos, form.points)}
+        if form.grey is not None:
+            title = form.photos.title
+            of_codec |= {
+                f"answers-{name}": AnswerSender(networks, form.grey, title, form.grey_points),
+                f"tiled-{name}": TiledTensors(networks, known, form.grey, title, form.grey_points),
+                f"{name}-small": ImageSender(networks, form.photos, form.points, largest),
+                f"{name}-half": ImageSender(networks, form.photos, form.points, tuple(side // 2 for side in largest)),
+            }
+        if (why := form.photos.missing()) is None:
+            found |= of_codec
         else:
-            missing[image.name] = why
+            missing |= dict.fromkeys(of_codec, why)
     return found, missing

@@ -15,9 +15,9 @@ import atdc.training.fit
 from atdc import cli
 from atdc.adapters.network_set import NetworkSet, load_networks
 from atdc.errors import DataError, NetworkError
+from atdc_bench.baselines import sent_answers
 from atdc_bench.baselines.sent_tensors import (
     GRAPHS,
-    IMAGE_WAYS,
     AnswerSender,
     FittedSender,
     Photo,
@@ -251,7 +251,7 @@ def test_finer_steps_and_more_levels_cost_bytes_and_bring_features_back(folder: 
     for sender in (
         UntrainedSender(loaded, known),
         WholeNumbers(loaded),
-        TiledTensors(loaded, known, IMAGE_WAYS["avif"]),
+        TiledTensors(loaded, known, sent_answers.AVIF, "AVIF", (10.0, 50.0, 90.0)),
     ):
         sizes, errors = [], []
         for point in sender.points:
@@ -266,7 +266,7 @@ def test_finer_steps_and_more_levels_cost_bytes_and_bring_features_back(folder: 
 def test_a_class_is_sent_in_two_bytes_and_is_the_same_class(folder: Path) -> None:
     loaded, _ = photos_of(folder)
     logits = np.array([[0.5, 3.0, -1.0]], np.float32)
-    size, back = AnswerSender(loaded, IMAGE_WAYS["avif"])._sent(logits, "top1", 50)
+    size, back = AnswerSender(loaded, sent_answers.AVIF, "AVIF", (50.0,))._sent(logits, "top1", 50)
     assert size == 2 and back.argmax(1).tolist() == [1]
 
 
