@@ -18,17 +18,16 @@ from typing import Annotated
 
 import typer
 
-from atdc.batch import complain, complaint, err, globally
+from atdc.batch import err, globally
 from atdc.batch import out as console
 from atdc.cli_coding import register as register_coding
-from atdc.cli_files import is_image, items_of
+from atdc.cli_files import readable_images
 from atdc.cli_fit import register as register_fit
 from atdc.cli_group import Commands
 from atdc.cli_inspection import register as register_inspection
 from atdc.cli_networks import register as register_networks
 from atdc.cli_options import HELP_NAMES, MEASURED_MODEL, Graph, Model, ModelToUse, Quality, Quiet, ResultFile
 from atdc.cli_weights import register as register_weights
-from atdc.errors import AtdcError
 from atdc.terminal import escape, guard_output
 
 app = typer.Typer(
@@ -103,26 +102,11 @@ def demo(
         atdc demo
         atdc demo photo.jpg -o demo --quality 2
     """
-    from atdc.images import read_image
     from atdc.report.demo import demo_tables, run_demo
     from atdc.weights import default_model
 
     quiet = quiet or globally(ctx, "quiet")
-    items = items_of(ctx, images, None, is_image) if images else []
-    photos, refused = [], []
-    for item in items:
-        try:
-            if item.refusal:
-                refused.append(item.refusal)
-            else:
-                read_image(item.path)
-                photos.append(item.path)
-        except AtdcError as error:
-            refused.append(complaint(error, item))
-    for line in refused:
-        complain(line)
-    if items and not photos:
-        raise typer.Exit(1)
+    photos, refused = readable_images(ctx, images) if images else ([], [])
     with err.status("starting", spinner="line") as status:
         result = run_demo(
             photos,

@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from atdc.batch import complain, complaint
+from atdc.errors import AtdcError
 from atdc.inputs import Item, find_items
 from atdc.jobs import SUFFIX, Destination, Existing, codes_images, is_features
 
@@ -26,6 +28,31 @@ def items_of(
         raise typer.BadParameter("no input is named; name files or folders, - for standard input, or use --from-file.")
     temporary = None if as_they_come else Path(ctx.with_resource(TemporaryDirectory(prefix="atdc-")))
     return find_items(names or (), from_file, wanted, temporary)
+
+
+def readable_images(ctx: typer.Context, names: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The images that are named and can be read, and complaints about the others, which are said here.
+
+    Raises:
+        typer.Exit: none can be read.
+    """
+    from atdc.images import read_image
+
+    readable, refused = [], []
+    for item in items_of(ctx, names, None, is_image):
+        try:
+            if item.refusal:
+                refused.append(item.refusal)
+            else:
+                read_image(item.path)
+                readable.append(item.path)
+        except AtdcError as error:
+            refused.append(complaint(error, item))
+    for line in refused:
+        complain(line)
+    if not readable:
+        raise typer.Exit(1)
+    return readable, refused
 
 
 def is_one_file(names: Sequence[str] | None, from_file: str | None) -> bool:

@@ -13,6 +13,7 @@ import typer
 
 from atdc.batch import Report, Work, err, for_each
 from atdc.batch import out as console
+from atdc.cli_files import readable_images
 from atdc.cli_options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet
 from atdc.cli_weights import PANEL
 from atdc.errors import ArgumentError, DataError, OutputError
@@ -140,8 +141,9 @@ def features(
 
 @app.command()
 def demo(
+    ctx: typer.Context,
     networks: Networks,
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Files of photos.")],
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos, or folders of them.")],
     model: Annotated[str, typer.Option("--model", metavar="NAME|FILE", help="Weights fitted to these networks.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Gets index.html.")] = Path(
         "demo-networks"
@@ -163,12 +165,15 @@ def demo(
     from atdc.report.networks_demo import run_networks_demo
 
     asked = [quality_of(word, "qualities") for word in qualities.split(",")]
+    paths, refused = readable_images(ctx, photos)
     with err.status("loading networks", spinner="line") as status:
         loaded, codec = load_networks(networks), FeatureCodec.load(model)
         page = run_networks_demo(
-            loaded, codec, photos, out, qualities=asked, whose=str(model), report=status.update,
+            loaded, codec, paths, out, qualities=asked, whose=str(model), report=status.update, refused=refused,
         )  # fmt: skip
     console.print(f"written: {escape(str(page))}")
+    if refused:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,14 +1,17 @@
 """The page of other people's networks: every kind of answer before and after, next to bytes and agreement."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
 from any_tensors import untrained_codec
 from atdc.adapters.network_set import DIGESTS, load_networks
+from atdc.cli import app
 from atdc.errors import NetworkError
 from atdc.graph.graph_tables import GraphTables
 from atdc.report.networks_demo import run_networks_demo
@@ -100,6 +103,30 @@ def test_an_answers_own_drawing_is_shown_and_what_cannot_be_compared_is_said(tmp
     other = load_networks(tmp_path / "networks.yaml")
     with pytest.raises(NetworkError, match=r"net/mean, my_networks.py:flat: found uint8 of the shape \(5, 7\)"):
         other.drawn("net/mean", np.zeros((24, 32, 3), np.uint8), np.zeros(1), np.zeros(1))
+
+
+def test_photos_with_odd_names_are_shown_and_those_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "my_networks.py").write_text(MODULE, "utf-8")
+    settings = {
+        "torch": "my_networks.py:network", "input": {"size": [24, 32]}, "cuts": {"features": "features"},
+        "answers": {"mean": {"tensor": "mean", "loss": "none", "metric": "relative"}},
+    }  # fmt: skip
+    (tmp_path / "networks.yaml").write_text(yaml.safe_dump({"networks": {"net": settings}}), "utf-8")
+    codec = untrained_codec(FeatureSet((TensorSpec("features", 4, (6, 8)),)), GraphTables.untrained(1), b"page")
+    codec.card = {DIGESTS: load_networks(tmp_path / "networks.yaml").digests}
+    codec.save(tmp_path / "mine.safetensors")
+    odd = [tmp_path / os.fsdecode(b"[b] [bold] \xff.png"), tmp_path / "second.png"]
+    for photo in odd:
+        Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(photo, "PNG")
+    bad = tmp_path / "<b>broken.png"
+    bad.write_bytes(b"no image")
+    command = ["networks", "demo", str(tmp_path / "networks.yaml"), "--model", str(tmp_path / "mine.safetensors")]
+    done = CliRunner().invoke(app, [*command, *map(str, [odd[0], bad, odd[1]]), "-o", str(tmp_path / "out")])
+    assert done.exit_code == 1 and "broken.png" in done.output, done.output
+    page = HtmlPage((tmp_path / "out" / "index.html").read_text("utf-8"))
+    assert "[b] [bold] ?.png" in page.text and "second.png" in page.text and "<b>broken.png" in page.text
+    nothing = CliRunner().invoke(app, [*command, str(bad), "-o", str(tmp_path / "none")])
+    assert nothing.exit_code == 1 and not (tmp_path / "none").exists()
 
 
 def test_names_of_networks_photos_and_weights_are_text(pages: list[str]) -> None:

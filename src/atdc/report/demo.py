@@ -38,7 +38,7 @@ from atdc.report.page import Answers, Shown, page
 from atdc.report.same_size import decibels, same_size
 from atdc.report.wanted_files import sets_for, wanted_files
 from atdc.tasks import BY_NAME, short_title
-from atdc.terminal import plain_table
+from atdc.terminal import escape, plain_table
 
 DEMO_PIXELS = 400_000
 """Larger images are shrunk for the page, so that it opens at once; `atdc encode` takes them as they are."""
@@ -105,7 +105,7 @@ def run_demo(
     files: list[bytes] = []
     seconds: list[float] = []
     for path, name in zip(paths, names, strict=True):
-        report(f"encoding {path.name}")
+        report(escape(f"encoding {path.name}"))
         rgb = read_image(path)
         originals.append((rgb.shape[1], rgb.shape[0]))
         photos.append(_shrink(rgb))
@@ -124,7 +124,7 @@ def run_demo(
 
     shown = []
     for path, name, rgb, original, data, second in zip(paths, names, photos, originals, files, seconds, strict=True):
-        report(f"comparing {name}")
+        report(escape(f"comparing {name}"))
         inspection = codec.inspect(data)
         assert inspection.graph is not None, "the codec knows its own graphs"
         uncompressed, ground_truth = codec.answers(rgb), _ground_truth(path, rgb)

@@ -33,6 +33,7 @@ from atdc.images import read_image
 from atdc.report.answer_files import make_folder
 from atdc.report.page import data_uri
 from atdc.report.templates import rendered
+from atdc.terminal import escape
 
 QUALITIES = (1, 3, 5, 7)
 _BEST = 5
@@ -64,6 +65,7 @@ def run_networks_demo(
     qualities: Sequence[float] = QUALITIES,
     whose: str = "codec",
     report: Callable[[str], None] = lambda _: None,
+    refused: Sequence[str] = (),
 ) -> Path:
     """Writes ``out/index.html``, and returns where it is.
 
@@ -75,6 +77,7 @@ def run_networks_demo(
         qualities: that photos are coded at.
         whose: what messages call the codec.
         report: called with a sentence before every photo.
+        refused: photos that could not be read, a line each; the page names them.
 
     Raises:
         NetworkError: the codec is of other networks.
@@ -84,15 +87,15 @@ def run_networks_demo(
     make_folder(out)
     shown_photos = []
     for path in photos:
-        report(f"{path.name}: networks, files, answers")
+        report(escape(f"{path.name}: networks, files, answers"))
         shown_photos.append(_photo(both, path, qualities))
     title = f"{', '.join(networks.networks)}: answers before and after"
     html = rendered(
         "atdc.report", "networks.html", title=title, whose=whose, fingerprint=codec.fingerprint.hex(),
-        photos=shown_photos, data_uri=data_uri,
+        photos=shown_photos, refused=refused, data_uri=data_uri,
     )  # fmt: skip
     page = out / "index.html"
-    write_bytes_atomically(page, html.encode())
+    write_bytes_atomically(page, html.encode(errors="replace"))  # names of files need not be text
     return page
 
 
