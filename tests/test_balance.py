@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from atdc.balance import Balance, balance_path, balanced
 from atdc.errors import ArgumentError, WeightsError
 
-LEVELS = np.arange(8)
+LEVELS, NAMES = np.arange(8), ("a", "b")
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -39,15 +39,20 @@ def test_a_noisy_dip_is_not_taken_for_a_reason() -> None:
 def test_a_balance_of_other_weights_is_refused(tmp_path: Path) -> None:
     weights = tmp_path / "some.safetensors"
     with pytest.raises(WeightsError, match="atdc bench balance"):
-        Balance.read(weights, b"abcd")
+        Balance.read(weights, b"abcd", NAMES)
     rows = {str(level): {"a": level, "b": 0} for level in range(8)}
     balance_path(weights).write_text(json.dumps({"provenance": {"weights": b"abcd".hex()}, "qualities": rows}))
-    assert Balance.read(weights, b"abcd").at(2.5) == [2.5, 0.0]
+    assert Balance.read(weights, b"abcd", NAMES).at(2.5) == [2.5, 0.0]
     with pytest.raises(WeightsError, match="a balance of weights"):
-        Balance.read(weights, b"efgh")
+        Balance.read(weights, b"efgh", NAMES)
     with pytest.raises(ArgumentError):
-        Balance.read(weights, b"abcd").at(8)
-    for damaged in ("{", "[]", '{"provenance": {"weights": "61626364"}, "qualities": {}}'):
+        Balance.read(weights, b"abcd", NAMES).at(8)
+    assert Balance.read(weights, b"abcd", ("b", "a")).at(2) == [0.0, 2.0]
+    with pytest.raises(WeightsError, match="damaged"):
+        Balance.read(weights, b"abcd", (*NAMES, "c"))
+    wrong = {str(level): {"a": 9, "b": 0} for level in range(8)}
+    of_range = json.dumps({"provenance": {"weights": "61626364"}, "qualities": wrong})
+    for damaged in ("{", "[]", '{"provenance": {"weights": "61626364"}, "qualities": {}}', of_range):
         balance_path(weights).write_text(damaged)
         with pytest.raises(WeightsError, match="atdc bench balance"):
-            Balance.read(weights, b"abcd")
+            Balance.read(weights, b"abcd", NAMES)

@@ -431,7 +431,11 @@ def test_weights_of_features_alone_refuse_images(folder: Path) -> None:
         result.stderr
     )
     balanced = run("encode", "dumps", "-o", "encoded", "--balanced", *MODEL)
-    assert balanced.exit_code == USAGE and "--balanced: found weights of features alone" in balanced.stderr
+    assert (
+        balanced.exit_code == FAILED
+        and "found no balance" in balanced.stderr
+        and "atdc networks balance" in words(balanced.stderr)
+    )
 
 
 def test_features_that_do_not_fit_the_weights_are_one_line_each(folder: Path) -> None:

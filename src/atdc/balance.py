@@ -1,4 +1,4 @@
-"""How much quality each task gets: the same mean utility in fewer bytes than by one quality for all.
+"""How much quality each task or network gets: the same mean utility in fewer bytes than by one quality for all.
 
 At one quality for all tasks, a byte more is worth as much *loss* to each of them, as in training. What answers are
 judged by is another thing (degrees, mIoU, …), and there it is worth more to one task than to another. With measured
@@ -24,6 +24,7 @@ from atdc.errors import WeightsError
 
 _STEPS = np.arange(MAX_QUALITY * QUALITY_STEPS_PER_UNIT + 1) / QUALITY_STEPS_PER_UNIT
 _LEVELS = np.arange(MAX_QUALITY + 1)
+_MADE_BY = "atdc bench balance, or for networks of your own with atdc networks balance."
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,20 @@ class Balance:
         return [round(value * QUALITY_STEPS_PER_UNIT) / QUALITY_STEPS_PER_UNIT for value in exact]
 
     @classmethod
-    def read(cls, weights: Path, fingerprint: bytes) -> Balance:
+    def read(cls, weights: Path, fingerprint: bytes, names: Sequence[str]) -> Balance:
         """The one that was measured for some weights and is kept next to them.
 
         Args:
             weights: their file.
             fingerprint: theirs.
+            names: of the tasks or tensors, in order.
 
         Raises:
             WeightsError: there is none, it is damaged, or it belongs to other weights.
         """
         with _measured(weights, fingerprint) as said:
             rows = [said["qualities"][str(level)] for level in range(MAX_QUALITY + 1)]
-            return cls(tuple(tuple(float(value) for value in row.values()) for row in rows))
+            return cls(tuple(tuple(quality_of(row[name], f"quality of {name}") for name in names) for row in rows))
 
 
 def measured_utilities(weights: Path, fingerprint: bytes) -> NDArray[np.float64]:
@@ -88,18 +90,18 @@ def _measured(weights: Path, fingerprint: bytes) -> Iterator[dict[str, Any]]:
         if said["provenance"]["weights"] != fingerprint.hex():
             raise WeightsError(
                 str(path), f"a balance of weights {said['provenance']['weights']}", fingerprint.hex(),
-                "Measure it again with: atdc bench balance",
+                f"Measure it again with {_MADE_BY}",
             )  # fmt: skip
         yield said
     except OSError as error:
         raise WeightsError(
-            str(path), "no balance", "one that was measured for these weights", "Make it with: atdc bench balance"
+            str(path), "no balance", "one that was measured for these weights", f"Make it with {_MADE_BY}"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(
-            str(path), f"a damaged file ({error})", "a measured balance", "Make it with: atdc bench balance"
+            str(path), f"a damaged file ({error})", "a measured balance", f"Make it with {_MADE_BY}"
         ) from error
 
 

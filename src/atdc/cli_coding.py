@@ -160,7 +160,8 @@ def encode(
     balanced: Annotated[
         bool,
         typer.Option(
-            "--balanced", help="Give each task its own quality: the same mean utility as at -q for all, in fewer bytes."
+            "--balanced",
+            help="Give each task or network its own quality: the same mean utility as at -q for all, in fewer bytes.",
         ),
     ] = False,
     max_bytes: Annotated[

@@ -21,6 +21,7 @@ from atdc.errors import OutputError
 from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
+    from atdc.adapters.network_set import NetworkSet
     from atdc.codec import FeatureCodec
     from atdc.data.feature_source import DescribedSource
     from atdc.tensors import Grid
@@ -103,7 +104,9 @@ def fit(
         atdc encode features -o encoded --model mine.safetensors
         atdc decode encoded -o decoded --model mine.safetensors
     """
-    from atdc.cli_networks import digests_in
+    from atdc.adapters.network_codec import NetworkCodec
+    from atdc.balance import balance_path
+    from atdc.cli_networks import BALANCE_PHOTOS, digests_in, write_balance
     from atdc.codec import FeatureCodec
     from atdc.data.dumped import DumpedFeatures
     from atdc.data.feature_report import report
@@ -139,11 +142,17 @@ def fit(
             if networks is None:
                 codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=seen, **settings)
                 codec = _of_networks(codec, digests_in(folders))
+                codec.save(out)
             else:
-                codec, samples = _fitted_to_answers(
+                codec, samples, loaded = _fitted_to_answers(
                     networks, folders, source, None if val is None else samples, settings
                 )
-    codec.save(out)
+                codec.save(out)
+                if left := [name for name in codec.task_names if name not in loaded.places]:
+                    complain(f"{networks} has no network with {', '.join(left)}: no balance is measured.")
+                elif len(loaded.networks) > 1:
+                    both = NetworkCodec(loaded, codec, str(out))
+                    write_balance(both, samples, balance_path(out), BALANCE_PHOTOS, quiet=quiet)
     place = _a_validation_sample(samples)
     sizes = _sizes(codec, samples, place)
     if as_json:
@@ -209,8 +218,8 @@ def _require_place(out: Path, force: bool) -> None:
 
 def _fitted_to_answers(
     networks: Path, folders: list[Path], source: DescribedSource, val: DescribedSource | None, settings: dict[str, Any]
-) -> tuple[FeatureCodec, DescribedSource]:
-    """A codec fitted to the answers of networks, which its card names, and the validation samples.
+) -> tuple[FeatureCodec, DescribedSource, NetworkSet]:
+    """A codec fitted to the answers of networks, which its card names, the validation samples, and the networks.
 
     Raises:
         NetworkError: the features are of other networks, or their answers cannot be compared.
@@ -237,7 +246,7 @@ def _fitted_to_answers(
         train, val=val, objective=AnswerObjective(loaded, train, names),
         val_objective=AnswerObjective(loaded, val, names), **settings,
     )  # fmt: skip
-    return _of_networks(codec, loaded.digests), val
+    return _of_networks(codec, loaded.digests), val, loaded
 
 
 def _of_networks(codec: FeatureCodec, digests: dict[str, str] | None) -> FeatureCodec:

@@ -22,8 +22,12 @@ from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
     from atdc.adapters.halves import RgbImage
+    from atdc.adapters.network_codec import NetworkCodec
     from atdc.adapters.onnx_network import OnnxModel
+    from atdc.data.feature_source import FeatureSource
 
+BALANCE_PHOTOS = 24
+"""On which balances are measured, by default."""
 MANIFEST = "networks.json"
 """In a folder of features: which networks, which photos, how many a file."""
 PHOTOS_PER_SHARD = 16
@@ -137,6 +141,55 @@ def features(
         print(json.dumps({"folder": str(out), "photos": len(paths), "files": rows}, indent=1))
         require_output()
     done.finish(lambda values: f"{sum(value['photos'] for value in values):,} photos in {out}")
+
+
+@app.command()
+def balance(
+    networks: Networks,
+    features: Annotated[
+        Path, typer.Argument(metavar="FEATURES", help="Features of photos that the weights were not fitted to.")
+    ],
+    model: Annotated[str, typer.Option("--model", metavar="NAME|FILE", help="Weights fitted to these networks.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="By default next to the weights, for `encode`.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Of the photos, so many.")] = BALANCE_PHOTOS,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what quality of each network reaches the same mean agreement in the fewest bytes.
+
+    `atdc encode --balanced` takes them, from next to the weights.
+
+    `atdc fit --networks` measures it as well.
+
+    [bold]Examples[/bold]
+
+        atdc networks balance networks.yaml validation_features --model mine.safetensors
+        atdc encode photo.jpg -o photo.atdc --model mine.safetensors --networks networks.yaml --balanced
+    """
+    from atdc.adapters.network_codec import NetworkCodec
+    from atdc.adapters.network_set import load_networks
+    from atdc.balance import balance_path
+    from atdc.codec import FeatureCodec
+    from atdc.data.dumped import DumpedFeatures
+    from atdc.weights import open_weights
+
+    loaded, path = load_networks(networks), out or balance_path(open_weights(model).path)
+    loaded.require_digests(digests_in([features]), str(features))
+    both = NetworkCodec(loaded, FeatureCodec.load(model), model)
+    write_balance(both, DumpedFeatures(features), path, count, quiet=quiet)
+    console.print(f"written: {escape(str(path))}")
+
+
+def write_balance(both: NetworkCodec, samples: FeatureSource, path: Path, count: int, *, quiet: bool) -> None:
+    """Measures the balance of a codec's networks, with a progress bar, and writes it."""
+    from tqdm import tqdm
+
+    from atdc.adapters.network_balance import measured_balance
+    from atdc.provenance import write_result
+
+    with tqdm(total=min(count, len(samples)), unit="photo", desc="balance", disable=quiet) as bar:
+        write_result(path, measured_balance(both, samples, count, bar.update))
 
 
 @app.command()

@@ -172,9 +172,6 @@ def encoder(
     Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
     images, features = _load(model, device)
     cut = None if networks is None else _cut_networks(networks, features, model)
-    if request.balanced and images is None:
-        where, found = "--balanced", "weights of features alone, for which no balance is measured"
-        raise ArgumentError(where, found, "weights of images", "Give tensors their own qualities: --task-quality.")
     tasks = request.tasks
     if tasks is not None:
         features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file
@@ -190,8 +187,7 @@ def encoder(
         settings |= {"max_bytes": request.max_bytes, "weights": dict(request.weights)}
     else:
         usual = dict.fromkeys(features.task_names, request.quality)
-        balanced = images.balanced(request.quality) if request.balanced and images else usual
-        qualities = balanced | dict(request.task_quality)
+        qualities = (_balanced(model, features, request) if request.balanced else usual) | dict(request.task_quality)
     steps = None if qualities is None else [qualities[name] for name in features.task_names]
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
@@ -429,6 +425,16 @@ def _load(model: str, device: str) -> tuple[Codec | None, FeatureCodec]:
         return None, FeatureCodec.load(model).to(device)
     codec = pipeline.load(model).to(device)
     return codec, codec.feature_codec
+
+
+def _balanced(model: str, features: FeatureCodec, request: Request) -> dict[str, float]:
+    """Each task's or tensor's quality, as it was measured for the weights."""
+    from atdc.balance import Balance
+    from atdc.weights import open_weights
+
+    names = features.task_names
+    balance = Balance.read(open_weights(model).path, features.fingerprint, names)
+    return dict(zip(names, balance.at(request.quality), strict=True))
 
 
 def _cut_networks(networks: str, features: FeatureCodec, model: str) -> NetworkCodec:

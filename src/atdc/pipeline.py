@@ -336,7 +336,7 @@ class Codec:
             raise WeightsError(
                 "model", "weights in memory", "a weights file with a balance next to it", "Save it first."
             )
-        values = Balance.read(self.path, self.feature_codec.fingerprint).at(quality)
+        values = Balance.read(self.path, self.feature_codec.fingerprint, self.feature_codec.task_names).at(quality)
         return dict(zip(self.feature_codec.task_names, values, strict=True))
 
     def qualities(self, quality: float | Mapping[str, float]) -> float | list[float]:

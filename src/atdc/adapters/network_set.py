@@ -21,6 +21,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,8 @@ NETWORK_SETS = RECIPES / "networks"
 """The folder of the sets that come with the package."""
 DIGESTS = "networks"
 """Where a codec's card keeps what networks its features are of."""
+_SAYS_SOMETHING = 0.3
+"""What a map from 0 to 1 has to reach somewhere to count in means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +157,42 @@ class NetworkSet:
         """Each answer's metric, after against before; not a number where there is nothing to compare."""
         found = {}
         for key in after:
-            name, _, answer = key.partition("/")
-            metric = metric_function(self.networks[name].answers[answer].metric, self.folder)
-            found[key] = metric(before[key], after[key])
+            found[key] = metric_function(self._answer(key).metric, self.folder)(before[key], after[key])
         return found
+
+    def saying(self, before: Mapping[str, Array]) -> frozenset[str]:
+        """Which answers, by ``network/answer``, say something.
+
+        Maps that ``overlap`` compares reach 0.3 somewhere: without anything in them, they agree whatever is sent.
+        Others can be compared with themselves, which an answer that finds no line, or no body, cannot.
+        """
+        own = self.agreement(before, before)
+        return frozenset(
+            key
+            for key, value in own.items()
+            if not math.isnan(value)
+            and (self._answer(key).metric != "overlap" or before[key].max(initial=0) >= _SAYS_SOMETHING)
+        )
+
+    def counted(
+        self, before: Mapping[str, Array], after: Mapping[str, Array], saying: frozenset[str]
+    ) -> dict[str, float]:
+        """Each answer's agreement as means count it: not a number where the answer before says nothing, 0 where only
+        the one after does.
+
+        Args:
+            before: answers by ``network/answer``.
+            after: of the same photo.
+            saying: those of the answers before that say something, of :meth:`saying`.
+        """
+        return {
+            key: (0.0 if math.isnan(value) else value) if key in saying else math.nan
+            for key, value in self.agreement(before, after).items()
+        }
+
+    def _answer(self, key: str) -> Answer:
+        name, _, answer = key.partition("/")
+        return self.networks[name].answers[answer]
 
     def drawn(self, key: str, image: RgbImage, before: Array, answer: Array) -> RgbImage | None:
         """A picture of the answer ``network/answer``; see :meth:`~atdc.adapters.halves.CutNetwork.drawn`."""

@@ -1,7 +1,8 @@
 """Ways to get the answers of networks from a photo to a server: tensors at the networks' cuts, the photo, the answers.
 
 =================  =================================================================================================
-fitted codec       its own graph, every tensor alone, or one fixed graph without the parents that are not sent
+fitted codec       its own graph, every tensor alone, or one fixed graph without the parents that are not sent; its own
+                   graph also with a quality for each network, as measured on other photos
 untrained codec    principal components of 2×2 blocks, uniform steps, tables counted on other photos, ideal bits
 whole numbers      each tensor on 4 to 256 levels between its ends, packed by Zstandard
 tiled              each tensor's channels, normalised, side by side as one image, AVIF or VVC
@@ -26,6 +27,7 @@ from PIL import Image
 from atdc.adapters.cut_costs import CountedTables, blocks_of, components, packed_bytes, unblocked
 from atdc.adapters.halves import Array, RgbImage
 from atdc.adapters.network_set import NetworkSet
+from atdc.balance import Balance
 from atdc.codec import FeatureCodec
 from atdc_bench.baselines import pixels, sent_answers, vvc
 from atdc_bench.baselines.outside import load_library, missing_library
@@ -34,6 +36,7 @@ from atdc_bench.baselines.system import PixelSystem
 
 FITTED = "fitted"
 """What names of the fitted codec's rows begin with."""
+BALANCED = f"{FITTED}-balanced"
 TOGETHER = ""
 _ZSTD_LEVEL = 19
 _TILE_RANGE = 4.0
@@ -82,12 +85,14 @@ class Sender(ABC):
         points: settings, in its own unit.
         networks: what the device runs of them: their first halves, the wholes, or nothing.
         by_set: what a network's answers become follows from which other networks are wanted.
+        for_several: there is no point in it for one network.
     """
 
     title: str
     points: tuple[float, ...]
     networks: Literal["first", "whole", ""]
     by_set: bool = False
+    for_several: bool = False
 
     @abstractmethod
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
@@ -118,16 +123,27 @@ class _TensorSender(Sender):
 @final
 @dataclass
 class FittedSender(_TensorSender):
-    """A codec fitted to the networks' features; points are qualities."""
+    """A codec fitted to the networks' features; points are qualities.
+
+    Attributes:
+        codec: that codes.
+        graph: a search setting.
+        balance: what quality each tensor gets; none: one for all.
+    """
 
     codec: FeatureCodec
     graph: str
+    balance: Balance | None = None
     by_set: bool = field(default=True, init=False)
+
+    def __post_init__(self) -> None:
+        self.for_several = self.balance is not None
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
         indices = self.codec.tensors.wanted(self.set.tensors_of(list(members)), "wanted")
         parts = [torch.from_numpy(photo.features[name])[None] for name in self.codec.task_names]
-        made = self.codec.encode_batch(parts, point, self.graph, wanted=indices)
+        quality = point if self.balance is None else self.balance.at(point)
+        made = self.codec.encode_batch(parts, quality, self.graph, wanted=indices)
         decoded = {self.codec.task_names[place]: made.reconstruction[place][0].numpy() for place in indices}
         return Coded(decoded, {TOGETHER: len(made.data[0])})
 
@@ -377,7 +393,7 @@ GRAPHS = {"codebook": "its own graph", "independent": "each tensor alone", "fixe
 
 def senders(
     networks: NetworkSet, codec: FeatureCodec | None, known: Sequence[Mapping[str, NDArray[np.float32]]],
-    qualities: tuple[float, ...],
+    qualities: tuple[float, ...], balance: Balance | None,
 ) -> tuple[dict[str, Sender], dict[str, str]]:  # fmt: skip
     """All ways to send by name, and why those that are left out are.
 
@@ -386,6 +402,7 @@ def senders(
         codec: fitted to their features.
         known: features of other photos, which the untrained codec learns from.
         qualities: of the fitted codec.
+        balance: of its tensors, if one was measured.
     """
     found: dict[str, Sender] = {}
     missing: dict[str, str] = {}
@@ -394,6 +411,11 @@ def senders(
             missing[f"{FITTED}-{graph}"] = "no weights were given"
         else:
             found[f"{FITTED}-{graph}"] = FittedSender(networks, f"fitted codec, {title}", qualities, codec, graph)
+    if codec is not None and balance is not None:
+        title = "fitted codec, its own graph, a quality for each network"
+        found[BALANCED] = FittedSender(networks, title, qualities, codec, "codebook", balance)
+    elif len(networks.networks) > 1:
+        missing[BALANCED] = "no weights were given" if codec is None else "no balance lies next to the weights"
     found["untrained"] = UntrainedSender(networks, known)
     if (why := missing_library("imagecodecs")) is None:
         found["levels"] = WholeNumbers(networks)

@@ -4,10 +4,9 @@ Every way to get answers from a photo to a server is taken on the same photos: t
 codec and by plainer ones, the photo by image codecs, and the answers themselves
 (:mod:`atdc_bench.baselines.sent_tensors`). What is wanted is one network's answers, or all networks' together.
 
-An answer's *agreement* is its metric in the networks' file, after against before, the mean over photos; a network's is
-the mean over its answers, and that of several networks the mean over them. Maps that `overlap` compares take part where
-the map before reaches 0.3 anywhere: maps without anything in them agree whatever is sent. Likewise answers whose metric
-is not a number for the answer before with itself: no line, no body.
+An answer's *agreement* is its metric in the networks' file, after against before, the mean over photos whose answer
+before says something (:meth:`~atdc.adapters.network_set.NetworkSet.saying`); a network's is the mean over its answers,
+and that of several networks the mean over them.
 
 What each system has given is kept; a run that was stopped resumes where it stopped.
 """
@@ -28,10 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from atdc.adapters.halves import Array
+from atdc.adapters.network_balance import mean_agreements
 from atdc.adapters.network_codec import NetworkCodec
 from atdc.adapters.network_set import NetworkSet, load_networks
 from atdc.adapters.python_files import loaded_function
+from atdc.balance import Balance, balance_path
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY
 from atdc.data.dumped import DumpedFeatures
@@ -41,7 +41,8 @@ from atdc.errors import ArgumentError, DataError, NetworkError
 from atdc.files import write_bytes_atomically
 from atdc.images import read_image
 from atdc.provenance import provenance, write_result
-from atdc_bench.baselines.sent_tensors import FITTED, Photo, Sender, senders
+from atdc.weights import open_weights
+from atdc_bench.baselines.sent_tensors import BALANCED, FITTED, Photo, Sender, senders
 
 Curve = Sequence[tuple[float, float]]
 """Bytes and agreement of each point."""
@@ -49,19 +50,25 @@ ALL = "all together"
 """The set of all networks."""
 TARGETS = (0.8, 0.9, 0.95)
 """Agreements at which bytes are compared."""
-SAYS_SOMETHING = 0.3
-"""What a map from 0 to 1 has to reach somewhere to take part."""
 PICTURES = ("jpeg", "webp", "avif", "avif-small", "avif-half", "vvc_vvenc", "vvc-small", "vvc-half")
 """Systems that send the photo."""
+ONE_QUALITY = f"{FITTED}-codebook"
 RIVALS = {
     "the best image codec": PICTURES,
     "tensors as images or whole numbers": ("tiled-avif", "tiled-vvc", "levels"),
     "codec without training": ("untrained",),
     "each tensor alone": (f"{FITTED}-independent",),
     "one fixed graph": (f"{FITTED}-fixed",),
+    "one quality for all": (ONE_QUALITY,),
     "the answers": ("answers-avif", "answers-vvc", "answers-levels"),
 }
-"""What the fitted codec is compared with: the one of a row's systems that takes the fewest bytes."""
+"""What the fitted codec is compared with: the one of a row's systems that takes the fewest bytes. It has a quality for
+each network where there are several and a balance was measured; but :data:`OTHER_GRAPHS` have one for all, and are
+compared with it at one for all."""
+OTHER_GRAPHS = ("each tensor alone", "one fixed graph")
+APART = "-apart"
+"""What names of systems end with whose networks each have the setting that is best on the very photos of the
+measurement: more than a rival can know."""
 _RESAMPLES = 1000
 _VERSION = 1
 """Rises when records change their meaning."""
@@ -72,7 +79,10 @@ _WHAT = (
     "networks of the mean over their answers; answers: each answer's, None where no photo's answer says anything. at: "
     "bytes that reach an agreement, along the points that agree better than every cheaper one, logarithms between "
     "them; state `lowest` where the smallest files already do, `none` where no point does. against: bytes of the "
-    "fitted codec's own graph in percent of a rival's at equal agreement, with 95 % intervals over resampled photos; "
+    "fitted codec's own graph (with a quality for each network where several are wanted and a balance was measured, "
+    "but for the rivals that are other graphs) in percent of a rival's at equal agreement, of a rival's systems the "
+    "one of the fewest bytes, those that code networks apart also with a setting for each that is best on these very "
+    "photos (names end in -apart), with 95 % intervals over resampled photos; "
     "None where one does not reach it; bound `at least` where the rival's smallest files already do, `at most` where "
     "the codec's do. device_ms: CPU milliseconds of one photo on one thread, networks and coding, medians; sent: what "
     "the device runs of the networks, their first halves, the wholes, or nothing. networks: the first half's time, and "
@@ -132,7 +142,8 @@ def run_networks(
     known = DumpedFeatures(features)
     rows = evenly_spaced(len(known), known_count)
     learned = [known.read(int(row)) for row in rows]
-    everything, missing = senders(loaded, codec, learned, tuple(qualities))
+    balance = _balance(model, codec)
+    everything, missing = senders(loaded, codec, learned, tuple(qualities), balance)
     sets = {name: [name] for name in loaded.networks}
     if len(sets) > 1:
         sets[ALL] = list(loaded.networks)
@@ -146,19 +157,30 @@ def run_networks(
             said = [*same, list(sender.points)]
             if name.startswith(FITTED) and codec is not None:
                 said.append(codec.fingerprint.hex())
+            if name == BALANCED and balance is not None:
+                said.append(balance.qualities)
             path = folder / f"{name}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}.json"
             if not path.exists():
                 folder.mkdir(parents=True, exist_ok=True)
-                found = _measured(loaded, sender, sets, seen)
+                own = {key: members for key, members in sets.items() if len(members) > 1 or not sender.for_several}
+                found = _measured(loaded, sender, own, seen)
                 write_bytes_atomically(path, json.dumps(found).encode())
             records[name] = json.loads(path.read_text("utf-8"))
             bar.update()
+    titles = {name: sender.title for name, sender in everything.items()}
+    sent = {name: sender.networks for name, sender in everything.items()}
+    for name, record in list(records.items()):
+        if ALL in sets and not everything[name].by_set and everything[name].networks:
+            apart = name + APART
+            records[apart] = _with_settings_apart(record, sets)
+            titles[apart], sent[apart] = f"{titles[name]}, settings chosen on these photos", sent[name]
     points = [
         {"set": wanted, "system": name, **_mean_point(point, row)}
         for wanted in sets
         for name, record in records.items()
-        for point, row in record["points"][wanted].items()
+        for point, row in record["points"].get(wanted, {}).items()
     ]
+    saying = [loaded.saying(photo.before) for photo in seen]
     halves = {
         name: {
             "first": _median_ms(lambda photo, network=network: network.features(photo.image), seen),
@@ -167,7 +189,12 @@ def run_networks(
         }
         for name, network in loaded.networks.items()
     }
-    curves = {(wanted, name): list[tuple[float, float]]() for wanted in sets for name in everything}
+    curves = {
+        (wanted, name): list[tuple[float, float]]()
+        for wanted in sets
+        for name, record in records.items()
+        if wanted in record["points"]
+    }
     for row in points:
         curves[row["set"], row["system"]].append((row["bytes"], row["agreement"]))
     result = {
@@ -179,7 +206,7 @@ def run_networks(
                 "tensors": {tensor.name: list(tensor.feature_shape) for tensor in network.tensors},
                 "answers": {key: {"metric": answer.metric} for key, answer in network.reported.items()},
                 "photos_that_say_something": {
-                    key: sum(_says_something(loaded, f"{name}/{key}", photo.before) for photo in seen)
+                    key: sum(f"{name}/{key}" in says for says in saying)
                     for key in network.reported
                 },
                 "first_ms": halves[name]["first"], "whole_ms": halves[name]["whole"],
@@ -187,8 +214,7 @@ def run_networks(
             for name, network in loaded.networks.items()
         },
         "sets": sets, "qualities": list(qualities), "targets": list(TARGETS),
-        "titles": {name: sender.title for name, sender in everything.items()}, "missing": missing,
-        "sent": {name: sender.networks for name, sender in everything.items()},
+        "titles": titles, "missing": missing, "sent": sent,
         "points": points,
         "at": [
             {"set": wanted, "system": name, "agreement": target, **bytes_at(curve, target)}
@@ -198,14 +224,41 @@ def run_networks(
         "against": _against(records, loaded, sets),
         "device_ms": {
             wanted: {
-                name: records[name]["coding_ms"][wanted] + sum(halves[member][sender.networks] for member in members)
-                for name, sender in everything.items()
+                name: record["coding_ms"][wanted] + sum(halves[member][sent[name]] for member in members)
+                for name, record in records.items()
+                if wanted in record["points"]
             }
             for wanted, members in sets.items()
         },
     }  # fmt: skip
     write_result(out, result)
     return result
+
+
+def _balance(model: Path | None, codec: FeatureCodec | None) -> Balance | None:
+    """The balance next to the weights, if there is one."""
+    if model is None or codec is None or not balance_path(open_weights(model).path).exists():
+        return None
+    return Balance.read(open_weights(model).path, codec.fingerprint, codec.task_names)
+
+
+def _with_settings_apart(record: Mapping[str, Any], sets: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Of a system that codes each network by itself: points of all together at which each network has its own setting,
+    such that the mean agreement is the best for its bytes (Everett, 1963)."""
+    single = [record["points"][wanted] for wanted in sets if wanted != ALL]
+    settings = list(single[0])
+    sizes = np.array([[np.mean(rows[setting]["bytes"]) for setting in settings] for rows in single])
+    worth = np.array([[_mean_point(setting, rows[setting])["agreement"] for setting in settings] for rows in single])
+    slopes = np.geomspace(1e-4, 1e4, 2001) * np.ptp(worth) / np.ptp(sizes)
+    chosen = np.unique([(worth - slope * sizes).argmax(1) for slope in slopes], axis=0)
+    order = np.argsort([sizes[np.arange(len(single)), row].sum() for row in chosen])
+    points = {}
+    for number, row in enumerate(chosen[order]):
+        members = [rows[settings[place]] for rows, place in zip(single, row, strict=True)]
+        size = np.sum([member["bytes"] for member in members], 0).tolist()
+        answers = {key: values for member in members for key, values in member["answers"].items()}
+        points[str(number)] = {"bytes": size, "answers": answers}
+    return {"points": {ALL: points}, "coding_ms": {ALL: record["coding_ms"][ALL]}}
 
 
 def answers_digest(networks: NetworkSet) -> list[Any]:
@@ -242,34 +295,24 @@ def _measured(
     points: dict[str, Any] = {
         wanted: {f"{point:g}": {"bytes": [], "answers": {}} for point in sender.points} for wanted in sets
     }
-    saying = [{key for key in photo.before if _says_something(networks, key, photo.before)} for photo in seen]
+    saying = [networks.saying(photo.before) for photo in seen]
     for point in sender.points:
         for photo, says in zip(seen, saying, strict=True):
             groups = list(sets.items()) if sender.by_set else [("", every)]
             for group, members in groups:
                 coded = sender.code(photo, members, point)
-                agreements = networks.agreement(photo.before, sender.answers(coded, members))
+                agreements = networks.counted(photo.before, sender.answers(coded, members), says)
                 for wanted in [group] if sender.by_set else sets:
                     row = points[wanted][f"{point:g}"]
                     row["bytes"].append(coded.size(sets[wanted]))
                     for key, value in agreements.items():
                         if key.partition("/")[0] in sets[wanted]:
-                            kept = None
-                            if key in says:
-                                kept = 0.0 if math.isnan(value) else value  # nothing is there any more
-                            row["answers"].setdefault(key, []).append(kept)
+                            row["answers"].setdefault(key, []).append(None if math.isnan(value) else value)
     times = {
         wanted: _median_ms(lambda photo, members=members: sender.code(photo, members, middle), seen)
         for wanted, members in sets.items()
     }
     return {"points": points, "coding_ms": times}
-
-
-def _says_something(networks: NetworkSet, key: str, before: Mapping[str, Array]) -> bool:
-    name, _, answer = key.partition("/")
-    if networks.networks[name].answers[answer].metric == "overlap":
-        return bool(before[key].max(initial=0) >= SAYS_SOMETHING)
-    return not math.isnan(networks.agreement(before, {key: before[key]})[key])
 
 
 def _median_ms(function: Any, seen: Sequence[Photo]) -> float:
@@ -287,10 +330,10 @@ def _against(
     records: Mapping[str, Any], networks: NetworkSet, sets: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
     """The fitted codec's bytes against those of each rival at equal agreement, the same photos drawn for both."""
-    ours, rng = f"{FITTED}-codebook", np.random.default_rng(0)
-    if ours not in records:
+    rng = np.random.default_rng(0)
+    if ONE_QUALITY not in records:
         return []
-    first = next(iter(records[ours]["points"][next(iter(sets))].values()))
+    first = next(iter(records[ONE_QUALITY]["points"][next(iter(sets))].values()))
     count = len(first["bytes"])
     draws = [np.arange(count), *rng.integers(0, count, (_RESAMPLES, count))]
     rows = []
@@ -298,10 +341,14 @@ def _against(
         curves = {
             name: _curves(record["points"][wanted], draws)
             for name, record in records.items()
-            if name == ours or any(name in systems for systems in RIVALS.values())
+            if wanted in record["points"]
         }
+        best = BALANCED if BALANCED in curves else ONE_QUALITY
         for title, systems in RIVALS.items():
-            there = [name for name in systems if name in curves]
+            ours = ONE_QUALITY if title in OTHER_GRAPHS else best
+            there = [name for system in systems for name in (system, system + APART) if name in curves and name != ours]
+            if not there:
+                continue
             for target in TARGETS:
                 found = [
                     _ratio(curves[ours][draw], [curves[name][draw] for name in there], target)
@@ -348,13 +395,8 @@ def _curves(points: Mapping[str, Any], draws: Sequence[NDArray[np.int64]]) -> li
 
 def _agreement(answers: Mapping[str, NDArray[np.float64]], draw: NDArray[np.int64]) -> float:
     """The mean over networks of the mean over their answers of the mean over photos that say something."""
-    by_network: dict[str, list[float]] = {}
-    for key, values in answers.items():
-        drawn = values[draw]
-        known = drawn[~np.isnan(drawn)]
-        if len(known):
-            by_network.setdefault(key.partition("/")[0], []).append(float(known.mean()))
-    return float(np.mean([np.mean(values) for values in by_network.values()])) if by_network else 0.0
+    by_network = mean_agreements({key: values[draw] for key, values in answers.items()})
+    return float(np.mean(list(by_network.values()))) if by_network else 0.0
 
 
 def _mean_point(point: str, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ def bytes_at_agreement(result: Result) -> Iterable[str]:
     yield "|---|---|" + "---:|" * (len(result["targets"]) + 1)
     for wanted in result["sets"]:
         for system, title in result["titles"].items():
+            if (wanted, system, result["targets"][0]) not in found:
+                continue
             cells = [_bytes(found[wanted, system, target]) for target in result["targets"]]
             yield f"| {wanted} | {title} | {' | '.join(cells)} | {result['device_ms'][wanted][system]:.0f} |"
     for system, reason in result["missing"].items():
@@ -66,6 +68,8 @@ def against_rivals(result: Result) -> Iterable[str]:
     yield "|---|---|" + "---:|" * len(result["targets"])
     for wanted in result["sets"]:
         for rival in rivals:
+            if (wanted, rival, result["targets"][0]) not in found:
+                continue
             cells = [_percent(found[wanted, rival, target]) for target in result["targets"]]
             yield f"| {wanted} | {rival} | {' | '.join(cells)} |"
 
@@ -79,13 +83,14 @@ def _percent(row: Result) -> str:
 
 def fitted_points(result: Result) -> Iterable[str]:
     """The fitted codec's points, answer by answer."""
-    rows = [row for row in result["points"] if row["system"] == "fitted-codebook"]
+    shown = {"fitted-codebook": "", "fitted-balanced": ", a quality for each"}
+    rows = [row for row in result["points"] if row["system"] in shown]
     keys = list(dict.fromkeys(key for row in rows for key in row["answers"]))
     yield f"| wanted | quality | bytes | agreement | {' | '.join(keys)} |"
     yield "|---|---:|---:|---:|" + "---:|" * len(keys)
     for row in rows:
         cells = [_agreement(row["answers"].get(key)) for key in keys]
-        head = f"| {row['set']} | {row['point']:g} | {row['bytes']:,.0f} | {row['agreement']:.3f}"
+        head = f"| {row['set']}{shown[row['system']]} | {row['point']:g} | {row['bytes']:,.0f} | {row['agreement']:.3f}"
         yield f"{head} | {' | '.join(cells)} |"
 
 

@@ -14,9 +14,11 @@ import atdc
 import atdc.training.fit
 from atdc import cli
 from atdc.adapters.network_set import NetworkSet, load_networks
+from atdc.balance import Balance
 from atdc.errors import DataError, NetworkError
 from atdc_bench.baselines import sent_answers
 from atdc_bench.baselines.sent_tensors import (
+    BALANCED,
     GRAPHS,
     AnswerSender,
     FittedSender,
@@ -91,9 +93,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
 def test_every_way_is_measured_for_each_network_and_all_together(measured: dict[str, Any]) -> None:
     assert list(measured["sets"]) == ["segments", "heat", networks.ALL]
     seen = {(row["set"], row["system"]) for row in measured["points"]}
-    assert seen == {(wanted, name) for wanted in measured["sets"] for name in measured["titles"]}
+    several = {name for name in measured["titles"] if name == BALANCED or name.endswith(networks.APART)}
+    assert seen == {
+        (wanted, name)
+        for wanted in measured["sets"]
+        for name in measured["titles"]
+        if wanted == networks.ALL or name not in several
+    }
+    assert several >= {BALANCED, "untrained-apart"} and not any(name.startswith("jpeg-") for name in several)
     assert {"fitted-codebook", "fitted-independent", "fitted-fixed", "untrained", "jpeg"} <= set(measured["titles"])
-    together = {row["point"]: row for row in measured["points"] if row["set"] == networks.ALL}
+    together = {(row["system"], row["point"]): row for row in measured["points"] if row["set"] == networks.ALL}
     assert all(set(row["answers"]) == {"segments/classes", "heat/map"} for row in together.values())
     rows = {(row["set"], row["system"], row["point"]): row["bytes"] for row in measured["points"]}
     for (wanted, system, point), size in rows.items():
@@ -168,7 +177,7 @@ def test_an_answer_that_found_nothing_takes_a_byte_and_no_part(folder: Path, mon
     sender = AnswerSender(loaded)
     assert sender._sent(np.zeros((1, 0, 4), np.float32), "relative", 4.0)[0] == 1
     monkeypatch.setattr(NetworkSet, "agreement", lambda *_: dict.fromkeys(photo.before, float("nan")))
-    assert not networks._says_something(loaded, "heat/map", photo.before)
+    assert not loaded.saying(photo.before)
 
 
 def test_the_codec_is_compared_with_the_cheapest_of_a_rivals_systems() -> None:
@@ -180,10 +189,45 @@ def test_the_codec_is_compared_with_the_cheapest_of_a_rivals_systems() -> None:
     assert networks._ratio([(50, 0.8)], [[(50, 0.9)]], 0.7) == (None, "")
 
 
+def test_settings_apart_are_at_least_as_good_as_any_common_one(measured: dict[str, Any]) -> None:
+    rows = [row for row in measured["points"] if row["set"] == networks.ALL]
+    for base in ("untrained", "answers-avif"):
+        apart = [(row["bytes"], row["agreement"]) for row in rows if row["system"] == base + networks.APART]
+        assert apart == sorted(apart)
+        for row in (row for row in rows if row["system"] == base):
+            # The best for some price of a byte: nothing common lies above the lines between them.
+            assert np.interp(row["bytes"], *zip(*apart, strict=True)) >= row["agreement"] - 1e-9
+
+
+def test_a_balanced_file_has_each_networks_quality_and_other_graphs_are_compared_at_one(
+    measured: dict[str, Any], folder: Path
+) -> None:
+    loaded, photos = photos_of(folder)
+    codec = atdc.FeatureCodec.load(folder / "mine.safetensors")
+    balance = Balance(tuple((0.0, 0.0, float(level)) for level in range(8)))
+    assert codec.task_names[-1].startswith("segments")
+    sender = FittedSender(loaded, "", (5,), codec, "codebook", balance)
+    coded = sender.code(photos[0], ["segments", "heat"], 5)
+    data = codec.encode(photos[0].features, [0.0, 0.0, 5.0], "codebook")
+    assert sender.for_several and coded.size(["segments", "heat"]) == len(data)
+    points = {(row["system"], row["point"]): row for row in measured["points"] if row["set"] == networks.ALL}
+    same = [row for row in measured["against"] if row["set"] == networks.ALL and row["rival"] == "one fixed graph"]
+    curves = [
+        [(row["bytes"], row["agreement"]) for (system, _), row in points.items() if system == name]
+        for name in ("fitted-codebook", "fitted-fixed")
+    ]
+    for row in same:
+        percent, bound = networks._ratio(curves[0], [curves[1]], row["agreement"])
+        assert row["bound"] == bound and row["percent"] == (None if percent is None else round(percent, 1))
+
+
 def test_comparisons_name_every_rival_and_their_intervals_hold_the_means(measured: dict[str, Any]) -> None:
     rows = measured["against"]
     assert {(row["set"], row["rival"]) for row in rows} == {
-        (wanted, rival) for wanted in measured["sets"] for rival in networks.RIVALS
+        (wanted, rival)
+        for wanted in measured["sets"]
+        for rival in networks.RIVALS
+        if wanted == networks.ALL or rival != "one quality for all"
     }
     known = [row for row in rows if row["interval"] is not None]
     assert known and all(row["interval"][0] <= row["interval"][1] for row in known)
@@ -215,7 +259,7 @@ def test_without_weights_the_fitted_codec_is_said_to_be_left_out(folder: Path) -
         folder / "networks.yaml", folder / "none.json", photos=folder / "photos", features=folder / "features",
         count=1, qualities=(4,), runs=folder / "runs", quiet=True,
     )  # fmt: skip
-    assert result["missing"]["fitted-codebook"] == "no weights were given"
+    assert result["missing"]["fitted-codebook"] == result["missing"][BALANCED] == "no weights were given"
     assert not any(name.startswith("fitted") for name in result["titles"])
 
 
@@ -287,8 +331,9 @@ def test_a_map_without_anything_in_it_takes_no_part(tmp_path: Path) -> None:
     (tmp_path / "n.yaml").write_text(SETTINGS.replace("loss: l1}", "loss: l1, metric: overlap}"), "utf-8")
     loaded = load_networks(tmp_path / "n.yaml")
     empty, something = np.zeros((1, 4, 4)), np.full((1, 4, 4), 0.4)
-    assert not networks._says_something(loaded, "heat/map", {"heat/map": empty})
-    assert networks._says_something(loaded, "heat/map", {"heat/map": something})
-    assert networks._says_something(loaded, "segments/classes", {"segments/classes": empty})
+    assert loaded.saying({"heat/map": empty, "segments/classes": empty}) == {"segments/classes"}
+    assert loaded.saying({"heat/map": something}) == {"heat/map"}
+    values = loaded.counted({"heat/map": empty}, {"heat/map": something}, frozenset())
+    assert np.isnan(values["heat/map"])
     point = {"bytes": [10, 30], "answers": {"heat/map": [None, 0.5], "segments/classes": [1.0, 0.0]}}
     assert networks._mean_point("2", point)["answers"] == {"heat/map": 0.5, "segments/classes": 0.5}

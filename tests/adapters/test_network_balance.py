@@ -1,0 +1,128 @@
+"""The balance of a codec's networks: a quality for each network, kept next to the weights, used by `encode`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import atdc.training.fit
+from atdc import cli
+from atdc.adapters.network_balance import measured_balance
+from atdc.adapters.network_codec import NetworkCodec
+from atdc.adapters.network_set import NetworkSet, load_networks
+from atdc.balance import Balance, balance_path
+from atdc.bitstream.container import ContainerReader
+from atdc.codec import FeatureCodec
+from atdc.data.feature_source import InMemoryFeatures
+from atdc.errors import DataError, NetworkError
+from tiny_networks import photos
+from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
+
+TESTS = Path(__file__).parents[1]
+SETTINGS = f"""
+networks:
+  segments:
+    torch: {TESTS}/tiny_networks.py:segmenter
+    input: {{size: [24, 24]}}
+    cuts: [deep]
+    answers: {{classes: {{tensor: output, loss: kl, metric: relative}}}}
+  heat:
+    torch: {TESTS}/tiny_networks.py:pyramid
+    input: {{size: [24, 24]}}
+    cuts: ["backbone:levels.0", "backbone:levels.1"]
+    answers: {{map: {{tensor: heat, loss: l1}}}}
+"""
+pytestmark = pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(cli.app, words)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks, photos, and weights fitted to their features."""
+    place = tmp_path_factory.mktemp("balance")
+    (place / "networks.yaml").write_text(SETTINGS, "utf-8")
+    (place / "tiny.yaml").write_text(yaml_of(TINY), "utf-8")
+    (place / "photos").mkdir()
+    for number, image in enumerate(photos(6, 1)):
+        Image.fromarray(image).save(place / "photos" / f"{number}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+        patch.chdir(place)
+        run("networks", "features", "networks.yaml", "photos", "-o", "features")
+        run("fit", "features", "-o", "mine.safetensors", "--recipe", "tiny.yaml", "--networks", "networks.yaml")
+    return place
+
+
+def both_of(folder: Path) -> NetworkCodec:
+    return NetworkCodec(load_networks(folder / "networks.yaml"), FeatureCodec.load(folder / "mine.safetensors"))
+
+
+def test_fitting_to_networks_leaves_a_balance_with_one_quality_for_a_networks_tensors(folder: Path) -> None:
+    codec = FeatureCodec.load(folder / "mine.safetensors")
+    balance = Balance.read(folder / "mine.safetensors", codec.fingerprint, codec.task_names)
+    heat, deep, segments = (np.array(balance.qualities)[:, place] for place in range(3))
+    assert [name.split("/")[0] for name in codec.task_names] == ["heat", "heat", "segments"]
+    np.testing.assert_array_equal(heat, deep)
+    assert not np.array_equal(heat, segments)
+
+
+def test_encode_balanced_takes_the_measured_qualities(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    common = ("--model", "mine.safetensors", "--networks", "networks.yaml", "-q", "5", "--force")
+    run("encode", "photos/0.png", "-o", "x.atdc", "--balanced", *common)
+    header = ContainerReader((folder / "x.atdc").read_bytes()).header
+    said = json.loads((folder / "mine.balance.json").read_text("utf-8"))["qualities"]["5"]
+    assert header.qualities == tuple(round(8 * said[name]) for name in FeatureCodec.load("mine.safetensors").task_names)
+
+
+def test_what_is_measured_is_bytes_and_agreement_of_whole_networks(folder: Path) -> None:
+    both = both_of(folder)
+    features = [both.networks.features(image) for image in photos(3, 2)]
+    seen: list[int] = []
+    found = measured_balance(both, InMemoryFeatures(features), 2, lambda: seen.append(1))
+    assert found["data"] == {"samples": 2} and len(seen) == 2
+    chosen = [features[0], features[2]]
+    for level in (0, 6):
+        files = [both.feature_codec.encode(sample, level, "fixed") for sample in chosen]
+        before = [both.networks.answers_of(sample) for sample in chosen]
+        after = [both.answers_of(both.feature_codec.decode(data)) for data in files]
+        for name, key in (("segments", "segments/classes"), ("heat", "heat/map")):
+            agreement = [both.networks.agreement(b, a)[key] for b, a in zip(before, after, strict=True)]
+            assert found["networks"][name]["agreement"][level] == pytest.approx(np.mean(agreement), abs=1e-4)
+        together = sum(found["networks"][name]["bytes"][level] for name in both.networks.networks)
+        assert together < np.mean([len(data) for data in files]) < together + 60  # header, checks, whole bytes
+
+
+def test_a_network_that_says_nothing_keeps_the_quality_of_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = both_of(folder)
+    silent = {"segments/classes"}
+    monkeypatch.setattr(NetworkSet, "saying", lambda self, before: frozenset(before) - silent)
+    found = measured_balance(both, InMemoryFeatures([both.networks.features(photos(1)[0])]), 1)
+    assert found["networks"]["segments"]["agreement"] is None and found["networks"]["heat"]["agreement"] is not None
+    for level, row in found["qualities"].items():
+        assert [row[name] for name in row if name.startswith("segments")] == [float(level)]
+
+
+def test_networks_that_are_not_all_there_and_features_without_them_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "fewer.yaml").write_text(SETTINGS[: SETTINGS.index("  heat:")], "utf-8")
+    fewer = NetworkCodec(load_networks(tmp_path / "fewer.yaml"), FeatureCodec.load(folder / "mine.safetensors"))
+    samples = InMemoryFeatures([both_of(folder).networks.features(photos(1)[0])])
+    with pytest.raises(NetworkError, match="none with heat/"):
+        measured_balance(fewer, samples, 1)
+    left = {name: value for name, value in samples.read(0).items() if name.startswith("heat")}
+    with pytest.raises(DataError, match="no sample that has all tensors"):
+        measured_balance(both_of(folder), InMemoryFeatures([left]), 1)
+    balance_path(folder / "mine.safetensors").rename(tmp_path / "kept.json")
+    command = ["networks", "balance", str(folder / "networks.yaml"), str(folder / "features")]
+    run(*command, "--model", str(folder / "mine.safetensors"), "--count", "2", "--quiet")
+    codec = FeatureCodec.load(folder / "mine.safetensors")
+    again = Balance.read(folder / "mine.safetensors", codec.fingerprint, codec.task_names)
+    assert len(again.qualities) == 8
