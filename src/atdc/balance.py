@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +132,16 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     worth = np.stack([np.interp(_STEPS, _LEVELS, rising[:, task]) for task in range(tasks)], 1)
     slopes = np.geomspace(1e-4, 1e4, 4001) * np.ptp(worth.mean(1)) / np.ptp(cost.sum(1))
     chosen = np.stack([(worth / tasks - slope * cost).argmax(0) for slope in slopes])
-    # A slope meets only points of the convex hulls: between two of them, one quality for all may be the better choice.
+    # A slope meets only points of the convex hulls; between two of them lie the steps from one to the next, and one
+    # quality for all.
+    path = np.unique(chosen, axis=0)
+    path = path[np.argsort(path.sum(1), kind="stable")]
+    between = [
+        np.linspace(low, high, 1 + int(np.abs(high - low).max())).round().astype(np.int64)
+        for low, high in pairwise(path)
+    ]
     alike = (_LEVELS * QUALITY_STEPS_PER_UNIT)[:, None].repeat(tasks, 1)
-    candidates = np.concatenate([alike, chosen])
+    candidates = np.concatenate([path, *between, alike])
     every = np.arange(tasks)
     reached = np.array([worth[row, every].mean() for row in candidates])
     taken = np.array([cost[row, every].sum() for row in candidates])
