@@ -49,8 +49,8 @@ DEFAULT_GRAPH = "codebook"
 
 _CODEC_PREFIX, _FEATURE_PREFIX = "codec.", "feature."
 _SINGLE_PRECISION = (
-    "log_gain", "log_inverse_gain", "scorer.offset", "scorer.spread", "scorer.base_offset", "scorer.base_spread",
-    "scorer.gain_offset", "scorer.gain_spread", "scorer.overlap_scale",
+    "log_gain", "log_inverse_gain", "analysis_gain", "synthesis_gain", "scorer.offset", "scorer.spread",
+    "scorer.base_offset", "scorer.base_spread", "scorer.gain_offset", "scorer.gain_spread", "scorer.overlap_scale",
 )  # fmt: skip
 
 T = TypeVar("T")

@@ -183,6 +183,9 @@ class ModelConfig:
     padding: str = "coded"
     """Latents that lie wholly in the padding of a tensor's grid: `coded` like all others, or `zero`, without a symbol
     (what `atdc fit` makes). Grids of multiples of four have none."""
+    gains: str = "latent"
+    """What a learned gain of each quality scales: the channels of the `latent`, or also the `hidden` ones of the
+    networks next to the linear transforms, which refine otherwise at low quality than at high (`atdc fit`)."""
 
     def __post_init__(self) -> None:
         """Refuses what no network can be built from."""
@@ -232,6 +235,7 @@ _CHOICES = {
     "parents": ("both", "prediction", "context", "none"),
     "factorised": ("none", "roots", "all"),
     "padding": ("coded", "zero"),
+    "gains": ("latent", "hidden"),
     "rate_estimator": ("pairs", "agreement", "factorised"),
 }
 
@@ -399,6 +403,7 @@ class FitRecipe:
             max_parents=self.max_parents, predictor_width=self.predictor_width, codec_width=self.codec_width,
             hyper_channels=self.hyper_channels, hyper_width=self.hyper_width, state_channels=self.state_channels,
             scorer_width=self.estimator_width, rate_estimator="factorised", padding="zero",
+            gains="hidden",
         )  # fmt: skip
 
     def stages(self) -> Recipe:

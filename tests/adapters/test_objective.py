@@ -152,6 +152,15 @@ def test_sensitivities_say_what_a_small_error_costs() -> None:
     assert max(factors) < 1.25 * min(factors)
 
 
+def test_losses_whose_square_sensitivities_are_of_are_anchored_fully() -> None:
+    both = networks()
+    found = AnswerObjective(both, samples(both, 4)).anchors()
+    losses = {name: {answer.loss for answer in net.answers.values()} for name, net in both.networks.items()}
+    assert losses == {"segments": {"kl"}, "boxes": {"l1"}}
+    for name, (network, _) in both.places.items():
+        assert found[name] == pytest.approx({"segments": 1.0, "boxes": 0.1}[network])
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_grows_with_the_error_and_has_a_gradient_where_nothing_has_changed(name: str) -> None:
     """Twice the error is twice the loss: none vanishes next to another one at high quality."""

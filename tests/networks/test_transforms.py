@@ -7,6 +7,8 @@ from atdc.config import MAX_QUALITY, ModelConfig
 from atdc.networks.transforms import BlockMetric, QualityTable, TaskTransforms
 from atdc.tensors import TensorSpec
 
+GAINS = ("analysis_gain", "synthesis_gain")
+
 
 def test_untrained_transforms_keep_what_principal_components_keep() -> None:
     torch.manual_seed(0)
@@ -41,6 +43,38 @@ def test_components_in_a_metric_are_uncorrelated_and_invert() -> None:
     step = torch.zeros_like(latent)
     step[:, torch.arange(12), torch.arange(12) % 4, torch.arange(12) % 3] = 0.5
     torch.testing.assert_close(metric.errors(transforms.unblock(step)), step.square().sum((1, 2, 3)))
+
+
+def test_hidden_gains_turn_what_refines_off_at_one_quality_and_leave_it_at_another() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(codec_width=8, hyper_channels=2, hyper_width=4, gains="hidden")
+    transforms = TaskTransforms(config, TensorSpec("features", 3, latent_channels=12)).requires_grad_(False)
+    plain = TaskTransforms(
+        ModelConfig(codec_width=8, hyper_channels=2, hyper_width=4), TensorSpec("features", 3, None, 12)
+    )
+    for layers in (transforms.analysis_layers, transforms.synthesis_merge):
+        torch.nn.init.normal_(layers[-1].weight)
+    left = {name: value for name, value in transforms.state_dict().items() if not name.startswith(GAINS)}
+    plain.load_state_dict(left)
+    features, nothing = torch.randn(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
+    for quality in (2.0, 5.0):  # gains start at 1
+        whole = torch.full((2,), quality)
+        torch.testing.assert_close(
+            transforms.analysis(features, nothing, nothing, whole), plain.analysis(features, nothing, nothing, whole)
+        )
+    transforms.analysis_gain.rows[5] = transforms.synthesis_gain.rows[5] = -1
+    off, still = (torch.full((2,), quality) for quality in (5.0, 2.0))
+    latent = transforms.analysis(features, nothing, nothing, off)
+    bias = transforms.analysis_layers[-1].bias[:, None, None]
+    expected = (transforms.block(features) + bias) * torch.exp(transforms.log_gain(off))
+    torch.testing.assert_close(latent, expected)
+    back = transforms.synthesis(latent, nothing, nothing, off)
+    linear = transforms.unblock(latent * torch.exp(transforms.log_inverse_gain(off)))
+    torch.testing.assert_close(back, linear + transforms.synthesis_merge[-1].bias[:, None, None])
+    for way in ("analysis", "synthesis"):
+        given = features if way == "analysis" else latent
+        same = getattr(plain, way)(given, nothing, nothing, still)
+        torch.testing.assert_close(getattr(transforms, way)(given, nothing, nothing, still), same)
 
 
 def test_qualities_between_are_interpolated() -> None:

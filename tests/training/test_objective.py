@@ -71,6 +71,43 @@ def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytes
     assert (batch_loss - float(without.detach())) * scale == pytest.approx(BITS_PER_ELEMENT, rel=1e-3)
 
 
+class NothingToLose:
+    """An objective whose losses are 0, so that the anchor alone is left."""
+
+    def targets(self, indices: np.ndarray, tasks: list[int]) -> dict[str, torch.Tensor]:
+        return {}
+
+    def loss(self, task: int, decoded: torch.Tensor, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        return 0 * decoded.flatten(1).sum(1)
+
+
+def test_each_tensors_error_is_anchored_by_a_weight_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Features, "restored", lambda self, decoded, task, grids: decoded[task], raising=False)
+    losses = {}
+    for anchors in (None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.5, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.5)):
+        stage: dict[str, Any] = {}
+        monkeypatch.setattr(codec_stage, "train_stage", lambda *_, stage=stage, **given: stage.update(given))
+        torch.manual_seed(0)
+        config = ModelConfig(
+            feature_channels=CHANNELS, latent_channels=8, codec_width=8, hyper_channels=2, hyper_width=4,
+            state_channels=2, predictor_width=8, scorer_width=8,
+        )  # fmt: skip
+        networks = CodecNetworks(config, config.tensors(range(TASKS)))
+        graphs = SimpleNamespace(draw=lambda indices, level, rng, names: [TaskGraph.independent(TASKS)] * len(indices))
+        float_model = FloatEntropyModel(config, config.tensors(range(TASKS)))
+        state = codec_stage.TrainingState(
+            networks, float_model, graphs, graphs, Features(), Features(), anchors=anchors
+        )
+        codec_stage.train_codec(None, Recipe(model=config), "codec", 1, (1e-3, 1e-4), state, NothingToLose(), None)
+        batch = stage["prepare"](SimpleNamespace(rng=np.random.default_rng(0), indices=np.arange(4)))
+        torch.manual_seed(1)
+        losses[anchors] = float(stage["step"](batch)[0].detach())
+    nothing, everything = losses[0.0, 0.0, 0.0], losses[1.0, 1.0, 1.0]
+    assert losses[None] == pytest.approx(everything)
+    parts = [losses[tuple(0.5 * (place == own) for place in range(3))] - nothing for own in range(3)]
+    assert min(parts) > 0.01 * everything and sum(parts) == pytest.approx(0.5 * (everything - nothing), rel=1e-3)
+
+
 def expected_of(blocks: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     return torch.einsum("nbi,ij,nbj->n", blocks, matrix, blocks)
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.adapters.distances import CurvatureDraw, Loss, curvature_draw, loss_function
+from atdc.adapters.distances import CurvatureDraw, Loss, anchor, curvature_draw, loss_function
 from atdc.adapters.halves import CutNetwork
 from atdc.adapters.network_set import NetworkSet
 from atdc.data.feature_source import FeatureSource, evenly_spaced
@@ -44,6 +44,7 @@ class _Compared:
     place: str
     distance: Loss
     draw: CurvatureDraw
+    anchor: float
     weight: float
     scale: float
 
@@ -137,7 +138,8 @@ class AnswerObjective:
             )
             if not any(gradient is not None and bool(gradient.any()) for gradient in gradients):
                 raise _no_gradient(where)
-            compared.append(_Compared(place, distance, curvature_draw(answer.loss), answer.weight, scale))
+            draw = curvature_draw(answer.loss)
+            compared.append(_Compared(place, distance, draw, anchor(answer.loss), answer.weight, scale))
         return _Group(tensors, network, tuple(compared))
 
     def sensitivities(self) -> Mapping[str, NDArray[np.float64]]:
@@ -154,6 +156,16 @@ class AnswerObjective:
             if group.network is not None:
                 found |= self._sensitivities_of(group, group.network, chosen)
         return found
+
+    def anchors(self) -> Mapping[str, float]:
+        """How much errors by these sensitivities count next to the losses, by tensor: 1, as much as they do."""
+        return {
+            name: sum(entry.weight * entry.anchor for entry in group.compared)
+            / sum(entry.weight for entry in group.compared)
+            for group in self._groups
+            if group.network is not None
+            for name in group.tensors
+        }
 
     def _sensitivities_of(
         self, group: _Group, network: CutNetwork, chosen: NDArray[np.int64]

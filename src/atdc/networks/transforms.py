@@ -33,6 +33,15 @@ def _last(layers: nn.Sequential) -> nn.Conv2d:
     return layer
 
 
+def _refined(layers: nn.Sequential, x: Tensor, gain: QualityTable | None, quality: Tensor) -> Tensor:
+    """What layers make of x; the channels that their last one sees are scaled by 1 + gain."""
+    hidden: Tensor = layers[:-1](x)
+    if gain is not None:
+        hidden = hidden * (1 + gain(quality)).to(hidden.dtype)
+    refined: Tensor = _last(layers)(hidden)
+    return refined
+
+
 class Refine(nn.Module):
     """One 3×3 convolution around a shortcut."""
 
@@ -125,6 +134,9 @@ class TaskTransforms(nn.Module):
             _conv(latent, hyper_width), nn.ReLU(), _conv(hyper_width, hyper_width, stride=2), nn.ReLU(),
             nn.Conv2d(hyper_width, hyper, 1),
         )  # fmt: skip
+        hidden = config.gains == "hidden"
+        self.analysis_gain = QualityTable(width) if hidden else None
+        self.synthesis_gain = QualityTable(merge) if hidden else None
         nn.init.zeros_(_last(self.analysis_layers).weight)
         nn.init.zeros_(_last(self.synthesis_merge).weight)
         # Steps of 16 at quality 0 and of 2/3 at quality 7, in units of the normalised features.
@@ -153,7 +165,8 @@ class TaskTransforms(nn.Module):
 
     def analysis(self, residual: Tensor, mean: Tensor, log_variance: Tensor, quality: Tensor) -> Tensor:
         """Residual r = z' − μ (B, C, h, w) to the latent in quantisation steps, (B, M, h/2, w/2)."""
-        refined: Tensor = self.analysis_layers(torch.cat([residual, *self._seen(mean, log_variance)], 1))
+        seen = torch.cat([residual, *self._seen(mean, log_variance)], 1)
+        refined = _refined(self.analysis_layers, seen, self.analysis_gain, quality)
         linear: Tensor = self.block(residual)
         return (linear + refined) * torch.exp(self.log_gain(quality)).to(residual.dtype)
 
@@ -161,7 +174,8 @@ class TaskTransforms(nn.Module):
         """Decoded latent to the decoded residual r̂ (B, C, h, w)."""
         latent = latent * torch.exp(self.log_inverse_gain(quality))
         deep = self.synthesis_deep(latent)
-        refined: Tensor = self.synthesis_merge(torch.cat([deep, *self._seen(mean, log_variance)], 1))
+        seen = torch.cat([deep, *self._seen(mean, log_variance)], 1)
+        refined = _refined(self.synthesis_merge, seen, self.synthesis_gain, quality)
         linear: Tensor = self.unblock(latent)
         return linear + refined
 

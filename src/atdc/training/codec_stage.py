@@ -72,6 +72,11 @@ class SensitiveObjective(Objective, Protocol):
         out."""
         ...
 
+    def anchors(self) -> Mapping[str, float]:
+        """By tensor, how much such errors count next to the losses, relative to the recipe's weight of features; those
+        that are left out by the whole of it."""
+        ...
+
 
 def losses_of(
     objective: Objective, tasks: Sequence[int], decoded: Mapping[int, Tensor], targets: Mapping[str, Tensor]
@@ -111,6 +116,7 @@ class TrainingState:
         val: features of the validation images.
         encoders: that learn too, where features are live.
         metric: by which features' errors count, of each tensor; squared errors by default.
+        anchors: how much those count next to an objective's losses, of each tensor; alike by default.
     """
 
     networks: CodecNetworks
@@ -121,6 +127,7 @@ class TrainingState:
     val: TrainingFeatures
     encoders: nn.Module | None = None
     metric: Sequence[BlockMetric | None] | None = None
+    anchors: Sequence[float] | None = None
 
 
 def _errors(
@@ -162,10 +169,11 @@ def train_codec(
 ) -> None:
     """One codec stage. Minimises, per image, in bits per feature element::
 
-        R + [ Σ_i Λ(q_i)·l_i/T + w·Σ_i Λ(q_i)·‖z'_i − ẑ'_i‖²/n ] + 0.02·L_proxy
+        R + [ Σ_i Λ(q_i)·l_i/T + w·Σ_i a_i·Λ(q_i)·‖z'_i − ẑ'_i‖²/n ] + 0.02·L_proxy
 
-    with ``l_i`` the objective's normalised loss of task i, ``n`` the number of feature elements of all tasks, and
-    ``‖·‖²`` the squared error, or where the subject has one its :class:`~atdc.networks.transforms.BlockMetric`.
+    with ``l_i`` the objective's normalised loss of task i, ``a_i`` its anchor, ``n`` the number of feature elements of
+    all tasks, and ``‖·‖²`` the squared error, or where the subject has one its
+    :class:`~atdc.networks.transforms.BlockMetric`.
 
     Args:
         run: where checkpoints go.
@@ -200,6 +208,9 @@ def train_codec(
         elements = sum(features.elements) * task_count // (groups.largest * len(features.parts))
         error = _errors(state.metric, result.reconstruction, features.parts, features.grids) / elements
         return coder.bits.sum(1) / elements, error, result.proxy, result.reconstruction
+
+    def anchored(error: Tensor) -> Tensor:
+        return error if state.anchors is None else error * error.new_tensor(state.anchors)
 
     def prepare(draw: Draw) -> CodecBatch:
         rng = draw.rng
@@ -237,11 +248,10 @@ def train_codec(
             f"rate q{level}": float(rate.detach().mean()),
             f"error q{level}": float(error.detach().sum(1).mean()),
         }
-        feature_term = (weight * error).sum(1).mean()
         if objective is None:
-            loss = loss + feature_term
+            loss = loss + (weight * error).sum(1).mean()
         else:
-            loss = loss + settings.feature_weight * feature_term
+            loss = loss + settings.feature_weight * (weight * anchored(error)).sum(1).mean()
             there = [t for t in range(task_count) if seen.present is None or group_of[t] in seen.present]
             if not hasattr(objective, "joint_losses"):
                 there = [task for task in there if task in batch.tasks]
@@ -275,6 +285,7 @@ def train_codec(
             rate, error, _, decoded = terms(features, graphs, quality)
             weight = float(task_weight(torch.tensor(float(level)), recipe))
             bits, square = float(rate.mean()), float(error.sum(1).mean())
+            anchor = float(anchored(error).sum(1).mean())
             figures |= {f"bpe{level}": bits, f"mse{level}": square}
             if val_objective is None:
                 figures[f"objective{level}"] = bits + weight * square
@@ -284,7 +295,7 @@ def train_codec(
             losses = [float(loss.nanmean()) for loss in measured.values()]
             loss = sum(losses) / task_count
             figures[f"loss{level}"] = loss
-            figures[f"objective{level}"] = bits + weight * (loss + settings.feature_weight * square)
+            figures[f"objective{level}"] = bits + weight * (loss + settings.feature_weight * anchor)
         return figures
 
     module = nn.ModuleDict({"networks": networks, "entropy": state.float_model})

@@ -143,6 +143,7 @@ def _fit(
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
     sensitivities = cast(SensitiveObjective, objective).sensitivities() if hasattr(objective, "sensitivities") else {}
+    anchors = cast(SensitiveObjective, objective).anchors() if sensitivities else {}
     sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
     _require_same_features(run, seen, grids, start)
     torch.manual_seed(recipe.seed)
@@ -158,7 +159,14 @@ def _fit(
         train_predictor(run, stages, networks, sets.train, sets.val, epochs, steps)
     pools = _pools(run, recipe, networks, sets.train)
     state = TrainingState(
-        networks, float_model, PooledGraphs(pools), PooledGraphs(pools), sets.train, sets.val, metric=sets.metric
+        networks,
+        float_model,
+        PooledGraphs(pools),
+        PooledGraphs(pools),
+        sets.train,
+        sets.val,
+        metric=sets.metric,
+        anchors=[anchors.get(name, 1.0) for name in tensors.names] if anchors else None,
     )
     rate = recipe.lr if objective is None or not recipe.objective_lr else recipe.objective_lr
     before = _curve(run)
