@@ -29,6 +29,7 @@ from atdc.adapters.halves import Array, RgbImage
 from atdc.adapters.network_set import NetworkSet
 from atdc.balance import Balance
 from atdc.codec import FeatureCodec
+from atdc.config import MAX_QUALITY
 from atdc_bench.baselines import pixels, sent_answers, vvc
 from atdc_bench.baselines.outside import load_library, missing_library
 from atdc_bench.baselines.sent_answers import SentCodec
@@ -401,7 +402,7 @@ def senders(
         networks: whose answers are wanted.
         codec: fitted to their features.
         known: features of other photos, which the untrained codec learns from.
-        qualities: of the fitted codec.
+        qualities: of the fitted codec; where each network has its own, all integer ones.
         balance: of its tensors, if one was measured.
     """
     found: dict[str, Sender] = {}
@@ -413,7 +414,8 @@ def senders(
             found[f"{FITTED}-{graph}"] = FittedSender(networks, f"fitted codec, {title}", qualities, codec, graph)
     if codec is not None and balance is not None:
         title = "fitted codec, its own graph, a quality for each network"
-        found[BALANCED] = FittedSender(networks, title, qualities, codec, "codebook", balance)
+        every = tuple(float(level) for level in range(MAX_QUALITY + 1))
+        found[BALANCED] = FittedSender(networks, title, every, codec, "codebook", balance)
     elif len(networks.networks) > 1:
         missing[BALANCED] = "no weights were given" if codec is None else "no balance lies next to the weights"
     found["untrained"] = UntrainedSender(networks, known)
