@@ -29,6 +29,16 @@ def test_no_less_utility_in_no_more_bytes(seed: int, tasks: int) -> None:
         assert np.sum(taken) <= sizes[level].sum() * (1 + 1e-9)
 
 
+def test_between_two_points_of_the_hull_the_steps_from_one_to_the_next_are_tried() -> None:
+    """One task alone that can rise, along a line: the hull has its ends only, one quality for all would raise both."""
+    sizes = np.stack([np.full(8, 10.0), np.linspace(10, 80, 8)], 1) * np.array([1.0, 1.0])
+    sizes[:, 0] += 5 * LEVELS
+    utilities = np.stack([np.full(8, 0.5), np.linspace(0.1, 0.9, 8)], 1)
+    rows = np.array(balanced(sizes, utilities).qualities)
+    assert (rows[:, 0] == 0).all() and (np.abs(rows[:, 1] - LEVELS) < 0.26).all()
+    assert (np.array(balanced(np.full((8, 2), 3.0), utilities).qualities) <= 7).all()  # bytes that never change
+
+
 def test_a_noisy_dip_is_not_taken_for_a_reason() -> None:
     utilities = np.linspace(0.5, 1.0, 8)[:, None].repeat(2, 1)
     utilities[4, 1] = 0.6
@@ -48,11 +58,17 @@ def test_a_balance_of_other_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError):
         Balance.read(weights, b"abcd", NAMES).at(8)
     assert Balance.read(weights, b"abcd", ("b", "a")).at(2) == [0.0, 2.0]
+    balance_path(weights).unlink()
+    balance_path(weights).mkdir()
+    with pytest.raises(WeightsError, match="is a directory"):
+        Balance.read(weights, b"abcd", NAMES)
+    balance_path(weights).rmdir()
+    balance_path(weights).write_text(json.dumps({"provenance": {"weights": "61626364"}, "qualities": rows}))
     with pytest.raises(WeightsError, match="damaged"):
         Balance.read(weights, b"abcd", (*NAMES, "c"))
     wrong = {str(level): {"a": 9, "b": 0} for level in range(8)}
     of_range = json.dumps({"provenance": {"weights": "61626364"}, "qualities": wrong})
-    for damaged in ("{", "[]", '{"provenance": {"weights": "61626364"}, "qualities": {}}', of_range):
+    for damaged in ("{", "[]", "[" * 100_000, '{"provenance": {"weights": "61626364"}, "qualities": {}}', of_range):
         balance_path(weights).write_text(damaged)
         with pytest.raises(WeightsError, match="atdc bench balance"):
             Balance.read(weights, b"abcd", NAMES)

@@ -25,7 +25,12 @@ from atdc.errors import WeightsError
 
 _STEPS = np.arange(MAX_QUALITY * QUALITY_STEPS_PER_UNIT + 1) / QUALITY_STEPS_PER_UNIT
 _LEVELS = np.arange(MAX_QUALITY + 1)
-_MADE_BY = "atdc bench balance, or for networks of your own with atdc networks balance."
+_TINY = 1e-12
+_SHOWN = 80
+"""Letters of what a file says that messages repeat."""
+_MADE_BY = (
+    "atdc bench balance, or for your own networks with atdc networks balance; or give qualities by --task-quality."
+)
 
 
 @dataclass(frozen=True)
@@ -90,19 +95,20 @@ def _measured(weights: Path, fingerprint: bytes) -> Iterator[dict[str, Any]]:
         said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if said["provenance"]["weights"] != fingerprint.hex():
             raise WeightsError(
-                str(path), f"a balance of weights {said['provenance']['weights']}", fingerprint.hex(),
+                str(path), f"a balance of weights {str(said['provenance']['weights'])[:_SHOWN]}", fingerprint.hex(),
                 f"Measure it again with {_MADE_BY}",
             )  # fmt: skip
         yield said
     except OSError as error:
-        raise WeightsError(
-            str(path), "no balance", "one that was measured for these weights", f"Make it with {_MADE_BY}"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = "no balance" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)).lower()
+        expected = "one that was measured for these weights"
+        raise WeightsError(str(path), found, expected, f"Make it with {_MADE_BY}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
+        what = f"nothing of {error}" if isinstance(error, KeyError) else str(error)
         raise WeightsError(
-            str(path), f"a damaged file ({error})", "a measured balance", f"Make it with {_MADE_BY}"
+            str(path), f"a damaged file ({what[:_SHOWN]})", "a measured balance", f"Make it with {_MADE_BY}"
         ) from error
 
 
@@ -130,7 +136,7 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     rising = np.stack([_rising(utilities[:, task]) for task in range(tasks)], 1)
     cost = np.exp(np.stack([np.interp(_STEPS, _LEVELS, np.log(sizes[:, task])) for task in range(tasks)], 1))
     worth = np.stack([np.interp(_STEPS, _LEVELS, rising[:, task]) for task in range(tasks)], 1)
-    slopes = np.geomspace(1e-4, 1e4, 4001) * np.ptp(worth.mean(1)) / np.ptp(cost.sum(1))
+    slopes = np.geomspace(1e-4, 1e4, 4001) * np.ptp(worth.mean(1)) / max(np.ptp(cost.sum(1)), _TINY)
     chosen = np.stack([(worth / tasks - slope * cost).argmax(0) for slope in slopes])
     # A slope meets only points of the convex hulls; between two of them lie the steps from one to the next, and one
     # quality for all.

@@ -106,10 +106,10 @@ def demo(
     from atdc.weights import default_model
 
     quiet = quiet or globally(ctx, "quiet")
-    photos, refused = readable_images(ctx, images) if images else ([], [])
+    items, refused = readable_images(ctx, images) if images else ([], [])
     with err.status("starting", spinner="line") as status:
         result = run_demo(
-            photos,
+            [item.path for item in items],
             out,
             model=model or default_model(),
             quality=quality,

@@ -30,7 +30,7 @@ def items_of(
     return find_items(names or (), from_file, wanted, temporary)
 
 
-def readable_images(ctx: typer.Context, names: Sequence[str]) -> tuple[list[Path], list[str]]:
+def readable_images(ctx: typer.Context, names: Sequence[str]) -> tuple[list[Item], list[str]]:
     """The images that are named and can be read, and complaints about the others, which are said here.
 
     Raises:
@@ -45,7 +45,7 @@ def readable_images(ctx: typer.Context, names: Sequence[str]) -> tuple[list[Path
                 refused.append(item.refusal)
             else:
                 read_image(item.path)
-                readable.append(item.path)
+                readable.append(item)
         except AtdcError as error:
             refused.append(complaint(error, item))
     for line in refused:

@@ -17,7 +17,7 @@ from atdc.batch import out as console
 from atdc.cli_options import RESUMES, AsJson, known
 from atdc.cli_weights import PANEL
 from atdc.config import MAX_QUALITY
-from atdc.errors import OutputError
+from atdc.errors import AtdcError, OutputError
 from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
@@ -104,9 +104,7 @@ def fit(
         atdc encode features -o encoded --model mine.safetensors
         atdc decode encoded -o decoded --model mine.safetensors
     """
-    from atdc.adapters.network_codec import NetworkCodec
-    from atdc.balance import balance_path
-    from atdc.cli_networks import BALANCE_PHOTOS, digests_in, write_balance
+    from atdc.cli_networks import digests_in
     from atdc.codec import FeatureCodec
     from atdc.data.dumped import DumpedFeatures
     from atdc.data.feature_report import report
@@ -138,6 +136,7 @@ def fit(
             "run": folder, "start": start, "grids": grids,
         }  # fmt: skip
         folders = [*features, *([] if val is None else [val])]
+        loaded: NetworkSet | None = None
         with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
             if networks is None:
                 codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=seen, **settings)
@@ -148,17 +147,17 @@ def fit(
                     networks, folders, source, None if val is None else samples, settings
                 )
                 codec.save(out)
-                if left := [name for name in codec.task_names if name not in loaded.places]:
-                    complain(f"{networks} has no network with {', '.join(left)}: no balance is measured.")
-                elif len(loaded.networks) > 1:
-                    both = NetworkCodec(loaded, codec, str(out))
-                    write_balance(both, samples, balance_path(out), BALANCE_PHOTOS, quiet=quiet)
+    balance: Path | None = None
+    if loaded is not None and len(loaded.networks) > 1:
+        with contextlib.redirect_stdout(sys.stderr):
+            balance = _balance(loaded, codec, samples, out, quiet)
     place = _a_validation_sample(samples)
     sizes = _sizes(codec, samples, place)
     if as_json:
         _print_json(
             {
-                "weights": str(out), "fingerprint": codec.fingerprint.hex(), "tensors": codec.tensors.to_json(),
+                "weights": str(out), "balance": None if balance is None else str(balance),
+                "fingerprint": codec.fingerprint.hex(), "tensors": codec.tensors.to_json(),
                 "report": seen.to_json(), "validation_sample": samples.described(place), "bytes": sizes,
             }
         )  # fmt: skip
@@ -170,6 +169,8 @@ def fit(
     for quality, size in enumerate(sizes):
         table.add_row(str(quality), f"{size:,}", f"{8 * size / elements:.3f}")
     console.print(f"written: {escape(str(out))}, fingerprint {codec.fingerprint.hex()}, {out.stat().st_size:,} bytes")
+    if balance is not None:
+        console.print(f"written: {escape(str(balance))}, a quality for each network, for atdc encode --balanced")
     console.print(f"{escape(samples.described(place))}, of the validation samples, {elements:,} numbers:")
     console.print(table)
     words = ["atdc", "encode", *map(str, features[:1]), "--model", str(out), "-o", "encoded"]
@@ -247,6 +248,28 @@ def _fitted_to_answers(
         val_objective=AnswerObjective(loaded, val, names), **settings,
     )  # fmt: skip
     return _of_networks(codec, loaded.digests), val, loaded
+
+
+def _balance(
+    networks: NetworkSet, codec: FeatureCodec, samples: DescribedSource, out: Path, quiet: bool
+) -> Path | None:
+    """Where the balance is that was measured for new weights; None, and a complaint, where it cannot be: the weights
+    are whole without it."""
+    from atdc.adapters.network_codec import NetworkCodec
+    from atdc.balance import balance_path
+    from atdc.cli_networks import BALANCE_PHOTOS, write_balance
+
+    path, later = balance_path(out), "measure it with: atdc networks balance"
+    try:
+        write_balance(NetworkCodec(networks, codec, str(out)), samples, path, BALANCE_PHOTOS, quiet=quiet)
+    except AtdcError as error:
+        complain(f"{out} is written, but no balance of its networks. {error}")
+    except KeyboardInterrupt:
+        complain(f"interrupted. {out} is written, but no balance of its networks; {later}")
+        raise typer.Exit(INTERRUPTED) from None
+    else:
+        return path
+    return None
 
 
 def _of_networks(codec: FeatureCodec, digests: dict[str, str] | None) -> FeatureCodec:

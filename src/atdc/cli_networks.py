@@ -150,15 +150,12 @@ def balance(
         Path, typer.Argument(metavar="FEATURES", help="Features of photos that the weights were not fitted to.")
     ],
     model: Annotated[str, typer.Option("--model", metavar="NAME|FILE", help="Weights fitted to these networks.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="By default next to the weights, for `encode`.")
-    ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Of the photos, so many.")] = BALANCE_PHOTOS,
     quiet: Quiet = False,
 ) -> None:
     """Measure what quality of each network reaches the same mean agreement in the fewest bytes.
 
-    `atdc encode --balanced` takes them, from next to the weights.
+    It is written next to the weights, where `atdc encode --balanced` finds it.
 
     `atdc fit --networks` measures it as well.
 
@@ -174,7 +171,7 @@ def balance(
     from atdc.data.dumped import DumpedFeatures
     from atdc.weights import open_weights
 
-    loaded, path = load_networks(networks), out or balance_path(open_weights(model).path)
+    loaded, path = load_networks(networks), balance_path(open_weights(model).path)
     loaded.require_digests(digests_in([features]), str(features))
     both = NetworkCodec(loaded, FeatureCodec.load(model), model)
     write_balance(both, DumpedFeatures(features), path, count, quiet=quiet)
@@ -182,14 +179,17 @@ def balance(
 
 
 def write_balance(both: NetworkCodec, samples: FeatureSource, path: Path, count: int, *, quiet: bool) -> None:
-    """Measures the balance of a codec's networks, with a progress bar, and writes it."""
-    from tqdm import tqdm
+    """Measures the balance of a codec's networks, with a progress bar, and writes it.
 
+    Raises:
+        OutputError: a folder is there.
+    """
     from atdc.adapters.network_balance import measured_balance
     from atdc.provenance import write_result
 
-    with tqdm(total=min(count, len(samples)), unit="photo", desc="balance", disable=quiet) as bar:
-        write_result(path, measured_balance(both, samples, count, bar.update))
+    if path.is_dir():
+        raise OutputError(str(path), "a folder", "a place for the balance", "Move it away.")
+    write_result(path, measured_balance(both, samples, count, quiet=quiet))
 
 
 @app.command()
@@ -218,11 +218,12 @@ def demo(
     from atdc.report.networks_demo import run_networks_demo
 
     asked = [quality_of(word, "qualities") for word in qualities.split(",")]
-    paths, refused = readable_images(ctx, photos)
-    with err.status("loading networks", spinner="line") as status:
-        loaded, codec = load_networks(networks), FeatureCodec.load(model)
+    loaded, codec = load_networks(networks), FeatureCodec.load(model)
+    items, refused = readable_images(ctx, photos)
+    with err.status("starting", spinner="line") as status:
         page = run_networks_demo(
-            loaded, codec, paths, out, qualities=asked, whose=str(model), report=status.update, refused=refused,
+            loaded, codec, {item.name: item.path for item in items}, out,
+            qualities=asked, whose=str(model), report=status.update, refused=refused,
         )  # fmt: skip
     console.print(f"written: {escape(str(page))}")
     if refused:
@@ -347,7 +348,7 @@ def _write_manifest(folder: Path, values: dict[str, Any]) -> None:
 
     path = folder / MANIFEST
     if path.exists():
-        before = json.loads(path.read_text("utf-8"))
+        before = _manifest(path)
         if changed := [key for key, value in values.items() if before.get(key) != value]:
             raise OutputError(
                 str(folder), f"features of other {' and '.join(changed)}", "an empty folder, or the same",
@@ -355,6 +356,24 @@ def _write_manifest(folder: Path, values: dict[str, Any]) -> None:
             )  # fmt: skip
         return
     write_bytes_atomically(path, json.dumps(values, indent=1).encode())
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """What is kept of a folder of features.
+
+    Raises:
+        DataError: a damaged file.
+    """
+    try:
+        said = json.loads(path.read_text("utf-8"))
+        if not isinstance(said, dict) or not isinstance(said["networks"], dict):
+            raise TypeError("no networks")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            str(path), f"a damaged file ({str(error)[:80]})", "what `atdc networks features` writes",
+            "Make the features again, into another folder.",
+        ) from error  # fmt: skip
+    return said
 
 
 def digests_in(folders: list[Path]) -> dict[str, str] | None:
@@ -368,7 +387,7 @@ def digests_in(folders: list[Path]) -> dict[str, str] | None:
         path = (folder if folder.is_dir() else folder.parent) / MANIFEST
         if not path.is_file():
             return None
-        for name, digest in json.loads(path.read_text("utf-8"))["networks"].items():
+        for name, digest in _manifest(path)["networks"].items():
             if found.setdefault(name, digest) != digest:
                 raise ArgumentError(str(folder), f"features of another {name}", f"those of {folders[0]}")
     return found

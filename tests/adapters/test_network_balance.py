@@ -86,9 +86,8 @@ def test_encode_balanced_takes_the_measured_qualities(folder: Path, monkeypatch:
 def test_what_is_measured_is_bytes_and_agreement_of_whole_networks(folder: Path) -> None:
     both = both_of(folder)
     features = [both.networks.features(image) for image in photos(3, 2)]
-    seen: list[int] = []
-    found = measured_balance(both, InMemoryFeatures(features), 2, lambda: seen.append(1))
-    assert found["data"] == {"samples": 2} and len(seen) == 2
+    found = measured_balance(both, InMemoryFeatures(features), 2)
+    assert found["data"] == {"samples": 2}
     chosen = [features[0], features[2]]
     for level in (0, 6):
         files = [both.feature_codec.encode(sample, level, "fixed") for sample in chosen]
@@ -120,9 +119,60 @@ def test_networks_that_are_not_all_there_and_features_without_them_are_refused(f
     left = {name: value for name, value in samples.read(0).items() if name.startswith("heat")}
     with pytest.raises(DataError, match="no sample that has all tensors"):
         measured_balance(both_of(folder), InMemoryFeatures([left]), 1)
-    balance_path(folder / "mine.safetensors").rename(tmp_path / "kept.json")
-    command = ["networks", "balance", str(folder / "networks.yaml"), str(folder / "features")]
-    run(*command, "--model", str(folder / "mine.safetensors"), "--count", "2", "--quiet")
-    codec = FeatureCodec.load(folder / "mine.safetensors")
-    again = Balance.read(folder / "mine.safetensors", codec.fingerprint, codec.task_names)
-    assert len(again.qualities) == 8
+
+
+def test_the_balance_is_measured_again_next_to_copies_of_the_weights(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes((folder / "mine.safetensors").read_bytes())
+    command = ["networks", "balance", str(folder / "networks.yaml"), str(folder / "features"), "--model", str(copy)]
+    run(*command, "--count", "2", "--quiet")
+    codec = FeatureCodec.load(copy)
+    assert len(Balance.read(copy, codec.fingerprint, codec.task_names).qualities) == 8
+    balance_path(copy).unlink()
+    balance_path(copy).mkdir()
+    refused = CliRunner().invoke(cli.app, command)
+    assert refused.exit_code == 1 and isinstance(refused.exception, SystemExit) and "found a folder" in refused.output
+    balance_path(copy).rmdir()
+    (tmp_path / "features").mkdir()
+    command[3] = str(tmp_path / "features")
+    for damaged in ("", "{", "[]", "{}", '{"networks": null}', "[" * 100_000):
+        (tmp_path / "features" / "networks.json").write_text(damaged, "utf-8")
+        refused = CliRunner().invoke(cli.app, command)
+        assert refused.exit_code == 1 and "a damaged file" in refused.output, refused.output
+
+
+def test_a_fit_whose_balance_fails_keeps_its_weights_and_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+    command = ["fit", "features", "-o", str(tmp_path / "other.safetensors"), "--networks", "networks.yaml"]
+    command += ["--recipe", "tiny.yaml", "--run", "runs/mine", "--force", "--json"]
+    for error, status in ((DataError("heat/map", "nothing", "something"), 0), (KeyboardInterrupt(), 130)):
+
+        def failing(*_: object, error: BaseException = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("atdc.adapters.network_balance.measured_balance", failing)
+        result = CliRunner().invoke(cli.app, command)
+        assert result.exit_code == status and "is written, but no balance" in " ".join(result.stderr.split())
+        assert FeatureCodec.load(tmp_path / "other.safetensors").task_names
+        if not status:
+            assert json.loads(result.stdout)["balance"] is None
+
+
+def test_agreements_below_nothing_count_as_nothing_and_infinite_ones_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = both_of(folder)
+    samples = InMemoryFeatures([both.networks.features(image) for image in photos(2, 3)])
+    found = {}
+    for least in (0.0, -1e9):
+        monkeypatch.setattr(
+            NetworkSet, "counted", lambda self, before, after, saying, least=least: dict.fromkeys(after, least)
+        )
+        found[least] = measured_balance(both, samples, 2)["networks"]
+    assert found[0.0] == found[-1e9]
+    monkeypatch.setattr(NetworkSet, "counted", lambda self, before, after, saying: dict.fromkeys(after, -np.inf))
+    with pytest.raises(NetworkError, match="an agreement of -inf"):
+        measured_balance(both, samples, 1)

@@ -213,6 +213,13 @@ def test_empty_answers_say_nothing_and_one_that_lost_everything_agrees_in_nothin
         metric(full, np.ones((1, 3, 4)))
 
 
+def test_relative_agreement_says_nothing_of_a_constant_answer() -> None:
+    flat, noisy = np.full((1, 1, 4, 4), 3.0), np.random.default_rng(0).normal(size=(1, 1, 4, 4))
+    for constant in (flat, 0 * flat, flat + 1e-9 * noisy):
+        assert np.isnan(METRICS["relative"](constant, noisy))
+    assert METRICS["relative"](noisy, flat) < 0
+
+
 def test_files_are_found_in_the_folder_that_the_variable_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("elsewhere").mkdir()
     Path("tiny.onnx").rename("elsewhere/tiny.onnx")

@@ -19,7 +19,7 @@ from atdc.adapters.objective import AnswerObjective
 from atdc.codec import FeatureCodec
 from atdc.config import FitRecipe
 from atdc.data.feature_source import InMemoryFeatures
-from atdc.errors import ArgumentError, FitWarning, NetworkError
+from atdc.errors import ArgumentError, DataError, FitWarning, NetworkError
 from tiny_networks import SIDE, photos, pyramid, segmenter, write_onnx
 
 INPUT = ImageInput(size=(SIDE, SIDE))
@@ -125,6 +125,14 @@ def test_features_that_lack_a_tensor_are_refused() -> None:
     source = InMemoryFeatures([{"deep": np.zeros((16, 6, 6), np.float32)}] * 3)
     with pytest.raises(ArgumentError, match="found no fine"):
         AnswerObjective(networks(), source)
+
+
+def test_a_sample_that_lacks_a_tensor_is_refused() -> None:
+    whole = samples(networks(), 3)
+    every = [whole.read(index) for index in range(3)]
+    every[2] = {name: value for name, value in every[2].items() if name != "fine"}
+    with pytest.raises(DataError, match="features, sample 2: found none of fine"):
+        AnswerObjective(networks(), InMemoryFeatures(every))
 
 
 def blocks_of(values: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """``FeatureCodec.fit`` on features of all kinds: few, constant, of one position, of unlike grids, with odd names."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,20 @@ def test_a_run_folder_refuses_other_features_grids_and_starts(tmp_path: Path) ->
         ("samples, tensors", samples[:2], {}), ("tensors", samples_of("huge and tiny")[:3], {}),
         ("grids", samples, {"grids": {"a": 8}}), ("tensors, start", wider, {"start": codec}),
     ):  # fmt: skip
-        with pytest.raises(ArgumentError, match=rf"a run with other features \(other .*{changed}\)"):
+        with pytest.raises(ArgumentError, match=rf"a run with other .*{changed};"):
             FeatureCodec.fit(dataset, recipe=RECIPE, run=tmp_path / "run", **settings)
+
+
+def test_a_run_folder_refuses_networks_that_another_version_made(tmp_path: Path) -> None:
+    samples = samples_of("three samples")
+    FeatureCodec.fit(samples, recipe=RECIPE, run=tmp_path / "run")
+    path = tmp_path / "run" / "features.json"
+    before = json.loads(path.read_text("utf-8"))
+    older = {name: value for name, value in before.items() if name != "model"}
+    for said in (older, before | {"model": before["model"] | {"gains": "latent"}}):
+        path.write_text(json.dumps(said), "utf-8")
+        with pytest.raises(ArgumentError, match=r"a run with other model; expected .*version of the program"):
+            FeatureCodec.fit(samples, recipe=RECIPE, run=tmp_path / "run")
 
 
 @pytest.mark.parametrize(

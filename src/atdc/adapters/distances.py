@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,10 +108,12 @@ def _same(before: NDArray[Any], after: NDArray[Any]) -> float:
 
 
 def _relative(before: NDArray[Any], after: NDArray[Any]) -> float:
-    """1 − mean difference / mean deviation of the values before: 0 for a constant answer."""
+    """1 − mean difference / mean deviation of the values before; not a number for a constant answer."""
     one, other = before.astype(np.float64), after.astype(np.float64)
     scale = float(np.abs(one - one.mean()).mean())
-    return 1 - float(np.abs(one - other).mean()) / max(scale, 1e-12)
+    if scale <= 1e-6 * float(np.abs(one).mean()):
+        return math.nan
+    return 1 - float(np.abs(one - other).mean()) / scale
 
 
 def _top1(before: NDArray[Any], after: NDArray[Any]) -> float:

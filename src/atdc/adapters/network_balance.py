@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from atdc.adapters.network_codec import NetworkCodec
 from atdc.balance import balanced
@@ -17,26 +18,24 @@ from atdc.errors import DataError, NetworkError
 from atdc.provenance import provenance
 
 
-def measured_balance(
-    both: NetworkCodec, samples: FeatureSource, count: int, advance: Callable[[], object] = lambda: None
-) -> dict[str, Any]:
+def measured_balance(both: NetworkCodec, samples: FeatureSource, count: int, *, quiet: bool = True) -> dict[str, Any]:
     """Codes samples along the fixed graphs at every integer quality, and finds the balance of their networks.
 
-    A network's utility is the mean agreement of its answers, after coding with before; networks count alike
-    (:mod:`atdc.balance`). All tensors of a network get one quality.
+    A network's utility is the mean agreement of its answers, after coding with before, none below 0; networks count
+    alike (:mod:`atdc.balance`). All tensors of a network get one quality.
 
     Args:
         both: the codec, and all networks whose features it codes.
         samples: that neither codec nor graphs were fitted to.
         count: of the samples that have all tensors, so many, evenly spaced; all, where there are fewer.
-        advance: called after each sample.
+        quiet: no progress bar.
 
     Returns:
         What is kept next to the weights, as :meth:`~atdc.balance.Balance.read` reads it.
 
     Raises:
         DataError: no sample has all tensors.
-        NetworkError: the codec codes further tensors.
+        NetworkError: the codec codes further tensors, or an agreement is not finite.
     """
     networks, codec = both.networks, both.feature_codec
     if left := [name for name in codec.task_names if name not in networks.places]:
@@ -48,7 +47,7 @@ def measured_balance(
     levels = range(MAX_QUALITY + 1)
     bits = np.zeros((len(levels), codec.task_count))
     agreements: list[dict[str, list[float]]] = [{} for _ in levels]
-    for place in chosen:
+    for place in tqdm(chosen, unit="photo", desc="balance", disable=quiet):
         features = samples.read(place)
         before = networks.answers_of(features)
         saying = networks.saying(before)
@@ -58,8 +57,9 @@ def measured_balance(
             bits[level] += made.ideal_bits[0] / len(chosen)
             decoded = {name: part[0].numpy() for name, part in zip(codec.task_names, made.reconstruction, strict=True)}
             for key, value in networks.counted(before, networks.answers_of(decoded), saying).items():
-                agreements[level].setdefault(key, []).append(value)
-        advance()
+                if math.isinf(value):
+                    raise NetworkError(key, f"an agreement of {value}", "a number, 1 where nothing has changed")
+                agreements[level].setdefault(key, []).append(max(value, 0.0) if value == value else value)
     names = list(networks.networks)
     of_network = [[codec.task_names.index(tensor) for tensor in networks.tensors_of([name])] for name in names]
     sizes = np.stack([bits[:, tensors].sum(1) for tensors in of_network], 1)

@@ -27,7 +27,7 @@ from atdc.adapters.distances import CurvatureDraw, Loss, anchor, curvature_draw,
 from atdc.adapters.halves import CutNetwork
 from atdc.adapters.network_set import NetworkSet
 from atdc.data.feature_source import FeatureSource, evenly_spaced
-from atdc.errors import ArgumentError, FitWarning, NetworkError
+from atdc.errors import ArgumentError, DataError, FitWarning, NetworkError
 from atdc.networks.transforms import blocks_of
 
 __all__ = ["AnswerObjective"]
@@ -68,6 +68,7 @@ class AnswerObjective:
 
     Raises:
         ArgumentError: the source lacks a tensor.
+        DataError: a sample does.
         NetworkError: a compared tensor without any gradient at the cut, or one that features do not change.
 
     A network whose second half cannot be differentiated is told of by a :class:`~atdc.errors.FitWarning`.
@@ -80,6 +81,12 @@ class AnswerObjective:
                 raise ArgumentError(
                     "features", f"no {name}", f"all tensors of the networks: {', '.join(networks.names)}"
                 )
+        for index in range(len(source)):
+            if left := [name for name in self.names if name not in source.shapes(index)]:
+                raise DataError(
+                    f"features, sample {index}", f"none of {left[0]}", "all tensors of the networks in every sample",
+                    "Leave such samples out, or fit without --networks.",
+                )  # fmt: skip
         sample = self._read(evenly_spaced(len(source), _STATISTICS_SAMPLES))
         self._mean = {name: value.mean((0, 2, 3))[:, None, None] for name, value in sample.items()}
         self._std = {

@@ -28,6 +28,7 @@ from atdc.adapters.halves import Array, RgbImage
 from atdc.adapters.network_codec import NetworkCodec, summary
 from atdc.adapters.network_set import NetworkSet
 from atdc.codec import FeatureCodec
+from atdc.errors import DataError
 from atdc.files import write_bytes_atomically
 from atdc.images import read_image
 from atdc.report.answer_files import make_folder
@@ -59,7 +60,7 @@ class ShownAnswer:
 def run_networks_demo(
     networks: NetworkSet,
     codec: FeatureCodec,
-    photos: Sequence[Path],
+    photos: Mapping[str, Path],
     out: Path,
     *,
     qualities: Sequence[float] = QUALITIES,
@@ -72,51 +73,56 @@ def run_networks_demo(
     Args:
         networks: that are run.
         codec: of their tensors.
-        photos: files of photos.
+        photos: files of photos, by the names that they are shown with.
         out: a folder, made if need be.
         qualities: that photos are coded at.
         whose: what messages call the codec.
         report: called with a sentence before every photo.
-        refused: photos that could not be read, a line each; the page names them.
+        refused: photos that could not be read, a line each; the page names them, and those that a network cannot take.
 
     Raises:
         NetworkError: the codec is of other networks.
-        ImageError: a photo that cannot be read.
+        DataError: no photo that the networks can take.
     """
     both = NetworkCodec(networks, codec, whose)
     make_folder(out)
-    shown_photos = []
-    for path in photos:
-        report(escape(f"{path.name}: networks, files, answers"))
-        shown_photos.append(_photo(both, path, qualities))
+    shown_photos, left = [], list(refused)
+    for name, path in photos.items():
+        report(escape(f"{name}: networks, files, answers"))
+        try:
+            shown_photos.append(_photo(both, name, path, qualities))
+        except DataError as error:
+            left.append(str(error))
+    if not shown_photos:
+        raise DataError("photos", f"none that can be shown ({left[0] if left else 'no photo'})", "one at least")
     title = f"{', '.join(networks.networks)}: answers before and after"
     html = rendered(
         "atdc.report", "networks.html", title=title, whose=whose, fingerprint=codec.fingerprint.hex(),
-        photos=shown_photos, refused=refused, data_uri=data_uri,
+        photos=shown_photos, refused=left, data_uri=data_uri,
     )  # fmt: skip
     page = out / "index.html"
     write_bytes_atomically(page, html.encode(errors="replace"))  # names of files need not be text
     return page
 
 
-def _photo(both: NetworkCodec, path: Path, qualities: Sequence[float]) -> dict[str, Any]:
+def _photo(both: NetworkCodec, name: str, path: Path, qualities: Sequence[float]) -> dict[str, Any]:
     """What the page shows of a photo, by the names that the template has for it."""
     image = read_image(path)
-    before, features = both.networks.whole(image), both.networks.features(image, path.name)
+    before, features = both.networks.whole(image), both.networks.features(image, name)
     files = [both.feature_codec.encode(features, quality) for quality in qualities]
     after = [both.answers_of(both.feature_codec.decode(data)) for data in files]
     agreements = [both.networks.agreement(before, answers) for answers in after]
     return {
-        "name": path.name,
+        "name": name,
         "image": image,
         "files": list(zip(qualities, map(len, files), strict=True)),
-        "before": {name: _shown(both, name, image, answer, answer) for name, answer in before.items()},
+        "before": {key: _shown(both, key, image, answer, answer) for key, answer in before.items()},
         "after": {
-            name: [
-                (_shown(both, name, image, answer, answers[name]), agreement[name])
+            key: [
+                (_shown(both, key, image, answer, answers[key]), agreement[key])
                 for answers, agreement in zip(after, agreements, strict=True)
             ]
-            for name, answer in before.items()
+            for key, answer in before.items()
         },
     }
 

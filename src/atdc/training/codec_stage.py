@@ -72,9 +72,12 @@ class SensitiveObjective(Objective, Protocol):
         out."""
         ...
 
+
+class AnchoredObjective(Objective, Protocol):
+    """An objective that says how much errors of features count next to its losses."""
+
     def anchors(self) -> Mapping[str, float]:
-        """By tensor, how much such errors count next to the losses, relative to the recipe's weight of features; those
-        that are left out by the whole of it."""
+        """By tensor, relative to the recipe's weight of features; 1 for those that are left out."""
         ...
 
 

@@ -10,6 +10,7 @@ Each stage is resumed or skipped by what the run folder holds.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import tempfile
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
-from atdc.config import MAX_QUALITY, FitRecipe, load_fit_recipe
+from atdc.config import MAX_QUALITY, FitRecipe, ModelConfig, load_fit_recipe
 from atdc.data.dumped import DumpedFeatures
 from atdc.data.feature_report import FeatureReport, report
 from atdc.data.feature_source import FeatureSource, InMemoryFeatures
@@ -42,7 +43,7 @@ from atdc.networks.rate_estimators import FactorisedEstimator
 from atdc.networks.transforms import BlockMetric, blocks_of
 from atdc.tensors import FeatureSet, Grid, TensorSpec
 from atdc.training.adding import adopt
-from atdc.training.codec_stage import Objective, SensitiveObjective, TrainingState, train_codec
+from atdc.training.codec_stage import AnchoredObjective, Objective, SensitiveObjective, TrainingState, train_codec
 from atdc.training.data import SourceFeatures, kinds_of
 from atdc.training.estimator_stage import (
     FEW_TENSORS,
@@ -143,11 +144,11 @@ def _fit(
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
     sensitivities = cast(SensitiveObjective, objective).sensitivities() if hasattr(objective, "sensitivities") else {}
-    anchors = cast(SensitiveObjective, objective).anchors() if sensitivities else {}
+    anchors = cast(AnchoredObjective, objective).anchors() if hasattr(objective, "anchors") else {}
     sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
-    _require_same_features(run, seen, grids, start)
-    torch.manual_seed(recipe.seed)
     config = stages.model if start is None else start.config
+    _require_same_features(run, seen, grids, start, config)
+    torch.manual_seed(recipe.seed)
     stages = replace(stages, model=config)
     networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
     start_from_principal_components(networks, float_model, sets.train, sets.metric)
@@ -197,9 +198,11 @@ def _epochs(steps: int) -> tuple[int, int]:
 
 
 def _require_same_features(
-    run: RunFolder, seen: FeatureReport, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None
-) -> None:
-    """Refuses to resume with a codec of other features: what tells them apart are numbers that no rounding touches."""
+    run: RunFolder, seen: FeatureReport, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None,
+    config: ModelConfig,
+) -> None:  # fmt: skip
+    """Refuses to resume with a codec of other features, whose numbers that no rounding touches tell them apart, or with
+    other networks, as another version of the program may make of the same recipe."""
     tensors = {name: tensor.to_json() for name, tensor in seen.tensors.items()}
     exact = ("samples", "channels", "grids", "least", "greatest")
     now = {
@@ -207,12 +210,13 @@ def _require_same_features(
         "tensors": {name: {key: row[key] for key in exact} for name, row in tensors.items()},
         "grids": {name: list(grid) if isinstance(grid, tuple) else grid for name, grid in grids.items()},
         "start": None if start is None else start.fingerprint.hex(),
+        "model": json.loads(json.dumps(dataclasses.asdict(config))),
     }
     before = run.read_json("features.json", now)
     if before != now:
-        changed = ", ".join(key for key in now if before[key] != now[key])
+        changed = ", ".join(key for key in now if before.get(key) != now[key])
         raise ArgumentError(
-            str(run.path), f"a run with other features (other {changed})", "the same features, grids and start",
+            str(run.path), f"a run with other {changed}", "the same features, grids, start and version of the program",
             "Pass another --run folder, or delete this one.",
         )  # fmt: skip
     run.write_json("features.json", now)

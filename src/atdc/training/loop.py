@@ -29,7 +29,8 @@ Batch = TypeVar("Batch")
 QUALITY_TABLE = ".rows"
 """How the parameters of a :class:`~atdc.networks.transforms.QualityTable` are named."""
 TABLE_RATE = 20.0
-"""Quality tables learn this much faster: gains are logarithms, and a whole rate range may lie before them."""
+"""Quality tables learn this much faster: gains of the latent are logarithms, and a whole rate range may lie before
+them; hidden ones have few steps at each quality."""
 _SPIKE = 4.0
 """A gradient's norm is cut at this many times the usual one of its epoch."""
 

@@ -249,7 +249,7 @@ def _with_settings_apart(record: Mapping[str, Any], sets: Mapping[str, Sequence[
     settings = list(single[0])
     sizes = np.array([[np.mean(rows[setting]["bytes"]) for setting in settings] for rows in single])
     worth = np.array([[_mean_point(setting, rows[setting])["agreement"] for setting in settings] for rows in single])
-    slopes = np.geomspace(1e-4, 1e4, 2001) * np.ptp(worth) / np.ptp(sizes)
+    slopes = np.geomspace(1e-4, 1e4, 2001) * np.ptp(worth) / max(np.ptp(sizes), 1e-12)
     chosen = np.unique([(worth - slope * sizes).argmax(1) for slope in slopes], axis=0)
     order = np.argsort([sizes[np.arange(len(single)), row].sum() for row in chosen])
     points = {}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from atdc.adapters.cost_chart import IMAGE, RESULT, TENSORS, CostPoint, cost_chart
+from atdc.errors import DataError
 
 Result = Mapping[str, Any]
 _STEPS = [digit * 10**power for power in range(-1, 6) for digit in (1, 2, 5)]
@@ -53,6 +54,8 @@ def bytes_against_time(result: Result) -> str:
         for row in result["at"]
         if (row["set"], row["agreement"]) == (wanted, target) and row["bytes"] is not None
     ]  # fmt: skip
+    if not points:
+        raise DataError("picture", f"no way to send that reaches an agreement of {target:g}", "one at least")
     title = f"{wanted}, agreement {target:g}: bytes of a file against the device's time"
     longest = max(point.work for point in points)
     step = next(size for size in _STEPS if longest <= 5 * size)

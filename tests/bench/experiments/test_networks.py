@@ -335,5 +335,8 @@ def test_a_map_without_anything_in_it_takes_no_part(tmp_path: Path) -> None:
     assert loaded.saying({"heat/map": something}) == {"heat/map"}
     values = loaded.counted({"heat/map": empty}, {"heat/map": something}, frozenset())
     assert np.isnan(values["heat/map"])
+    with pytest.MonkeyPatch.context() as patch:  # nothing is found any more
+        patch.setattr(NetworkSet, "agreement", lambda *_: {"heat/map": float("nan")})
+        assert loaded.counted({}, {}, frozenset({"heat/map"})) == {"heat/map": 0.0}
     point = {"bytes": [10, 30], "answers": {"heat/map": [None, 0.5], "segments/classes": [1.0, 0.0]}}
     assert networks._mean_point("2", point)["answers"] == {"heat/map": 0.5, "segments/classes": 0.5}
