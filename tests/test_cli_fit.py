@@ -147,7 +147,7 @@ def test_fit_of_a_codec_for_programs_prints_json_alone_and_reports_on_the_featur
     result = run("fit", "dumps", "-o", "out/json.safetensors", "--recipe", "tiny.yaml", "--json", "--grid", "mask=32")
     assert result.exit_code == DONE, result.output
     values = json.loads(result.stdout)
-    assert list(values) == ["weights", "fingerprint", "tensors", "report", "validation_sample", "bytes"]
+    assert list(values) == ["weights", "balance", "fingerprint", "tensors", "report", "validation_sample", "bytes"]
     codec = FeatureCodec.load("out/json.safetensors")
     assert values["fingerprint"] == codec.fingerprint.hex() and values["tensors"] == codec.tensors.to_json()
     assert [spec.grid for spec in codec.tensors.tensors] == [(9, 7), (5, 4), 32]
