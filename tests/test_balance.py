@@ -31,7 +31,7 @@ def test_no_less_utility_in_no_more_bytes(seed: int, tasks: int) -> None:
 
 def test_between_two_points_of_the_hull_the_steps_from_one_to_the_next_are_tried() -> None:
     """One task alone that can rise, along a line: the hull has its ends only, one quality for all would raise both."""
-    sizes = np.stack([np.full(8, 10.0), np.linspace(10, 80, 8)], 1) * np.array([1.0, 1.0])
+    sizes = np.stack([np.full(8, 10.0), np.linspace(10, 80, 8)], 1)
     sizes[:, 0] += 5 * LEVELS
     utilities = np.stack([np.full(8, 0.5), np.linspace(0.1, 0.9, 8)], 1)
     rows = np.array(balanced(sizes, utilities).qualities)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner
 
 import atdc.training.fit
@@ -18,23 +17,11 @@ from atdc.bitstream.container import ContainerReader
 from atdc.codec import FeatureCodec
 from atdc.data.feature_source import InMemoryFeatures
 from atdc.errors import DataError, NetworkError
+from fitted_networks import fit_in, settings_of
 from tiny_networks import photos
-from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
+from tiny_recipe import STEPS_PER_EPOCH
 
-TESTS = Path(__file__).parents[1]
-SETTINGS = f"""
-networks:
-  segments:
-    torch: {TESTS}/tiny_networks.py:segmenter
-    input: {{size: [24, 24]}}
-    cuts: [deep]
-    answers: {{classes: {{tensor: output, loss: kl, metric: relative}}}}
-  heat:
-    torch: {TESTS}/tiny_networks.py:pyramid
-    input: {{size: [24, 24]}}
-    cuts: ["backbone:levels.0", "backbone:levels.1"]
-    answers: {{map: {{tensor: heat, loss: l1}}}}
-"""
+SETTINGS = settings_of("relative")
 pytestmark = pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
 
 
@@ -48,16 +35,7 @@ def run(*words: str) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks, photos, and weights fitted to their features."""
     place = tmp_path_factory.mktemp("balance")
-    (place / "networks.yaml").write_text(SETTINGS, "utf-8")
-    (place / "tiny.yaml").write_text(yaml_of(TINY), "utf-8")
-    (place / "photos").mkdir()
-    for number, image in enumerate(photos(6, 1)):
-        Image.fromarray(image).save(place / "photos" / f"{number}.png")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
-        patch.chdir(place)
-        run("networks", "features", "networks.yaml", "photos", "-o", "features")
-        run("fit", "features", "-o", "mine.safetensors", "--recipe", "tiny.yaml", "--networks", "networks.yaml")
+    fit_in(place, "relative")
     return place
 
 

@@ -9,12 +9,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from PIL import Image
-from typer.testing import CliRunner
 
 import atdc
 import atdc.training.fit
-from atdc import cli
 from atdc.adapters.network_set import NetworkSet, load_networks
 from atdc.balance import Balance
 from atdc.errors import DataError, NetworkError
@@ -35,44 +32,17 @@ from atdc_bench.baselines.sent_tensors import (
 from atdc_bench.experiments import networks
 from atdc_bench.report.networks import bytes_against_time
 from atdc_bench.report.registry import EXPERIMENTS
+from fitted_networks import fit_in, settings_of
 from tiny_networks import photos
-from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
 
-TESTS = Path(__file__).parents[2]
-SETTINGS = f"""
-networks:
-  segments:
-    torch: {TESTS}/tiny_networks.py:segmenter
-    input: {{size: [24, 24]}}
-    cuts: [deep]
-    answers: {{classes: {{tensor: output, loss: kl, metric: top1}}}}
-  heat:
-    torch: {TESTS}/tiny_networks.py:pyramid
-    input: {{size: [24, 24]}}
-    cuts: ["backbone:levels.0", "backbone:levels.1"]
-    answers: {{map: {{tensor: heat, loss: l1}}}}
-"""
+SETTINGS = settings_of("top1")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks, photos, features of other photos and weights fitted to them."""
     place = tmp_path_factory.mktemp("networks")
-    (place / "networks.yaml").write_text(SETTINGS, "utf-8")
-    (place / "tiny.yaml").write_text(yaml_of(TINY), "utf-8")
-    for name, seed in (("photos", 0), ("others", 1)):
-        (place / name).mkdir()
-        for number, image in enumerate(photos(6, seed)):
-            Image.fromarray(image).save(place / name / f"{number}.png")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
-        for words in (
-            ["networks", "features", "networks.yaml", "others", "-o", "features"],
-            ["fit", "features", "-o", "mine.safetensors", "--recipe", "tiny.yaml", "--networks", "networks.yaml"],
-        ):
-            patch.chdir(place)
-            result = CliRunner().invoke(cli.app, words)
-            assert result.exit_code == 0, (result.output, result.exception)
+    fit_in(place, "top1")
     return place
 
 
