@@ -73,6 +73,11 @@ class Balance:
             return cls(tuple(tuple(quality_of(row[name], f"quality of {name}") for name in names) for row in rows))
 
 
+def balanced_qualities(weights: Path, fingerprint: bytes, names: Sequence[str], quality: float) -> dict[str, float]:
+    """The quality of each task or tensor that stands for one of all; raises as :meth:`Balance.read` and :meth:`.at`."""
+    return dict(zip(names, Balance.read(weights, fingerprint, names).at(quality), strict=True))
+
+
 def measured_utilities(weights: Path, fingerprint: bytes) -> NDArray[np.float64]:
     """Utility of each task at integer qualities, (8, T), as it was measured for some weights and is kept next to them:
     its monotone fit, at most 1.

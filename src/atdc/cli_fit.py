@@ -141,12 +141,11 @@ def fit(
             if networks is None:
                 codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=seen, **settings)
                 codec = _of_networks(codec, digests_in(folders))
-                codec.save(out)
             else:
                 codec, samples, loaded = _fitted_to_answers(
                     networks, folders, source, None if val is None else samples, settings
                 )
-                codec.save(out)
+    codec.save(out)
     balance: Path | None = None
     if loaded is not None and len(loaded.networks) > 1:
         with contextlib.redirect_stdout(sys.stderr):
@@ -259,13 +258,15 @@ def _balance(
     from atdc.balance import balance_path
     from atdc.cli_networks import BALANCE_PHOTOS, write_balance
 
-    path, later = balance_path(out), "measure it with: atdc networks balance"
+    path = balance_path(out)
     try:
         write_balance(NetworkCodec(networks, codec, str(out)), samples, path, BALANCE_PHOTOS, quiet=quiet)
     except AtdcError as error:
         complain(f"{out} is written, but no balance of its networks. {error}")
     except KeyboardInterrupt:
-        complain(f"interrupted. {out} is written, but no balance of its networks; {later}")
+        complain(
+            f"interrupted. {out} is written, but no balance of its networks; measure it with: atdc networks balance"
+        )
         raise typer.Exit(INTERRUPTED) from None
     else:
         return path

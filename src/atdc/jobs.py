@@ -429,12 +429,10 @@ def _load(model: str, device: str) -> tuple[Codec | None, FeatureCodec]:
 
 def _balanced(model: str, features: FeatureCodec, request: Request) -> dict[str, float]:
     """Each task's or tensor's quality, as it was measured for the weights."""
-    from atdc.balance import Balance
+    from atdc.balance import balanced_qualities
     from atdc.weights import open_weights
 
-    names = features.task_names
-    balance = Balance.read(open_weights(model).path, features.fingerprint, names)
-    return dict(zip(names, balance.at(request.quality), strict=True))
+    return balanced_qualities(open_weights(model).path, features.fingerprint, features.task_names, request.quality)
 
 
 def _cut_networks(networks: str, features: FeatureCodec, model: str) -> NetworkCodec:

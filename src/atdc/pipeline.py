@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.balance import Balance, balance_path, measured_utilities
+from atdc.balance import balance_path, balanced_qualities, measured_utilities
 from atdc.bitstream.container import Header
 from atdc.bitstream.sources import FileLike, opened
 from atdc.codec import (
@@ -336,8 +336,7 @@ class Codec:
             raise WeightsError(
                 "model", "weights in memory", "a weights file with a balance next to it", "Save it first."
             )
-        values = Balance.read(self.path, self.feature_codec.fingerprint, self.feature_codec.task_names).at(quality)
-        return dict(zip(self.feature_codec.task_names, values, strict=True))
+        return balanced_qualities(self.path, self.feature_codec.fingerprint, self.feature_codec.task_names, quality)
 
     def qualities(self, quality: float | Mapping[str, float]) -> float | list[float]:
         """One number, or one per task from a mapping; raises :class:`ArgumentError` on an unknown task."""

@@ -155,10 +155,10 @@ class NetworkSet:
 
     def agreement(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> dict[str, float]:
         """Each answer's metric, after against before; not a number where there is nothing to compare."""
-        found = {}
-        for key in after:
-            found[key] = metric_function(self._answer(key).metric, self.folder)(before[key], after[key])
-        return found
+        return {
+            key: metric_function(self._answer(key).metric, self.folder)(before[key], value)
+            for key, value in after.items()
+        }
 
     def saying(self, before: Mapping[str, Array]) -> frozenset[str]:
         """Which answers, by ``network/answer``, say something.

@@ -82,7 +82,8 @@ class AnswerObjective:
                     "features", f"no {name}", f"all tensors of the networks: {', '.join(networks.names)}"
                 )
         for index in range(len(source)):
-            if left := [name for name in self.names if name not in source.shapes(index)]:
+            there = source.shapes(index)
+            if left := [name for name in self.names if name not in there]:
                 raise DataError(
                     f"features, sample {index}", f"none of {left[0]}", "all tensors of the networks in every sample",
                     "Leave such samples out, or fit without --networks.",

@@ -288,7 +288,6 @@ def train_codec(
             rate, error, _, decoded = terms(features, graphs, quality)
             weight = float(task_weight(torch.tensor(float(level)), recipe))
             bits, square = float(rate.mean()), float(error.sum(1).mean())
-            anchor = float(anchored(error).sum(1).mean())
             figures |= {f"bpe{level}": bits, f"mse{level}": square}
             if val_objective is None:
                 figures[f"objective{level}"] = bits + weight * square
@@ -298,7 +297,8 @@ def train_codec(
             losses = [float(loss.nanmean()) for loss in measured.values()]
             loss = sum(losses) / task_count
             figures[f"loss{level}"] = loss
-            figures[f"objective{level}"] = bits + weight * (loss + settings.feature_weight * anchor)
+            anchor = settings.feature_weight * float(anchored(error).sum(1).mean())
+            figures[f"objective{level}"] = bits + weight * (loss + anchor)
         return figures
 
     module = nn.ModuleDict({"networks": networks, "entropy": state.float_model})

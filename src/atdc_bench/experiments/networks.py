@@ -238,9 +238,10 @@ def run_networks(
 
 def _balance(model: Path | None, codec: FeatureCodec | None) -> Balance | None:
     """The balance next to the weights, if there is one."""
-    if model is None or codec is None or not balance_path(open_weights(model).path).exists():
+    if model is None or codec is None:
         return None
-    return Balance.read(open_weights(model).path, codec.fingerprint, codec.task_names)
+    path = open_weights(model).path
+    return Balance.read(path, codec.fingerprint, codec.task_names) if balance_path(path).exists() else None
 
 
 def _with_settings_apart(record: Mapping[str, Any], sets: Mapping[str, Sequence[str]]) -> dict[str, Any]:

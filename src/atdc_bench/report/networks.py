@@ -51,7 +51,7 @@ def bytes_against_time(result: Result) -> str:
     left out.
     """
     wanted, target = list(result["sets"])[-1], result["targets"][0]
-    best = next(name for name in ("fitted-balanced", "fitted-codebook", "") if name in result["titles"] or not name)
+    best = "fitted-balanced" if "fitted-balanced" in result["titles"] else "fitted-codebook"
     others = [name for name in result["titles"] if not (name.startswith("fitted") or name.endswith("-apart"))]
     shown = {best, *others}
     colours = {"first": TENSORS, "whole": RESULT, "": IMAGE}
