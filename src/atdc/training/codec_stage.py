@@ -120,6 +120,8 @@ class TrainingState:
         encoders: that learn too, where features are live.
         metric: by which features' errors count, of each tensor; squared errors by default.
         anchors: how much those count next to an objective's losses, of each tensor; alike by default.
+        subset: the tensors that are coded, always; as the recipe's ``subset_share`` draws them by default.
+        levels: integer qualities trained at, each as often as another.
     """
 
     networks: CodecNetworks
@@ -131,6 +133,8 @@ class TrainingState:
     encoders: nn.Module | None = None
     metric: Sequence[BlockMetric | None] | None = None
     anchors: Sequence[float] | None = None
+    subset: tuple[int, ...] | None = None
+    levels: tuple[int, ...] = tuple(range(MAX_QUALITY + 1))
 
 
 def _errors(
@@ -217,8 +221,8 @@ def train_codec(
 
     def prepare(draw: Draw) -> CodecBatch:
         rng = draw.rng
-        level = int(rng.integers(MAX_QUALITY + 1))
-        every = random_subset(networks.task_count, settings.subset_share, rng)
+        level = state.levels[int(rng.integers(len(state.levels)))]
+        every = state.subset or random_subset(networks.task_count, settings.subset_share, rng)
         chosen: list[int] = []
         targets: Mapping[str, Tensor] = {}
         if objective is not None:
@@ -276,12 +280,15 @@ def train_codec(
         figures: dict[str, float] = {}
         images = state.val.alike(validated)
         device = device_of(networks)
-        every = range(networks.task_count)
+        every = state.subset or range(networks.task_count)
+        wanted = [task for task in range(task_count) if group_of[task] in every]
         features = state.val.seen(moved(state.val.load(images), device))
+        if len(every) < networks.task_count:
+            features = features.only(every)
         targets: Mapping[str, Tensor] = {}
         if val_objective is not None:
-            targets = moved(val_objective.targets(images, range(task_count)), device)
-        for level in _VALIDATION_LEVELS:
+            targets = moved(val_objective.targets(images, wanted), device)
+        for level in [level for level in _VALIDATION_LEVELS if level in state.levels]:
             torch.manual_seed(level)  # the same noise and pixels at every validation
             graphs = state.val_graphs.draw(images, level, np.random.default_rng(level), every)
             quality = torch.full((len(features), networks.task_count), float(level), device=device)
@@ -292,10 +299,10 @@ def train_codec(
             if val_objective is None:
                 figures[f"objective{level}"] = bits + weight * square
                 continue
-            restored = {task: state.val.restored(decoded, task, features.grids) for task in range(task_count)}
-            measured = losses_of(val_objective, range(task_count), restored, targets)
+            restored = {task: state.val.restored(decoded, task, features.grids) for task in wanted}
+            measured = losses_of(val_objective, wanted, restored, targets)
             losses = [float(loss.nanmean()) for loss in measured.values()]
-            loss = sum(losses) / task_count
+            loss = sum(losses) / len(wanted)
             figures[f"loss{level}"] = loss
             anchor = settings.feature_weight * float(anchored(error).sum(1).mean())
             figures[f"objective{level}"] = bits + weight * (loss + anchor)

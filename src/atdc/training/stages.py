@@ -29,7 +29,6 @@ from atdc.codec import FeatureCodec
 from atdc.config import Recipe, load_recipe, require_one_of
 from atdc.data.data_sets import SIDE_PX, labelled
 from atdc.data.labelled import LabelledImages, Mixed
-from atdc.data.rooms import RoomsDataset
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
 from atdc.errors import ArgumentError
 from atdc.graph import search
@@ -255,14 +254,14 @@ def training_images(recipe: Recipe, folder: Path, real: Path | None = None, half
     return train, val
 
 
-def features_of(run: RunFolder, codec: Codec, rooms: Mapping[str, RoomsDataset]) -> dict[str, NormalisedFeatures]:
+def features_of(run: RunFolder, codec: Codec, images: Mapping[str, LabelledImages]) -> dict[str, NormalisedFeatures]:
     """A trained model's features of some splits, cached in the run folder."""
     own = codec.feature_codec
     return {
         split: NormalisedFeatures(
             FeatureCache(run, split, codec.networks, data), torch.stack(own.mean), torch.stack(own.std)
         )
-        for split, data in rooms.items()
+        for split, data in images.items()
     }
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
 from atdc.coding.grouping import Grouping
-from atdc.config import ModelConfig, Quality, Recipe
-from atdc.data.rooms import RoomsDataset
+from atdc.config import MAX_QUALITY, ModelConfig, Quality, Recipe
+from atdc.data.labelled import LabelledImages
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
@@ -26,7 +27,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASKS
 from atdc.training.codec_stage import Objective, TrainingState, train_codec
-from atdc.training.data import NormalisedFeatures
+from atdc.training.data import NormalisedFeatures, RawFeatures
 from atdc.training.graph_source import GraphSource, MixedGraphs
 from atdc.training.graph_stage import estimator_costs
 from atdc.training.principal_components import start_from_principal_components
@@ -122,6 +123,9 @@ class Row:
         seed: of its training.
         trained_as: name of the row whose training it shares; its own by default.
         balanced: whether tasks have qualities of their own (:mod:`atdc.balance`), or one for all.
+        tasks: that it is trained for; a codec that starts from the base's never sees the others' features, any other
+            does not even have them.
+        levels: integer qualities trained at.
     """
 
     name: str
@@ -135,6 +139,44 @@ class Row:
     seed: int = 0
     trained_as: str | None = None
     balanced: bool = False
+    tasks: tuple[int, ...] = tuple(range(len(TASKS)))
+    levels: tuple[int, ...] = tuple(range(MAX_QUALITY + 1))
+
+    @property
+    def known(self) -> list[int]:
+        """Tasks whose features its codec has."""
+        return list(range(len(TASKS)) if self.from_base else self.tasks)
+
+
+@dataclass(frozen=True)
+class _FeaturesOf:
+    """Features of some of the tasks."""
+
+    whole: RawFeatures
+    tasks: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def read(self, indices: NDArray[np.int64]) -> Tensor:
+        """Of some images, (n, tasks, C, h, w)."""
+        return self.whole.read(indices)[:, self.tasks]
+
+
+@dataclass(frozen=True)
+class _ObjectiveOf:
+    """An objective of some of the tasks, which are counted from 0."""
+
+    whole: Objective
+    tasks: Sequence[int]
+
+    def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
+        """Whatever :meth:`loss` compares with."""
+        return self.whole.targets(indices, [self.tasks[task] for task in tasks])
+
+    def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Of each image, (n,)."""
+        return self.whole.loss(self.tasks[task], decoded, targets)
 
 
 class BaselineTrainer:
@@ -145,25 +187,26 @@ class BaselineTrainer:
         recipe: how the base's codec was trained; rows are trained by its settings.
         budget: steps.
         run: checkpoints and cached features.
-        data: rendered rooms.
+        open_images: opens training and validation images, ``train`` and ``val``, once something is trained.
         points: qualities at which rows are measured.
     """
 
     def __init__(
-        self, base: Codec, recipe: Recipe, budget: Budget, run: Path, data: Path, points: tuple[float, ...]
-    ) -> None:
+        self, base: Codec, recipe: Recipe, budget: Budget, run: Path,
+        open_images: Callable[[], Mapping[str, LabelledImages]], points: tuple[float, ...],
+    ) -> None:  # fmt: skip
         self.base, self.recipe, self.budget, self.points = base, recipe, budget, points
-        self.run, self._data = run, data
+        self.run, self._open_images = run, open_images
 
     @cached_property
-    def rooms(self) -> dict[str, RoomsDataset]:
-        """Training and validation rooms."""
-        return {split: RoomsDataset(self._data, split) for split in ("train", "val")}
+    def images(self) -> Mapping[str, LabelledImages]:
+        """Training and validation images."""
+        return self._open_images()
 
     @cached_property
     def features(self) -> dict[str, NormalisedFeatures]:
         """Features of both, every task by itself."""
-        return features_of(RunFolder(self.run, self.recipe), self.base, self.rooms)
+        return features_of(RunFolder(self.run, self.recipe), self.base, self.images)
 
     @cached_property
     def costs(self) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
@@ -190,7 +233,7 @@ class BaselineTrainer:
 
     def task_losses(self, split: str) -> Objective:
         """The tasks' losses on a split."""
-        return TaskLosses(self.base.networks, self.rooms[split], torch.tensor(self.base.card["loss_bounds"]))
+        return TaskLosses(self.base.networks, self.images[split], torch.tensor(self.base.card["loss_bounds"]))
 
     def make(self, row: Row, trained: bool = True) -> tuple[CodedFeatures, dict[str, Any] | None]:
         """The row's system, trained as far as it is not yet, and how: steps, seconds, validation curve; None for the
@@ -213,9 +256,12 @@ class BaselineTrainer:
         run = RunFolder(self.run / "rows" / folder, recipe)
         networks, float_model = self._start(row, config)
         if trained:
-            sets = {s: dataclasses.replace(self.features[s], grouping=row.grouping) for s in ("train", "val")}
+            sets = {split: self._features_for(row, split) for split in ("train", "val")}
             sources = {split: row.graphs(self, split) for split in sets}
-            state = TrainingState(networks, float_model, sources["train"], sources["val"], sets["train"], sets["val"])
+            state = TrainingState(
+                networks, float_model, sources["train"], sources["val"], sets["train"], sets["val"],
+                subset=row.tasks if row.from_base else None, levels=row.levels,
+            )  # fmt: skip
             self._train(run, recipe, row, state)
         last = run.load("further")
         assert last is not None, "a row is trained before it is measured"
@@ -223,8 +269,8 @@ class BaselineTrainer:
             prefix = f"{part}."
             kept = {key.removeprefix(prefix): v for key, v in last["module"].items() if key.startswith(prefix)}
             module.load_state_dict(kept)
-        mean = row.grouping.pack(torch.stack(own.mean)[None])[0]
-        std = row.grouping.pack(torch.stack(own.std)[None], fill=1.0)[0]
+        mean = row.grouping.pack(torch.stack(own.mean)[row.known][None])[0]
+        std = row.grouping.pack(torch.stack(own.std)[row.known][None], fill=1.0)[0]
         groups = len(row.grouping.groups)
         graph_tables = self.graph_tables if groups == own.task_count else GraphTables.untrained(groups)
         codec = FeatureCodec(networks, quantised_model(float_model, networks), mean, std, graph_tables, own.fingerprint)
@@ -252,13 +298,18 @@ class BaselineTrainer:
         if config.predicts:
             networks.predictor.load_state_dict(own.networks.predictor.state_dict())
             networks.rate_estimator.load_state_dict(own.networks.rate_estimator.state_dict())
-        packed = dataclasses.replace(self.features["train"], grouping=row.grouping)
-        start_from_principal_components(networks, float_model, packed)
+        start_from_principal_components(networks, float_model, self._features_for(row, "train"))
         return networks, float_model
+
+    def _features_for(self, row: Row, split: str) -> NormalisedFeatures:
+        """What a row's codec is trained on."""
+        whole, known = self.features[split], row.known
+        return NormalisedFeatures(_FeaturesOf(whole.cache, known), whole.mean[known], whole.std[known], row.grouping)
 
     def _train(self, run: RunFolder, recipe: Recipe, row: Row, state: TrainingState) -> None:
         budget, rate, end = self.budget, recipe.codec.lr, recipe.codec.lr_end
         goal, val_goal = ((row.objective or BaselineTrainer.task_losses)(self, split) for split in ("train", "val"))
+        goal, val_goal = _ObjectiveOf(goal, row.known), _ObjectiveOf(val_goal, row.known)
         each = budget.per_epoch
         if not row.from_base:
             warm, steps = budget.warmup // each, budget.codec // each

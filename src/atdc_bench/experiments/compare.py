@@ -29,6 +29,7 @@ from tqdm import tqdm
 from atdc.balance import balance_path
 from atdc.config import load_recipe
 from atdc.data.data_sets import labelled
+from atdc.data.rooms import RoomsDataset
 from atdc.errors import ArgumentError, DataError
 from atdc.files import write_bytes_atomically
 from atdc.metrics.tasks import FloatArray
@@ -153,7 +154,7 @@ def _learned(trainer: BaselineTrainer, train: bool, kind: str, steps: int) -> Sy
     """A learned pixel codec of about the encoders' cost, trained as far as it is not yet."""
     folder = trainer.run / "pixels" / kind
     if train:
-        train_pixel_codec(kind, "small", folder, trainer.rooms["train"], trainer.rooms["val"], steps)
+        train_pixel_codec(kind, "small", folder, trainer.images["train"], trainer.images["val"], steps)
     return SYSTEMS[kind]("small", folder / f"{kind}_small.safetensors")
 
 
@@ -320,7 +321,11 @@ class Place:
         base, training = load(recipe.base), load_recipe(Path(recipe.base_recipe))
         if self.quick:
             training = replace(training, codec=replace(training.codec, batch=4))
-        return BaselineTrainer(base, training, recipe.budget, self.run, self.data, recipe.qualities)
+
+        def images() -> dict[str, LabelledImages]:
+            return {split: RoomsDataset(self.data, split) for split in ("train", "val")}
+
+        return BaselineTrainer(base, training, recipe.budget, self.run, images, recipe.qualities)
 
 
 _worker: tuple[System, Codec, LabelledImages] | None = None
