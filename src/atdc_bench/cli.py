@@ -53,6 +53,10 @@ app = typer.Typer(
 Count = Annotated[int, typer.Option("--count", help="Images, from the split's start.")]
 Split = Annotated[str, typer.Option("--split", help="Rooms: test; or test_styles, of styles not trained on.")]
 Qualities = Annotated[str, typer.Option("--qualities", metavar="Q,Q,...", help="Qualities, separated by commas.")]
+Real = Annotated[
+    Path | None,
+    typer.Option("--real", metavar="FOLDER", help="NYUv2 frames, for recipes that want them, too."),
+]
 Images = Annotated[str, typer.Option("--images", help=f"What DATA holds: {', '.join(DATA_SETS)}.")]
 
 
@@ -388,6 +392,70 @@ def wanted(
         ctx, "wanted", out, quiet, model=model, data=data, name=images, split=split, count=count,
         subset_count=subset_count, rival_count=rival_count, val_count=val_count, qualities=_numbers(qualities),
         codecs=codecs, runs=run, workers=workers,
+    )  # fmt: skip
+
+
+@app.command("set-codecs")
+def set_codecs(
+    ctx: typer.Context,
+    model: Model = "real",
+    data: Data = Path("data/rooms"),
+    real: Real = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="How the model's codec was trained.")] = "real_subsets",
+    kinds: Annotated[str, typer.Option("--kinds", help="alone, joint, or both.")] = "alone,joint",
+    sets: Annotated[str, typer.Option("--sets", help="By letters, such as nd; all that have a name by default.")] = "",
+    steps: Annotated[int, typer.Option("--steps", help="Of each, on from the model's codec.")] = 500,
+    anew: Annotated[int, typer.Option("--anew", help="Of joint latents before those, from nothing.")] = 1500,
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call resumes.")] = Path(
+        "runs/set_codecs"
+    ),
+    codecs: Annotated[Path, typer.Option("--codecs", metavar="FOLDER", help="Where the weights go.")] = Path(
+        "runs/wanted/codecs"
+    ),
+    out: ResultFile = Path("results/set_codecs.json"),
+    quiet: Quiet = False,
+) -> None:
+    """Codecs trained for one wanted set each, which `atdc bench wanted` compares with. Hours; a stopped call resumes.
+
+    [bold]Examples[/bold]
+
+        atdc bench set-codecs --real nyuv2
+        atdc bench set-codecs --real nyuv2 --kinds alone --sets nd,snd --steps 100 -o /tmp/codecs.json
+    """
+    _measured(
+        ctx, "set-codecs", out, quiet, model=model, data=data, real=real, recipe=recipe, kinds=listed(kinds),
+        **({"sets": listed(sets)} if sets else {}), steps=steps, anew=anew, run=run, codecs=codecs,
+    )  # fmt: skip
+
+
+@app.command("own-graphs")
+def own_graphs(
+    ctx: typer.Context,
+    model: Model = "real",
+    data: Data = Path("data/rooms"),
+    real: Real = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="How the model's codec was trained.")] = "real_subsets",
+    images: Images = "nyuv2",
+    out: ResultFile = Path("results/own_graphs.json"),
+    count: Annotated[int, typer.Option("--count", help="Test images.")] = 100,
+    quality: Annotated[int, typer.Option("--quality", help="Trained and measured at, 0 to 7.")] = 4,
+    steps: Annotated[int, typer.Option("--steps", help="Of each arm and seed.")] = 3000,
+    seeds: Annotated[int, typer.Option("--seeds", help="Trainings of each arm.")] = 3,
+    run: Annotated[Path, typer.Option("--run", metavar="FOLDER", help="Checkpoints; a stopped call resumes.")] = Path(
+        "runs/own_graphs"
+    ),
+    quiet: Quiet = False,
+) -> None:
+    """Is a graph of each image's own worth anything when the codec is trained for it? Own, shuffled, one. Hours.
+
+    [bold]Examples[/bold]
+
+        atdc bench own-graphs --real nyuv2
+        atdc bench own-graphs --real nyuv2 --steps 100 --seeds 2 -o /tmp/own_graphs.json
+    """
+    _measured(
+        ctx, "own-graphs", out, quiet, model=model, data=data, real=real, recipe=recipe, images=images, count=count,
+        quality=quality, steps=steps, seeds=seeds, run=run,
     )  # fmt: skip
 
 

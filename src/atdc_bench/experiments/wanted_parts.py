@@ -32,6 +32,7 @@ from atdc.tasks import LETTERS, TASK_NAMES, TASKS
 from atdc.tasks.answers import answer_form, presented
 from atdc_bench.baselines import pixels, sent_answers, vvc
 from atdc_bench.baselines.sent_answers import decode_answer, encode_answer, points_of
+from atdc_bench.baselines.set_codecs import graph_of
 from atdc_bench.baselines.subset_files import Ancestry, Sent, SubsetFiles, ancestry
 from atdc_bench.baselines.system import PixelSystem
 from atdc_bench.experiments.compare import received
@@ -248,7 +249,8 @@ def trained_file(codecs: Path, kind: str, letters: str) -> Path:
 
 @torch.no_grad()
 def measure_trained(bench: Bench, span: range, name: str) -> Arrays:
-    """A codec trained for a set: one tensor that holds those of all its tasks, or a tensor for each task.
+    """A codec trained for a set (:mod:`atdc_bench.baselines.set_codecs`): one tensor that holds those of all its tasks,
+    or the any-graph codec's tensors, of which only the set's are sent.
 
     Raises:
         DataError: weights of other tensors.
@@ -260,13 +262,17 @@ def measure_trained(bench: Bench, span: range, name: str) -> Arrays:
     own = [batch.features[:, task] for task in tasks]
     channels = [part.shape[1] for part in own]
     joint = name.startswith("joint_")
-    if [spec.channels for spec in codec.tensors.tensors] != ([sum(channels)] if joint else channels):
-        of_weights = [spec.channels for spec in codec.tensors.tensors]
-        raise DataError(str(path), f"tensors of {of_weights} channels", f"{[sum(channels)] if joint else channels}")
+    expected = [sum(channels)] if joint else [part.shape[1] for part in batch.features.unbind(1)]
+    if (of_weights := [spec.channels for spec in codec.tensors.tensors]) != expected:
+        raise DataError(str(path), f"tensors of {of_weights} channels", f"{expected}")
     for quality in bench.plan.qualities:
-        encoded = codec.encode_batch([torch.cat(own, 1)] if joint else own, quality)
+        if joint:
+            encoded = codec.encode_batch([torch.cat(own, 1)], quality)
+        else:
+            sent = [part if task in tasks else None for task, part in enumerate(batch.features.unbind(1))]
+            encoded = codec.encode_batch(sent, quality, [graph_of(codec, tasks, quality)] * len(batch.features))
         restored = codec.restore([codec.integers.read(data) for data in encoded.data])
-        parts = list(torch.split(restored[0], channels, 1)) if joint else restored
+        parts = list(torch.split(restored[0], channels, 1)) if joint else [restored[task] for task in tasks]
         found[f"bytes/{quality:g}"] = np.array([len(data) for data in encoded.data], np.int32)
         for task, part in zip(tasks, parts, strict=True):
             found[f"statistics/{LETTERS[task]}/{quality:g}"] = statistics(bench, task, part, batch, range(len(part)))

@@ -274,6 +274,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             "wantedmissing": Block(*_WANTED_NYUV2, wanted.left_out),
         },
     ),
+    "set-codecs": Experiment("set_codecs:run_set_codecs", (wanted.set_codecs,)),
+    "own-graphs": Experiment("own_graphs:run_own_graphs", (wanted.own_graphs,)),
     "budget": Experiment("budget:run_budget", (wanted.budget,), {"budget": Block(*_BUDGET_NYUV2, wanted.budget)}),
     "estimates": Experiment(
         "estimates:run_estimates", (wanted.estimates,), {"estimates": Block(*_ESTIMATES_NYUV2, wanted.estimates)}

@@ -146,3 +146,32 @@ def _bytes(size: float | None) -> str:
 
 def _milliseconds(row: Mapping[str, float]) -> str:
     return f"{sum(row.values()):.1f} ms"
+
+
+def set_codecs(result: Result) -> Iterable[str]:
+    """Codecs trained for one set each: steps, time, and how far from their end they stopped."""
+    yield "| codec | starts from | steps | minutes | objective still falls by, % in 250 steps |"
+    yield "|---|---|---:|---:|---:|"
+    for row in result["codecs"].values():
+        falls = row["improvement_percent_per_epoch"]
+        told = "–" if falls is None else f"{falls:.1f}"
+        yield f"| {row['title']} | {row['start']} | {row['steps_run']} | {row['seconds'] / 60:.0f} | {told} |"
+
+
+def own_graphs(result: Result) -> Iterable[str]:
+    """What adapting graphs to images is worth to a codec that is trained for it."""
+    yield "| graphs | J against, before | after, each seed | mean |"
+    yield "|---|---:|---:|---:|"
+    for name, row in result["compared"].items():
+        seeds = ", ".join(f"{one[0]:+.2f}" for one in row["seeds"])
+        before = "{:+.2f} % [{:+.2f}, {:+.2f}]".format(*row["before"])
+        yield f"| {name} | {before} | {seeds} | {row['percent']:+.2f} % [{row['low']:+.2f}, {row['high']:+.2f}] |"
+    distinct, usual = result["distinct_graphs"], result["images_with_the_one_graph"]
+    images = result["data"]["images"]
+    yield ""
+    yield (
+        f"J: bits and the tasks' weighted losses of {images} images, from real files; quality {result['quality']}, "
+        f"at most {result['max_parents']} parents, {result['steps']} steps of {result['batch']} images. Intervals: "
+        f"before, over images; of the mean, over {result['seeds']} seeds. Own graphs are {distinct['test']} different "
+        f"ones for the {images} images, of which {usual['test']} have the one graph."
+    )
