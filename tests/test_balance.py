@@ -68,7 +68,9 @@ def test_a_balance_of_other_weights_is_refused(tmp_path: Path) -> None:
         Balance.read(weights, b"abcd", (*NAMES, "c"))
     wrong = {str(level): {"a": 9, "b": 0} for level in range(8)}
     of_range = json.dumps({"provenance": {"weights": "61626364"}, "qualities": wrong})
-    for damaged in ("{", "[]", "[" * 100_000, '{"provenance": {"weights": "61626364"}, "qualities": {}}', of_range):
+    texts = of_range.replace("9", '"4"')
+    empty = '{"provenance": {"weights": "61626364"}, "qualities": {}}'
+    for damaged in ("{", "[]", "[" * 100_000, empty, of_range, texts):
         balance_path(weights).write_text(damaged)
         with pytest.raises(WeightsError, match="atdc bench balance"):
             Balance.read(weights, b"abcd", NAMES)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from any_tensors import untrained_codec
+from atdc.balance import balance_path
 from atdc.bitstream.container import unpack
 from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.codec import FeatureCodec
-from atdc.errors import ArgumentError, CorruptFileError, WrongModelError
+from atdc.errors import ArgumentError, CorruptFileError, WeightsError, WrongModelError
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.inspection import inspect
@@ -48,6 +51,24 @@ def test_each_tensor_of_a_file_is_decoded_alone_as_among_the_others(codec: Featu
         assert value.shape == (dict(zip(TENSORS.names, TENSORS.tensors, strict=True))[name].channels, *GRIDS[name])
         (alone,) = codec.decode(data, [name]).values()
         torch.testing.assert_close(alone, value)
+
+
+def test_qualities_are_given_in_order_or_by_name(codec: FeatureCodec, tmp_path: Path) -> None:
+    own = features()
+    in_order = codec.encode(own, [1, 4, 2.5, 4, 7], graph=CHAIN)
+    assert codec.encode(own, {"free": 7, "coarse": 1, "map": 2.5}, graph=CHAIN) == in_order, "4 where nothing is said"
+    with pytest.raises(ArgumentError, match="maps"):
+        codec.encode(own, {"maps": 4})
+    with pytest.raises(WeightsError, match="in memory"):
+        codec.balanced(4)
+    codec.save(tmp_path / "own.safetensors")
+    kept = FeatureCodec.load(tmp_path / "own.safetensors")
+    with pytest.raises(WeightsError, match="no balance"):
+        kept.balanced(4)
+    rows = {str(level): dict.fromkeys(GRIDS, level / 2) for level in range(8)}
+    said = {"provenance": {"weights": kept.fingerprint.hex()}, "qualities": rows}
+    balance_path(tmp_path / "own.safetensors").write_text(json.dumps(said))
+    assert kept.balanced(4) == dict.fromkeys(GRIDS, 2.0)
 
 
 @each_profile

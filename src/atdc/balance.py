@@ -70,6 +70,8 @@ class Balance:
         """
         with _measured(weights, fingerprint) as said:
             rows = [said["qualities"][str(level)] for level in range(MAX_QUALITY + 1)]
+            if texts := [row[name] for row in rows for name in names if isinstance(row[name], str)]:
+                raise ValueError(f"the text {texts[0]!r} as a quality")
             return cls(tuple(tuple(quality_of(row[name], f"quality of {name}") for name in names) for row in rows))
 
 

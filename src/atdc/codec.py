@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from atdc.balance import balanced_qualities
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.bitstream.sources import FileLike, opened
@@ -125,7 +126,12 @@ class FeatureCodec:
         graph_tables: graphs and rates kept with the weights.
         fingerprint: four bytes that name the weights; a file names them, other weights refuse it.
         card: how the codec was made, plain values.
+
+    Attributes:
+        path: of the weights file it was loaded from.
     """
+
+    path: Path | None = None
 
     def __init__(
         self,
@@ -203,7 +209,9 @@ class FeatureCodec:
         with tempfile.TemporaryDirectory(prefix="atdc-") as folder:
             path = Path(folder) / "codec.safetensors"
             path.write_bytes(data)
-            return cls.load(path)
+            codec = cls.load(path)
+        codec.path = None
+        return codec
 
     @staticmethod
     def fit(dataset: Any, **settings: Any) -> FeatureCodec:
@@ -260,7 +268,38 @@ class FeatureCodec:
             if bool((row <= 0).any()):
                 where = f"{file.path}, standard deviation of {spec.name}"
                 raise WeightsError(where, "a value of 0 or less", "positive numbers", "Get the weights again.")
-        return cls(networks, integers.model, mean, std, file.graph_tables, file.fingerprint, file.header.get("card"))
+        codec = cls(networks, integers.model, mean, std, file.graph_tables, file.fingerprint, file.header.get("card"))
+        codec.path = file.path
+        return codec
+
+    # --- qualities -------------------------------------------------------------------------------------------------
+
+    def balanced(self, quality: float) -> dict[str, float]:
+        """The quality of each tensor that stands for one of all: the same mean utility, or agreement, in fewer bytes.
+
+        Measured for these weights and kept next to them (:mod:`atdc.balance`); to be given to :meth:`encode`.
+
+        Raises:
+            ArgumentError: not from 0 to 7.
+            WeightsError: none was measured for these weights.
+
+        >>> codec = FeatureCodec.load("pypi-2")
+        >>> sorted(codec.balanced(4)) == sorted(codec.task_names)
+        True
+        """
+        if self.path is None:
+            raise WeightsError(
+                "model", "weights in memory", "a weights file with a balance next to it", "Save and load it first."
+            )
+        return balanced_qualities(self.path, self.fingerprint, self.task_names, quality)
+
+    def qualities(self, quality: Quality | Mapping[str, float]) -> Quality:
+        """One number, or one per tensor from a mapping, 4 where it says nothing; raises :class:`ArgumentError` on an
+        unknown tensor."""
+        if not isinstance(quality, Mapping):
+            return quality
+        self.task_indices(list(quality))
+        return [quality.get(name, 4.0) for name in self.task_names]
 
     # --- one image -------------------------------------------------------------------------------------------------
 
@@ -268,7 +307,7 @@ class FeatureCodec:
     def encode(
         self,
         features: Mapping[str, Tensor | NDArray[np.floating]],
-        quality: Quality | None = None,
+        quality: Quality | Mapping[str, float] | None = None,
         graph: str | TaskGraph = DEFAULT_GRAPH,
         effort: Effort = "normal",
         profile: Profile | None = None,
@@ -282,7 +321,8 @@ class FeatureCodec:
 
         Args:
             features: name to tensor or array (C, h, w) of any floating-point type, all tensors of the model or some.
-            quality: 0 to 7, rounded to the nearest multiple of 1/8; one for all tasks or one per task; 4 by default.
+            quality: 0 to 7, rounded to the nearest multiple of 1/8; one for all tensors, one per tensor in
+                their order, or by name (:meth:`balanced`); 4 by default.
             graph: a search setting's name, or a graph.
             effort: `high` codes several graphs, the fixed one among them, and keeps the one of least cost.
             profile: `compact`, the default, takes the fewest bytes; `segments` lets a reader fetch single tasks.
@@ -304,9 +344,9 @@ class FeatureCodec:
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
         parts = [None if part is None else part[None] for part in self._parts(features)]
+        own = None if quality is None else self.qualities(quality)
         return self.encode_one(
-            parts, quality, max_bytes, weights, 1 - self.graph_tables.distortion, graph=given_graphs(graph),
-            effort=effort,
+            parts, own, max_bytes, weights, 1 - self.graph_tables.distortion, graph=given_graphs(graph), effort=effort,
             profile=profile_for(profile, first), first=self.first_indices(first),
             wanted=None if wanted is None else self.tensors.wanted(wanted, "wanted"),
         )  # fmt: skip

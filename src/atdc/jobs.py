@@ -187,7 +187,7 @@ def encoder(
         settings |= {"max_bytes": request.max_bytes, "weights": dict(request.weights)}
     else:
         usual = dict.fromkeys(features.task_names, request.quality)
-        qualities = (_balanced(model, features, request) if request.balanced else usual) | dict(request.task_quality)
+        qualities = (features.balanced(request.quality) if request.balanced else usual) | dict(request.task_quality)
     steps = None if qualities is None else [qualities[name] for name in features.task_names]
     if destination.kind != "stream":
         make_folder(destination.path.parent if destination.kind == "file" else destination.path)
@@ -425,14 +425,6 @@ def _load(model: str, device: str) -> tuple[Codec | None, FeatureCodec]:
         return None, FeatureCodec.load(model).to(device)
     codec = pipeline.load(model).to(device)
     return codec, codec.feature_codec
-
-
-def _balanced(model: str, features: FeatureCodec, request: Request) -> dict[str, float]:
-    """Each task's or tensor's quality, as it was measured for the weights."""
-    from atdc.balance import balanced_qualities
-    from atdc.weights import open_weights
-
-    return balanced_qualities(open_weights(model).path, features.fingerprint, features.task_names, request.quality)
 
 
 def _cut_networks(networks: str, features: FeatureCodec, model: str) -> NetworkCodec:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.balance import balance_path, balanced_qualities, measured_utilities
+from atdc.balance import balance_path, measured_utilities
 from atdc.bitstream.container import Header
 from atdc.bitstream.sources import FileLike, opened
 from atdc.codec import (
@@ -73,7 +73,6 @@ class Codec:
     ``multiprocessing.get_context("spawn")``, or call ``torch.set_num_threads(1)``, before or first in each of them.
 
     Attributes:
-        path: of the weights file it was loaded from.
         tile_positions: side of the tiles in which larger images are seen, in feature positions.
 
     >>> codec = load("real")
@@ -84,14 +83,16 @@ class Codec:
     (40, 60)
     """
 
-    def __init__(
-        self, networks: TaskNetworks, feature_codec: FeatureCodec, card: Mapping[str, Any], path: Path | None = None
-    ) -> None:
-        self.path = path
+    def __init__(self, networks: TaskNetworks, feature_codec: FeatureCodec, card: Mapping[str, Any]) -> None:
         self.networks = networks.channels_last().eval().requires_grad_(False)
         self.feature_codec = feature_codec
         self.card = dict(card)
         self.tile_positions = TILE_PX // feature_codec.config.stride
+
+    @property
+    def path(self) -> Path | None:
+        """Of the weights file it was loaded from."""
+        return self.feature_codec.path
 
     def __repr__(self) -> str:
         """Which weights, and where they are."""
@@ -166,7 +167,7 @@ class Codec:
         own = self.feature_codec
         wanted = None if tasks is None else own.tensors.wanted(tasks)
         pixels = _bytes_tensor(image, pixel_limit_of(pixel_limit))
-        graphs, qualities = given_graphs(graph), None if quality is None else self.qualities(quality)
+        graphs, qualities = given_graphs(graph), None if quality is None else own.qualities(quality)
         size = (pixels.shape[2], pixels.shape[3])
         features: Features
         if wanted is None or max_bytes is not None:  # which others help depends on the qualities
@@ -332,18 +333,7 @@ class Codec:
         >>> sorted(codec.balanced(4)) == sorted(codec.feature_codec.task_names)
         True
         """
-        if self.path is None:
-            raise WeightsError(
-                "model", "weights in memory", "a weights file with a balance next to it", "Save it first."
-            )
-        return balanced_qualities(self.path, self.feature_codec.fingerprint, self.feature_codec.task_names, quality)
-
-    def qualities(self, quality: float | Mapping[str, float]) -> float | list[float]:
-        """One number, or one per task from a mapping; raises :class:`ArgumentError` on an unknown task."""
-        if not isinstance(quality, Mapping):
-            return quality
-        self.feature_codec.task_indices(list(quality))
-        return [quality.get(name, 4.0) for name in self.feature_codec.task_names]
+        return self.feature_codec.balanced(quality)
 
     @torch.no_grad()
     def _answers(
@@ -395,7 +385,7 @@ def load(name: str | Path | None = None) -> Codec:
     feature_codec = FeatureCodec.of_weights(file, (TASKS_PREFIX,))
     networks = TaskNetworks(file.config)
     load_arrays(networks, file, TASKS_PREFIX)
-    return Codec(networks, feature_codec, file.header["card"], file.path)
+    return Codec(networks, feature_codec, file.header["card"])
 
 
 def _require_image(header: Header) -> None:
