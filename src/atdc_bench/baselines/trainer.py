@@ -345,5 +345,5 @@ def improvement(curve: Sequence[Mapping[str, float]], points_per_epoch: float) -
     if len(curve) < 2:
         return None
     before, after = curve[-2], curve[-1]
-    falls = [1 - after[key] / before[key] for key in after]
+    falls = [(before[key] - after[key]) / abs(before[key]) for key in after]  # objectives may be below 0
     return round(100 * float(np.mean(falls)) * points_per_epoch, 3)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from atdc.errors import ArgumentError
 from atdc.metrics.tasks import MEASURES, FloatArray, utility
 from atdc.tasks import LETTERS, TASK_NAMES, TASKS
-from atdc_bench.baselines import sent_answers
+from atdc_bench.baselines import sent_answers, vvc
 from atdc_bench.baselines.sent_answers import combined
 from atdc_bench.experiments.wanted_parts import PICTURES, TRAINED, Plan, parts_of
 from atdc_bench.experiments.wanted_sets import ARMS, NAMED, subsets, tasks_of
@@ -376,9 +376,10 @@ def _against_best(records: Records, curves: CurvesOf) -> list[dict[str, Any]]:
     """Named sets at each utility: our bytes against those of the best of a family, which may be another in each
     resample."""
     rows = []
-    families: dict[str, list[str]] = {"pictures": [*PICTURES], "answers": [*sent_answers.CODECS]}
     for letters in NAMED:
         systems = records.systems(letters)
+        families: dict[str, list[str]] = {"pictures": [*PICTURES], "answers": [*sent_answers.CODECS]}
+        families |= {"vvc": [vvc.VVENC.name]} | {kind: [f"{kind}_{letters}"] for kind in TRAINED}
         for family, members in families.items():
             names = [name for name in members if name in systems]
             images = records.plan.rival_count

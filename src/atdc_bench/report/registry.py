@@ -267,15 +267,34 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "wanted": Experiment(
         "wanted:run_wanted",
-        (wanted.by_size, wanted.named_sets, wanted.left_out),
+        (wanted.by_size, wanted.named_sets, wanted.against_single_rivals, wanted.left_out),
         {
             "wantedsizes": Block(*_WANTED_NYUV2, wanted.by_size),
             "wantedsets": Block(*_WANTED_NYUV2, wanted.named_sets),
+            "wantedsingle": Block(*_WANTED_NYUV2, wanted.against_single_rivals),
             "wantedmissing": Block(*_WANTED_NYUV2, wanted.left_out),
         },
     ),
-    "set-codecs": Experiment("set_codecs:run_set_codecs", (wanted.set_codecs,)),
-    "own-graphs": Experiment("own_graphs:run_own_graphs", (wanted.own_graphs,)),
+    "set-codecs": Experiment(
+        "set_codecs:run_set_codecs",
+        (wanted.set_codecs,),
+        {
+            "setcodecs": Block(
+                "set_codecs.json", "atdc bench set-codecs --real nyuv2 -o results/set_codecs.json", wanted.set_codecs
+            )
+        },
+    ),
+    "own-graphs": Experiment(
+        "own_graphs:run_own_graphs",
+        (wanted.own_graphs,),
+        {
+            "owngraphs": Block(
+                "own_graphs.json",
+                "atdc bench own-graphs --real nyuv2 --steps 400 -o results/own_graphs.json",
+                wanted.own_graphs,
+            )
+        },
+    ),
     "budget": Experiment("budget:run_budget", (wanted.budget,), {"budget": Block(*_BUDGET_NYUV2, wanted.budget)}),
     "estimates": Experiment(
         "estimates:run_estimates", (wanted.estimates,), {"estimates": Block(*_ESTIMATES_NYUV2, wanted.estimates)}

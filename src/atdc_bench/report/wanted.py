@@ -7,6 +7,7 @@ from typing import Any
 
 Result = Mapping[str, Any]
 _OURS = "own"
+_UTILITY = 0.9
 _SIZE_COLUMNS = {
     "ancestors": "fixed graph, ancestors sent", "dropped": "fixed graph, parents dropped", "independent": "independent",
     "dropped or independent": "the better of these two",
@@ -60,6 +61,36 @@ def named_sets(result: Result) -> Iterable[str]:
     yield (
         f"Fewest bytes that reach the utility of the set, between measured points; {result['rival_images']} images. "
         "A device's time is that of its task encoders, heads and codec together, one image at a time."
+    )
+
+
+def against_single_rivals(result: Result) -> Iterable[str]:
+    """Named sets against codecs that were trained for the set, and against VVC: at equal utility, and at one."""
+    rates = {(row["over"], row["reference"]): row for row in result["bd_rates"] if row["setting"] == _OURS}
+    found = {
+        (row["set"], row["family"]): row
+        for row in result["against_best"]
+        if row["setting"] == _OURS and row["utility"] == _UTILITY
+    }
+    systems = {"alone": "alone_{}", "joint": "joint_{}", "vvc": "vvc_vvenc"}
+    heads = ["codec trained for the set alone", "joint latent of the set", "VVC of the image"]
+    yield f"| wanted | {' | '.join(f'{head} | at utility {_UTILITY:g}' for head in heads)} |"
+    yield "|---|" + "---:|" * (2 * len(heads))
+    for letters, name in result["sets"].items():
+        cells = []
+        for family, system in systems.items():
+            own = system.format(letters)
+            if own in result["missing"] or (letters, own) not in rates:
+                cells += ["not run", "–"]
+                continue
+            rate, at = rates[letters, own], found[letters, family]
+            cells.append("refused" if "refused" in rate else _mean({"compared": 1, **rate}, 1))
+            cells.append("not reached" if at["percent"] is None else _mean(at, 1))
+        yield f"| {name} | {' | '.join(cells)} |"
+    yield ""
+    yield (
+        f"Bytes of the any-graph codec at equal utility of the set, percent above or below each rival, "
+        f"{result['rival_images']} images."
     )
 
 
