@@ -22,10 +22,10 @@ from atdc.provenance import write_result
 from atdc.training.codec_stage import train_codec
 from atdc.training.data import NormalisedFeatures
 from atdc.training.graph_stage import copy_of
-from atdc.training.live_features import LiveFeatures
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import features_of, round_to_half, subject_of
 from atdc.training.task_objectives import TaskLosses
+from atdc_bench.baselines.live_features import LiveFeatures
 from atdc_bench.experiments.compare_weights import compared
 
 KINDS = ("frozen", "joint")
