@@ -8,15 +8,9 @@ and its pairs in the predictor and in the tables of others, as in the paper's te
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-
-from atdc.codec import FeatureCodec
-from atdc.graph.graph_tables import GraphTables
-from atdc.networks.codec_networks import CodecNetworks
-from atdc.tensors import FeatureSet
 
 
 @torch.no_grad()
@@ -45,22 +39,3 @@ def _without(known: tuple[slice, ...]) -> Callable[[Tensor], Tensor]:
         return kept
 
     return hook
-
-
-def first_tasks(codec: FeatureCodec, count: int, fingerprint: bytes) -> FeatureCodec:
-    """The codec of the first tasks that is inside a codec of more: what reads files from before a task was added."""
-    config = codec.config
-    networks = CodecNetworks(config, FeatureSet(codec.tensors.tensors[:count]))
-    whole = codec.networks.state_dict()
-    part = {
-        name: value if name.startswith("scorer.") else whole[name][tuple(slice(size) for size in value.shape)]
-        for name, value in networks.state_dict().items()
-    }
-    networks.load_state_dict(part)
-    tasks = [
-        replace(task, parents=task.parents[:count], parent_bias=task.parent_bias[:count])
-        for task in codec.entropy.tasks[:count]
-    ]
-    entropy = replace(codec.entropy, tasks=tuple(tasks))
-    graph_tables = GraphTables.untrained(count)
-    return FeatureCodec(networks, entropy, codec.mean[:count], codec.std[:count], graph_tables, fingerprint)

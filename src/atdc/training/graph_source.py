@@ -114,35 +114,3 @@ class PooledGraphs:
         """One graph for all images: each step then meets few graphs with many images each."""
         pool = self._pools[level]
         return [pool[int(rng.integers(len(pool)))].within(tensors)] * len(images)
-
-
-class OneGraph:
-    """The same graph for every image."""
-
-    def __init__(self, graph: TaskGraph) -> None:
-        self._graph = graph
-
-    def draw(
-        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
-    ) -> list[TaskGraph]:
-        """The graph, once per image."""
-        return [self._graph.within(tensors)] * len(images)
-
-
-class GraphsByImage:
-    """A graph that follows from the image alone, such as the paper's; computed when it is first drawn."""
-
-    def __init__(self, graph_of: Callable[[int], TaskGraph]) -> None:
-        self._graph_of = graph_of
-        self._known: dict[int, TaskGraph] = {}
-
-    def draw(
-        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
-    ) -> list[TaskGraph]:
-        """One graph per image, shared among sixteen."""
-        return shared(images, rng, lambda image: self._of(image).within(tensors))
-
-    def _of(self, image: int) -> TaskGraph:
-        if image not in self._known:
-            self._known[image] = self._graph_of(image)
-        return self._known[image]

@@ -8,12 +8,10 @@ and its pairs in the predictor and in the tables of others, as in the paper's te
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Recipe
@@ -24,43 +22,25 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.predictability import best_graphs
+from atdc.tensors import FeatureSet
 from atdc.training.adding import adopt
 from atdc.training.codec_stage import Objective, TrainingState, train_codec
-from atdc.training.data import NormalisedFeatures, RawFeatures
-from atdc.training.graph_source import GraphsByImage
+from atdc.training.data import NormalisedFeatures
 from atdc.training.graph_stage import copy_of
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
+from atdc_bench.baselines.graph_sources import GraphsByImage
+from atdc_bench.baselines.some_tasks import FeaturesOf
 
 Sets = Mapping[str, NormalisedFeatures]
 Goals = Mapping[str, Objective]
 
 
-@dataclass(frozen=True)
-class FirstTasks:
-    """Features of the first tasks alone.
-
-    Attributes:
-        whole: features of all.
-        count: of tasks.
-    """
-
-    whole: RawFeatures
-    count: int
-
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    def read(self, indices: NDArray[np.int64]) -> Tensor:
-        """Raw features of some images, (n, count, C, h, w)."""
-        return self.whole.read(indices)[:, : self.count]
-
-
 def first_of(sets: Sets, count: int) -> dict[str, NormalisedFeatures]:
     """The first tasks' features of some splits."""
     return {
-        split: NormalisedFeatures(FirstTasks(own.cache, count), own.mean[:count], own.std[:count])
+        split: NormalisedFeatures(FeaturesOf(own.cache, range(count)), own.mean[:count], own.std[:count])
         for split, own in sets.items()
     }
 
@@ -155,3 +135,22 @@ def _train(
     rate, end = recipe.codec.lr, recipe.codec.lr_end
     train_codec(run, recipe, "warmup", steps // 2 // each, (rate, rate), state, None, goals["val"], each)
     train_codec(run, recipe, "codec", steps // each, (rate, end), state, goals["train"], goals["val"], each)
+
+
+def first_tasks(codec: FeatureCodec, count: int, fingerprint: bytes) -> FeatureCodec:
+    """The codec of the first tasks that is inside a codec of more: what reads files from before a task was added."""
+    config = codec.config
+    networks = CodecNetworks(config, FeatureSet(codec.tensors.tensors[:count]))
+    whole = codec.networks.state_dict()
+    part = {
+        name: value if name.startswith("scorer.") else whole[name][tuple(slice(size) for size in value.shape)]
+        for name, value in networks.state_dict().items()
+    }
+    networks.load_state_dict(part)
+    tasks = [
+        replace(task, parents=task.parents[:count], parent_bias=task.parent_bias[:count])
+        for task in codec.entropy.tasks[:count]
+    ]
+    entropy = replace(codec.entropy, tasks=tuple(tasks))
+    graph_tables = GraphTables.untrained(count)
+    return FeatureCodec(networks, entropy, codec.mean[:count], codec.std[:count], graph_tables, fingerprint)

@@ -16,7 +16,8 @@ from atdc.coding.grouping import Grouping
 from atdc.config import ModelConfig, Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import TASKS
-from atdc.training.graph_source import GraphSource, OneGraph
+from atdc.training.graph_source import GraphSource
+from atdc_bench.baselines.graph_sources import OneGraph
 from atdc_bench.baselines.trainer import BaselineTrainer, Row, wider
 
 TOGETHER = Grouping((tuple(range(len(TASKS))),))

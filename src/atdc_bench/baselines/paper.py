@@ -17,7 +17,8 @@ from torch import Tensor
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig, Quality
 from atdc.graph.task_graph import TaskGraph
-from atdc.training.graph_source import GraphsByImage, GraphSource
+from atdc.training.graph_source import GraphSource
+from atdc_bench.baselines.graph_sources import GraphsByImage
 from atdc_bench.baselines.trainer import BaselineTrainer, Row
 
 

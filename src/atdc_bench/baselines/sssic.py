@@ -15,7 +15,8 @@ from atdc.codec import FeatureCodec
 from atdc.config import Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import LETTERS, SEMANTICS_TO_SIGNAL
-from atdc.training.graph_source import GraphSource, OneGraph
+from atdc.training.graph_source import GraphSource
+from atdc_bench.baselines.graph_sources import OneGraph
 from atdc_bench.baselines.trainer import BaselineTrainer, Row
 
 

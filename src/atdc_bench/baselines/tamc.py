@@ -18,8 +18,9 @@ from torch import Tensor
 from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig, Quality
 from atdc.graph.task_graph import TaskGraph
-from atdc.training.graph_source import GraphSource, OneGraph
+from atdc.training.graph_source import GraphSource
 from atdc_bench.baselines.affinity import best_partition, static_graph
+from atdc_bench.baselines.graph_sources import OneGraph
 from atdc_bench.baselines.trainer import BaselineTrainer, Row, wider
 
 

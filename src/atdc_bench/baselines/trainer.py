@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
@@ -27,13 +26,14 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASKS
 from atdc.training.codec_stage import Objective, TrainingState, train_codec
-from atdc.training.data import NormalisedFeatures, RawFeatures
+from atdc.training.data import NormalisedFeatures
 from atdc.training.graph_source import GraphSource, MixedGraphs
 from atdc.training.graph_stage import estimator_costs
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import features_of
 from atdc.training.task_objectives import TaskLosses
+from atdc_bench.baselines.some_tasks import FeaturesOf, ObjectiveOf
 from atdc_bench.baselines.system import FeatureSystem
 from atdc_bench.compare_recipe import Budget
 
@@ -146,37 +146,6 @@ class Row:
     def known(self) -> list[int]:
         """Tasks whose features its codec has."""
         return list(range(len(TASKS)) if self.from_base else self.tasks)
-
-
-@dataclass(frozen=True)
-class _FeaturesOf:
-    """Features of some of the tasks."""
-
-    whole: RawFeatures
-    tasks: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.whole)
-
-    def read(self, indices: NDArray[np.int64]) -> Tensor:
-        """Of some images, (n, tasks, C, h, w)."""
-        return self.whole.read(indices)[:, self.tasks]
-
-
-@dataclass(frozen=True)
-class _ObjectiveOf:
-    """An objective of some of the tasks, which are counted from 0."""
-
-    whole: Objective
-    tasks: Sequence[int]
-
-    def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
-        """Whatever :meth:`loss` compares with."""
-        return self.whole.targets(indices, [self.tasks[task] for task in tasks])
-
-    def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Of each image, (n,)."""
-        return self.whole.loss(self.tasks[task], decoded, targets)
 
 
 class BaselineTrainer:
@@ -304,12 +273,12 @@ class BaselineTrainer:
     def _features_for(self, row: Row, split: str) -> NormalisedFeatures:
         """What a row's codec is trained on."""
         whole, known = self.features[split], row.known
-        return NormalisedFeatures(_FeaturesOf(whole.cache, known), whole.mean[known], whole.std[known], row.grouping)
+        return NormalisedFeatures(FeaturesOf(whole.cache, known), whole.mean[known], whole.std[known], row.grouping)
 
     def _train(self, run: RunFolder, recipe: Recipe, row: Row, state: TrainingState) -> None:
         budget, rate, end = self.budget, recipe.codec.lr, recipe.codec.lr_end
         goal, val_goal = ((row.objective or BaselineTrainer.task_losses)(self, split) for split in ("train", "val"))
-        goal, val_goal = _ObjectiveOf(goal, row.known), _ObjectiveOf(val_goal, row.known)
+        goal, val_goal = ObjectiveOf(goal, row.known), ObjectiveOf(val_goal, row.known)
         each = budget.per_epoch
         if not row.from_base:
             warm, steps = budget.warmup // each, budget.codec // each

@@ -25,12 +25,18 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec, load
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASK_NAMES, TASKS
-from atdc.training.adding import first_tasks
 from atdc.training.losses import task_loss
 from atdc.training.run_folder import RunFolder
 from atdc.training.stages import features_of
 from atdc.training.task_objectives import TaskLosses
-from atdc_bench.baselines.added_task import Trained, add_task, best_by_predictor, first_of, train_from_nothing
+from atdc_bench.baselines.added_task import (
+    Trained,
+    add_task,
+    best_by_predictor,
+    first_of,
+    first_tasks,
+    train_from_nothing,
+)
 from atdc_bench.experiments.evaluated_codec import Batch, batches, open_rooms, require_images
 
 FIRST = len(TASKS) - 1

@@ -29,7 +29,7 @@ from atdc.coding.traversal import code_along_graph, schedule
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, load_recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.entropy.coder import EntropyCoder, EntropyParameters
-from atdc.entropy.float_model import FloatEntropyModel, FloatEntropyParameters, quantised_model
+from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import DataError
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec, load
@@ -38,6 +38,7 @@ from atdc.tensors import LATENT_STRIDE, Grid
 from atdc.training.run_folder import RunFolder
 from atdc_bench.experiments.evaluated_codec import as_input, images_at, open_rooms, require_images
 from atdc_bench.experiments.speed import paired_ratio
+from atdc_bench.measures.float_entropy import FloatEntropyParameters
 
 _BATCH = 20
 LAST_CHECKPOINT = "codec"

@@ -32,8 +32,9 @@ from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.provenance import provenance, write_result
-from atdc.training.graph_source import GraphSource, OneGraph
+from atdc.training.graph_source import GraphSource
 from atdc.training.losses import loss_gap
+from atdc_bench.baselines.graph_sources import GraphOfEach, OneGraph
 from atdc_bench.baselines.trainer import BaselineTrainer, Row
 from atdc_bench.compare_recipe import Budget
 from atdc_bench.experiments.adaptivity import percent_over
@@ -43,19 +44,6 @@ from atdc_bench.experiments.set_codecs import PER_EPOCH, RATE, trainer_of
 
 ARMS = ("own", "shuffled", "one")
 _BLOCK = 25
-
-
-@dataclass(frozen=True)
-class GraphOfEach:
-    """A graph for each training image, shared with no other."""
-
-    graphs: Sequence[TaskGraph]
-
-    def draw(
-        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
-    ) -> list[TaskGraph]:
-        """Those of the images."""
-        return [self.graphs[image].within(tensors) for image in images.tolist()]
 
 
 def shuffled(graphs: Sequence[TaskGraph], seed: int) -> list[TaskGraph]:

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from atdc.config import CodecStage, ModelConfig, PredictorStage, Recipe
 from atdc.tasks import TASK_NAMES
-from atdc.training.adding import first_tasks
 from atdc.training.data import NormalisedFeatures
 from atdc.training.run_folder import RunFolder
-from atdc_bench.baselines.added_task import Trained, add_task, first_of, train_from_nothing
+from atdc_bench.baselines.added_task import Trained, add_task, first_of, first_tasks, train_from_nothing
 from atdc_bench.experiments.added_task import old_files
 
 pytestmark = pytest.mark.portability

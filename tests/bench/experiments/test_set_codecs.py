@@ -15,9 +15,10 @@ from atdc.data.rooms import RoomsDataset, materialise
 from atdc.errors import ArgumentError
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec, load
+from atdc_bench.baselines.graph_sources import GraphOfEach
 from atdc_bench.baselines.set_codecs import alone, graph_of
 from atdc_bench.experiments import own_graphs, set_codecs
-from atdc_bench.experiments.own_graphs import ARMS, GraphOfEach, run_own_graphs, shuffled
+from atdc_bench.experiments.own_graphs import ARMS, run_own_graphs, shuffled
 from atdc_bench.experiments.set_codecs import run_set_codecs
 from atdc_bench.experiments.wanted_parts import Bench, Plan, measure_trained, missing_systems
 from atdc_bench.experiments.wanted_sets import tasks_of

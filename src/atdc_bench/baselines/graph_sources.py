@@ -1,0 +1,57 @@
+"""Which graphs rivals are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atdc.graph.task_graph import TaskGraph
+from atdc.training.graph_source import shared
+
+
+class OneGraph:
+    """The same graph for every image."""
+
+    def __init__(self, graph: TaskGraph) -> None:
+        self._graph = graph
+
+    def draw(
+        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
+    ) -> list[TaskGraph]:
+        """The graph, once per image."""
+        return [self._graph.within(tensors)] * len(images)
+
+
+class GraphsByImage:
+    """A graph that follows from the image alone, such as the paper's; computed when it is first drawn."""
+
+    def __init__(self, graph_of: Callable[[int], TaskGraph]) -> None:
+        self._graph_of = graph_of
+        self._known: dict[int, TaskGraph] = {}
+
+    def draw(
+        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
+    ) -> list[TaskGraph]:
+        """One graph per image, shared among sixteen."""
+        return shared(images, rng, lambda image: self._of(image).within(tensors))
+
+    def _of(self, image: int) -> TaskGraph:
+        if image not in self._known:
+            self._known[image] = self._graph_of(image)
+        return self._known[image]
+
+
+@dataclass(frozen=True)
+class GraphOfEach:
+    """A graph for each training image, shared with no other."""
+
+    graphs: Sequence[TaskGraph]
+
+    def draw(
+        self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
+    ) -> list[TaskGraph]:
+        """Those of the images."""
+        return [self.graphs[image].within(tensors) for image in images.tolist()]
