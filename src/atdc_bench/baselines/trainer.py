@@ -20,6 +20,7 @@ from atdc.coding.grouping import Grouping
 from atdc.config import MAX_QUALITY, ModelConfig, Quality, Recipe
 from atdc.data.labelled import LabelledImages
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
+from atdc.errors import ArgumentError
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
@@ -223,6 +224,7 @@ class BaselineTrainer:
         if row.from_base:  # another base is another start
             folder = f"{folder}-{own.fingerprint.hex()}"
         run = RunFolder(self.run / "rows" / folder, recipe)
+        self._require_same_training(run, row)
         networks, float_model = self._start(row, config)
         if trained:
             sets = {split: self._features_for(row, split) for split in ("train", "val")}
@@ -245,6 +247,18 @@ class BaselineTrainer:
         codec = FeatureCodec(networks, quantised_model(float_model, networks), mean, std, graph_tables, own.fingerprint)
         settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
         return self._system(row, codec, settings), self._history(run, row)
+
+    def _require_same_training(self, run: RunFolder, row: Row) -> None:
+        """Refuses to take up a training of other steps, tasks or qualities."""
+        now = {**dataclasses.asdict(self.budget), "tasks": list(row.tasks), "levels": list(row.levels)}
+        before = run.read_json("row.json", now)
+        if before != now:
+            changed = next(key for key in now if before.get(key) != now[key])
+            raise ArgumentError(
+                str(run.path), f"a training with {changed} {before.get(changed)}", f"{now[changed]}",
+                "Pass another --run folder, or delete this one.",
+            )  # fmt: skip
+        run.write_json("row.json", now)
 
     def _system(self, row: Row, codec: FeatureCodec, settings: Mapping[str, Any]) -> CodedFeatures:
         quality = self._balanced if row.balanced else float

@@ -123,5 +123,11 @@ def test_arms_share_everything_but_their_graphs(base: Path) -> None:
     )
     assert len({curve["further"][0]["rate q4"] for curve in curves}) > 1, "along other graphs"
     assert "own against shuffled" in EXPERIMENTS["own-graphs"].summary(found)
+    with pytest.raises(ArgumentError, match=r"levels \[4\]"):
+        run_own_graphs(
+            base / "base.safetensors", base / "rooms", base / "own.json", steps=1, **(settings | {"quality": 3})
+        )
+    with pytest.raises(ArgumentError, match="further 1"):
+        run_own_graphs(base / "base.safetensors", base / "rooms", base / "own.json", steps=2, **settings)
     with pytest.raises(ArgumentError, match="seeds"):
         run_own_graphs(base / "base.safetensors", base / "rooms", base / "own.json", **(settings | {"seeds": 1}))
