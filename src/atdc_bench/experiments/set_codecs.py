@@ -24,6 +24,7 @@ from atdc_bench.baselines.set_codecs import KINDS
 from atdc_bench.baselines.trainer import BaselineTrainer
 from atdc_bench.compare_recipe import Budget
 from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA
+from atdc_bench.experiments.wanted_parts import trained_names
 from atdc_bench.experiments.wanted_sets import NAMED, tasks_of
 
 RATE = 2e-4
@@ -85,8 +86,8 @@ def run_set_codecs(
         out: the result: of each codec its steps, seconds and validation curve.
         real: folder of the real images with rooms.
         recipe: how the any-graph codec was trained.
-        kinds: of :data:`~atdc_bench.baselines.set_codecs.KINDS`; a joint latent of one task is what `alone` starts
-            from, and is not made.
+        kinds: of :data:`~atdc_bench.baselines.set_codecs.KINDS`; a joint latent of one task is not
+            made.
         sets: by letters, as of :data:`~atdc_bench.experiments.wanted_sets.NAMED`.
         steps: on from the any-graph codec, and at the end of what starts from nothing.
         anew: of what starts from nothing, before those; a sixth more on features alone.
@@ -110,7 +111,7 @@ def run_set_codecs(
     each = min(PER_EPOCH, steps, anew)
     budget = Budget(warmup=anew // 6, codec=anew, further=steps, lr=RATE, per_epoch=each)
     trainer = trainer_of(model, recipe, budget, run, data, real)
-    rows = [KINDS[kind](own, tasks_of(own)) for own in sets for kind in kinds if kind != "joint" or len(own) > 1]
+    rows = [KINDS[kind](own, tasks_of(own)) for own in sets for kind in kinds if f"{kind}_{own}" in trained_names()]
     codecs.mkdir(parents=True, exist_ok=True)
     made: dict[str, Any] = {}
     for row in tqdm(rows, desc="codecs", disable=quiet):

@@ -38,6 +38,7 @@ from atdc_bench.experiments.wanted_parts import (
     graphs_of_sets,
     missing_systems,
     parts_of,
+    trained_names,
 )
 from atdc_bench.experiments.wanted_result import Records, summarise
 from atdc_bench.experiments.wanted_sets import ARMS, NAMED
@@ -200,4 +201,4 @@ def run_wanted(
 def _titles() -> dict[str, str]:
     titles = {name: arm.title for name, arm in ARMS.items()} | {name: own.title for name, own in PICTURES.items()}
     titles |= {name: codec.title for name, codec in sent_answers.CODECS.items()}
-    return titles | {f"{kind}_{letters}": title for kind, title in TRAINED.items() for letters in NAMED}
+    return titles | {name: TRAINED[name.partition("_")[0]] for name in trained_names()}

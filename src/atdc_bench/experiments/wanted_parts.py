@@ -242,9 +242,13 @@ def measure_answers(bench: Bench, span: range, name: str) -> Arrays:
     return found
 
 
-def trained_file(codecs: Path, kind: str, letters: str) -> Path:
-    """Where the weights of a codec that was trained for a set are looked for."""
-    return codecs / f"{kind}_{letters}.safetensors"
+def trained_names() -> list[str]:
+    """Codecs that are trained for a named set; a joint latent of one task would be nothing else than that task alone.
+
+    >>> "joint_nd" in trained_names(), "joint_s" in trained_names()
+    (True, False)
+    """
+    return [f"{kind}_{letters}" for letters in NAMED for kind in TRAINED if kind != "joint" or len(letters) > 1]
 
 
 @torch.no_grad()
@@ -256,7 +260,7 @@ def measure_trained(bench: Bench, span: range, name: str) -> Arrays:
         DataError: weights of other tensors.
     """
     batch, letters = bench.batch(span), name.partition("_")[2]
-    path, tasks = trained_file(bench.codecs, *name.split("_")), tasks_of(letters)
+    path, tasks = bench.codecs / f"{name}.safetensors", tasks_of(letters)
     codec = FeatureCodec.load(path)
     found: Arrays = {}
     own = [batch.features[:, task] for task in tasks]
@@ -316,10 +320,9 @@ def missing_systems(codecs: Path) -> dict[str, str]:
     """What cannot be measured here, and why."""
     why = {name: system.missing() for name, system in PICTURES.items()}
     why |= {name: codec.missing() for name, codec in sent_answers.CODECS.items()}
-    for kind in TRAINED:
-        for letters in NAMED:
-            path = trained_file(codecs, kind, letters)
-            why[f"{kind}_{letters}"] = None if path.exists() else f"not run: no {path.name} among the trained codecs"
+    for name in trained_names():
+        path = codecs / f"{name}.safetensors"
+        why[name] = None if path.exists() else f"not run: no {path.name} among the trained codecs"
     return {name: reason for name, reason in why.items() if reason is not None}
 
 
@@ -327,7 +330,7 @@ def parts_of(plan: Plan, missing: Iterable[str]) -> list[Part]:
     """All parts, the longest first."""
     without = set(missing)
     systems = [("pictures", name) for name in PICTURES] + [("answers", name) for name in sent_answers.CODECS]
-    systems += [("trained", f"{kind}_{letters}") for kind in TRAINED for letters in NAMED]
+    systems += [("trained", name) for name in trained_names()]
     rivals = [span for span in plan.spans if span.stop <= plan.rival_count]
     return [
         *(Part("features", span) for span in plan.spans),

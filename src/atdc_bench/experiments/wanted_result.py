@@ -16,7 +16,7 @@ from atdc.metrics.tasks import MEASURES, FloatArray, utility
 from atdc.tasks import LETTERS, TASK_NAMES, TASKS
 from atdc_bench.baselines import sent_answers, vvc
 from atdc_bench.baselines.sent_answers import combined
-from atdc_bench.experiments.wanted_parts import PICTURES, TRAINED, Plan, parts_of
+from atdc_bench.experiments.wanted_parts import PICTURES, TRAINED, Plan, parts_of, trained_names
 from atdc_bench.experiments.wanted_sets import ARMS, NAMED, subsets, tasks_of
 from atdc_bench.measures.rate_distortion import (
     MOST_REFUSED,
@@ -127,9 +127,7 @@ class Records:
         """What was measured of a set."""
         names = [*ARMS]
         names += [name for name in (*PICTURES, *sent_answers.CODECS) if name not in self._missing]
-        return names + [
-            name for kind in TRAINED if (name := f"{kind}_{letters}") not in self._missing and letters in NAMED
-        ]
+        return names + [name for name in trained_names() if name.endswith(f"_{letters}") and name not in self._missing]
 
     def images(self, system: str, letters: str) -> int:
         """How many images a system and set were measured on."""

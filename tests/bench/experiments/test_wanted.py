@@ -100,7 +100,7 @@ def test_every_arm_of_every_set_has_a_point_for_each_quality(measured) -> None:
         assert set(row["errors"]) == set(row["set"]) and (row["utility"] is None or row["utility"] <= 1)
         assert ("u6" in row) == (row["set"] == LETTERS)
     assert all(points[letters, arm] == 4 for letters in subsets() for arm in ARMS)
-    assert set(result["missing"]) >= {"joint_s", "alone_nd"}
+    assert set(result["missing"]) >= {"joint_nd", "alone_s"}
 
 
 def test_one_tensor_alone_is_the_same_file_whatever_graph_it_is_dropped_from(measured) -> None:
@@ -124,13 +124,15 @@ def test_pages_say_every_size_and_named_set(measured) -> None:
     assert len(sizes) == 1 + 6 and sizes[1].startswith("| 1 | 6 |")
     named = list(pages.named_sets(result))
     assert all(any(line.startswith(f"| {name} |") for line in named) for name in NAMED.values())
-    assert any("not run: no joint_s.safetensors" in line for line in pages.left_out(result))
+    single = list(pages.against_single_rivals(result))
+    assert any(line.startswith("| normals, depth | not run | – |") for line in single)
+    assert any("not run: no joint_nd.safetensors" in line for line in pages.left_out(result))
 
 
 def test_parts_of_systems_that_are_missing_are_left_out() -> None:
     plan = Plan(count=4, subset_count=2, rival_count=2)
-    names = {part.name for part in parts_of(plan, ["avif", "joint_s"])}
-    assert "avif" not in names and "joint_s" not in names and "joint_nd" in names
+    names = {part.name for part in parts_of(plan, ["avif", "joint_snd"])}
+    assert "avif" not in names and "joint_snd" not in names and "joint_nd" in names
 
 
 def test_a_graph_of_ancestors_has_a_name() -> None:
