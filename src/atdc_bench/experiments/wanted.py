@@ -176,7 +176,7 @@ def run_wanted(
     times = folder / "device_ms.json"
     if not times.exists():
         write_bytes_atomically(times, json.dumps(device_ms(bench, missing)).encode())
-    todo = [part for part in parts_of(plan, missing) if not part.path(folder).exists()]
+    todo = [part for part in parts_of(plan, missing) if not part.is_measured(folder, plan)]
     _measure(source, bench, todo, workers, quiet)
     result = {
         "what": _WHAT,

@@ -308,6 +308,13 @@ class Part:
         names = [self.family, self.name] if self.name else [self.family]
         return folder / "-".join([*names, f"{self.span.start:04d}", f"{self.span.stop:04d}.npz"])
 
+    def is_measured(self, folder: Path, plan: Plan) -> bool:
+        """Whether its file is there, with all sets that the plan wants of these images."""
+        if self.family != "features" or not self.path(folder).exists():
+            return self.path(folder).exists()
+        with np.load(self.path(folder)) as kept:
+            return all(f"bytes/own/{letters}/{plan.qualities[-1]:g}" in kept for letters in plan.sets(self.span))
+
     def measure(self, bench: Bench, folder: Path) -> None:
         """Measures it and keeps what is found."""
         names = [self.name] if self.name else []

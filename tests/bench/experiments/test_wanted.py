@@ -77,6 +77,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
             out=folder / "r.json", count=4, subset_count=2, rival_count=2, val_count=2, qualities=(0, 2, 4, 6),
             resamples=5, codecs=folder / "none", runs=folder / "runs", quiet=True,
         )  # fmt: skip
+        wanted.run_wanted(
+            out=folder / "more.json", count=4, subset_count=4, rival_count=2, val_count=2, qualities=(0, 2, 4, 6),
+            resamples=5, codecs=folder / "none", runs=folder / "runs", quiet=True,
+        )  # fmt: skip
         measured_parts: list[Part] = []
         patched.setattr(Part, "measure", lambda part, bench, folder: measured_parts.append(part))
         again = wanted.run_wanted(
@@ -90,6 +94,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
 def test_a_run_that_is_repeated_measures_nothing_again_and_says_the_same(measured) -> None:
     result, folder = measured
     assert json.loads((folder / "r.json").read_text()) == json.loads(json.dumps(result))
+
+
+def test_more_images_of_all_sets_are_measured_where_some_sets_were(measured) -> None:
+    _, folder = measured
+    more = json.loads((folder / "more.json").read_text())
+    assert {row["images"] for row in more["points"] if row["set"] == "kn" and row["system"] == "own"} == {4}
 
 
 def test_every_arm_of_every_set_has_a_point_for_each_quality(measured) -> None:
