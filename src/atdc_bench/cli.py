@@ -363,11 +363,11 @@ def wanted(
     images: Images = "rooms",
     out: ResultFile = Path("results/wanted_rooms.json"),
     split: Split = "test",
-    count: Annotated[int, typer.Option("--count", help="Images of the named sets.")] = 400,
+    count: Annotated[
+        int, typer.Option("--count", help="Images of the named sets, and of codecs trained for them.")
+    ] = 400,
     subset_count: Annotated[int, typer.Option("--subset-count", help="Images of all other sets.")] = 100,
-    rival_count: Annotated[
-        int, typer.Option("--rival-count", help="Images of image codecs, answers and codecs trained for a set.")
-    ] = 100,
+    rival_count: Annotated[int, typer.Option("--rival-count", help="Images of image codecs and answers.")] = 100,
     val_count: Annotated[
         int, typer.Option("--val-count", help="Validation images on which graphs of sets are chosen.")
     ] = 40,

@@ -138,9 +138,9 @@ def run_wanted(
         out: the result, JSON.
         name: of the data set, ``rooms`` or ``nyuv2``.
         split: of it.
-        count: images of the named sets.
+        count: images of the named sets, and of codecs trained for them.
         subset_count: images of all other sets, at most ``count``.
-        rival_count: images of image codecs, answers and codecs trained for a set, at most ``count``.
+        rival_count: images of image codecs and answers, at most ``count``.
         val_count: validation images on which graphs of sets are chosen.
         qualities: at least four.
         resamples: of the bootstrap.

@@ -63,9 +63,9 @@ class Plan:
 
     Args:
         qualities: of the any-graph codec; at least four.
-        count: images of the named sets.
+        count: images of the named sets, and of codecs trained for them.
         subset_count: images of all other sets.
-        rival_count: images of image codecs, answers and trained codecs.
+        rival_count: images of image codecs and answers.
         val_count: validation images on which the graphs of sets are chosen.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -337,11 +337,12 @@ def parts_of(plan: Plan, missing: Iterable[str]) -> list[Part]:
     """All parts, the longest first."""
     without = set(missing)
     systems = [("pictures", name) for name in PICTURES] + [("answers", name) for name in sent_answers.CODECS]
-    systems += [("trained", name) for name in trained_names()]
+    trained = [name for name in trained_names() if name not in without]
     rivals = [span for span in plan.spans if span.stop <= plan.rival_count]
     return [
         *(Part("features", span) for span in plan.spans),
         *(Part(family, span, name) for family, name in systems if name not in without for span in rivals),
+        *(Part("trained", span, name) for name in trained for span in plan.spans),
         *(Part("anchors", span) for span in plan.spans),
     ]
 

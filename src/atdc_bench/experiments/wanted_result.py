@@ -133,7 +133,7 @@ class Records:
         """How many images a system and set were measured on."""
         if system in ARMS:
             return self.plan.count if letters in NAMED else self.plan.subset_count
-        return self.plan.rival_count
+        return self.plan.count if system in trained_names() else self.plan.rival_count
 
     def draws(self, images: int) -> FloatArray:
         """How often each image is drawn, (1 + R, images)."""
@@ -380,7 +380,7 @@ def _against_best(records: Records, curves: CurvesOf) -> list[dict[str, Any]]:
         families |= {"vvc": [vvc.VVENC.name]} | {kind: [f"{kind}_{letters}"] for kind in TRAINED}
         for family, members in families.items():
             names = [name for name in members if name in systems]
-            images = records.plan.rival_count
+            images = records.images(names[0], letters) if names else records.plan.rival_count
             for target in UTILITIES:
                 told = {name: curves(name, letters, images).bytes_at(target) for name in names}
                 sizes = {name: size for name, (size, _) in told.items()}
