@@ -85,7 +85,7 @@ _COMPARE_NYUV2 = (
 )
 _WANTED_NYUV2 = (
     "wanted_nyuv2.json",
-    "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 40 --rival-count 40 "
+    "atdc bench wanted --images nyuv2 --data nyuv2 --count 400 --subset-count 100 --rival-count 50 "
     "-o results/wanted_nyuv2.json",
 )
 _ESTIMATES_NYUV2 = (
@@ -272,7 +272,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             "wantedsizes": Block(*_WANTED_NYUV2, wanted.by_size),
             "wantedsets": Block(*_WANTED_NYUV2, wanted.named_sets),
             "wantedsingle": Block(*_WANTED_NYUV2, wanted.against_single_rivals),
-            "wantedmissing": Block(*_WANTED_NYUV2, wanted.left_out),
         },
     ),
     "set-codecs": Experiment(
@@ -290,7 +289,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         {
             "owngraphs": Block(
                 "own_graphs.json",
-                "atdc bench own-graphs --real nyuv2 --steps 400 -o results/own_graphs.json",
+                "atdc bench own-graphs --real nyuv2 --steps 400 --count 100 -o results/own_graphs.json",
                 wanted.own_graphs,
             )
         },

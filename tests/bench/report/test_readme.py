@@ -109,7 +109,7 @@ def test_an_interval_says_of_how_many_resamples_it_is_where_some_were_refused() 
 COMMANDS = sorted({(block.command, block.file) for block in BLOCKS.values()})
 FORMER = {"premise": "score-calibration", "versus": "compare-weights", "tune-encoders": "joint-finetune"}
 """What commands are called now by what older files call them."""
-MACHINES_OWN = {"quiet", "run", "data", "out", "only", "workers", "picture"}
+MACHINES_OWN = {"quiet", "run", "data", "codecs", "out", "only", "workers", "picture"}
 """Options of a recorded command that do not decide what is measured."""
 
 
