@@ -402,7 +402,7 @@ def set_codecs(
     data: Data = Path("data/rooms"),
     real: Real = None,
     recipe: Annotated[str, typer.Option("--recipe", help="How the model's codec was trained.")] = "real_subsets",
-    kinds: Annotated[str, typer.Option("--kinds", help="alone, joint, or both.")] = "alone,joint",
+    kinds: Annotated[str, typer.Option("--kinds", help="alone, longer, joint.")] = "alone,longer,joint",
     sets: Annotated[str, typer.Option("--sets", help="By letters, such as nd; all that have a name by default.")] = "",
     steps: Annotated[int, typer.Option("--steps", help="Of each, on from the model's codec.")] = 500,
     anew: Annotated[int, typer.Option("--anew", help="Of joint latents before those, from nothing.")] = 1500,

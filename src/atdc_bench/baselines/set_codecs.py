@@ -1,7 +1,9 @@
 """Codecs that are trained for one wanted set of tasks: the any-graph codec's rivals, which need weights for every set.
 
 ``alone`` goes on from the any-graph codec and is trained for the set alone, along the graphs that its weights keep for
-the set. ``joint`` codes the features of all tasks of the set as one tensor and starts from nothing.
+the set. ``longer`` goes on as far for all sets alike, and is the same codec for each of them: what ``alone`` gains on
+it comes of having one set to serve, the rest of training longer. ``joint`` codes the features of all tasks of the set
+as one tensor and starts from nothing.
 """
 
 from __future__ import annotations
@@ -39,6 +41,19 @@ def alone(letters: str, tasks: tuple[int, ...]) -> Row:
     )  # fmt: skip
 
 
+def longer(letters: str, tasks: tuple[int, ...]) -> Row:
+    """The any-graph codec, trained further as it was trained, for all sets.
+
+    Args:
+        letters: of the set that it is measured on.
+        tasks: of that set.
+    """
+    return Row(
+        f"longer_{letters}", "trained longer for all sets", partial(_chosen, tasks=tasks), _mixed, trained_as="longer",
+        subsets=True,
+    )  # fmt: skip
+
+
 def together(letters: str, tasks: tuple[int, ...]) -> Row:
     """One latent for all tasks of a set.
 
@@ -53,7 +68,7 @@ def together(letters: str, tasks: tuple[int, ...]) -> Row:
     )  # fmt: skip
 
 
-KINDS = {"alone": alone, "joint": together}
+KINDS = {"alone": alone, "longer": longer, "joint": together}
 """How a set's codec is made, by the first part of its file's name."""
 
 
@@ -74,6 +89,10 @@ def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, tasks: Sequ
 def _kept(trainer: BaselineTrainer, split: str, tasks: Sequence[int]) -> GraphSource:
     own = trainer.base.feature_codec
     return PooledGraphs([[graph_of(own, tasks, level)] for level in range(MAX_QUALITY + 1)])
+
+
+def _mixed(trainer: BaselineTrainer, split: str) -> GraphSource:
+    return trainer.mixed(split, trainer.recipe.codec.graph_mix)
 
 
 def _model(base: ModelConfig, count: int) -> Mapping[str, Any]:

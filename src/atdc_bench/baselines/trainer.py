@@ -127,6 +127,8 @@ class Row:
         tasks: that it is trained for; a codec that starts from the base's never sees the others' features, any other
             does not even have them.
         levels: integer qualities trained at.
+        subsets: whether it is trained for random subsets of the tensors, as often as the recipe says, and not for its
+            tasks always.
     """
 
     name: str
@@ -142,6 +144,7 @@ class Row:
     balanced: bool = False
     tasks: tuple[int, ...] = tuple(range(len(TASKS)))
     levels: tuple[int, ...] = tuple(range(MAX_QUALITY + 1))
+    subsets: bool = False
 
     @property
     def known(self) -> list[int]:
@@ -231,7 +234,7 @@ class BaselineTrainer:
             sources = {split: row.graphs(self, split) for split in sets}
             state = TrainingState(
                 networks, float_model, sources["train"], sources["val"], sets["train"], sets["val"],
-                subset=row.tasks if row.from_base else None, levels=row.levels,
+                subset=row.tasks if row.from_base and not row.subsets else None, levels=row.levels,
             )  # fmt: skip
             self._train(run, recipe, row, state)
         last = run.load("further")

@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from atdc.codec import FeatureCodec
 from atdc.config import Recipe, load_recipe, require_one_of
 from atdc.data.labelled import LabelledImages
 from atdc.errors import ArgumentError
@@ -118,7 +119,11 @@ def run_set_codecs(
         system, history = trainer.make(row)
         weights = codecs / f"{row.name}.safetensors"
         system.codec.save(weights)
-        made[row.name] = {"title": row.title, "fingerprint": system.codec.fingerprint.hex(), **(history or {})}
+        made[row.name] = {
+            "title": row.title,
+            "fingerprint": FeatureCodec.load(weights).fingerprint.hex(),
+            **(history or {}),
+        }
     result: dict[str, Any] = {
         "what": "Codecs trained for one wanted set each: steps (of them what was run on from the start), seconds on "
         "this machine, validation objective at qualities 0, 2, 4, 7 along the set's graphs.",

@@ -48,7 +48,10 @@ PICTURES: dict[str, PixelSystem] = {
     codec.name: codec for codec in (pixels.JPEG, pixels.WEBP, pixels.AVIF, *pixels.SMALLER, vvc.VVENC)
 }
 """Image codecs, by name."""
-TRAINED = {"joint": "joint latent of the set", "alone": "codec trained for the set alone"}
+TRAINED = {
+    "joint": "joint latent of the set", "alone": "codec trained for the set alone",
+    "longer": "codec trained longer for all sets",
+}  # fmt: skip
 """Codecs with weights of their own, ``KIND_LETTERS.safetensors``, by kind: one latent of all tensors of a set, or a
 tensor for each task of the set."""
 _SAME = 1e-3

@@ -16,7 +16,7 @@ from atdc.errors import ArgumentError
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec, load
 from atdc_bench.baselines.graph_sources import GraphOfEach
-from atdc_bench.baselines.set_codecs import alone, graph_of
+from atdc_bench.baselines.set_codecs import KINDS, alone, graph_of
 from atdc_bench.experiments import own_graphs, set_codecs
 from atdc_bench.experiments.own_graphs import ARMS, run_own_graphs, shuffled
 from atdc_bench.experiments.set_codecs import run_set_codecs
@@ -62,7 +62,7 @@ def made(base: Path) -> dict:
 
 @pytest.mark.slow
 def test_a_set_has_a_codec_of_each_kind_and_what_was_not_trained_stays(made: dict, base: Path) -> None:
-    assert set(made["codecs"]) == {f"{kind}_{letters}" for kind in ("alone", "joint") for letters in SETS}
+    assert set(made["codecs"]) == {f"{kind}_{letters}" for kind in KINDS for letters in SETS}
     assert "trained for nd alone" in EXPERIMENTS["set-codecs"].summary(made)
     before, tasks = load(base / "base.safetensors").feature_codec, tasks_of("nd")
     after = FeatureCodec.load(base / "codecs" / "alone_nd.safetensors")
@@ -72,6 +72,8 @@ def test_a_set_has_a_codec_of_each_kind_and_what_was_not_trained_stays(made: dic
     )
     changed = {task for task in range(6) if not torch.equal(old[task], new[task])}
     assert changed == set(tasks), "transforms of tasks that are not wanted are as they were"
+    longer = {made["codecs"][f"longer_{letters}"]["fingerprint"] for letters in SETS}
+    assert len(longer) == 1 and made["codecs"]["alone_sktnda"]["fingerprint"] not in longer, "one codec for all sets"
 
 
 @pytest.mark.slow
@@ -80,7 +82,7 @@ def test_the_bench_of_wanted_sets_measures_them(made: dict, base: Path) -> None:
     bench = Bench(codec, SmallImages(2), Plan((0, 2, 4, 7), 2, 2, 2), {}, base / "codecs")
     missing = missing_systems(bench.codecs)
     assert {"joint_nd", "alone_nd"}.isdisjoint(missing) and {"joint_snd", "alone_snd"} <= set(missing)
-    for name in ("alone_nd", "joint_nd", "alone_sktnda", "joint_sktnda"):
+    for name in made["codecs"]:
         found = measure_trained(bench, range(2), name)
         letters = name.partition("_")[2]
         assert {key.split("/")[1] for key in found if key.startswith("statistics/")} == set(letters)
