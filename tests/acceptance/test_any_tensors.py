@@ -52,13 +52,13 @@ def test_planted_dependencies_are_found_and_pay_and_others_are_not_found(seed: i
 
 
 def require_sound_training(codec: atdc.FeatureCodec, seed: int) -> None:
-    """On some processors (seen with AVX-512) what is decoded is far worse than what training saw of the same samples,
-    from the first epoch on and whatever the learning rate; the cause is not known. Graphs then say nothing."""
+    """What is decoded may be far worse than what training saw of the same samples, from the first epoch on and whatever
+    the kernels and the learning rate; the cause is not known. Graphs then say nothing."""
     given = stacked(codec, samples(seed, 8))
     back = codec.encode_batch(given, 7, "independent").reconstruction
     errors = [float((own - other).square().mean()) for own, other in zip(back, given, strict=True)]
     if max(errors) > 1:
-        pytest.xfail(f"errors of {errors} at quality 7, where training saw less than .1: training is unsound here")
+        pytest.xfail(f"errors of {errors} at quality 7, where training saw less than .1: training is unsound")
 
 
 def here(codec: atdc.FeatureCodec, rows: list[dict[str, np.ndarray]]) -> str:
