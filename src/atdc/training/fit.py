@@ -212,14 +212,12 @@ def _require_same_features(
         "start": None if start is None else start.fingerprint.hex(),
         "model": json.loads(json.dumps(dataclasses.asdict(config))),
     }
-    before = run.read_json("features.json", now)
-    if before != now:
-        changed = ", ".join(key for key in now if before.get(key) != now[key])
+    if changed := run.changes("features.json", now):
         raise ArgumentError(
-            str(run.path), f"a run with other {changed}", "the same features, grids, start and version of the program",
+            str(run.path), f"a run with other {', '.join(changed)}",
+            "the same features, grids, start and version of the program",
             "Pass another --run folder, or delete this one.",
         )  # fmt: skip
-    run.write_json("features.json", now)
 
 
 def adopt_entropy(float_model: FloatEntropyModel, start: FeatureCodec) -> None:

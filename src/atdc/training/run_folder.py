@@ -66,6 +66,14 @@ class RunFolder:
         path = self.path / name
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
 
+    def changes(self, name: str, now: dict[str, Any]) -> dict[str, Any]:
+        """What a run was begun with where that is not what it has now, by key; what it has is kept if nothing is."""
+        before: dict[str, Any] = self.read_json(name, now)
+        if before == now:
+            self.write_json(name, now)
+        alike = {key for key in before.keys() & now.keys() if before[key] == now[key]}
+        return {key: before.get(key) for key in {**now, **before} if key not in alike}
+
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Saves tensors and plain values atomically as ``name.pt``; likewise."""
         if not processes.is_first():

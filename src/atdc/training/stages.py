@@ -163,14 +163,11 @@ def train(
 def _require_same_course(run: RunFolder, start: str | None, stages: Sequence[str]) -> None:
     """Refuses to resume what started from other weights, or runs other stages."""
     now = {"start": start, "stages": list(stages)}
-    before = run.read_json("course.json", now)
-    if before != now:
-        changed = next(key for key in now if before[key] != now[key])
+    for changed, before in run.changes("course.json", now).items():
         raise ArgumentError(
-            str(run.path), f"a run with other {changed} ({before[changed]})", f"{now[changed]}",
+            str(run.path), f"a run with other {changed} ({before})", f"{now.get(changed)}",
             "Pass another --run folder, or delete this one.",
         )  # fmt: skip
-    run.write_json("course.json", now)
 
 
 Sets = tuple[NormalisedFeatures, NormalisedFeatures]

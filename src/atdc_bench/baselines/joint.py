@@ -6,6 +6,7 @@ Its transforms are as wide as they must be to cost about what those of six tasks
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,11 +23,13 @@ from atdc_bench.baselines.trainer import BaselineTrainer, Row, wider
 
 TOGETHER = Grouping((tuple(range(len(TASKS))),))
 """All tasks in one group."""
+_SHARE = math.log(4) / math.log(len(TASKS))
+"""A joint codec of so many tasks is wider by their number to this power: that of all six by four."""
 
 
-def model(base: ModelConfig) -> Mapping[str, Any]:
-    """Settings of one codec of six tasks' cost, with no parents to look at."""
-    return {**wider(base, 4), "residual": "plain", "parents": "none"}
+def model(base: ModelConfig, count: int = len(TASKS)) -> Mapping[str, Any]:
+    """Settings of one codec of the cost of so many tasks' codecs, with no parents to look at."""
+    return {**wider(base, count**_SHARE), "residual": "plain", "parents": "none"}
 
 
 def row() -> Row:

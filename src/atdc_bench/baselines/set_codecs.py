@@ -8,24 +8,18 @@ as one tensor and starts from nothing.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
 from atdc.coding.grouping import Grouping
-from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, ModelConfig, Quality
+from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, Quality
 from atdc.graph.task_graph import TaskGraph
-from atdc.tasks import TASKS
 from atdc.training.graph_source import GraphSource, PooledGraphs
 from atdc_bench.baselines import joint
-from atdc_bench.baselines.trainer import BaselineTrainer, Row, wider
-
-_SHARE = math.log(4) / math.log(len(TASKS))
-"""A joint codec of so many tasks is wider by their number to this power: that of six by four, as in the comparison."""
+from atdc_bench.baselines.trainer import BaselineTrainer, Row
 
 
 def alone(letters: str, tasks: tuple[int, ...]) -> Row:
@@ -64,7 +58,7 @@ def together(letters: str, tasks: tuple[int, ...]) -> Row:
     grouping = Grouping((tuple(range(len(tasks))),))
     return Row(
         f"joint_{letters}", f"joint latent of {letters}", joint.alone, joint.alone_in_training,
-        partial(_model, count=len(tasks)), grouping, from_base=False, tasks=tasks,
+        partial(joint.model, count=len(tasks)), grouping, from_base=False, tasks=tasks,
     )  # fmt: skip
 
 
@@ -93,7 +87,3 @@ def _kept(trainer: BaselineTrainer, split: str, tasks: Sequence[int]) -> GraphSo
 
 def _mixed(trainer: BaselineTrainer, split: str) -> GraphSource:
     return trainer.mixed(split, trainer.recipe.codec.graph_mix)
-
-
-def _model(base: ModelConfig, count: int) -> Mapping[str, Any]:
-    return {**wider(base, count**_SHARE), "residual": "plain", "parents": "none"}

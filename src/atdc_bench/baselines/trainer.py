@@ -254,14 +254,11 @@ class BaselineTrainer:
     def _require_same_training(self, run: RunFolder, row: Row) -> None:
         """Refuses to take up a training of other steps, tasks or qualities."""
         now = {**dataclasses.asdict(self.budget), "tasks": list(row.tasks), "levels": list(row.levels)}
-        before = run.read_json("row.json", now)
-        if before != now:
-            changed = next(key for key in now if before.get(key) != now[key])
+        for changed, before in run.changes("row.json", now).items():
             raise ArgumentError(
-                str(run.path), f"a training with {changed} {before.get(changed)}", f"{now[changed]}",
+                str(run.path), f"a training with {changed} {before}", f"{now.get(changed)}",
                 "Pass another --run folder, or delete this one.",
             )  # fmt: skip
-        run.write_json("row.json", now)
 
     def _system(self, row: Row, codec: FeatureCodec, settings: Mapping[str, Any]) -> CodedFeatures:
         quality = self._balanced if row.balanced else float

@@ -33,12 +33,11 @@ from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.provenance import provenance, write_result
 from atdc.training.graph_source import GraphSource
-from atdc.training.losses import loss_gap
 from atdc_bench.baselines.graph_sources import GraphOfEach, OneGraph
 from atdc_bench.baselines.trainer import BaselineTrainer, Row
 from atdc_bench.compare_recipe import Budget
 from atdc_bench.experiments.adaptivity import percent_over
-from atdc_bench.experiments.evaluate import Objective, measure_answers
+from atdc_bench.experiments.evaluate import Objective, measure_answers, normalised_loss
 from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, Batch, batches, require_images
 from atdc_bench.experiments.set_codecs import PER_EPOCH, RATE, trainer_of
 
@@ -76,8 +75,9 @@ class Graphs:
     def of(cls, costs: NDArray[np.floating[Any]], tensors: int, limit: int) -> Graphs:
         """From costs of pairs (N, P)."""
         exact = search.SEARCHES["exact"]
-        every = exact(costs.astype(np.float64), tensors, limit, np.random.default_rng)
-        return cls(list(every), exact(costs.astype(np.float64).mean(0)[None], tensors, limit, np.random.default_rng)[0])
+        rows = costs.astype(np.float64)
+        *every, one = exact(np.vstack([rows, rows.mean(0)]), tensors, limit, np.random.default_rng)
+        return cls(every, one)
 
     def of_arm(self, arm: str, seed: int, one: TaskGraph) -> list[TaskGraph]:
         """What an arm codes images along; `one` is that of the training images."""
@@ -209,7 +209,6 @@ def measure(
 ) -> Measured:  # fmt: skip
     """Codes test images along given graphs, and measures the answers."""
     assert objective.bounds is not None, "weights that were trained here have bounds"
-    gap = loss_gap(torch.from_numpy(objective.bounds)).numpy()
     sizes, losses, start = [], [], 0
     for batch in seen:
         own = graphs[start : start + len(batch.features)]
@@ -217,7 +216,7 @@ def measure(
         encoded = codec.encode_batch(batch.features, quality, list(own))
         _, loss = measure_answers(trainer.base, encoded.stacked, batch.targets)
         sizes.append(np.array([len(data) for data in encoded.data], np.float64))
-        losses.append(((loss - objective.bounds[1]) / gap).mean(1))
+        losses.append(normalised_loss(loss, objective.bounds))
     size, loss, elements = np.concatenate(sizes), np.concatenate(losses), seen[0].features[0].numel()
     return Measured(size, loss, 8 * size / elements + objective.weight(quality) * loss)
 

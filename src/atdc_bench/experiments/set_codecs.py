@@ -13,7 +13,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from atdc.codec import FeatureCodec
 from atdc.config import Recipe, load_recipe, require_one_of
 from atdc.data.labelled import LabelledImages
 from atdc.errors import ArgumentError
@@ -21,6 +20,7 @@ from atdc.pipeline import load
 from atdc.provenance import provenance, write_result
 from atdc.training.augment import Augmented
 from atdc.training.stages import training_images
+from atdc.weights import open_weights
 from atdc_bench.baselines.set_codecs import KINDS
 from atdc_bench.baselines.trainer import BaselineTrainer
 from atdc_bench.compare_recipe import Budget
@@ -121,7 +121,7 @@ def run_set_codecs(
         system.codec.save(weights)
         made[row.name] = {
             "title": row.title,
-            "fingerprint": FeatureCodec.load(weights).fingerprint.hex(),
+            "fingerprint": open_weights(weights).fingerprint.hex(),
             **(history or {}),
         }
     result: dict[str, Any] = {
