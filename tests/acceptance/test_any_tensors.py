@@ -35,7 +35,6 @@ def stacked(codec: atdc.FeatureCodec, rows: list[dict[str, np.ndarray]]) -> list
 def test_planted_dependencies_are_found_and_pay_and_others_are_not_found(seed: int, tmp_path: Path) -> None:
     codec = atdc.FeatureCodec.fit(samples(seed, 160), recipe=load_fit_recipe(Path("fit_small")))
     assert {spec.name: (spec.channels, *spec.grid) for spec in codec.tensors.tensors} == SHAPES
-    require_sound_training(codec, seed)
     names = codec.task_names
     for graph in (*codec.graph_tables.fixed, *codec.graph_tables.candidates):
         assert {frozenset({names[parent], names[child]}) for parent, child in graph.edges} == PAIRS
@@ -46,19 +45,10 @@ def test_planted_dependencies_are_found_and_pay_and_others_are_not_found(seed: i
     given = stacked(codec, test)
     for back, without, original in zip(along.reconstruction, alone.reconstruction, given, strict=True):
         assert (back - original).square().mean() <= 1.05 * (without - original).square().mean()
+        assert (back - original).square().mean() <= 0.1 * original.square().mean()
     path = tmp_path / "mine.safetensors"
     codec.save(path)
     assert elsewhere(path, test[:2]) == here(codec, test[:2])
-
-
-def require_sound_training(codec: atdc.FeatureCodec, seed: int) -> None:
-    """What is decoded may be far worse than what training saw of the same samples, from the first epoch on and whatever
-    the kernels and the learning rate; the cause is not known. Graphs then say nothing."""
-    given = stacked(codec, samples(seed, 8))
-    back = codec.encode_batch(given, 7, "independent").reconstruction
-    errors = [float((own - other).square().mean()) for own, other in zip(back, given, strict=True)]
-    if max(errors) > 1:
-        pytest.xfail(f"errors of {errors} at quality 7, where training saw less than .1: training is unsound")
 
 
 def here(codec: atdc.FeatureCodec, rows: list[dict[str, np.ndarray]]) -> str:

@@ -1,5 +1,7 @@
 """Devices: a missing one is one clear line, and a batch arrives whole."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +17,9 @@ from atdc.errors import ArgumentError
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.devices import device_of, open_device
+from atdc.networks.devices import device_of, open_device, torch_defaults
 from atdc.tasks import TASK_NAMES, TASKS, TaskSpec
-from atdc.training.devices import moved
+from atdc.training.devices import mixed_precision, moved
 from atdc.training.losses import every_fourth_pixel, task_loss
 
 
@@ -44,6 +46,24 @@ def test_what_is_no_device_with_values_is_refused_with_those_that_are_here() -> 
         named = isinstance(wrong, str) and wrong.lower().startswith("gpu")
         assert caught.value.cure == ("A GPU is called cuda." if named else "")
     assert open_device(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("outside", [torch_defaults, lambda: torch.autocast("cpu", torch.bfloat16)])
+def test_every_step_computes_with_the_weights_that_there_are(
+    outside: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    layer, given = torch.nn.Conv2d(4, 4, 3), torch.ones(1, 4, 5, 5)
+    outputs = []
+    with outside():
+        for _ in range(2):
+            with mixed_precision(torch.device("cpu")):
+                outputs.append(layer(given))
+            with torch.no_grad():
+                layer.weight.mul_(2)
+                layer.bias.mul_(2)
+    assert outputs[0].dtype == torch.bfloat16
+    torch.testing.assert_close(outputs[1], 2 * outputs[0])
 
 
 def test_tensors_at_any_depth_are_moved_and_all_else_stays() -> None:
