@@ -1,5 +1,6 @@
 """Several processes, and parts of a batch, train as one process does with the whole."""
 
+import json
 import os
 import socket
 import subprocess
@@ -66,6 +67,16 @@ class _Images:
 
     def targets(self, indices, names=None):
         return {"rgb": torch.from_numpy(indices.astype(np.uint8))[:, None, None, None].expand(-1, 3, 4, 4)}
+
+
+def test_curves_are_kept_where_tensorboard_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_it = trained(tmp_path / "with")
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    without = trained(tmp_path / "without")
+    torch.testing.assert_close(dict(without.named_parameters()), dict(with_it.named_parameters()))
+    curves = [(tmp_path / name / "curves.json").read_text("utf-8") for name in ("with", "without")]
+    assert curves[0] == curves[1] and len(json.loads(curves[0])["toy"]) == 3
+    assert (tmp_path / "with" / "log").is_dir() and not (tmp_path / "without" / "log").exists()
 
 
 def shared(folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -81,7 +83,8 @@ def train_stage(
 
     Args:
         run: where checkpoints and logs go.
-        name: the stage; its checkpoint is ``name.pt``, its log lines are in ``log/``.
+        name: the stage; its checkpoint is ``name.pt``, its figures are in ``curves.json`` and, for
+            TensorBoard where that is installed, in ``log/``.
         module: what is trained and saved.
         images: how many images an epoch shuffles.
         steps: of an epoch; by default as many as use every image once.
@@ -95,8 +98,6 @@ def train_stage(
     Raises:
         ArgumentError: a batch that parts and processes cannot share evenly.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     parameters = [p for _, p in named]
     device = device_of(module)
@@ -114,7 +115,7 @@ def train_stage(
         if first >= epochs:
             return
         optimiser.load_state_dict(state["optimiser"])
-    log = SummaryWriter(str(run.path / "log" / name)) if processes.is_first() else None
+    log = _events(run.path / "log" / name) if processes.is_first() else None
     loader = ThreadPoolExecutor(1)
     batch = min(batch, images)
     parts = accumulate * processes.count()
@@ -169,7 +170,7 @@ def train_stage(
                     for key, value in figures.items():
                         log.add_scalar(f"train/{key}", value, epoch * per_epoch + index)
         processes.average_buffers(module)
-        if log is not None:
+        if processes.is_first():
             _finish_epoch(run, name, module, optimiser, (epoch, epochs, started), validate, shown, log)
         processes.wait()
     loader.shutdown()
@@ -177,17 +178,28 @@ def train_stage(
         log.close()
 
 
+def _events(folder: Path) -> SummaryWriter | None:
+    """Where TensorBoard's events go, if it is installed; ``curves.json`` has figures of every epoch without it."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: SummaryWriter = SummaryWriter(str(folder))
+    return writer
+
+
 def _finish_epoch(
     run: RunFolder, name: str, module: nn.Module, optimiser: torch.optim.Optimizer,
     at: tuple[int, int, float], validate: Callable[[], dict[str, float]] | None, shown: dict[str, float],
-    log: SummaryWriter,
+    log: SummaryWriter | None,
 ) -> None:  # fmt: skip
     """Validates, saves and says what an epoch came to; `at` is the epoch, their number, and when it started."""
     epoch, epochs, started = at
     if validate is not None:
         measured = validate()
-        for key, value in measured.items():
-            log.add_scalar(f"val/{key}", value, epoch + 1)
+        if log is not None:
+            for key, value in measured.items():
+                log.add_scalar(f"val/{key}", value, epoch + 1)
         shown.update({f"val {key}": value for key, value in measured.items()})
     run.save(name, {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1})
     seconds = time.perf_counter() - started
