@@ -54,8 +54,11 @@ def test_the_loss_is_zero_for_features_as_they_were_and_one_for_channel_means() 
     assert objective.names == ("coarse", "deep", "fine")
     targets = objective.targets(EVERY, range(3))
     whole = {task: stacked(source, name) for task, name in enumerate(objective.names)}
-    for loss in objective.joint_losses(range(3), whole, targets).values():
-        torch.testing.assert_close(loss, torch.zeros(6), atol=1e-6, rtol=0)
+    for half_precision in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half_precision):
+            losses = objective.joint_losses(range(3), whole, targets)
+        for loss in losses.values():
+            torch.testing.assert_close(loss, torch.zeros(6), atol=1e-6, rtol=0)
     empty = {task: value.mean((0, 2, 3), keepdim=True).expand_as(value) for task, value in whole.items()}
     means = {task: float(loss.mean()) for task, loss in objective.joint_losses(range(3), empty, targets).items()}
     # three tensors of two networks: 3/(2·2) for each level of the pyramid, 3/(2·1) for the other; their mean is one
@@ -86,7 +89,7 @@ def test_tensors_that_were_not_coded_stand_in_as_they_were() -> None:
 
 
 def test_an_onnx_half_is_differentiated_too(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install onnx onnxruntime")
     answers = {"classes": Answer("classes", "logits", "kl", "miou")}
     net = NetworkSet([atdc.adapters.onnx(write_onnx(tmp_path / "a.onnx"), {"deep": "deep"}, answers=answers)])
     source = samples(net)
@@ -97,7 +100,7 @@ def test_an_onnx_half_is_differentiated_too(tmp_path: Path) -> None:
 
 
 def test_a_loss_behind_argmax_has_no_gradient_and_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install onnx onnxruntime")
     answers = {"classes": Answer("classes", "", "l1")}
     net = NetworkSet([atdc.adapters.onnx(write_onnx(tmp_path / "a.onnx"), {"deep": "deep"}, answers=answers)])
     with pytest.raises(NetworkError, match="no gradient at the cut"):

@@ -256,12 +256,16 @@ class AnswerObjective:
                 for name in group.tensors
             ]
             return torch.stack(errors).mean(0)
-        given = {name: features[name] for name in group.tensors}
-        after = group.network.second_half(given, list({entry.place for entry in group.compared}))
-        parts = [
-            entry.weight / entry.scale * entry.distance(targets[f"answer {place} {entry.place}"], after[entry.place])
-            for entry in group.compared
-        ]
+        given = {name: features[name].float() for name in group.tensors}
+        # In half precision an answer of unchanged features differs from the target by as much as codes at high quality.
+        with torch.autocast(next(iter(given.values())).device.type, enabled=False):
+            after = group.network.second_half(given, list({entry.place for entry in group.compared}))
+            parts = [
+                entry.weight
+                / entry.scale
+                * entry.distance(targets[f"answer {place} {entry.place}"], after[entry.place])
+                for entry in group.compared
+            ]
         return torch.stack(parts).sum(0) / sum(entry.weight for entry in group.compared)
 
 
