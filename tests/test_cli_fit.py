@@ -125,6 +125,11 @@ def test_fit_shows_the_report_then_what_was_written_and_what_to_type_next(
     assert (place / "runs" / "mine" / "codec.pt").exists()
 
 
+def test_a_recipe_that_is_not_there_is_refused_before_features_are_read(tmp_path: Path) -> None:
+    result = run("fit", str(tmp_path), "-o", "x.safetensors", "--recipe", "fit_smal")
+    assert result.exit_code == USAGE and "fit_smal: found no such file" in words(result.stderr)
+
+
 def test_fit_shows_the_bytes_of_a_sample_that_was_held_out(fitted: tuple[Path, Any], mine: FeatureCodec) -> None:
     stdout = fitted[1].stdout
     assert "dumps/00.npz, of the validation samples, 301 numbers:" in stdout

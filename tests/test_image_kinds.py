@@ -135,7 +135,7 @@ def test_every_mode_of_pillow_has_its_right_value(mode: str) -> None:
 
 
 def test_a_heic_image_is_read_where_its_reader_is_installed(tmp_path: Path) -> None:
-    heif = pytest.importorskip("pillow_heif", reason="needs pip install 'atdc[heif]'")
+    heif = pytest.importorskip("pillow_heif", reason="needs pip install pillow-heif")
     path = tmp_path / "phone.heic"
     buffer = io.BytesIO()
     heif.from_pillow(Image.new("RGB", (64, 48), (200, 100, 50))).save(buffer, quality=90)

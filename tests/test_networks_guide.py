@@ -21,7 +21,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "your-networks.md"
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
 def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install onnx onnxruntime")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 2)
     Path("tiny.yaml").write_text(yaml_of(TINY), "utf-8")
@@ -59,12 +59,16 @@ def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypat
         assert sorted(features) == ["edges/c2", "segments/16x6x6"]
     decoded = next(output for line, output in said.items() if "answers.npz" in line)
     assert "\n  segments/classes: 1×24×24 int64: " in decoded and "edges/map: 1×1×6×8 float32: " in decoded
+    fit = next(output for line, output in said.items() if line.startswith("atdc fit"))
+    next_words = "encode photo.jpg --model mine.safetensors --networks networks.yaml -o photo.atdc"
+    assert f"Next: atdc {next_words}" in " ".join(fit.split()) and "measured on 1 photo alone" in fit
     page = Path("demo/index.html").read_text("utf-8")
     assert page.count("agrees ") == 2 * 4 and "quality 7" in page and "segments/classes" in page and "edges/map" in page
     assert 0 <= names["same"] <= 1 and names["answers"]["classes"].shape == (1, 24, 24)
     assert len(list(Path("encoded").iterdir())) == 12
     _features_say_which_networks_they_are_of()
     _other_networks_are_refused()
+    _weights_of_other_features_are_refused_with_what_helps()
 
 
 def _features_say_which_networks_they_are_of() -> None:
@@ -76,6 +80,16 @@ def _features_say_which_networks_they_are_of() -> None:
     ):
         result = CliRunner().invoke(cli.app, arguments)
         assert result.exit_code == 0, result.output
+
+
+def _weights_of_other_features_are_refused_with_what_helps() -> None:
+    for words, cure in (
+        ("encode photo.png -o c.atdc --model small --networks networks.yaml", "by --model, made by atdc fit FEATURES"),
+        ("encode photo.png -o c.atdc --model mine.safetensors", "or the networks of these by --networks"),
+        ("decode photo.atdc -o c.npz", "--model or the variable ATDC_MODEL names them"),
+    ):
+        result = CliRunner().invoke(cli.app, words.split())
+        assert result.exit_code == 1 and cure in " ".join(result.stderr.split()), result.output
 
 
 def _other_networks_are_refused() -> None:

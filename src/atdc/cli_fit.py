@@ -106,6 +106,7 @@ def fit(
     """
     from atdc.cli_networks import digests_in
     from atdc.codec import FeatureCodec
+    from atdc.config import load_fit_recipe
     from atdc.data.dumped import DumpedFeatures
     from atdc.data.feature_report import report
 
@@ -113,6 +114,7 @@ def fit(
         raise typer.BadParameter(
             "-o is missing: name the weights' file, as in -o mine.safetensors, or ask for --report."
         )
+    settings_of_fit = load_fit_recipe(recipe or Path("fit" if networks is None else "fit_networks"))
     quiet = globally(ctx, "quiet")
     with _interruptible():
         source = DumpedFeatures(features)
@@ -132,8 +134,7 @@ def fit(
         samples: DescribedSource = source if val is None else DumpedFeatures(val)
         folder, start = run or Path("runs") / out.stem, None if add is None else FeatureCodec.load(add)
         settings: dict[str, Any] = {
-            "recipe": recipe or Path("fit" if networks is None else "fit_networks"),
-            "run": folder, "start": start, "grids": grids,
+            "recipe": settings_of_fit, "run": folder, "start": start, "grids": grids,
         }  # fmt: skip
         folders = [*features, *([] if val is None else [val])]
         loaded: NetworkSet | None = None
@@ -173,6 +174,8 @@ def fit(
     console.print(f"{escape(samples.described(place))}, of the validation samples, {elements:,} numbers:")
     console.print(table)
     words = ["atdc", "encode", *map(str, features[:1]), "--model", str(out), "-o", "encoded"]
+    if networks is not None:
+        words = ["atdc", "encode", "photo.jpg", "--model", str(out), "--networks", str(networks), "-o", "photo.atdc"]
     console.print(f"Next: {escape(shlex.join(words))}")
 
 
@@ -228,14 +231,13 @@ def _fitted_to_answers(
     from atdc.adapters.objective import AnswerObjective
     from atdc.cli_networks import digests_in
     from atdc.codec import FeatureCodec
-    from atdc.config import load_fit_recipe
     from atdc.data.feature_source import SelectedFeatures
 
     loaded = load_networks(networks)
     loaded.require_digests(digests_in(folders), ", ".join(map(str, folders)))
     train: DescribedSource = source
     if val is None:
-        count = max(1, min(500, round(load_fit_recipe(settings["recipe"]).val_share * len(source))))
+        count = max(1, min(500, round(settings["recipe"].val_share * len(source))))
         held_out = [(2 * place + 1) * len(source) // (2 * count) for place in range(count)]
         train = SelectedFeatures(source, sorted(set(range(len(source))) - set(held_out)))
         val = SelectedFeatures(source, held_out)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atdc.batch import Report, Work, err, for_each
+from atdc.batch import Report, Work, complain, err, for_each
 from atdc.batch import out as console
 from atdc.cli_files import readable_images
 from atdc.cli_options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BALANCE_PHOTOS = 24
 """On which balances are measured, by default."""
+_FEW_PHOTOS = 8
+"""On fewer, a balance is mostly luck."""
 MANIFEST = "networks.json"
 """In a folder of features: which networks, which photos, how many a file."""
 PHOTOS_PER_SHARD = 16
@@ -140,7 +142,7 @@ def features(
         rows = {item.path.name: report.value for item, report in zip(done.items, done.reports, strict=True)}
         print(json.dumps({"folder": str(out), "photos": len(paths), "files": rows}, indent=1))
         require_output()
-    done.finish(lambda values: f"{sum(value['photos'] for value in values):,} photos in {out}")
+    done.finish(lambda values: f"{_photos(sum(value['photos'] for value in values))} in {out}")
 
 
 @app.command()
@@ -189,7 +191,13 @@ def write_balance(both: NetworkCodec, samples: FeatureSource, path: Path, count:
 
     if path.is_dir():
         raise OutputError(str(path), "a folder", "a place for the balance", "Move it away.")
-    write_result(path, measured_balance(both, samples, count, quiet=quiet))
+    measured = measured_balance(both, samples, count, quiet=quiet)
+    if (found := measured["data"]["samples"]) < _FEW_PHOTOS:
+        complain(
+            f"{path}: measured on {_photos(found)} alone, which says little about others. Give more to: "
+            "atdc networks balance"
+        )
+    write_result(path, measured)
 
 
 @app.command()
@@ -240,7 +248,12 @@ def cuts(
     ] = "",
     metric: Annotated[
         str,
-        typer.Option("--metric", metavar="NAME", help="Of the agreement: relative, overlap, same, top1, miou, cosine."),
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="Of the agreement: relative, overlap, same, top1, miou, cosine; by default miou for maps of whole "
+            "numbers, same for other whole numbers, otherwise relative.",
+        ),
     ] = "",
     agreement: Annotated[float, typer.Option("--agreement", min=0, max=1, help="That is wanted, 1: unchanged.")] = 0.9,
     most: Annotated[int, typer.Option("--tensors", min=1, help="At a cut, at most so many.")] = 3,
@@ -283,7 +296,7 @@ def cuts(
     silent = as_json or quiet
     with err.status("starting", spinner="line") as status:
         update: Callable[[str], None] = (lambda _: None) if silent else status.update
-        kind = metric or ("same" if _is_whole(model, answer, images[0]) else "relative")
+        kind = metric or _usual_metric(model, answer, images[0])
         costs = cut_costs(model, answer, metric_function(kind, Path()), images, agreement, most, update)
     if image is not None:
         title = f"{network.name}: bytes at {kind} {agreement:g} of {answer}"
@@ -304,10 +317,13 @@ def cuts(
     console.print(table)
 
 
-def _is_whole(model: OnnxModel, answer: str, image: RgbImage) -> bool:
-    """Whether an answer has whole numbers."""
+def _usual_metric(model: OnnxModel, answer: str, image: RgbImage) -> str:
+    """The metric of an answer of its kind."""
     session = model.session(model.part([model.input_name], [answer]))
-    return bool(session.run([answer], {model.input_name: model.input.array(image)})[0].dtype.kind != "f")
+    value = session.run([answer], {model.input_name: model.input.array(image)})[0]
+    if value.dtype.kind == "f":
+        return "relative"
+    return "miou" if sum(side > 1 for side in value.shape) >= 2 else "same"
 
 
 def _feature_maker(networks: str, photos: Path, shards: list[list[str]]) -> Work:
@@ -332,10 +348,19 @@ def _feature_maker(networks: str, photos: Path, shards: list[list[str]]) -> Work
             raise DataError(item.name, f"no photo that can be used ({problems[0]})", "some", "Leave them out.")
         write_shard(item.path, samples)
         size = item.path.stat().st_size
-        line = f"{item.name} → {item.path}  {len(samples)} photos, {size:,} bytes"
+        line = f"{item.name} → {item.path}  {_photos(len(samples))}, {size:,} bytes"
         return Report(line, tuple(problems), {"photos": len(samples), "bytes": size})
 
     return work
+
+
+def _photos(count: int) -> str:
+    """So many photos, in words.
+
+    >>> _photos(1), _photos(1200)
+    ('1 photo', '1,200 photos')
+    """
+    return f"{count:,} photo{'s' if count != 1 else ''}"
 
 
 def _write_manifest(folder: Path, values: dict[str, Any]) -> None:

@@ -570,7 +570,8 @@ def _read(path: Path, folder: Path) -> Any:
     shipped = shipped_recipes(folder)
     file = folder / f"{path}.yaml" if str(path) in shipped else path
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
+        with open(file, "rb") as stream:  # whose name is in YAML's messages, as a text's is not
+            values = yaml.load(stream, _UniqueKeys)
     except OSError as error:
         expected = f"the name of a shipped recipe ({', '.join(shipped)}) or a readable YAML file"
         raise ArgumentError(str(path), (error.strerror or str(error)).lower(), expected) from error

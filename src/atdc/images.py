@@ -158,7 +158,7 @@ def _opened(file: Path | BinaryIO, where: str) -> Image.Image:
             try:
                 import pillow_heif
             except ImportError as error:
-                cure = "Install what reads it: pip install 'atdc[heif]'"
+                cure = "Install what reads it: pip install pillow-heif"
                 raise ImageError(where, "a HEIC image", _READABLE, cure) from error
             # Not registered with Pillow, which belongs to the whole program.
             image_of: Callable[[Path | BinaryIO], Image.Image] = pillow_heif.HeifImageFile

@@ -474,7 +474,8 @@ def _told_of(
 
 
 def _samples_of(item: Item) -> DumpedFeatures:
-    """The features in a file. What came through a pipe has no ending, and gets the one of its first bytes."""
+    """The features in a file, for weights that code nothing else. What came through a pipe has no ending, and gets the
+    one of its first bytes."""
     from atdc.data.dumped import SUFFIXES, DumpedFeatures
 
     path = item.path
@@ -484,7 +485,8 @@ def _samples_of(item: Item) -> DumpedFeatures:
         path = path.rename(path.with_suffix(kind))
     if not is_features(path):
         expected = f"features ({' or '.join(SUFFIXES)}), which is all that these weights code"
-        raise ArgumentError(item.name, "a file of another kind, by its name", expected, "For images, name others.")
+        cure = "For images, name other weights by --model, or the networks of these by --networks."
+        raise ArgumentError(item.name, "a file of another kind, by its name", expected, cure)
     return DumpedFeatures(path)
 
 

@@ -67,7 +67,8 @@ class LenientOutput(io.RawIOBase):
 
 def plain_table(first: str, numbers: Sequence[str]) -> Table:
     """A table with one column of words and some of numbers."""
-    table = Table(first, header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(first, overflow="fold")  # a name is of use only as a whole
     for name in numbers:
         table.add_column(name, justify="right")
     return table

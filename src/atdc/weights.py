@@ -203,6 +203,16 @@ def _weights_at_hand() -> Iterator[tuple[str, Path]]:
                 yield str(file), file
 
 
+def shipped_cards() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Names and cards of the shipped weights.
+
+    >>> [name for name, card in shipped_cards() if "networks" in card]
+    ['mixed-2', 'pypi-2', 'pyramid-1']
+    """
+    for file in sorted(_SHIPPED.glob("*.safetensors")):
+        yield file.stem, open_weights(file).header.get("card", {})
+
+
 def default_model() -> str:
     """Weights that images are encoded with where none are named: ``ATDC_MODEL``, unless that is a folder, or the
     shipped default."""

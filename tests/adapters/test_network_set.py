@@ -51,7 +51,7 @@ def half(before, after):
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """With a file of networks and five photos, one of them broken."""
-    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install onnx onnxruntime")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(atdc.cli_networks, "PHOTOS_PER_SHARD", 2)
     write_onnx(tmp_path / "tiny.onnx")
@@ -334,7 +334,7 @@ def load_settings(name: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "values"), [("pypi", 149_312), ("mixed", 399_232), ("pyramid", 332_800)])
 def test_shipped_sets_run_where_their_files_are(name: str, values: int) -> None:
-    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install 'atdc[networks]'")
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install onnx onnxruntime")
     try:
         networks = load_networks(name)
     except (ProgramError, NetworkError) as error:

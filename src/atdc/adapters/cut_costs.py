@@ -25,6 +25,7 @@ from PIL import Image, features
 from atdc.adapters.cost_chart import IMAGE, RESULT, TENSORS, CostPoint, cost_chart
 from atdc.adapters.distances import Metric
 from atdc.adapters.halves import Array, RgbImage, library
+from atdc.adapters.image_input import ImageInput
 from atdc.adapters.onnx_network import OnnxModel
 from atdc.errors import DataError, NetworkError, ProgramError
 
@@ -190,9 +191,10 @@ def cut_costs(
     before = [whole(image) for image in test]
     progress("the image")
     nothing = Cut((model.input_name,), ((1, *model.input.size, 3),), 0.0)
-    costs = [CutCost("image", nothing, *_image_bytes(test, before, whole, metric, agreement))]
-    for cut in separating_cuts(model, answer, images[:2], most):
-        progress(", ".join(cut.tensors))
+    costs = [CutCost("image", nothing, *_image_bytes(model.input, test, before, whole, metric, agreement))]
+    cuts = separating_cuts(model, answer, images[:2], most)
+    for number, cut in enumerate(cuts, 1):
+        progress(f"cut {number} of {len(cuts)}: {', '.join(cut.tensors)}")
         costs.append(
             CutCost("tensors", cut, *_tensor_bytes(model, answer, cut, train, test, before, metric, agreement))
         )
@@ -202,10 +204,10 @@ def cut_costs(
 
 
 def _image_bytes(
-    images: Sequence[RgbImage], before: Sequence[Array], whole: Callable[[RgbImage], Array], metric: Metric,
-    agreement: float,
+    wanted: ImageInput, images: Sequence[RgbImage], before: Sequence[Array], whole: Callable[[RgbImage], Array],
+    metric: Metric, agreement: float,
 ) -> tuple[float | None, float]:  # fmt: skip
-    """The fewest bytes of AVIF that give the agreement, and what they give."""
+    """The fewest bytes of AVIF at the size of the network's input that give the agreement, and what they give."""
     if not features.check("avif"):
         raise ProgramError("Pillow", "a build without AVIF", "one with it", "Install a Pillow wheel, 11.3 or later.")
 
@@ -213,7 +215,7 @@ def _image_bytes(
         sizes, found = [], []
         for pixels, expected in zip(images, before, strict=True):
             buffer = io.BytesIO()
-            Image.fromarray(pixels).save(buffer, "AVIF", quality=quality)
+            wanted.stretched(Image.fromarray(pixels)).save(buffer, "AVIF", quality=quality)
             sizes.append(buffer.tell())
             with Image.open(buffer) as image:
                 found.append(metric(expected, whole(np.asarray(image.convert("RGB")))))

@@ -530,10 +530,8 @@ def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        cure = "pip install 'atdc[networks]'"
-        raise ProgramError(
-            name, "no such package", "what networks in ONNX files need", f"Install it: {cure}"
-        ) from error
+        cure = "Install it: pip install onnx onnxruntime"
+        raise ProgramError(name, "no such package", "what networks in ONNX files need", cure) from error
 
 
 def require_answers(name: str, answers: Mapping[str, Answer]) -> None:

@@ -89,14 +89,19 @@ class ImageInput:
         """Of the array."""
         return (1 if self.order == "grey" else 3) + len(self.extra)
 
+    def stretched(self, image: Image.Image) -> Image.Image:
+        """An image of the size."""
+        height, width = self.size
+        there = image.size == (width, height)
+        return image if there else image.resize((width, height), Image.Resampling.BILINEAR)
+
     def array(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """An image (H, W, 3) as a batch of one."""
         height, width = self.size
         image = Image.fromarray(pixels)
         if self.order == "grey":
             image = image.convert("L")
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        image = self.stretched(image)
         values: NDArray[Any] = np.asarray(image, np.float32).reshape(height, width, -1)
         if self.order == "bgr":
             values = values[..., ::-1]

@@ -12,6 +12,7 @@ from atdc.adapters.halves import Array
 from atdc.adapters.network_set import DIGESTS, NetworkSet
 from atdc.codec import FeatureCodec
 from atdc.errors import NetworkError
+from atdc.weights import shipped_cards
 
 __all__ = ["NetworkCodec", "summary"]
 
@@ -29,7 +30,7 @@ class NetworkCodec:
     """
 
     def __init__(self, networks: NetworkSet, codec: FeatureCodec, whose: str = "codec") -> None:
-        networks.require_digests(codec.card.get(DIGESTS), whose)
+        networks.require_digests(codec.card.get(DIGESTS), whose, _name_others(networks))
         if unknown := [name for name in networks.names if name not in codec.task_names]:
             raise NetworkError(whose, f"no tensor {unknown[0]}", "all tensors of the networks", "Fit one that has it.")
         self.networks, self.feature_codec = networks, codec
@@ -37,6 +38,13 @@ class NetworkCodec:
     def answers_of(self, features: Mapping[str, Any]) -> dict[str, Array]:
         """Answers by ``network/answer``, of the networks whose tensors are there."""
         return self.networks.answers_of({name: np.asarray(value) for name, value in features.items()})
+
+
+def _name_others(networks: NetworkSet) -> str:
+    """What to do with weights of other features."""
+    shipped = [name for name, card in shipped_cards() if card.get(DIGESTS) == networks.digests]
+    named = f"that is {' or '.join(shipped)}, or" if shipped else "made by"
+    return f"Name weights that are fitted to these networks by --model, {named} atdc fit FEATURES --networks NETWORKS."
 
 
 def summary(answer: NDArray[Any]) -> str:

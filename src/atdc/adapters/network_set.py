@@ -210,17 +210,20 @@ class NetworkSet:
                 raise ArgumentError("networks", repr(name), f"some of {', '.join(self.networks)}")
         return [tensor.name for name in networks for tensor in self.networks[name].tensors]
 
-    def require_digests(self, digests: Mapping[str, str] | None, whose: str) -> None:
+    def require_digests(
+        self, digests: Mapping[str, str] | None, whose: str,
+        cure: str = "Use the settings and files that the features were made with, or make features and codec again.",
+    ) -> None:  # fmt: skip
         """Refuses features, or a codec, of other networks.
 
         Args:
             digests: by network, as they were kept; None where none were.
             whose: what messages call it.
+            cure: what messages say helps.
 
         Raises:
             NetworkError: another network, input or cut.
         """
-        cure = "Use the settings and files that the features were made with, or make features and codec again."
         if digests is None:
             raise NetworkError(whose, "no word on which networks its features are of", "that of these networks", cure)
         for name, digest in self.digests.items():

@@ -277,7 +277,7 @@ class Header:
                 "fingerprint",
                 f"a file of the weights {self.fingerprint.hex()}",
                 f"{fingerprint.hex()}, the weights loaded",
-                "Load the weights the file was written with.",
+                "Load those that wrote it: --model or the variable ATDC_MODEL names them, or their folder.",
             )
 
 

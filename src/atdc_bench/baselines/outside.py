@@ -10,7 +10,7 @@ from typing import Any
 
 from atdc.errors import ProgramError
 
-INSTALL_CODECS = "Install it: pip install 'atdc[codecs]'"
+INSTALL_CODECS = "Install it: pip install imagecodecs av"
 """The cure for a missing library."""
 
 

@@ -47,6 +47,6 @@ def test_a_program_that_is_none_is_named(tmp_path: Path) -> None:
 def test_a_missing_library_is_told_in_one_sentence() -> None:
     assert missing_library("numpy") is None
     why = missing_library("no_such_package_here")
-    assert why is not None and "no_such_package_here" in why and "atdc[codecs]" in why
+    assert why is not None and "no_such_package_here" in why and "pip install imagecodecs av" in why
     with pytest.raises(ProgramError):
         load_library("no_such_package_here")

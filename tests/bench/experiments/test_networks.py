@@ -274,7 +274,7 @@ def test_too_few_photos_and_features_of_other_networks_are_refused(folder: Path)
 
 
 def test_finer_steps_and_more_levels_cost_bytes_and_bring_features_back(folder: Path) -> None:
-    pytest.importorskip("imagecodecs", reason="needs imagecodecs: pip install 'atdc[codecs]'")
+    pytest.importorskip("imagecodecs", reason="needs imagecodecs: pip install imagecodecs av")
     loaded, photos = photos_of(folder)
     known = [photo.features for photo in photos[:2]]
     for sender in (
