@@ -160,6 +160,11 @@ class TaskTransforms(nn.Module):
         start: Tensor = std.float()
         return start
 
+    def freeze_analysis(self) -> None:
+        """What makes latents of features learns no more; gains still do."""
+        for module in (self.block, self.analysis_layers, self.hyper_analysis_layers):
+            module.requires_grad_(False)
+
     def _seen(self, mean: Tensor, log_variance: Tensor) -> list[Tensor]:
         return [mean, 0.5 * log_variance] if self.conditional else []
 

@@ -175,6 +175,10 @@ def _fit(
         epochs, steps = _epochs(recipe.warmup_steps)
         train_codec(run, stages, "warmup", epochs, (recipe.lr, rate), state, None, val_objective, steps)
     if recipe.steps:
+        if objective is not None and recipe.warmup_steps:
+            # Answers gain as much, and high qualities lose less, where they change what is made of latents alone.
+            for task in range(networks.task_count):
+                networks.task(task).freeze_analysis()
         epochs, steps = _epochs(recipe.steps)
         train_codec(run, stages, "codec", epochs, (rate, recipe.lr_end), state, objective, val_objective, steps)
     _warn_if_nothing_moved(before, _curve(run))
