@@ -262,11 +262,11 @@ def encode(
     given = dict(_task_quality(value) for value in task_quality or [])
     wanted = _once_each(tasks) if tasks else None
     leading = _once_each(first or [])
-    _require_names([*given, *leading, *(wanted or [])], model)
+    weights = dict(_task_quality(value) for value in weight or [])
+    if networks is None:  # otherwise names may be those of networks, which are known once these are loaded
+        _require_names([*given, *leading, *(wanted or []), *weights], model)
     if leading and profile is Profile.COMPACT:
         raise typer.BadParameter("--first and --profile compact exclude each other.")
-    weights = dict(_task_quality(value) for value in weight or [])
-    _require_names(weights, model)
     if max_bytes is None and weights:
         raise typer.BadParameter("--weight counts within --max-bytes; give it, too.")
     source = ctx.get_parameter_source("quality")

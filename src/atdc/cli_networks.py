@@ -16,7 +16,7 @@ from atdc.batch import out as console
 from atdc.cli_files import readable_images
 from atdc.cli_options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet
 from atdc.cli_weights import PANEL
-from atdc.errors import ArgumentError, DataError, OutputError
+from atdc.errors import ArgumentError, DataError, ImageError, OutputError
 from atdc.inputs import Item
 from atdc.terminal import escape, plain_table, require_output
 
@@ -261,6 +261,11 @@ def cuts(
         str, typer.Option("--size", metavar="HxW", help="Of the input, where the file does not fix it.")
     ] = "",
     white: Annotated[float, typer.Option("--white", help="What white is in the input; black is 0.")] = 1.0,
+    mean: Annotated[
+        str, typer.Option("--mean", metavar="M,M,M", help="Taken from the input, a number or one for each channel.")
+    ] = "",
+    std: Annotated[str, typer.Option("--std", metavar="S,S,S", help="What the input is then divided by.")] = "",
+    order: Annotated[str, typer.Option("--order", help="Of the channels: rgb, bgr, or grey for one alone.")] = "rgb",
     extra: Annotated[
         list[float] | None, typer.Option("--extra", help="A further channel of the input, of that number everywhere.")
     ] = None,
@@ -289,7 +294,11 @@ def cuts(
     sides = tuple(int(side) for side in size.split("x")) if re.fullmatch(r"[0-9]+x[0-9]+", size) else ()
     if size and not sides:
         raise typer.BadParameter(f"{size!r} should read HxW, such as 480x640.")
-    model = OnnxModel(network, "", ImageInput(size=sides, white=white, extra=tuple(extra or ())))
+    settings = ImageInput(
+        size=sides, white=white, mean=_numbers("--mean", mean), std=_numbers("--std", std), order=order,
+        extra=tuple(extra or ()),
+    )  # fmt: skip
+    model = OnnxModel(network, "", settings)
     answer = answer or model.graph.outputs[0]
     model.graph.require(answer, f"{model.name}, answer")
     images = [found for _, found in _images(photos, count)]
@@ -315,6 +324,13 @@ def cuts(
             escape(words), f"{cost.cut.device_share:.0%}", f"{cost.cut.values:,}", size_word, f"{cost.agreement:.3f}"
         )
     console.print(table)
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in text.split(",") if text)
+    except ValueError:
+        raise typer.BadParameter(f"{option}: {text!r} should read 0.5, or 0.485,0.456,0.406.") from None
 
 
 def _usual_metric(model: OnnxModel, answer: str, image: RgbImage) -> str:
@@ -434,4 +450,7 @@ def _images(folder: Path | None, count: int) -> Iterator[tuple[str, RgbImage]]:
 
     paths = PhotoFolder(folder).paths
     for place in evenly_spaced(len(paths), count):
-        yield str(paths[place]), read_image(paths[place])
+        try:
+            yield str(paths[place]), read_image(paths[place])
+        except ImageError as error:
+            complain(str(error))

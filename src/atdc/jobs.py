@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -147,6 +147,15 @@ class Request:
     first: Sequence[str]
     tasks: Sequence[str] | None
 
+    def of_tensors(self, tensors_among: Callable[[Iterable[str]], list[str]]) -> Request:
+        """The same with the names of tensors where those of networks stand."""
+        qualities, weights = (
+            {tensor: number for name, number in given.items() for tensor in tensors_among([name])}
+            for given in (self.task_quality, self.weights)
+        )
+        tasks = None if self.tasks is None else tensors_among(self.tasks)
+        return replace(self, task_quality=qualities, weights=weights, first=tensors_among(self.first), tasks=tasks)
+
 
 def encoder(
     model: str,
@@ -172,6 +181,8 @@ def encoder(
     Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
     images, features = _load(model, device)
     cut = None if networks is None else _cut_networks(networks, features, model)
+    if cut is not None:
+        request = request.of_tensors(cut.networks.tensors_among)
     tasks = request.tasks
     if tasks is not None:
         features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file

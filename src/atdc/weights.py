@@ -262,8 +262,12 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
             expected = f"shipped weights ({shipped}) or a .safetensors file"
             if os.path.exists(name):
                 found = "a folder" if os.path.isdir(name) else "a file of another kind, by its name"
-                raise WeightsError(str(name), found, expected, "Name the file that `atdc train` wrote.")
-            raise WeightsError("model", repr(str(name)), expected, "Train some with: atdc train --recipe small")
+                raise WeightsError(str(name), found, expected, "Name the file that `atdc fit` or `atdc train` wrote.")
+            meant = f"{name}.safetensors"
+            cure = (
+                f"Did you mean {meant}?" if os.path.isfile(meant) else "See `atdc fit --help` and `atdc train --help`."
+            )
+            raise WeightsError("model", repr(str(name)), expected, cure)
     data = read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError)
     try:
         with safe_open(path, framework="np") as file:

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,57 @@ def test_a_batch_of_one_written_into_a_reshape_is_freed(file: Path) -> None:
     single = [network.second_half({"deep": batch[i : i + 1]}, ["logits"])["logits"] for i in range(4)]
     assert network._takes_batches and logits.shape == (4, CLASSES, SIDE, SIDE)
     torch.testing.assert_close(logits, torch.cat(single))
+
+
+def reshaping(path: Path) -> Path:
+    """Sides that are taken from a shape, as `x.view(x.size(0), -1)` is exported, and a leading side of one that is no
+    batch."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.default_rng(0).normal(size=(3 * SIDE * SIDE, 5)).astype(np.float32)
+    numbers = {"first": np.array(0), "axis": np.array([0]), "rest": np.array([-1]), "W": weights}
+    numbers |= {"column": np.array([5, 1]), "last": np.array([1, 5, 1, 1])}
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Shape", ["r"], ["sides"]),
+        helper.make_node("Gather", ["sides", "first"], ["n"]), helper.make_node("Unsqueeze", ["n", "axis"], ["n1"]),
+        helper.make_node("Concat", ["n1", "rest"], ["flat"], axis=0),
+        helper.make_node("Reshape", ["r", "flat"], ["f"]), helper.make_node("MatMul", ["f", "W"], ["scores"]),
+        helper.make_node("Reshape", ["scores", "column"], ["c"]), helper.make_node("Reshape", ["c", "last"], ["out"]),
+    ]  # fmt: skip
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    made = [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 5, 1, 1])]
+    constants = [numpy_helper.from_array(value, name) for name, value in numbers.items()]
+    onnx.save(
+        helper.make_model(
+            helper.make_graph(nodes, "g", [given], made, constants), opset_imports=[helper.make_opsetid("", 17)],
+            ir_version=8,
+        ),
+        path,
+    )  # fmt: skip
+    return path
+
+
+def test_shapes_of_shapes_and_leading_ones_that_are_no_batch_have_gradients(file: Path, tmp_path: Path) -> None:
+    network = atdc.adapters.onnx(reshaping(tmp_path / "r.onnx"), ["r"], answers={"m": Answer("out", loss="l1")})
+    check = network.check(named())
+    assert isinstance(size := check.gradients["m"], float) and size > 0
+    batch = {network.tensors[0].name: torch.rand(2, 3, SIDE, SIDE)}
+    both = network.second_half(batch, ["out"])["out"]
+    single = [network.second_half({name: x[i : i + 1] for name, x in batch.items()}, ["out"])["out"] for i in range(2)]
+    torch.testing.assert_close(both, torch.cat(single))
+
+
+def test_an_operator_that_fails_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from atdc.adapters import onnx_torch
+
+    def failing(*_: Any) -> Tensor:
+        raise TypeError("no such thing")
+
+    monkeypatch.setitem(onnx_torch._OPERATORS, "Conv", failing)
+    network = atdc.adapters.onnx(file, ["stem"], answers={"classes": Answer("classes", "logits/deep", "kl", "same")})
+    said = network.check(named()).gradients["classes"]
+    assert isinstance(said, str) and "Conv that fails (TypeError: no such thing)" in said and "loss_on" in said
 
 
 def test_a_half_that_takes_no_batch_works_on_images_one_by_one() -> None:
@@ -206,6 +258,39 @@ def test_a_model_that_is_not_deterministic_is_refused() -> None:
 
     with pytest.raises(NetworkError, match=r"two runs that differ by .*expected the same numbers"):
         atdc.adapters.torch(nn.Sequential(Noise(), nn.Conv2d(3, 2, 1)), ["0"], input=SIZE)
+
+
+class Halved(nn.Module):
+    """A model whose second half is a function."""
+
+    def __init__(self, second: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), second
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+def test_a_second_half_that_is_not_deterministic_is_no_leak() -> None:
+    with pytest.raises(NetworkError, match=r"two runs that differ by .*random") as caught:
+        atdc.adapters.torch(Halved(lambda x: x + torch.rand_like(x)), ["first"], input=SIZE)
+    assert not isinstance(caught.value, CutError)
+
+
+def test_answers_and_gradients_that_are_not_numbers_are_refused() -> None:
+    nothing = atdc.adapters.torch(Halved(lambda x: (x - x.mean()).log()), ["first"], input=SIZE)
+    with pytest.raises(NetworkError, match="photo 0, output: found an answer that is not a number"):
+        nothing.check(named())
+    answers = {"output": Answer("output", loss="l2")}
+    steep = atdc.adapters.torch(Halved(lambda x: (x * 0).sqrt() + x), ["first"], input=SIZE, answers=answers)
+    with pytest.raises(NetworkError, match="gradients that are not numbers"):
+        steep.check(named())
+
+
+def test_layers_without_weights_yet_are_refused() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(5))
+    with pytest.raises(NetworkError, match=r"lazy layers.*Run the model on an image once"):
+        atdc.adapters.torch(model, ["0"], input=SIZE)
 
 
 def test_dropout_is_switched_off_and_parameters_get_no_gradients() -> None:

@@ -61,6 +61,22 @@ def test_encode_balanced_takes_the_measured_qualities(folder: Path, monkeypatch:
     assert header.qualities == tuple(round(8 * said[name]) for name in FeatureCodec.load("mine.safetensors").task_names)
 
 
+def test_encode_takes_names_of_networks_for_those_of_their_tensors(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    common = ("photos/0.png", "--model", "mine.safetensors", "--networks", "networks.yaml", "--force")
+    run("encode", *common, "-o", "y.atdc", "--tasks", "heat", "--first", "heat", "--task-quality", "heat=6")
+    names = FeatureCodec.load("mine.safetensors").task_names
+    tensors = [name for name in names if name.startswith("heat")]
+    header = ContainerReader(Path("y.atdc").read_bytes()).header
+    assert [names[place] for place in header.present] == tensors and header.qualities == (48, 48)
+    run("encode", *common, "-o", "z.atdc", "--tasks", tensors[0])
+    assert [names[place] for place in ContainerReader(Path("z.atdc").read_bytes()).header.present] == tensors[:1]
+    refused = CliRunner().invoke(cli.app, ["encode", *common, "-o", "z.atdc", "--tasks", "heit"])
+    assert refused.exit_code == 2 and "'heit'" in refused.output
+
+
 def test_what_is_measured_is_bytes_and_agreement_of_whole_networks(folder: Path) -> None:
     both = both_of(folder)
     features = [both.networks.features(image) for image in photos(3, 2)]

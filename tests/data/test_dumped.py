@@ -276,7 +276,7 @@ def test_nothing_to_read_is_refused_with_what_is_expected(tmp_path: Path) -> Non
     (tmp_path / "notes.txt").write_text("no features")
     expected = "expected .npz or .safetensors files with arrays (C, h, w), or (N, C, h, w) for N samples"
     for path, found in (
-        (tmp_path, "a folder without any features"), (tmp_path / "missing.npz", "no such file"),
+        (tmp_path, "a folder without any features"), (tmp_path / "missing.npz", "no such file or folder"),
         (tmp_path / "notes.txt", "another ending"), ([], "no file"),
     ):  # fmt: skip
         message = error_of(path)

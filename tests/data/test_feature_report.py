@@ -183,3 +183,10 @@ def test_the_table_has_a_line_a_tensor_and_marks_several_grids() -> None:
     assert [line.split()[-8 - 2] for line in lines] == ["4", "4"]
     assert lines[0].startswith(r"'a\n'") and "3×4+" in lines[0] and "1×1 " in lines[1] and "+" not in lines[1]
     assert len({line.index("×") for line in lines}) <= 2 and len({len(line) for line in (head, *lines)}) == 1
+
+
+def test_a_deviation_that_single_precision_cannot_divide_by_is_told() -> None:
+    values = np.random.default_rng(5).normal(size=(60, 2, 4, 4))
+    for scale, words in ((1e-11, 0), (1e-13, 1), (1e-20, 1)):
+        warnings = report_of([{"a": scale * value} for value in values]).warnings
+        assert sum("scale it" in warning for warning in warnings) == words == len(warnings)

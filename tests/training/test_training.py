@@ -131,6 +131,13 @@ def test_a_broken_recipe_names_the_setting(tmp_path: Path, text: str, named: str
         load_recipe(path)
 
 
+def test_numbers_in_a_recipe_may_have_an_exponent_without_a_point(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    for text in ("1e-3", "1E-3", "+1e-3", "1.e-3", ".1e-2", "0.001"):
+        path.write_text(f"name: 3e\nlr: {text}")
+        assert (load_fit_recipe(path).lr, load_fit_recipe(path).name) == (1e-3, "3e")
+
+
 def test_every_recipe_of_the_project_loads() -> None:
     trainings, comparisons = shipped_recipes(), shipped_recipes(COMPARE_RECIPES)
     assert len(trainings) >= 2 and len(comparisons) >= 2

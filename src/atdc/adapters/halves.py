@@ -376,7 +376,7 @@ class CutNetwork(ABC):
             rows = [self._differentiable({place: x[i : i + 1] for place, x in two.items()}, wanted) for i in range(2)]
             try:
                 both = self._differentiable(two, wanted)
-            except (RuntimeError, ValueError, IndexError):
+            except (NetworkError, RuntimeError, ValueError, IndexError):
                 return False
             single = {name: torch.cat([row[name] for row in rows]) for name in wanted}
         return all(
@@ -409,6 +409,11 @@ class CutNetwork(ABC):
             times += [middle - begin, end - middle, time.perf_counter() - end]
             self._require_repeats(features, self.features(image, where), where)
             for name, before in whole.items():
+                if before.dtype.kind == "f" and np.isnan(before).any():
+                    raise NetworkError(
+                        f"{self.name}, {where}, {name}", "an answer that is not a number", "numbers",
+                        "Check the input's settings, and what the network does at its end.",
+                    )  # fmt: skip
                 found, most = self._difference(name, before, answers[name])
                 differences[name] = max(differences[name], found)
                 if found > most:
@@ -471,7 +476,12 @@ class CutNetwork(ABC):
                     f"{self.name}, {place}", "other numbers in the half with gradients", "those of the network",
                     "Set this answer's loss to none, and report the operator.",
                 )  # fmt: skip
-            found[name] = _gradient_size(after, features)
+            found[name] = size = _gradient_size(after, features)
+            if np.isnan(size):
+                raise NetworkError(
+                    f"{self.name}, {place}", "gradients that are not numbers", "numbers",
+                    "Let training compare a tensor ahead of it (loss_on), or none (loss: none).",
+                )  # fmt: skip
         return found
 
     def _reference(self, placed: Mapping[str, Array], place: str) -> Array | None:

@@ -22,7 +22,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -209,6 +209,10 @@ class NetworkSet:
             if name not in self.networks:
                 raise ArgumentError("networks", repr(name), f"some of {', '.join(self.networks)}")
         return [tensor.name for name in networks for tensor in self.networks[name].tensors]
+
+    def tensors_among(self, names: Iterable[str]) -> list[str]:
+        """Names of tensors, networks' replaced by those of their tensors; what is neither stays as it is."""
+        return [each for name in names for each in (self.tensors_of([name]) if name in self.networks else [name])]
 
     def require_digests(
         self, digests: Mapping[str, str] | None, whose: str,

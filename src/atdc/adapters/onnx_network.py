@@ -70,14 +70,19 @@ class OnnxModel:
         own, size = (sides[1:3] if layout == "hwc" else sides[2:4]), given.size
         found = sides[3] if layout == "hwc" else sides[1]
         if found not in (0, channels):
-            raise NetworkError(where, f"{found} channels", f"{channels}", "Say its order, layout, or extra channels.")
+            raise NetworkError(
+                where,
+                f"{found} channels",
+                f"{channels}",
+                "Say its order, layout, or extra channels; where cuts are sought, by --order and --extra.",
+            )
         if size and any(side not in (0, asked) for side, asked in zip(own, size, strict=True)):
             raise NetworkError(where, f"the size {own[0]} x {own[1]}", f"{size[0]} x {size[1]}, as its input says")
         if not size and 0 in own:
             shape = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in tensor.shape.dim)
             raise NetworkError(
                 where, f"the shape ({shape}), with sides that are not fixed", "a height and a width",
-                "Say them: input: {size: [480, 640]}.",
+                "Say them: input: {size: [480, 640]}; or, where cuts are sought, --size 480x640.",
             )  # fmt: skip
         return replace(given, size=tuple(size or own), layout=layout, type=_TYPES[tensor.elem_type])
 

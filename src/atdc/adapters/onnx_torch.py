@@ -56,6 +56,7 @@ class OnnxTensors:
         for place in nodes:
             last.update(dict.fromkeys(self._graph.nodes[place].input, place))
         known: dict[str, Any] = dict(given)
+        batch = len(next(iter(given.values())))
         for place in nodes:
             node = self._graph.nodes[place]
             if node.op_type not in _OPERATORS:
@@ -66,8 +67,15 @@ class OnnxTensors:
             values = [self._tensor(name, known) for name in node.input]
             attributes = self._attributes_of(place)
             if node.op_type == "Reshape" and node.input[0] in self._graph.of_image:
-                values[1] = _freed(values[1])
-            made = _OPERATORS[node.op_type](values, attributes)
+                values[1] = _freed(values[1], values[0], batch)
+            try:
+                made = _OPERATORS[node.op_type](values, attributes)
+            except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+                found = f"{node.op_type} that fails ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+                raise NetworkError(
+                    f"{self._where}, {next(filter(None, node.output), '')}", found, "a tensor with gradients",
+                    "Let training compare a tensor ahead of it (loss_on), or none (loss: none).",
+                ) from error  # fmt: skip
             parts = made if isinstance(made, tuple) else (made,)
             known.update({name: part for name, part in zip(node.output, parts, strict=False) if name})
             for name in node.input:
@@ -102,8 +110,10 @@ def supported(operator: str) -> bool:
     return operator in _OPERATORS
 
 
-def _freed(shape: Tensor) -> Tensor:
-    return torch.cat([torch.zeros_like(shape[:1]), shape[1:]]) if len(shape) > 1 and int(shape[0]) == 1 else shape
+def _freed(shape: Tensor, x: Tensor, batch: int) -> Tensor:
+    """A shape whose first side, a batch of one, is as it comes; where what is reshaped has the batch first, too."""
+    is_batch = len(shape) > 1 and int(shape[0]) == 1 and x.ndim > 0 and len(x) == batch
+    return torch.cat([torch.zeros_like(shape[:1]), shape[1:]]) if is_batch else shape
 
 
 def _ints(value: Any) -> list[int]:
@@ -344,7 +354,7 @@ def _gather(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     axis = attributes.get("axis", 0) % x.ndim
     index = torch.where(index < 0, index + x.shape[axis], index)
     found: Tensor = x.index_select(axis, index.reshape(-1))
-    return found.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return found.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
 
 
 def _gather_nd(values: Values, attributes: Mapping[str, Any]) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from atdc.adapters.halves import (
     SAME,
@@ -71,6 +72,9 @@ class TorchNetwork(CutNetwork):
     ) -> None:
         if not input.size:
             raise ArgumentError(f"{name}, input", "no size", "height and width", "Say them: size=(224, 224).")
+        if any(is_lazy(value) for value in model.parameters()):
+            cure = "Run the model on an image once before it is given."
+            raise NetworkError(name, "lazy layers that have no weights yet", "a model whose layers have them", cure)
         self.name, self.input, self._model = name, input, model.eval().requires_grad_(False)
         self._modules, self._running = dict(model.named_modules()), threading.Lock()
         self._places = require_cut(name, cuts)
@@ -225,7 +229,9 @@ class TorchNetwork(CutNetwork):
         with torch.no_grad():
             whole = self._second_on({}, wanted, torch.from_numpy(array))
             other = self._differentiable(tensors, wanted)
+            again = self._second_on({}, wanted, torch.from_numpy(array))
         for name in wanted:
+            self._require_repeats({name: whole[name].numpy()}, {name: again[name].numpy()}, "noise")
             if difference(whole[name].numpy(), other[name].numpy()) > SAME:
                 crossing = self._crossing(array, wanted)
                 reaches = "reaches" if len(crossing) == 1 else "reach"

@@ -351,10 +351,12 @@ def _state(status: os.stat_result) -> tuple[int, int]:
 
 def _open(path: Path) -> _File:
     """Reads a file's headers."""
+    if not os.path.exists(path):
+        raise DataError(str(path), "no such file or folder", _EXPECTED, "Check the path.")
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(str(path), "another ending", _EXPECTED, "Name a folder or such files.")
     if not os.path.isfile(path):
-        raise DataError(str(path), "no such file", _EXPECTED, "Check the path.")
+        raise DataError(str(path), "no file", _EXPECTED, "Check the path.")
     try:
         with open(path, "rb") as stream:
             state = _state(os.fstat(stream.fileno()))

@@ -26,6 +26,8 @@ __all__ = ["FeatureReport", "TensorReport", "report"]
 
 _DEAD = 1e-6
 """A channel with less than this share of its tensor's standard deviation carries nothing."""
+_TINY = 1e-12
+"""Deviations that single precision cannot normalise by with a margin."""
 _HEAVY_TAILS = 100
 _FEW_SAMPLES = 50
 _MOST_TENSORS = MAX_TENSORS
@@ -100,6 +102,10 @@ class TensorReport:
         elif dead:
             first = ", ".join(map(str, self.dead_channels[:5])) + (", …" if dead > 5 else "")
             sentences.append(f"{name} has {dead} dead channels of {self.channels} ({first}), which never change.")
+        if 0 < self.std < _TINY:
+            sentences.append(
+                f"{name} has a deviation of {self.std:.1g}, under {_TINY:g}: scale it, or nothing is left."
+            )
         if self.kurtosis > _HEAVY_TAILS:
             sentences.append(
                 f"{name} has a kurtosis of {self.kurtosis:.0f}, more than {_HEAVY_TAILS}: a few huge values decide its "
@@ -132,7 +138,8 @@ class FeatureReport:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What speaks against fitting to these features as they are, a sentence each."""
-        few = f"There are {self.samples} samples, fewer than {_FEW_SAMPLES}: what is fitted will not hold for others."
+        there = "is 1 sample" if self.samples == 1 else f"are {self.samples} samples"
+        few = f"There {there}, fewer than {_FEW_SAMPLES}: what is fitted will not hold for others."
         of_tensors = [sentence for tensor in self.tensors.values() for sentence in tensor.warnings(self.samples)]
         many = f"There are {len(self.tensors)} tensors; a codec takes at most {_MOST_TENSORS}: leave some out."
         return (

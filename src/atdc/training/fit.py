@@ -79,6 +79,8 @@ _PLAIN_SHARE = 0.1
 sensitive to shall not be free."""
 _CANDIDATES_FROM = 400
 """Training samples whose best graphs become candidates."""
+_CORRECTION_IMAGES = 24
+"""Validation samples of which every candidate graph is coded, the same ones of all."""
 _LISTED_GRAPHS = 1000
 
 
@@ -260,7 +262,10 @@ def _sets(
         if len(names) == len(known):
             raise ArgumentError("dataset", "the tensors that the codec has", "one more at least")
     if len(source) < 2:
-        raise DataError("features", f"{len(source)} sample", "two at least, one of them for validation")
+        raise DataError(
+            "features", f"{len(source)} sample to fit to", "two at least, besides those that are kept for validation",
+            "Add samples.",
+        )  # fmt: skip
     kinds = kinds_of(source, names)
     held_out = [] if val is not None else _held_out(kinds, recipe)
     rows = sorted(set(range(len(source))) - set(held_out))
@@ -446,7 +451,9 @@ def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets)
     codec.graph_tables = GraphTables(
         fixed, mode, chain, kept_graphs, listed, graph_tables.distortion, graph_tables.bits_per_error, nothing
     )  # fmt: skip
-    codec.graph_tables = replace(codec.graph_tables, correction=measured_correction(run, codec, sets.val))
+    codec.graph_tables = replace(
+        codec.graph_tables, correction=measured_correction(run, codec, sets.val, images=_CORRECTION_IMAGES)
+    )
     codec.graph_tables = replace(codec.graph_tables, wanted=measured_wanted_graphs(run, codec, sets.val))
 
 

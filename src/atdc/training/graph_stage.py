@@ -122,7 +122,7 @@ def fit_estimator_to_codec(
 
 
 def measured_correction(
-    run: RunFolder, codec: FeatureCodec, val: TrainingFeatures, margin: float = 0.0
+    run: RunFolder, codec: FeatureCodec, val: TrainingFeatures, margin: float = 0.0, images: int = _SETTLED_IMAGES
 ) -> NDArray[np.float64]:
     """What coding along each candidate graph takes beyond its pairs' scores, the mean over some validation images
     at each quality, bits per feature element, (8, M).
@@ -132,10 +132,11 @@ def measured_correction(
         codec: with its final rate estimator and codebook.
         val: validation images, which are whole.
         margin: each graph takes more by so many deviations, over these images, of its score over the fixed graph's.
+        images: so many at most.
     """
     known = run.read_json("surcharge.json", None)
     if known is None:
-        features = val.raw(val.alike(_SETTLED_IMAGES, last=True))
+        features = val.raw(val.alike(images, last=True))
         normalised, graphs = codec.normalise(features), codec.graph_tables.candidates
         known = np.zeros((MAX_QUALITY + 1, len(graphs)))
         with tqdm(total=known.size, desc="surcharge") as bar:
