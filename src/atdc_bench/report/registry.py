@@ -108,7 +108,7 @@ _NETWORKS = {
     ),
     "mixed": (
         "networks_mixed.json",
-        "atdc bench networks mixed --photos photos --features features --model mixed-2 --count 40 --qualities 0,2,4,6,7 "
+        "atdc bench networks mixed --photos photos --features features --model mixed-2 --count 40 --qualities 0,2,4,7 "
         "-o results/networks_mixed.json --picture docs/images/networks-mixed.svg",
     ),
     "pyramid": (
