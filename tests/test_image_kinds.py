@@ -149,5 +149,5 @@ def test_a_heic_image_is_read_where_its_reader_is_installed(tmp_path: Path) -> N
 def test_a_heic_image_without_its_reader_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setattr(Image, "open", lambda file: (_ for _ in ()).throw(Image.UnidentifiedImageError("no")))
-    with pytest.raises(ImageError, match=r"a HEIC image; .* pip install 'atdc\[heif\]'"):
+    with pytest.raises(ImageError, match=r"a HEIC image; .* pip install pillow-heif"):
         as_rgb(b"\0\0\0\x18ftypheic" + bytes(40))

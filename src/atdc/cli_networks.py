@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -265,7 +266,9 @@ def cuts(
         str, typer.Option("--mean", metavar="M,M,M", help="Taken from the input, a number or one for each channel.")
     ] = "",
     std: Annotated[str, typer.Option("--std", metavar="S,S,S", help="What the input is then divided by.")] = "",
-    order: Annotated[str, typer.Option("--order", help="Of the channels: rgb, bgr, or grey for one alone.")] = "rgb",
+    order: Annotated[
+        str, typer.Option("--order", help="Of the channels: bgr, or grey for one alone; red, green, blue by default.")
+    ] = "",
     extra: Annotated[
         list[float] | None, typer.Option("--extra", help="A further channel of the input, of that number everywhere.")
     ] = None,
@@ -295,9 +298,10 @@ def cuts(
     if size and not sides:
         raise typer.BadParameter(f"{size!r} should read HxW, such as 480x640.")
     settings = ImageInput(
-        size=sides, white=white, mean=_numbers("--mean", mean), std=_numbers("--std", std), order=order,
+        size=sides, white=white, mean=_numbers("--mean", mean), std=_numbers("--std", std),
         extra=tuple(extra or ()),
     )  # fmt: skip
+    settings = replace(settings, order=order) if order else settings
     model = OnnxModel(network, "", settings)
     answer = answer or model.graph.outputs[0]
     model.graph.require(answer, f"{model.name}, answer")
