@@ -15,7 +15,7 @@ import typer
 from atdc.batch import Report, Work, complain, err, for_each
 from atdc.batch import out as console
 from atdc.cli_files import readable_images
-from atdc.cli_options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet
+from atdc.cli_options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet, listed
 from atdc.cli_weights import PANEL
 from atdc.errors import ArgumentError, DataError, ImageError, OutputError
 from atdc.inputs import Item
@@ -332,7 +332,7 @@ def cuts(
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(word) for word in text.split(",") if text)
+        return tuple(float(word) for word in listed(text))
     except ValueError:
         raise typer.BadParameter(f"{option}: {text!r} should read 0.5, or 0.485,0.456,0.406.") from None
 

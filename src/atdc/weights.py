@@ -194,7 +194,7 @@ def writer_of(source: Source | bytes) -> str | None:
 
 def _weights_at_hand() -> Iterator[tuple[str, Path]]:
     """Names and files, the shipped ones first."""
-    for file in sorted(_SHIPPED.glob("*.safetensors")):
+    for file in _shipped_files():
         yield file.stem, file
     for variable in ("ATDC_MODEL", "ATDC_WEIGHTS"):
         path = Path(os.environ.get(variable, ""))
@@ -209,8 +209,12 @@ def shipped_cards() -> Iterator[tuple[str, Mapping[str, Any]]]:
     >>> [name for name, card in shipped_cards() if "networks" in card]
     ['mixed-2', 'pypi-3', 'pyramid-1']
     """
-    for file in sorted(_SHIPPED.glob("*.safetensors")):
+    for file in _shipped_files():
         yield file.stem, open_weights(file).header.get("card", {})
+
+
+def _shipped_files() -> list[Path]:
+    return sorted(_SHIPPED.glob("*.safetensors"))
 
 
 def default_model() -> str:
@@ -258,7 +262,7 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
     if path.suffix != ".safetensors":
         path = _shipped(str(name))
         if not path.exists():
-            shipped = ", ".join(sorted(p.stem for p in _SHIPPED.glob("*.safetensors"))) or "none"
+            shipped = ", ".join(file.stem for file in _shipped_files()) or "none"
             expected = f"shipped weights ({shipped}) or a .safetensors file"
             if os.path.exists(name):
                 found = "a folder" if os.path.isdir(name) else "a file of another kind, by its name"

@@ -31,17 +31,17 @@ def run(*arguments: str) -> Any:
 
 
 def test_cuts_are_listed_between_the_image_and_the_answer(folder: Path) -> None:
-    result = run("tiny.onnx", "--json", "--agreement", "0.5", "--svg", "cuts.svg")
+    result = run("tiny.onnx", "--json", "--metric", "same", "--agreement", "0.8", "--svg", "cuts.svg")
     assert result.exit_code == 0, result.output
     values = json.loads(result.stdout)
-    assert values["answer"] == "classes" and values["metric"] == "miou"
+    assert values["answer"] == "classes" and values["metric"] == "same"
     rows = values["cuts"]
     assert [rows[0]["what"], rows[-1]["what"]] == ["image", "answer"]
     middle = rows[1:-1]
     assert middle and all(row["what"] == "tensors" and len(row["tensors"]) == 1 for row in middle)
     shares = [row["device_share"] for row in rows]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
-    assert all(row["bytes"] is not None and row["agreement"] >= 0.5 for row in rows)
+    assert all(row["bytes"] is not None and row["agreement"] >= 0.8 for row in rows)
     svg = Path("cuts.svg").read_text("utf-8")
     assert svg.startswith("<svg ") and svg.count("<circle ") == len(rows)
 
@@ -61,6 +61,11 @@ def test_where_two_tensors_cross_a_cut_has_both(folder: Path, monkeypatch: pytes
 
     assert any(set(row) == {"stem", "deep"} or (len(row) == 2 and "stem" in row) for row in names())
     assert all(len(row) == 1 for row in names("--tensors", "1"))
+
+
+def test_maps_of_classes_are_compared_by_miou_unless_told_otherwise(folder: Path) -> None:
+    values = json.loads(run("tiny.onnx", "--json", "--agreement", "0.5").stdout)
+    assert values["metric"] == "miou" and all(row["agreement"] >= 0.5 for row in values["cuts"])
 
 
 def test_photos_that_cannot_be_read_are_named_and_the_others_measured(folder: Path) -> None:

@@ -30,7 +30,10 @@ class NetworkCodec:
     """
 
     def __init__(self, networks: NetworkSet, codec: FeatureCodec, whose: str = "codec") -> None:
-        networks.require_digests(codec.card.get(DIGESTS), whose, _name_others(networks))
+        try:
+            networks.require_digests(codec.card.get(DIGESTS), whose)
+        except NetworkError as error:  # only then are the shipped weights looked at
+            raise NetworkError(error.where, error.found, error.expected, _name_others(networks)) from error
         if unknown := [name for name in networks.names if name not in codec.task_names]:
             raise NetworkError(whose, f"no tensor {unknown[0]}", "all tensors of the networks", "Fit one that has it.")
         self.networks, self.feature_codec = networks, codec

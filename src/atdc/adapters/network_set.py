@@ -214,20 +214,17 @@ class NetworkSet:
         """Names of tensors, networks' replaced by those of their tensors; what is neither stays as it is."""
         return [each for name in names for each in (self.tensors_of([name]) if name in self.networks else [name])]
 
-    def require_digests(
-        self, digests: Mapping[str, str] | None, whose: str,
-        cure: str = "Use the settings and files that the features were made with, or make features and codec again.",
-    ) -> None:  # fmt: skip
+    def require_digests(self, digests: Mapping[str, str] | None, whose: str) -> None:
         """Refuses features, or a codec, of other networks.
 
         Args:
             digests: by network, as they were kept; None where none were.
             whose: what messages call it.
-            cure: what messages say helps.
 
         Raises:
             NetworkError: another network, input or cut.
         """
+        cure = "Use the settings and files that the features were made with, or make features and codec again."
         if digests is None:
             raise NetworkError(whose, "no word on which networks its features are of", "that of these networks", cure)
         for name, digest in self.digests.items():

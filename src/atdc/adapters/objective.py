@@ -257,13 +257,12 @@ class AnswerObjective:
             ]
             return torch.stack(errors).mean(0)
         given = {name: features[name].float() for name in group.tensors}
+        before = {entry.place: targets[f"answer {place} {entry.place}"] for entry in group.compared}
         # In half precision an answer of unchanged features differs from the target by as much as codes at high quality.
         with torch.autocast(next(iter(given.values())).device.type, enabled=False):
-            after = group.network.second_half(given, list({entry.place for entry in group.compared}))
+            after = group.network.second_half(given, list(before))
             parts = [
-                entry.weight
-                / entry.scale
-                * entry.distance(targets[f"answer {place} {entry.place}"], after[entry.place])
+                entry.weight / entry.scale * entry.distance(before[entry.place], after[entry.place])
                 for entry in group.compared
             ]
         return torch.stack(parts).sum(0) / sum(entry.weight for entry in group.compared)

@@ -71,11 +71,9 @@ class OnnxModel:
         found = sides[3] if layout == "hwc" else sides[1]
         if found not in (0, channels):
             raise NetworkError(
-                where,
-                f"{found} channels",
-                f"{channels}",
+                where, f"{found} channels", f"{channels}",
                 "Say its order, layout, or extra channels; where cuts are sought, by --order and --extra.",
-            )
+            )  # fmt: skip
         if size and any(side not in (0, asked) for side, asked in zip(own, size, strict=True)):
             raise NetworkError(where, f"the size {own[0]} x {own[1]}", f"{size[0]} x {size[1]}, as its input says")
         if not size and 0 in own:
