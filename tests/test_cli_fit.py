@@ -220,6 +220,27 @@ def test_a_run_resumes_with_its_own_features_alone(folder: Path, fitted: tuple[P
 
 
 @pytest.mark.slow
+def test_fitting_goes_on_from_weights(folder: Path, mine: FeatureCodec) -> None:
+    rested = replace(TINY, predictor_steps=0, warmup_steps=0, steps=1, lr=1e-9, lr_end=1e-9)
+    Path("rested.yaml").write_text(yaml_of(rested), "utf-8")
+    further = ["--from", "mine.safetensors", "--recipe"]
+    assert run("fit", "dumps", "-o", "same.safetensors", *further, "rested.yaml").exit_code == DONE
+    assert run("fit", "dumps", "-o", "further.safetensors", *further, "tiny.yaml").exit_code == DONE
+    same, trained = FeatureCodec.load("same.safetensors"), FeatureCodec.load("further.safetensors")
+    assert same.tensors == mine.tensors == trained.tensors and same.config == mine.config
+    before, after = mine.networks.state_dict(), {"same": same, "trained": trained}
+    moved = {
+        name: max(
+            float((value - before[key]).abs().max())
+            for key, value in codec.networks.state_dict().items()
+            if key.startswith("transforms.")
+        )
+        for name, codec in after.items()
+    }
+    assert moved["same"] < 1e-3 < moved["trained"]  # weights are kept in half precision
+
+
+@pytest.mark.slow
 def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path, mine: FeatureCodec) -> None:
     old = mine.encode(sample(0))
     expected = mine.decode(old)
@@ -270,7 +291,9 @@ def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path,
             "dumps -o n.safetensors --grid mask=8 --grid backbone/c4=8", USAGE,
             "grid of mask: found 3 x 3; expected 9 x 7, that of another tensor of 8 pixels per position.",
         ),
-        ("dumps -o n.safetensors --add mine.safetensors", USAGE, "dataset: found the tensors that the codec has;"),
+        ("dumps -o n.safetensors --add mine.safetensors", USAGE, "--add: found features of the tensors that mine.saf"),
+        ("dumps -o n.safetensors --add a --from b", USAGE, "--add and --from exclude each other"),
+        ("one.npz -o n.safetensors --from mine.safetensors", USAGE, "--from: found features of a, which mine.saf"),
         ("one.npz -o n.safetensors --add mine.safetensors", FAILED, "features: found none of backbone/c4; expected"),
         ("dumps -o n.safetensors --add no.safetensors", FAILED, "no.safetensors: found no such file or directory"),
         ("comma.npz -o n.safetensors", FAILED, "found a tensor of the name 'x,y'; expected names without commas"),

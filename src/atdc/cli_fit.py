@@ -17,7 +17,7 @@ from atdc.batch import out as console
 from atdc.cli_options import RESUMES, AsJson, known
 from atdc.cli_weights import PANEL
 from atdc.config import MAX_QUALITY
-from atdc.errors import AtdcError, OutputError
+from atdc.errors import ArgumentError, AtdcError, OutputError
 from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
@@ -72,6 +72,14 @@ def fit(
             help="Weights to which the further tensors of FEATURES are added; all that they code stays as it is.",
         ),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME|FILE",
+            help="Weights to begin with, of the same tensors; all of them are trained further.",
+        ),
+    ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
@@ -101,6 +109,7 @@ def fit(
         atdc fit features -o mine.safetensors --recipe fit_small
         atdc fit features -o mine.safetensors --networks networks.yaml
         atdc fit more_features -o more.safetensors --add mine.safetensors
+        atdc fit features -o longer.safetensors --from mine.safetensors
         atdc encode features -o encoded --model mine.safetensors
         atdc decode encoded -o decoded --model mine.safetensors
     """
@@ -114,6 +123,8 @@ def fit(
         raise typer.BadParameter(
             "-o is missing: name the weights' file, as in -o mine.safetensors, or ask for --report."
         )
+    if add is not None and start_from is not None:
+        raise typer.BadParameter("--add and --from exclude each other: added tensors leave all else as it is.")
     settings_of_fit = load_fit_recipe(recipe or Path("fit" if networks is None else "fit_networks"))
     quiet = globally(ctx, "quiet")
     with _interruptible():
@@ -132,7 +143,7 @@ def fit(
                 _print_json(seen.to_json())
             return
         samples: DescribedSource = source if val is None else DumpedFeatures(val)
-        folder, start = run or Path("runs") / out.stem, None if add is None else FeatureCodec.load(add)
+        folder, start = run or Path("runs") / out.stem, _start(add, start_from, source.names)
         settings: dict[str, Any] = {
             "recipe": settings_of_fit, "run": folder, "start": start, "grids": grids,
         }  # fmt: skip
@@ -177,6 +188,32 @@ def fit(
     if networks is not None:
         words = ["atdc", "encode", "photo.jpg", "--model", str(out), "--networks", str(networks), "-o", "photo.atdc"]
     console.print(f"Next: {escape(shlex.join(words))}")
+
+
+def _start(add: str | None, start_from: str | None, names: tuple[str, ...]) -> FeatureCodec | None:
+    """The codec to begin with, if any.
+
+    Raises:
+        ArgumentError: the features have no tensor to add to it, or one to train it further without.
+    """
+    from atdc.codec import FeatureCodec
+
+    path = add or start_from
+    if path is None:
+        return None
+    start = FeatureCodec.load(path)
+    further = [name for name in names if name not in start.task_names]
+    if add is not None and not further:
+        raise ArgumentError(
+            "--add", f"features of the tensors that {add} has", "one more at least",
+            "To train these weights further, say --from.",
+        )  # fmt: skip
+    if add is None and further:
+        raise ArgumentError(
+            "--from", f"features of {further[0]}, which {path} does not have", "the same tensors",
+            "To add tensors to these weights, say --add.",
+        )  # fmt: skip
+    return start
 
 
 @contextlib.contextmanager

@@ -226,9 +226,9 @@ class FeatureCodec:
                 :class:`~atdc.training.codec_stage.Objective` (squared error of normalised features alone if None), and
                 ``val_objective``, the same of validation samples; ``val``, validation samples (by default a tenth of
                 the dataset); ``grids``, by name what a tensor's grid follows from, where it is not the same in all
-                samples, see :mod:`atdc.tensors`; ``start``, a codec to which the dataset's further tensors are added
-                while all else stays as it is; ``run``, a folder for checkpoints, logs and TensorBoard's events, from
-                which a stopped call resumes.
+                samples, see :mod:`atdc.tensors`; ``start``, a codec that is trained further, or if the dataset has
+                further tensors, to which these are added while all else stays as it is; ``run``, a folder for
+                checkpoints, logs and TensorBoard's events, from which a stopped call resumes.
 
         Returns:
             The codec, as it is after saving and loading.

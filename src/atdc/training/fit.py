@@ -152,9 +152,13 @@ def _fit(
     _require_same_features(run, seen, grids, start, config)
     torch.manual_seed(recipe.seed)
     stages = replace(stages, model=config)
-    networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
-    start_from_principal_components(networks, float_model, sets.train, sets.metric)
-    if start is not None:
+    adding = start is not None and len(tensors) > start.task_count
+    if start is not None and not adding:
+        networks, float_model = copy_of(start.networks), dequantised_model(start.entropy, config, tensors)
+    else:
+        networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
+        start_from_principal_components(networks, float_model, sets.train, sets.metric)
+    if start is not None and adding:
         adopt(networks, start.networks)
         adopt_entropy(float_model, start)
     if recipe.predictor_steps:
@@ -185,9 +189,9 @@ def _fit(
         train_codec(run, stages, "codec", epochs, (rate, recipe.lr_end), state, objective, val_objective, steps)
     _warn_if_nothing_moved(before, _curve(run))
     integers = (
-        quantised_model(float_model, networks)
-        if start is None
-        else extended_model(start.entropy, float_model, networks)
+        extended_model(start.entropy, float_model, networks)
+        if start is not None and adding
+        else quantised_model(float_model, networks)
     )
     mean, std = sets.train.mean, sets.train.std
     codec = FeatureCodec(copy_of(networks), integers, mean, std, GraphTables.untrained(len(tensors)))
@@ -259,8 +263,6 @@ def _sets(
             raise DataError("features", f"none of {missing[0]}", "samples of all tensors that the codec has")
         known = list(start.tensors.tensors)
         names = [*start.tensors.names, *(name for name in names if name not in start.tensors.names)]
-        if len(names) == len(known):
-            raise ArgumentError("dataset", "the tensors that the codec has", "one more at least")
     if len(source) < 2:
         raise DataError(
             "features", f"{len(source)} sample to fit to", "two at least, besides those that are kept for validation",
@@ -270,7 +272,7 @@ def _sets(
     held_out = [] if val is not None else _held_out(kinds, recipe)
     rows = sorted(set(range(len(source))) - set(held_out))
     mean, std, specs = [], [], list(known)
-    metric: list[BlockMetric | None] = [None] * len(known)
+    metric: list[BlockMetric | None] = []
     for place, name in enumerate(names):
         tensor = seen.tensors[name]
         if start is not None and place < len(known):
@@ -278,6 +280,8 @@ def _sets(
                 raise DataError(f"features of {name}", f"{tensor.channels} channels", f"{known[place].channels}")
             mean.append(start.mean[place].cpu())
             std.append(start.std[place].cpu())
+            trained = len(names) == len(known) and name in sensitivities
+            metric.append(_metric(sensitivities[name], std[-1].double().numpy()) if trained else None)
             continue
         own = np.maximum(tensor.channel_std, 1e-3 * max(tensor.std, 1e-12))
         mean.append(torch.from_numpy(tensor.channel_mean).float())
