@@ -138,7 +138,7 @@ def test_fit_shows_the_bytes_of_a_sample_that_was_held_out(fitted: tuple[Path, A
     assert [row[:2] for row in rows] == [[str(quality), f"{size:,}"] for quality, size in enumerate(sizes)]
     whole = [tuple(value.shape[1:] for value in sample(n, n % 4 != 3).values()) for n in range(12)]
     kinds = [(*kind, None)[:3] for kind in whole]
-    assert 0 in atdc.training.fit._held_out(kinds, atdc.training.fit.FitRecipe())
+    assert 0 in atdc.training.fit.held_out(kinds, 0.1)
 
 
 @pytest.mark.slow

@@ -311,7 +311,7 @@ def _serve(make: Callable[[], Work], connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the first process decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a file begun is removed
     work: Work | None = None
-    with contextlib.suppress(EOFError, OSError):
+    try:
         while True:
             item = connection.recv()
             try:
@@ -320,3 +320,7 @@ def _serve(make: Callable[[], Work], connection: Connection) -> None:
                 connection.send(complaint(error, item))
             else:
                 connection.send(_attempt(work, item))
+    except (EOFError, OSError):
+        pass
+    finally:  # it leaves: what is asked of it then would only disturb the interpreter's end, with a traceback
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)

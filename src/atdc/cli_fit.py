@@ -269,15 +269,16 @@ def _fitted_to_answers(
     from atdc.cli_networks import digests_in
     from atdc.codec import FeatureCodec
     from atdc.data.feature_source import SelectedFeatures
+    from atdc.training.data import kinds_of
+    from atdc.training.fit import held_out
 
     loaded = load_networks(networks)
     loaded.require_digests(digests_in(folders), ", ".join(map(str, folders)))
     train: DescribedSource = source
     if val is None:
-        count = max(1, min(500, round(settings["recipe"].val_share * len(source))))
-        held_out = [(2 * place + 1) * len(source) // (2 * count) for place in range(count)]
-        train = SelectedFeatures(source, sorted(set(range(len(source))) - set(held_out)))
-        val = SelectedFeatures(source, held_out)
+        apart = held_out(kinds_of(source, source.names), settings["recipe"].val_share)
+        train = SelectedFeatures(source, sorted(set(range(len(source))) - set(apart)))
+        val = SelectedFeatures(source, apart)
     start = settings["start"]
     names = [] if start is None else list(start.task_names)
     names += [name for name in source.names if name not in names]

@@ -15,7 +15,7 @@ import typer
 from atdc.batch import Report, Work, complain, err, for_each
 from atdc.batch import out as console
 from atdc.cli_files import readable_images
-from atdc.cli_options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet, listed
+from atdc.cli_options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet, numbers
 from atdc.cli_weights import PANEL
 from atdc.errors import ArgumentError, DataError, ImageError, OutputError
 from atdc.inputs import Item
@@ -34,6 +34,7 @@ _FEW_PHOTOS = 8
 MANIFEST = "networks.json"
 """In a folder of features: which networks, which photos, how many a file."""
 PHOTOS_PER_SHARD = 16
+_OF_CHANNELS = "0.5, or 0.485,0.456,0.406"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", context_settings=HELP_NAMES)
 
@@ -298,8 +299,8 @@ def cuts(
     if size and not sides:
         raise typer.BadParameter(f"{size!r} should read HxW, such as 480x640.")
     settings = ImageInput(
-        size=sides, white=white, mean=_numbers("--mean", mean), std=_numbers("--std", std),
-        extra=tuple(extra or ()),
+        size=sides, white=white, mean=tuple(numbers("--mean", mean, _OF_CHANNELS)),
+        std=tuple(numbers("--std", std, _OF_CHANNELS)), extra=tuple(extra or ()),
     )  # fmt: skip
     settings = replace(settings, order=order) if order else settings
     model = OnnxModel(network, "", settings)
@@ -328,13 +329,6 @@ def cuts(
             escape(words), f"{cost.cut.device_share:.0%}", f"{cost.cut.values:,}", size_word, f"{cost.agreement:.3f}"
         )
     console.print(table)
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(word) for word in listed(text))
-    except ValueError:
-        raise typer.BadParameter(f"{option}: {text!r} should read 0.5, or 0.485,0.456,0.406.") from None
 
 
 def _usual_metric(model: OnnxModel, answer: str, image: RgbImage) -> str:

@@ -45,6 +45,14 @@ def listed(value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
+def numbers(option: str, value: str, example: str) -> list[float]:
+    """The numbers in a list with commas; otherwise a usage error that gives the example."""
+    try:
+        return [float(word) for word in listed(value)]
+    except ValueError:
+        raise typer.BadParameter(f"{option}: {value!r} should be numbers with commas between, as {example}.") from None
+
+
 def starting_with(names: Iterable[str]) -> Callable[[str], list[str]]:
     """What completes a word to one of the names."""
     return lambda incomplete: [name for name in names if name.startswith(incomplete)]

@@ -16,7 +16,7 @@ import glob
 import os
 import stat
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +29,8 @@ from atdc.errors import ArgumentError, OutputError
 from atdc.files import read_bytes
 
 STANDARD_INPUT = "-"
+_KINDS_NAMED = 3
+"""Of other files than a command reads, in a folder that has no others."""
 _LIST_LIMIT_BYTES = 256 * 2**20
 
 
@@ -194,11 +196,13 @@ def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> I
 
 def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iterator[Item]:
     unreadable: list[OSError] = []
-    empty = True
+    empty, others = True, Counter[str]()
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(parent, name) for name in sorted(files) if not name.startswith(".")):
-            if wanted(path) and not _is_pipe(path):  # one that nobody writes to would be waited for
+            if not wanted(path):
+                others[path.suffix.lower() or path.name] += 1
+            elif not _is_pipe(path):  # one that nobody writes to would be waited for
                 empty = False
                 yield Item(str(path), path, _stem(base / path.relative_to(folder)))
     for error in unreadable:
@@ -208,7 +212,9 @@ def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iter
             where, Path(where), Path(where), _refusal(where, reason, "a folder to read", "Check its permissions.")
         )
     if empty and not unreadable:
-        refusal = _refusal(str(folder), "a folder without such files", "some in it", "Name files by their paths.")
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(_KINDS_NAMED))
+        found = f"a folder of other files ({kinds})" if kinds else "a folder without files"
+        refusal = _refusal(str(folder), found, "files that this command reads", "Name files by their paths.")
         yield Item(str(folder), folder, folder, refusal)
 
 

@@ -25,6 +25,7 @@ from atdc.cli_options import (
     in_range,
     known,
     listed,
+    numbers,
 )
 from atdc.data.data_sets import DATA_SETS
 from atdc.errors import ArgumentError
@@ -99,7 +100,7 @@ def evaluate(
         known("graph setting", name, SETTINGS)
     _measured(
         ctx, "evaluate", out, quiet, model=model, data=data, split=split, count=count, extra_count=extra_count,
-        settings=listed(settings), extra_settings=listed(extra_settings), qualities=_numbers(qualities),
+        settings=listed(settings), extra_settings=listed(extra_settings), qualities=_qualities(qualities),
         workers=workers,
     )  # fmt: skip
 
@@ -145,7 +146,7 @@ def score_calibration(
     """Do scores predict bits? Every (image, child, parent set): score against what coding it really takes."""
     _measured(
         ctx, "score-calibration", out, quiet, model=model, data=data, split=split, count=count,
-        qualities=_numbers(qualities),
+        qualities=_qualities(qualities),
     )  # fmt: skip
 
 
@@ -170,7 +171,7 @@ def statistics(
         atdc bench statistics --picture docs/images/graphs.svg
     """
     result = _measured(
-        ctx, "statistics", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities)
+        ctx, "statistics", out, quiet, model=model, data=data, split=split, count=count, qualities=_qualities(qualities)
     )
     if picture is not None:
         from atdc.files import write_bytes_atomically
@@ -231,7 +232,7 @@ def entropy_cost(
     """
     _measured(
         ctx, "entropy-cost", out, quiet, recipe=recipe, run=run, data=data, count=count,
-        qualities=tuple(_numbers(qualities)), rounds=rounds, steps=steps,
+        qualities=tuple(_qualities(qualities)), rounds=rounds, steps=steps,
     )  # fmt: skip
 
 
@@ -351,7 +352,7 @@ def compare_weights(
     """
     _measured(
         ctx, "compare-weights", out, quiet, models=models, data=data, name=images, split=split, count=count,
-        qualities=_numbers(qualities),
+        qualities=_qualities(qualities),
     )  # fmt: skip
 
 
@@ -390,7 +391,7 @@ def wanted(
     """
     _measured(
         ctx, "wanted", out, quiet, model=model, data=data, name=images, split=split, count=count,
-        subset_count=subset_count, rival_count=rival_count, val_count=val_count, qualities=_numbers(qualities),
+        subset_count=subset_count, rival_count=rival_count, val_count=val_count, qualities=_qualities(qualities),
         codecs=codecs, runs=run, workers=workers,
     )  # fmt: skip
 
@@ -511,7 +512,7 @@ def estimates(
     """
     _measured(
         ctx, "estimates", out, quiet, model=model, data=data, name=images, split=split, count=count,
-        set_count=set_count, qualities=_numbers(qualities), seed=seed,
+        set_count=set_count, qualities=_qualities(qualities), seed=seed,
     )  # fmt: skip
 
 
@@ -550,7 +551,7 @@ def networks(
     """
     result = _measured(
         ctx, "networks", out, quiet, networks=networks, photos=photos, features=features, model=model, count=count,
-        qualities=_numbers(qualities), runs=run,
+        qualities=_qualities(qualities), runs=run,
     )  # fmt: skip
     if picture is not None:
         from atdc.files import write_bytes_atomically
@@ -591,7 +592,9 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """The paper's search for several K (most parents) and τ (least gain): what each costs in real bytes."""
-    _measured(ctx, "sweep", out, quiet, model=model, data=data, split=split, count=count, qualities=_numbers(qualities))
+    _measured(
+        ctx, "sweep", out, quiet, model=model, data=data, split=split, count=count, qualities=_qualities(qualities)
+    )
 
 
 @app.command()
@@ -607,7 +610,15 @@ def adaptivity(
 ) -> None:
     """What a graph for each image is worth over one for all: as images are, and with one modality spoiled."""
     _measured(
-        ctx, "adaptivity", out, quiet, model=model, images=images, data=data, count=count, qualities=_numbers(qualities)
+        ctx,
+        "adaptivity",
+        out,
+        quiet,
+        model=model,
+        images=images,
+        data=data,
+        count=count,
+        qualities=_qualities(qualities),
     )
 
 
@@ -622,7 +633,7 @@ def graphs(
     quiet: Quiet = False,
 ) -> None:
     """Which tensors of a codec predict which, and what a graph for each sample is worth over one for all."""
-    _measured(ctx, "graphs", out, quiet, model=model, features=features, count=count, qualities=_numbers(qualities))
+    _measured(ctx, "graphs", out, quiet, model=model, features=features, count=count, qualities=_qualities(qualities))
 
 
 @app.command("entropy-models")
@@ -644,7 +655,7 @@ def entropy_models(
     """What graphs per image earn with a factorised, a hyper-latent and a context entropy model, by measured costs."""
     _measured(
         ctx, "entropy-models", out, quiet, recipe=recipe, run=run, data=data, steps=steps, count=count,
-        qualities=_numbers(qualities),
+        qualities=_qualities(qualities),
     )  # fmt: skip
 
 
@@ -672,7 +683,7 @@ def add_task(
     """
     _measured(
         ctx, "add-task", out, quiet, model=model, recipe=recipe, run=run, data=data, steps=steps, count=count,
-        qualities=_numbers(qualities),
+        qualities=_qualities(qualities),
     )  # fmt: skip
 
 
@@ -712,11 +723,8 @@ def fuzz(
         raise typer.Exit(1)
 
 
-def _numbers(text: str) -> list[float]:
-    try:
-        values = [float(item) for item in listed(text)]
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} should be numbers with commas between, for example 0,2,4,7.") from error
+def _qualities(text: str) -> list[float]:
+    values = numbers("--qualities", text, "0,2,4,7")
     for value in values:
         in_range(value)
     return values

@@ -269,8 +269,8 @@ def _sets(
             "Add samples.",
         )  # fmt: skip
     kinds = kinds_of(source, names)
-    held_out = [] if val is not None else _held_out(kinds, recipe)
-    rows = sorted(set(range(len(source))) - set(held_out))
+    apart = [] if val is not None else held_out(kinds, recipe.val_share)
+    rows = sorted(set(range(len(source))) - set(apart))
     mean, std, specs = [], [], list(known)
     metric: list[BlockMetric | None] = []
     for place, name in enumerate(names):
@@ -308,7 +308,7 @@ def _sets(
 
     train = of(source, rows, kinds)
     if val is None:
-        return _Sets(train, of(source, held_out, kinds), metric), tensors
+        return _Sets(train, of(source, apart, kinds), metric), tensors
     return _Sets(train, of(val, range(len(val)), val_kinds), metric), tensors
 
 
@@ -356,15 +356,19 @@ def _require_validation(tensors: FeatureSet, val: FeatureSource, kinds: Sequence
                 raise DataError(f"val, features of {spec.name}", f"{channels} channels", f"{spec.channels}")
 
 
-def _held_out(kinds: Sequence[tuple[Grid | None, ...]], recipe: FitRecipe) -> list[int]:
-    """Evenly spaced samples that have all tensors."""
+def held_out(kinds: Sequence[tuple[Grid | None, ...]], share: float) -> list[int]:
+    """The samples that are kept for validation: evenly spaced ones that have all tensors.
+
+    Raises:
+        DataError: fewer than two have all.
+    """
     whole = [index for index, kind in enumerate(kinds) if None not in kind]
     if len(whole) < 2:
         raise DataError(
             "features", f"{len(whole)} samples that have all tensors", "two at least",
             "Leave a tensor out, or add samples that have all.",
         )  # fmt: skip
-    count = max(1, min(500, round(recipe.val_share * len(whole))))
+    count = max(1, min(500, round(share * len(whole))))
     return [whole[int(place)] for place in np.linspace(0, len(whole) - 1, count)]
 
 
