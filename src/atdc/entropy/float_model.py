@@ -59,12 +59,28 @@ class FloatTensorEntropy(nn.Module):
         self.parents.requires_grad_(config.informs)
         self.parent_bias.requires_grad_(config.informs)
 
+    @torch.no_grad()
     def start_from_std(self, std: Tensor) -> None:
-        """Sets the expected scale of each latent channel before its gain, (M,)."""
-        bias = self.last.bias
-        assert bias is not None
-        bias.data[: len(std)] = 0
-        bias.data[len(std) :] = std.log()
+        """Sets the expected scale of each latent channel before its gain, (M,), and what a hyper-latent says of it
+        that starts as :meth:`~atdc.networks.transforms.TaskTransforms.start_hyper_latent` has it: magnitudes raise all
+        scales, means move those of their channels."""
+        hyper, width, latent = self.first.in_channels, self.first.out_channels, len(std)
+        magnitudes = (hyper + 1) // 2
+        for layer in (self.first, self.up, self.last):
+            layer.weight.mul_(0.2)
+            assert layer.bias is not None
+            layer.bias.zero_()
+        for unit in range(width):
+            self.up.weight[4 * unit : 4 * (unit + 1), unit] += 1
+        for unit in range(min(width, magnitudes)):
+            self.first.weight[unit, unit, 1, 1] += 1
+            self.last.weight[latent:, unit, 1, 1] += 1 / magnitudes
+        for unit in range(magnitudes, min(width, magnitudes + 2 * min(latent, hyper - magnitudes))):
+            channel, sign = (unit - magnitudes) // 2, 1 - 2 * ((unit - magnitudes) % 2)
+            self.first.weight[unit, magnitudes + channel, 1, 1] += sign
+            self.last.weight[channel, unit, 1, 1] += sign
+        assert self.last.bias is not None
+        self.last.bias[latent:] = std.log()
 
     def hyper_prior(self, quality: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log scale of the hyper-latent, each (B, H, 1, 1): a factorised density per channel."""

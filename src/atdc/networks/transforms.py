@@ -160,6 +160,26 @@ class TaskTransforms(nn.Module):
         start: Tensor = std.float()
         return start
 
+    @torch.no_grad()
+    def start_hyper_latent(self) -> None:
+        """Starts the hyper-latent as what is worth telling of the latent, of its first channels over 2×2 positions:
+        mean magnitudes in one half of its channels, means in the other. Made by random weights it is mere noise, which
+        training learns to do without, and does not come back to."""
+        first, down, last = (layer for layer in self.hyper_analysis_layers if isinstance(layer, nn.Conv2d))
+        width, latent, hyper = first.out_channels, first.in_channels, last.out_channels
+        magnitudes = (hyper + 1) // 2
+        for layer in (first, down, last):
+            layer.weight.mul_(0.1)
+            if layer.bias is not None:
+                layer.bias.zero_()
+        for unit in range(width):  # a channel and its negative in turn, since units are rectified
+            channel, sign = unit // 2, 1 - 2 * (unit % 2)
+            first.weight[unit, channel % latent, 1, 1] += sign
+            down.weight[unit, unit, 1:, 1:] += 0.25
+            last.weight[channel % magnitudes, unit] += 2 * magnitudes / width
+            if channel < min(latent, hyper - magnitudes):
+                last.weight[magnitudes + channel, unit] += sign
+
     def freeze_analysis(self) -> None:
         """What makes latents of features learns no more; gains still do."""
         for module in (self.block, self.analysis_layers, self.hyper_analysis_layers):

@@ -46,3 +46,4 @@ def start_from_principal_components(
             own = None if metric is None else metric[tensor]
             std = networks.task(tensor).start_from_principal_components(parts[tensor], own)
             float_model.task(tensor).start_from_std(std)
+            networks.task(tensor).start_hyper_latent()
