@@ -15,6 +15,7 @@ from typing import Any
 from atdc.errors import DataError
 from atdc.report.templates import rendered
 from atdc.tasks import BY_NAME, TASK_NAMES, short_title
+from atdc_bench.report.finished import is_finished, steps_of
 from atdc_bench.report.line_chart import COLOURS, Curve, Point, Shape, Style, line_chart, sample, value_range
 
 FAMILIES: dict[str, tuple[str, str, tuple[Shape, Shape]]] = {
@@ -77,30 +78,6 @@ def styles_of(systems: Mapping[str, Mapping[str, Any]]) -> dict[str, Style]:
     if unknown := [name for name in systems if name not in styles]:
         raise ValueError(f"the family of {unknown[0]} is none of {', '.join(FAMILIES)}")
     return styles
-
-
-def steps_of(system: Mapping[str, Any]) -> int | None:
-    """Steps a system was trained for here, or None for one that was not.
-
-    >>> steps_of({"trained": {"steps_run": 100}}), steps_of({"describe": {"training": {"steps": 2000}}}), steps_of({})
-    (100, 2000, None)
-    """
-    if trained := system.get("trained"):
-        return int(trained["steps_run"])
-    training = (system.get("describe") or {}).get("training")
-    return None if training is None else int(training["steps"])
-
-
-def is_finished(system: Mapping[str, Any]) -> bool:
-    """Whether a system was trained to the end, or needs no training: only then is there a verdict on it.
-
-    Learned image codecs keep no curve of their training, so whether they still improved is not known.
-
-    >>> is_finished({"trained": None}), is_finished({"describe": {"training": {"steps": 2000}}})
-    (True, False)
-    """
-    trained = system.get("trained")
-    return not trained["undertrained"] if trained else steps_of(system) is None
 
 
 def _values(result: Mapping[str, Any]) -> dict[str, Any]:

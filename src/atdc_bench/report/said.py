@@ -8,7 +8,7 @@ from typing import Any
 
 from atdc.tasks import TASKS, Task
 from atdc.tasks.task import MeasureKind, registry
-from atdc_bench.report.comparison import is_finished, steps_of
+from atdc_bench.report.finished import is_finished, steps_of
 
 Result = Mapping[str, Any]
 _SHOWN_METRIC: dict[MeasureKind, tuple[str, str, str]] = registry(
