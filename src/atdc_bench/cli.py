@@ -601,11 +601,16 @@ def sweep(
 def adaptivity(
     ctx: typer.Context,
     model: Model = "real",
-    images: Annotated[str, typer.Option("--images", metavar="NAME", help="The data set.")] = "nyuv2",
+    images: Annotated[
+        str, typer.Option("--images", metavar="NAME", help="The data set, or tiles: of the photos in the folder.")
+    ] = "nyuv2",
     data: Data = Path("data/nyuv2"),
     out: ResultFile = Path("results/adaptivity_nyuv2.json"),
     count: Count = 60,
     qualities: Qualities = "1,4",
+    conditions: Annotated[
+        str, typer.Option("--conditions", metavar="NAME,...", help="Such as 'as they are'; all by default.")
+    ] = "",
     quiet: Quiet = False,
 ) -> None:
     """What a graph for each image is worth over one for all: as images are, and with one modality spoiled."""
@@ -619,6 +624,7 @@ def adaptivity(
         data=data,
         count=count,
         qualities=_qualities(qualities),
+        names=listed(conditions) or None,
     )
 
 

@@ -33,13 +33,16 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, Quality
 from atdc.data.data_sets import labelled
 from atdc.data.labelled import LabelledImages
+from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.provenance import provenance, write_result
 from atdc.reader import within_model
+from atdc.tasks import TASK_NAMES
 from atdc.training.losses import loss_gap
 from atdc_bench.experiments.evaluate import Objective, measure_answers
 from atdc_bench.experiments.evaluated_codec import Batch, EvaluatedCodec, batches, load_evaluated_codec, require_images
+from atdc_bench.experiments.photo_tiles import TILES, PhotoTiles
 from atdc_bench.measures.rate_distortion import draw_counts
 
 ARMS = ("one graph", "graph by kind", "default", "oracle", "control")
@@ -139,21 +142,30 @@ def run_adaptivity(
         model: name or weights file.
         data: folder of the images.
         out: the result, JSON.
-        images: name of the data set.
+        images: name of the data set; ``tiles``: tiles of the photos in a folder, without any truth.
         count: test images, and validation images.
         qualities: measured at.
         names: of conditions; all by default.
         quiet: no progress bar.
+
+    Raises:
+        ArgumentError: an unknown data set or condition.
+        DataError: too few images.
 
     Returns:
         What was written: per condition and quality, each arm's J and truth as a share of one graph's, with intervals.
     """
     evaluated = load_evaluated_codec(model)
     codec, objective = evaluated.feature_codec, Objective.of(evaluated.card)
-    splits = {split: labelled(images, data, split) for split in ("val", "test")}
+    splits = {
+        split: PhotoTiles(data, split) if images == TILES else labelled(images, data, split)
+        for split in ("val", "test")
+    }
     for split in splits.values():
         require_images(split, count)
     every = conditions(codec.task_count)
+    if unknown := [name for name in names or () if name not in every]:
+        raise ArgumentError("conditions", repr(unknown[0]), f"some of {', '.join(every)}")
     chosen = {name: every[name] for name in (names or every)}
     seen = {split: _features(evaluated, own, count) for split, own in splits.items()}
     rows = []
@@ -161,7 +173,8 @@ def run_adaptivity(
         for name, condition in chosen.items():
             for quality in qualities:
                 val, test = (_groups(condition, features, evaluated, quality) for features, _ in seen.values())
-                truth = seen["test"][1] if condition.judged else None
+                known = all(set(TASK_NAMES) <= set(batch.targets) for batch in seen["test"][1])
+                truth = seen["test"][1] if condition.judged and known else None
                 measured = _measured(evaluated, objective, val, test, truth)
                 rows.append({"condition": name, "quality": quality, **measured})
                 bar.update()

@@ -107,7 +107,7 @@ class Batch:
     Attributes:
         images: bytes, (n, 3, H, W).
         features: raw, (n, T, C, h, w).
-        targets: the ground truth by task, decoded.
+        targets: the ground truth by task, decoded, of tasks that have one.
     """
 
     images: NDArray[np.uint8]
@@ -122,4 +122,6 @@ def batches(evaluated: EvaluatedCodec, data: LabelledImages, span: range, size: 
         images = np.asarray(stored[IMAGE], np.uint8)
         with torch.no_grad():
             features = evaluated.features_of(as_input(images))
-        yield Batch(images, features, {task: decode_stored(task, stored[task]) for task in TASK_NAMES})
+        yield Batch(
+            images, features, {task: decode_stored(task, stored[task]) for task in TASK_NAMES if task in stored}
+        )

@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 
+from atdc.errors import ArgumentError, DataError
 from atdc.pipeline import Codec
 from atdc_bench.experiments import adaptivity
+from atdc_bench.experiments.photo_tiles import PhotoTiles
 from atdc_bench.report import said
 
 
@@ -28,6 +32,38 @@ def test_an_oracle_never_costs_more_than_one_graph_nor_any_nearby_quality(
         judged = row["condition"] != "one modality noise"
         assert (row["arms"]["oracle"]["truth_percent"] is not None) == judged
     assert len(list(said.adaptivity(result))) == 2 + 4
+
+
+def test_tiles_of_photos_have_no_truth_and_no_photo_is_in_both_halves(
+    tmp_path: Path, tiny_codec: Codec, monkeypatch
+) -> None:
+    rng = np.random.default_rng(0)
+    for number, size in enumerate([(512, 300), (256, 256), (255, 600), (256, 512)]):
+        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(tmp_path / f"{number}.png")
+    val, test = (PhotoTiles(tmp_path, split) for split in ("val", "test"))
+    assert (len(val), len(test)) == (3, 2)
+    whole = np.asarray(Image.open(tmp_path / "3.png")).transpose(2, 0, 1)
+    assert np.array_equal(np.concatenate(list(test.targets([0, 1])["rgb"]), 2), whole)
+    evaluated = Codec(tiny_codec.networks, tiny_codec.feature_codec, {"loss_bounds": [[2.0] * 6, [1.0] * 6]})
+    monkeypatch.setattr(adaptivity, "load_evaluated_codec", lambda model: evaluated)
+    options = {"images": "tiles", "count": 2, "qualities": (4,), "quiet": True}
+    result = adaptivity.run_adaptivity(data=tmp_path, out=tmp_path / "a.json", names=["as they are"], **options)
+    (row,) = result["rows"]
+    assert row["arms"]["oracle"]["cost_percent"][0] <= 0 and row["arms"]["oracle"]["truth_percent"] is None
+    with pytest.raises(ArgumentError, match="'as they were'"):
+        adaptivity.run_adaptivity(data=tmp_path, out=tmp_path / "a.json", names=["as they were"], **options)
+    (tmp_path / "3.png").unlink()
+    with pytest.raises(DataError, match="no tile in its half 'val'"):
+        PhotoTiles(_moved(tmp_path / "2.png"), "val")
+
+
+def _moved(photo: Path) -> Path:
+    """A folder of that photo and a copy."""
+    folder = photo.parent / "small"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(photo.read_bytes())
+    return folder
 
 
 def test_conditions_spoil_one_modality_and_leave_the_others() -> None:
