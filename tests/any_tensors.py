@@ -24,12 +24,19 @@ from bitstream.container_strategies import graphs, qualities
 LARGEST_SIDE = 9
 
 
-def reader_of(*specs: TensorSpec, fingerprint: bytes = b"here", seed: int = 0, padding: str = "coded") -> IntegerReader:
+def reader_of(
+    *specs: TensorSpec, fingerprint: bytes = b"here", seed: int = 0, padding: str = "coded",
+    spatial_context: str = "none",
+) -> IntegerReader:  # fmt: skip
     """The reader of weights drawn at random; its list has the graph without edges and a chain."""
     random, count = np.random.default_rng(seed), len(specs)
-    rows = [random_entropy(random, count, width=3, latent=spec.latent_channels, hyper=1, state=2) for spec in specs]
+    sees = spatial_context != "none"
+    rows = [
+        random_entropy(random, count, width=3, latent=spec.latent_channels, hyper=1, state=2, sees=sees)
+        for spec in specs
+    ]
     tables = FrequencyTables.gaussian([0.15 * 2**step for step in range(7)])
-    model = EntropyModel(tuple(rows), tables, padding=padding)
+    model = EntropyModel(tuple(rows), tables, padding=padding, spatial_context=spatial_context)
     chain = TaskGraph(tuple((task - 1,) if task else () for task in range(count)))
     listed = tuple(dict.fromkeys((TaskGraph.independent(count), chain)))
     return IntegerReader(model, listed, FeatureSet(specs), fingerprint)
@@ -81,7 +88,9 @@ def readers(draw: st.DrawFn) -> IntegerReader:
         channels = draw(st.integers(1, 2))
         rule = draw(st.one_of(st.sampled_from([8, 16]), grids, st.none()))
         specs.append(TensorSpec(f"{name}", channels, rule, draw(st.integers(1, 4 * channels))))
-    return reader_of(*specs, seed=draw(st.integers(0, 9)), padding=draw(st.sampled_from(["coded", "zero"])))
+    settings = {"padding": ("coded", "zero"), "spatial_context": ("none", "checkerboard")}
+    chosen = {name: draw(st.sampled_from(values)) for name, values in settings.items()}
+    return reader_of(*specs, seed=draw(st.integers(0, 9)), **chosen)
 
 
 @st.composite

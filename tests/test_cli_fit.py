@@ -21,6 +21,7 @@ import atdc.training.fit
 from atdc import cli
 from atdc.codec import FeatureCodec
 from atdc.data.dumped import write_shard
+from atdc.networks.codec_networks import CodecNetworks
 from atdc.tasks import TASK_NAMES
 from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
 
@@ -238,6 +239,30 @@ def test_fitting_goes_on_from_weights(folder: Path, mine: FeatureCodec) -> None:
         for name, codec in after.items()
     }
     assert moved["same"] < 1e-3 < moved["trained"]  # weights are kept in half precision
+
+
+@pytest.mark.slow
+def test_the_entropy_model_alone_is_fitted_further(folder: Path, mine: FeatureCodec) -> None:
+    """Networks stay, and so do answers but for rounding; a codec without a spatial context gets one."""
+    alone = replace(TINY, predictor_steps=0, warmup_steps=0, steps=0, entropy_steps=20, lr=1e-2)
+    Path("alone.yaml").write_text(yaml_of(alone), "utf-8")
+    plain = replace(mine.config, spatial_context="none")
+    rows = [replace(row, around=None, neighbours=None) for row in mine.entropy.tasks]
+    entropy = replace(mine.entropy, tasks=tuple(rows), spatial_context="none")
+    networks = CodecNetworks(plain, mine.tensors)
+    networks.load_state_dict(mine.networks.state_dict())
+    FeatureCodec(networks, entropy, mine.mean, mine.std, mine.graph_tables).save("plain.safetensors", {})
+    command = ["fit", "dumps", "-o", "seeing.safetensors", "--from", "plain.safetensors", "--recipe", "alone.yaml"]
+    assert run(*command).exit_code == DONE
+    before, after = (FeatureCodec.load(f"{name}.safetensors") for name in ("plain", "seeing"))
+    assert (before.config.spatial_context, after.config.spatial_context) == ("none", "checkerboard")
+    for name, value in before.networks.state_dict().items():
+        if name.startswith(("transforms.", "predictor.")):
+            assert torch.equal(value, after.networks.state_dict()[name]), name
+    assert any(np.any(row.neighbours) for row in after.entropy.tasks)
+    for name, value in before.decode(before.encode(sample(1), 7, "independent")).items():
+        other = after.decode(after.encode(sample(1), 7, "independent"))[name]
+        assert float((value - other).square().mean()) < 0.5 * float(value.square().mean())
 
 
 @pytest.mark.slow

@@ -5,12 +5,14 @@ A failure here is a change of the file format: see ``tests/golden/any_tensors/ma
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from atdc.bitstream.container import unpack, verify
+from atdc.entropy.model import first_half
 from atdc.errors import ArgumentError, CorruptFileError
 from atdc.tensors import latent_grid, padded
 from atdc_bench.experiments.sample_files import FromSegments, write_symbols
@@ -19,15 +21,17 @@ from golden_folder import GOLDEN, GoldenFolder
 FILES = GoldenFolder(GOLDEN / "any_tensors")
 UNPADDED = GoldenFolder(GOLDEN / "zero_padding")
 """Likewise, of weights whose latents have no symbols in the padding."""
+SEEING = GoldenFolder(GOLDEN / "checkerboard")
+"""Likewise, and with a spatial context."""
 
 each_file = pytest.mark.parametrize("name", FILES.headers)
 each_of_both = pytest.mark.parametrize(
-    ("files", "name"), [(folder, name) for folder in (FILES, UNPADDED) for name in folder.headers],
+    ("files", "name"), [(folder, name) for folder in (FILES, UNPADDED, SEEING) for name in folder.headers],
     ids=lambda value: value.path.name if isinstance(value, GoldenFolder) else value,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("files", [FILES, UNPADDED], ids=lambda files: files.path.name)
+@pytest.mark.parametrize("files", [FILES, UNPADDED, SEEING], ids=lambda files: files.path.name)
 def test_every_golden_file_is_known(files: GoldenFolder) -> None:
     files.require_all_known()
     for name, header in files.headers.items():
@@ -43,6 +47,20 @@ def test_without_symbols_in_the_padding_files_are_smaller_and_latents_there_zero
             rows, columns = latent_grid(tuple(header["grids"][header["present"].index(tensor)]))
             assert not latent[:, rows:].any() and not latent[:, :, columns:].any()
     assert smaller > 3
+
+
+def test_with_a_spatial_context_integers_of_the_second_half_follow_those_of_the_first() -> None:
+    assert SEEING.reader.model.spatial_context == "checkerboard" and UNPADDED.reader.model.spatial_context == "none"
+    header = SEEING.headers["whole"]
+    decoded = SEEING.reader.read(SEEING.data("whole"))
+    task, steps = header["present"][0], np.array([header["qualities"][0]])
+    latent = decoded.latents[task]
+    nothing, parents = np.zeros((1, *(side // 2 for side in latent.shape[1:3]), 2), np.int64), np.zeros((1, 6), bool)
+    prior = partial(SEEING.reader.model.latent_prior, task, steps, nothing, parents, {})
+    mean, table, _ = prior()
+    symbols = (latent // 16) * first_half(*latent.shape[1:3])[None, :, :, None]
+    further_mean, further_table, _ = prior(symbols)
+    assert (mean != further_mean).any() and (table != further_table).any()
 
 
 @each_of_both

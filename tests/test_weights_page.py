@@ -30,10 +30,11 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("weights"), "factorised")
 
 
-def written(folder: Path, rate_estimator: str, gains: str = "latent") -> Path:
+def written(folder: Path, rate_estimator: str, gains: str = "latent", spatial_context: str = "none") -> Path:
     config = ModelConfig(
         predictor_width=6, codec_width=10, hyper_channels=2, hyper_width=3, state_channels=4, scorer_width=5,
         scale_count=7, rate_estimator=rate_estimator, gains=gains,
+        spatial_context=spatial_context,
     )  # fmt: skip
     tensors = FeatureSet((TensorSpec("a/b", 4, (9, 7)), TensorSpec("c", 2, 16, 5), TensorSpec("d", 1)))
     networks = CodecNetworks(config, tensors)
@@ -82,6 +83,8 @@ def said_of(header: dict[str, Any], radius: int) -> dict[str, tuple[str, tuple[i
         name, shape = name.strip("`"), shape.strip("`")
         if "gains `hidden`" in what and config.gains != "hidden":
             continue
+        if "spatial context `checkerboard`" in what and config.spatial_context != "checkerboard":
+            continue
         estimators = re.findall("`(pairs|agreement|factorised)`", what)
         if estimators and config.rate_estimator not in estimators:
             continue
@@ -116,6 +119,10 @@ def test_the_page_names_what_each_rate_estimator_has(rate_estimator: str, tmp_pa
 
 def test_the_page_names_what_hidden_gains_have(tmp_path: Path) -> None:
     require_as_the_page_says(written(tmp_path, "factorised", "hidden"), 3)
+
+
+def test_the_page_names_what_a_spatial_context_has(tmp_path: Path) -> None:
+    require_as_the_page_says(written(tmp_path, "factorised", spatial_context="checkerboard"), 3)
 
 
 def require_as_the_page_says(path: Path, of_format: int) -> None:

@@ -52,8 +52,8 @@ def fit(
         typer.Option(
             "--recipe",
             metavar="NAME|FILE",
-            help="fit, fit_small (in minutes), fit_networks (with --networks), or settings in YAML. By default fit, or "
-            "fit_networks.",
+            help="fit, fit_small (in minutes), fit_networks (with --networks), fit_entropy (with --from: the entropy "
+            "model alone), or settings in YAML. By default fit, or fit_networks.",
         ),
     ] = None,
     val: Annotated[

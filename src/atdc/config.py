@@ -184,6 +184,9 @@ class ModelConfig:
     padding: str = "coded"
     """Latents that lie wholly in the padding of a tensor's grid: `coded` like all others, or `zero`, without a symbol
     (what `atdc fit` makes). Grids of multiples of four have none."""
+    spatial_context: str = "none"
+    """What is known of a latent tells of the rest of it: `none`, or `checkerboard`, of which one colour is coded first
+    (He et al., "Checkerboard Context Model for Efficient Learned Image Compression", CVPR 2021; `atdc fit`)."""
     gains: str = "latent"
     """What a learned gain of each quality scales: the channels of the `latent`, or also the `hidden` ones of the
     networks next to the linear transforms, which refine otherwise at low quality than at high (`atdc fit`)."""
@@ -236,6 +239,7 @@ _CHOICES = {
     "parents": ("both", "prediction", "context", "none"),
     "factorised": ("none", "roots", "all"),
     "padding": ("coded", "zero"),
+    "spatial_context": ("none", "checkerboard"),
     "gains": ("latent", "hidden"),
     "rate_estimator": ("pairs", "agreement", "factorised"),
 }
@@ -326,7 +330,8 @@ class CodecStage:
 
 
 _MAY_BE_ZERO = (
-    "seed", "subset_share", "warmup_steps", "predictor_steps", "steps", "feature_weight", "objective_lr",
+    "seed", "subset_share", "warmup_steps", "predictor_steps", "steps", "entropy_steps", "feature_weight",
+    "objective_lr",
 )  # fmt: skip
 """Of a fit recipe's numbers."""
 
@@ -362,6 +367,8 @@ class FitRecipe:
     says how sensitive it is, errors of features count by that."""
     steps: int = 3000
     """Of the codec, at a falling learning rate, on the objective if there is one."""
+    entropy_steps: int = 0
+    """Of the entropy model alone, at a falling learning rate, when all else stays as it is."""
     batch: int = 16
     """Samples of a step."""
     lr: float = 1e-3
@@ -395,8 +402,8 @@ class FitRecipe:
             most = 1 if setting.name in ("subset_share", "val_share", "latent_energy") else 1 << 32
             if isinstance(value, (int, float)) and not least <= value <= most:
                 raise ArgumentError(f"fit.{setting.name}", str(value), f"a number from {least:g} to {most}")
-        if not self.warmup_steps + self.steps:
-            raise ArgumentError("fit.steps", "0, and no warmup_steps", "one of them above 0")
+        if not self.warmup_steps + self.steps + self.entropy_steps:
+            raise ArgumentError("fit.steps", "0, and no warmup_steps or entropy_steps", "one of them above 0")
 
     def model(self) -> ModelConfig:
         """Settings of the networks."""
@@ -404,7 +411,7 @@ class FitRecipe:
             max_parents=self.max_parents, predictor_width=self.predictor_width, codec_width=self.codec_width,
             hyper_channels=self.hyper_channels, hyper_width=self.hyper_width, state_channels=self.state_channels,
             scorer_width=self.estimator_width, rate_estimator="factorised", padding="zero",
-            gains="hidden",
+            gains="hidden", spatial_context="checkerboard",
         )  # fmt: skip
 
     def stages(self) -> Recipe:

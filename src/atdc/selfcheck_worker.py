@@ -143,11 +143,13 @@ class ListeningModel(EntropyModel):
     heard: list[tuple[int, Integers, Integers]] = field(default_factory=list)
 
     def latent_prior(
-        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers]
-    ) -> tuple[Integers, Integers, Integers]:
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers],
+        around: Integers | None = None,
+    ) -> tuple[Integers, Integers, Integers]:  # fmt: skip
         """As the model has it; the hyper-latents are kept."""
-        self.heard.append((task, hyper, hyper[:0]))
-        return super().latent_prior(task, steps, hyper, parents, states)
+        if around is None:
+            self.heard.append((task, hyper, hyper[:0]))
+        return super().latent_prior(task, steps, hyper, parents, states, around)
 
     def state(self, task: int, steps: Integers, latent: Integers, hidden: Integers) -> Integers:
         """As the model has it; the latents are kept."""

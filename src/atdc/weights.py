@@ -75,7 +75,10 @@ class WeightsFile:
             WeightsError: the integers are damaged or missing.
         """
         arrays = self.arrays(ENTROPY_PREFIX)
-        model = EntropyModel.from_arrays(arrays, len(self.tensors), self.config.factorised, self.config.padding)
+        config = self.config
+        model = EntropyModel.from_arrays(
+            arrays, len(self.tensors), config.factorised, config.padding, config.spatial_context
+        )
         if unread := sorted(set(arrays) - set(model.to_arrays())):
             where, found = f"{self.path}, {ENTROPY_PREFIX}{unread[0]}", "integers that nothing reads"
             raise WeightsError(where, found, f"those of {len(self.tensors)} tasks", _REINSTALL)

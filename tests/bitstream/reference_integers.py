@@ -124,23 +124,53 @@ def one_tensor(decoder, weights, tensor, quality, grid, states):
     for parent, state in states.items():
         told = convolved(state, [[own["parents"][parent]]])
         x = added(x, lambda r, c, told=told: told[r][c])
-    x = mapped(x, lambda v: limited(shifted(v, up_bits), 0, 32767))
-
-    mean = added(convolved(x, own["last_mean"]), lambda r, c: own["last_mean_bias"])
     gain = own["gain"][quality]
-    mean = image(2 * rows, 2 * columns, lambda r, c: [v * g for v, g in zip(mean[r][c], gain, strict=True)])
-    mean = mapped(mean, lambda v: limited(shifted(v, 8 + mean_bits + 16 - 4), -(1 << 19), 1 << 19))
-    table = added(convolved(x, own["last_scale"]), lambda r, c: own["last_scale_bias"])
-    table = added(table, lambda r, c: own["gain_tables"][quality])
-    table = mapped(table, lambda v: limited(shifted(v, 8 + scale_bits), 0, len(weights.radius) - 1))
-    if weights.header["model"].get("padding") == "zero":
-        own_rows, own_columns = (-(-side // 2) for side in grid)
-        inner = [[row[:own_columns] for row in part[:own_rows]] for part in (mean, table)]
-        coded = decoder.image(weights, *inner)
-        nothing = [0] * len(gain)
-        latent = image(2 * rows, 2 * columns, lambda r, c: coded[r][c] if r < own_rows and c < own_columns else nothing)
-    else:
-        latent = decoder.image(weights, mean, table)
+
+    def prior(x, told):
+        """Means and tables from what is hidden; ``told``, sixteenths to be added to a mean."""
+        x = mapped(x, lambda v: limited(shifted(v, up_bits), 0, 32767))
+        mean = added(convolved(x, own["last_mean"]), lambda r, c: own["last_mean_bias"])
+        mean = image(2 * rows, 2 * columns, lambda r, c: [v * g for v, g in zip(mean[r][c], gain, strict=True)])
+        mean = added(mapped(mean, lambda v: shifted(v, 8 + mean_bits + 16 - 4)), told)
+        mean = mapped(mean, lambda v: limited(v, -(1 << 19), 1 << 19))
+        table = added(convolved(x, own["last_scale"]), lambda r, c: own["last_scale_bias"])
+        table = added(table, lambda r, c: own["gain_tables"][quality])
+        return x, mean, mapped(table, lambda v: limited(shifted(v, 8 + scale_bits), 0, len(weights.radius) - 1))
+
+    settings, nothing = weights.header["model"], [0] * len(gain)
+    own_rows, own_columns = (
+        (-(-side // 2) for side in grid) if settings.get("padding") == "zero" else (2 * rows, 2 * columns)
+    )
+    inside = [(r, c) for r in range(own_rows) for c in range(own_columns)]
+    runs = [inside]
+    if settings.get("spatial_context") == "checkerboard":
+        runs = [[(r, c) for r, c in inside if (r + c) % 2 == odd] for odd in (0, 1)]
+    before = x
+    latent, symbols = ({} for _ in range(2))
+    for number, run in enumerate(runs):
+        known = image(2 * rows, 2 * columns, lambda r, c, symbols=symbols: symbols.get((r, c), nothing))
+        known = mapped(known, lambda v: limited(v, -256, 256))
+        if number == 0:
+            x, mean, table = prior(before, lambda r, c: nothing)
+        else:
+            loud = convolved(mapped(known, lambda v: own["asinh"][abs(v) + 256]), own["around"])
+            weight = own["neighbours"][quality]
+
+            def told(r, c, known=known, weight=weight):
+                next_to = [(r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)]
+                there = [known[i][j] for i, j in next_to if 0 <= i < len(known) and 0 <= j < len(known[0])]
+                return [shifted(w * sum(channel), 10) for w, *channel in zip(weight, *there, strict=True)]
+
+            _, mean, table = prior(added(before, lambda r, c, loud=loud: loud[r][c]), told)
+        if run:
+            means = [[mean[r][c] for r, c in run]]
+            (found,) = decoder.image(weights, means, [[table[r][c] for r, c in run]])
+            latent |= dict(zip(run, found, strict=True))
+            symbols |= {
+                place: [(v - m) // 16 for v, m in zip(value, mean[place[0]][place[1]], strict=True)]
+                for place, value in zip(run, found, strict=True)
+            }
+    latent = image(2 * rows, 2 * columns, lambda r, c: latent.get((r, c), nothing))
 
     asinh = mapped(latent, lambda v: own["asinh"][limited(shifted(v, 4), -256, 256) + 256])
     state, hidden = convolved(asinh, own["own"]), convolved(x, own["hidden"])

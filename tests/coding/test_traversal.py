@@ -176,9 +176,12 @@ def test_a_childs_bits_teach_its_parents_state(networks: CodecNetworks, float_mo
 
 @pytest.mark.parametrize("parents", ["both", "prediction", "context", "none"])
 @pytest.mark.parametrize("factorised", ["none", "roots", "all"])
-def test_every_kind_of_codec_reads_what_it_wrote(parents: str, factorised: str) -> None:
+@pytest.mark.parametrize("spatial_context", ["none", "checkerboard"])
+def test_every_kind_of_codec_reads_what_it_wrote(parents: str, factorised: str, spatial_context: str) -> None:
     torch.manual_seed(4)
-    config = dataclasses.replace(SMALL, parents=parents, factorised=factorised, residual="plain")
+    config = dataclasses.replace(
+        SMALL, parents=parents, factorised=factorised, residual="plain", spatial_context=spatial_context
+    )
     networks = CodecNetworks(config, config.tensors(range(TASKS))).eval().requires_grad_(False)
     float_model = FloatEntropyModel(config, config.tensors(range(TASKS)))
     for parameter in float_model.parameters():
@@ -213,11 +216,12 @@ def test_a_factorised_task_sends_no_hyper_latent(networks: CodecNetworks, float_
     assert sorted(counted) == [(0, latent), (1, hyper), (1, latent), (2, latent), (3, latent)]
 
 
-@pytest.mark.parametrize("grid", [(14, 13), (9, 12), (12, 16)])
-def test_padding_may_have_no_symbols(grid: tuple[int, int]) -> None:
+@pytest.mark.parametrize("grid", [(14, 13), (9, 12), (12, 16), (1, 2)])
+@pytest.mark.parametrize("spatial_context", ["none", "checkerboard"])
+def test_padding_may_have_no_symbols(grid: tuple[int, int], spatial_context: str) -> None:
     """Then latents there are zeros, when trained, counted and read; errors that lie there cost nothing."""
     torch.manual_seed(5)
-    config = dataclasses.replace(SMALL, padding="zero")
+    config = dataclasses.replace(SMALL, padding="zero", spatial_context=spatial_context)
     networks = CodecNetworks(config, config.tensors(range(2))).eval().requires_grad_(False)
     float_model = FloatEntropyModel(config, config.tensors(range(2)))
     for parameter in float_model.parameters():
@@ -237,7 +241,8 @@ def test_padding_may_have_no_symbols(grid: tuple[int, int]) -> None:
     coder = EntropyCoder(model, writer, steps, grids)
     code_along_graph(networks, [graph], quality, IntegerLatentCoder(coder), grids, features)
     hyper = -(-grid[0] // 4) * -(-grid[1] // 4) * 3
-    assert counted == [hyper, rows * columns * 6] * 2
+    halves = [rows * columns] if spatial_context == "none" else [-(-rows * columns // 2), rows * columns // 2]
+    assert counted == [hyper, *(6 * half for half in halves if half)] * 2
     symbols = SymbolReader(model.tables)
     reader = EntropyCoder(model, symbols, steps, grids)
     for task, segment in enumerate(writer.finish()[0]):
@@ -260,6 +265,28 @@ def test_padding_may_have_no_symbols(grid: tuple[int, int]) -> None:
         seen.append((float(training.bits.detach().sum()), made))
     assert seen[0][0] == seen[1][0] and torch.equal(seen[0][1], seen[1][1])
     assert not made[..., rows:, :].any() and not made[..., columns:].any()
+
+
+@torch.no_grad()
+def test_training_knows_of_a_latent_what_coding_knows() -> None:
+    """The same latent, decoded by both: means and tables of the second half follow the same symbols of the first."""
+    torch.manual_seed(6)
+    config = dataclasses.replace(SMALL, padding="zero", spatial_context="checkerboard")
+    networks = CodecNetworks(config, config.tensors(range(2))).eval().requires_grad_(False)
+    float_model = FloatEntropyModel(config, config.tensors(range(2)))
+    for parameter in float_model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model, grids = quantised_model(float_model, networks), ((14, 13), (14, 13))
+    latent, hyper = 6 * torch.randn(1, 6, 8, 8), 3 * torch.randn(1, 3, 4, 4)
+    counter = SymbolCounter(model.tables)
+    coder, alone = EntropyCoder(model, counter, np.full((1, 2), 40), grids), torch.zeros(1, 2)
+    image, quality = torch.zeros(1, dtype=torch.long), torch.tensor([5.0])
+    coded = IntegerLatentCoder(coder).code(image, 0, quality, alone, latent, hyper)
+    training = TrainingLatentCoder(networks, float_model, 1, grids)
+    trained = training.code(image, 0, quality, alone, latent, hyper)
+    assert float(((coded - trained).abs() <= 3 / 16).float().mean()) > 0.97
+    bits = counter.bits.array(1, 2)[0, 0]
+    assert abs(float(training.bits[0, 0]) / bits - 1) < 0.1
 
 
 def test_parents_that_only_predict_leave_tables_alone_and_those_that_only_inform_predict_nothing() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from atdc.config import ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
-from atdc.entropy.model import MEAN_BITS, EntropyModel
+from atdc.entropy.model import MEAN_BITS, EntropyModel, first_half
 from atdc.entropy.rounding import MEANS_PER_STEP, quantised_mean, scale_index
 from atdc.errors import WeightsError
 from atdc.networks.codec_networks import CodecNetworks
@@ -20,11 +20,12 @@ CONFIG = ModelConfig(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def pair() -> tuple[FloatEntropyModel, CodecNetworks, EntropyModel]:
+@pytest.fixture(scope="module", params=["none", "checkerboard"])
+def pair(request: pytest.FixtureRequest) -> tuple[FloatEntropyModel, CodecNetworks, EntropyModel]:
     torch.manual_seed(2)
-    networks = CodecNetworks(CONFIG, CONFIG.tensors(range(TASKS)))
-    float_model = FloatEntropyModel(CONFIG, CONFIG.tensors(range(TASKS)))
+    config = dataclasses.replace(CONFIG, spatial_context=request.param)
+    networks = CodecNetworks(config, config.tensors(range(TASKS)))
+    float_model = FloatEntropyModel(config, config.tensors(range(TASKS)))
     for parameter in (*float_model.parameters(), *(networks.task(t).log_gain.rows for t in range(TASKS))):
         torch.nn.init.normal_(parameter, std=0.3)
     return float_model, networks, quantised_model(float_model, networks)
@@ -37,14 +38,17 @@ def test_one_sixteenth_is_the_unit_on_both_sides():
 @torch.no_grad()
 @pytest.mark.parametrize("step", [0, 3, 20, 56])
 def test_integers_follow_the_float_model(pair, step):
-    """Means within 2/16 of a step and tables within one of 64, nearly all equal: rounding is all that differs."""
+    """Means within 2/16 of a step and tables within one of 64, nearly all equal: rounding is all that differs, which
+    means that neighbours move have twice."""
     float_model, networks, model = pair
     rng = np.random.default_rng(step)
     hyper = rng.integers(-60, 60, (2, 4, 3, 3))
     parents = np.array([[False, True, True], [False, False, True]])
     states = {task: rng.integers(0, 900, (2, 8, 6, 4)) for task in (1, 2)}
     steps = np.array([step, step])
-    mean, table, hidden = model.latent_prior(0, steps, hyper, parents, states)
+    symbols = rng.integers(-4, 5, (2, 8, 6, 6)) * first_half(8, 6)[:, :, None]
+    around = None if model.spatial_context == "none" else symbols
+    mean, table, hidden = model.latent_prior(0, steps, hyper, parents, states, around)
 
     def as_tensor(values, unit):
         return torch.from_numpy(values / unit).permute(0, 3, 1, 2).float()
@@ -54,10 +58,10 @@ def test_integers_follow_the_float_model(pair, step):
     given = [None, *(as_tensor(states[task], 256) for task in (1, 2))]
     mask = torch.from_numpy(parents).float()
     float_mean, float_scale, float_hidden = float_model.task(0).latent_prior(
-        as_tensor(hyper, 16), quality, mask, given, log_gain
+        as_tensor(hyper, 16), quality, mask, given, log_gain, None if around is None else as_tensor(around, 1)
     )
     means = as_tensor(mean, 16) - quantised_mean(float_mean)
-    assert float(means.abs().max()) <= 2 / 16 and float((means == 0).float().mean()) > 0.9
+    assert float(means.abs().max()) <= 2 / 16 and float((means == 0).float().mean()) > (0.9 if around is None else 0.8)
     index = scale_index(float_scale, CONFIG.scale_min, CONFIG.scale_max, CONFIG.scale_count)
     tables = as_tensor(table, 1) - index
     assert float(tables.abs().max()) <= 1 and float((tables == 0).float().mean()) > 0.95
@@ -71,21 +75,27 @@ def test_integers_follow_the_float_model(pair, step):
 
 def test_arrays_bring_the_model_back(pair):
     model = pair[2]
-    again = EntropyModel.from_arrays(model.to_arrays(), TASKS)
+    again = EntropyModel.from_arrays(model.to_arrays(), TASKS, spatial_context=model.spatial_context)
     for before, after in zip(model.tasks, again.tasks, strict=True):
         for field in dataclasses.fields(before):
             assert np.array_equal(getattr(before, field.name), getattr(after, field.name))
 
 
-@pytest.mark.parametrize("name", ["first", "gain_tables", "parents", "hyper_table", "fractions", "asinh"])
+@pytest.mark.parametrize(
+    "name", ["first", "gain_tables", "parents", "hyper_table", "fractions", "asinh", "around", "neighbours"]
+)
 def test_arrays_that_do_not_fit_are_refused_by_name(pair, name):
-    arrays = pair[2].to_arrays()
-    with pytest.raises(WeightsError, match=name):
-        EntropyModel.from_arrays({**arrays, f"1.{name}": arrays[f"1.{name}"][..., :-1].copy()}, TASKS)
-    with pytest.raises(WeightsError, match=name):
-        EntropyModel.from_arrays({key: value for key, value in arrays.items() if key != f"1.{name}"}, TASKS)
-    with pytest.raises(WeightsError, match=name):
-        EntropyModel.from_arrays({**arrays, f"1.{name}": arrays[f"1.{name}"].astype(np.float64)}, TASKS)
+    arrays, context = pair[2].to_arrays(), pair[2].spatial_context
+    if f"1.{name}" not in arrays:
+        assert context == "none" and name in ("around", "neighbours")
+        return
+    for changed in (
+        {**arrays, f"1.{name}": arrays[f"1.{name}"][..., :-1].copy()},
+        {key: value for key, value in arrays.items() if key != f"1.{name}"},
+        {**arrays, f"1.{name}": arrays[f"1.{name}"].astype(np.float64)},
+    ):
+        with pytest.raises(WeightsError, match=name):
+            EntropyModel.from_arrays(changed, TASKS, spatial_context=context)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +117,12 @@ def test_table_indices_stay_within_the_tables_whatever_comes(pair):
 def test_a_float_model_made_from_integers_has_these_integers(pair):
     """Integer qualities come back exactly; between them, rounding before and after interpolation may differ by one."""
     _, networks, model = pair
-    again = quantised_model(dequantised_model(model, CONFIG, networks.tensors), networks)
+    again = quantised_model(dequantised_model(model, networks.config, networks.tensors), networks)
     for before, after in zip(model.tasks, again.tasks, strict=True):
         for entry in dataclasses.fields(before):
+            if getattr(before, entry.name) is None:
+                assert getattr(after, entry.name) is None
+                continue
             first, second = (np.asarray(getattr(side, entry.name), np.int64) for side in (before, after))
             np.testing.assert_array_equal(first[::8], second[::8], err_msg=entry.name)
             assert np.abs(first - second).max() <= (4 if entry.name == "hyper_table" else 1), entry.name

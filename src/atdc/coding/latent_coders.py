@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.float_model import FloatEntropyModel
 from atdc.entropy.gaussian import gaussian_bits
 from atdc.entropy.integer import Integers
-from atdc.entropy.model import sends_hyper
+from atdc.entropy.model import first_half, sends_hyper
 from atdc.entropy.rounding import MEANS_PER_STEP, lower_bound, round_straight_through
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.resampling import resampled_states
@@ -100,7 +101,15 @@ class TrainingLatentCoder:
                 own, child = latent_grid(self._grids[parent]), latent_grid(self._grids[task])
                 states[parent] = resampled_states(state[images], own, child, (latent.shape[2], latent.shape[3]))
         log_gain = self._networks.task(task).log_gain(quality)
-        mean, log_scale, hidden = float_model.latent_prior(hyper, quality, mask, states, log_gain)
+        prior = partial(float_model.latent_prior, hyper, quality, mask, states, log_gain)
+        mean, log_scale, hidden = prior()
+        if self._networks.config.spatial_context != "none":
+            first = torch.from_numpy(first_half(latent.shape[2], latent.shape[3])).to(latent.device)
+            if self._networks.config.padding == "zero":
+                rows, columns = latent_grid(self._grids[task])
+                first[rows:] = first[:, columns:] = False
+            further_mean, further_scale, _ = prior(torch.round((latent - mean).detach()) * first)
+            mean, log_scale = torch.where(first, mean, further_mean), torch.where(first, log_scale, further_scale)
         if self._networks.config.padding == "zero":
             rows, columns = latent_grid(self._grids[task])
             inner = (value[..., :rows, :columns] for value in (latent, mean, log_scale))

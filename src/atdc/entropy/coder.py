@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atdc.entropy.integer import Integers, Numbers
-from atdc.entropy.model import MEAN_BITS
+from atdc.entropy.model import MEAN_BITS, first_half
 from atdc.entropy.tables import FrequencyTables
 from atdc.tensors import Grid, latent_grid, padded, spans
 
@@ -47,6 +48,11 @@ class EntropyParameters(Protocol):
         """Latents that lie wholly in the padding: ``coded`` or ``zero``."""
         ...
 
+    @property
+    def spatial_context(self) -> str:
+        """What is known of a latent tells of the rest of it: ``none`` or ``checkerboard``."""
+        ...
+
     def sends_hyper(self, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Whether a task with these parents has a hyper-latent."""
         ...
@@ -56,9 +62,10 @@ class EntropyParameters(Protocol):
         ...
 
     def latent_prior(
-        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers]
-    ) -> tuple[Integers, Integers, Numbers]:
-        """Mean and table of the latent, and hidden activations."""
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers],
+        around: Integers | None = None,
+    ) -> tuple[Integers, Integers, Numbers]:  # fmt: skip
+        """Mean and table of the latent, where some symbols of it are known, and hidden activations."""
         ...
 
     def state(self, task: int, steps: Integers, latent: Integers, hidden: Numbers) -> Numbers:
@@ -134,14 +141,25 @@ class EntropyCoder:
             for parent, state in self.states.items()
             if parents[:, parent].any()
         }
-        mean, table, hidden = model.latent_prior(task, steps, decoded_hyper, parents, states)
-        if model.padding == "zero":
-            inner = (slice(None), *map(slice, latent_grid(grid)))
-            decoded = np.zeros_like(mean)
-            given = None if latent is None else latent[inner]
+        prior = partial(model.latent_prior, task, steps, decoded_hyper, parents, states)
+        mean, table, hidden = prior()
+        rows_sent, columns_sent = latent_grid(grid) if model.padding == "zero" else (height // 2, width // 2)
+        inner = (slice(None), slice(rows_sent), slice(columns_sent))
+        given = None if latent is None else latent[inner]
+        decoded = np.zeros_like(mean)
+        if model.spatial_context == "none":
             decoded[inner] = self._exchange(images, task, given, mean[inner], table[inner])
         else:
-            decoded = self._exchange(images, task, latent, mean, table)
+            first, symbols = first_half(rows_sent, columns_sent), np.zeros_like(mean)
+            for half in (first, ~first):
+                if not half.any():
+                    continue
+                if half is not first:
+                    mean, table, _ = prior(symbols)
+                part = None if given is None else given[:, half]
+                found = self._exchange(images, task, part, mean[inner][:, half], table[inner][:, half])
+                decoded[inner][:, half] = found
+                symbols[inner][:, half] = (found - mean[inner][:, half]) >> MEAN_BITS
         if not self._remembers:
             return decoded
         state = model.state(task, steps, decoded, hidden)

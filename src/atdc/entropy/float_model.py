@@ -23,6 +23,7 @@ from atdc.entropy.model import (
     HYPER_LIMIT,
     LATENT_LIMIT,
     MEAN_BITS,
+    NEIGHBOUR_BITS,
     STATE_LIMIT,
     EntropyModel,
     TaskEntropy,
@@ -58,6 +59,12 @@ class FloatTensorEntropy(nn.Module):
         # Parents that shall not inform the tables keep their zeros; readers need no other code for it.
         self.parents.requires_grad_(config.informs)
         self.parent_bias.requires_grad_(config.informs)
+        self.around: nn.Conv2d | None = None
+        self.neighbours: QualityTable | None = None
+        if config.spatial_context != "none":  # starts without effect
+            self.around = nn.Conv2d(latent, width, 3, padding=1, bias=False)
+            nn.init.zeros_(self.around.weight)
+            self.neighbours = QualityTable(latent)
 
     @torch.no_grad()
     def start_from_std(self, std: Tensor) -> None:
@@ -87,8 +94,9 @@ class FloatTensorEntropy(nn.Module):
         return self.hyper_mean(quality), self.hyper_log_scale(quality)
 
     def latent_prior(
-        self, hyper: Tensor, quality: Tensor, mask: Tensor, states: list[Tensor | None], log_gain: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, hyper: Tensor, quality: Tensor, mask: Tensor, states: list[Tensor | None], log_gain: Tensor,
+        around: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """Mean and log scale of the latent, each (B, M, h/2, w/2), and the hidden activations, from integers only.
 
         Args:
@@ -97,6 +105,7 @@ class FloatTensorEntropy(nn.Module):
             mask: (B, T), 1 where a task is a parent.
             states: by task, the state (B, Z, h/2, w/2) of those that are parents of some image, on this task's grid.
             log_gain: logarithm of the latent's gain, (B, M, 1, 1): the networks tell of the latent before its gain.
+            around: symbols of the latent that are known, like it, 0 elsewhere; None for none.
         """
         x = self.first(hyper.clamp(-_HYPER_MAX, _HYPER_MAX)) + self.quality(quality)
         x = torch.relu(x + (mask @ self.parent_bias)[:, :, None, None]).clamp(max=_ACTIVATION_MAX)
@@ -105,9 +114,17 @@ class FloatTensorEntropy(nn.Module):
             if state is not None:
                 given = torch.einsum("bzhw,zc->bchw", state, self.parents[parent])
                 x = x + given * mask[:, parent, None, None, None]
+        if around is not None and self.around is not None:
+            around = around.clamp(-LATENT_LIMIT, LATENT_LIMIT)
+            x = x + self.around(torch.asinh(around.abs()))
         x = torch.relu(x).clamp(max=_ACTIVATION_MAX)
         mean, log_scale = self.last(x).chunk(2, 1)
-        return mean * torch.exp(log_gain), log_scale + log_gain, x
+        mean = mean * torch.exp(log_gain)
+        if around is not None and self.neighbours is not None:
+            wide = F.pad(around, (1, 1, 1, 1))
+            sums = wide[..., :-2, 1:-1] + wide[..., 2:, 1:-1] + wide[..., 1:-1, :-2] + wide[..., 1:-1, 2:]
+            mean = mean + self.neighbours(quality) * sums
+        return mean, log_scale + log_gain, x
 
     def state(self, latent: Tensor, hidden: Tensor, quality: Tensor) -> Tensor:
         """What the children are given, (B, Z, h/2, w/2), from the decoded latent and its hidden activations."""
@@ -139,7 +156,7 @@ def quantised_model(float_model: FloatEntropyModel, networks: CodecNetworks) -> 
     config = networks.config
     tables = FrequencyTables.gaussian(scales(config.scale_min, config.scale_max, config.scale_count))
     models = [_task_integers(float_model.task(i), networks.task(i), config) for i in range(networks.task_count)]
-    return EntropyModel(tuple(models), tables, config.factorised, config.padding)
+    return EntropyModel(tuple(models), tables, config.factorised, config.padding, config.spatial_context)
 
 
 @torch.no_grad()
@@ -183,7 +200,9 @@ def _task_integers(float_model: FloatTensorEntropy, transforms: TaskTransforms, 
     count_bias = (last_bias[latent:] - math.log(config.scale_min)) / log_step
     log_gain = of_steps(transforms.log_gain)
     parents = _array(float_model.parents)
-    fractions = [_fraction(first), _fraction(up, parents), _fraction(means), _fraction(counts), _fraction(own, hidden)]
+    around = None if float_model.around is None else _array(float_model.around.weight).transpose(2, 3, 1, 0)
+    of_up = [up, parents] if around is None else [up, parents, around]
+    fractions = [_fraction(first), _fraction(*of_up), _fraction(means), _fraction(counts), _fraction(own, hidden)]
     first_unit, up_unit = MEAN_BITS + fractions[0], ACTIVATION_BITS + fractions[1]
     mean_unit, count_unit, own_unit = (ACTIVATION_BITS + bits for bits in fractions[2:])
     index = scale_index(hyper_log_scale, config.scale_min, config.scale_max, config.scale_count)
@@ -210,6 +229,10 @@ def _task_integers(float_model: FloatTensorEntropy, transforms: TaskTransforms, 
             own_unit,
         ),
         asinh=_weight(np.arcsinh(np.arange(-LATENT_LIMIT, LATENT_LIMIT + 1)), ACTIVATION_BITS),
+        around=None if around is None else _weight(around, fractions[1]),
+        neighbours=None
+        if float_model.neighbours is None
+        else _weight(of_steps(float_model.neighbours), MEAN_BITS + NEIGHBOUR_BITS),
     )
 
 
@@ -243,6 +266,10 @@ def dequantised_model(model: EntropyModel, config: ModelConfig, tensors: Feature
         _fill(task.own.weight, (own.own * state).transpose(3, 2, 0, 1))
         _fill(task.hidden.weight, (own.hidden * state).transpose(3, 2, 0, 1))
         _fill(task.state_quality.rows, own.state_bias[::QUALITY_STEPS_PER_UNIT] * (state * activation))
+        if task.around is not None and own.around is not None:
+            _fill(task.around.weight, (own.around * up).transpose(3, 2, 0, 1))
+        if task.neighbours is not None and own.neighbours is not None:
+            _fill(task.neighbours.rows, own.neighbours[::QUALITY_STEPS_PER_UNIT] * (mean * 2.0**-NEIGHBOUR_BITS))
         for layer in (task.first, task.own, task.hidden):
             _fill(layer.bias, np.zeros(layer.out_channels))
     return float_model

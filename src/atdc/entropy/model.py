@@ -5,6 +5,8 @@ Per task, in sixteenths of a quantisation step where a value is a mean or a late
     hyper-latent ĥ   mean and table: per quality step and channel, constants
     latent ŷ         x = relu(up(relu(first·ĥ + quality bias + Σ_p parent bias)) + Σ_p parent_p · state_p)
                      mean = gain(q)·(last_mean · x),   table = last_scale · x + gain(q)
+                     with the spatial context `checkerboard`, where row + column is odd, s symbols where it is even:
+                     x  = relu(… + around · asinh|s|),  mean = … + neighbours(q)·(the four s next to it)
     state            s = relu(own · asinh(ŷ) + hidden · x + quality bias),   what the children's x is given
 
 Nothing here is a float but the products of :mod:`atdc.entropy.integer`, which are exact. The float model of these
@@ -40,6 +42,9 @@ LATENT_LIMIT = 256
 MEAN_LIMIT = 1 << 19
 """The greatest magnitude of a mean, in sixteenths."""
 
+NEIGHBOUR_BITS = 10
+"""Weights of neighbours are integers in 1/1024 of a sixteenth."""
+
 _ASINH_LIMIT = 1 << 12
 
 
@@ -68,6 +73,8 @@ class TaskEntropy:
         hidden: (1, 1, W, Z).
         state_bias: (S, Z).
         asinh: (2·256 + 1,), asinh of −256 … 256 in 1/256.
+        around: (3, 3, M, W), in up's units; None without a spatial context.
+        neighbours: (S, M), in 1/1024 of a sixteenth a symbol; likewise.
     """
 
     fractions: NDArray[np.int32]
@@ -89,6 +96,8 @@ class TaskEntropy:
     hidden: NDArray[np.int16]
     state_bias: NDArray[np.int32]
     asinh: NDArray[np.int16]
+    around: NDArray[np.int16] | None = None
+    neighbours: NDArray[np.int16] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +109,8 @@ class EntropyModel:
         tables: the probability tables.
         factorised: which tasks have no hyper-latent: `none`, `roots` or `all`.
         padding: latents that lie wholly in the padding: `coded`, or `zero`, without a symbol.
+        spatial_context: `none`, or `checkerboard`: of a latent, positions whose row and column have an odd sum are
+            coded last, and what the others are tells of them.
 
     Raises:
         WeightsError: shapes that do not fit together, or sums that could exceed what is exact.
@@ -109,11 +120,15 @@ class EntropyModel:
     tables: FrequencyTables
     factorised: str = "none"
     padding: str = "coded"
+    spatial_context: str = "none"
     _layers: tuple[_Layers, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Checks shapes and bounds; builds the layers."""
-        layers = tuple(_Layers.of(task, len(self.tasks), self.tables.size, i) for i, task in enumerate(self.tasks))
+        sees = self.spatial_context != "none"
+        layers = tuple(
+            _Layers.of(task, len(self.tasks), self.tables.size, i, sees) for i, task in enumerate(self.tasks)
+        )
         for name in ("hyper_mean", "own"):  # hyper-latents and states of all tasks are alike
             sizes = [getattr(task, name).shape[-1] for task in self.tasks]
             if len(set(sizes)) > 1:
@@ -144,8 +159,9 @@ class EntropyModel:
         return own.hyper_mean[steps].astype(np.int64), own.hyper_table[steps].astype(np.int64)
 
     def latent_prior(
-        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers]
-    ) -> tuple[Integers, Integers, Integers]:
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers],
+        around: Integers | None = None,
+    ) -> tuple[Integers, Integers, Integers]:  # fmt: skip
         """Mean in sixteenths and table of each latent, each (n, rows, columns, M), and the hidden x.
 
         Args:
@@ -154,6 +170,8 @@ class EntropyModel:
             hyper: decoded hyper-latent in sixteenths, (n, rows/2, columns/2, H).
             parents: (n, T), True where a task is a parent.
             states: by parent, (n, rows, columns, Z); only those of parents are looked at.
+            around: the symbols that are known of this latent, (n, rows, columns, M), 0 where none is; None for the
+                first of them.
         """
         own, layers = self.tasks[task], self._layers[task]
         first_bits, up_bits, mean_bits, scale_bits, _ = (int(bits) for bits in own.fractions)
@@ -164,12 +182,18 @@ class EntropyModel:
         for parent in np.flatnonzero(parents.any(0)).tolist():
             with_it = np.flatnonzero(parents[:, parent])
             x[with_it] += layers.parents[parent](states[parent][with_it])
+        if around is not None and layers.around is not None:
+            around = clamped(around, -LATENT_LIMIT, LATENT_LIMIT)
+            x += layers.around(own.asinh[np.abs(around) + LATENT_LIMIT].astype(np.int64))
         x = clamped(rounded_shift(x, up_bits), 0, ACTIVATION_LIMIT)
 
         last, channels = layers.last(x), self.latent_channels(task)
         last_mean, last_scale = last[..., :channels], last[..., channels:]
         mean = (last_mean + own.last_mean_bias) * own.gain[steps][:, None, None].astype(np.int64)
         mean = rounded_shift(mean, ACTIVATION_BITS + mean_bits + GAIN_BITS - MEAN_BITS)
+        if around is not None and own.neighbours is not None:
+            told = own.neighbours[steps][:, None, None].astype(np.int64) * sums_of_neighbours(around)
+            mean += rounded_shift(told, NEIGHBOUR_BITS)
         table = last_scale + own.last_scale_bias + own.gain_tables[steps][:, None, None]
         table = rounded_shift(table, ACTIVATION_BITS + scale_bits)
         return clamped(mean, -MEAN_LIMIT, MEAN_LIMIT), clamped(table, 0, self.tables.size - 1), x
@@ -186,15 +210,16 @@ class EntropyModel:
         """Everything by name, to be kept with the weights."""
         arrays: dict[str, NDArray[np.integer]] = {f"tables.{k}": v for k, v in self.tables.to_arrays().items()}
         for index, task in enumerate(self.tasks):
-            arrays |= {f"{index}.{entry.name}": getattr(task, entry.name) for entry in fields(TaskEntropy)}
+            own = {f"{index}.{entry.name}": getattr(task, entry.name) for entry in fields(TaskEntropy)}
+            arrays |= {name: array for name, array in own.items() if array is not None}
         return arrays
 
     @classmethod
     def from_arrays(
         cls, arrays: Mapping[str, NDArray[np.integer]], task_count: int, factorised: str = "none",
-        padding: str = "coded",
+        padding: str = "coded", spatial_context: str = "none",
     ) -> EntropyModel:  # fmt: skip
-        """The inverse of :meth:`to_arrays`; `factorised` and `padding` are kept with the model's settings.
+        """The inverse of :meth:`to_arrays`; the rest is kept with the model's settings.
 
         Raises:
             WeightsError: an array is missing or of another type, or the constructor's reasons.
@@ -206,13 +231,39 @@ class EntropyModel:
         for index in range(task_count):
             known = {}
             for entry in fields(TaskEntropy):
+                if entry.name in _OF_CONTEXT and spatial_context == "none":
+                    continue
                 array = arrays.get(f"{index}.{entry.name}")
                 if array is None or array.dtype.kind != "i":
                     found = "no such array" if array is None else str(array.dtype)
                     raise WeightsError(f"entropy.{index}.{entry.name}", found, "integers", "Fetch the weights again.")
                 known[entry.name] = array
             tasks.append(TaskEntropy(**known))  # type: ignore[arg-type]  # kinds checked here, shapes in _Layers
-        return cls(tuple(tasks), tables, factorised, padding)
+        return cls(tuple(tasks), tables, factorised, padding, spatial_context)
+
+
+_OF_CONTEXT = ("around", "neighbours")
+"""Integers that only weights with a spatial context have."""
+
+
+def first_half(rows: int, columns: int) -> NDArray[np.bool_]:
+    """Where a latent is coded first under the spatial context `checkerboard`.
+
+    >>> first_half(2, 3).astype(int).tolist()
+    [[1, 0, 1], [0, 1, 0]]
+    """
+    return np.asarray(np.add.outer(np.arange(rows), np.arange(columns)) % 2 == 0)
+
+
+def sums_of_neighbours(values: Integers) -> Integers:
+    """Of each position of (n, rows, columns, M), the sum of the four next to it, zeros around the image.
+
+    >>> sums_of_neighbours(np.arange(4).reshape(1, 2, 2, 1))[0, :, :, 0].tolist()
+    [[3, 3], [3, 3]]
+    """
+    wide = np.pad(values, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    total: Integers = wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1] + wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:]
+    return total
 
 
 def sends_hyper(factorised: str, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -236,9 +287,10 @@ class _Layers:
     own: IntegerConv
     hidden: IntegerConv
     parents: tuple[IntegerConv, ...]
+    around: IntegerConv | None
 
     @classmethod
-    def of(cls, task: TaskEntropy, task_count: int, tables: int, index: int) -> _Layers:
+    def of(cls, task: TaskEntropy, task_count: int, tables: int, index: int, sees: bool) -> _Layers:
         for name, rank in (("hyper_mean", 2), ("first", 4), ("gain", 2), ("own", 4)):
             if getattr(task, name).ndim != rank:
                 raise WeightsError(f"entropy.{index}.{name}", f"shape {getattr(task, name).shape}", f"{rank} axes")
@@ -253,9 +305,11 @@ class _Layers:
             "own": (3, 3, latent, state), "hidden": (1, 1, width, state), "state_bias": (steps, state),
             "asinh": (2 * LATENT_LIMIT + 1,),
         }  # fmt: skip
-        for name, shape in shapes.items():
-            if getattr(task, name).shape != shape:
-                raise WeightsError(f"entropy.{index}.{name}", f"shape {getattr(task, name).shape}", str(shape))
+        of_context = {"around": (3, 3, latent, width), "neighbours": (steps, latent)}
+        for name, shape in (shapes | of_context if sees else shapes).items():
+            found = None if getattr(task, name) is None else getattr(task, name).shape
+            if found != shape:
+                raise WeightsError(f"entropy.{index}.{name}", f"shape {found}", str(shape))
         if task.hyper_table.min() < 0 or task.hyper_table.max() >= tables:
             found = f"{task.hyper_table.min()} … {task.hyper_table.max()}"
             raise WeightsError(f"entropy.{index}.hyper_table", found, f"0 … {tables - 1}")
@@ -272,4 +326,5 @@ class _Layers:
             layer("last_mean and last_scale", ACTIVATION_LIMIT, np.concatenate([task.last_mean, task.last_scale], -1)),
             layer("own", _ASINH_LIMIT), layer("hidden", ACTIVATION_LIMIT),
             tuple(layer("parents", STATE_LIMIT, weight[None, None]) for weight in task.parents),
+            layer("around", _ASINH_LIMIT) if sees else None,
         )  # fmt: skip

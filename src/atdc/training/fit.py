@@ -2,8 +2,8 @@
 
 ::
 
-    report ─ sensitivities ─ principal components ─ predictor ─ graphs by its scores ─ warm-up ─ codec ─ integers
-           ─ Lagrange multipliers ─ fixed graphs ─ rate estimator ─ candidate graphs
+    report ─ sensitivities ─ principal components ─ predictor ─ graphs by its scores ─ warm-up ─ codec ─ entropy model
+           ─ integers ─ Lagrange multipliers ─ fixed graphs ─ rate estimator ─ candidate graphs
 
 Each stage is resumed or skipped by what the run folder holds.
 """
@@ -148,13 +148,16 @@ def _fit(
     sensitivities = cast(SensitiveObjective, objective).sensitivities() if hasattr(objective, "sensitivities") else {}
     anchors = cast(AnchoredObjective, objective).anchors() if hasattr(objective, "anchors") else {}
     sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
+    adding = start is not None and len(tensors) > start.task_count
     config = stages.model if start is None else start.config
+    if not adding:
+        config = replace(config, spatial_context=stages.model.spatial_context)
     _require_same_features(run, seen, grids, start, config)
     torch.manual_seed(recipe.seed)
     stages = replace(stages, model=config)
-    adding = start is not None and len(tensors) > start.task_count
     if start is not None and not adding:
-        networks, float_model = copy_of(start.networks), dequantised_model(start.entropy, config, tensors)
+        networks, float_model = CodecNetworks(config, tensors), dequantised_model(start.entropy, config, tensors)
+        networks.load_state_dict(start.networks.state_dict())
     else:
         networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
         start_from_principal_components(networks, float_model, sets.train, sets.metric)
@@ -187,6 +190,10 @@ def _fit(
                 networks.task(task).freeze_analysis()
         epochs, steps = _epochs(recipe.steps)
         train_codec(run, stages, "codec", epochs, (rate, recipe.lr_end), state, objective, val_objective, steps)
+    if recipe.entropy_steps:
+        networks.requires_grad_(False)
+        epochs, steps = _epochs(recipe.entropy_steps)
+        train_codec(run, stages, "entropy", epochs, (recipe.lr, recipe.lr_end), state, None, val_objective, steps)
     _warn_if_nothing_moved(before, _curve(run))
     integers = (
         extended_model(start.entropy, float_model, networks)

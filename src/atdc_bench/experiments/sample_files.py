@@ -7,7 +7,7 @@ says of them follows from the symbols themselves, so whatever is drawn makes a f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -261,7 +261,7 @@ def _tiny(tensors: FeatureSet, listed: tuple[TaskGraph, ...], fingerprint: bytes
 
 
 def random_entropy(
-    random: np.random.Generator, tasks: int, *, width: int, latent: int, hyper: int, state: int
+    random: np.random.Generator, tasks: int, *, width: int, latent: int, hyper: int, state: int, sees: bool = False
 ) -> TaskEntropy:
     """One task's integers, drawn so that hyper-latents and parents matter; for seven tables.
 
@@ -272,6 +272,7 @@ def random_entropy(
         latent: channels of the latent.
         hyper: channels of the hyper-latent.
         state: channels of the state.
+        sees: with a spatial context.
     """
     steps = MAX_QUALITY_STEP + 1
     bits = 8
@@ -286,7 +287,7 @@ def random_entropy(
         return random.integers(-limit, limit + 1, shape).astype(np.int32)
 
     finer = np.arange(steps)[:, None] * np.ones((1, latent))  # a higher quality has larger latents
-    return TaskEntropy(
+    entropy = TaskEntropy(
         fractions=np.full(5, bits, np.int32),
         hyper_mean=biases(1, 4, steps, hyper),
         hyper_table=random.integers(0, tables, (steps, hyper)).astype(np.int32),
@@ -307,3 +308,7 @@ def random_entropy(
         state_bias=biases(0.5, 8 + bits, steps, state),
         asinh=np.rint(256 * np.arcsinh(np.arange(-LATENT_LIMIT, LATENT_LIMIT + 1))).astype(np.int16),
     )
+    if not sees:
+        return entropy
+    around, neighbours = weights(0.3, 3, 3, latent, width), random.integers(-9000, 9001, (steps, latent))
+    return replace(entropy, around=around, neighbours=neighbours.astype(np.int16))

@@ -29,6 +29,7 @@ class FloatEntropyParameters:
     def __init__(self, float_model: FloatEntropyModel, networks: CodecNetworks, tables: FrequencyTables) -> None:
         self._float_model, self._networks = deepcopy(float_model).double(), deepcopy(networks.transforms).double()
         self._config, self.tables, self.padding = networks.config, tables, networks.config.padding
+        self.spatial_context = networks.config.spatial_context
 
     @property
     def hyper_channels(self) -> int:
@@ -47,14 +48,16 @@ class FloatEntropyParameters:
 
     @torch.no_grad()
     def latent_prior(
-        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers]
-    ) -> tuple[Integers, Integers, Numbers]:
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers],
+        around: Integers | None = None,
+    ) -> tuple[Integers, Integers, Numbers]:  # fmt: skip
         """Mean in sixteenths and table of each latent, and the hidden activations."""
         known = [_first(states[p]) if p in states else None for p in range(len(self._float_model))]
         log_gain = self._networks[task].log_gain(_quality(steps))  # type: ignore[operator]
         mean, log_scale, hidden = self._float_model.task(task).latent_prior(
-            _first(hyper / (1 << MEAN_BITS)), _quality(steps), torch.from_numpy(parents).double(), known, log_gain
-        )
+            _first(hyper / (1 << MEAN_BITS)), _quality(steps), torch.from_numpy(parents).double(), known, log_gain,
+            None if around is None else _first(around),
+        )  # fmt: skip
         return self._sixteenths(mean), self._tables(log_scale), _last(hidden)
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -111,19 +112,26 @@ FILES = (
 )  # fmt: skip
 
 
-def make_weights(folder: Path, padding: str = "coded") -> None:
-    """The weights file."""
+def make_weights(folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+    """The weights file; its settings beside those that all have."""
     random = np.random.default_rng(3)
     rows = [
-        random_entropy(random, len(TENSORS), width=6, latent=spec.latent_channels, hyper=2, state=3)
+        random_entropy(
+            random,
+            len(TENSORS),
+            width=6,
+            latent=spec.latent_channels,
+            hyper=2,
+            state=3,
+            sees="spatial_context" in settings,
+        )
         for spec in TENSORS.tensors
     ]
     model = EntropyModel(tuple(rows), FrequencyTables.gaussian([0.15 * 2**step for step in range(7)]))
     graph_tables = replace(GraphTables.untrained(len(TENSORS)), listed=LISTED)
     arrays = {f"{ENTROPY_PREFIX}{name}": array for name, array in model.to_arrays().items()}
     card = {"what": "integers drawn at random"}
-    settings = {} if padding == "coded" else {"padding": padding}
-    (folder / "tiny.safetensors").write_bytes(weights_bytes(settings, TENSORS, graph_tables, card, arrays))
+    (folder / "tiny.safetensors").write_bytes(weights_bytes(dict(settings), TENSORS, graph_tables, card, arrays))
 
 
 def make_files(folder: Path, files: Sequence[Golden]) -> None:

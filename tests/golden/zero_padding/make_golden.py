@@ -18,5 +18,5 @@ NAMES = {"upwards", "downwards", "crosswise", "escapes", "extremes", "one_pixel"
 if __name__ == "__main__":
     if any(HERE.glob("*.atdc")):
         sys.exit("the golden files are there, and stay as they are; see the top of this file")
-    make_weights(HERE, "zero")
+    make_weights(HERE, {"padding": "zero"})
     make_files(HERE, [golden for golden in FILES if golden.name in NAMES])
