@@ -116,6 +116,7 @@ real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make
 	$(BIN)/atdc bench estimates --images nyuv2 --data "$(NYUV2)" --count 12 -o results/estimates_nyuv2.json
 	$(BIN)/atdc bench budget --images nyuv2 --data "$(NYUV2)" --count 30 -o results/budget_nyuv2.json
 	$(BIN)/atdc bench adaptivity --data "$(NYUV2)" --count 24 --qualities 4
+	$(BIN)/atdc bench adaptivity --images tiles --data kodak --count 24 --conditions 'as they are,without the image,random qualities' -o results/adaptivity_tiles.json
 	$(BIN)/python -m atdc_bench.report.readme
 
 networks-results: $(BIN)/.dev-stamp ## tables of published networks: after `atdc networks features` and `atdc fit`

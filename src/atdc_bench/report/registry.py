@@ -233,7 +233,13 @@ EXPERIMENTS: dict[str, Experiment] = {
         {
             "adaptivity": Block(
                 "adaptivity_nyuv2.json", "atdc bench adaptivity --data nyuv2 --count 24 --qualities 4", said.adaptivity
-            )
+            ),
+            "tiles": Block(
+                "adaptivity_tiles.json",
+                "atdc bench adaptivity --images tiles --data kodak --count 24 "
+                "--conditions 'as they are,without the image,random qualities' -o results/adaptivity_tiles.json",
+                said.adaptivity,
+            ),
         },
     ),
     "scaling": Experiment(
