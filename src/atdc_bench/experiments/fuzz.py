@@ -229,7 +229,8 @@ def run_fuzz(
         if value < least:
             raise ArgumentError(name, str(value), f"{least} or more")
     limits = limits or Limits()
-    readers = [tiny_reader(), tiny_reader_of_any_tensors()] if model == TINY else [open_weights(model).integers()]
+    tiny = [tiny_reader(), tiny_reader_of_any_tensors(), tiny_reader_of_any_tensors(sees=True)]
+    readers = tiny if model == TINY else [open_weights(model).integers()]
     subjects = [(reader, sample_files(reader, seed)) for reader in readers]
     tally, kept = _Tally(), out.parent / "fuzz_failures"
     start, resident = time.perf_counter(), _resident_mb()

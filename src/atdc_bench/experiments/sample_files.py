@@ -235,8 +235,9 @@ def tiny_reader() -> IntegerReader:
     return _tiny(tensors, (chain, fork, TaskGraph.independent(3), fork), b"tiny")
 
 
-def tiny_reader_of_any_tensors() -> IntegerReader:
-    """Likewise of five tensors that differ in channels and in what their grids follow from.
+def tiny_reader_of_any_tensors(*, sees: bool = False) -> IntegerReader:
+    """Likewise of five tensors that differ in channels and in what their grids follow from; as `atdc fit` makes them,
+    with a spatial context and no symbols in the padding, or without either.
 
     >>> [spec.grid for spec in tiny_reader_of_any_tensors().tensors.tensors]
     [16, 8, (5, 9), (1, 1), None]
@@ -247,16 +248,18 @@ def tiny_reader_of_any_tensors() -> IntegerReader:
     ))  # fmt: skip
     chain = TaskGraph(((), (0,), (1,), (2,), (3,)))
     star = TaskGraph(((4,), (4,), (4,), (4,), ()))
-    return _tiny(tensors, (chain, star, TaskGraph.independent(5)), b"any!")
+    return _tiny(tensors, (chain, star, TaskGraph.independent(5)), b"see!" if sees else b"any!", sees)
 
 
-def _tiny(tensors: FeatureSet, listed: tuple[TaskGraph, ...], fingerprint: bytes) -> IntegerReader:
+def _tiny(tensors: FeatureSet, listed: tuple[TaskGraph, ...], fingerprint: bytes, sees: bool = False) -> IntegerReader:
     random = np.random.default_rng(0)
     rows = [
-        random_entropy(random, len(tensors), width=4, latent=spec.latent_channels, hyper=2, state=2)
+        random_entropy(random, len(tensors), width=4, latent=spec.latent_channels, hyper=2, state=2, sees=sees)
         for spec in tensors.tensors
     ]
-    model = EntropyModel(tuple(rows), FrequencyTables.gaussian([0.15 * 2**step for step in range(7)]))
+    tables = FrequencyTables.gaussian([0.15 * 2**step for step in range(7)])
+    settings = {"padding": "zero", "spatial_context": "checkerboard"} if sees else {}
+    model = EntropyModel(tuple(rows), tables, **settings)
     return IntegerReader(model, listed, tensors, fingerprint)
 
 

@@ -52,8 +52,11 @@ def test_one_seed_has_one_outcome(run: Run) -> None:
     assert first["mutations"] != third["mutations"]
 
 
-READERS = {reader.fingerprint: reader for reader in (tiny_reader(), tiny_reader_of_any_tensors())}
-each_reader = pytest.mark.parametrize("reader", READERS.values(), ids=["alike", "any"])
+READERS = {
+    reader.fingerprint: reader
+    for reader in (tiny_reader(), tiny_reader_of_any_tensors(), tiny_reader_of_any_tensors(sees=True))
+}
+each_reader = pytest.mark.parametrize("reader", READERS.values(), ids=["alike", "any", "seeing"])
 
 
 @each_reader
