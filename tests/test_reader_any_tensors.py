@@ -94,12 +94,15 @@ def test_a_damaged_segment_spoils_its_tensor_and_what_is_predicted_from_it(data:
     tensor = data.draw(st.sampled_from(header.present))
     place = segment_places(reader, header)[tensor]
     segments = list(sample.container.segments)
-    segments[place] = replace(segments[place], symbol_check=segments[place].symbol_check ^ 1)
+    too_long = data.draw(st.booleans())  # longer than any symbols take
+    changes = {"data": bytes(1 << 16)} if too_long else {"symbol_check": segments[place].symbol_check ^ 1}
+    segments[place] = replace(segments[place], **changes)
     broken = pack(Container(header, tuple(segments)))
     decoded = reader.read(broken, skip_damaged=True)
     graph = decoded.graph
     lost = {other for other in header.present if tensor in graph.closure([other])}
-    assert set(decoded.failed) == lost and decoded.failed[tensor].where == f"segment of {reader.task_names[tensor]}"
+    where = f"length of segment {place}" if too_long else f"segment of {reader.task_names[tensor]}"
+    assert set(decoded.failed) == lost and decoded.failed[tensor].where == where
     assert set(decoded.latents) == set(header.present) - lost
     for other, latent in decoded.latents.items():
         assert np.array_equal(latent, sample.latents[other])

@@ -315,8 +315,8 @@ class CodedFile:
             yield place, _BYTES_PER_NUMBER * (numbers + 1)
 
     def _require_lengths(self, last: int) -> None:
-        """Refuses too long a segment up to a place: whoever reads a stream would wait for it."""
-        for place in range(last + 1):
+        """Refuses too long a segment at a place, and of a stream before it: whoever reads that would wait for it."""
+        for place in range(last + 1) if self._reader.is_stream else (last,):
             if (length := self._reader.length(place)) > self._most[place]:
                 expected = f"at most {self._most[place]}, as no symbols take more"
                 raise CorruptFileError(f"length of segment {place}", f"{length} bytes", expected, DAMAGED)

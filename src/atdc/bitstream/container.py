@@ -429,6 +429,11 @@ class ContainerReader:
         self._ahead = {reader.position: reader.ahead}
 
     @property
+    def is_stream(self) -> bool:
+        """Whether all bytes before a segment have to come before it does."""
+        return self._is_stream
+
+    @property
     def segment_count(self) -> int:
         """How many segments the file has: one per tensor in it, or one for all."""
         return 1 if self.header.profile == "compact" else self.header.task_count
