@@ -144,12 +144,12 @@ class ListeningModel(EntropyModel):
 
     def latent_prior(
         self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers],
-        around: Integers | None = None,
+        around: Integers | None = None, at: NDArray[np.bool_] | None = None,
     ) -> tuple[Integers, Integers, Integers]:  # fmt: skip
         """As the model has it; the hyper-latents are kept."""
         if around is None:
             self.heard.append((task, hyper, hyper[:0]))
-        return super().latent_prior(task, steps, hyper, parents, states, around)
+        return super().latent_prior(task, steps, hyper, parents, states, around, at)
 
     def state(self, task: int, steps: Integers, latent: Integers, hidden: Integers) -> Integers:
         """As the model has it; the latents are kept."""

@@ -63,7 +63,7 @@ class EntropyParameters(Protocol):
 
     def latent_prior(
         self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers],
-        around: Integers | None = None,
+        around: Integers | None = None, at: NDArray[np.bool_] | None = None,
     ) -> tuple[Integers, Integers, Numbers]:  # fmt: skip
         """Mean and table of the latent, where some symbols of it are known, and hidden activations."""
         ...
@@ -142,24 +142,27 @@ class EntropyCoder:
             if parents[:, parent].any()
         }
         prior = partial(model.latent_prior, task, steps, decoded_hyper, parents, states)
-        mean, table, hidden = prior()
         rows_sent, columns_sent = latent_grid(grid) if model.padding == "zero" else (height // 2, width // 2)
         inner = (slice(None), slice(rows_sent), slice(columns_sent))
-        given = None if latent is None else latent[inner]
-        decoded = np.zeros_like(mean)
         if model.spatial_context == "none":
+            mean, table, hidden = prior()
+            decoded = np.zeros_like(mean)
+            given = None if latent is None else latent[inner]
             decoded[inner] = self._exchange(images, task, given, mean[inner], table[inner])
         else:
-            first, symbols = first_half(rows_sent, columns_sent), np.zeros_like(mean)
-            for half in (first, ~first):
-                if not half.any():
-                    continue
-                if half is not first:
-                    mean, table, _ = prior(symbols)
-                part = None if given is None else given[:, half]
-                found = self._exchange(images, task, part, mean[inner][:, half], table[inner][:, half])
-                decoded[inner][:, half] = found
-                symbols[inner][:, half] = (found - mean[inner][:, half]) >> MEAN_BITS
+            first = first_half(height // 2, width // 2)
+            sent = np.zeros_like(first)
+            sent[:rows_sent, :columns_sent] = True
+            before, after = np.logical_and(first, sent), np.logical_and(~first, sent)
+            mean, table, hidden = prior(at=before)
+            decoded = np.zeros((len(rows), height // 2, width // 2, mean.shape[-1]), np.int64)
+            symbols = np.zeros_like(decoded)
+            for half in (before, after) if after.any() else (before,):
+                if half is after:
+                    mean, table, _ = prior(symbols, after)
+                given = None if latent is None else latent[:, half]
+                decoded[:, half] = self._exchange(images, task, given, mean, table)
+                symbols[:, half] = (decoded[:, half] - mean) >> MEAN_BITS
         if not self._remembers:
             return decoded
         state = model.state(task, steps, decoded, hidden)

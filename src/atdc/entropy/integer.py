@@ -8,6 +8,7 @@ int64. No result is ever rounded by a floating-point unit, hence none can differ
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,19 +73,25 @@ class IntegerConv:
             raise WeightsError(self.name, f"sums that may reach {worst}", f"sums below 2**53 = {EXACT_LIMIT}")
         object.__setattr__(self, "_matrices", self.weight.astype(np.float64))
 
-    def __call__(self, x: Integers) -> Integers:
-        """Integers (n, h, w, inputs) to (n, h, w, outputs)."""
+    def __call__(self, x: Integers, at: NDArray[np.bool_] | None = None) -> Integers:
+        """Integers (n, h, w, inputs) to (n, h, w, outputs); at some positions alone (h, w), to (n, positions, outputs).
+
+        >>> layer = IntegerConv(np.ones((3, 3, 1, 1), int), reach=100)
+        >>> layer(np.arange(4).reshape(1, 2, 2, 1), np.eye(2, dtype=bool)).ravel().tolist()
+        [6, 6]
+        """
         size, outputs = len(self._matrices), self._matrices.shape[3]
         images, height, width, inputs = x.shape
         border = size // 2
         padded = np.zeros((images, height + 2 * border, width + 2 * border, inputs))
         padded[:, border : border + height, border : border + width] = x
-        total = np.zeros((images * height * width, outputs))
+        places = (height, width) if at is None else (int(at.sum()),)
+        total = np.zeros((images * math.prod(places), outputs))
         for row in range(size):
             for column in range(size):
-                seen = padded[:, row : row + height, column : column + width].reshape(-1, inputs)
-                total += seen @ self._matrices[row, column]
-        return total.astype(np.int64).reshape(images, height, width, outputs)
+                seen = padded[:, row : row + height, column : column + width]
+                total += (seen if at is None else seen[:, at]).reshape(-1, inputs) @ self._matrices[row, column]
+        return total.astype(np.int64).reshape(images, *places, outputs)
 
 
 def unfold_pixels(x: Integers) -> Integers:

@@ -160,7 +160,7 @@ class EntropyModel:
 
     def latent_prior(
         self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers],
-        around: Integers | None = None,
+        around: Integers | None = None, at: NDArray[np.bool_] | None = None,
     ) -> tuple[Integers, Integers, Integers]:  # fmt: skip
         """Mean in sixteenths and table of each latent, each (n, rows, columns, M), and the hidden x.
 
@@ -172,6 +172,8 @@ class EntropyModel:
             states: by parent, (n, rows, columns, Z); only those of parents are looked at.
             around: the symbols that are known of this latent, (n, rows, columns, M), 0 where none is; None for the
                 first of them.
+            at: where means and tables are asked for, (rows, columns), which are (n, positions, M) then; None:
+                everywhere.
         """
         own, layers = self.tasks[task], self._layers[task]
         first_bits, up_bits, mean_bits, scale_bits, _ = (int(bits) for bits in own.fractions)
@@ -187,14 +189,20 @@ class EntropyModel:
             x += layers.around(own.asinh[np.abs(around) + LATENT_LIMIT].astype(np.int64))
         x = clamped(rounded_shift(x, up_bits), 0, ACTIVATION_LIMIT)
 
-        last, channels = layers.last(x), self.latent_channels(task)
+        last, channels = layers.last(x, at), self.latent_channels(task)
+
+        def of_steps(rows: NDArray[np.integer]) -> Integers:
+            wide: Integers = np.expand_dims(rows[steps], (1, 2) if at is None else 1).astype(np.int64)
+            return wide
+
         last_mean, last_scale = last[..., :channels], last[..., channels:]
-        mean = (last_mean + own.last_mean_bias) * own.gain[steps][:, None, None].astype(np.int64)
+        mean = (last_mean + own.last_mean_bias) * of_steps(own.gain)
         mean = rounded_shift(mean, ACTIVATION_BITS + mean_bits + GAIN_BITS - MEAN_BITS)
         if around is not None and own.neighbours is not None:
-            told = own.neighbours[steps][:, None, None].astype(np.int64) * sums_of_neighbours(around)
+            sums = sums_of_neighbours(around)
+            told = of_steps(own.neighbours) * (sums if at is None else sums[:, at])
             mean += rounded_shift(told, NEIGHBOUR_BITS)
-        table = last_scale + own.last_scale_bias + own.gain_tables[steps][:, None, None]
+        table = last_scale + own.last_scale_bias + of_steps(own.gain_tables)
         table = rounded_shift(table, ACTIVATION_BITS + scale_bits)
         return clamped(mean, -MEAN_LIMIT, MEAN_LIMIT), clamped(table, 0, self.tables.size - 1), x
 

@@ -49,7 +49,7 @@ class FloatEntropyParameters:
     @torch.no_grad()
     def latent_prior(
         self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers],
-        around: Integers | None = None,
+        around: Integers | None = None, at: NDArray[np.bool_] | None = None,
     ) -> tuple[Integers, Integers, Numbers]:  # fmt: skip
         """Mean in sixteenths and table of each latent, and the hidden activations."""
         known = [_first(states[p]) if p in states else None for p in range(len(self._float_model))]
@@ -58,7 +58,8 @@ class FloatEntropyParameters:
             _first(hyper / (1 << MEAN_BITS)), _quality(steps), torch.from_numpy(parents).double(), known, log_gain,
             None if around is None else _first(around),
         )  # fmt: skip
-        return self._sixteenths(mean), self._tables(log_scale), _last(hidden)
+        means, tables = self._sixteenths(mean), self._tables(log_scale)
+        return (means, tables, _last(hidden)) if at is None else (means[:, at], tables[:, at], _last(hidden))
 
     @torch.no_grad()
     def state(self, task: int, steps: Integers, latent: Integers, hidden: Numbers) -> Numbers:
