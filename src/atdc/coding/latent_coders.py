@@ -103,20 +103,16 @@ class TrainingLatentCoder:
         log_gain = self._networks.task(task).log_gain(quality)
         prior = partial(float_model.latent_prior, hyper, quality, mask, states, log_gain)
         mean, log_scale, hidden = prior()
+        height, width = latent.shape[2:]
+        padding = self._networks.config.padding
+        rows, columns = latent_grid(self._grids[task]) if padding == "zero" else (height, width)
         if self._networks.config.spatial_context != "none":
-            first = torch.from_numpy(first_half(latent.shape[2], latent.shape[3])).to(latent.device)
-            if self._networks.config.padding == "zero":
-                rows, columns = latent_grid(self._grids[task])
-                first[rows:] = first[:, columns:] = False
+            first = torch.from_numpy(first_half(height, width)).to(latent.device)
+            first[rows:] = first[:, columns:] = False
             further_mean, further_scale, _ = prior(torch.round((latent - mean).detach()) * first)
             mean, log_scale = torch.where(first, mean, further_mean), torch.where(first, log_scale, further_scale)
-        if self._networks.config.padding == "zero":
-            rows, columns = latent_grid(self._grids[task])
-            inner = (value[..., :rows, :columns] for value in (latent, mean, log_scale))
-            border = (0, latent.shape[3] - columns, 0, latent.shape[2] - rows)
-            decoded = F.pad(self._coded(images, task, *inner), border)
-        else:
-            decoded = self._coded(images, task, latent, mean, log_scale)
+        inner = (value[..., :rows, :columns] for value in (latent, mean, log_scale))
+        decoded = F.pad(self._coded(images, task, *inner), (0, width - columns, 0, height - rows))
         state = float_model.state(decoded, hidden, quality)
         if len(images) < self._batch:
             known = self._states[task]

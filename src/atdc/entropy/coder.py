@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -142,27 +142,17 @@ class EntropyCoder:
             if parents[:, parent].any()
         }
         prior = partial(model.latent_prior, task, steps, decoded_hyper, parents, states)
-        rows_sent, columns_sent = latent_grid(grid) if model.padding == "zero" else (height // 2, width // 2)
-        inner = (slice(None), slice(rows_sent), slice(columns_sent))
+        places = np.zeros((height // 2, width // 2), np.bool_)
+        own_rows, own_columns = latent_grid(grid) if model.padding == "zero" else places.shape
+        places[:own_rows, :own_columns] = True
         if model.spatial_context == "none":
+            inner = (slice(None), slice(own_rows), slice(own_columns))
             mean, table, hidden = prior()
             decoded = np.zeros_like(mean)
             given = None if latent is None else latent[inner]
             decoded[inner] = self._exchange(images, task, given, mean[inner], table[inner])
         else:
-            first = first_half(height // 2, width // 2)
-            sent = np.zeros_like(first)
-            sent[:rows_sent, :columns_sent] = True
-            before, after = np.logical_and(first, sent), np.logical_and(~first, sent)
-            mean, table, hidden = prior(at=before)
-            decoded = np.zeros((len(rows), height // 2, width // 2, mean.shape[-1]), np.int64)
-            symbols = np.zeros_like(decoded)
-            for half in (before, after) if after.any() else (before,):
-                if half is after:
-                    mean, table, _ = prior(symbols, after)
-                given = None if latent is None else latent[:, half]
-                decoded[:, half] = self._exchange(images, task, given, mean, table)
-                symbols[:, half] = (decoded[:, half] - mean) >> MEAN_BITS
+            decoded, hidden = self._in_halves(images, task, latent, prior, places)
         if not self._remembers:
             return decoded
         state = model.state(task, steps, decoded, hidden)
@@ -171,6 +161,25 @@ class EntropyCoder:
             check = binascii.crc_hqx(decoded_hyper[row].astype("<i4").tobytes(), 0)
             self.checks[image, task] = binascii.crc_hqx(decoded[row].astype("<i4").tobytes(), check)
         return decoded
+
+    def _in_halves(
+        self, images: Sequence[int], task: int, latent: NDArray[np.float64] | None,
+        prior: Callable[..., tuple[Integers, Integers, Numbers]], places: NDArray[np.bool_],
+    ) -> tuple[Integers, Numbers]:  # fmt: skip
+        """Codes a latent at some places, every second one of them when the others are known; the rest of it is 0.
+        Also returns the hidden activations."""
+        first = first_half(*places.shape)
+        before, after = np.logical_and(places, first), np.logical_and(places, ~first)
+        mean, table, hidden = prior(at=before)
+        decoded = np.zeros((len(images), *places.shape, mean.shape[-1]), np.int64)
+        symbols = np.zeros_like(decoded)
+        for half in (before, after) if after.any() else (before,):
+            if half is after:
+                mean, table, _ = prior(symbols, after)
+            given = None if latent is None else latent[:, half]
+            decoded[:, half] = self._exchange(images, task, given, mean, table)
+            symbols[:, half] = (decoded[:, half] - mean) >> MEAN_BITS
+        return decoded, hidden
 
     def _exchange(
         self, images: Sequence[int], task: int, value: NDArray[np.float64] | None, mean: Integers, table: Integers
