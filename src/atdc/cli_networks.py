@@ -220,7 +220,7 @@ def demo(
     [bold]Examples[/bold]
 
         atdc networks demo networks.yaml photo.jpg --model mine.safetensors
-        atdc networks demo pypi photo.jpg other.jpg --model pypi-3 -o demo
+        atdc networks demo pypi photo.jpg other.jpg --model pypi-4 -o demo
     """
     from atdc.adapters.network_set import load_networks
     from atdc.codec import FeatureCodec

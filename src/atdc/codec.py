@@ -283,7 +283,7 @@ class FeatureCodec:
             ArgumentError: not from 0 to 7.
             WeightsError: none was measured for these weights.
 
-        >>> codec = FeatureCodec.load("pypi-3")
+        >>> codec = FeatureCodec.load("pypi-4")
         >>> sorted(codec.balanced(4)) == sorted(codec.task_names)
         True
         """

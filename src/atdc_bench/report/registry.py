@@ -99,11 +99,11 @@ _BUDGET_NYUV2 = (
 _NETWORKS = {
     "": (
         "networks_pypi.json",
-        "atdc bench networks pypi --photos photos --features features --model pypi-3 --count 65 --qualities 0,2,4,6,7",
+        "atdc bench networks pypi --photos photos --features features --model pypi-4 --count 65 --qualities 0,2,4,6,7",
     ),
     "kodak": (
         "networks_kodak.json",
-        "atdc bench networks pypi --photos kodak --features features --model pypi-3 --count 24 --qualities 0,2,4,6,7 "
+        "atdc bench networks pypi --photos kodak --features features --model pypi-4 --count 24 --qualities 0,2,4,6,7 "
         "-o results/networks_kodak.json",
     ),
     "mixed": (
@@ -118,7 +118,7 @@ _NETWORKS = {
     ),
 }
 _GRAPHS = {
-    "": ("graphs_pypi.json", "atdc bench graphs pypi-3 features_test --count 24 -o results/graphs_pypi.json"),
+    "": ("graphs_pypi.json", "atdc bench graphs pypi-4 features_test --count 24 -o results/graphs_pypi.json"),
     "mixed": ("graphs_mixed.json", "atdc bench graphs mixed-2 features_test --count 24 -o results/graphs_mixed.json"),
     "pyramid": (
         "graphs_pyramid.json",
