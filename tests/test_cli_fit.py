@@ -266,6 +266,31 @@ def test_the_entropy_model_alone_is_fitted_further(folder: Path, mine: FeatureCo
 
 
 @pytest.mark.slow
+def test_weights_to_begin_with_keep_their_settings_and_their_networks(folder: Path, mine: FeatureCodec) -> None:
+    """Most parents, and kinds of rate estimator, of weights that other recipes and commands made."""
+    once = replace(TINY, predictor_steps=0, warmup_steps=0, steps=2, max_parents=1)
+    Path("once.yaml").write_text(yaml_of(once), "utf-8")
+    config = replace(mine.config, rate_estimator="pairs")
+    networks = CodecNetworks(config, mine.tensors)
+    networks.predictor.load_state_dict(mine.networks.predictor.state_dict())
+    networks.transforms.load_state_dict(mine.networks.transforms.state_dict())
+    card = {"networks": {"backbone": "ab" * 32}}
+    FeatureCodec(networks, mine.entropy, mine.mean, mine.std, mine.graph_tables).save("pairs.safetensors", card)
+    command = ["fit", "dumps", "-o", "on.safetensors", "--from", "pairs.safetensors", "--recipe", "once.yaml"]
+    assert run(*command).exit_code == DONE
+    further = FeatureCodec.load("on.safetensors")
+    assert further.config == replace(mine.config, max_parents=2) and further.card["networks"] == card["networks"]
+    assert further.card["start"] == FeatureCodec.load("pairs.safetensors").fingerprint.hex()
+    Path("dumps/networks.json").write_text(json.dumps({"networks": {"backbone": "cd" * 32}}), "utf-8")
+    try:
+        refused = run(*command[:3], "other.safetensors", *command[4:])
+    finally:
+        Path("dumps/networks.json").unlink()
+    assert refused.exit_code == USAGE and "network backbone: found features of another one" in refused.stderr
+    assert not Path("other.safetensors").exists()
+
+
+@pytest.mark.slow
 def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path, mine: FeatureCodec) -> None:
     old = mine.encode(sample(0))
     expected = mine.decode(old)
@@ -318,6 +343,8 @@ def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path,
         ),
         ("dumps -o n.safetensors --add mine.safetensors", USAGE, "--add: found features of the tensors that mine.saf"),
         ("dumps -o n.safetensors --add a --from b", USAGE, "--add and --from exclude each other"),
+        ("dumps -o n.safetensors --recipe fit_entropy", USAGE, "recipe: found fit_entropy, which trains the"),
+        ("dumps -o n.safetensors --from mine.safetensors --grid mask=8", USAGE, "grids: found one for mask; expected"),
         ("one.npz -o n.safetensors --from mine.safetensors", USAGE, "--from: found features of a, which mine.saf"),
         ("one.npz -o n.safetensors --add mine.safetensors", FAILED, "features: found none of backbone/c4; expected"),
         ("dumps -o n.safetensors --add no.safetensors", FAILED, "no.safetensors: found no such file or directory"),

@@ -77,7 +77,8 @@ def fit(
         typer.Option(
             "--from",
             metavar="NAME|FILE",
-            help="Weights to begin with, of the same tensors; all of them are trained further.",
+            help="Weights to begin with, of the same tensors; all of them are trained further. Networks keep their "
+            "sizes, whatever the recipe says.",
         ),
     ] = None,
     grid: Annotated[
@@ -113,6 +114,7 @@ def fit(
         atdc encode features -o encoded --model mine.safetensors
         atdc decode encoded -o decoded --model mine.safetensors
     """
+    from atdc.adapters.network_set import DIGESTS
     from atdc.cli_networks import digests_in
     from atdc.codec import FeatureCodec
     from atdc.config import load_fit_recipe
@@ -148,11 +150,13 @@ def fit(
             "recipe": settings_of_fit, "run": folder, "start": start, "grids": grids,
         }  # fmt: skip
         folders = [*features, *([] if val is None else [val])]
+        _require_networks(start, digests_in(folders), add or start_from)
         loaded: NetworkSet | None = None
         with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
             if networks is None:
                 codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=seen, **settings)
-                codec = _of_networks(codec, digests_in(folders))
+                known_before = {} if start is None else start.card.get(DIGESTS, {})
+                codec = _of_networks(codec, {**known_before, **(digests_in(folders) or {})} or None)
             else:
                 codec, samples, loaded = _fitted_to_answers(
                     networks, folders, source, None if val is None else samples, settings
@@ -214,6 +218,23 @@ def _start(add: str | None, start_from: str | None, names: tuple[str, ...]) -> F
             "To add tensors to these weights, say --add.",
         )  # fmt: skip
     return start
+
+
+def _require_networks(start: FeatureCodec | None, digests: dict[str, str] | None, path: str | None) -> None:
+    """Refuses to train weights of some networks further on features of others.
+
+    Raises:
+        ArgumentError: a network is another.
+    """
+    from atdc.adapters.network_set import DIGESTS
+
+    before = {} if start is None else start.card.get(DIGESTS, {})
+    for name, digest in (digests or {}).items():
+        if before.get(name, digest) != digest:
+            raise ArgumentError(
+                f"network {name}", "features of another one", f"the one that {path} was fitted to",
+                "Make the features again, with the networks of those weights.",
+            )  # fmt: skip
 
 
 @contextlib.contextmanager

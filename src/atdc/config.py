@@ -403,7 +403,7 @@ class FitRecipe:
             if isinstance(value, (int, float)) and not least <= value <= most:
                 raise ArgumentError(f"fit.{setting.name}", str(value), f"a number from {least:g} to {most}")
         if not self.warmup_steps + self.steps + self.entropy_steps:
-            raise ArgumentError("fit.steps", "0, and no warmup_steps or entropy_steps", "one of them above 0")
+            raise ArgumentError("fit.steps", "no warmup_steps, steps or entropy_steps", "one of them above 0")
 
     def model(self) -> ModelConfig:
         """Settings of the networks."""

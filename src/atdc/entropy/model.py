@@ -242,9 +242,10 @@ class EntropyModel:
                 if entry.name in _OF_CONTEXT and spatial_context == "none":
                     continue
                 array = arrays.get(f"{index}.{entry.name}")
-                if array is None or array.dtype.kind != "i":
+                kind = "int16" if "int16" in str(entry.type) else "int32"
+                if array is None or array.dtype != kind:
                     found = "no such array" if array is None else str(array.dtype)
-                    raise WeightsError(f"entropy.{index}.{entry.name}", found, "integers", "Fetch the weights again.")
+                    raise WeightsError(f"entropy.{index}.{entry.name}", found, kind, "Fetch the weights again.")
                 known[entry.name] = array
             tasks.append(TaskEntropy(**known))  # type: ignore[arg-type]  # kinds checked here, shapes in _Layers
         return cls(tuple(tasks), tables, factorised, padding, spatial_context)

@@ -117,6 +117,11 @@ def fit(
         start = FeatureCodec.load(start)
     if start is not None and not isinstance(start, FeatureCodec):
         raise ArgumentError("start", type(start).__name__, "a FeatureCodec, or its weights")
+    if start is None and not settings.warmup_steps + settings.steps:
+        raise ArgumentError(
+            "recipe", f"{settings.name}, which trains the entropy model alone", "weights to begin with",
+            "Name them, as in --from mine.safetensors, or give the recipe warmup_steps or steps.",
+        )  # fmt: skip
     source = _source(dataset)
     _require_names(source.names, () if start is None else start.task_names)
     seen = report(source) if seen is None else seen
@@ -149,7 +154,7 @@ def _fit(
     anchors = cast(AnchoredObjective, objective).anchors() if hasattr(objective, "anchors") else {}
     sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
     adding = start is not None and len(tensors) > start.task_count
-    config = stages.model if start is None else start.config
+    config = stages.model if start is None else replace(start.config, rate_estimator=stages.model.rate_estimator)
     if not adding:
         config = replace(config, spatial_context=stages.model.spatial_context)
     _require_same_features(run, seen, grids, start, config)
@@ -157,7 +162,8 @@ def _fit(
     stages = replace(stages, model=config)
     if start is not None and not adding:
         networks, float_model = CodecNetworks(config, tensors), dequantised_model(start.entropy, config, tensors)
-        networks.load_state_dict(start.networks.state_dict())
+        networks.predictor.load_state_dict(start.networks.predictor.state_dict())
+        networks.transforms.load_state_dict(start.networks.transforms.state_dict())
     else:
         networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
         start_from_principal_components(networks, float_model, sets.train, sets.metric)
@@ -205,7 +211,10 @@ def _fit(
     codec.graph_tables = replace(codec.graph_tables, fixed=tuple(pool[0] for pool in pools))
     codec.graph_tables = measured_rates(run, codec, sets.val)
     _choose(run, recipe, codec, sets)
-    return FeatureCodec.of_bytes(codec.to_bytes({"recipe": recipe.name, "samples": len(sets.train)}))
+    card: dict[str, Any] = {"recipe": recipe.name, "samples": len(sets.train)}
+    if start is not None:
+        card["start"] = start.fingerprint.hex()
+    return FeatureCodec.of_bytes(codec.to_bytes(card))
 
 
 def _epochs(steps: int) -> tuple[int, int]:
@@ -263,6 +272,9 @@ def _sets(
     names = list(source.names)
     if unknown := sorted(set(grids) - set(names)):
         raise ArgumentError("grids", repr(unknown[0]), f"names among {', '.join(names)}")
+    for name in grids:
+        if start is not None and name in start.task_names:
+            raise ArgumentError("grids", f"one for {name}", "grids of new tensors: the codec knows that of this one")
     known: list[TensorSpec] = []
     if start is not None:
         missing = [name for name in start.tensors.names if name not in names]
@@ -400,7 +412,7 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
     known = run.read_json("pools.json", None)
     if known is not None:
         return [list(graphs_of(pool)) for pool in known]
-    count, limit = networks.task_count, recipe.max_parents
+    count, limit = networks.task_count, networks.config.max_parents
     pairs = search.candidate_sets(count, limit)
     distortion = torch.from_numpy(GraphTables.untrained(count).distortion)
     sample = train.read(train.alike(32))
@@ -428,7 +440,7 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
 
 def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets) -> None:
     """Fits the rate estimator to what coding costs, and chooses the graphs that are kept; changes the codec."""
-    count, limit, pairs = codec.task_count, recipe.max_parents, codec.pairs
+    count, limit, pairs = codec.task_count, codec.config.max_parents, codec.pairs
     rng = np.random.default_rng(recipe.seed)
     torch.manual_seed(recipe.seed)  # whatever was drawn before: a resumed run has drawn less
     samples = rng.permutation(sets.train.alike(recipe.estimator_images))
