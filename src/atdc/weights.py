@@ -39,8 +39,8 @@ OLDER_FORMAT = 2
 ENTROPY_PREFIX = "entropy."
 _WEIGHTS_LIMIT = 1 << 30
 _SHIPPED = Path(__file__).parent / "shipped"
-_REINSTALL = "Install the package again, or train with: atdc train --recipe small"
-_AGAIN = "Install the package again, or train again."
+_REINSTALL = "Fetch the file again; if it came with the package, install that again."
+_AGAIN = "Fetch or fit the weights again; if they came with the package, install that again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,12 @@ class WeightsFile:
         """
         arrays = self.arrays(ENTROPY_PREFIX)
         config = self.config
-        model = EntropyModel.from_arrays(
-            arrays, len(self.tensors), config.factorised, config.padding, config.spatial_context
-        )
+        try:
+            model = EntropyModel.from_arrays(
+                arrays, len(self.tensors), config.factorised, config.padding, config.spatial_context
+            )
+        except WeightsError as error:
+            raise WeightsError(f"{self.path}, {error.where}", error.found, error.expected, error.cure) from error
         if unread := sorted(set(arrays) - set(model.to_arrays())):
             where, found = f"{self.path}, {ENTROPY_PREFIX}{unread[0]}", "integers that nothing reads"
             raise WeightsError(where, found, f"those of {len(self.tensors)} tasks", _REINSTALL)
