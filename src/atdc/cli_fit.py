@@ -146,17 +146,17 @@ def fit(
             return
         samples: DescribedSource = source if val is None else DumpedFeatures(val)
         folder, start = run or Path("runs") / out.stem, _start(add, start_from, source.names)
+        folders = [*features, *([] if val is None else [val])]
+        told, known_before = digests_in(folders), {} if start is None else start.card.get(DIGESTS, {})
+        _require_networks(known_before, told or {}, add or start_from)
         settings: dict[str, Any] = {
             "recipe": settings_of_fit, "run": folder, "start": start, "grids": grids,
         }  # fmt: skip
-        folders = [*features, *([] if val is None else [val])]
-        _require_networks(start, digests_in(folders), add or start_from)
         loaded: NetworkSet | None = None
         with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
             if networks is None:
                 codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=seen, **settings)
-                known_before = {} if start is None else start.card.get(DIGESTS, {})
-                codec = _of_networks(codec, {**known_before, **(digests_in(folders) or {})} or None)
+                codec = _of_networks(codec, {**known_before, **(told or {})} or None)
             else:
                 codec, samples, loaded = _fitted_to_answers(
                     networks, folders, source, None if val is None else samples, settings
@@ -220,16 +220,13 @@ def _start(add: str | None, start_from: str | None, names: tuple[str, ...]) -> F
     return start
 
 
-def _require_networks(start: FeatureCodec | None, digests: dict[str, str] | None, path: str | None) -> None:
+def _require_networks(before: dict[str, str], digests: dict[str, str], path: str | None) -> None:
     """Refuses to train weights of some networks further on features of others.
 
     Raises:
         ArgumentError: a network is another.
     """
-    from atdc.adapters.network_set import DIGESTS
-
-    before = {} if start is None else start.card.get(DIGESTS, {})
-    for name, digest in (digests or {}).items():
+    for name, digest in digests.items():
         if before.get(name, digest) != digest:
             raise ArgumentError(
                 f"network {name}", "features of another one", f"the one that {path} was fitted to",

@@ -615,17 +615,9 @@ def adaptivity(
 ) -> None:
     """What a graph for each image is worth over one for all: as images are, and with one modality spoiled."""
     _measured(
-        ctx,
-        "adaptivity",
-        out,
-        quiet,
-        model=model,
-        images=images,
-        data=data,
-        count=count,
-        qualities=_qualities(qualities),
-        names=listed(conditions) or None,
-    )
+        ctx, "adaptivity", out, quiet, model=model, images=images, data=data, count=count,
+        qualities=_qualities(qualities), names=listed(conditions) or None,
+    )  # fmt: skip
 
 
 @app.command()

@@ -142,9 +142,7 @@ class EntropyCoder:
             if parents[:, parent].any()
         }
         prior = partial(model.latent_prior, task, steps, decoded_hyper, parents, states)
-        places = np.zeros((height // 2, width // 2), np.bool_)
-        own_rows, own_columns = latent_grid(grid) if model.padding == "zero" else places.shape
-        places[:own_rows, :own_columns] = True
+        own_rows, own_columns = latent_grid(grid) if model.padding == "zero" else (height // 2, width // 2)
         if model.spatial_context == "none":
             inner = (slice(None), slice(own_rows), slice(own_columns))
             mean, table, hidden = prior()
@@ -152,6 +150,8 @@ class EntropyCoder:
             given = None if latent is None else latent[inner]
             decoded[inner] = self._exchange(images, task, given, mean[inner], table[inner])
         else:
+            places = np.zeros((height // 2, width // 2), np.bool_)
+            places[:own_rows, :own_columns] = True
             decoded, hidden = self._in_halves(images, task, latent, prior, places)
         if not self._remembers:
             return decoded

@@ -239,7 +239,7 @@ class EntropyModel:
         for index in range(task_count):
             known = {}
             for entry in fields(TaskEntropy):
-                if entry.name in _OF_CONTEXT and spatial_context == "none":
+                if entry.default is None and spatial_context == "none":
                     continue
                 array = arrays.get(f"{index}.{entry.name}")
                 kind = "int16" if "int16" in str(entry.type) else "int32"
@@ -249,10 +249,6 @@ class EntropyModel:
                 known[entry.name] = array
             tasks.append(TaskEntropy(**known))  # type: ignore[arg-type]  # kinds checked here, shapes in _Layers
         return cls(tuple(tasks), tables, factorised, padding, spatial_context)
-
-
-_OF_CONTEXT = ("around", "neighbours")
-"""Integers that only weights with a spatial context have."""
 
 
 def first_half(rows: int, columns: int) -> NDArray[np.bool_]:

@@ -55,7 +55,7 @@ from atdc.training.estimator_stage import (
 )
 from atdc.training.fixed_graphs import best_graph
 from atdc.training.graph_source import PooledGraphs
-from atdc.training.graph_stage import copy_of, measured_correction, measured_rates
+from atdc.training.graph_stage import copy_for, copy_of, measured_correction, measured_rates
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
@@ -153,23 +153,21 @@ def _fit(
     sensitivities = cast(SensitiveObjective, objective).sensitivities() if hasattr(objective, "sensitivities") else {}
     anchors = cast(AnchoredObjective, objective).anchors() if hasattr(objective, "anchors") else {}
     sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
-    adding = start is not None and len(tensors) > start.task_count
+    smaller = start if start is not None and len(tensors) > start.task_count else None  # to which tensors are added
     config = stages.model if start is None else replace(start.config, rate_estimator=stages.model.rate_estimator)
-    if not adding:
+    if smaller is None:
         config = replace(config, spatial_context=stages.model.spatial_context)
     _require_same_features(run, seen, grids, start, config)
     torch.manual_seed(recipe.seed)
     stages = replace(stages, model=config)
-    if start is not None and not adding:
-        networks, float_model = CodecNetworks(config, tensors), dequantised_model(start.entropy, config, tensors)
-        networks.predictor.load_state_dict(start.networks.predictor.state_dict())
-        networks.transforms.load_state_dict(start.networks.transforms.state_dict())
+    if start is not None and smaller is None:
+        networks, float_model = copy_for(start.networks, config), dequantised_model(start.entropy, config, tensors)
     else:
         networks, float_model = CodecNetworks(config, tensors), FloatEntropyModel(config, tensors)
         start_from_principal_components(networks, float_model, sets.train, sets.metric)
-    if start is not None and adding:
-        adopt(networks, start.networks)
-        adopt_entropy(float_model, start)
+    if smaller is not None:
+        adopt(networks, smaller.networks)
+        adopt_entropy(float_model, smaller)
     if recipe.predictor_steps:
         epochs, steps = _epochs(recipe.predictor_steps)
         train_predictor(run, stages, networks, sets.train, sets.val, epochs, steps)
@@ -202,9 +200,9 @@ def _fit(
         train_codec(run, stages, "entropy", epochs, (recipe.lr, recipe.lr_end), state, None, val_objective, steps)
     _warn_if_nothing_moved(before, _curve(run))
     integers = (
-        extended_model(start.entropy, float_model, networks)
-        if start is not None and adding
-        else quantised_model(float_model, networks)
+        quantised_model(float_model, networks)
+        if smaller is None
+        else extended_model(smaller.entropy, float_model, networks)
     )
     mean, std = sets.train.mean, sets.train.std
     codec = FeatureCodec(copy_of(networks), integers, mean, std, GraphTables.untrained(len(tensors)))

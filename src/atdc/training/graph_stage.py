@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from atdc.choice.costs import squared_errors
 from atdc.codec import FeatureCodec
-from atdc.config import MAX_QUALITY, Recipe
+from atdc.config import MAX_QUALITY, ModelConfig, Recipe
 from atdc.entropy.model import EntropyModel
 from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
@@ -170,6 +170,14 @@ def copy_of(networks: CodecNetworks) -> CodecNetworks:
     """A copy for coding (the codec switches its networks to evaluation)."""
     copy = CodecNetworks(networks.config, networks.tensors)
     copy.load_state_dict(networks.state_dict())
+    return copy
+
+
+def copy_for(networks: CodecNetworks, config: ModelConfig) -> CodecNetworks:
+    """A copy under settings that predictor and transforms do not depend on; its rate estimator is at its start."""
+    copy = CodecNetworks(config, networks.tensors)
+    copy.predictor.load_state_dict(networks.predictor.state_dict())
+    copy.transforms.load_state_dict(networks.transforms.state_dict())
     return copy
 
 

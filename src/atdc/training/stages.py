@@ -47,7 +47,7 @@ from atdc.training.data import NormalisedFeatures
 from atdc.training.devices import moved
 from atdc.training.feature_cache import FeatureCache
 from atdc.training.graph_source import MixedGraphs
-from atdc.training.graph_stage import choose_graphs, copy_of, estimator_costs, fit_estimator_to_codec
+from atdc.training.graph_stage import choose_graphs, copy_for, copy_of, estimator_costs, fit_estimator_to_codec
 from atdc.training.losses import task_loss
 from atdc.training.pair_estimator_stage import target_costs, train_pair_estimator
 from atdc.training.predictor_stage import train_predictor
@@ -208,9 +208,7 @@ def _with_estimator(networks: CodecNetworks, recipe: Recipe) -> CodecNetworks:
     """The networks; with a rate estimator at its start where the recipe wants one of another kind."""
     if networks.config == recipe.model:
         return networks
-    others = CodecNetworks(recipe.model, networks.tensors)
-    others.predictor.load_state_dict(networks.predictor.state_dict())
-    others.transforms.load_state_dict(networks.transforms.state_dict())
+    others = copy_for(networks, recipe.model)
     before, after = networks.rate_estimator, others.rate_estimator
     if isinstance(before, PairEstimator) and isinstance(after, PairEstimator):  # what is not measured costs what it did
         after.offset.copy_(before.offset)

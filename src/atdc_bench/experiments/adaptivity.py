@@ -168,12 +168,12 @@ def run_adaptivity(
         raise ArgumentError("conditions", repr(unknown[0]), f"some of {', '.join(every)}")
     chosen = {name: every[name] for name in (names or every)}
     seen = {split: _features(evaluated, own, count) for split, own in splits.items()}
+    known = all(set(TASK_NAMES) <= set(batch.targets) for batch in seen["test"][1])
     rows = []
     with tqdm(total=len(chosen) * len(qualities), desc="adaptivity", disable=quiet) as bar:
         for name, condition in chosen.items():
             for quality in qualities:
                 val, test = (_groups(condition, features, evaluated, quality) for features, _ in seen.values())
-                known = all(set(TASK_NAMES) <= set(batch.targets) for batch in seen["test"][1])
                 truth = seen["test"][1] if condition.judged and known else None
                 measured = _measured(evaluated, objective, val, test, truth)
                 rows.append({"condition": name, "quality": quality, **measured})

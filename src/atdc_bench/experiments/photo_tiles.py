@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from atdc.data.data_sets import SIDE_PX
 from atdc.data.folder import PhotoFolder
 from atdc.data.labelled import IMAGE
 from atdc.errors import DataError
@@ -17,7 +18,6 @@ from atdc.images import read_image
 
 TILES = "tiles"
 """What commands call it."""
-_SIDE = 256
 
 
 class PhotoTiles:
@@ -38,7 +38,7 @@ class PhotoTiles:
         half = len(paths) // 2
         tiles = [tile for path in (paths[:half] if split == "val" else paths[half:]) for tile in _tiles(path)]
         if not tiles:
-            raise DataError(str(folder), f"no tile in its half {split!r}", f"photos of {_SIDE}×{_SIDE} or more")
+            raise DataError(str(folder), f"no tile in its half {split!r}", f"photos of {SIDE_PX}×{SIDE_PX} or more")
         self._tiles = np.stack(tiles)
 
     def __len__(self) -> int:
@@ -53,9 +53,9 @@ class PhotoTiles:
 
 def _tiles(path: Path) -> list[NDArray[np.uint8]]:
     image = read_image(path).transpose(2, 0, 1)
-    rows, columns = (side // _SIDE for side in image.shape[1:])
+    rows, columns = (side // SIDE_PX for side in image.shape[1:])
     return [
-        image[:, row * _SIDE : (row + 1) * _SIDE, column * _SIDE : (column + 1) * _SIDE]
+        image[:, row * SIDE_PX : (row + 1) * SIDE_PX, column * SIDE_PX : (column + 1) * SIDE_PX]
         for row in range(rows)
         for column in range(columns)
     ]
