@@ -12,6 +12,7 @@ every process computes for itself.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -24,9 +25,16 @@ Value = TypeVar("Value")
 
 
 def join() -> None:
-    """Meets the other processes of a ``torchrun``; does nothing without one."""
+    """Meets the other processes of a ``torchrun``, and leaves them when Python ends; does nothing without one."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Ends the group's threads; one that still runs when the process ends would abort it, after all is done."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def count() -> int:
