@@ -56,7 +56,8 @@ def test_with_a_spatial_context_integers_of_the_second_half_follow_those_of_the_
     task, steps = header["present"][0], np.array([header["qualities"][0]])
     latent = decoded.latents[task]
     nothing, parents = np.zeros((1, *(side // 2 for side in latent.shape[1:3]), 2), np.int64), np.zeros((1, 6), bool)
-    prior = partial(SEEING.reader.model.latent_prior, task, steps, nothing, parents, {})
+    model = SEEING.reader.model
+    prior = partial(model.latent_prior, task, steps, model.hidden_sums(task, steps, nothing, parents, {}))
     mean, table, _ = prior()
     symbols = (latent // 16) * first_half(*latent.shape[1:3])[None, :, :, None]
     further_mean, further_table, _ = prior(symbols)

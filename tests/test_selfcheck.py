@@ -33,8 +33,8 @@ from atdc.entropy.model import EntropyModel
 
 exact = EntropyModel.latent_prior
 
-def planted(self, task, steps, hyper, parents, states, around=None, at=None):
-    mean, table, hidden = exact(self, task, steps, hyper, parents, states, around, at)
+def planted(self, task, steps, sums, around=None, at=None):
+    mean, table, hidden = exact(self, task, steps, sums, around, at)
     seen = torch.from_numpy(hidden.astype(np.float32) / 7).permute(0, 3, 1, 2).contiguous()
     random = torch.Generator().manual_seed(task)
     total = 0

@@ -142,14 +142,12 @@ class ListeningModel(EntropyModel):
 
     heard: list[tuple[int, Integers, Integers]] = field(default_factory=list)
 
-    def latent_prior(
-        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers],
-        around: Integers | None = None, at: NDArray[np.bool_] | None = None,
-    ) -> tuple[Integers, Integers, Integers]:  # fmt: skip
+    def hidden_sums(
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers]
+    ) -> Integers:
         """As the model has it; the hyper-latents are kept."""
-        if around is None:
-            self.heard.append((task, hyper, hyper[:0]))
-        return super().latent_prior(task, steps, hyper, parents, states, around, at)
+        self.heard.append((task, hyper, hyper[:0]))
+        return super().hidden_sums(task, steps, hyper, parents, states)
 
     def state(self, task: int, steps: Integers, latent: Integers, hidden: Integers) -> Integers:
         """As the model has it; the latents are kept."""

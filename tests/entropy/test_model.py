@@ -48,7 +48,8 @@ def test_integers_follow_the_float_model(pair, step):
     steps = np.array([step, step])
     symbols = rng.integers(-4, 5, (2, 8, 6, 6)) * first_half(8, 6)[:, :, None]
     around = None if model.spatial_context == "none" else symbols
-    mean, table, hidden = model.latent_prior(0, steps, hyper, parents, states, around)
+    sums = model.hidden_sums(0, steps, hyper, parents, states)
+    mean, table, hidden = model.latent_prior(0, steps, sums, around)
 
     def as_tensor(values, unit):
         return torch.from_numpy(values / unit).permute(0, 3, 1, 2).float()
@@ -57,8 +58,10 @@ def test_integers_follow_the_float_model(pair, step):
     log_gain = networks.task(0).log_gain(quality)
     given = [None, *(as_tensor(states[task], 256) for task in (1, 2))]
     mask = torch.from_numpy(parents).float()
-    float_mean, float_scale, float_hidden = float_model.task(0).latent_prior(
-        as_tensor(hyper, 16), quality, mask, given, log_gain, None if around is None else as_tensor(around, 1)
+    own = float_model.task(0)
+    float_sums = own.hidden_sums(as_tensor(hyper, 16), quality, mask, given)
+    float_mean, float_scale, float_hidden = own.latent_prior(
+        float_sums, quality, log_gain, None if around is None else as_tensor(around, 1)
     )
     means = as_tensor(mean, 16) - quantised_mean(float_mean)
     assert float(means.abs().max()) <= 2 / 16 and float((means == 0).float().mean()) > (0.9 if around is None else 0.8)
@@ -110,7 +113,9 @@ def test_values_out_of_range_are_refused(pair, name, value):
 def test_table_indices_stay_within_the_tables_whatever_comes(pair):
     model = pair[2]
     hyper = np.full((1, 2, 2, 3), 2**40) * np.array([1, -1, 1])
-    mean, table, _ = model.latent_prior(1, np.array([56]), hyper, np.zeros((1, TASKS), np.bool_), {})
+    steps = np.array([56])
+    sums = model.hidden_sums(1, steps, hyper, np.zeros((1, TASKS), np.bool_), {})
+    mean, table, _ = model.latent_prior(1, steps, sums)
     assert table.min() >= 0 and table.max() < model.tables.size and np.abs(mean).max() <= 1 << 19
 
 

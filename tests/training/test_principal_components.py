@@ -45,7 +45,8 @@ def test_hyper_latents_tell_of_loud_places_and_of_means_from_the_start(hyper: in
     def told(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         latent = transforms.analysis(values, nothing, nothing, QUALITY)
         own = torch.zeros_like(transforms.log_gain(QUALITY))
-        mean, log_scale, _ = tables.latent_prior(transforms.hyper_analysis(latent), QUALITY, torch.zeros(1, 1), [], own)
+        sums = tables.hidden_sums(transforms.hyper_analysis(latent), QUALITY, torch.zeros(1, 1), [])
+        mean, log_scale, _ = tables.latent_prior(sums, QUALITY, own)
         return mean[0], log_scale[0]
 
     _, log_scale = told(noise.values[:1])

@@ -101,7 +101,8 @@ class TrainingLatentCoder:
                 own, child = latent_grid(self._grids[parent]), latent_grid(self._grids[task])
                 states[parent] = resampled_states(state[images], own, child, (latent.shape[2], latent.shape[3]))
         log_gain = self._networks.task(task).log_gain(quality)
-        prior = partial(float_model.latent_prior, hyper, quality, mask, states, log_gain)
+        sums = float_model.hidden_sums(hyper, quality, mask, states)
+        prior = partial(float_model.latent_prior, sums, quality, log_gain)
         mean, log_scale, hidden = prior()
         height, width = latent.shape[2:]
         padding = self._networks.config.padding

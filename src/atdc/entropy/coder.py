@@ -61,9 +61,15 @@ class EntropyParameters(Protocol):
         """Mean and table of the hyper-latent."""
         ...
 
+    def hidden_sums(
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers]
+    ) -> Numbers:
+        """What hyper-latent and parents tell of the latent."""
+        ...
+
     def latent_prior(
-        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers],
-        around: Integers | None = None, at: NDArray[np.bool_] | None = None,
+        self, task: int, steps: Integers, sums: Numbers, around: Integers | None = None,
+        at: NDArray[np.bool_] | None = None,
     ) -> tuple[Integers, Integers, Numbers]:  # fmt: skip
         """Mean and table of the latent, where some symbols of it are known, and hidden activations."""
         ...
@@ -141,7 +147,7 @@ class EntropyCoder:
             for parent, state in self.states.items()
             if parents[:, parent].any()
         }
-        prior = partial(model.latent_prior, task, steps, decoded_hyper, parents, states)
+        prior = partial(model.latent_prior, task, steps, model.hidden_sums(task, steps, decoded_hyper, parents, states))
         own_rows, own_columns = latent_grid(grid) if model.padding == "zero" else (height // 2, width // 2)
         if model.spatial_context == "none":
             inner = (slice(None), slice(own_rows), slice(own_columns))

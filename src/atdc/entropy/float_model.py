@@ -93,19 +93,14 @@ class FloatTensorEntropy(nn.Module):
         """Mean and log scale of the hyper-latent, each (B, H, 1, 1): a factorised density per channel."""
         return self.hyper_mean(quality), self.hyper_log_scale(quality)
 
-    def latent_prior(
-        self, hyper: Tensor, quality: Tensor, mask: Tensor, states: list[Tensor | None], log_gain: Tensor,
-        around: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """Mean and log scale of the latent, each (B, M, h/2, w/2), and the hidden activations, from integers only.
+    def hidden_sums(self, hyper: Tensor, quality: Tensor, mask: Tensor, states: list[Tensor | None]) -> Tensor:
+        """What hyper-latent and parents tell of the latent, (B, W, h/2, w/2), from integers only.
 
         Args:
             hyper: decoded hyper-latent (B, H, h/4, w/4).
             quality: (B,).
             mask: (B, T), 1 where a task is a parent.
             states: by task, the state (B, Z, h/2, w/2) of those that are parents of some image, on this task's grid.
-            log_gain: logarithm of the latent's gain, (B, M, 1, 1): the networks tell of the latent before its gain.
-            around: symbols of the latent that are known, like it, 0 elsewhere; None for none.
         """
         x = self.first(hyper.clamp(-_HYPER_MAX, _HYPER_MAX)) + self.quality(quality)
         x = torch.relu(x + (mask @ self.parent_bias)[:, :, None, None]).clamp(max=_ACTIVATION_MAX)
@@ -114,10 +109,23 @@ class FloatTensorEntropy(nn.Module):
             if state is not None:
                 given = torch.einsum("bzhw,zc->bchw", state, self.parents[parent])
                 x = x + given * mask[:, parent, None, None, None]
+        return x
+
+    def latent_prior(
+        self, sums: Tensor, quality: Tensor, log_gain: Tensor, around: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and log scale of the latent, each (B, M, h/2, w/2), and the hidden activations.
+
+        Args:
+            sums: of :meth:`hidden_sums`.
+            quality: (B,).
+            log_gain: logarithm of the latent's gain, (B, M, 1, 1): the networks tell of the latent before its gain.
+            around: symbols of the latent that are known, like it, 0 elsewhere; None for none.
+        """
         if around is not None and self.around is not None:
             around = around.clamp(-LATENT_LIMIT, LATENT_LIMIT)
-            x = x + self.around(torch.asinh(around.abs()))
-        x = torch.relu(x).clamp(max=_ACTIVATION_MAX)
+            sums = sums + self.around(torch.asinh(around.abs()))
+        x = torch.relu(sums).clamp(max=_ACTIVATION_MAX)
         mean, log_scale = self.last(x).chunk(2, 1)
         mean = mean * torch.exp(log_gain)
         if around is not None and self.neighbours is not None:

@@ -158,11 +158,10 @@ class EntropyModel:
         own = self.tasks[task]
         return own.hyper_mean[steps].astype(np.int64), own.hyper_table[steps].astype(np.int64)
 
-    def latent_prior(
-        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers],
-        around: Integers | None = None, at: NDArray[np.bool_] | None = None,
-    ) -> tuple[Integers, Integers, Integers]:  # fmt: skip
-        """Mean in sixteenths and table of each latent, each (n, rows, columns, M), and the hidden x.
+    def hidden_sums(
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers]
+    ) -> Integers:
+        """What hyper-latent and parents tell of a latent: the sums that x is the relu of, (n, rows, columns, W).
 
         Args:
             task: which task.
@@ -170,13 +169,9 @@ class EntropyModel:
             hyper: decoded hyper-latent in sixteenths, (n, rows/2, columns/2, H).
             parents: (n, T), True where a task is a parent.
             states: by parent, (n, rows, columns, Z); only those of parents are looked at.
-            around: the symbols that are known of this latent, (n, rows, columns, M), 0 where none is; None for the
-                first of them.
-            at: where means and tables are asked for, (rows, columns), which are (n, positions, M) then; None:
-                everywhere.
         """
         own, layers = self.tasks[task], self._layers[task]
-        first_bits, up_bits, mean_bits, scale_bits, _ = (int(bits) for bits in own.fractions)
+        first_bits = int(own.fractions[0])
         x = layers.first(clamped(hyper, -HYPER_LIMIT, HYPER_LIMIT))
         bias = own.first_bias[steps].astype(np.int64) + parents.astype(np.int64) @ own.parent_bias
         x = rounded_shift(x + bias[:, None, None], MEAN_BITS + first_bits - ACTIVATION_BITS)
@@ -184,10 +179,29 @@ class EntropyModel:
         for parent in np.flatnonzero(parents.any(0)).tolist():
             with_it = np.flatnonzero(parents[:, parent])
             x[with_it] += layers.parents[parent](states[parent][with_it])
+        return x
+
+    def latent_prior(
+        self, task: int, steps: Integers, sums: Integers, around: Integers | None = None,
+        at: NDArray[np.bool_] | None = None,
+    ) -> tuple[Integers, Integers, Integers]:  # fmt: skip
+        """Mean in sixteenths and table of each latent, each (n, rows, columns, M), and the hidden x.
+
+        Args:
+            task: which task.
+            steps: quality steps, (n,).
+            sums: of :meth:`hidden_sums`.
+            around: the symbols that are known of this latent, (n, rows, columns, M), 0 where none is; None for the
+                first of them.
+            at: where means and tables are asked for, (rows, columns), which are (n, positions, M) then; None:
+                everywhere.
+        """
+        own, layers = self.tasks[task], self._layers[task]
+        _, up_bits, mean_bits, scale_bits, _ = (int(bits) for bits in own.fractions)
         if around is not None and layers.around is not None:
             around = clamped(around, -LATENT_LIMIT, LATENT_LIMIT)
-            x += layers.around(own.asinh[np.abs(around) + LATENT_LIMIT].astype(np.int64))
-        x = clamped(rounded_shift(x, up_bits), 0, ACTIVATION_LIMIT)
+            sums = sums + layers.around(own.asinh[np.abs(around) + LATENT_LIMIT].astype(np.int64))
+        x = clamped(rounded_shift(sums, up_bits), 0, ACTIVATION_LIMIT)
 
         last, channels = layers.last(x, at), self.latent_channels(task)
 

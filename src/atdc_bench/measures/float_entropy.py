@@ -47,17 +47,26 @@ class FloatEntropyParameters:
         return self._sixteenths(mean)[:, 0, 0], self._tables(log_scale)[:, 0, 0]
 
     @torch.no_grad()
+    def hidden_sums(
+        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers]
+    ) -> Numbers:
+        """What hyper-latent and parents tell of the latent."""
+        known = [_first(states[p]) if p in states else None for p in range(len(self._float_model))]
+        sums = self._float_model.task(task).hidden_sums(
+            _first(hyper / (1 << MEAN_BITS)), _quality(steps), torch.from_numpy(parents).double(), known
+        )
+        return _last(sums)
+
+    @torch.no_grad()
     def latent_prior(
-        self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers],
-        around: Integers | None = None, at: NDArray[np.bool_] | None = None,
+        self, task: int, steps: Integers, sums: Numbers, around: Integers | None = None,
+        at: NDArray[np.bool_] | None = None,
     ) -> tuple[Integers, Integers, Numbers]:  # fmt: skip
         """Mean in sixteenths and table of each latent, and the hidden activations."""
-        known = [_first(states[p]) if p in states else None for p in range(len(self._float_model))]
         log_gain = self._networks[task].log_gain(_quality(steps))  # type: ignore[operator]
         mean, log_scale, hidden = self._float_model.task(task).latent_prior(
-            _first(hyper / (1 << MEAN_BITS)), _quality(steps), torch.from_numpy(parents).double(), known, log_gain,
-            None if around is None else _first(around),
-        )  # fmt: skip
+            _first(sums), _quality(steps), log_gain, None if around is None else _first(around)
+        )
         means, tables = self._sixteenths(mean), self._tables(log_scale)
         return (means, tables, _last(hidden)) if at is None else (means[:, at], tables[:, at], _last(hidden))
 
