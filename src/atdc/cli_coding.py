@@ -202,7 +202,7 @@ def encode(
             callback=_tasks,
             autocompletion=starting_with(TASK_NAMES),
             help="These tensors or tasks come first, predicted from each other alone: who stops reading after them has "
-            "them. Makes the profile segments.",
+            "them. Gives the file the profile ordered: segments, these first.",
         ),
     ] = None,
     tasks: Annotated[

@@ -62,7 +62,7 @@ def check(
     count: Annotated[int, typer.Option("--count", min=1, help="Of the photos, so many.")] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Check that networks run, that both halves are the whole, that cuts separate and runs repeat; report tensors.
+    """Check that each network runs, that its halves reproduce it, that cuts separate it and runs repeat; list tensors.
 
     [bold]Examples[/bold]
 
@@ -244,7 +244,7 @@ def demo(
 def cuts(
     network: Annotated[Path, typer.Argument(metavar="NET.ONNX", help="An ONNX file.")],
     photos: Annotated[Path, typer.Option("--photos", metavar="FOLDER", help="Photos to measure on.")],
-    count: Annotated[int, typer.Option("--count", min=4, help="Of the photos, so many; half to learn from.")] = 16,
+    count: Annotated[int, typer.Option("--count", min=4, help="Number of photos; half of them are learnt from.")] = 16,
     answer: Annotated[
         str, typer.Option("--answer", metavar="TENSOR", help="What has to agree; by default the first output.")
     ] = "",
@@ -257,10 +257,12 @@ def cuts(
             "numbers, same for other whole numbers, otherwise relative.",
         ),
     ] = "",
-    agreement: Annotated[float, typer.Option("--agreement", min=0, max=1, help="That is wanted, 1: unchanged.")] = 0.9,
-    most: Annotated[int, typer.Option("--tensors", min=1, help="At a cut, at most so many.")] = 3,
+    agreement: Annotated[
+        float, typer.Option("--agreement", min=0, max=1, help="Of the answer that is required; 1: unchanged.")
+    ] = 0.9,
+    most: Annotated[int, typer.Option("--tensors", min=1, help="Most tensors at a cut.")] = 3,
     size: Annotated[
-        str, typer.Option("--size", metavar="HxW", help="Of the input, where the file does not fix it.")
+        str, typer.Option("--size", metavar="HxW", help="Size of the input, if the file does not fix it.")
     ] = "",
     white: Annotated[float, typer.Option("--white", help="What white is in the input; black is 0.")] = 1.0,
     mean: Annotated[

@@ -136,7 +136,7 @@ SkipExisting = Annotated[
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Replace outputs of other content; without it they are refused, the same bytes not."),
+    typer.Option("--force", help="Replace outputs that exist with other content; without it they are refused."),
 ]
 Jobs = Annotated[
     int, typer.Option("--jobs", "-j", metavar="N", min=1, help="Processes that share the inputs; same bytes as with 1.")

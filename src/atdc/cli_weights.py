@@ -117,12 +117,13 @@ def train(
     stages: Annotated[
         str,
         typer.Option(
-            metavar="LIST", help="What to train: networks, codec, graphs. The rest is that of the weights gone on from."
+            metavar="LIST",
+            help="What to train: networks, codec, graphs. The rest is kept from the weights that it starts from.",
         ),
     ] = "networks,codec,graphs",
     device: Device = "cpu",
 ) -> None:
-    """Train a model, from rendered rooms or from weights to a weights file. A stopped call resumes where it was.
+    """Train weights for images, from nothing or from other weights. A stopped call resumes where it was.
 
     [bold]Examples[/bold]
 

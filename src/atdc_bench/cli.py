@@ -347,8 +347,8 @@ def compare_weights(
 
     [bold]Examples[/bold]
 
-        atdc bench compare-weights real small
-        atdc bench compare-weights real small --images nyuv2 --data nyuv2 -o /tmp/nyuv2.json
+        atdc bench compare-weights real-1 small
+        atdc bench compare-weights real-1 small --images nyuv2 --data nyuv2 -o /tmp/nyuv2.json
     """
     _measured(
         ctx, "compare-weights", out, quiet, models=models, data=data, name=images, split=split, count=count,

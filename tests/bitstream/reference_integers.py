@@ -1,6 +1,6 @@
 """A second way from a file to its integers, in plain Python, one number at a time, importing nothing of the package.
 
-Written from ``docs/bitstream.md`` and from the equations at the head of ``src/atdc/entropy/model.py``; what a file's
+Written from ``docs/bitstream.md``; what a file's
 bytes are divided into is :mod:`reference_reader`'s part. Slow on purpose: for tiny weights and tiny files. Where it and
 the package disagree, one of them does not do what the page says. It does not check that a segment is the one that a
 writer would write.

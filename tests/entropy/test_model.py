@@ -102,7 +102,7 @@ def test_arrays_that_do_not_fit_are_refused_by_name(pair, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("hyper_table", 64), ("hyper_table", -1), ("fractions", 40), ("asinh", 9999)]
+    ("name", "value"), [("hyper_table", 64), ("hyper_table", -1), ("fractions", 40), ("fractions", 3), ("asinh", 9999)]
 )
 def test_values_out_of_range_are_refused(pair, name, value):
     arrays = pair[2].to_arrays()

@@ -22,6 +22,7 @@ from atdc.entropy.model import (
     GAIN_BITS,
     HYPER_LIMIT,
     LATENT_LIMIT,
+    LEAST_FIRST_FRACTION,
     MEAN_BITS,
     NEIGHBOUR_BITS,
     STATE_LIMIT,
@@ -210,7 +211,13 @@ def _task_integers(float_model: FloatTensorEntropy, transforms: TaskTransforms, 
     parents = _array(float_model.parents)
     around = None if float_model.around is None else _array(float_model.around.weight).transpose(2, 3, 1, 0)
     of_up = [up, parents] if around is None else [up, parents, around]
-    fractions = [_fraction(first), _fraction(*of_up), _fraction(means), _fraction(counts), _fraction(own, hidden)]
+    fractions = [
+        max(_fraction(first), LEAST_FIRST_FRACTION),
+        _fraction(*of_up),
+        _fraction(means),
+        _fraction(counts),
+        _fraction(own, hidden),
+    ]
     first_unit, up_unit = MEAN_BITS + fractions[0], ACTIVATION_BITS + fractions[1]
     mean_unit, count_unit, own_unit = (ACTIVATION_BITS + bits for bits in fractions[2:])
     index = scale_index(hyper_log_scale, config.scale_min, config.scale_max, config.scale_count)

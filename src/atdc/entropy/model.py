@@ -45,6 +45,9 @@ MEAN_LIMIT = 1 << 19
 NEIGHBOUR_BITS = 10
 """Weights of neighbours are integers in 1/1024 of a sixteenth."""
 
+LEAST_FIRST_FRACTION = ACTIVATION_BITS - MEAN_BITS
+"""The fewest fractional bits of the weights of first: its sums are shifted down to activations, never up."""
+
 _ASINH_LIMIT = 1 << 12
 
 
@@ -334,8 +337,9 @@ class _Layers:
             raise WeightsError(f"entropy.{index}.hyper_table", found, f"0 … {tables - 1}")
         if np.abs(task.asinh.astype(np.int64)).max() > _ASINH_LIMIT:
             raise WeightsError(f"entropy.{index}.asinh", f"{np.abs(task.asinh).max()}", f"at most {_ASINH_LIMIT}")
-        if task.fractions.min() < 0 or task.fractions.max() > 16:
-            raise WeightsError(f"entropy.{index}.fractions", str(task.fractions.tolist()), "0 … 16")
+        if task.fractions.min() < 0 or task.fractions.max() > 16 or task.fractions[0] < LEAST_FIRST_FRACTION:
+            expected = f"0 … 16, the first from {LEAST_FIRST_FRACTION} on"
+            raise WeightsError(f"entropy.{index}.fractions", str(task.fractions.tolist()), expected)
 
         def layer(name: str, reach: int, weight: NDArray[np.integer] | None = None) -> IntegerConv:
             return IntegerConv(getattr(task, name) if weight is None else weight, reach, f"entropy.{index}.{name}")

@@ -14,8 +14,9 @@ A against B at equal U, or of a task (``{FILE rate A B depth_zbuffer}``); when t
 [−0.4, +4.0]``, that is compared, too. Values are combined by ``+ - * /`` and numbers; several, in the order of the
 sentence, are set apart by ``|``. A number agrees when it is the value, rounded as the sentence rounds, sign included.
 
-Two words stand for what has no file: ``given`` for settings, definitions and what others claim, and ``once`` for what
-was measured once and kept in none, which the paragraph has to admit with the words of :data:`ADMISSION`.
+Two words stand for what has no file: ``given`` for settings, definitions and what others claim, wherever they stand in
+the paragraph; and ``once`` for what was measured once and kept in none, which the paragraph has to admit with the words
+of :data:`ADMISSION`.
 
 Every number with a unit, a sign, decimals or thousands must be in such a comment.
 """
@@ -57,12 +58,10 @@ class Paragraph:
 
 
 def pages(root: Path) -> dict[Path, str]:
-    """What is checked, by file: the README from its numbers on, pages of results, decisions, and cards of weights."""
-    readme = root / "README.md"
-    whole = [root / "docs" / "results.md", root / "docs" / "real.md", *sorted(root.glob("docs/decisions/0*.md"))]
-    whole += sorted(root.glob("src/atdc/shipped/*.md"))
-    numbers = readme.read_text(encoding="utf-8").partition("\n## Numbers\n")[2]
-    return {readme: numbers} | {page: page.read_text(encoding="utf-8") for page in whole}
+    """What is checked, by file: the README, pages of results, decisions, and cards of weights."""
+    results = [root / "docs" / f"{name}.md" for name in ("results", "real", "published-networks")]
+    others = [*root.glob("docs/decisions/0*.md"), *root.glob("src/atdc/shipped/*.md")]
+    return {page: page.read_text(encoding="utf-8") for page in (root / "README.md", *results, *sorted(others))}
 
 
 def problems(text: str, results: Path) -> list[str]:
@@ -104,7 +103,8 @@ def _problems_of(paragraph: Paragraph, results: Path) -> Iterator[str]:
         if shown not in left:
             yield f'"{shown}" is not in "{_start(paragraph.text)}"'
             continue
-        left = left.replace(shown, "¤", 1)
+        bare = rf"(?<!\d){re.escape(shown)}(?!\d)" if source == "given" else re.escape(shown)
+        left = re.sub(bare, "¤", left, count=0 if source == "given" else 1)  # a setting may be named again and again
         if source == "once" and ADMISSION not in paragraph.text.lower():
             yield f'"{shown}" has no file, and "{_start(paragraph.text)}" does not admit it: "{ADMISSION}"'
         if source in ("given", "once"):
