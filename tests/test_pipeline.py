@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import atdc
 from atdc.bitstream.container import ContainerReader
 from atdc.bitstream.sources import FileSource
-from atdc.errors import ArgumentError, BitstreamError, WeightsError
+from atdc.errors import ArgumentError, BitstreamError, OutputError, WeightsError
 from atdc.graph.search import SETTINGS
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
@@ -25,6 +25,17 @@ CHANNELS = {"normal": (3,), "rgb": (3,)}
 @pytest.fixture(scope="module")
 def codec(untrained_weights: Path) -> Codec:
     return atdc.load(untrained_weights)
+
+
+def test_weights_are_saved_to_any_path_that_can_be_written(
+    codec: Codec, untrained_weights: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "new" / "again.safetensors"
+    codec.save(str(again))
+    assert again.read_bytes() == untrained_weights.read_bytes()
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="a folder to write to"):
+        codec.save(tmp_path / "file" / "again.safetensors")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 300), (65, 63)])

@@ -14,7 +14,9 @@ PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
 def test_every_setting_of_a_fit_is_told_with_its_default() -> None:
-    told = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", PAGE.partition("## Settings of `atdc fit`")[2], re.MULTILINE))
+    told = dict(
+        re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", PAGE.partition("## Settings of `atdc fit`")[2], re.MULTILINE)
+    )
     assert {name: ast.literal_eval(value) for name, value in told.items()} == {
         setting.name: setting.default for setting in dataclasses.fields(FitRecipe)
     }

@@ -264,7 +264,7 @@ def _require_place(out: Path, force: bool) -> None:
     Raises:
         OutputError: there is something else, or no folder can be made.
     """
-    from atdc.report.answer_files import make_folder
+    from atdc.files import make_folder
 
     if out.suffix != _SUFFIX:
         raise typer.BadParameter(f"{out} is no name of weights; end it with {_SUFFIX}.")

@@ -125,7 +125,7 @@ def features(
     """
     from atdc.adapters.network_set import load_networks
     from atdc.data.folder import PhotoFolder
-    from atdc.report.answer_files import make_folder
+    from atdc.files import make_folder
 
     loaded = load_networks(networks)
     paths = [str(path.relative_to(photos)) for path in PhotoFolder(photos).paths]

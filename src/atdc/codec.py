@@ -6,7 +6,6 @@ import dataclasses
 import importlib
 import math
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,15 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
 from atdc.reader import Arrivals, CodedFile, DecodedIntegers, IntegerReader, among_present, combined_check
 from atdc.tensors import Grid
-from atdc.weights import ENTROPY_PREFIX, OLDER_FORMAT, WeightsFile, open_weights, weights_bytes, write_weights
+from atdc.weights import (
+    ENTROPY_PREFIX,
+    OLDER_FORMAT,
+    WeightsFile,
+    open_weights,
+    weights_bytes,
+    weights_of,
+    write_weights,
+)
 
 DEFAULT_GRAPH = "codebook"
 """The search setting used when none is named."""
@@ -173,8 +180,13 @@ class FeatureCodec:
             path: of the file, which is written whole or not at all.
             card: how the codec was made, plain values; by default its own. Another one gives the file another
                 fingerprint than this codec's, whose files it then cannot read.
+
+        Raises:
+            OutputError: the file or its folder cannot be written.
         """
         write_weights(Path(path), self.to_bytes(self.card if card is None else card))
+        if card is None:
+            self.path = Path(path)
 
     def to_bytes(self, card: Mapping[str, Any], others: Mapping[str, NDArray[Any]] | None = None) -> bytes:
         """The weights file's content; `others` are arrays to be kept in it next to the codec's own."""
@@ -206,10 +218,7 @@ class FeatureCodec:
         Raises:
             WeightsError: a damaged or foreign content.
         """
-        with tempfile.TemporaryDirectory(prefix="atdc-") as folder:
-            path = Path(folder) / "codec.safetensors"
-            path.write_bytes(data)
-            codec = cls.load(path)
+        codec = cls.of_weights(weights_of(Path("weights"), data), None)
         codec.path = None
         return codec
 

@@ -42,6 +42,19 @@ def require_name(path: str | os.PathLike[str], error_class: type[AtdcError] = Ar
         )
 
 
+def make_folder(folder: Path) -> None:
+    """Creates a folder and its parents, where they are not there yet.
+
+    Raises:
+        OutputError: there is a file in the way, no permission, or a full disk.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = "a file" if isinstance(error, (FileExistsError, NotADirectoryError)) else _reason(error)
+        raise OutputError(str(folder), found, "a folder to write to", "Choose another one with -o.") from error
+
+
 def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file so that it is there in full or not at all.
 

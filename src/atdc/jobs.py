@@ -174,9 +174,8 @@ def encoder(
     """
     from PIL import Image
 
-    from atdc.files import write_bytes_unless_others
+    from atdc.files import make_folder, write_bytes_unless_others
     from atdc.images import read_image
-    from atdc.report.answer_files import make_folder
 
     Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
     images, features = _load(model, device)
@@ -291,9 +290,9 @@ def decoder(
     each: plain values for JSON. The value of a report is the bytes for standard output, if that is where they go.
     """
     from atdc.data.dumped import features_as_bytes
-    from atdc.files import write_bytes_unless_others
+    from atdc.files import make_folder, write_bytes_unless_others
     from atdc.pipeline import Answers
-    from atdc.report.answer_files import answer_names, answers_as_bytes, make_folder, write_answers
+    from atdc.report.answer_files import answer_names, answers_as_bytes, write_answers
     from atdc.weights import default_model, writer_of
 
     load = cache(lambda name: _load(name, device))

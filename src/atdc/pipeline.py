@@ -354,9 +354,13 @@ class Codec:
 
     # --- weights ---------------------------------------------------------------------------------------------------
 
-    def save(self, path: Path) -> None:
-        """Writes the weights file: convolutions in half precision, whatever decides bits in integers."""
-        write_weights(path, self.to_bytes())
+    def save(self, path: str | Path) -> None:
+        """Writes the weights file: convolutions in half precision, whatever decides bits in integers.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        write_weights(Path(path), self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The weights file's content."""
@@ -385,7 +389,7 @@ def load(name: str | Path | None = None) -> Codec:
     feature_codec = FeatureCodec.of_weights(file, (TASKS_PREFIX,))
     networks = TaskNetworks(file.config)
     load_arrays(networks, file, TASKS_PREFIX)
-    return Codec(networks, feature_codec, file.header["card"])
+    return Codec(networks, feature_codec, file.header.get("card", {}))
 
 
 def _require_image(header: Header) -> None:

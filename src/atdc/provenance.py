@@ -17,8 +17,7 @@ from typing import Any
 import numpy
 import torch
 
-from atdc.errors import OutputError
-from atdc.files import write_bytes_atomically
+from atdc.files import make_folder, write_bytes_atomically
 
 
 def provenance(*, seed: int | None = None, weights: str | None = None) -> dict[str, Any]:
@@ -74,10 +73,7 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
         OutputError: the file cannot be written.
     """
     text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(str(path.parent), str(error), "a folder that can be made", "pass another --out") from error
+    make_folder(path.parent)
     write_bytes_atomically(path, text.encode())
 
 

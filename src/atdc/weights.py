@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from atdc.bitstream.container import ContainerReader
 from atdc.bitstream.sources import Source
 from atdc.config import DEFAULT_MODEL, ModelConfig, model_config
 from atdc.entropy.model import EntropyModel
 from atdc.errors import BitstreamError, WeightsError
-from atdc.files import read_bytes, require_name, write_bytes_atomically
+from atdc.files import make_folder, read_bytes, require_name, write_bytes_atomically
 from atdc.graph.graph_tables import GraphTables
 from atdc.reader import IntegerReader
 from atdc.tensors import FeatureSet
@@ -48,12 +48,13 @@ class WeightsFile:
     """An opened weights file: what is in it but the networks.
 
     Attributes:
-        path: of the file.
+        path: of the file; where its content was given, what to call it.
         header: the JSON that is kept next to the tensors.
         config: settings of the networks.
         tensors: what is coded.
         graph_tables: the graphs and rates kept with the weights.
         fingerprint: the first four bytes of the file's SHA-256.
+        contents: all arrays, by full name.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class WeightsFile:
     tensors: FeatureSet
     graph_tables: GraphTables
     fingerprint: bytes
+    contents: Mapping[str, NDArray[Any]]
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -104,17 +106,8 @@ class WeightsFile:
                 raise WeightsError(f"{self.path}, model.{name}", str(said), f"{found}, as its integers have", _AGAIN)
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """The arrays whose names begin with a prefix, by the rest of their names.
-
-        Raises:
-            WeightsError: the file is damaged.
-        """
-        try:
-            with safe_open(self.path, framework="np") as file:
-                keys = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 (not a mapping)
-                return {key.removeprefix(prefix): file.get_tensor(key) for key in keys}
-        except (SafetensorError, OSError, TypeError) as error:
-            raise WeightsError(str(self.path), f"a damaged file ({error})", "weights of ATDC", _REINSTALL) from error
+        """The arrays whose names begin with a prefix, by the rest of their names."""
+        return {key.removeprefix(prefix): array for key, array in self.contents.items() if key.startswith(prefix)}
 
     def floats(self, prefix: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
         """Arrays of floating-point numbers, as single precision, each checked.
@@ -145,11 +138,10 @@ class WeightsFile:
         Raises:
             WeightsError: there is one.
         """
-        with safe_open(self.path, framework="np") as file:
-            for key in file.keys():  # noqa: SIM118 (not a mapping)
-                if not key.startswith(prefixes):
-                    found, expected = "a tensor that nothing reads", f"names that begin with {', '.join(prefixes)}"
-                    raise WeightsError(f"{self.path}, {key}", found, expected, _AGAIN)
+        for key in self.contents:
+            if not key.startswith(prefixes):
+                found, expected = "a tensor that nothing reads", f"names that begin with {', '.join(prefixes)}"
+                raise WeightsError(f"{self.path}, {key}", found, expected, _AGAIN)
 
 
 def weights_bytes(
@@ -173,8 +165,12 @@ def weights_bytes(
 
 
 def write_weights(path: Path, data: bytes) -> None:
-    """Writes a weights file's content, whole or not at all; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes a weights file's content, whole or not at all; makes its folder.
+
+    Raises:
+        OutputError: the file or its folder cannot be written.
+    """
+    make_folder(path.parent)
     write_bytes_atomically(path, data)
 
 
@@ -278,10 +274,21 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
                 f"Did you mean {meant}?" if os.path.isfile(meant) else "See `atdc fit --help` and `atdc train --help`."
             )
             raise WeightsError("model", repr(str(name)), expected, cure)
-    data = read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError)
+    return weights_of(path, read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError))
+
+
+def weights_of(path: Path, data: bytes) -> WeightsFile:
+    """A weights file by its content.
+
+    Args:
+        path: what to call it in errors, and where what belongs to it is looked for.
+        data: the content.
+
+    Raises:
+        WeightsError: it is damaged or foreign.
+    """
     try:
-        with safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})["atdc"])
+        contents, header = load(data), json.loads(_metadata(data)["atdc"])
         if header["format"] not in (OLDER_FORMAT, WEIGHTS_FORMAT):
             expected = f"{OLDER_FORMAT} or {WEIGHTS_FORMAT}"
             raise WeightsError(str(path), f"weights format {header['format']}", expected, "Upgrade atdc.")
@@ -295,13 +302,20 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
         graph_tables.require_parents(config.max_parents)
         if not isinstance(header.get("card", {}), dict):
             raise WeightsError(str(path), "a card that is no object", "a JSON object", _REINSTALL)
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
-    return WeightsFile(path, header, config, tensors, graph_tables, _fingerprint(data))
+    return WeightsFile(path, header, config, tensors, graph_tables, _fingerprint(data), contents)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """Of a safetensors file that is known to be whole: eight bytes of length, then JSON."""
+    length = int.from_bytes(data[:8], "little")
+    metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return metadata
 
 
 def _task_names(names: Any) -> tuple[str, ...]:

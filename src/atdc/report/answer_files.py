@@ -11,22 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atdc.errors import ArgumentError, DataError, OutputError
-from atdc.files import refuse_others, write_bytes_atomically
+from atdc.errors import ArgumentError, DataError
+from atdc.files import make_folder, refuse_others, write_bytes_atomically
 from atdc.report.answer_images import image_of
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder and its parents.
-
-    Raises:
-        OutputError: there is a file in the way, no permission, or a full disk.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        found = "a file" if isinstance(error, (FileExistsError, NotADirectoryError)) else (error.strerror or str(error))
-        raise OutputError(str(folder), found.lower(), "a folder to write to", "Choose another one with -o.") from error
 
 
 def answer_names(tasks: Iterable[str]) -> list[str]:

@@ -27,10 +27,10 @@ from rich.table import Table
 from atdc.codec import DEFAULT_GRAPH
 from atdc.config import DEFAULT_MODEL
 from atdc.errors import AtdcError
-from atdc.files import write_bytes_atomically
+from atdc.files import make_folder, write_bytes_atomically
 from atdc.images import read_image
 from atdc.pipeline import load
-from atdc.report.answer_files import make_folder, read_answers
+from atdc.report.answer_files import read_answers
 from atdc.report.candidates import candidates_of
 from atdc.report.carried import carried_ground_truth
 from atdc.report.ground_truth import error_of, errors_in_words, image_ground_truth

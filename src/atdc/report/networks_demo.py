@@ -29,9 +29,8 @@ from atdc.adapters.network_codec import NetworkCodec, summary
 from atdc.adapters.network_set import NetworkSet
 from atdc.codec import FeatureCodec
 from atdc.errors import DataError
-from atdc.files import write_bytes_atomically
+from atdc.files import make_folder, write_bytes_atomically
 from atdc.images import read_image
-from atdc.report.answer_files import make_folder
 from atdc.report.page import data_uri
 from atdc.report.templates import rendered
 from atdc.terminal import escape

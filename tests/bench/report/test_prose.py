@@ -25,4 +25,6 @@ def test_the_saving_in_the_readmes_first_sentences_is_measured() -> None:
     rooms = bd_rate(result("evaluate_small.json")["bd_rates"], setting="codebook", reference="independent", over="U")
     frames = bd_rate(result("compare_nyuv2/compare.json")["bd_rates"], system="ours", reference="independent", over="U")
     low, high = sorted(round(-value) for value in (rooms, frames))
-    assert f"a good graph saves {low} to {high} % of the bytes that coding each task by itself takes" in prose("README.md")
+    assert f"a good graph saves {low} to {high} % of the bytes that coding each task by itself takes" in prose(
+        "README.md"
+    )

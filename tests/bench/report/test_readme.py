@@ -161,7 +161,12 @@ def test_make_makes_the_files_with_the_commands_shown(command: str) -> None:
 
 def test_captions_say_what_has_to_be_renewed() -> None:
     """Older code, older weights, sources that differ from their commit, no seed: of the whole, or of some rows."""
-    pages = {"entropy": "docs/results.md", "fuzz": "README.md", "weightsrooms": "docs/real.md", "systems": "docs/results.md"}
+    pages = {
+        "entropy": "docs/results.md",
+        "fuzz": "README.md",
+        "weightsrooms": "docs/real.md",
+        "systems": "docs/results.md",
+    }
     captions = {name: block(page, name).splitlines()[-1] for name, page in pages.items()}
     assert "older code; weights `e2429603`, not shipped any more" in captions["entropy"]
     assert "To renew" not in captions["fuzz"]
