@@ -18,7 +18,7 @@ from atdc.weights import open_weights
 
 PACKAGE = Path(atdc.__file__).parent
 EVERY = sorted((PACKAGE / "shipped").glob("*.safetensors"))
-OF_NETWORKS = {"pypi-4": "pypi", "mixed-4": "mixed", "pyramid-1": "pyramid"}
+OF_NETWORKS = {"pypi-4": "pypi", "mixed-4": "mixed", "pyramid-2": "pyramid"}
 """Weights of codecs alone, and the set of published networks that their tensors are of."""
 WEIGHTS = [path for path in EVERY if path.stem not in OF_NETWORKS]
 NORMALS_WITHIN_DEGREES = {"small-1": 5, "real-1": 6, "real-3": 6}

@@ -113,7 +113,7 @@ _NETWORKS = {
     ),
     "pyramid": (
         "networks_pyramid.json",
-        "atdc bench networks pyramid --photos photos --features features --model pyramid-1 --count 40 "
+        "atdc bench networks pyramid --photos photos --features features --model pyramid-2 --count 40 "
         "--qualities 0,2,4,7 -o results/networks_pyramid.json",
     ),
 }
@@ -122,7 +122,7 @@ _GRAPHS = {
     "mixed": ("graphs_mixed.json", "atdc bench graphs mixed-4 features_test --count 24 -o results/graphs_mixed.json"),
     "pyramid": (
         "graphs_pyramid.json",
-        "atdc bench graphs pyramid-1 features_test --count 40 -o results/graphs_pyramid.json",
+        "atdc bench graphs pyramid-2 features_test --count 40 -o results/graphs_pyramid.json",
     ),
 }
 """By what names of their blocks begin with; the first set's have nothing there."""
