@@ -10,12 +10,16 @@ import pytest
 import torch
 
 import atdc
+from any_tensors import untrained_codec
 from atdc.choice.costs import CostModel, squared_errors
+from atdc.choice.graphs import candidate_estimates
 from atdc.codec import FeatureCodec
 from atdc.config import quality_steps
 from atdc.errors import ArgumentError, BitstreamError, FeatureWarning, WrongModelError
-from atdc.graph.search import SETTINGS
+from atdc.graph.graph_tables import GraphTables
+from atdc.graph.search import MAX_EXACT_TASKS, SETTINGS
 from atdc.graph.task_graph import TaskGraph
+from atdc.tensors import FeatureSet, TensorSpec
 
 pytestmark = pytest.mark.portability
 
@@ -108,6 +112,32 @@ def test_high_effort_is_never_worse_than_fixed(
     monkeypatch.setattr(CostModel, "total_costs", costs)
     assert own.encode_batch(features, 4, "independent", effort="high").graphs == [fixed] * 3
     assert TaskGraph.independent(6) in tried and len(set(tried)) > 2
+
+
+def test_high_effort_codes_the_candidates_that_are_cheapest_with_their_corrections(
+    codec: FeatureCodec, features: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = len(codec.graph_tables.candidates)
+    own = with_graph_tables(codec, correction=np.tile(np.arange(count) % 3 * 100.0, (8, 1)))
+    tried: list[list[TaskGraph]] = []
+
+    def costs(model: CostModel, batch: object, quality: object, graphs: list[TaskGraph], wanted: object) -> np.ndarray:
+        tried.append(graphs)
+        return np.zeros(len(graphs))
+
+    monkeypatch.setattr(CostModel, "total_costs", costs)
+    own.encode_batch(features, 4, "fixed", effort="high")
+    estimates = candidate_estimates(own.costs, own.normalise(features), 4)
+    for image in range(len(features)):
+        best = {own.graph_tables.candidates[row] for row in estimates[:, image].argsort(kind="stable")[:4]}
+        assert {graphs[image] for graphs in tried[3:]} == best
+
+
+def test_high_effort_searches_among_more_tensors_than_exact_search_takes() -> None:
+    tensors = FeatureSet(tuple(TensorSpec(f"t{i}", 1, (2, 2), latent_channels=1) for i in range(MAX_EXACT_TASKS + 1)))
+    codec = untrained_codec(tensors, GraphTables.untrained(len(tensors)), b"many")
+    features = {name: torch.randn(1, 2, 2) for name in tensors.names}
+    assert codec.decode(codec.encode(features, effort="high")).keys() == features.keys()
 
 
 def test_high_effort_keeps_the_cheapest_of_what_it_codes(codec: FeatureCodec, features: torch.Tensor) -> None:

@@ -19,7 +19,8 @@ from atdc.networks.predictability import proxy_losses
 from atdc.networks.predictor import Predictor
 from atdc.reader import within_model
 
-_HIGH_EFFORT_CANDIDATES = 4
+HIGH_EFFORT_CANDIDATES = 4
+"""So many of the candidate graphs, the cheapest by their estimates, are really coded."""
 
 
 def choose(
@@ -74,10 +75,16 @@ def cheapest_of_several(
     everything, batch = batch, batch.only(wanted)
     available, level = batch.available, nearest_integer_quality(quality, costs.networks.task_count)
     estimated = costs.estimated_costs(batch, quality)
-    kept_graphs = candidate_graphs(costs, batch)
-    best = np.argsort(search.graph_costs(estimated, kept_graphs), axis=0, kind="stable")[:_HIGH_EFFORT_CANDIDATES]
+    if len(available) == costs.networks.task_count:
+        kept_graphs = list(costs.graph_tables.candidates)
+        levels = [level_of(step) for step in quality_steps(quality, costs.networks.task_count)]
+        ranked = costs.graph_tables.estimates(estimated, levels, batch.mean_elements)
+    else:
+        kept_graphs = candidate_graphs(costs, batch)
+        ranked = search.graph_costs(estimated, kept_graphs)
+    best = np.argsort(ranked, axis=0, kind="stable")[:HIGH_EFFORT_CANDIDATES]
     candidates = [chosen, [costs.graph_tables.fixed[level].within(available)] * len(batch)]
-    candidates.append(searched_graphs(costs, batch, estimated, "exact"))
+    candidates.append(searched_graphs(costs, batch, estimated, best_search(available)))
     candidates += [[kept_graphs[index] for index in row] for row in best.tolist()]
     totals = np.stack([costs.total_costs(everything, quality, graphs, available) for graphs in candidates])
     return [candidates[row][image] for image, row in enumerate(totals.argmin(0).tolist())]
@@ -110,6 +117,15 @@ def searched_graphs(
     columns = search.columns_within(count, limit, available)
     graphs = search.SEARCHES[name](estimated[:, columns], len(available), limit, np.random.default_rng)
     return [within_model(graph, available, count) for graph in graphs]
+
+
+def best_search(tensors: Sequence[int]) -> str:
+    """The setting that searches each image's costs best among those that so many tensors permit.
+
+    >>> best_search(range(6)), best_search(range(20))
+    ('exact', 'greedy')
+    """
+    return "exact" if len(tensors) <= search.MAX_EXACT_TASKS else "greedy"
 
 
 def candidate_graphs(costs: CostModel, batch: FeatureBatch) -> list[TaskGraph]:

@@ -7,14 +7,19 @@ from collections.abc import Collection
 import numpy as np
 
 from atdc.choice.costs import CostModel
-from atdc.choice.graphs import candidate_graphs, cheapest_of_several, choose, searched_graphs
+from atdc.choice.graphs import (
+    HIGH_EFFORT_CANDIDATES,
+    best_search,
+    candidate_graphs,
+    cheapest_of_several,
+    choose,
+    searched_graphs,
+)
 from atdc.config import Quality
 from atdc.graph import search
 from atdc.graph.ordered import joined, ordered_scores
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
-
-_HIGH_EFFORT_CANDIDATES = 4
 
 
 def choose_ordered(
@@ -46,12 +51,11 @@ def choose_ordered(
     elif setting != "codebook":
         tails.append(choose(costs, batch, quality, setting))
     if setting == "codebook" or effort == "high":
-        few = len(batch.available) <= search.MAX_EXACT_TASKS
-        tails.append(searched_graphs(costs, batch, estimated, "exact" if few else "greedy"))
+        tails.append(searched_graphs(costs, batch, estimated, best_search(batch.available)))
         tails.append(choose(costs, batch, quality, "fixed"))
     if effort == "high":
         best = [_cheapest(costs, batch, row, head, first) for row, head in zip(estimated, heads, strict=True)]
-        tails += [[graphs[min(rank, len(graphs) - 1)] for graphs in best] for rank in range(_HIGH_EFFORT_CANDIDATES)]
+        tails += [[graphs[min(rank, len(graphs) - 1)] for graphs in best] for rank in range(HIGH_EFFORT_CANDIDATES)]
     graphs = [[joined(*pair, first) for pair in zip(heads, tail, strict=True)] for tail in tails]
     if len(graphs) == 1:
         return graphs[0]
