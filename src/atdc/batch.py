@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import re
 import signal
 import sys
@@ -166,7 +167,9 @@ def complaint(error: Exception | str, item: Item | None = None) -> str:
     text = str(_with_option(error))
     names = [error.where] if isinstance(error, AtdcError) else []
     if item is not None:
-        text = text.replace(str(item.path), item.name)
+        path = str(item.path)  # which writes "./a" as "a"
+        if isinstance(error, AtdcError) and re.match(re.escape(path) + r"\b", error.where):
+            text = item.name + text.removeprefix(path)
         names.append(item.name)
     for name in names:  # whose ends of lines, unlike those of other programs' sentences, are part of them
         text = text.replace(name, shown(name))
@@ -252,7 +255,7 @@ def _in_processes(make: Callable[[], Work], items: Sequence[Item], jobs: int) ->
             while waiting and len(busy) < jobs:
                 ours, theirs = context.Pipe()
                 process: BaseProcess = context.Process(target=_serve, args=(make, theirs), daemon=True)
-                with _interrupts_held():
+                with _interrupts_held(), _threads_shared(jobs):
                     process.start()
                 theirs.close()  # so that its death is the end of the connection
                 processes.append(process)
@@ -280,6 +283,19 @@ def _in_processes(make: Callable[[], Work], items: Sequence[Item], jobs: int) ->
             process.terminate()
         for process in processes:
             process.join()
+
+
+@contextlib.contextmanager
+def _threads_shared(jobs: int) -> Iterator[None]:
+    """Processes begun here compute in their share of the processors' threads, unless the user has said how many."""
+    if "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
 
 
 @contextlib.contextmanager
