@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from any_tensors import reader_of
 from atdc import selfcheck
 from atdc.errors import ArgumentError, AtdcError
 from atdc.pipeline import load
@@ -21,7 +22,8 @@ from atdc.selfcheck import (
     run_selfcheck,
     selfcheck_tables,
 )
-from atdc.selfcheck_worker import Job, Settings, float_networks, place, run_job
+from atdc.selfcheck_worker import Job, ListeningModel, Settings, float_networks, place, run_job
+from atdc.tensors import TensorSpec
 
 PLANTED = '''
 """The worker, of a model whose tables depend on the last bits of a convolution of floats."""
@@ -48,6 +50,13 @@ def planted(self, task, steps, sums, around=None, at=None):
 EntropyModel.latent_prior = planted
 main()
 '''
+
+
+def test_the_model_that_listens_computes_as_the_codecs() -> None:
+    reader = reader_of(TensorSpec("a", 2, (5, 5)), padding="zero", spatial_context="checkerboard")
+    model = ListeningModel.of(reader.model)
+    assert (model.padding, model.spatial_context, model.factorised) == ("zero", "checkerboard", "none")
+    assert model.tasks is reader.model.tasks and model.tables is reader.model.tables and not model.heard
 
 
 @pytest.mark.slow

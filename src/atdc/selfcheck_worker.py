@@ -142,6 +142,11 @@ class ListeningModel(EntropyModel):
 
     heard: list[tuple[int, Integers, Integers]] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, model: EntropyModel) -> ListeningModel:
+        """One that computes what another does."""
+        return cls(**{own.name: getattr(model, own.name) for own in dataclasses.fields(EntropyModel) if own.init})
+
     def hidden_sums(
         self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers]
     ) -> Integers:
@@ -324,7 +329,7 @@ def run_job(job: Job) -> dict[str, Any]:
     torch.backends.mkldnn.enabled = settings.mkldnn  # type: ignore[assignment]  # a property that takes a bool
     codec = load(job.model)
     features = codec.feature_codec
-    model = ListeningModel(features.entropy.tasks, features.entropy.tables)
+    model = ListeningModel.of(features.entropy)
     features.entropy = model
     observer = Observer(codec)
     if settings.layout != "usual":
