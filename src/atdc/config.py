@@ -10,7 +10,7 @@ import difflib
 import math
 import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -131,6 +131,10 @@ def require_one_of(where: str, value: Any, known: Sequence[str]) -> None:
         raise ArgumentError(where, repr(value), f"one of {', '.join(known)}", cure)
 
 
+MAX_TABLES = 256
+"""Of probabilities: an index of a table is a byte."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Everything that fixes the shape of a model's networks. Stored with the weights."""
@@ -200,6 +204,11 @@ class ModelConfig:
             value, least = getattr(self, name), 0 if name == "max_parents" else 1
             if isinstance(value, bool) or not least <= value <= _LARGEST_COUNT:
                 raise ArgumentError(f"model.{name}", repr(value), f"{least} to {_LARGEST_COUNT}")
+        if not 2 <= self.scale_count <= MAX_TABLES:
+            raise ArgumentError("model.scale_count", str(self.scale_count), f"2 to {MAX_TABLES}")
+        if not 0 < self.scale_min < self.scale_max < _LARGEST_COUNT:
+            found = f"scale_min {self.scale_min:g}, scale_max {self.scale_max:g}"
+            raise ArgumentError("model.scale_min", found, "positive numbers, the first the smaller")
         if self.stride != STRIDE:
             raise ArgumentError("model.stride", str(self.stride), f"{STRIDE}, which all task networks have")
         for name in _WIDTHS_OF_SMALL:
@@ -245,8 +254,43 @@ _CHOICES = {
 }
 
 
+def require_numbers(settings: Any, may_be_zero: Collection[str], prefix: str = "") -> None:
+    """Refuses numbers below 0, or 0 where that makes no sense, and shares above 1.
+
+    Args:
+        settings: a dataclass.
+        may_be_zero: names of its numbers.
+        prefix: of names in messages.
+
+    Raises:
+        ArgumentError: there is one.
+    """
+    for setting in dataclasses.fields(settings):
+        value = getattr(settings, setting.name)
+        least = 0 if setting.name in may_be_zero else 1e-12
+        most = 1 if setting.name in _SHARES else 1 << 32
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
+            raise ArgumentError(f"{prefix}{setting.name}", str(value), f"a number from {least:g} to {most}")
+
+
+_SHARES = ("subset_share", "val_share", "latent_energy", "spoilt_share")
+_STAGES_MAY_BE_ZERO = (
+    "shared_epochs", "half_epochs", "epochs", "warmup_epochs", "weight_decay", "feature_noise", "parent_noise",
+    "feature_weight", "spoilt_share", "subset_share", "tasks_per_step",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
-class TaskStage:
+class _Stage:
+    """Settings of a stage: numbers of which none is negative, and shares of at most 1."""
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that nothing can be made of."""
+        require_numbers(self, _STAGES_MAY_BE_ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStage(_Stage):
     """Training of the six encoders and heads, from small images to whole ones (ours)."""
 
     shared_epochs: int = 24
@@ -265,7 +309,7 @@ class TaskStage:
 
 
 @dataclass(frozen=True, slots=True)
-class PredictorStage:
+class PredictorStage(_Stage):
     """Training of the predictor on clean and perturbed parents (the paper's proxy: 20 epochs, lr 1e-4, batch 8)."""
 
     epochs: int = 8
@@ -276,7 +320,7 @@ class PredictorStage:
 
 
 @dataclass(frozen=True, slots=True)
-class RateEstimatorStage:
+class RateEstimatorStage(_Stage):
     """Distillation of the rate estimator: from the predictor before the codec, from the codec at its end."""
 
     teacher_images: int = 2000
@@ -294,7 +338,7 @@ class RateEstimatorStage:
 
 
 @dataclass(frozen=True, slots=True)
-class CodecStage:
+class CodecStage(_Stage):
     """Warm-up and rate-distortion training of the codec (the paper: 5 and 20 epochs, batch 8, lr 1e-4 to 1e-5)."""
 
     warmup_epochs: int = 1
@@ -396,12 +440,7 @@ class FitRecipe:
 
     def __post_init__(self) -> None:
         """Refuses numbers that nothing can be made of."""
-        for setting in dataclasses.fields(self):
-            value = getattr(self, setting.name)
-            least = 0 if setting.name in _MAY_BE_ZERO else 1e-12
-            most = 1 if setting.name in ("subset_share", "val_share", "latent_energy") else 1 << 32
-            if isinstance(value, (int, float)) and not least <= value <= most:
-                raise ArgumentError(f"fit.{setting.name}", str(value), f"a number from {least:g} to {most}")
+        require_numbers(self, _MAY_BE_ZERO, "fit.")
         if not self.warmup_steps + self.steps + self.entropy_steps:
             raise ArgumentError("fit.steps", "no warmup_steps, steps or entropy_steps", "one of them above 0")
 
@@ -479,9 +518,9 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
             value = settings_of(type(default), value, f"{where}.{key}")
         elif isinstance(default, tuple) and isinstance(value, list):
             value = tuple(value)
-        elif isinstance(default, float) and isinstance(value, int):
+        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if not isinstance(value, type(default)):
+        if not _is_like(value, default):
             raise ArgumentError(f"{where}.{key}", repr(value), _KINDS.get(type(default), f"a value like {default!r}"))
         built[key] = value
     try:
@@ -491,6 +530,17 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
 
 
 _KINDS: dict[type, str] = {tuple: "a list", dict: "a mapping", str: "a text"}
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value is of a default's type; of a list of so many numbers, a list of as many of them.
+
+    >>> _is_like(True, 1), _is_like((1, 2), (3, 4)), _is_like((1,), (3, 4)), _is_like(("a",), ())
+    (False, True, False, True)
+    """
+    if isinstance(default, tuple) and isinstance(value, tuple) and default:
+        return len(value) == len(default) and all(map(_is_like, value, default))
+    return isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
 
 
 def within(where: str, error: ArgumentError) -> ArgumentError:

@@ -122,6 +122,15 @@ def test_a_run_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
         ("seed: 1\ntasks: {epochs: 3}\nseed: 2", "the key 'seed' twice"),
         ("tasks: {epochs: 3, epochs: 4}", "'epochs' twice"),
         ("? [1, 2]\n: 3", "unhashable"),
+        ("codec: {batch: 0}", "codec, batch: found 0"),
+        ("codec: {lr: -1}", "codec, lr: found -1"),
+        ("tasks: {epochs: true}", "tasks.epochs: found True"),
+        ("scorer: {spoilt_share: 2}", "spoilt_share: found 2"),
+        ("model: {encoder_widths: []}", "encoder_widths"),
+        ("model: {encoder_widths: [a, b, c]}", "encoder_widths"),
+        ("model: {scale_count: 1}", "scale_count: found 1; expected 2 to 256"),
+        ("model: {scale_count: 300}", "scale_count"),
+        ("model: {scale_min: 100.0}", "scale_min 100"),
     ],
 )
 def test_a_broken_recipe_names_the_setting(tmp_path: Path, text: str, named: str) -> None:
@@ -129,6 +138,19 @@ def test_a_broken_recipe_names_the_setting(tmp_path: Path, text: str, named: str
     path.write_text(text)
     with pytest.raises(ArgumentError, match=f"(?s){named}"):
         load_recipe(path)
+
+
+def test_a_training_that_diverges_ends_and_says_so(tmp_path: Path) -> None:
+    layer, run = torch.nn.Linear(1, 1), RunFolder(tmp_path, Recipe())
+
+    def step(batch: object) -> tuple[torch.Tensor, dict[str, float]]:
+        loss = layer.weight.sum() * torch.inf
+        return loss, {}
+
+    with pytest.raises(ArgumentError, match=r"no finite gradient in 20 steps of the stage toy.*[Ll]ower the recipe"):
+        train_stage(
+            run, "toy", layer, images=40, epochs=1, batch=1, lr=1.0, lr_end=1.0, prepare=lambda draw: 0, step=step
+        )
 
 
 def test_numbers_in_a_recipe_may_have_an_exponent_without_a_point(tmp_path: Path) -> None:

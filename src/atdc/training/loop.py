@@ -35,6 +35,8 @@ TABLE_RATE = 20.0
 them; hidden ones have few steps at each quality."""
 _SPIKE = 4.0
 """A gradient's norm is cut at this many times the usual one of its epoch."""
+_HOPELESS = 20
+"""Steps without a finite gradient, one after the other, after which a training is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def train_stage(
         accumulate: parts of a batch, taken one after the other for a step: where memory is too small for the whole.
 
     Raises:
-        ArgumentError: a batch that parts and processes cannot share evenly.
+        ArgumentError: a batch that parts and processes cannot share evenly; or training diverges, so that step after
+            step has no finite gradient.
     """
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     parameters = [p for _, p in named]
@@ -131,6 +134,7 @@ def train_stage(
             order = np.concatenate([order, rng.permutation(images)])
         shown: dict[str, float] = {}
         usual: float | None = None
+        skipped = 0
         draws = []
         for index in range(per_epoch):
             whole = np.sort(order[index * batch : (index + 1) * batch])
@@ -161,7 +165,14 @@ def train_stage(
             # One gradient far beyond the usual can undo hours: Adam divides by what gradients used to be.
             limit = clip if usual is None else min(clip, _SPIKE * usual)
             norm = float(nn.utils.clip_grad_norm_(parameters, limit))
-            if math.isfinite(norm):
+            skipped = 0 if math.isfinite(norm) else skipped + 1
+            if skipped == _HOPELESS:
+                raise ArgumentError(
+                    str(run.path), f"no finite gradient in {_HOPELESS} steps of the stage {name}",
+                    "training that does not diverge",
+                    "Lower the recipe's lr, and delete the folder; or check the features for huge values.",
+                )  # fmt: skip
+            if not skipped:
                 optimiser.step()
                 usual = norm if usual is None else 0.95 * usual + 0.05 * min(norm, limit)
             if index % 20 == 0:

@@ -87,6 +87,8 @@ def train(
             weights to start from.
     """
     recipe, device = load_recipe(recipe_path), open_device(device_name)
+    for setting in recipe.codec.graph_mix:
+        search.parse_setting(setting)
     for stage in stages:
         require_one_of("stages", stage, STAGES)
     origin = start or recipe.start
