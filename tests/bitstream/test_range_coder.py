@@ -241,10 +241,3 @@ def test_symbols_out_of_range_are_refused_and_nothing_is_written(value):
     with pytest.raises(ArgumentError):
         encoder.encode(np.array([0, value], np.int32), np.array([3, 3]))
     assert encoder.finish() == b""
-
-
-def test_more_tables_than_a_byte_can_number_work():
-    tables = FrequencyTables.gaussian(np.geomspace(0.1, 30, 300).tolist())
-    part = (np.arange(-150, 150, dtype=np.int32), np.arange(300))
-    decoder = RangeDecoder(tables, encoded(tables, part))
-    assert np.array_equal(decoder.decode(part[1]), part[0])

@@ -110,6 +110,17 @@ def test_values_out_of_range_are_refused(pair, name, value):
         EntropyModel.from_arrays({**arrays, f"1.{name}": np.full_like(arrays[f"1.{name}"], value)}, TASKS)
 
 
+def test_means_beyond_whole_numbers_of_64_bits_are_refused(pair):
+    arrays = pair[2].to_arrays()
+    largest = {
+        "1.gain": np.full_like(arrays["1.gain"], (1 << 31) - 1),
+        "1.last_mean_bias": np.full_like(arrays["1.last_mean_bias"], (1 << 31) - 1),
+        "1.last_mean": np.full_like(arrays["1.last_mean"], (1 << 15) - 1),
+    }
+    with pytest.raises(WeightsError, match=r"entropy\.1\.gain.*2\*\*62"):
+        EntropyModel.from_arrays({**arrays, **largest}, TASKS, spatial_context=pair[2].spatial_context)
+
+
 def test_table_indices_stay_within_the_tables_whatever_comes(pair):
     model = pair[2]
     hyper = np.full((1, 2, 2, 3), 2**40) * np.array([1, -1, 1])

@@ -99,6 +99,7 @@ def test_tables_cannot_be_changed_even_through_the_arrays_they_came_from():
         ([[32768.0, 32768.0]], [0]),  # floats
         ([[65535, 1]], [-1]),
         ([[65535, 1]], [0, 0]),
+        ([[65535, 1]] * 257, [0] * 257),  # an index of which is more than a byte
         ([], []),
     ],
 )  # fmt: skip

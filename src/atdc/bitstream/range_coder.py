@@ -176,7 +176,7 @@ def _code_symbols(
         columns = None
     else:
         columns = tables.columns_of(symbols, table_index)
-    table_index = table_index.astype(np.uint8 if tables.size <= 256 else np.intp, copy=False)  # bytes are radix-sorted
+    table_index = table_index.astype(np.uint8, copy=False)  # bytes are radix-sorted
     order = np.argsort(table_index, kind="stable")
     counts = np.bincount(table_index, minlength=tables.size)
     if columns is not None:

@@ -337,6 +337,14 @@ class _Layers:
             raise WeightsError(f"entropy.{index}.hyper_table", found, f"0 … {tables - 1}")
         if np.abs(task.asinh.astype(np.int64)).max() > _ASINH_LIMIT:
             raise WeightsError(f"entropy.{index}.asinh", f"{np.abs(task.asinh).max()}", f"at most {_ASINH_LIMIT}")
+        sums = np.abs(task.last_mean.astype(np.int64)).sum((0, 1, 2)) * ACTIVATION_LIMIT
+        gains = np.abs(task.gain.astype(np.int64)).max(0)
+        worst = max(
+            (total + abs(bias)) * gain
+            for total, bias, gain in zip(sums.tolist(), task.last_mean_bias.tolist(), gains.tolist(), strict=True)
+        )
+        if worst >= 1 << 62:
+            raise WeightsError(f"entropy.{index}.gain", f"means that may reach {worst}", "means below 2**62")
         if task.fractions.min() < 0 or task.fractions.max() > 16 or task.fractions[0] < LEAST_FIRST_FRACTION:
             expected = f"0 … 16, the first from {LEAST_FIRST_FRACTION} on"
             raise WeightsError(f"entropy.{index}.fractions", str(task.fractions.tolist()), expected)

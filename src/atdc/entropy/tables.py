@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from atdc.config import MAX_TABLES
 from atdc.errors import ArgumentError, WeightsError
 
 PRECISION_BITS = 16
@@ -44,7 +45,7 @@ class FrequencyTables:
     Args:
         frequencies: int32 ``(n_tables, columns)`` with ``columns >= 2 * max(radius) + 2``; every used count is at
             least 1, every unused one 0, and each row sums to ``2**16``.
-        radius: int32 ``(n_tables,)``, at least 0.
+        radius: int32 ``(n_tables,)``, at least 0; of at most 256 tables.
 
     Raises:
         ArgumentError: any of that does not hold.
@@ -69,6 +70,8 @@ class FrequencyTables:
             raise ArgumentError(
                 "frequency tables", f"shapes {frequencies.shape} and {radius.shape}", "(tables, columns) and (tables,)"
             )
+        if len(radius) > MAX_TABLES:
+            raise ArgumentError("frequency tables", f"{len(radius)} of them", f"at most {MAX_TABLES}")
         if radius.min() < 0 or radius.max() >= SYMBOL_LIMIT or 2 * int(radius.max()) + 2 > frequencies.shape[1]:
             raise ArgumentError(
                 "radius", f"{radius.min()} to {radius.max()}", f"0 or more, 2 * radius + 2 <= {frequencies.shape[1]}"
