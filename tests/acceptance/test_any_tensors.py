@@ -16,6 +16,7 @@ import torch
 import atdc
 from acceptance.planted import PAIRS, SHAPES, planted_bits, samples
 from atdc.config import FitRecipe, load_fit_recipe
+from atdc.errors import ArgumentError
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")]
 
@@ -200,6 +201,17 @@ def test_a_stopped_fit_resumes_and_gives_the_same(tmp_path: Path, monkeypatch: p
             atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path / "stopped")
     again = atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path / "stopped")
     assert again.to_bytes({}) == whole.to_bytes({})
+
+
+def test_a_run_does_not_resume_with_another_objective_or_other_validation_samples(tmp_path: Path) -> None:
+    draw = np.random.default_rng(5)
+    rows, others = ([{"a": draw.normal(size=(2, 4, 4))} for _ in range(16)] for _ in range(2))
+    whole = atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path)
+    with pytest.raises(ArgumentError, match="a run with other objective;"):
+        atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path, objective=FromDecoded(rows, "a"))
+    with pytest.raises(ArgumentError, match="a run with other val;"):
+        atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path, val=others[:2])
+    assert atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path).to_bytes({}) == whole.to_bytes({})
 
 
 class FromDecoded:

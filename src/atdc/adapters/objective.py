@@ -12,6 +12,7 @@ Before anything goes through second halves, their curvature says how much an err
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,10 +73,16 @@ class AnswerObjective:
         NetworkError: a compared tensor without any gradient at the cut, or one that features do not change.
 
     A network whose second half cannot be differentiated is told of by a :class:`~atdc.errors.FitWarning`.
+
+    Attributes:
+        names: of all tensors, in the codec's order.
+        identity: what tells it from objectives of other networks or answers, for runs that resume.
     """
 
     def __init__(self, networks: NetworkSet, source: FeatureSource, names: Sequence[str] | None = None) -> None:
         self._source, self.names = source, tuple(names or source.names)
+        asked = [(network.digest, sorted(network.answers.items())) for network in networks.networks.values()]
+        self.identity = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
         for name in networks.names:
             if name not in self.names:
                 raise ArgumentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -183,6 +184,14 @@ class SourceFeatures:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def identity(self) -> dict[str, int]:
+        """What tells these samples from others: how many, and a checksum of the first and the last."""
+        check = 0
+        for row in self.samples[:1].tolist() + self.samples[-1:].tolist():
+            for name, value in sorted(self.source.read(row).items()):
+                check = zlib.crc32(name.encode() + np.ascontiguousarray(value).tobytes(), check)
+        return {"samples": len(self), "check": check}
 
     def alike(self, count: int, last: bool = False) -> NDArray[np.int64]:
         """At most so many samples, the first or the last, that have all tensors on the same grids: of the most frequent

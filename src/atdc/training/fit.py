@@ -157,7 +157,8 @@ def _fit(
     config = stages.model if start is None else replace(start.config, rate_estimator=stages.model.rate_estimator)
     if smaller is None:
         config = replace(config, spatial_context=stages.model.spatial_context)
-    _require_same_features(run, seen, grids, start, config)
+    objectives = {"objective": objective, "val_objective": val_objective}
+    _require_same_features(run, seen, grids, start, config, objectives, sets)
     torch.manual_seed(recipe.seed)
     stages = replace(stages, model=config)
     if start is not None and smaller is None:
@@ -223,10 +224,10 @@ def _epochs(steps: int) -> tuple[int, int]:
 
 def _require_same_features(
     run: RunFolder, seen: FeatureReport, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None,
-    config: ModelConfig,
+    config: ModelConfig, objectives: Mapping[str, Objective | None], sets: _Sets,
 ) -> None:  # fmt: skip
-    """Refuses to resume with a codec of other features, whose numbers that no rounding touches tell them apart, or with
-    other networks, as another version of the program may make of the same recipe."""
+    """Refuses to resume with a codec of other features, whose numbers that no rounding touches tell them apart, of
+    other objectives, or with other networks, as another version of the program may make of the same recipe."""
     tensors = {name: tensor.to_json() for name, tensor in seen.tensors.items()}
     exact = ("samples", "channels", "grids", "least", "greatest")
     now = {
@@ -235,13 +236,20 @@ def _require_same_features(
         "grids": {name: list(grid) if isinstance(grid, tuple) else grid for name, grid in grids.items()},
         "start": None if start is None else start.fingerprint.hex(),
         "model": json.loads(json.dumps(dataclasses.asdict(config))),
+        "val": sets.val.identity(),
+        **{name: None if what is None else _identity(what) for name, what in objectives.items()},
     }
     if changed := run.changes("features.json", now):
         raise ArgumentError(
             str(run.path), f"a run with other {', '.join(changed)}",
-            "the same features, grids, start and version of the program",
+            "the same features, objective, grids, start and version of the program",
             "Pass another --run folder, or delete this one.",
         )  # fmt: skip
+
+
+def _identity(objective: Objective) -> str:
+    """What tells an objective from another: what it says itself, or its class."""
+    return str(getattr(objective, "identity", f"{type(objective).__module__}.{type(objective).__qualname__}"))
 
 
 def adopt_entropy(float_model: FloatEntropyModel, start: FeatureCodec) -> None:
