@@ -49,6 +49,29 @@ def test_answers_have_the_images_size(codec: Codec, size: tuple[int, int]) -> No
     assert (answers["depth_zbuffer"] > 0).all()
 
 
+def test_answers_without_a_file_run_the_networks_of_what_is_asked_alone(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, ran = np.zeros((32, 32, 3), np.uint8), []
+    whole, features_of = codec.answers(image), Codec.features_of
+
+    def counted(own: Codec, images: torch.Tensor, tasks: list[int]) -> torch.Tensor:
+        ran.extend(tasks)
+        return features_of(own, images, tasks)
+
+    monkeypatch.setattr(Codec, "features_of", counted)
+    (depth,) = codec.answers(image, ["depth_zbuffer"]).values()
+    assert np.array_equal(depth, whole["depth_zbuffer"]) and ran == [TASK_NAMES.index("depth_zbuffer")]
+
+
+def test_loading_leaves_the_callers_random_numbers_as_they_are(untrained_weights: Path) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    atdc.load(untrained_weights)
+    assert torch.equal(torch.rand(2), expected)
+
+
 def test_a_task_alone_is_answered_as_among_all(codec: Codec) -> None:
     data = codec.encode(np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8), graph="chain")
     everything = codec.decode(data)

@@ -111,8 +111,6 @@ def _measured(weights: Path, fingerprint: bytes) -> Iterator[dict[str, Any]]:
         expected = "one that was measured for these weights"
         raise WeightsError(str(path), found, expected, f"Make it with {_MADE_BY}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, WeightsError):
-            raise
         what = f"nothing of {error}" if isinstance(error, KeyError) else str(error)
         raise WeightsError(
             str(path), f"a damaged file ({what[:_SHOWN]})", "a measured balance", f"Make it with {_MADE_BY}"

@@ -270,7 +270,8 @@ class FeatureCodec:
         with torch.device("meta"):  # what is not as the settings say is refused before it takes memory
             shapes = CodecNetworks(file.config, file.tensors).state_dict()
         arrays = file.floats(_CODEC_PREFIX, {key: tuple(value.shape) for key, value in shapes.items()})
-        networks = CodecNetworks(file.config, file.tensors)
+        with torch.random.fork_rng(devices=[]):  # what layers start with is no business of the caller's generator
+            networks = CodecNetworks(file.config, file.tensors)
         networks.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
         mean, std = (_statistics(file, kind) for kind in ("mean", "deviation"))
         for spec, row in zip(file.tensors.tensors, std, strict=True):

@@ -277,7 +277,8 @@ class Codec:
         """
         pixels = _bytes_tensor(image)
         wanted = self.feature_codec.task_indices(tasks)
-        return Answers(self._answers(self.features_of(pixels).unbind(1), wanted, (pixels.shape[2], pixels.shape[3])))
+        features = dict(zip(wanted, self.features_of(pixels, wanted).unbind(1), strict=True))
+        return Answers(self._answers(features, wanted, (pixels.shape[2], pixels.shape[3])))
 
     # --- tensors ---------------------------------------------------------------------------------------------------
 
@@ -387,7 +388,8 @@ def load(name: str | Path | None = None) -> Codec:
             "Weights of features alone are loaded by atdc.FeatureCodec.load.",
         )  # fmt: skip
     feature_codec = FeatureCodec.of_weights(file, (TASKS_PREFIX,))
-    networks = TaskNetworks(file.config)
+    with torch.random.fork_rng(devices=[]):  # what layers start with is no business of the caller's generator
+        networks = TaskNetworks(file.config)
     load_arrays(networks, file, TASKS_PREFIX)
     return Codec(networks, feature_codec, file.header.get("card", {}))
 

@@ -305,8 +305,6 @@ def weights_of(path: Path, data: bytes) -> WeightsFile:
     except SafetensorError as error:
         raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        if isinstance(error, WeightsError):
-            raise
         raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
     return WeightsFile(path, header, config, tensors, graph_tables, _fingerprint(data), contents)
 

@@ -99,6 +99,7 @@ def separating_cuts(model: OnnxModel, answer: str, images: Sequence[RgbImage], m
     for place in nodes:
         uses.update(dict.fromkeys(graph.nodes[place].input, place))
     live: dict[str, None] = {}
+    last_read = max((place for place in nodes if model.input_name in graph.nodes[place].input), default=-1)
     spent, found = 0.0, list[tuple[tuple[str, ...], float]]()
     for place in nodes[:-1]:
         node = graph.nodes[place]
@@ -106,8 +107,7 @@ def separating_cuts(model: OnnxModel, answer: str, images: Sequence[RgbImage], m
         live.update(dict.fromkeys(name for name in node.output if name in graph.of_image and name in uses))
         for name in [name for name in live if uses[name] <= place]:
             del live[name]
-        reads_image = any(model.input_name in graph.nodes[later].input for later in nodes if later > place)
-        if 0 < len(live) <= most and not reads_image:
+        if 0 < len(live) <= most and place >= last_read:
             found.append((tuple(live), spent / total))
     known = _shapes(model, list({name for names, _ in found for name in names}), images[0])
     cuts = [
@@ -249,14 +249,17 @@ def _tensor_bytes(
     known, coded = of(train), of(test)
     types = [value.type for value in second.get_inputs()]
     bases = [components(values) for values in known]
+    projected = [  # of the photos that are learnt from, and of the others
+        [[(blocks_of(value, side) - mean) @ basis for value in values[place]] for values in (known, coded)]
+        for place, (mean, basis, _, side) in enumerate(bases)
+    ]
 
     def at(log_step: float) -> tuple[float, float]:
         bits, rows = 0.0, list[list[NDArray[Any]]]()
         for place in range(len(names)):
             mean, basis, std, side = bases[place]
             step = std * 2.0**log_step
-            table = [np.round((blocks_of(value, side) - mean) @ basis / step) for value in known[place]]
-            integers = [np.round((blocks_of(value, side) - mean) @ basis / step) for value in coded[place]]
+            table, integers = ([np.round(value / step) for value in values] for values in projected[place])
             bits += CountedTables(np.concatenate(table)).bits(np.concatenate(integers))
             rows.append(
                 [

@@ -377,7 +377,8 @@ def _expand(values: Values, attributes: Mapping[str, Any]) -> Tensor:
 def _clip(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     low = values[1] if len(values) > 1 else attributes.get("min")
     high = values[2] if len(values) > 2 else attributes.get("max")
-    number = [None if bound is None else float(bound) for bound in (low, high)]
+    kind = float if values[0].is_floating_point() else int
+    number = [None if bound is None else kind(bound) for bound in (low, high)]
     return values[0] if number == [None, None] else torch.clamp(values[0], *number)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,9 @@ def file_of(name: str, folder: Path) -> Path:
     raise NetworkError(name, f"no such file below {', '.join(str(place.parent) for place in places)}", "a file", cure)
 
 
+_LOADING = threading.RLock()
+
+
 def loaded(name: str, folder: Path) -> Any:
     """A Python object: ``package.module:attribute``, or ``file.py:attribute`` with a file as of :func:`file_of`.
 
@@ -67,17 +72,18 @@ def loaded(name: str, folder: Path) -> Any:
     try:
         if where.endswith(".py"):
             path = file_of(where, folder)
-            key = f"atdc_user_{path.stem}_{abs(hash(str(path.resolve())))}"
-            if key not in sys.modules:
-                spec = importlib.util.spec_from_file_location(key, path)
-                assert spec is not None and spec.loader is not None
-                module = importlib.util.module_from_spec(spec)
-                sys.modules[key] = module
-                try:
-                    spec.loader.exec_module(module)
-                except BaseException:
-                    del sys.modules[key]
-                    raise
+            key = f"atdc_user_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}"
+            with _LOADING:  # training reads batches in a thread of its own
+                if key not in sys.modules:
+                    spec = importlib.util.spec_from_file_location(key, path)
+                    assert spec is not None and spec.loader is not None
+                    module = importlib.util.module_from_spec(spec)
+                    sys.modules[key] = module
+                    try:
+                        spec.loader.exec_module(module)
+                    except BaseException:
+                        del sys.modules[key]
+                        raise
             found: Any = sys.modules[key]
         else:
             found = importlib.import_module(where)
