@@ -75,7 +75,7 @@ statistics: $(BIN)/.dev-stamp ## which graphs are chosen, and how stable they ar
 	$(BIN)/atdc bench statistics --count 250
 
 selfcheck: $(BIN)/.dev-stamp ## the same integers under every way to compute -> results/ (a quarter of an hour)
-	$(BIN)/atdc selfcheck --set full --symbols 1e8
+	$(BIN)/atdc bench selfcheck --set full --symbols 1e8
 
 fuzz: $(BIN)/.dev-stamp ## hostile bytes, a million of them -> results/
 	$(BIN)/atdc bench fuzz --model tiny --count 1000000

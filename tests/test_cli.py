@@ -538,7 +538,7 @@ def test_data_knows_its_splits(folder: Path) -> None:
 def test_help_names_every_command_and_shows_examples() -> None:
     text = run("--help").stdout
     for name in (
-        "encode", "decode", "inspect", "verify", "demo", "selfcheck", "data", "fit", "train", "bench",
+        "encode", "decode", "inspect", "verify", "demo", "data", "fit", "train", "bench",
     ):  # fmt: skip
         assert f" {name} " in text
         assert run(name, "--help").exit_code == DONE

@@ -2,7 +2,7 @@
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
                   → entropy → coding, bitstream → reader → weights, choice → codec, inspection → pipeline
-                  → data, training → adapters → report, inputs, selfcheck → batch → jobs → cli_options, cli_files
+                  → data, training → adapters → report, inputs → batch → jobs → cli_options, cli_files
                   → cli_coding, cli_inspection, cli_fit, cli_networks, cli_weights, cli_group → cli
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
@@ -35,7 +35,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("pipeline",)),
     ("atdc", ("data", "training")),
     ("atdc", ("adapters",)),
-    ("atdc", ("report", "inputs", "selfcheck", "selfcheck_worker")),
+    ("atdc", ("report", "inputs")),
     ("atdc", ("batch",)),
     ("atdc", ("jobs",)),
     ("atdc", ("cli_options", "cli_files")),

@@ -1,4 +1,4 @@
-"""The command line: ``atdc`` and its options, ``atdc demo`` and ``atdc selfcheck``; other commands are in siblings.
+"""The command line: ``atdc`` and its options, ``atdc demo``; other commands are in siblings.
 
 Coding is in :mod:`atdc.cli_coding`, looking at files in :mod:`atdc.cli_inspection`; commands that make weights are in
 :mod:`atdc.cli_weights`, :mod:`atdc.cli_fit` and :mod:`atdc.cli_networks`; those that measure are offered as ``atdc
@@ -12,7 +12,6 @@ command needs it, so that ``atdc --help`` and shell completion answer at once.
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +25,9 @@ from atdc.cli_fit import register as register_fit
 from atdc.cli_group import Commands
 from atdc.cli_inspection import register as register_inspection
 from atdc.cli_networks import register as register_networks
-from atdc.cli_options import HELP_NAMES, MEASURED_MODEL, Graph, Model, ModelToUse, Quality, Quiet, ResultFile
+from atdc.cli_options import HELP_NAMES, Graph, ModelToUse, Quality, Quiet
 from atdc.cli_weights import register as register_weights
-from atdc.terminal import escape, guard_output
+from atdc.terminal import guard_output
 
 app = typer.Typer(
     name="atdc",
@@ -38,13 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=HELP_NAMES,
 )
-
-
-class CheckSet(StrEnum):
-    """How much of `selfcheck` to run."""
-
-    CI = "ci"
-    FULL = "full"
 
 
 def _version(value: bool) -> None:
@@ -125,45 +117,6 @@ def demo(
         )
         console.print(f"The page: {result.page.resolve().as_uri()}")
     if refused:
-        raise typer.Exit(1)
-
-
-@app.command(rich_help_panel="Use")
-def selfcheck(
-    ctx: typer.Context,
-    model: Model = MEASURED_MODEL,
-    out: ResultFile = Path("results/selfcheck_small.json"),
-    images: Annotated[int, typer.Option("--images", min=1, help="Images of a round.")] = 128,
-    which: Annotated[CheckSet, typer.Option("--set", help="[bold]ci[/bold]: four ways to compute.")] = CheckSet.FULL,
-    symbols: Annotated[
-        float | None, typer.Option("--symbols", help="Go on with fresh images until so many symbols are compared.")
-    ] = None,
-    python: Annotated[
-        Path | None, typer.Option("--python", metavar="FILE", help="A Python with another release of torch.")
-    ] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Files decode to the same integers whatever computes them: threads, kernels, precisions.
-
-    A stopped call resumes where it was.
-
-    [bold]Examples[/bold]
-
-        atdc selfcheck --set ci --images 32 -o /tmp/selfcheck.json
-        atdc selfcheck --symbols 1e8
-    """
-    from atdc.selfcheck import run_selfcheck, selfcheck_tables
-
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_selfcheck(
-        model, out, images=images, configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols,
-        python=python, quiet=quiet,
-    )  # fmt: skip
-    if not quiet:
-        for table in selfcheck_tables(result):
-            console.print(table)
-        console.print(f"written: {escape(str(out))}")
-    if not result["passed"]:
         raise typer.Exit(1)
 
 

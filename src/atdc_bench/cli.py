@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,6 +60,13 @@ Real = Annotated[
     typer.Option("--real", metavar="FOLDER", help="NYUv2 frames, for recipes that want them, too."),
 ]
 Images = Annotated[str, typer.Option("--images", help=f"What DATA holds: {', '.join(DATA_SETS)}.")]
+
+
+class CheckSet(StrEnum):
+    """How much of `selfcheck` to run."""
+
+    CI = "ci"
+    FULL = "full"
 
 
 @app.callback()
@@ -693,6 +701,45 @@ def scaling(
 ) -> None:
     """Search and scoring for 8 to 64 tasks, on made-up scores with a known structure: time, and the saving kept."""
     _measured(ctx, "scaling", out, quiet)
+
+
+@app.command()
+def selfcheck(
+    ctx: typer.Context,
+    model: Model = MEASURED_MODEL,
+    out: ResultFile = Path("results/selfcheck_small.json"),
+    images: Annotated[int, typer.Option("--images", min=1, help="Images of a round.")] = 128,
+    which: Annotated[CheckSet, typer.Option("--set", help="[bold]ci[/bold]: four ways to compute.")] = CheckSet.FULL,
+    symbols: Annotated[
+        float | None, typer.Option("--symbols", help="Go on with fresh images until so many symbols are compared.")
+    ] = None,
+    python: Annotated[
+        Path | None, typer.Option("--python", metavar="FILE", help="A Python with another release of torch.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Files decode to the same integers whatever computes them: threads, kernels, precisions.
+
+    A stopped call resumes where it was.
+
+    [bold]Examples[/bold]
+
+        atdc bench selfcheck --set ci --images 32 -o /tmp/selfcheck.json
+        atdc bench selfcheck --symbols 1e8
+    """
+    from atdc_bench.experiments.selfcheck import run_selfcheck, selfcheck_tables
+
+    quiet = quiet or globally(ctx, "quiet")
+    result = run_selfcheck(
+        model, out, images=images, configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols,
+        python=python, quiet=quiet,
+    )  # fmt: skip
+    if not quiet:
+        for table in selfcheck_tables(result):
+            console.print(table)
+        console.print(f"written: {escape(str(out))}")
+    if not result["passed"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -307,7 +307,7 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 """By the name of the command, ``atdc bench NAME``."""
 
-SELFCHECK = Block("selfcheck_small.json", "atdc selfcheck --set full --symbols 1e8", said.exact)
+SELFCHECK = Block("selfcheck_small.json", "atdc bench selfcheck --set full --symbols 1e8", said.exact)
 """Of a command of the product."""
 BLOCKS = {name: block for experiment in EXPERIMENTS.values() for name, block in experiment.blocks.items()}
 BLOCKS |= {"exact": SELFCHECK}

@@ -12,25 +12,25 @@ import pytest
 import torch
 
 from any_tensors import reader_of
-from atdc import selfcheck
 from atdc.errors import ArgumentError, AtdcError
 from atdc.pipeline import load
-from atdc.selfcheck import (
+from atdc.tensors import TensorSpec
+from atdc_bench.experiments import selfcheck
+from atdc_bench.experiments.selfcheck import (
     Configuration,
     ci_configurations,
     full_configurations,
     run_selfcheck,
     selfcheck_tables,
 )
-from atdc.selfcheck_worker import Job, ListeningModel, Settings, float_networks, place, run_job
-from atdc.tensors import TensorSpec
+from atdc_bench.experiments.selfcheck_worker import Job, ListeningModel, Settings, float_networks, place, run_job
 
 PLANTED = '''
 """The worker, of a model whose tables depend on the last bits of a convolution of floats."""
 import numpy as np
 import torch
 from atdc.entropy.model import EntropyModel
-from atdc.selfcheck_worker import main
+from atdc_bench.experiments.selfcheck_worker import main
 from atdc.entropy.model import EntropyModel
 
 exact = EntropyModel.latent_prior
@@ -115,7 +115,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     run = selfcheck.subprocess.run
 
     def worked(command: list[str], **options: Any) -> Any:
-        if command[:-1] != [sys.executable, "-m", "atdc.selfcheck_worker"]:
+        if command[:-1] != [sys.executable, "-m", "atdc_bench.experiments.selfcheck_worker"]:
             return run(command, **options)
         done.append(Path(command[-1]).stem)
         answer = run_job(Job.from_json(Path(command[-1]).read_text("utf-8")))

@@ -1,8 +1,8 @@
-"""One process of `atdc selfcheck`: codes images and reads files in the way it is told, and says what came of it.
+"""One process of `atdc bench selfcheck`: codes images and reads files in the way it is told, and says what came of it.
 
-Called as ``python -m atdc.selfcheck_worker JOB``, with the path of a job in JSON; the answer is one line of
-JSON on standard output. What must be said before a process starts (environment variables) is the caller's affair; what
-of it took effect is observed here. Nothing is judged here.
+Called as ``python -m atdc_bench.experiments.selfcheck_worker JOB``, with the path of a job in JSON; the answer is one
+line of JSON on standard output. What must be said before a process starts (environment variables) is the caller's
+affair; what of it took effect is observed here. Nothing is judged here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`atdc selfcheck`: a file decodes to the same integers however the machine that decodes it computes.
+"""`atdc bench selfcheck`: a file decodes to the same integers however the machine that decodes it computes.
 
 A reference process codes rendered rooms to files and keeps a digest of every file's integers. Each configuration runs
 in a process of its own, with other threads, batches, instruction sets, libraries' kernels, layouts or precisions. It
@@ -35,9 +35,9 @@ from atdc.data.labelled import IMAGE
 from atdc.data.rooms import render_rooms
 from atdc.errors import ArgumentError, AtdcError
 from atdc.provenance import provenance, write_result
-from atdc.selfcheck_worker import Files, Group, Job, Settings, numpy_features
 from atdc.terminal import plain_table
 from atdc.weights import open_weights
+from atdc_bench.experiments.selfcheck_worker import Files, Group, Job, Settings, numpy_features
 
 FIRST_SEED = 9_000_000
 """Rooms from this seed on belong to no split."""
@@ -54,7 +54,7 @@ LISTED = 20
 
 _TILE = 16
 _FORCED = ("ATEN_CPU_CAPABILITY", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES")
-_WORKER = ("-m", "atdc.selfcheck_worker")
+_WORKER = ("-m", "atdc_bench.experiments.selfcheck_worker")
 
 
 @dataclass(frozen=True, slots=True)
