@@ -55,7 +55,7 @@ def make_folder(folder: Path) -> None:
         raise OutputError(str(folder), found, "a folder to write to", "Choose another one with -o.") from error
 
 
-def write_bytes_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_bytes_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
     """Writes a file so that it is there in full or not at all.
 
     The bytes go to a temporary file in the same folder, to the disk, and only then under their name: whatever happens

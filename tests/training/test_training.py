@@ -1,6 +1,8 @@
 """Training: resumed runs repeat themselves, and a recipe goes from rooms to weights that load."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -138,6 +140,33 @@ def test_a_broken_recipe_names_the_setting(tmp_path: Path, text: str, named: str
     path.write_text(text)
     with pytest.raises(ArgumentError, match=f"(?s){named}"):
         load_recipe(path)
+
+
+def test_a_damaged_file_of_a_run_folder_is_named(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path, Recipe())
+    for name in ("recipe.json", "curves.json"):
+        (tmp_path / name).write_text("")
+        with pytest.raises(DataError, match=f"{name}: found a damaged file .*Delete the run folder"):
+            run.read_json(name, {})
+    with pytest.raises(DataError, match=r"recipe\.json"):
+        RunFolder(tmp_path, Recipe())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom atdc.config import Recipe\n"
+        "from atdc.training.run_folder import RunFolder\n"
+        f"RunFolder(Path({str(tmp_path)!r}), Recipe())\nprint('there', flush=True)\nsys.stdin.read()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdin is not None and other.stdout is not None
+    assert other.stdout.readline().strip() == b"there"
+    with pytest.raises(ArgumentError, match="a training that another process is at"):
+        RunFolder(tmp_path, Recipe())
+    other.communicate()
+    for _ in range(2):  # its own it may open again
+        RunFolder(tmp_path, Recipe())
 
 
 def test_a_training_that_diverges_ends_and_says_so(tmp_path: Path) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import json
 import os
 import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from atdc.errors import ArgumentError, WeightsError
+from atdc.errors import ArgumentError, DataError, OutputError, WeightsError
+from atdc.files import write_bytes_atomically
 from atdc.training import processes
+
+if sys.platform != "win32":  # which has other locks, and goes without
+    import fcntl
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,7 +33,7 @@ class RunFolder:
         recipe: a dataclass of all settings of the training.
 
     Raises:
-        ArgumentError: the folder was made by a recipe with other settings.
+        ArgumentError: the folder was made by a recipe with other settings, or another process trains in it.
     """
 
     def __init__(self, path: Path, recipe: DataclassInstance) -> None:
@@ -38,9 +45,11 @@ class RunFolder:
             raise ArgumentError(str(path), error.strerror or str(error), "a folder that can be written") from error
         settings = dataclasses.asdict(recipe)
         known = path / "recipe.json"
+        if processes.is_first():
+            _lock(path)
         if known.exists():
             now = json.loads(json.dumps(settings))
-            before = _completed(json.loads(known.read_text()), recipe)
+            before = _completed(self.read_json("recipe.json", {}), recipe)
             if before != now:
                 changed = [key for key in now if before.get(key) != now[key]]
                 raise ArgumentError(
@@ -57,14 +66,22 @@ class RunFolder:
         """Writes atomically: a kill leaves the old file or the new one. Of several processes the first alone writes."""
         if not processes.is_first():
             return
-        temporary = self.path / (name + ".tmp")
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path / name)
+        write_bytes_atomically(self.path / name, (json.dumps(value, indent=1) + "\n").encode())
 
     def read_json(self, name: str, default: Any) -> Any:
-        """The value written before under this name, or the default."""
+        """The value written before under this name, or the default.
+
+        Raises:
+            DataError: the file is damaged.
+        """
         path = self.path / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+        if not path.exists():
+            return default
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            cure = "Delete the run folder, or pass another one with --run."
+            raise DataError(str(path), f"a damaged file ({error})", "what training wrote", cure) from error
 
     def changes(self, name: str, now: dict[str, Any]) -> dict[str, Any]:
         """What a run was begun with where that is not what it has now, by key; what it has is kept if nothing is."""
@@ -78,9 +95,9 @@ class RunFolder:
         """Saves tensors and plain values atomically as ``name.pt``; likewise."""
         if not processes.is_first():
             return
-        temporary = self.path / f"{name}.pt.tmp"
-        torch.save(state, temporary)
-        os.replace(temporary, self.path / f"{name}.pt")
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_bytes_atomically(self.path / f"{name}.pt", content.getbuffer())
 
     def load(self, name: str) -> dict[str, Any] | None:
         """What :meth:`save` wrote, or None; raises :class:`WeightsError` when the file is damaged."""
@@ -98,6 +115,42 @@ class RunFolder:
         times = self.read_json("times.json", {})
         times[stage] = round(times.get(stage, 0.0) + seconds, 1)
         self.write_json("times.json", times)
+
+
+_LOCK = "lock"
+_locks: dict[str, int] = {}
+"""Of run folders that this process trains in: open files, as long as it lives."""
+
+
+def _lock(folder: Path) -> None:
+    """Makes a run folder this process's own.
+
+    Raises:
+        ArgumentError: another process trains in it.
+    """
+    if sys.platform == "win32":
+        return
+    for place, known in list(_locks.items()):
+        if not os.path.exists(place):
+            os.close(_locks.pop(place))
+        elif place == str(folder / _LOCK) and os.path.samestat(os.stat(place), os.fstat(known)):
+            return
+    try:
+        opened = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        found = (error.strerror or str(error)).lower()
+        raise OutputError(str(folder), found, "a folder that can be written", "Pass another --run folder.") from error
+    try:
+        fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(opened)
+        if error.errno not in (errno.EACCES, errno.EAGAIN):  # a place that knows no locks
+            return
+        raise ArgumentError(
+            str(folder), "a training that another process is at", "a folder that nobody trains in",
+            "Wait for its end, or pass another --run folder.",
+        ) from error  # fmt: skip
+    _locks[str(folder / _LOCK)] = opened
 
 
 def _completed(before: dict[str, Any], recipe: DataclassInstance) -> dict[str, Any]:
