@@ -23,11 +23,13 @@ No torch here: reading an image costs no second of import time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
@@ -100,6 +102,18 @@ def _read(file: Path | BinaryIO, where: str, pixel_limit: int) -> NDArray[np.uin
         return to_rgb(image)
 
 
+@cache
+def image_suffixes() -> frozenset[str]:
+    """Endings of what Pillow opens, and of kinds that cameras write and Pillow opens with an extra.
+
+    >>> {".jpg", ".heic"} <= image_suffixes(), ".eps" in image_suffixes()
+    (True, False)
+    """
+    documents = {"EPS", "MPEG", "BUFR", "GRIB", "HDF5", "WMF"}
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN.keys() - documents}
+    return frozenset(known | {".heic", ".heif", ".avif"})
+
+
 @contextlib.contextmanager
 def _named_errors(where: str, pixel_limit: int) -> Iterator[None]:
     """Whatever Pillow raises inside becomes an :class:`ImageError`, and its warnings do not become errors."""
@@ -128,6 +142,8 @@ def _named_errors(where: str, pixel_limit: int) -> Iterator[None]:
         raise ImageError(where, "an image larger than the free memory", "one that fits", "Make it smaller.") from error
     except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
         found = "a truncated image" if "truncated" in str(error).lower() else f"a damaged image ({error})"
+        if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise ImageError(where, str(error.strerror).lower(), _READABLE, "Check the path.") from error
         raise ImageError(where, found, "a whole, readable image", "Copy or download it again.") from error
 
 

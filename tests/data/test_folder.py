@@ -44,6 +44,26 @@ def test_what_cannot_be_read_is_passed_over_and_counted_again_each_time(folder: 
     assert photos.summary().startswith("2 of 5 photos read; 3 skipped, the first: ")
 
 
+def test_what_waits_for_a_writer_is_no_photo_and_what_a_phone_writes_is(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.png")
+    (folder / "phone.HEIC").touch()
+    (folder / "page.eps").touch()
+    assert [path.name for path in PhotoFolder(folder).paths] == ["a.JPG", "b.png", "d.tiff", "c.webp", "phone.HEIC"]
+
+
+def test_a_folder_that_may_not_be_entered_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def closed(path: str) -> object:
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(DataError, match="deep: found permission denied; expected a folder that can be entered"):
+        PhotoFolder(folder)
+
+
 def test_a_loop_of_linked_folders_ends(folder: Path) -> None:
     (folder / "deep/loop").symlink_to(folder, target_is_directory=True)
     assert len(PhotoFolder(folder)) == 4

@@ -8,16 +8,22 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from atdc.errors import DataError, ImageError
-from atdc.images import PIXEL_LIMIT, read_image
+from atdc.images import PIXEL_LIMIT, image_suffixes, read_image
 
 __all__ = ["PhotoFolder"]
 
 
+def _closed(error: OSError) -> None:
+    raise DataError(
+        str(error.filename), (error.strerror or str(error)).lower(), "a folder that can be entered",
+        "Check its permissions, or leave it out.",
+    ) from error  # fmt: skip
+
+
 class PhotoFolder:
-    """The photos below a folder, sorted by path; files whose ending Pillow does not know are no photos.
+    """The photos below a folder, sorted by path: regular files whose ending is that of an image.
 
     Iterating reads one photo after the other, upright and in sRGB as :func:`atdc.images.read_image` gives them. What
     cannot be read is passed over and noted. Linked folders are not entered, so that no loop is endless; hidden files
@@ -32,19 +38,18 @@ class PhotoFolder:
         skipped: what the latest iteration could not read, so far, and why.
 
     Raises:
-        DataError: no such folder, or no photo in it.
+        DataError: no such folder, no photo in it, or a folder below it that may not be entered.
     """
 
     def __init__(self, folder: Path, pixel_limit: int = PIXEL_LIMIT) -> None:
         self.folder, self.pixel_limit = Path(folder), pixel_limit
         if not self.folder.is_dir():
             raise DataError(str(folder), "no such folder", "a folder of photos", "Check the path.")
-        endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-        found = []
-        for parent, folders, names in os.walk(self.folder):
+        endings, found = image_suffixes(), []
+        for parent, folders, names in os.walk(self.folder, onerror=_closed):
             folders[:] = [name for name in folders if not name.startswith(".")]
             photos = (name for name in names if not name.startswith(".") and Path(name).suffix.lower() in endings)
-            found += [Path(parent) / name for name in photos]
+            found += [path for path in (Path(parent) / name for name in photos) if path.is_file()]
         if not found:
             raise DataError(
                 str(folder), "no photo", "files that Pillow reads (.jpg, .png, .webp, …)", "Check the path."
