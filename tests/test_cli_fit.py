@@ -436,6 +436,24 @@ def test_of_a_shard_each_sample_gets_a_file(folder: Path, mine: FeatureCodec) ->
     )
 
 
+def test_a_sample_of_a_shard_shares_no_output_with_a_file(folder: Path) -> None:
+    write_shard("dumps/shard.safetensors", [sample(number) for number in range(2)])
+    write_shard("dumps/shard.0001.safetensors", [sample(2)])
+    for more in ([], ["--force"], ["--skip-existing"]):
+        result = run("encode", "dumps/shard.safetensors", "dumps/shard.0001.safetensors", "-o", "coded", *MODEL, *more)
+        assert (result.exit_code == FAILED and not Path("coded").exists()) or not below("coded")
+        assert words(result.stderr).count("would be written to, too") == 2
+
+
+def test_a_quiet_fit_says_nothing_and_a_tensors_name_is_checked_before_its_values(folder: Path) -> None:
+    result = run("--quiet", "fit", "dumps", "-o", "quiet.safetensors", "--recipe", "tiny.yaml")
+    assert result.exit_code == DONE and Path("quiet.safetensors").is_file()
+    assert not result.stdout and not [line for line in result.stderr.splitlines() if "atdc:" not in line], result.stderr
+    write_shard("named.safetensors", [{"a,b": np.zeros((1, 2, 2), np.float32)}] * 2)
+    result = run("fit", "named.safetensors", "--report")
+    assert result.exit_code == FAILED and "names without commas" in words(result.stderr)
+
+
 def test_one_file_goes_to_a_named_file_or_through_pipes(folder: Path, mine: FeatureCodec) -> None:
     assert run("encode", "dumps/00.npz", "-o", "x.atdc", *MODEL).exit_code == DONE
     data = Path("x.atdc").read_bytes()

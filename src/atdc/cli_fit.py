@@ -120,6 +120,8 @@ def fit(
     from atdc.config import load_fit_recipe
     from atdc.data.dumped import DumpedFeatures
     from atdc.data.feature_report import report
+    from atdc.training import processes
+    from atdc.training.fit import require_names
 
     if out is None and not report_only:
         raise typer.BadParameter(
@@ -134,6 +136,8 @@ def fit(
         grids = _grids(grid or [], source.names)
         if out is not None and not report_only:
             _require_place(out, force)
+        if add is None and start_from is None:
+            require_names(source.names, ())
         seen = report(source, progress=not quiet)
         if not as_json and not quiet:
             for line in seen.table().splitlines():
@@ -150,7 +154,7 @@ def fit(
         told, known_before = digests_in(folders), {} if start is None else start.card.get(DIGESTS, {})
         _require_networks(known_before, told or {}, add or start_from)
         settings: dict[str, Any] = {
-            "recipe": settings_of_fit, "run": folder, "start": start, "grids": grids,
+            "recipe": settings_of_fit, "run": folder, "start": start, "grids": grids, "progress": not quiet,
         }  # fmt: skip
         loaded: NetworkSet | None = None
         with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
@@ -161,6 +165,8 @@ def fit(
                 codec, samples, loaded = _fitted_to_answers(
                     networks, folders, source, None if val is None else samples, settings
                 )
+    if not processes.is_first():  # of several that trained together
+        return
     codec.save(out)
     balance: Path | None = None
     if loaded is not None and len(loaded.networks) > 1:

@@ -37,6 +37,7 @@ from atdc.graph.graph_tables import GraphTables
 from atdc.graph.ordered import is_ordered
 from atdc.graph.search import candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
+from atdc.image_arrays import require_unmasked
 from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
@@ -237,7 +238,8 @@ class FeatureCodec:
                 the dataset); ``grids``, by name what a tensor's grid follows from, where it is not the same in all
                 samples, see :mod:`atdc.tensors`; ``start``, a codec that is trained further, or if the dataset has
                 further tensors, to which these are added while all else stays as it is; ``run``, a folder for
-                checkpoints, logs and TensorBoard's events, from which a stopped call resumes.
+                checkpoints, logs and TensorBoard's events, from which a stopped call resumes; ``progress=False``, no
+                bars and no figures of epochs.
 
         Returns:
             The codec, as it is after saving and loading.
@@ -949,6 +951,7 @@ def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
 def _float_tensor(value: Any, where: str) -> Tensor:
     """A tensor or an array of any floating-point type, byte order and layout in memory as a tensor of floats."""
     if not isinstance(value, Tensor):
+        require_unmasked(value, where)
         try:
             array = np.asarray(value)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -959,7 +962,7 @@ def _float_tensor(value: Any, where: str) -> Tensor:
             raise ArgumentError(where, f"{type(value).__name__} of {array.dtype}", "floating-point numbers")
         with np.errstate(over="ignore"):  # what is infinite then is refused as such
             return torch.from_numpy(np.array(array, np.float32, order="C"))
-    if not value.is_floating_point() or value.layout != torch.strided or value.is_quantized:
+    if not value.is_floating_point() or value.layout != torch.strided or value.is_quantized or value.is_nested:
         raise ArgumentError(where, f"{value.dtype}, {value.layout}", "a dense tensor of floating-point numbers")
     return value.detach().float()
 

@@ -34,6 +34,7 @@ def rgb_of_array(image: Any) -> NDArray[np.uint8]:
     if hasattr(image, "detach"):
         array = _channels_last(image.detach())
     else:
+        require_unmasked(image, "image")
         try:
             array = np.asarray(image)
         except (TypeError, ValueError) as error:
@@ -49,6 +50,16 @@ def rgb_of_array(image: Any) -> NDArray[np.uint8]:
     if array.ndim == 2:
         array = array[..., None]
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], max(3, array.shape[2]))))
+
+
+def require_unmasked(value: Any, where: str) -> None:
+    """Refuses a masked array: what is under the mask would be coded like all else.
+
+    Raises:
+        ArgumentError: something is under a mask.
+    """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ArgumentError(where, "values under a mask", "values everywhere", "Fill them: array.filled(0).")
 
 
 def _channels_last(tensor: Any) -> NDArray[Any]:

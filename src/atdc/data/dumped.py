@@ -7,8 +7,8 @@ arrays of a file   meaning
 (N, C, h, w)       the file is a shard of N samples; all its arrays have the same N, and row i is of sample i
 =================  ===========================================================================================
 
-Types are float16, float32, float64 and, in ``.safetensors``, bfloat16. Names are any text: ``backbone/c4`` is the npz
-member ``backbone/c4.npy``.
+Types are float16, float32, float64 and, in ``.safetensors``, bfloat16. Names are any printable text: ``backbone/c4`` is
+the npz member ``backbone/c4.npy``.
 
 Rows are read where they lie, except from npz files that are compressed (``np.savez_compressed``) or hold arrays in
 Fortran order: those are decoded whole. See :class:`DumpedFeatures`.

@@ -21,6 +21,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, FitRecipe
 from atdc.graph import search
 from atdc.networks.rate_estimators import FactorisedEstimator
+from atdc.training import processes
 from atdc.training.data import TrainingFeatures
 
 FEW_TENSORS = 8
@@ -101,7 +102,9 @@ def measure(
     blocks = []
     alone = np.array([place for place in columns.tolist() if not codec.pairs[place][1]], np.int64)
     others = np.setdiff1d(columns, alone)
-    for start in tqdm(range(0, len(samples), _BLOCK), desc="costs", mininterval=2.0):
+    for start in tqdm(
+        range(0, len(samples), _BLOCK), desc="costs", mininterval=2.0, disable=not processes.shows_progress()
+    ):
         chosen = samples[start : start + _BLOCK]
         level = int(rng.integers(MAX_QUALITY + 1))
         drawn = rng.permutation(others)[: _COLUMNS if len(codec.tensors) > FEW_TENSORS else None]
@@ -183,7 +186,9 @@ def train_estimator(
         squared = torch.square(difference / unit)
         return squared[:, ~has_parents], squared[:, has_parents]
 
-    bar = tqdm(range(recipe.estimator_steps), desc="rate estimator", mininterval=2.0)
+    bar = tqdm(
+        range(recipe.estimator_steps), desc="rate estimator", mininterval=2.0, disable=not processes.shows_progress()
+    )
     for _ in bar:
         loss = torch.stack([part.mean() for part in errors(int(rng.integers(len(kept) - held_out))) if part.numel()])
         optimiser.zero_grad()

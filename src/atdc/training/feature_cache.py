@@ -52,7 +52,7 @@ class FeatureCache:
         together = _BATCH * processes.count()
         rounds = tqdm(
             range(done, len(data), together), desc=f"features of {Path(key).stem}", mininterval=2.0,
-            disable=not processes.is_first(),
+            disable=not processes.shows_progress(),
         )  # fmt: skip
         for number, start in enumerate(rounds):
             own = start + _BATCH * processes.rank()

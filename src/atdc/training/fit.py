@@ -42,6 +42,7 @@ from atdc.networks.predictability import score_bits
 from atdc.networks.rate_estimators import FactorisedEstimator
 from atdc.networks.transforms import BlockMetric, blocks_of
 from atdc.tensors import FeatureSet, Grid, TensorSpec
+from atdc.training import processes
 from atdc.training.adding import adopt
 from atdc.training.codec_stage import AnchoredObjective, Objective, SensitiveObjective, TrainingState, train_codec
 from atdc.training.data import SourceFeatures, kinds_of
@@ -103,6 +104,7 @@ def fit(
     start: FeatureCodec | str | Path | None = None,
     run: str | Path | None = None,
     seen: FeatureReport | None = None,
+    progress: bool = True,
 ) -> FeatureCodec:
     """See :meth:`atdc.FeatureCodec.fit`; ``seen`` is what :func:`~atdc.data.feature_report.report` says of the dataset,
     where it was asked before."""
@@ -123,17 +125,25 @@ def fit(
             "Name them, as in --from mine.safetensors, or give the recipe warmup_steps or steps.",
         )  # fmt: skip
     source = _source(dataset)
-    _require_names(source.names, () if start is None else start.task_names)
-    seen = report(source) if seen is None else seen
-    if run is None:
-        with tempfile.TemporaryDirectory(prefix="atdc-fit-") as folder:
-            return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(folder), seen)
-    return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(run), seen)
+    require_names(source.names, () if start is None else start.task_names)
+    seen = report(source, progress=progress) if seen is None else seen
+    with processes.silent(not progress):
+        if run is None:
+            with tempfile.TemporaryDirectory(prefix="atdc-fit-") as folder:
+                return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(folder), seen)
+        return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(run), seen)
 
 
-def _require_names(names: Sequence[str], known: Sequence[str]) -> None:
-    """Refuses names by which nobody could ask for a tensor on the command line; those of older weights remain."""
+def require_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses names that no tensor has, and those by which nobody could ask for one on the command line; those of older
+    weights remain.
+
+    Raises:
+        ArgumentError: a name that is empty, too long or not printable.
+        DataError: a comma in it, or blanks at its ends.
+    """
     for name in names:
+        TensorSpec(name, 1)
         if name not in known and ("," in name or name != name.strip()):
             raise DataError(
                 "features", f"a tensor of the name {name!r}", "names without commas, and without blanks at their ends",

@@ -29,6 +29,7 @@ from atdc.networks.batches import by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
 from atdc.networks.predictability import score_bits
+from atdc.training import processes
 from atdc.training.data import TrainingFeatures
 from atdc.training.fixed_graphs import settled
 from atdc.training.graph_source import random_subset
@@ -139,7 +140,7 @@ def measured_correction(
         features = val.raw(val.alike(images, last=True))
         normalised, graphs = codec.normalise(features), codec.graph_tables.candidates
         known = np.zeros((MAX_QUALITY + 1, len(graphs)))
-        with tqdm(total=known.size, desc="surcharge") as bar:
+        with tqdm(total=known.size, desc="cost corrections", disable=not processes.shows_progress()) as bar:
             for quality, row in enumerate(known):
                 estimated = codec.costs.estimated_costs(normalised, quality)
                 scores = search.graph_costs(estimated, graphs)
@@ -159,7 +160,7 @@ def settle_fixed_graphs(run: RunFolder, codec: FeatureCodec, val: TrainingFeatur
     known = run.read_json("fixed_graphs.json", None)
     if known is None:
         features = val.raw(val.alike(_SETTLED_IMAGES))
-        for quality in tqdm(range(MAX_QUALITY + 1), desc="fixed graphs"):
+        for quality in tqdm(range(MAX_QUALITY + 1), desc="fixed graphs", disable=not processes.shows_progress()):
             settled(codec, features, quality)
         known = plain_graphs(codec.graph_tables.fixed)
         run.write_json("fixed_graphs.json", known)

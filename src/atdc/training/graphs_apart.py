@@ -16,6 +16,7 @@ from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.batches import FeatureBatch
 from atdc.reader import within_model
+from atdc.training import processes
 from atdc.training.data import TrainingFeatures
 from atdc.training.fixed_graphs import best_graph
 from atdc.training.run_folder import RunFolder
@@ -33,7 +34,12 @@ def measured_graphs_apart(run: RunFolder, codec: FeatureCodec, val: TrainingFeat
     if known is None:
         batch = codec.normalise(val.raw(val.alike(_IMAGES)))
         found = []
-        with tqdm(total=len(_QUALITIES) * codec.task_count, desc="graphs apart", mininterval=2.0) as bar:
+        with tqdm(
+            total=len(_QUALITIES) * codec.task_count,
+            desc="graphs apart",
+            mininterval=2.0,
+            disable=not processes.shows_progress(),
+        ) as bar:
             for quality in _QUALITIES:
                 means = codec.costs.measured_costs(batch, quality).mean(0)
                 for tensor in range(codec.task_count):

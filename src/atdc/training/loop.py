@@ -145,7 +145,7 @@ def train_stage(
                 draws.append(Draw(own[part::accumulate], np.random.default_rng(seeds)))
         bar = tqdm(
             range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False, mininterval=2.0,
-            disable=not processes.is_first(),
+            disable=not processes.shows_progress(),
         )  # fmt: skip
         coming = loader.submit(prepare, draws[0])
         for index in bar:
@@ -218,7 +218,8 @@ def _finish_epoch(
     curve = run.read_json("curves.json", {})
     curve.setdefault(name, []).append({key: round(value, 6) for key, value in shown.items()})
     run.write_json("curves.json", curve)
-    tqdm.write(
-        f"{name} epoch {epoch + 1}/{epochs} ({seconds:.0f} s): "
-        + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
-    )
+    if processes.shows_progress():
+        tqdm.write(
+            f"{name} epoch {epoch + 1}/{epochs} ({seconds:.0f} s): "
+            + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+        )

@@ -35,7 +35,7 @@ def target_costs(run: RunFolder, name: str, images: NDArray[np.int64], costs_of:
     state = run.load(name)
     costs: list[Tensor] = [] if state is None else list(state["costs"])
     blocks = -(-len(images) // BLOCK)
-    bar = tqdm(total=blocks, initial=len(costs), desc=name, mininterval=2.0, disable=not processes.is_first())
+    bar = tqdm(total=blocks, initial=len(costs), desc=name, mininterval=2.0, disable=not processes.shows_progress())
     with bar:
         while (done := len(costs)) < blocks:
             block = done + processes.rank()

@@ -13,8 +13,9 @@ every process computes for itself.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -50,6 +51,25 @@ def rank() -> int:
 def is_first() -> bool:
     """Whether this one writes files."""
     return rank() == 0
+
+
+def shows_progress() -> bool:
+    """Whether this one shows bars and figures of epochs."""
+    return is_first() and not _silent
+
+
+_silent = False
+
+
+@contextlib.contextmanager
+def silent(wanted: bool) -> Iterator[None]:
+    """No bars and no figures of epochs inside, if that is wanted."""
+    global _silent
+    before, _silent = _silent, _silent or wanted
+    try:
+        yield
+    finally:
+        _silent = before
 
 
 def wait() -> None:

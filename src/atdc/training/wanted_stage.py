@@ -19,6 +19,7 @@ from atdc.graph.subsets import MAX_EXACT_TENSORS, best_superset, without_missing
 from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import WantedGraphs
 from atdc.networks.batches import FeatureBatch
+from atdc.training import processes
 from atdc.training.data import TrainingFeatures
 from atdc.training.run_folder import RunFolder
 
@@ -56,7 +57,9 @@ def wanted_graphs(codec: FeatureCodec, batch: FeatureBatch) -> WantedGraphs:
     """The same, measured on some normalised features."""
     count, limit = codec.task_count, codec.config.max_parents
     rates, errors = np.zeros((2, MAX_QUALITY + 1, len(codec.pairs)))
-    for level in tqdm(range(MAX_QUALITY + 1), desc="costs of pairs", mininterval=2.0):
+    for level in tqdm(
+        range(MAX_QUALITY + 1), desc="costs of pairs", mininterval=2.0, disable=not processes.shows_progress()
+    ):
         bits, squared = codec.costs.pair_costs(batch, level)
         weights = codec.costs.lagrange_multipliers(level)[codec.costs.children]
         rates[level], errors[level] = bits.mean(0), (weights * squared).mean(0)
@@ -65,7 +68,10 @@ def wanted_graphs(codec: FeatureCodec, batch: FeatureBatch) -> WantedGraphs:
         return tables
     judged = batch.select(slice(_JUDGED_IMAGES))
     sets = [wanted for number in range(1, count) for wanted in combinations(range(count), number)]
-    graphs = {wanted: _kept(codec, judged, tables, wanted) for wanted in tqdm(sets, desc="wanted sets")}
+    graphs = {
+        wanted: _kept(codec, judged, tables, wanted)
+        for wanted in tqdm(sets, desc="wanted sets", disable=not processes.shows_progress())
+    }
     return WantedGraphs(limit, rates, errors, graphs)
 
 
