@@ -345,7 +345,7 @@ def _usual_metric(model: OnnxModel, answer: str, image: RgbImage) -> str:
 def _feature_maker(networks: str, photos: Path, shards: list[list[str]]) -> Work:
     """Makes the features of one shard of photos."""
     from atdc.adapters.network_set import load_networks
-    from atdc.data.dumped import write_shard
+    from atdc.data.dumped import DumpedFeatures, write_shard
     from atdc.errors import ImageError
     from atdc.images import read_image
 
@@ -353,7 +353,15 @@ def _feature_maker(networks: str, photos: Path, shards: list[list[str]]) -> Work
 
     def work(item: Item) -> Report:
         if item.path.is_file():
-            return Report(f"{item.name} → {item.path}  there before", skipped=True)
+            wanted, there = len(shards[int(item.place.name)]), len(DumpedFeatures(item.path))
+            line = f"{item.name} → {item.path}  there before"
+            found = {"photos": there, "bytes": item.path.stat().st_size}
+            if there == wanted:
+                return Report(line, value=found, skipped=True)
+            problem = (
+                f"{item.path}: found {there} of {_photos(wanted)}, the others could not be used before; expected all."
+            )
+            return Report(line, (f"{problem} Delete the file to try again, or leave them out.",), found)
         samples, problems = [], []
         for name in shards[int(item.place.name)]:
             try:

@@ -283,6 +283,9 @@ def test_a_stopped_call_resumes_and_photos_that_cannot_be_read_are_named(folder:
     result = run("networks", "features", "networks.yaml", "photos", "-o", "features")
     assert result.exit_code == 1 and "4.png" in result.stderr and len(DumpedFeatures("features")) == 4
     before = Path("features/00000.safetensors").stat().st_mtime_ns
+    again = run("networks", "features", "networks.yaml", "photos", "-o", "features", "--json")
+    assert again.exit_code == 1 and "found 1 of 2 photos" in again.stderr
+    assert json.loads(again.stdout)["files"]["00001.safetensors"]["photos"] == 1
     Path("features/00001.safetensors").unlink()
     assert run("networks", "features", "networks.yaml", "photos", "-o", "features").exit_code == 1
     assert Path("features/00000.safetensors").stat().st_mtime_ns == before and len(DumpedFeatures("features")) == 4
