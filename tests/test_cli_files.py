@@ -96,20 +96,20 @@ def is_image(path: Path) -> bool:
 
 
 def test_patterns_are_expanded_where_the_shell_did_not(folder: Path) -> None:
-    found = find_items(["photos/**/a.*"], None, is_image, folder)
+    found = find_items(["photos/**/a.*"], None, is_image, lambda: folder)
     assert names_and_places(found) == {
         "photos/a.png": "a", "photos/sub/a.png": "sub/a", "photos/sub/deep/a.jpg": "sub/deep/a",
     }  # fmt: skip
     Path("[1].png").write_bytes(b"")
-    assert names_and_places(find_items(["[1].png"], None, is_image, folder)) == {"[1].png": "[1]"}
-    (none,) = find_items(["photos/*.gif"], None, is_image, folder)
+    assert names_and_places(find_items(["[1].png"], None, is_image, lambda: folder)) == {"[1].png": "[1]"}
+    (none,) = find_items(["photos/*.gif"], None, is_image, lambda: folder)
     assert "photos/*.gif: found no file of this pattern" in none.refusal
 
 
 def test_lines_of_a_list_keep_their_paths(folder: Path) -> None:
     absolute = folder / "photos" / "a.png"
     Path("list").write_text(f"photos/sub/a.png\n\n{absolute}\nphotos/sub/deep\n../{folder.name}/photos/a.png\n")
-    assert names_and_places(find_items([], "list", is_image, folder)) == {
+    assert names_and_places(find_items([], "list", is_image, lambda: folder)) == {
         "photos/sub/a.png": "photos/sub/a",
         str(absolute): absolute.relative_to("/").with_suffix("").as_posix(),
         "photos/sub/deep/a.jpg": "photos/sub/deep/a",
@@ -126,7 +126,7 @@ def test_a_list_comes_from_standard_input_too(folder: Path, model: tuple[str, st
 def test_inputs_must_be_named_and_standard_input_once(folder: Path) -> None:
     assert run("encode", "-o", "out").exit_code == USAGE
     with pytest.raises(ArgumentError, match="named twice"):
-        find_items(["-"], "-", is_image, folder)
+        find_items(["-"], "-", is_image, lambda: folder)
     assert run("verify", "--from-file", "absent").exit_code == USAGE
 
 

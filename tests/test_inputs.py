@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +51,40 @@ def save_image(name: str, seed: int = 0) -> None:
 
 def run(*arguments: str, stdin: bytes | None = None) -> Any:
     return CliRunner().invoke(cli.app, list(arguments), input=stdin)
+
+
+def test_no_temporary_folder_is_made_where_nothing_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> object:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("atdc.cli_files.TemporaryDirectory", full)
+    result = run("verify", str(Path(__file__).parent / "golden" / "square.atdc"), "--model", "small")
+    assert "temporary" not in result.output
+    result = run("verify", "-", "--model", "small", stdin=b"ATDC")
+    assert result.exit_code == 1 and "found no usable temporary directory found" in " ".join(result.stderr.split())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such devices")
+def test_a_device_is_no_output() -> None:
+    result = run("decode", str(Path(__file__).parent / "golden" / "square.atdc"), "-o", "/dev/null")
+    assert result.exit_code == 1 and "/dev/null: found a device or pipe;" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+def test_a_command_that_is_told_to_end_leaves_no_copies(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "atdc", "encode", "-", "-o", str(tmp_path / "x.atdc"), "--model", "small"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+    assert process.stdin is not None
+    process.stdin.write(bytes(1 << 20))
+    process.stdin.flush()
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob("atdc-*/0")) and time.monotonic() < end:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM and not list(tmp_path.iterdir())
+    process.stdin.close()
 
 
 def complaints(result: Any) -> list[str]:
@@ -242,12 +280,12 @@ def test_of_inputs_with_one_output_none_is_done_whatever_their_order_and_whether
 def test_inputs_of_different_folders_are_told_of_their_common_one() -> None:
     items = [Item(name, Path(name), Path("a")) for name in ("x/a.png", "y/a.png")]
     for order in (items, items[::-1]):
-        refusals = [item.refusal for item in apart(order, lambda item: Path("out") / item.place)]
+        refusals = [item.refusal for item in apart(order, lambda item: [Path("out") / item.place])]
         assert all("Name their common folder instead" in refusal for refusal in refusals)
 
 
 def test_a_file_named_in_two_ways_is_one_input_and_keeps_its_turn(folder: Path) -> None:
-    found = find_items(["a.png", "sub/b.png", "./a.png", "sub//b.png"], None, lambda _: True, folder)
+    found = find_items(["a.png", "sub/b.png", "./a.png", "sub//b.png"], None, lambda _: True, lambda: folder)
     assert [item.name for item in found] == ["a.png", "sub/b.png"]
 
 
@@ -257,14 +295,14 @@ def test_a_file_named_in_two_ways_is_one_input_and_keeps_its_turn(folder: Path) 
 def test_names_in_a_list_may_hold_whatever_else_ends_a_line(folder: Path) -> None:
     names = ["sub/x\x0by", "x\x0cy", "x\x1cy", "x\x85y", "x\u2028y", "x\ry"]
     Path("list").write_bytes(("\ufeff" + "\r\n".join(names[:3]) + "\n \n" + "\n".join(names[3:]) + "\n").encode())
-    assert [item.name for item in find_items([], "list", lambda _: True, folder)] == names
+    assert [item.name for item in find_items([], "list", lambda _: True, lambda: folder)] == names
 
 
 def test_a_list_with_nuls_is_split_at_them_alone(folder: Path) -> None:
     names = ["x\ny", " ", "sub/x y", "x\r"]
     for end in ("\0", ""):
         Path("list").write_bytes(("\0".join(names) + end).encode())
-        assert [item.name for item in find_items([], "list", lambda _: True, folder)] == names
+        assert [item.name for item in find_items([], "list", lambda _: True, lambda: folder)] == names
 
 
 # --- links and hidden files ------------------------------------------------------------------------------------------
@@ -284,7 +322,9 @@ def linked(folder: Path) -> Path:
 
 def named(folder: Path, *names: str) -> list[str]:
     return [
-        item.name for item in find_items(names, None, lambda path: path.suffix == ".png", folder) if not item.refusal
+        item.name
+        for item in find_items(names, None, lambda path: path.suffix == ".png", lambda: folder)
+        if not item.refusal
     ]
 
 
@@ -300,7 +340,7 @@ def test_folders_and_patterns_enter_no_linked_folder_and_pass_over_what_is_hidde
 def test_a_linked_folder_that_is_named_is_entered(linked: Path, name: str) -> None:
     assert named(linked, name) == ["tree/linked/where/o.png"]
     Path("list").write_text(name)
-    items = find_items([], "list", lambda path: path.suffix == ".png", linked)
+    items = find_items([], "list", lambda path: path.suffix == ".png", lambda: linked)
     assert [item.name for item in items] == ["tree/linked/where/o.png"]
 
 

@@ -12,6 +12,8 @@ command needs it, so that ``atdc --help`` and shell completion answer at once.
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -136,6 +138,9 @@ def main() -> None:
     spinning made coding a small image take a hundred times as long. It must be said before torch is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name in ("SIGTERM", "SIGHUP"):  # so that what is temporary is removed
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
     guard_output()
     app()
 

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from math import inf
 from typing import Annotated
 
@@ -45,7 +45,7 @@ from atdc.cli_options import (
 )
 from atdc.config import PIXEL_LIMIT
 from atdc.inputs import Item, apart
-from atdc.jobs import SUFFIX, tensor_names
+from atdc.jobs import tensor_names
 from atdc.tasks import TASK_NAMES
 from atdc.terminal import escape, require_output, shown, write_data
 
@@ -281,7 +281,7 @@ def encode(
     )  # fmt: skip
     existing = existing_of(skip_existing, force)
     make = partial(jobs_of.encoder, model, device, networks, request, pixel_limit, to, existing, as_json)
-    items = apart(items, lambda item: to.of(item, SUFFIX)) if to.kind != "stream" else items
+    items = apart(items, cache(partial(jobs_of.encoded_paths, to))) if to.kind != "stream" else items
     done = for_each(
         ctx, ("encoding", "encoded"), items, make,
         quiet=quiet or as_json, jobs=jobs, resume=RESUME, console=err if to.kind == "stream" else console,
@@ -375,7 +375,7 @@ def decode(
             better = ".zip for several answers" if several else ".npy, .png or .zip for one answer"
             better += ", .npz or .safetensors for features"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
-    items = apart(items, lambda item: to.of(item, "")) if to.kind != "stream" else items
+    items = apart(items, lambda item: [to.of(item, "")]) if to.kind != "stream" else items
     told = _told_as_json if as_json else _told_quietly if quiet or globally(ctx, "quiet") else _told
     make = partial(
         jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force), told, networks

@@ -13,9 +13,12 @@ from tempfile import TemporaryDirectory
 import typer
 
 from atdc.batch import complain, complaint
-from atdc.errors import AtdcError
+from atdc.errors import AtdcError, OutputError
 from atdc.inputs import Item, find_items
 from atdc.jobs import SUFFIX, Destination, Existing, codes_images, is_features
+
+_STREAMS = ("-", "/dev/stdout", "/dev/fd/1")
+"""Names of the standard output."""
 
 
 def items_of(
@@ -26,8 +29,18 @@ def items_of(
     the command."""
     if not names and from_file is None:
         raise typer.BadParameter("no input is named; name files or folders, - for standard input, or use --from-file.")
-    temporary = None if as_they_come else Path(ctx.with_resource(TemporaryDirectory(prefix="atdc-")))
-    return find_items(names or (), from_file, wanted, temporary)
+
+    @cache
+    def temporary() -> Path:
+        try:
+            return Path(ctx.with_resource(TemporaryDirectory(prefix="atdc-")))
+        except OSError as error:
+            raise OutputError(
+                "temporary folder", (error.strerror or str(error)).lower(), "one that can be written",
+                "Name one by the variable TMPDIR.",
+            ) from error  # fmt: skip
+
+    return find_items(names or (), from_file, wanted, None if as_they_come else temporary)
 
 
 def readable_images(ctx: typer.Context, names: Sequence[str]) -> tuple[list[Item], list[str]]:
@@ -71,7 +84,9 @@ def is_coded(path: Path) -> bool:
 
 def is_image(path: Path) -> bool:
     """Whether a file in a folder is one to encode."""
-    return path.suffix.lower() in _image_suffixes()
+    from atdc.images import image_suffixes
+
+    return path.suffix.lower() in image_suffixes()
 
 
 def encodable_with(model: str) -> Callable[[Path], bool]:
@@ -80,28 +95,20 @@ def encodable_with(model: str) -> Callable[[Path], bool]:
     return lambda path: is_image(path) if codes_images(model) else is_features(path)
 
 
-@cache
-def _image_suffixes() -> frozenset[str]:
-    """Of what Pillow opens, and of kinds that cameras write and Pillow opens with an extra."""
-    from PIL import Image
-
-    documents = {"EPS", "MPEG", "BUFR", "GRIB", "HDF5", "WMF"}
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN.keys() - documents}
-    return frozenset(known | {".heic", ".heif", ".avif"})
-
-
 def is_folder(out: str) -> bool:
     """Whether a folder is named for outputs: all but ``-``, and what looks like a file."""
     named = not Path(out).suffix or out.endswith(("/", os.sep)) or os.path.isdir(out)
-    return named and out not in ("-", "/dev/stdout")
+    return named and out not in _STREAMS
 
 
 def destination_of(out: str, items: Sequence[Item], kind: str) -> Destination:
     """Standard output for ``-``, a file for what looks like one, otherwise a folder."""
     path = Path(out)
+    if out not in _STREAMS and os.path.exists(out) and not os.path.isdir(out) and not os.path.isfile(out):
+        raise OutputError(out, "a device or pipe", "a folder, a file, or - for standard output", "Choose another name.")
     if is_folder(out):
         return Destination("folder", path)
-    if out in ("-", "/dev/stdout"):
+    if out in _STREAMS:
         where = Destination("stream", path)
         if len(items) == 1 and getattr(sys.stdout, "isatty", bool)():
             raise typer.BadParameter("standard output is a terminal; send it to a file or a program.")

@@ -52,7 +52,7 @@ class Item:
 
 
 def find_items(
-    names: Sequence[str], listed: str | None, wanted: Callable[[Path], bool], temporary: Path | None
+    names: Sequence[str], listed: str | None, wanted: Callable[[Path], bool], temporary: Callable[[], Path] | None
 ) -> list[Item]:
     """All inputs, in the order given; folders' contents sorted.
 
@@ -60,7 +60,7 @@ def find_items(
         names: files, folders, patterns (``*``, ``?``, ``[…]``, ``**``) that the shell has left, or ``-``.
         listed: a file of one such name a line, or ``-``; None for none.
         wanted: of a folder's files, those that are meant.
-        temporary: a folder for copies of what comes through pipes; None if pipes are read as they are.
+        temporary: gives a folder for copies of what comes through pipes; None if pipes are read as they are.
 
     Raises:
         ArgumentError: the list cannot be read, or standard input is asked for twice.
@@ -79,8 +79,12 @@ def find_items(
     return [_with_regular_file(item, temporary, number) for number, item in enumerate(distinct.values())]
 
 
-def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
+def apart(items: Iterable[Item], targets: Callable[[Item], Sequence[Path]]) -> list[Item]:
     """The items, those refused that would have one output together, or whose output would replace the input itself.
+
+    Args:
+        items: the inputs.
+        targets: of an input, all its outputs.
 
     Of those with one output none is preferred: which of them comes first, can be read or was done before plays no part.
     """
@@ -88,11 +92,11 @@ def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
     sharing: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         if not item.refusal:
-            sharing[_key(target(item))].append(item)
+            for path in targets(item):
+                sharing[_key(path)].append(item)
     result = []
     for item in items:
-        if not item.refusal:
-            path = target(item)
+        for path in () if item.refusal else targets(item):
             found, expected, cure = "", "", ""
             if others := [other for other in sharing[_key(path)] if other is not item]:
                 found, expected = f"{path}, which {others[0].name} would be written to, too", "an output of its own"
@@ -102,12 +106,16 @@ def apart(items: Iterable[Item], target: Callable[[Item], Path]) -> list[Item]:
                 cure = "Choose another name with -o."
             if found:
                 item = replace(item, refusal=_refusal(item.name, found, expected, cure))
+                break
         result.append(item)
     return result
 
 
 def _key(output: Path) -> str:
-    return os.path.normcase(os.path.abspath(output))
+    try:
+        return os.path.normcase(os.path.abspath(output))
+    except OSError:  # this process's folder is gone: whoever writes the output says so
+        return os.path.normcase(output)
 
 
 def _cure_of_sharing(path: Path, other: Path) -> str:
@@ -246,17 +254,17 @@ def _stem(path: Path) -> Path:
     return path.parent / path.stem
 
 
-def _with_regular_file(item: Item, temporary: Path, number: int) -> Item:
+def _with_regular_file(item: Item, temporary: Callable[[], Path], number: int) -> Item:
     """The item; where it is a pipe, with its bytes in a temporary file, which can be read from any place."""
     if item.refusal:
         return item
     try:
         if item.name == STANDARD_INPUT:
-            return _copied(item, _standard_input(), temporary / str(number))
+            return _copied(item, _standard_input(), temporary() / str(number))
         if is_url(item.name) or (item.name != "/dev/stdin" and not _is_pipe(item.path)):
             return item
         with open(item.path, "rb") as stream:
-            return _copied(item, stream, temporary / str(number))
+            return _copied(item, stream, temporary() / str(number))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         return replace(item, refusal=_refusal(item.name, reason, "bytes to read", "Check the path."))

@@ -6,6 +6,7 @@ Each function here loads what its inputs have in common, and returns what works 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from atdc.bitstream import sources
 from atdc.bitstream.container import ContainerReader
 from atdc.bitstream.sources import is_url
 from atdc.config import QUALITY_STEPS_PER_UNIT
-from atdc.errors import ArgumentError, BitstreamError, IncompleteFileError
+from atdc.errors import ArgumentError, AtdcError, BitstreamError, IncompleteFileError
 from atdc.inputs import Item, arriving_bytes, is_arriving
 from atdc.tasks import TASK_NAMES
 
@@ -185,7 +186,8 @@ def encoder(
     tasks = request.tasks
     if tasks is not None:
         features.tensors.wanted(tasks)  # names that cannot be used are said once, not for every file
-        for option, names in (("--first", request.first), ("--weight", request.weights)):
+        options = (("--first", request.first), ("--weight", request.weights), ("--task-quality", request.task_quality))
+        for option, names in options:
             for name in names:
                 if name not in tasks:
                     raise ArgumentError(option, repr(name), f"one of --tasks: {', '.join(tasks)}")
@@ -243,7 +245,7 @@ def encoder(
                 "Name a folder with -o: each sample gets a file there.",
             )
             raise ArgumentError(item.name, found, "one sample for one output", cure)
-        targets = [destination.of(item, f"{'' if single else f'.{row:04}'}{SUFFIX}") for row in range(len(samples))]
+        targets = _targets_of_samples(destination, item, len(samples))
         where = "standard output" if destination.kind == "stream" else str(targets[0])
         where += "" if single else f" … {targets[-1].name}"
         todo = [row for row, target in enumerate(targets) if not is_there(target)]
@@ -270,6 +272,20 @@ def encoder(
         return encode_image(item, by_codec if cut is None else by_networks)
 
     return work
+
+
+def encoded_paths(destination: Destination, item: Item) -> list[Path]:
+    """All files that an input is encoded to: of a shard of features, one for each sample."""
+    if is_features(item.path):
+        with contextlib.suppress(AtdcError, OSError):  # which reading it says
+            return _targets_of_samples(destination, item, len(_samples_of(item)))
+    return [destination.of(item, SUFFIX)]
+
+
+def _targets_of_samples(destination: Destination, item: Item, count: int) -> list[Path]:
+    if count == 1 or destination.kind != "folder":
+        return [destination.of(item, SUFFIX)] * count
+    return [destination.of(item, f".{row:04}{SUFFIX}") for row in range(count)]
 
 
 def decoder(
@@ -346,6 +362,9 @@ def decoder(
         except IncompleteFileError as error:
             told(item, {"error": str(error), "missing": list(error.missing)})
             failed.append(complaint(error, item))
+        except AtdcError as error:
+            told(item, {"error": str(error)})
+            raise
         where = f"{target}{os.sep}" if of_image and answers else "nothing"
         if answers and not of_image:
             make_folder(target.parent)
