@@ -117,8 +117,9 @@ def test_high_effort_is_never_worse_than_fixed(
 def test_high_effort_codes_the_candidates_that_are_cheapest_with_their_corrections(
     codec: FeatureCodec, features: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = len(codec.graph_tables.candidates)
-    own = with_graph_tables(codec, correction=np.tile(np.arange(count) % 3 * 100.0, (8, 1)))
+    rows = [[(0,) if task == child else () for task in range(6)] for child in range(1, 6)]
+    candidates = (TaskGraph.independent(6), *(TaskGraph(tuple(row)) for row in rows))
+    own = with_graph_tables(codec, candidates=candidates, correction=np.tile(np.arange(6) % 3 * 100.0, (8, 1)))
     tried: list[list[TaskGraph]] = []
 
     def costs(model: CostModel, batch: object, quality: object, graphs: list[TaskGraph], wanted: object) -> np.ndarray:
