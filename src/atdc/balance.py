@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, quality_of
 from atdc.errors import WeightsError
+from atdc.files import reason_of
 
 _STEPS = np.arange(MAX_QUALITY * QUALITY_STEPS_PER_UNIT + 1) / QUALITY_STEPS_PER_UNIT
 _LEVELS = np.arange(MAX_QUALITY + 1)
@@ -107,7 +108,7 @@ def _measured(weights: Path, fingerprint: bytes) -> Iterator[dict[str, Any]]:
             )  # fmt: skip
         yield said
     except OSError as error:
-        found = "no balance" if isinstance(error, FileNotFoundError) else (error.strerror or str(error)).lower()
+        found = "no balance" if isinstance(error, FileNotFoundError) else reason_of(error)
         expected = "one that was measured for these weights"
         raise WeightsError(str(path), found, expected, f"Make it with {_MADE_BY}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

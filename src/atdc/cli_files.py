@@ -14,6 +14,7 @@ import typer
 
 from atdc.batch import complain, complaint
 from atdc.errors import AtdcError, OutputError
+from atdc.files import reason_of
 from atdc.inputs import Item, find_items
 from atdc.jobs import SUFFIX, Destination, Existing, codes_images, is_features
 
@@ -36,7 +37,7 @@ def items_of(
             return Path(ctx.with_resource(TemporaryDirectory(prefix="atdc-")))
         except OSError as error:
             raise OutputError(
-                "temporary folder", (error.strerror or str(error)).lower(), "one that can be written",
+                "temporary folder", reason_of(error), "one that can be written",
                 "Name one by the variable TMPDIR.",
             ) from error  # fmt: skip
 

@@ -34,14 +34,13 @@ from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning, WeightsError
 from atdc.graph.graph_tables import GraphTables
-from atdc.graph.ordered import is_ordered
 from atdc.graph.search import candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.image_arrays import require_unmasked
 from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
-from atdc.reader import Arrivals, CodedFile, DecodedIntegers, IntegerReader, among_present, combined_check
+from atdc.reader import Arrivals, CodedFile, DecodedIntegers, IntegerReader, combined_check
 from atdc.tensors import Grid
 from atdc.weights import (
     ENTROPY_PREFIX,
@@ -658,7 +657,7 @@ class FeatureCodec:
             graphs = choose(self.costs, normalised, quality, graph, asked) if isinstance(graph, str) else list(graph)
             self._require_graphs(graphs, count)
             graphs = [graph.within(normalised.available) for graph in graphs]
-            if not all(is_ordered(graph, head) for graph in graphs):
+            if not all(graph.is_closed(head) for graph in graphs):
                 found = "a graph in which one of them is predicted from another tensor"
                 raise ArgumentError("first", found, "tensors that are predicted from each other alone")
             if effort == "high" and not head:
@@ -680,7 +679,7 @@ class FeatureCodec:
                 data.append(pack(Container(header, (Segment(segments[0], combined_check(checks)),))))
                 continue
             order = [0] * len(present)
-            for place, task in zip(header.places(among_present(graphs[image], present)), present, strict=True):
+            for place, task in zip(header.places(graphs[image].among(present)), present, strict=True):
                 order[place] = task
             rows = tuple(Segment(segments[task], coder.checks[image, task]) for task in order)
             data.append(pack(Container(header, rows)))
@@ -758,7 +757,7 @@ class FeatureCodec:
         height, width = (0, 0) if size is None else size
         if size is None and whole and not first and len(grids) == self.task_count and len(set(grids)) == 1:
             (height, width), grids = grids[0], []
-        sent = among_present(graph, present)
+        sent = graph.among(present)
         return Header(
             fingerprint=self.fingerprint, kind="features" if size is None else "image",
             profile="ordered" if first else profile, first=first, height=height, width=width,

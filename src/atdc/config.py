@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import yaml
 
 from atdc.errors import ArgumentError
+from atdc.files import reason_of
 from atdc.tensors import FeatureSet
 
 DEFAULT_MODEL = "real"
@@ -638,7 +639,7 @@ def _read(path: Path, folder: Path) -> Any:
             values = yaml.load(stream, _UniqueKeys)
     except OSError as error:
         expected = f"the name of a shipped recipe ({', '.join(shipped)}) or a readable YAML file"
-        raise ArgumentError(str(path), (error.strerror or str(error)).lower(), expected) from error
+        raise ArgumentError(str(path), reason_of(error), expected) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArgumentError(str(path), f"broken YAML ({error})", f"a recipe like {folder / shipped[0]}.yaml") from error
     if values is None:

@@ -51,7 +51,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        found = "a file" if isinstance(error, (FileExistsError, NotADirectoryError)) else _reason(error)
+        found = "a file" if isinstance(error, (FileExistsError, NotADirectoryError)) else reason_of(error)
         raise OutputError(str(folder), found, "a folder to write to", "Choose another one with -o.") from error
 
 
@@ -95,7 +95,7 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes | memoryvie
         raise OutputError(repr(path), str(error), "the name of a file", "Choose another name.") from error
     except OSError as error:
         cure = _CURES.get(error.errno or 0, "Choose another place.")
-        raise OutputError(str(path), _reason(error), "a place to write to", cure) from error
+        raise OutputError(str(path), reason_of(error), "a place to write to", cure) from error
 
 
 def write_bytes_unless_others(path: str | os.PathLike[str], data: bytes, *, replace: bool = False) -> None:
@@ -150,12 +150,16 @@ def read_bytes(path: str | os.PathLike[str], limit: int, *, error_class: type[At
         with open(path, "rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise error_class(str(path), _reason(error), "a file to read", "Check the path.") from error
+        raise error_class(str(path), reason_of(error), "a file to read", "Check the path.") from error
     if len(data) > limit:
         raise error_class(str(path), f"more than {limit} bytes", f"at most {limit} bytes", "Check the path.")
     return data
 
 
-def _reason(error: OSError) -> str:
-    """The operating system's sentence, without the number and the path around it."""
+def reason_of(error: OSError) -> str:
+    """The operating system's sentence, without the number and the path around it.
+
+    >>> reason_of(FileNotFoundError(2, "No such file or directory", "here"))
+    'no such file or directory'
+    """
     return (error.strerror or str(error)).lower()

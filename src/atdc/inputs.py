@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from atdc.bitstream.sources import STREAM_LIMIT_BYTES, HttpSource, Source, StreamSource, is_url
 from atdc.errors import ArgumentError, OutputError
-from atdc.files import read_bytes
+from atdc.files import read_bytes, reason_of
 
 STANDARD_INPUT = "-"
 _KINDS_NAMED = 3
@@ -157,7 +157,7 @@ def arriving_bytes(item: Item) -> Iterator[Source]:
             named = item.path != Path(STANDARD_INPUT)
             stream = stack.enter_context(open(item.path, "rb")) if named else _standard_input()
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = reason_of(error)
             raise ArgumentError(item.name, reason, "bytes to read", "Check the path.") from error
         yield StreamSource(stream)
 
@@ -173,7 +173,7 @@ def _lines(listed: str) -> list[str]:
     try:
         data = _standard_input().read() if listed == STANDARD_INPUT else read_bytes(listed, _LIST_LIMIT_BYTES)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         raise ArgumentError("standard input", reason, "a list of inputs", "Name a file with --from-file.") from error
     text = data.decode("utf-8-sig", "surrogateescape")
     if "\0" in text:  # find -print0
@@ -214,7 +214,7 @@ def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iter
                 empty = False
                 yield Item(str(path), path, _stem(base / path.relative_to(folder)))
     for error in unreadable:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         where = str(error.filename)
         yield Item(
             where, Path(where), Path(where), _refusal(where, reason, "a folder to read", "Check its permissions.")
@@ -266,7 +266,7 @@ def _with_regular_file(item: Item, temporary: Callable[[], Path], number: int) -
         with open(item.path, "rb") as stream:
             return _copied(item, stream, temporary() / str(number))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         return replace(item, refusal=_refusal(item.name, reason, "bytes to read", "Check the path."))
 
 

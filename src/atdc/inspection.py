@@ -17,7 +17,7 @@ from atdc.bitstream.sources import FileLike, Source, opened
 from atdc.config import QUALITY_STEPS_PER_UNIT, pixel_limit_of
 from atdc.errors import AtdcError, BitstreamError
 from atdc.graph.task_graph import TaskGraph
-from atdc.reader import IntegerReader, among_present
+from atdc.reader import IntegerReader
 from atdc.tensors import Grid
 
 
@@ -110,7 +110,7 @@ def _inspection(source: Source, integers: IntegerReader | None, pixel_limit: int
     if integers is not None and integers.fingerprint == header.fingerprint:
         decoded = integers.read(source, pixel_limit=pixel_limit)
         names, bits = [integers.task_names[task] for task in header.present], decoded.bits[list(header.present)]
-        graph = among_present(decoded.graph, header.present)
+        graph = decoded.graph.among(header.present)
         grids = [decoded.grids[task] for task in header.present]
     places = header.places(graph) if graph is not None else None
     if places is None and header.version == 1:

@@ -226,7 +226,7 @@ class CodedFile:
         grids: tuple[Grid, ...], wanted: Collection[int] | None,
     ) -> None:  # fmt: skip
         self.header = header = reader.header
-        self.graph = within_model(sent, header.present, len(weights.task_names))
+        self.graph = sent.expanded(header.present, len(weights.task_names))
         self.grids = grids
         self._names, self._reader, self._payload = weights.task_names, reader, payload
         self._places = dict(zip(header.present, header.places(sent), strict=True))
@@ -421,25 +421,3 @@ def combined_check(checks: Sequence[int]) -> int:
     True
     """
     return binascii.crc_hqx(b"".join(check.to_bytes(2, "big") for check in checks), 0)
-
-
-def within_model(graph: TaskGraph, present: Sequence[int], count: int) -> TaskGraph:
-    """A graph over the tensors present, in index order, as one over all tensors of a model; others have no edges.
-
-    >>> within_model(TaskGraph(((), (0,))), (1, 3), 4).parents
-    ((), (), (), (1,))
-    """
-    parents: list[tuple[int, ...]] = [()] * count
-    for child, row in zip(present, graph.parents, strict=True):
-        parents[child] = tuple(present[parent] for parent in row)
-    return TaskGraph(tuple(parents))
-
-
-def among_present(graph: TaskGraph, present: Sequence[int]) -> TaskGraph:
-    """The inverse of :func:`within_model`; parents that are not present are dropped.
-
-    >>> among_present(TaskGraph(((), (0,), (), (1,))), (1, 3)).parents
-    ((), (0,))
-    """
-    place = {tensor: number for number, tensor in enumerate(present)}
-    return TaskGraph(tuple(tuple(place[p] for p in graph.parents[tensor] if p in place) for tensor in present))

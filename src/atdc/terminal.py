@@ -22,6 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from atdc.errors import OutputError
+from atdc.files import reason_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -121,7 +122,7 @@ def require_output(*, to_the_end: bool = False) -> None:
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     failure = raw.failure if isinstance(raw, LenientOutput) else None
     if failure is not None and (to_the_end or failure.errno not in (errno.EPIPE, errno.EINVAL)):
-        reason = (failure.strerror or str(failure)).lower()
+        reason = reason_of(failure)
         raise OutputError("standard output", reason, "a place to write to", "Name a file with -o, or free some space.")
 
 

@@ -13,7 +13,7 @@ from atdc.graph.task_graph import TaskGraph
 @st.composite
 def graphs(draw, tasks):
     """Any graph; of up to 24 tasks often one with many edges."""
-    if tasks <= layout.MAX_RANKED_TASKS and draw(st.booleans()):
+    if tasks <= layout.MAX_TASKS_BY_RANK and draw(st.booleans()):
         return TaskGraph.unrank(draw(st.integers(0, TaskGraph.count(tasks) - 1)), tasks)
     order = draw(st.permutations(range(tasks)))
     parents = [()] * tasks

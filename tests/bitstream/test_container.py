@@ -488,7 +488,7 @@ def test_a_small_file_cannot_ask_for_much_memory():
 def test_all_sizes_of_ranked_graphs_together_take_little_memory():
     forget_graph_sums()
     tracemalloc.start()
-    for tasks in range(1, layout.MAX_RANKED_TASKS + 1):
+    for tasks in range(1, layout.MAX_TASKS_BY_RANK + 1):
         last = (TaskGraph.count(tasks) - 1).to_bytes(layout.rank_bytes(tasks), "big")
         assert unpack(compact_of(tasks=bytes([tasks]), graph=b"\0" + last)).header.task_count == tasks
     peak = tracemalloc.get_traced_memory()[1]

@@ -22,7 +22,6 @@ from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.rate_estimators import AgreementEstimator, PairEstimator
-from atdc.reader import within_model
 from atdc.tasks import BY_NAME
 from atdc.training import graphs_apart, stages
 from atdc.training.graph_source import MixedGraphs
@@ -476,7 +475,7 @@ def test_graphs_of_a_subset_are_searched_within_it() -> None:
     for subset in ([1], [0, 3], [0, 1, 3]):
         columns = search.columns_within(4, 2, tuple(subset))
         table = search.ScoreTable.of(len(subset), costs[0, 5][columns], 2)
-        expected = within_model(search.exact(table), subset, 4)
+        expected = search.exact(table).expanded(subset, 4)
         assert source.draw(np.zeros(3, np.int64), 5, np.random.default_rng(1), subset) == [expected] * 3
 
 

@@ -31,7 +31,6 @@ from atdc.bitstream.layout import (
     VARINT_LIMIT,
     ByteReader,
     has_one_size,
-    is_closed,
     number_bytes,
     read_fields,
     write_fields,
@@ -164,11 +163,11 @@ class Header:
             "first", self.first, f"some, not all, of {self.present}, ascending",
         )  # fmt: skip
         if isinstance(self.graph, TaskGraph):
-            _require(is_closed(self.graph, self._first_mask), "first", self.first, "with each of them its parents")
+            _require(self.graph.is_closed(self._first_places), "first", self.first, "with each of them its parents")
 
     @property
-    def _first_mask(self) -> int:
-        return sum(1 << self.present.index(tensor) for tensor in self.first)
+    def _first_places(self) -> list[int]:
+        return [self.present.index(tensor) for tensor in self.first]
 
     def _check_size(self) -> None:
         """Checks height and width: of an image, or the one grid of all features; 0 if there is no such thing."""
@@ -225,8 +224,8 @@ class Header:
         if self.profile == "compact":
             return (0,) * self.task_count
         order: Sequence[int] = range(self.task_count) if self.version == 1 else graph.order
-        first = self._first_mask
-        order = sorted(order, key=lambda task: not first >> task & 1)  # stable
+        first = self._first_places
+        order = sorted(order, key=lambda task: task not in first)  # stable
         return tuple(map(order.index, range(self.task_count)))
 
     def resolve(self, listed: Sequence[TaskGraph]) -> TaskGraph:
@@ -261,7 +260,7 @@ class Header:
             )
         if (first := listed.index(graph)) != self.graph:
             raise CorruptFileError("graph", f"number {self.graph}", f"number {first}, the same graph", DAMAGED)
-        if not is_closed(graph, self._first_mask):
+        if not graph.is_closed(self._first_places):
             found = "a tensor without one of its parents"
             raise CorruptFileError("first", found, "all that they are predicted from", DAMAGED)
         return graph

@@ -31,7 +31,7 @@ MAX_TASKS = 1024
 """In version 1. Any number that makes sense; it bounds what a hostile header can cost."""
 MAX_TENSORS = 64
 """Of a model whose files are of version 2."""
-MAX_RANKED_TASKS = 24
+MAX_TASKS_BY_RANK = 24
 """The most tasks whose graph is sent as a rank: its sums cost a reader a megabyte and some milliseconds."""
 MAX_QUALITY_STEP = 56
 """Quality 7 in steps of 1/8."""
@@ -357,7 +357,7 @@ def _read_graph(reader: ByteReader, before: Mapping[str, Any]) -> TaskGraph | in
         return code - 1
     tasks = _count(before)
     try:
-        if tasks <= MAX_RANKED_TASKS:
+        if tasks <= MAX_TASKS_BY_RANK:
             return TaskGraph.unrank(int.from_bytes(reader.take(rank_bytes(tasks), "graph"), "big"), tasks)
         return TaskGraph(tuple(_read_parent_lists(reader, tasks)))
     except GraphError as error:
@@ -385,7 +385,7 @@ def _write_graph(values: Mapping[str, Any]) -> bytes:
     if isinstance(graph, int):
         return number_bytes(graph + 1)
     explicit = number_bytes(0)
-    if graph.size <= MAX_RANKED_TASKS:
+    if graph.size <= MAX_TASKS_BY_RANK:
         return explicit + graph.rank().to_bytes(rank_bytes(graph.size), "big")
     for parents in graph.parents:
         gaps = [parent - previous - 1 for previous, parent in zip((-1, *parents), parents, strict=False)]
@@ -401,7 +401,7 @@ def _read_first(reader: ByteReader, before: Mapping[str, Any]) -> tuple[int, ...
     if not 0 < mask < (1 << len(present)) - 1:
         found = f"{mask.bit_count()} tensors, of {len(present)}"
         raise CorruptFileError("first", found, "some of the tensors, and not all", DAMAGED)
-    if isinstance(graph, TaskGraph) and not is_closed(graph, mask):
+    if isinstance(graph, TaskGraph) and not graph.is_closed([task for task in range(graph.size) if mask >> task & 1]):
         raise CorruptFileError(
             "first", "a tensor without one of its parents", "all that they are predicted from", DAMAGED
         )
@@ -413,15 +413,6 @@ def _write_first(values: Mapping[str, Any]) -> bytes:
         return b""
     mask: int = sum(1 << values["mask"].index(tensor) for tensor in values["first"])
     return mask.to_bytes(_mask_bytes(len(values["mask"])), "little")
-
-
-def is_closed(graph: TaskGraph, mask: int) -> bool:
-    """Whether tasks, the bits of a number, have no parents but each other.
-
-    >>> is_closed(TaskGraph(((), (0,))), 0b01), is_closed(TaskGraph(((), (0,))), 0b10)
-    (True, False)
-    """
-    return all(mask >> parent & 1 for parent, child in graph.edges if mask >> child & 1)
 
 
 def _of_an_image(field: Field, rule: str) -> Field:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Protocol, TypeAlias, cast, runtime_checkable
 
 from atdc.errors import ArgumentError
-from atdc.files import require_name
+from atdc.files import reason_of, require_name
 
 STREAM_LIMIT_BYTES = 256 * 2**20
 """The most bytes taken from a pipe, for want of a file's size: no image that this package accepts needs as much."""
@@ -119,7 +119,7 @@ class FileSource:
         self._file.close()
 
     def _error(self, error: OSError | ValueError) -> ArgumentError:
-        reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
         return ArgumentError(str(self._path), reason, "a file to read", "Check the path.")
 
 

@@ -17,7 +17,6 @@ from atdc.networks.batches import FeatureBatch
 from atdc.networks.devices import torch_defaults
 from atdc.networks.predictability import proxy_losses
 from atdc.networks.predictor import Predictor
-from atdc.reader import within_model
 
 HIGH_EFFORT_CANDIDATES = 4
 """So many of the candidate graphs, the cheapest by their estimates, are really coded."""
@@ -116,7 +115,7 @@ def searched_graphs(
     available, count, limit = batch.available, costs.networks.task_count, costs.networks.config.max_parents
     columns = search.columns_within(count, limit, available)
     graphs = search.SEARCHES[name](estimated[:, columns], len(available), limit, np.random.default_rng)
-    return [within_model(graph, available, count) for graph in graphs]
+    return [graph.expanded(available, count) for graph in graphs]
 
 
 def best_search(tensors: Sequence[int]) -> str:

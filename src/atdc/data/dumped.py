@@ -46,7 +46,7 @@ from atdc.data.feature_source import (
     sample_number,
 )
 from atdc.errors import ArgumentError, AtdcError, DataError
-from atdc.files import write_bytes_atomically
+from atdc.files import reason_of, write_bytes_atomically
 
 __all__ = ["SUFFIXES", "DumpedFeatures", "features_as_bytes", "write_shard"]
 
@@ -338,7 +338,7 @@ def _files_of(path: Path) -> Iterator[Path]:
         wanted = (Path(parent, n) for n in names if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES)
         files += [file for file in wanted if os.path.isfile(file)]
     if unreadable:
-        reason = (unreadable[0].strerror or str(unreadable[0])).lower()
+        reason = reason_of(unreadable[0])
         raise DataError(str(unreadable[0].filename), reason, "a folder to read", "Check its permissions.")
     if not files:
         raise DataError(str(path), "a folder without any features", _EXPECTED, "Check the path.")

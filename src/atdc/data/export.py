@@ -28,7 +28,7 @@ from tqdm import tqdm
 from atdc.data.labelled import IMAGE, LabelledImages
 from atdc.data.taskonomy import DOMAINS, SPLIT_TABLE, file_of, read_split
 from atdc.errors import ArgumentError, DataError, OutputError
-from atdc.files import write_bytes_atomically
+from atdc.files import reason_of, write_bytes_atomically
 
 __all__ = ["export_taskonomy", "taskonomy_array"]
 
@@ -116,7 +116,7 @@ def _make_folders(folder: Path, building: str) -> None:
         for task in DOMAINS:
             (folder / task / building).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        found = (error.strerror or str(error)).lower()
+        found = reason_of(error)
         raise OutputError(str(folder), found, "a folder that can be written", "choose another folder.") from error
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.errors import DataError, ImageError
+from atdc.files import reason_of
 from atdc.images import PIXEL_LIMIT, image_suffixes, read_image
 
 __all__ = ["PhotoFolder"]
@@ -17,7 +18,7 @@ __all__ = ["PhotoFolder"]
 
 def _closed(error: OSError) -> None:
     raise DataError(
-        str(error.filename), (error.strerror or str(error)).lower(), "a folder that can be entered",
+        str(error.filename), reason_of(error), "a folder that can be entered",
         "Check its permissions, or leave it out.",
     ) from error  # fmt: skip
 

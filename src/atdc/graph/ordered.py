@@ -31,15 +31,6 @@ def ordered_scores(
     return ruled_out
 
 
-def is_ordered(graph: TaskGraph, first: Collection[int]) -> bool:
-    """Whether the first tasks have no ancestors but each other.
-
-    >>> is_ordered(TaskGraph(((), (0,))), {0}), is_ordered(TaskGraph(((), (0,))), {1})
-    (True, False)
-    """
-    return all(set(graph.parents[task]) <= set(first) for task in first)
-
-
 def joined(head: TaskGraph, tail: TaskGraph, first: Collection[int]) -> TaskGraph:
     """The parents of the first tasks as in one graph, those of the others as in another; it is never cyclic.
 

@@ -29,7 +29,7 @@ Exact integers throughout. With the sums memoised, one rank or unrank takes O(T^
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import comb
@@ -117,6 +117,34 @@ class TaskGraph:
                 raise GraphError(f"edge {parent}→{child}", f"task {child}", f"tasks from 0 to {size - 1}")
             parents[child].append(parent)
         return cls(tuple(tuple(row) for row in parents))
+
+    def expanded(self, tensors: Sequence[int], count: int) -> TaskGraph:
+        """A graph over some tensors of a model, in index order, as one over all of them; the others have no edges.
+
+        >>> TaskGraph(((), (0,))).expanded((1, 3), 4).parents
+        ((), (), (), (1,))
+        """
+        parents: list[tuple[int, ...]] = [()] * count
+        for child, row in zip(tensors, self.parents, strict=True):
+            parents[child] = tuple(tensors[parent] for parent in row)
+        return TaskGraph(tuple(parents))
+
+    def among(self, tensors: Sequence[int]) -> TaskGraph:
+        """The inverse of :meth:`expanded`; parents that are not among the tensors are dropped.
+
+        >>> TaskGraph(((), (0,), (), (1,))).among((1, 3)).parents
+        ((), (0,))
+        """
+        place = {tensor: number for number, tensor in enumerate(tensors)}
+        return TaskGraph(tuple(tuple(place[p] for p in self.parents[tensor] if p in place) for tensor in tensors))
+
+    def is_closed(self, tasks: Collection[int]) -> bool:
+        """Whether some tasks have no parents, and so no ancestors, but each other.
+
+        >>> TaskGraph(((), (0,))).is_closed({0}), TaskGraph(((), (0,))).is_closed({1})
+        (True, False)
+        """
+        return all(set(self.parents[task]) <= set(tasks) for task in tasks)
 
     def within(self, tasks: Iterable[int]) -> TaskGraph:
         """The graph of as many tasks without the edges that leave some of them: missing parents are dropped.

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
-from atdc.reader import within_model
 
 _IMAGES_PER_GRAPH = 16
 
@@ -95,7 +94,7 @@ class MixedGraphs:
             name = "exact"  # a subset's candidates are chosen when the codec is trained
         columns = search.columns_within(self._tasks, self._limit, tensors)
         graph = search.SEARCHES[name](costs[None, columns], len(tensors), self._limit, lambda _: rng)[0]
-        return within_model(graph, tensors, self._tasks)
+        return graph.expanded(tensors, self._tasks)
 
 
 class PooledGraphs:

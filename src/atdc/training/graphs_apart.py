@@ -15,7 +15,6 @@ from atdc.codec import FeatureCodec
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.batches import FeatureBatch
-from atdc.reader import within_model
 from atdc.training import processes
 from atdc.training.data import TrainingFeatures
 from atdc.training.fixed_graphs import best_graph
@@ -60,7 +59,7 @@ def graph_apart(costs: NDArray[np.float64], tensors: int, max_parents: int, tens
     others = tuple(place for place in range(tensors) if place != tensor)
     columns = search.columns_within(tensors, max_parents, others)
     found = best_graph(costs[columns], len(others), max_parents)
-    return within_model(found, others, tensors)
+    return found.expanded(others, tensors)
 
 
 def _cheapest(

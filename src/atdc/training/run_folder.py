@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from atdc.errors import ArgumentError, DataError, OutputError, WeightsError
-from atdc.files import write_bytes_atomically
+from atdc.files import reason_of, write_bytes_atomically
 from atdc.training import processes
 
 if sys.platform != "win32":  # which has other locks, and goes without
@@ -42,7 +42,7 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ArgumentError(str(path), error.strerror or str(error), "a folder that can be written") from error
+            raise ArgumentError(str(path), reason_of(error), "a folder that can be written") from error
         settings = dataclasses.asdict(recipe)
         known = path / "recipe.json"
         if processes.is_first():
@@ -138,7 +138,7 @@ def _lock(folder: Path) -> None:
     try:
         opened = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        found = (error.strerror or str(error)).lower()
+        found = reason_of(error)
         raise OutputError(str(folder), found, "a folder that can be written", "Pass another --run folder.") from error
     try:
         fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -28,7 +28,7 @@ from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.integer import Numbers
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.resampling import resampled
-from atdc.reader import among_present, combined_check
+from atdc.reader import combined_check
 from atdc.tensors import padded
 
 Ancestry: TypeAlias = tuple[tuple[int, tuple[int, ...]], ...]
@@ -159,7 +159,7 @@ class SubsetFiles:
                 for symbols, tables in coded.runs[image]:
                     writer.code(0, task, symbols, tables)
         ((data,),) = writer.finish()
-        among = among_present(sent.graph, present)
+        among = sent.graph.among(present)
         whole = len(present) == codec.task_count
         header = Header(
             fingerprint=codec.fingerprint, kind="image", profile="compact", height=self._size[0], width=self._size[1],

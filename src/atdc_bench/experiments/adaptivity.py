@@ -37,7 +37,6 @@ from atdc.errors import ArgumentError
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.provenance import provenance, write_result
-from atdc.reader import within_model
 from atdc.tasks import TASK_NAMES
 from atdc.training.losses import loss_gap
 from atdc_bench.experiments.evaluate import Objective, measure_answers
@@ -270,7 +269,7 @@ def _graphs_by_kind(codec: FeatureCodec, groups: list[_Group]) -> dict[int, Task
         columns = search.columns_within(count, limit, batch.available)
         tables = [codec.costs.measured_costs(codec.normalise(group.parts), group.quality)[:, columns] for group in own]
         scores = search.ScoreTable.of(len(batch.available), np.concatenate(tables).mean(0), limit)
-        found[kind] = within_model(search.exact(scores, limit), batch.available, count)
+        found[kind] = search.exact(scores, limit).expanded(batch.available, count)
     return found
 
 

@@ -34,7 +34,6 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import at_quality
 from atdc.pipeline import load
 from atdc.provenance import provenance, write_result
-from atdc.reader import within_model
 from atdc_bench.baselines.subset_files import Sent, SubsetFiles, ancestry
 from atdc_bench.experiments.evaluated_codec import DEFAULT_DATA, features_at, image_size, require_images
 from atdc_bench.experiments.wanted_sets import subsets, tasks_of
@@ -81,7 +80,7 @@ def graphs_over(codec: FeatureCodec, tasks: Sequence[int], quality: float, rng: 
             break
         scores = rng.random(len(search.candidate_sets(len(tasks), limit)))
         graph = search.random_order(search.ScoreTable.of(len(tasks), scores, limit), rng, limit)
-        graphs[within_model(graph, tasks, codec.task_count)] = None
+        graphs[graph.expanded(tasks, codec.task_count)] = None
     return list(graphs)[:GRAPHS]
 
 

@@ -21,7 +21,7 @@ from atdc.entropy.integer import Integers
 from atdc.entropy.model import LATENT_LIMIT, EntropyModel, TaskEntropy
 from atdc.entropy.tables import SYMBOL_LIMIT, FrequencyTables
 from atdc.graph.task_graph import TaskGraph
-from atdc.reader import IntegerReader, combined_check, within_model
+from atdc.reader import IntegerReader, combined_check
 from atdc.tensors import FeatureSet, Grid, TensorSpec
 
 _Symbols = NDArray[np.int32]
@@ -138,7 +138,7 @@ def write_symbols(reader: IntegerReader, header: Header, source: SymbolCoder) ->
     """
     model, present, together = reader.model, header.present, header.profile == "compact"
     count = len(reader.tensors)
-    graph = within_model(header.resolve(reader.listed), present, count)
+    graph = header.resolve(reader.listed).expanded(present, count)
     writing = SymbolWriter(model.tables, 1, count, together)
     steps = np.zeros((1, count), np.int64)
     steps[0, list(present)] = header.qualities

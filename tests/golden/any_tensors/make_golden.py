@@ -24,7 +24,6 @@ from atdc.entropy.model import EntropyModel
 from atdc.entropy.tables import FrequencyTables
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
-from atdc.reader import among_present
 from atdc.tensors import FeatureSet, Grid, TensorSpec
 from atdc.weights import ENTROPY_PREFIX, open_weights, weights_bytes
 from atdc_bench.experiments.sample_files import LowestSymbols, RandomSymbols, Zeros, random_entropy, write_symbols
@@ -145,7 +144,7 @@ def make_files(folder: Path, files: Sequence[Golden]) -> None:
             graph = reader.listed[golden.parents]
         else:
             graph = TaskGraph(tuple(golden.parents.get(tensor, ()) for tensor in ALL))
-        sent = among_present(graph, present)
+        sent = graph.among(present)
         header = Header(
             fingerprint=reader.fingerprint, kind="features" if golden.size is None else "image",
             profile=golden.profile, height=golden.size[0] if golden.size else 0,
