@@ -1,8 +1,7 @@
 """A second way from a file to its integers, in plain Python, one number at a time, importing nothing of the package.
 
-Written from ``docs/bitstream.md``; what a file's
-bytes are divided into is :mod:`reference_reader`'s part. Slow on purpose: for tiny weights and tiny files. Where it and
-the package disagree, one of them does not do what the page says. It does not check that a segment is the one that a
+Written from ``docs/bitstream.md``; what a file's bytes are divided into is :mod:`reference_reader`'s part. Slow on
+purpose: for tiny weights and tiny files. Where it and the package disagree, one of them does not do what the page says. It does not check that a segment is the one that a
 writer would write.
 """
 

@@ -495,8 +495,8 @@ FIELDS_2: tuple[Field, ...] = (
     replace(_GRAPH, rule="likewise, of the tensors in the file; a number only if all are"),
     Field(
         "first", "0, or ⌈tensors in the file/8⌉",
-        "in profile `ordered` alone: which of the tensors in the file come first, a mask likewise; some, not all, and "
-        "with each of them its parents",
+        "in profile `ordered` alone: which of the tensors in the file come first, a mask likewise: bit `j` stands for "
+        "tensor `j` as the file's graph counts; spare bits 0; some, not all, and with each of them its parents",
         _read_first, _write_first,
     ),
 )  # fmt: skip
