@@ -23,15 +23,18 @@ UNPADDED = GoldenFolder(GOLDEN / "zero_padding")
 """Likewise, of weights whose latents have no symbols in the padding."""
 SEEING = GoldenFolder(GOLDEN / "checkerboard")
 """Likewise, and with a spatial context."""
+WITHOUT_HYPER = GoldenFolder(GOLDEN / "roots")
+"""Of weights whose roots have no hyper-latent, with a spatial context and five different units; some are `ordered`."""
+ALL_FOLDERS = (FILES, UNPADDED, SEEING, WITHOUT_HYPER)
 
 each_file = pytest.mark.parametrize("name", FILES.headers)
 each_of_both = pytest.mark.parametrize(
-    ("files", "name"), [(folder, name) for folder in (FILES, UNPADDED, SEEING) for name in folder.headers],
+    ("files", "name"), [(folder, name) for folder in ALL_FOLDERS for name in folder.headers],
     ids=lambda value: value.path.name if isinstance(value, GoldenFolder) else value,
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("files", [FILES, UNPADDED, SEEING], ids=lambda files: files.path.name)
+@pytest.mark.parametrize("files", ALL_FOLDERS, ids=lambda files: files.path.name)
 def test_every_golden_file_is_known(files: GoldenFolder) -> None:
     files.require_all_known()
     for name, header in files.headers.items():
@@ -83,6 +86,7 @@ def test_it_says_what_it_said(files: GoldenFolder, name: str) -> None:
         "listed": header.graph if isinstance(header.graph, int) else None,
         "parents": list(map(list, decoded.graph.parents)),
         "symbol_checks": [segment.symbol_check for segment in unpack(data).segments],
+        **({"first": list(header.first)} if header.first else {}),
     } == files.headers[name]
     latents = files.latents(name)
     assert decoded.latents.keys() == latents.keys()

@@ -1,8 +1,8 @@
 """A second way from a file to its integers, in plain Python, one number at a time, importing nothing of the package.
 
 Written from ``docs/bitstream.md``; what a file's bytes are divided into is :mod:`reference_reader`'s part. Slow on
-purpose: for tiny weights and tiny files. Where it and the package disagree, one of them does not do what the page says. It does not check that a segment is the one that a
-writer would write.
+purpose: for tiny weights and tiny files. Where it and the package disagree, one of them does not do what the page
+says. It does not check that a segment is the one that a writer would write.
 """
 
 import binascii
@@ -63,11 +63,14 @@ def decode(container, weights):
     while len(order) < len(present):  # layer by layer, within a layer by index
         layer = [t for t in present if t not in order and all(p in order for p in parents[t])]
         order += layer
+    if container["profile"] == "ordered":  # parents of the first are among the first
+        first = container["first"]
+        order = [t for t in order if t in first] + [t for t in order if t not in first]
     decoder = None
     if container["profile"] == "compact":
         decoder = Decoder(container["segments"][0][0])
     for place, tensor in enumerate(order):
-        if container["profile"] == "segments":
+        if container["profile"] != "compact":
             index = place if container["version"] == 2 else present.index(tensor)
             segment, check = container["segments"][index]
             decoder = Decoder(segment)
@@ -75,7 +78,7 @@ def decode(container, weights):
         hyper, latent, states[tensor] = one_tensor(decoder, weights, tensor, qualities[tensor], grids[tensor], given)
         latents[tensor] = latent
         checks[tensor] = crc([hyper, latent])
-        if container["profile"] == "segments" and checks[tensor] != check:
+        if container["profile"] != "compact" and checks[tensor] != check:
             raise ValueError(f"symbol check of tensor {tensor}")
     if container["profile"] == "compact":
         together = binascii.crc_hqx(b"".join(checks[t].to_bytes(2, "big") for t in present), 0)
@@ -109,11 +112,16 @@ def one_tensor(decoder, weights, tensor, quality, grid, states):
     rows, columns = (-(-side // 4) for side in grid)  # of the hyper-latent; the latent has twice as many
     width = len(own["up_bias"]) // 4
 
-    hyper = decoder.image(
-        weights,
-        image(rows, columns, lambda r, c: own["hyper_mean"][quality]),
-        image(rows, columns, lambda r, c: own["hyper_table"][quality]),
-    )
+    settings = weights.header["model"]
+    without = settings.get("factorised", "none")
+    if without == "all" or (without == "roots" and not states):
+        hyper = image(rows, columns, lambda r, c: [0] * len(own["hyper_mean"][quality]))
+    else:
+        hyper = decoder.image(
+            weights,
+            image(rows, columns, lambda r, c: own["hyper_mean"][quality]),
+            image(rows, columns, lambda r, c: own["hyper_table"][quality]),
+        )
     x = convolved(mapped(hyper, lambda v: limited(v, -512 * 16, 512 * 16)), own["first"])
     bias = [v + sum(own["parent_bias"][p][k] for p in states) for k, v in enumerate(own["first_bias"][quality])]
     x = added(x, lambda r, c: bias)
@@ -136,7 +144,7 @@ def one_tensor(decoder, weights, tensor, quality, grid, states):
         table = added(table, lambda r, c: own["gain_tables"][quality])
         return x, mean, mapped(table, lambda v: limited(shifted(v, 8 + scale_bits), 0, len(weights.radius) - 1))
 
-    settings, nothing = weights.header["model"], [0] * len(gain)
+    nothing = [0] * len(gain)
     own_rows, own_columns = (
         (-(-side // 2) for side in grid) if settings.get("padding") == "zero" else (2 * rows, 2 * columns)
     )

@@ -19,7 +19,7 @@ from atdc_bench.experiments.sample_files import random_files
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden"
-FOLDERS = (GOLDEN, GOLDEN / "any_tensors", GOLDEN / "zero_padding", GOLDEN / "checkerboard")
+FOLDERS = (GOLDEN, *(GOLDEN / name for name in ("any_tensors", "zero_padding", "checkerboard", "roots")))
 FILES = [path for folder in FOLDERS for path in sorted(folder.glob("*.atdc"))]
 
 
@@ -64,7 +64,7 @@ def test_both_find_the_same_integers_in_every_golden_file(path: Path) -> None:
     assert_agreement(path.read_bytes(), path.parent)
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=["alike", "any", "unpadded", "seeing"])
+@pytest.mark.parametrize("folder", FOLDERS, ids=["alike", "any", "unpadded", "seeing", "roots"])
 def test_both_find_the_same_integers_in_random_files(folder: Path) -> None:
     files = random_files(reader(folder), 64, (1, 8, 24, 40), seed=5)
     assert {file.container.header.version for file in files} >= {2}

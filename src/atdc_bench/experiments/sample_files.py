@@ -264,8 +264,9 @@ def _tiny(tensors: FeatureSet, listed: tuple[TaskGraph, ...], fingerprint: bytes
 
 
 def random_entropy(
-    random: np.random.Generator, tasks: int, *, width: int, latent: int, hyper: int, state: int, sees: bool = False
-) -> TaskEntropy:
+    random: np.random.Generator, tasks: int, *, width: int, latent: int, hyper: int, state: int, sees: bool = False,
+    fractions: Sequence[int] = (8,) * 5,
+) -> TaskEntropy:  # fmt: skip
     """One task's integers, drawn so that hyper-latents and parents matter; for seven tables.
 
     Args:
@@ -276,12 +277,13 @@ def random_entropy(
         hyper: channels of the hyper-latent.
         state: channels of the state.
         sees: with a spatial context.
+        fractions: fractional bits of the weights.
     """
     steps = MAX_QUALITY_STEP + 1
-    bits = 8
+    first, up, mean, scale, own = fractions
     tables = 7
 
-    def weights(reach: float, *shape: int) -> NDArray[np.int16]:
+    def weights(reach: float, bits: int, *shape: int) -> NDArray[np.int16]:
         limit = round(reach * (1 << bits))
         return random.integers(-limit, limit + 1, shape).astype(np.int16)
 
@@ -291,27 +293,27 @@ def random_entropy(
 
     finer = np.arange(steps)[:, None] * np.ones((1, latent))  # a higher quality has larger latents
     entropy = TaskEntropy(
-        fractions=np.full(5, bits, np.int32),
+        fractions=np.array(fractions, np.int32),
         hyper_mean=biases(1, 4, steps, hyper),
         hyper_table=random.integers(0, tables, (steps, hyper)).astype(np.int32),
-        first=weights(0.5, 3, 3, hyper, width),
-        first_bias=biases(1, 4 + bits, steps, width),
-        parent_bias=biases(1, 4 + bits, tasks, width),
-        up=weights(0.8, 1, 1, width, 4 * width),
-        up_bias=biases(0.5, 8 + bits, 4 * width),
-        parents=weights(0.8, tasks, state, width),
-        last_mean=weights(0.4, 3, 3, width, latent),
-        last_mean_bias=biases(0.5, 8 + bits, latent),
-        last_scale=weights(0.3, 3, 3, width, latent),
-        last_scale_bias=biases(1, 8 + bits, latent) + (1 << 8 + bits),
+        first=weights(0.5, first, 3, 3, hyper, width),
+        first_bias=biases(1, 4 + first, steps, width),
+        parent_bias=biases(1, 4 + first, tasks, width),
+        up=weights(0.8, up, 1, 1, width, 4 * width),
+        up_bias=biases(0.5, 8 + up, 4 * width),
+        parents=weights(0.8, up, tasks, state, width),
+        last_mean=weights(0.4, mean, 3, 3, width, latent),
+        last_mean_bias=biases(0.5, 8 + mean, latent),
+        last_scale=weights(0.3, scale, 3, 3, width, latent),
+        last_scale_bias=biases(1, 8 + scale, latent) + (1 << 8 + scale),
         gain=(40_000 + 2_000 * finer).astype(np.int32),
-        gain_tables=(finer * ((2 << 8 + bits) / steps)).astype(np.int32),
-        own=weights(0.5, 3, 3, latent, state),
-        hidden=weights(0.3, 1, 1, width, state),
-        state_bias=biases(0.5, 8 + bits, steps, state),
+        gain_tables=(finer * ((2 << 8 + scale) / steps)).astype(np.int32),
+        own=weights(0.5, own, 3, 3, latent, state),
+        hidden=weights(0.3, own, 1, 1, width, state),
+        state_bias=biases(0.5, 8 + own, steps, state),
         asinh=np.rint(256 * np.arcsinh(np.arange(-LATENT_LIMIT, LATENT_LIMIT + 1))).astype(np.int16),
     )
     if not sees:
         return entropy
-    around, neighbours = weights(0.3, 3, 3, latent, width), random.integers(-9000, 9001, (steps, latent))
+    around, neighbours = weights(0.3, up, 3, 3, latent, width), random.integers(-9000, 9001, (steps, latent))
     return replace(entropy, around=around, neighbours=neighbours.astype(np.int16))

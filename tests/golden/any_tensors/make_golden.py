@@ -53,6 +53,7 @@ class Golden:
         grids: by tensor, those that are spelled out.
         present: the tensors.
         quality: in eighths, for all or by tensor of the file.
+        first: the tensors that come first, in the profile `ordered`.
         symbols: ``usual`` ones, some ``wild`` ones among them, ``extreme`` ones alone, ``zeros`` or the ``lowest``.
     """
 
@@ -64,6 +65,7 @@ class Golden:
     present: tuple[int, ...] = ALL
     quality: int | tuple[int, ...] = 32
     symbols: str = "usual"
+    first: tuple[int, ...] = ()
 
 
 CHAINED = {tensor: (tensor - 1,) for tensor in ALL[1:]}
@@ -111,7 +113,9 @@ FILES = (
 )  # fmt: skip
 
 
-def make_weights(folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+def make_weights(
+    folder: Path, settings: Mapping[str, str] = MappingProxyType({}), fractions: Sequence[int] = (8,) * 5
+) -> None:
     """The weights file; its settings beside those that all have."""
     random = np.random.default_rng(3)
     rows = [
@@ -123,6 +127,7 @@ def make_weights(folder: Path, settings: Mapping[str, str] = MappingProxyType({}
             hyper=2,
             state=3,
             sees="spatial_context" in settings,
+            fractions=fractions,
         )
         for spec in TENSORS.tensors
     ]
@@ -151,7 +156,7 @@ def make_files(folder: Path, files: Sequence[Golden]) -> None:
             width=golden.size[1] if golden.size else 0,
             qualities=(golden.quality,) * len(present) if isinstance(golden.quality, int) else golden.quality,
             graph=graph_code(sent, reader.listed) if whole else sent, tensor_count=len(ALL), present=present,
-            grids=tuple(golden.grids[tensor] for tensor in present if tensor in golden.grids),
+            grids=tuple(golden.grids[tensor] for tensor in present if tensor in golden.grids), first=golden.first,
         )  # fmt: skip
         assert header.version == 2 and isinstance(header.graph, int) == isinstance(golden.parents, int), golden.name
         tables = reader.model.tables
@@ -175,6 +180,7 @@ def make_files(folder: Path, files: Sequence[Golden]) -> None:
             "listed": header.graph if isinstance(header.graph, int) else None,
             "parents": graph.parents,
             "symbol_checks": [segment.symbol_check for segment in sample.container.segments],
+            **({"first": header.first} if header.first else {}),
         }
         latents |= {f"{golden.name}.{task}": array.astype(np.int32) for task, array in sample.latents.items()}
     np.savez_compressed(folder / "expected.npz", **latents)
