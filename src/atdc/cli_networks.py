@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from atdc.adapters.onnx_network import OnnxModel
     from atdc.data.feature_source import FeatureSource
 
-BALANCE_PHOTOS = 24
+BALANCE_PHOTOS = 96
 """On which balances are measured, by default."""
 _FEW_PHOTOS = 8
 """On fewer, a balance is mostly luck."""
