@@ -156,16 +156,17 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom atdc.config import Recipe\n"
         "from atdc.training.run_folder import RunFolder\n"
-        f"RunFolder(Path({str(tmp_path)!r}), Recipe())\nprint('there', flush=True)\nsys.stdin.read()"
+        f"RunFolder(Path({str(tmp_path)!r}), Recipe()).claim()\nprint('there', flush=True)\nsys.stdin.read()"
     )
     other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdin is not None and other.stdout is not None
     assert other.stdout.readline().strip() == b"there"
+    run = RunFolder(tmp_path, Recipe())  # looking into it is free
     with pytest.raises(ArgumentError, match="a training that another process is at"):
-        RunFolder(tmp_path, Recipe())
+        run.claim()
     other.communicate()
-    for _ in range(2):  # its own it may open again
-        RunFolder(tmp_path, Recipe())
+    for _ in range(2):  # its own it may claim again
+        RunFolder(tmp_path, Recipe()).claim()
 
 
 def test_a_training_that_diverges_ends_and_says_so(tmp_path: Path) -> None:

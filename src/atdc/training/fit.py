@@ -157,6 +157,7 @@ def _fit(
     seen: FeatureReport,
 ) -> FeatureCodec:  # fmt: skip
     stages, run = recipe.stages(), RunFolder(folder, recipe)
+    run.claim()
     run.write_json("report.json", seen.to_json())
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)

@@ -98,9 +98,10 @@ def train_stage(
         accumulate: parts of a batch, taken one after the other for a step: where memory is too small for the whole.
 
     Raises:
-        ArgumentError: a batch that parts and processes cannot share evenly; or training diverges, so that step after
-            step has no finite gradient.
+        ArgumentError: a batch that parts and processes cannot share evenly; another process trains in the run folder;
+            or training diverges, so that step after step has no finite gradient.
     """
+    run.claim()
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     parameters = [p for _, p in named]
     device = device_of(module)

@@ -33,7 +33,7 @@ class RunFolder:
         recipe: a dataclass of all settings of the training.
 
     Raises:
-        ArgumentError: the folder was made by a recipe with other settings, or another process trains in it.
+        ArgumentError: the folder was made by a recipe with other settings.
     """
 
     def __init__(self, path: Path, recipe: DataclassInstance) -> None:
@@ -45,8 +45,6 @@ class RunFolder:
             raise ArgumentError(str(path), reason_of(error), "a folder that can be written") from error
         settings = dataclasses.asdict(recipe)
         known = path / "recipe.json"
-        if processes.is_first():
-            _lock(path)
         if known.exists():
             now = json.loads(json.dumps(settings))
             before = _completed(self.read_json("recipe.json", {}), recipe)
@@ -61,6 +59,15 @@ class RunFolder:
             versions = {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()}
             self.write_json("versions.json", versions)
         processes.wait()
+
+    def claim(self) -> None:
+        """Makes the folder this process's own, as long as it lives: others may look into it, and not train in it.
+
+        Raises:
+            ArgumentError: another process trains in it.
+        """
+        if processes.is_first():
+            _lock(self.path)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes atomically: a kill leaves the old file or the new one. Of several processes the first alone writes."""
