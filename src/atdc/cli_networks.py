@@ -49,8 +49,101 @@ def register(application: typer.Typer) -> None:
         app,
         name="networks",
         rich_help_panel=PANEL,
-        help="Cut your own networks in two: check, make features, find cuts.",
+        help="Networks of your own: where to cut them, are the halves right, features for `atdc fit`, a page of answers.",
     )
+
+
+@app.command()
+def cuts(
+    network: Annotated[Path, typer.Argument(metavar="NET.ONNX", help="An ONNX file.")],
+    photos: Annotated[Path, typer.Option("--photos", metavar="FOLDER", help="Photos to measure on.")],
+    count: Annotated[int, typer.Option("--count", min=4, help="Number of photos; half of them are learnt from.")] = 16,
+    answer: Annotated[
+        str, typer.Option("--answer", metavar="TENSOR", help="What has to agree; by default the first output.")
+    ] = "",
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="Of the agreement: relative, overlap, same, top1, miou, cosine; by default miou for maps of whole "
+            "numbers, same for other whole numbers, otherwise relative.",
+        ),
+    ] = "",
+    agreement: Annotated[
+        float, typer.Option("--agreement", min=0, max=1, help="Of the answer that is required; 1: unchanged.")
+    ] = 0.9,
+    most: Annotated[int, typer.Option("--tensors", min=1, help="Most tensors at a cut.")] = 3,
+    size: Annotated[
+        str, typer.Option("--size", metavar="HxW", help="Size of the input, if the file does not fix it.")
+    ] = "",
+    white: Annotated[float, typer.Option("--white", help="What white is in the input; black is 0.")] = 1.0,
+    mean: Annotated[
+        str, typer.Option("--mean", metavar="M,M,M", help="Taken from the input, a number or one for each channel.")
+    ] = "",
+    std: Annotated[str, typer.Option("--std", metavar="S,S,S", help="What the input is then divided by.")] = "",
+    order: Annotated[
+        str, typer.Option("--order", help="Of the channels: bgr, or grey for one alone; red, green, blue by default.")
+    ] = "",
+    extra: Annotated[
+        list[float] | None, typer.Option("--extra", help="A further channel of the input, of that number everywhere.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Bytes against the device's time, as an image.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find where to cut: every place where few tensors separate a network, its time, and bytes without training.
+
+    Bytes are those of principal components with uniform steps and ideal tables, at which the answer agrees; a codec
+    fitted by `atdc fit` takes fewer. The image sent, as AVIF, and the answer sent stand at the ends.
+
+    [bold]Examples[/bold]
+
+        atdc networks cuts net.onnx --photos photos --svg cuts.svg
+        atdc networks cuts net.onnx --photos photos --metric miou --agreement 0.85 --json
+    """
+    from atdc.adapters.cut_costs import cut_costs, svg
+    from atdc.adapters.distances import metric_function
+    from atdc.adapters.image_input import ImageInput
+    from atdc.adapters.onnx_network import OnnxModel
+    from atdc.files import write_bytes_atomically
+
+    sides = tuple(int(side) for side in size.split("x")) if re.fullmatch(r"[0-9]+x[0-9]+", size) else ()
+    if size and not sides:
+        raise typer.BadParameter(f"{size!r} should read HxW, such as 480x640.")
+    settings = ImageInput(
+        size=sides, white=white, mean=tuple(numbers("--mean", mean, _OF_CHANNELS)),
+        std=tuple(numbers("--std", std, _OF_CHANNELS)), extra=tuple(extra or ()),
+    )  # fmt: skip
+    settings = replace(settings, order=order) if order else settings
+    model = OnnxModel(network, "", settings)
+    answer = answer or model.graph.outputs[0]
+    model.graph.require(answer, f"{model.name}, answer")
+    images = [found for _, found in _images(photos, count)]
+    silent = as_json or quiet
+    with err.status("starting", spinner="line") as status:
+        update: Callable[[str], None] = (lambda _: None) if silent else status.update
+        kind = metric or _usual_metric(model, answer, images[0])
+        costs = cut_costs(model, answer, metric_function(kind, Path()), images, agreement, most, update)
+    if image is not None:
+        title = f"{network.name}: bytes at {kind} {agreement:g} of {answer}"
+        write_bytes_atomically(image, svg(costs, title).encode())
+    if as_json:
+        rows = [cost.to_json() for cost in costs]
+        print(json.dumps({"answer": answer, "metric": kind, "agreement": agreement, "cuts": rows}, indent=1))
+        require_output()
+        return
+    table = plain_table("sent", ["on the device", "values", "bytes", kind])
+    for cost in costs:
+        shapes = " + ".join("x".join(map(str, shape[1:])) for shape in cost.cut.shapes)
+        words = f"{', '.join(cost.cut.tensors)} ({shapes})" if cost.what == "tensors" else f"the {cost.what}"
+        size_word = "none" if cost.bytes is None else f"{cost.bytes:,.0f}"
+        table.add_row(
+            escape(words), f"{cost.cut.device_share:.0%}", f"{cost.cut.values:,}", size_word, f"{cost.agreement:.3f}"
+        )
+    console.print(table)
 
 
 @app.command()
@@ -238,99 +331,6 @@ def demo(
     console.print(f"written: {escape(str(page))}")
     if refused:
         raise typer.Exit(1)
-
-
-@app.command()
-def cuts(
-    network: Annotated[Path, typer.Argument(metavar="NET.ONNX", help="An ONNX file.")],
-    photos: Annotated[Path, typer.Option("--photos", metavar="FOLDER", help="Photos to measure on.")],
-    count: Annotated[int, typer.Option("--count", min=4, help="Number of photos; half of them are learnt from.")] = 16,
-    answer: Annotated[
-        str, typer.Option("--answer", metavar="TENSOR", help="What has to agree; by default the first output.")
-    ] = "",
-    metric: Annotated[
-        str,
-        typer.Option(
-            "--metric",
-            metavar="NAME",
-            help="Of the agreement: relative, overlap, same, top1, miou, cosine; by default miou for maps of whole "
-            "numbers, same for other whole numbers, otherwise relative.",
-        ),
-    ] = "",
-    agreement: Annotated[
-        float, typer.Option("--agreement", min=0, max=1, help="Of the answer that is required; 1: unchanged.")
-    ] = 0.9,
-    most: Annotated[int, typer.Option("--tensors", min=1, help="Most tensors at a cut.")] = 3,
-    size: Annotated[
-        str, typer.Option("--size", metavar="HxW", help="Size of the input, if the file does not fix it.")
-    ] = "",
-    white: Annotated[float, typer.Option("--white", help="What white is in the input; black is 0.")] = 1.0,
-    mean: Annotated[
-        str, typer.Option("--mean", metavar="M,M,M", help="Taken from the input, a number or one for each channel.")
-    ] = "",
-    std: Annotated[str, typer.Option("--std", metavar="S,S,S", help="What the input is then divided by.")] = "",
-    order: Annotated[
-        str, typer.Option("--order", help="Of the channels: bgr, or grey for one alone; red, green, blue by default.")
-    ] = "",
-    extra: Annotated[
-        list[float] | None, typer.Option("--extra", help="A further channel of the input, of that number everywhere.")
-    ] = None,
-    image: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Bytes against the device's time, as an image.")
-    ] = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Find where to cut: every place where few tensors separate a network, its time, and bytes without training.
-
-    Bytes are those of principal components with uniform steps and ideal tables, at which the answer agrees; a codec
-    fitted by `atdc fit` takes fewer. The image sent, as AVIF, and the answer sent stand at the ends.
-
-    [bold]Examples[/bold]
-
-        atdc networks cuts net.onnx --photos photos --svg cuts.svg
-        atdc networks cuts net.onnx --photos photos --metric miou --agreement 0.85 --json
-    """
-    from atdc.adapters.cut_costs import cut_costs, svg
-    from atdc.adapters.distances import metric_function
-    from atdc.adapters.image_input import ImageInput
-    from atdc.adapters.onnx_network import OnnxModel
-    from atdc.files import write_bytes_atomically
-
-    sides = tuple(int(side) for side in size.split("x")) if re.fullmatch(r"[0-9]+x[0-9]+", size) else ()
-    if size and not sides:
-        raise typer.BadParameter(f"{size!r} should read HxW, such as 480x640.")
-    settings = ImageInput(
-        size=sides, white=white, mean=tuple(numbers("--mean", mean, _OF_CHANNELS)),
-        std=tuple(numbers("--std", std, _OF_CHANNELS)), extra=tuple(extra or ()),
-    )  # fmt: skip
-    settings = replace(settings, order=order) if order else settings
-    model = OnnxModel(network, "", settings)
-    answer = answer or model.graph.outputs[0]
-    model.graph.require(answer, f"{model.name}, answer")
-    images = [found for _, found in _images(photos, count)]
-    silent = as_json or quiet
-    with err.status("starting", spinner="line") as status:
-        update: Callable[[str], None] = (lambda _: None) if silent else status.update
-        kind = metric or _usual_metric(model, answer, images[0])
-        costs = cut_costs(model, answer, metric_function(kind, Path()), images, agreement, most, update)
-    if image is not None:
-        title = f"{network.name}: bytes at {kind} {agreement:g} of {answer}"
-        write_bytes_atomically(image, svg(costs, title).encode())
-    if as_json:
-        rows = [cost.to_json() for cost in costs]
-        print(json.dumps({"answer": answer, "metric": kind, "agreement": agreement, "cuts": rows}, indent=1))
-        require_output()
-        return
-    table = plain_table("sent", ["on the device", "values", "bytes", kind])
-    for cost in costs:
-        shapes = " + ".join("x".join(map(str, shape[1:])) for shape in cost.cut.shapes)
-        words = f"{', '.join(cost.cut.tensors)} ({shapes})" if cost.what == "tensors" else f"the {cost.what}"
-        size_word = "none" if cost.bytes is None else f"{cost.bytes:,.0f}"
-        table.add_row(
-            escape(words), f"{cost.cut.device_share:.0%}", f"{cost.cut.values:,}", size_word, f"{cost.agreement:.3f}"
-        )
-    console.print(table)
 
 
 def _usual_metric(model: OnnxModel, answer: str, image: RgbImage) -> str:
