@@ -277,7 +277,7 @@ def require_numbers(settings: Any, may_be_zero: Collection[str], prefix: str = "
 _SHARES = ("subset_share", "val_share", "latent_energy", "spoilt_share")
 _STAGES_MAY_BE_ZERO = (
     "shared_epochs", "half_epochs", "epochs", "warmup_epochs", "weight_decay", "feature_noise", "parent_noise",
-    "feature_weight", "spoilt_share", "subset_share", "tasks_per_step",
+    "feature_weight", "spoilt_share", "subset_share", "tasks_per_step", "lr_end",
 )  # fmt: skip
 
 
@@ -376,7 +376,7 @@ class CodecStage(_Stage):
 
 _MAY_BE_ZERO = (
     "seed", "subset_share", "warmup_steps", "predictor_steps", "steps", "entropy_steps", "feature_weight",
-    "objective_lr",
+    "objective_lr", "lr_end",
 )  # fmt: skip
 """Of a fit recipe's numbers."""
 
@@ -522,7 +522,10 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
         elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not _is_like(value, default):
-            raise ArgumentError(f"{where}.{key}", repr(value), _KINDS.get(type(default), f"a value like {default!r}"))
+            kind = f"a value like {list(default)!r}" if isinstance(default, tuple) and default else None
+            kind = kind or _KINDS.get(type(default), f"a value like {default!r}")
+            found = repr(list(value) if isinstance(value, tuple) else value)
+            raise ArgumentError(f"{where}.{key}", found, kind)
         built[key] = value
     try:
         return cls(**built)

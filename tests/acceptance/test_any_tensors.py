@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import subprocess
 import sys
 import warnings
@@ -212,6 +213,12 @@ def test_a_run_does_not_resume_with_another_objective_or_other_validation_sample
     with pytest.raises(ArgumentError, match="a run with other val;"):
         atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path, val=others[:2])
     assert atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path).to_bytes({}) == whole.to_bytes({})
+    noted = json.loads((tmp_path / "features.json").read_text())  # as a run of before these were noted has it
+    (tmp_path / "features.json").write_text(
+        json.dumps({key: value for key, value in noted.items() if key not in ("val", "objective", "val_objective")})
+    )
+    assert atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path).to_bytes({}) == whole.to_bytes({})
+    assert json.loads((tmp_path / "features.json").read_text()) == noted
 
 
 class FromDecoded:

@@ -124,6 +124,7 @@ def test_a_run_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
         ("tasks: {epochs: 3, epochs: 4}", "'epochs' twice"),
         ("? [1, 2]\n: 3", "unhashable"),
         ("codec: {batch: 0}", "codec, batch: found 0"),
+        ("model: {encoder_widths: [1, 2]}", r"found \[1, 2\]; expected a value like \[32, 48, 96\]"),
         ("codec: {lr: -1}", "codec, lr: found -1"),
         ("tasks: {epochs: true}", "tasks.epochs: found True"),
         ("scorer: {spoilt_share: 2}", "spoilt_share: found 2"),
@@ -156,17 +157,23 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom atdc.config import Recipe\n"
         "from atdc.training.run_folder import RunFolder\n"
-        f"RunFolder(Path({str(tmp_path)!r}), Recipe()).claim()\nprint('there', flush=True)\nsys.stdin.read()"
+        f"with RunFolder(Path({str(tmp_path)!r}), Recipe()).claimed():\n"
+        "    print('there', flush=True)\n    sys.stdin.read()\n"
+        "print('done', flush=True)\nsys.stdin.close()\nimport time\ntime.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert other.stdin is not None and other.stdout is not None
     assert other.stdout.readline().strip() == b"there"
     run = RunFolder(tmp_path, Recipe())  # looking into it is free
-    with pytest.raises(ArgumentError, match="a training that another process is at"):
-        run.claim()
-    other.communicate()
-    for _ in range(2):  # its own it may claim again
-        RunFolder(tmp_path, Recipe()).claim()
+    with pytest.raises(ArgumentError, match="a training that another process is at"), run.claimed():
+        pass
+    other.stdin.close()
+    assert other.stdout.readline().strip() == b"done"
+    with run.claimed(), RunFolder(tmp_path, Recipe()).claimed():  # the other one lives, and trains no more
+        pass
+    other.kill()
+    other.wait()
+    other.stdout.close()
 
 
 def test_a_training_that_diverges_ends_and_says_so(tmp_path: Path) -> None:

@@ -81,7 +81,10 @@ class AnswerObjective:
 
     def __init__(self, networks: NetworkSet, source: FeatureSource, names: Sequence[str] | None = None) -> None:
         self._source, self.names = source, tuple(names or source.names)
-        asked = [(network.digest, sorted(network.answers.items())) for network in networks.networks.values()]
+        asked = [
+            (network.digest, [(answer.compared, answer.loss, answer.weight) for answer in network.answers.values()])
+            for network in networks.networks.values()
+        ]
         self.identity = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
         for name in networks.names:
             if name not in self.names:

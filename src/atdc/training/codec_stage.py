@@ -42,7 +42,11 @@ def task_weight(quality: Tensor, recipe: Recipe) -> Tensor:
 
 
 class Objective(Protocol):
-    """What decoded features are for: a loss of each task, 0 for uncompressed features and about 1 for channel means."""
+    """What decoded features are for: a loss of each task, 0 for uncompressed features and about 1 for channel means.
+
+    It may have an attribute ``identity``, a text: a run resumes with an objective of the same one, or else of the same
+    class.
+    """
 
     def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
         """Whatever :meth:`loss` compares with, of some images."""

@@ -16,6 +16,7 @@ import math
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -127,11 +128,11 @@ def fit(
     source = _source(dataset)
     require_names(source.names, () if start is None else start.task_names)
     seen = report(source, progress=progress) if seen is None else seen
-    with processes.silent(not progress):
-        if run is None:
-            with tempfile.TemporaryDirectory(prefix="atdc-fit-") as folder:
-                return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(folder), seen)
-        return _fit(source, settings, objective, val, val_objective, grids or {}, start, Path(run), seen)
+    place = tempfile.TemporaryDirectory(prefix="atdc-fit-") if run is None else nullcontext(run)
+    with processes.silent(not progress), place as folder:
+        own = RunFolder(Path(folder), settings)
+        with own.claimed():
+            return _fit(own, source, settings, objective, val, val_objective, grids or {}, start, seen)
 
 
 def require_names(names: Sequence[str], known: Sequence[str]) -> None:
@@ -152,13 +153,11 @@ def require_names(names: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _fit(
-    source: FeatureSource, recipe: FitRecipe, objective: Objective | None, val: Samples | None,
-    val_objective: Objective | None, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None, folder: Path,
+    run: RunFolder, source: FeatureSource, recipe: FitRecipe, objective: Objective | None, val: Samples | None,
+    val_objective: Objective | None, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None,
     seen: FeatureReport,
 ) -> FeatureCodec:  # fmt: skip
-    stages, run = recipe.stages(), RunFolder(folder, recipe)
-    run.claim()
-    run.write_json("report.json", seen.to_json())
+    stages = recipe.stages()
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
     sensitivities = cast(SensitiveObjective, objective).sensitivities() if hasattr(objective, "sensitivities") else {}
@@ -170,6 +169,7 @@ def _fit(
         config = replace(config, spatial_context=stages.model.spatial_context)
     objectives = {"objective": objective, "val_objective": val_objective}
     _require_same_features(run, seen, grids, start, config, objectives, sets)
+    run.write_json("report.json", seen.to_json())
     torch.manual_seed(recipe.seed)
     stages = replace(stages, model=config)
     if start is not None and smaller is None:
@@ -253,14 +253,21 @@ def _require_same_features(
     if changed := run.changes("features.json", now):
         raise ArgumentError(
             str(run.path), f"a run with other {', '.join(changed)}",
-            "the same features, objective, grids, start and version of the program",
+            "the same features, validation samples, objective, grids, start and version of the program",
             "Pass another --run folder, or delete this one.",
         )  # fmt: skip
 
 
 def _identity(objective: Objective) -> str:
-    """What tells an objective from another: what it says itself, or its class."""
-    return str(getattr(objective, "identity", f"{type(objective).__module__}.{type(objective).__qualname__}"))
+    """What tells an objective from another: what it says itself, or its class.
+
+    Raises:
+        ArgumentError: it says something that is no text.
+    """
+    said = getattr(objective, "identity", f"{type(objective).__module__}.{type(objective).__qualname__}")
+    if not isinstance(said, str):
+        raise ArgumentError("objective.identity", type(said).__name__, "a text, the same for the same objective")
+    return said
 
 
 def adopt_entropy(float_model: FloatEntropyModel, start: FeatureCodec) -> None:

@@ -101,7 +101,20 @@ def train_stage(
         ArgumentError: a batch that parts and processes cannot share evenly; another process trains in the run folder;
             or training diverges, so that step after step has no finite gradient.
     """
-    run.claim()
+    with run.claimed():
+        _train_stage(
+            run, name, module, images=images, epochs=epochs, batch=batch, lr=lr, lr_end=lr_end, steps=steps,
+            prepare=prepare, step=step, validate=validate, seed=seed, weight_decay=weight_decay, clip=clip,
+            accumulate=accumulate,
+        )  # fmt: skip
+
+
+def _train_stage(
+    run: RunFolder, name: str, module: nn.Module, *, images: int, epochs: int, batch: int, lr: float, lr_end: float,
+    steps: int | None, prepare: Callable[[Draw], Batch],
+    step: Callable[[Batch], tuple[torch.Tensor, dict[str, float]]],
+    validate: Callable[[], dict[str, float]] | None, seed: int, weight_decay: float, clip: float, accumulate: int,
+) -> None:  # fmt: skip
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     parameters = [p for _, p in named]
     device = device_of(module)
@@ -126,6 +139,7 @@ def train_stage(
     if batch % parts:
         raise ArgumentError("batch", str(batch), f"a multiple of {parts}, the parts that it is cut into")
     per_epoch = images // batch if steps is None else steps
+    skipped = 0
     for epoch in range(first, epochs):
         started = time.perf_counter()
         rng = np.random.default_rng([seed, epoch, *name.encode()])
@@ -135,7 +149,6 @@ def train_stage(
             order = np.concatenate([order, rng.permutation(images)])
         shown: dict[str, float] = {}
         usual: float | None = None
-        skipped = 0
         draws = []
         for index in range(per_epoch):
             whole = np.sort(order[index * batch : (index + 1) * batch])

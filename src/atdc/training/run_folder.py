@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import errno
 import io
 import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +61,36 @@ class RunFolder:
             self.write_json("versions.json", versions)
         processes.wait()
 
-    def claim(self) -> None:
-        """Makes the folder this process's own, as long as it lives: others may look into it, and not train in it.
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Inside, this process alone trains in the folder; others may look into it.
 
         Raises:
             ArgumentError: another process trains in it.
         """
-        if processes.is_first():
-            _lock(self.path)
+        key = (os.getpid(), os.path.realpath(self.path))
+        if sys.platform == "win32" or key in _claimed or not processes.is_first():
+            yield
+            return
+        try:
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            cure = "Pass another --run folder."
+            raise OutputError(str(self.path), reason_of(error), "a folder that can be written", cure) from error
+        try:
+            with contextlib.suppress(OSError):  # a place that knows no locks
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    raise ArgumentError(
+                        str(self.path), "a training that another process is at", "a folder that nobody trains in",
+                        "Wait for its end, or pass another --run folder.",
+                    ) from error  # fmt: skip
+            _claimed.add(key)
+            yield
+        finally:
+            _claimed.discard(key)
+            os.close(lock)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes atomically: a kill leaves the old file or the new one. Of several processes the first alone writes."""
@@ -93,10 +116,10 @@ class RunFolder:
     def changes(self, name: str, now: dict[str, Any]) -> dict[str, Any]:
         """What a run was begun with where that is not what it has now, by key; what it has is kept if nothing is."""
         before: dict[str, Any] = self.read_json(name, now)
-        if before == now:
+        changed = {key: value for key, value in before.items() if key not in now or now[key] != value}
+        if not changed:  # what a run of an older version has not noted is taken to be as it is now
             self.write_json(name, now)
-        alike = {key for key in before.keys() & now.keys() if before[key] == now[key]}
-        return {key: before.get(key) for key in {**now, **before} if key not in alike}
+        return changed
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Saves tensors and plain values atomically as ``name.pt``; likewise."""
@@ -124,40 +147,8 @@ class RunFolder:
         self.write_json("times.json", times)
 
 
-_LOCK = "lock"
-_locks: dict[str, int] = {}
-"""Of run folders that this process trains in: open files, as long as it lives."""
-
-
-def _lock(folder: Path) -> None:
-    """Makes a run folder this process's own.
-
-    Raises:
-        ArgumentError: another process trains in it.
-    """
-    if sys.platform == "win32":
-        return
-    for place, known in list(_locks.items()):
-        if not os.path.exists(place):
-            os.close(_locks.pop(place))
-        elif place == str(folder / _LOCK) and os.path.samestat(os.stat(place), os.fstat(known)):
-            return
-    try:
-        opened = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        found = reason_of(error)
-        raise OutputError(str(folder), found, "a folder that can be written", "Pass another --run folder.") from error
-    try:
-        fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(opened)
-        if error.errno not in (errno.EACCES, errno.EAGAIN):  # a place that knows no locks
-            return
-        raise ArgumentError(
-            str(folder), "a training that another process is at", "a folder that nobody trains in",
-            "Wait for its end, or pass another --run folder.",
-        ) from error  # fmt: skip
-    _locks[str(folder / _LOCK)] = opened
+_claimed: set[tuple[int, str]] = set()
+"""Processes and the run folders that they train in: a child that was forked is another process."""
 
 
 def _completed(before: dict[str, Any], recipe: DataclassInstance) -> dict[str, Any]:

@@ -102,7 +102,6 @@ def train(
         if found != wanted:
             raise ArgumentError("start", f"{origin!r}, other networks", "weights of the recipe's model")
     run = RunFolder(run_path, recipe)
-    run.claim()
     _require_same_course(run, None if model is None else model.feature_codec.fingerprint.hex(), stages)
     torch.manual_seed(recipe.seed)
     task_networks = TaskNetworks(recipe.model).channels_last()
