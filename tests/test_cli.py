@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import atdc.jobs
 import atdc.pipeline
 import atdc.weights
-from atdc import batch, cli
+from atdc import cli
 from atdc.batch import complaint
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, pack
 from atdc.bitstream.sources import Source
@@ -102,17 +102,6 @@ def test_a_messages_words_are_not_taken_for_the_file_that_it_is_about() -> None:
     item = Item("./a", Path("a"), Path("a"))
     error = ImageError("a", "a file that is not an image", "an image", "Take a photo.")
     assert complaint(error, item) == "./a: found a file that is not an image; expected an image. Take a photo."
-
-
-def test_processes_share_the_processors_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    with batch._threads_shared(3):
-        assert os.environ["OMP_NUM_THREADS"] == "5", "what the user says counts"
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    with batch._threads_shared(3):
-        assert os.environ["OMP_NUM_THREADS"] == "2"
-    assert "OMP_NUM_THREADS" not in os.environ
 
 
 def run(*arguments: str) -> Any:

@@ -87,6 +87,17 @@ def test_a_command_that_is_told_to_end_leaves_no_copies(tmp_path: Path) -> None:
     process.stdin.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """As `nohup` has it."""
+    program = (
+        "import signal\nfrom atdc import cli\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\ncli.app = lambda: None\n"
+        "cli.main()\nof = signal.getsignal\nprint(of(signal.SIGHUP) == signal.SIG_IGN, callable(of(signal.SIGTERM)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
+
+
 def complaints(result: Any) -> list[str]:
     """The lines on standard error; nothing may have escaped as an exception."""
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

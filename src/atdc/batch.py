@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import re
 import signal
 import sys
@@ -80,7 +79,7 @@ class Done:
 
     def finish(self, summary: Callable[[list[Any]], str] | None = None) -> None:
         """Prints the summary of many inputs, and leaves with status 1 if anything is wrong with one."""
-        values = [report.value for report in self.reports if not report.skipped]
+        values = [report.value for report in self.reports if report.value is not None or not report.skipped]
         if self.heading:
             what = f": {summary(values)}" if values and summary else ""
             self.console.print(f"{self.heading}{escape(what)}")
@@ -255,7 +254,7 @@ def _in_processes(make: Callable[[], Work], items: Sequence[Item], jobs: int) ->
             while waiting and len(busy) < jobs:
                 ours, theirs = context.Pipe()
                 process: BaseProcess = context.Process(target=_serve, args=(make, theirs), daemon=True)
-                with _interrupts_held(), _threads_shared(jobs):
+                with _interrupts_held():
                     process.start()
                 theirs.close()  # so that its death is the end of the connection
                 processes.append(process)
@@ -283,19 +282,6 @@ def _in_processes(make: Callable[[], Work], items: Sequence[Item], jobs: int) ->
             process.terminate()
         for process in processes:
             process.join()
-
-
-@contextlib.contextmanager
-def _threads_shared(jobs: int) -> Iterator[None]:
-    """Processes begun here compute in their share of the processors' threads, unless the user has said how many."""
-    if "OMP_NUM_THREADS" in os.environ:
-        yield
-        return
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    try:
-        yield
-    finally:
-        del os.environ["OMP_NUM_THREADS"]
 
 
 @contextlib.contextmanager

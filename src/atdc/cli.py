@@ -131,6 +131,12 @@ def _silent(step: str) -> None:
     """Says nothing."""
 
 
+def _leave(number: int, frame: object) -> None:
+    """Ends the command, so that what is temporary is removed; once."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Entry point of the ``atdc`` command.
 
@@ -138,9 +144,9 @@ def main() -> None:
     spinning made coding a small image take a hundred times as long. It must be said before torch is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for name in ("SIGTERM", "SIGHUP"):  # so that what is temporary is removed
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, frame: sys.exit(128 + number))
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", None)):
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has had it ignored
+            signal.signal(number, _leave)
     guard_output()
     app()
 

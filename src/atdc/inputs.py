@@ -121,6 +121,8 @@ def _key(output: Path) -> str:
 def _cure_of_sharing(path: Path, other: Path) -> str:
     if path.parent != other.parent:
         return "Name their common folder instead, or use two calls with different -o folders."
+    if path.suffix == other.suffix:
+        return "Use two calls with different -o folders."
     kinds = " and ".join(f"'{one.with_name('*' + one.suffix)}'" for one in (path, other))
     return f"Use two calls with different -o folders, for example for the patterns {kinds}."
 
