@@ -33,6 +33,14 @@ def test_balanced_qualities_are_those_measured_for_each_task(weights: Path) -> N
     assert found == {name: 4 - place / 8 for place, name in enumerate(TASK_NAMES)}
 
 
+def test_a_codec_keeps_its_balance_when_it_is_saved_elsewhere(weights: Path, tmp_path: Path) -> None:
+    codec = atdc.load(weights)
+    before = codec.balanced(4)
+    codec.save(tmp_path / "again.safetensors")
+    codec.feature_codec.save(tmp_path / "features.safetensors")
+    assert codec.balanced(4) == before
+
+
 def test_encode_balanced_writes_each_tasks_own_quality(weights: Path, tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     command = ["encode", str(tmp_path / "a.png"), "-o", str(tmp_path / "out"), "-q", "4", "--model", str(weights)]

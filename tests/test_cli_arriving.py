@@ -108,6 +108,14 @@ def test_features_that_arrive_are_one_file(decode: Any, files: dict[str, bytes])
     assert again.exit_code == 0 and not again.stdout
 
 
+@pytest.mark.parametrize("kind", ["nothing", "noise", "compact", "segments"])
+def test_an_error_of_what_arrives_is_told_to_programs_too(decode: Any, files: dict[str, bytes], kind: str) -> None:
+    cut = {"nothing": b"", "noise": b"noise", "compact": files["compact"][:30], "segments": files["segments"][:20]}
+    data = cut[kind]
+    done = decode(data, "--json")
+    assert done.exit_code == 1 and "error" in json.loads(done.stdout.splitlines()[-1])
+
+
 def test_lines_for_programs_need_a_folder(decode: Any, files: dict[str, bytes], untrained_weights: Path) -> None:
     command = ["decode", "-", "-o", "-", "--json", "--model", str(untrained_weights)]
     done = CliRunner().invoke(app, command, input=files["segments"])

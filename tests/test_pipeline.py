@@ -61,6 +61,7 @@ def test_answers_without_a_file_run_the_networks_of_what_is_asked_alone(
 
     monkeypatch.setattr(Codec, "features_of", counted)
     (depth,) = codec.answers(image, ["depth_zbuffer"]).values()
+    assert codec.answers(image, []) == {}
     assert np.array_equal(depth, whole["depth_zbuffer"]) and ran == [TASK_NAMES.index("depth_zbuffer")]
 
 

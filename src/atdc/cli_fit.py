@@ -138,6 +138,8 @@ def fit(
             _require_place(out, force)
         if add is None and start_from is None:
             require_names(source.names, ())
+        processes.join()
+        quiet = quiet or not processes.is_first()  # of several that train together
         seen = report(source, progress=not quiet)
         if not as_json and not quiet:
             for line in seen.table().splitlines():

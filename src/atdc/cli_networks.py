@@ -49,7 +49,7 @@ def register(application: typer.Typer) -> None:
         app,
         name="networks",
         rich_help_panel=PANEL,
-        help="Networks of your own: where to cut them, are the halves right, features for `atdc fit`, a page of answers.",
+        help="Networks of your own: where to cut, are the halves right, features for `atdc fit`, a page of answers.",
     )
 
 
@@ -272,7 +272,8 @@ def balance(
     loaded.require_digests(digests_in([features]), str(features))
     both = NetworkCodec(loaded, FeatureCodec.load(model), model)
     write_balance(both, DumpedFeatures(features), path, count, quiet=quiet)
-    console.print(f"written: {escape(str(path))}")
+    if not quiet:
+        console.print(f"written: {escape(str(path))}")
 
 
 def write_balance(both: NetworkCodec, samples: FeatureSource, path: Path, count: int, *, quiet: bool) -> None:

@@ -46,6 +46,7 @@ from atdc.weights import (
     ENTROPY_PREFIX,
     OLDER_FORMAT,
     WeightsFile,
+    fingerprint_of,
     open_weights,
     weights_bytes,
     weights_of,
@@ -184,8 +185,9 @@ class FeatureCodec:
         Raises:
             OutputError: the file or its folder cannot be written.
         """
-        write_weights(Path(path), self.to_bytes(self.card if card is None else card))
-        if card is None:
+        data = self.to_bytes(self.card if card is None else card)
+        write_weights(Path(path), data)
+        if self.path is None and fingerprint_of(data) == self.fingerprint:
             self.path = Path(path)
 
     def to_bytes(self, card: Mapping[str, Any], others: Mapping[str, NDArray[Any]] | None = None) -> bytes:

@@ -362,9 +362,6 @@ def decoder(
         except IncompleteFileError as error:
             told(item, {"error": str(error), "missing": list(error.missing)})
             failed.append(complaint(error, item))
-        except AtdcError as error:
-            told(item, {"error": str(error)})
-            raise
         where = f"{target}{os.sep}" if of_image and answers else "nothing"
         if answers and not of_image:
             make_folder(target.parent)
@@ -380,8 +377,12 @@ def decoder(
         if existing is Existing.SKIP and there and all(os.path.isfile(path) for path in there):
             return Report(f"{item.name} → {target}  there before", skipped=True)
         if networks is None and destination.kind == "folder" and is_arriving(item):
-            with arriving_bytes(item) as source:
-                return decode_as_it_comes(item, source)
+            try:
+                with arriving_bytes(item) as source:
+                    return decode_as_it_comes(item, source)
+            except AtdcError as error:
+                told(item, {"error": str(error)})
+                raise
         with opened(item) as source:
             name = model or writer_of(source) or default_model()
             images, features = load(name)

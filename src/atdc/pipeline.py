@@ -277,6 +277,8 @@ class Codec:
         """
         pixels = _bytes_tensor(image)
         wanted = self.feature_codec.task_indices(tasks)
+        if not wanted:
+            return Answers({})
         features = dict(zip(wanted, self.features_of(pixels, wanted).unbind(1), strict=True))
         return Answers(self._answers(features, wanted, (pixels.shape[2], pixels.shape[3])))
 

@@ -229,10 +229,11 @@ def default_model() -> str:
 @cache
 def _fingerprint_of(file: Path, changed_ns: int) -> bytes:
     """Of a file as it was last changed: many files are asked about, and reading weights takes longer than a header."""
-    return _fingerprint(read_bytes(file, _WEIGHTS_LIMIT, error_class=WeightsError))
+    return fingerprint_of(read_bytes(file, _WEIGHTS_LIMIT, error_class=WeightsError))
 
 
-def _fingerprint(data: bytes) -> bytes:
+def fingerprint_of(data: bytes) -> bytes:
+    """What files call weights by, of a weights file's content: the first four bytes of its SHA-256."""
     return hashlib.sha256(data).digest()[:4]
 
 
@@ -306,7 +307,7 @@ def weights_of(path: Path, data: bytes) -> WeightsFile:
         raise WeightsError(str(path), f"a damaged file ({error})", "a safetensors file of ATDC", _REINSTALL) from error
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise WeightsError(str(path), f"other contents ({error})", "weights written by ATDC", _REINSTALL) from error
-    return WeightsFile(path, header, config, tensors, graph_tables, _fingerprint(data), contents)
+    return WeightsFile(path, header, config, tensors, graph_tables, fingerprint_of(data), contents)
 
 
 def _metadata(data: bytes) -> dict[str, str]:

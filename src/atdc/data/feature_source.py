@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.errors import ArgumentError, AtdcError, DataError
+from atdc.image_arrays import require_unmasked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,6 +134,7 @@ class InMemoryFeatures:
                     expected = "a NumPy array or a torch tensor (C, h, w)"
                     raise ArgumentError(f"{where}, tensor {name!r}", type(value).__name__, expected)
             for name, value in sample.items():
+                require_unmasked(value, f"{where}, tensor {name!r}")
                 if reason := misfit(tuple(value.shape), _type_name(value), (3,)):
                     raise ArgumentError(f"{where}, tensor {name!r}", *reason)
                 count, first = channels.setdefault(name, (value.shape[0], where))

@@ -44,7 +44,7 @@ class PhotoFolder:
 
     def __init__(self, folder: Path, pixel_limit: int = PIXEL_LIMIT) -> None:
         self.folder, self.pixel_limit = Path(folder), pixel_limit
-        if not self.folder.is_dir():
+        if not os.path.isdir(self.folder):
             raise DataError(str(folder), "no such folder", "a folder of photos", "Check the path.")
         endings, found = image_suffixes(), []
         for parent, folders, names in os.walk(self.folder, onerror=_closed):
