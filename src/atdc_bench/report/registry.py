@@ -88,6 +88,11 @@ _WANTED_NYUV2 = (
     "atdc bench wanted --images nyuv2 --data nyuv2 --count 400 --subset-count 100 --rival-count 50 "
     "-o results/wanted_nyuv2.json",
 )
+_WANTED_LONGER = (
+    "wanted_longer.json",
+    "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 2 --rival-count 2 "
+    "-o results/wanted_longer.json",
+)
 _ESTIMATES_NYUV2 = (
     "estimates_nyuv2.json",
     "atdc bench estimates --images nyuv2 --data nyuv2 --count 12 -o results/estimates_nyuv2.json",
@@ -271,6 +276,17 @@ EXPERIMENTS: dict[str, Experiment] = {
             for block, said_of in {"graphs": networks.graph_arms, "pairs": networks.saved_by_parents}.items()
         },
     ),
+    "selfcheck": Experiment(
+        "selfcheck:run_selfcheck",
+        (said.exact,),
+        {
+            "exact": Block(
+                "selfcheck_small.json",
+                "atdc bench selfcheck --set full --symbols 1e8",
+                said.exact,
+            )
+        },
+    ),
     "wanted": Experiment(
         "wanted:run_wanted",
         (wanted.by_size, wanted.named_sets, wanted.against_single_rivals, wanted.left_out),
@@ -278,6 +294,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "wantedsizes": Block(*_WANTED_NYUV2, wanted.by_size),
             "wantedsets": Block(*_WANTED_NYUV2, wanted.named_sets),
             "wantedsingle": Block(*_WANTED_NYUV2, wanted.against_single_rivals),
+            "wantedlonger": Block(*_WANTED_LONGER, wanted.against_single_rivals),
         },
     ),
     "set-codecs": Experiment(
@@ -307,8 +324,5 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 """By the name of the command, ``atdc bench NAME``."""
 
-SELFCHECK = Block("selfcheck_small.json", "atdc bench selfcheck --set full --symbols 1e8", said.exact)
-"""Of a command of the product."""
 BLOCKS = {name: block for experiment in EXPERIMENTS.values() for name, block in experiment.blocks.items()}
-BLOCKS |= {"exact": SELFCHECK}
 """All blocks of pages, by name."""

@@ -72,13 +72,18 @@ def against_single_rivals(result: Result) -> Iterable[str]:
         for row in result["against_best"]
         if row["setting"] == _OURS and row["utility"] == _UTILITY
     }
+    heads = {
+        "alone": "trained for the set alone", "longer": "trained longer for all sets",
+        "joint": "joint latent of the set", "vvc": "VVC of the image",
+    }  # fmt: skip
     systems = {"alone": "alone_{}", "longer": "longer_{}", "joint": "joint_{}", "vvc": "vvc_vvenc"}
-    heads = ["trained for the set alone", "trained longer for all sets", "joint latent of the set", "VVC of the image"]
-    yield f"| wanted | {' | '.join(f'{head} | at utility {_UTILITY:g}' for head in heads)} |"
-    yield "|---|" + "---:|" * (2 * len(heads))
+    run = [family for family, system in systems.items() if any((s, system.format(s)) in rates for s in result["sets"])]
+    yield f"| wanted | {' | '.join(f'{heads[family]} | at utility {_UTILITY:g}' for family in run)} |"
+    yield "|---|" + "---:|" * (2 * len(run))
     for letters, name in result["sets"].items():
         cells = []
-        for family, system in systems.items():
+        for family in run:
+            system = systems[family]
             own = system.format(letters)
             if (letters, own) not in rates:
                 cells += ["not run", "–"]
@@ -88,9 +93,10 @@ def against_single_rivals(result: Result) -> Iterable[str]:
             cells.append("not reached" if at["percent"] is None else _mean(at, 1))
         yield f"| {name} | {' | '.join(cells)} |"
     yield ""
+    rivals = f", {result['rival_images']} where it is VVC" if "vvc" in run else ""
     yield (
         f"Bytes of the any-graph codec at equal utility of the set, percent above or below each rival, "
-        f"{result['data']['images']} images, {result['rival_images']} where it is VVC."
+        f"{result['data']['images']} images{rivals}."
     )
 
 
