@@ -18,7 +18,7 @@ from atdc.choice.ordered import choose_ordered
 from atdc.cli import app
 from atdc.codec import FeatureCodec
 from atdc.errors import ArgumentError, IncompleteFileError
-from atdc.graph.ordered import is_ordered, joined
+from atdc.graph.ordered import joined
 from atdc.graph.task_graph import TaskGraph
 
 FIRST = ["normal", "depth_zbuffer"]
@@ -44,7 +44,7 @@ def test_the_first_have_no_ancestors_but_each_other_and_come_back(
     read = codec.integers.read(data)
     head = codec.task_indices(FIRST)
     assert read.header.profile == "ordered" and read.header.first == tuple(sorted(head))
-    assert is_ordered(read.graph, head)
+    assert read.graph.is_closed(head)
     arrived = [name for name, _ in codec.decode_progressive(io.BytesIO(data))]
     assert set(arrived[:2]) == set(FIRST) and len(arrived) == 6
     plain = codec.encode_batch([features[name][None] for name in codec.task_names], 3, [read.graph]).data[0]
@@ -64,7 +64,7 @@ def test_the_default_costs_no_more_than_the_fixed_graph_and_the_exact_one_in_tha
     chosen = choose_ordered(codec.costs, batch, quality, "codebook", head, effort)
     own = codec.costs.total_costs(batch, quality, chosen)
     heads = [graph.within(head) for graph in chosen]
-    assert all(is_ordered(graph, head) for graph in chosen)
+    assert all(graph.is_closed(head) for graph in chosen)
     for setting in ("fixed", "exact"):
         tails = choose_ordered(codec.costs, batch, quality, setting, head, "normal")
         graphs = [joined(*pair, head) for pair in zip(heads, tails, strict=True)]

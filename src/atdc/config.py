@@ -213,6 +213,10 @@ class ModelConfig:
         if self.stride != STRIDE:
             raise ArgumentError("model.stride", str(self.stride), f"{STRIDE}, which all task networks have")
         for name in _WIDTHS_OF_SMALL:
+            widths: Any = getattr(self, name)
+            if len(widths) != 3 or not all(type(width) is int and 1 <= width <= _LARGEST_COUNT for width in widths):
+                found = repr(list(widths))
+                raise ArgumentError(f"model.{name}", found, f"three whole numbers from 1 to {_LARGEST_COUNT}")
             usual = type(self).__dataclass_fields__[name].default
             if self.architecture != "small" and getattr(self, name) != usual:
                 where, found = f"model.{name}", f"{getattr(self, name)} for {self.architecture}"
@@ -522,10 +526,7 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
         elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not _is_like(value, default):
-            kind = f"a value like {list(default)!r}" if isinstance(default, tuple) and default else None
-            kind = kind or _KINDS.get(type(default), f"a value like {default!r}")
-            found = repr(list(value) if isinstance(value, tuple) else value)
-            raise ArgumentError(f"{where}.{key}", found, kind)
+            raise ArgumentError(f"{where}.{key}", repr(value), _KINDS.get(type(default), f"a value like {default!r}"))
         built[key] = value
     try:
         return cls(**built)
@@ -537,13 +538,11 @@ _KINDS: dict[type, str] = {tuple: "a list", dict: "a mapping", str: "a text"}
 
 
 def _is_like(value: Any, default: Any) -> bool:
-    """Whether a value is of a default's type; of a list of so many numbers, a list of as many of them.
+    """Whether a value is of a default's type; booleans are no numbers.
 
-    >>> _is_like(True, 1), _is_like((1, 2), (3, 4)), _is_like((1,), (3, 4)), _is_like(("a",), ())
-    (False, True, False, True)
+    >>> _is_like(True, 1), _is_like(2, 1), _is_like((), (1,))
+    (False, True, True)
     """
-    if isinstance(default, tuple) and isinstance(value, tuple) and default:
-        return len(value) == len(default) and all(map(_is_like, value, default))
     return isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
 
 

@@ -727,17 +727,15 @@ def selfcheck(
         atdc bench selfcheck --set ci --images 32 -o /tmp/selfcheck.json
         atdc bench selfcheck --symbols 1e8
     """
-    from atdc_bench.experiments.selfcheck import run_selfcheck, selfcheck_tables
+    from atdc_bench.experiments.selfcheck import selfcheck_tables
 
-    quiet = quiet or globally(ctx, "quiet")
-    result = run_selfcheck(
-        model, out, images=images, configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols,
-        python=python, quiet=quiet,
+    result = _measured(
+        ctx, "selfcheck", out, quiet, model=model, images=images,
+        configurations="ci" if which is CheckSet.CI else "full", symbols_target=symbols, python=python,
     )  # fmt: skip
-    if not quiet:
+    if not (quiet or globally(ctx, "quiet")):
         for table in selfcheck_tables(result):
             console.print(table)
-        console.print(f"written: {escape(str(out))}")
     if not result["passed"]:
         raise typer.Exit(1)
 

@@ -124,7 +124,7 @@ def test_a_run_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
         ("tasks: {epochs: 3, epochs: 4}", "'epochs' twice"),
         ("? [1, 2]\n: 3", "unhashable"),
         ("codec: {batch: 0}", "codec, batch: found 0"),
-        ("model: {encoder_widths: [1, 2]}", r"found \[1, 2\]; expected a value like \[32, 48, 96\]"),
+        ("model: {encoder_widths: [1, 2]}", r"found \[1, 2\]; expected three whole numbers"),
         ("codec: {lr: -1}", "codec, lr: found -1"),
         ("tasks: {epochs: true}", "tasks.epochs: found True"),
         ("scorer: {spoilt_share: 2}", "spoilt_share: found 2"),

@@ -241,15 +241,17 @@ def _require_same_features(
     other objectives, or with other networks, as another version of the program may make of the same recipe."""
     tensors = {name: tensor.to_json() for name, tensor in seen.tensors.items()}
     exact = ("samples", "channels", "grids", "least", "greatest")
-    now = {
+    noted = run.read_json("features.json", {})
+    now: dict[str, Any] = {
         "samples": seen.samples,
         "tensors": {name: {key: row[key] for key in exact} for name, row in tensors.items()},
         "grids": {name: list(grid) if isinstance(grid, tuple) else grid for name, grid in grids.items()},
         "start": None if start is None else start.fingerprint.hex(),
         "model": json.loads(json.dumps(dataclasses.asdict(config))),
-        "val": sets.val.identity(),
-        **{name: None if what is None else _identity(what) for name, what in objectives.items()},
     }
+    newer: dict[str, Any] = {"val": sets.val.identity()}
+    newer |= {name: None if what is None else _identity(what) for name, what in objectives.items()}
+    now |= {key: value for key, value in newer.items() if not noted or key in noted}  # older runs have not noted them
     if changed := run.changes("features.json", now):
         raise ArgumentError(
             str(run.path), f"a run with other {', '.join(changed)}",

@@ -116,10 +116,10 @@ class RunFolder:
     def changes(self, name: str, now: dict[str, Any]) -> dict[str, Any]:
         """What a run was begun with where that is not what it has now, by key; what it has is kept if nothing is."""
         before: dict[str, Any] = self.read_json(name, now)
-        changed = {key: value for key, value in before.items() if key not in now or now[key] != value}
-        if not changed:  # what a run of an older version has not noted is taken to be as it is now
+        if before == now:
             self.write_json(name, now)
-        return changed
+        alike = {key for key in before.keys() & now.keys() if before[key] == now[key]}
+        return {key: before.get(key) for key in {**now, **before} if key not in alike}
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Saves tensors and plain values atomically as ``name.pt``; likewise."""
