@@ -78,6 +78,8 @@ def against_single_rivals(result: Result) -> Iterable[str]:
     }  # fmt: skip
     systems = {"alone": "alone_{}", "longer": "longer_{}", "joint": "joint_{}", "vvc": "vvc_vvenc"}
     run = [family for family, system in systems.items() if any((s, system.format(s)) in rates for s in result["sets"])]
+    if not run:
+        return
     yield f"| wanted | {' | '.join(f'{heads[family]} | at utility {_UTILITY:g}' for family in run)} |"
     yield "|---|" + "---:|" * (2 * len(run))
     for letters, name in result["sets"].items():

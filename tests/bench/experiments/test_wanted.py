@@ -134,9 +134,23 @@ def test_pages_say_every_size_and_named_set(measured) -> None:
     assert len(sizes) == 1 + 6 and sizes[1].startswith("| 1 | 6 |")
     named = list(pages.named_sets(result))
     assert all(any(line.startswith(f"| {name} |") for line in named) for name in NAMED.values())
-    single = list(pages.against_single_rivals(result))
-    assert any(line.startswith("| normals, depth | not run | – |") for line in single)
     assert any("not run: no joint_nd.safetensors" in line for line in pages.left_out(result))
+
+
+def test_rivals_of_single_sets_are_told_where_some_were_run(measured) -> None:
+    result, _ = measured
+    others = [row for row in result["bd_rates"] if not row["reference"].startswith(("alone", "longer", "joint", "vvc"))]
+    assert not list(pages.against_single_rivals(result | {"bd_rates": others}))
+    rate = {"setting": "own", "reference": "longer_nd", "over": "nd", "percent": -1.0, "low": -2.0, "high": 0.5}
+    at = {"setting": "own", "set": "nd", "family": "longer", "utility": 0.9, "percent": None}
+    table = list(
+        pages.against_single_rivals(
+            result | {"bd_rates": [*others, rate], "against_best": [*result["against_best"], at]}
+        )
+    )
+    assert table[0] == "| wanted | trained longer for all sets | at utility 0.9 |"
+    assert "| normals, depth | -1.0 % [-2.0, +0.5] | not reached |" in table
+    assert "| segments | not run | – |" in table
 
 
 def test_parts_of_systems_that_are_missing_are_left_out() -> None:
