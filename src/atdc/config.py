@@ -10,7 +10,7 @@ import difflib
 import math
 import operator
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -259,12 +259,11 @@ _CHOICES = {
 }
 
 
-def require_numbers(settings: Any, may_be_zero: Collection[str], prefix: str = "") -> None:
+def _require_numbers(settings: Any, prefix: str = "") -> None:
     """Refuses numbers below 0, or 0 where that makes no sense, and shares above 1.
 
     Args:
         settings: a dataclass.
-        may_be_zero: names of its numbers.
         prefix: of names in messages.
 
     Raises:
@@ -272,16 +271,17 @@ def require_numbers(settings: Any, may_be_zero: Collection[str], prefix: str = "
     """
     for setting in dataclasses.fields(settings):
         value = getattr(settings, setting.name)
-        least = 0 if setting.name in may_be_zero else 1e-12
+        least = 0 if setting.name in _MAY_BE_ZERO else 1e-12
         most = 1 if setting.name in _SHARES else 1 << 32
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
             raise ArgumentError(f"{prefix}{setting.name}", str(value), f"a number from {least:g} to {most}")
 
 
 _SHARES = ("subset_share", "val_share", "latent_energy", "spoilt_share")
-_STAGES_MAY_BE_ZERO = (
+_MAY_BE_ZERO = (
     "shared_epochs", "half_epochs", "epochs", "warmup_epochs", "weight_decay", "feature_noise", "parent_noise",
-    "feature_weight", "spoilt_share", "subset_share", "tasks_per_step", "lr_end",
+    "feature_weight", "spoilt_share", "subset_share", "tasks_per_step", "lr_end", "seed", "warmup_steps",
+    "predictor_steps", "steps", "entropy_steps", "objective_lr",
 )  # fmt: skip
 
 
@@ -291,7 +291,7 @@ class _Stage:
 
     def __post_init__(self) -> None:
         """Refuses numbers that nothing can be made of."""
-        require_numbers(self, _STAGES_MAY_BE_ZERO)
+        _require_numbers(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,13 +378,6 @@ class CodecStage(_Stage):
     are kept."""
 
 
-_MAY_BE_ZERO = (
-    "seed", "subset_share", "warmup_steps", "predictor_steps", "steps", "entropy_steps", "feature_weight",
-    "objective_lr", "lr_end",
-)  # fmt: skip
-"""Of a fit recipe's numbers."""
-
-
 @dataclass(frozen=True, slots=True)
 class FitRecipe:
     """Fitting a codec to features: how large it is, and for how many steps it is trained."""
@@ -445,7 +438,7 @@ class FitRecipe:
 
     def __post_init__(self) -> None:
         """Refuses numbers that nothing can be made of."""
-        require_numbers(self, _MAY_BE_ZERO, "fit.")
+        _require_numbers(self, "fit.")
         if not self.warmup_steps + self.steps + self.entropy_steps:
             raise ArgumentError("fit.steps", "no warmup_steps, steps or entropy_steps", "one of them above 0")
 

@@ -401,11 +401,12 @@ def _read_first(reader: ByteReader, before: Mapping[str, Any]) -> tuple[int, ...
     if not 0 < mask < (1 << len(present)) - 1:
         found = f"{mask.bit_count()} tensors, of {len(present)}"
         raise CorruptFileError("first", found, "some of the tensors, and not all", DAMAGED)
-    if isinstance(graph, TaskGraph) and not graph.is_closed([task for task in range(graph.size) if mask >> task & 1]):
+    places = [place for place in range(len(present)) if mask >> place & 1]
+    if isinstance(graph, TaskGraph) and not graph.is_closed(places):
         raise CorruptFileError(
             "first", "a tensor without one of its parents", "all that they are predicted from", DAMAGED
         )
-    return tuple(tensor for place, tensor in enumerate(present) if mask >> place & 1)
+    return tuple(present[place] for place in places)
 
 
 def _write_first(values: Mapping[str, Any]) -> bytes:

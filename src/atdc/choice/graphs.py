@@ -59,7 +59,7 @@ def choose(
     if len(batch.available) == costs.networks.task_count:
         pairs = costs.graph_tables.codebook_pairs
         estimated = costs.estimated_costs(batch, quality, pairs)
-        return costs.graph_tables.cheapest(estimated, [level_of(step) for step in steps], batch.mean_elements, pairs)
+        return costs.graph_tables.cheapest(estimated, _levels(costs, quality), batch.mean_elements, pairs)
     candidates = candidate_graphs(costs, batch)
     pairs = search.pairs_of(candidates)
     estimated = costs.estimated_costs(batch, quality, pairs)
@@ -76,7 +76,7 @@ def cheapest_of_several(
     estimated = costs.estimated_costs(batch, quality)
     if len(available) == costs.networks.task_count:
         kept_graphs = list(costs.graph_tables.candidates)
-        levels = [level_of(step) for step in quality_steps(quality, costs.networks.task_count)]
+        levels = _levels(costs, quality)
         ranked = costs.graph_tables.estimates(estimated, levels, batch.mean_elements)
     else:
         kept_graphs = candidate_graphs(costs, batch)
@@ -91,8 +91,13 @@ def cheapest_of_several(
 
 def candidate_estimates(costs: CostModel, batch: FeatureBatch, quality: Quality) -> NDArray[np.float64]:
     """What the setting `codebook` compares: the estimated cost of each candidate graph, bits, (M, B)."""
-    levels = [level_of(step) for step in quality_steps(quality, costs.networks.task_count)]
-    return costs.graph_tables.estimates(costs.estimated_costs(batch, quality), levels, batch.mean_elements)
+    estimated = costs.estimated_costs(batch, quality)
+    return costs.graph_tables.estimates(estimated, _levels(costs, quality), batch.mean_elements)
+
+
+def _levels(costs: CostModel, quality: Quality) -> list[int]:
+    """Each task's quality as the level at which graph tables keep what they know of it."""
+    return [level_of(step) for step in quality_steps(quality, costs.networks.task_count)]
 
 
 @torch_defaults()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 Batch = TypeVar("Batch")
+P = ParamSpec("P")
 
 QUALITY_TABLE = ".rows"
 """How the parameters of a :class:`~atdc.networks.transforms.QualityTable` are named."""
@@ -60,6 +62,18 @@ def cosine(progress: float, start: float, end: float, warmup: float = 0.02) -> f
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
 
 
+def _alone(train: Callable[Concatenate[RunFolder, P], None]) -> Callable[Concatenate[RunFolder, P], None]:
+    """Training in a run folder that no other process trains in."""
+
+    @functools.wraps(train)
+    def claiming(run: RunFolder, /, *args: P.args, **settings: P.kwargs) -> None:
+        with run.claimed():
+            train(run, *args, **settings)
+
+    return claiming
+
+
+@_alone
 def train_stage(
     run: RunFolder,
     name: str,
@@ -101,20 +115,6 @@ def train_stage(
         ArgumentError: a batch that parts and processes cannot share evenly; another process trains in the run folder;
             or training diverges, so that step after step has no finite gradient.
     """
-    with run.claimed():
-        _train_stage(
-            run, name, module, images=images, epochs=epochs, batch=batch, lr=lr, lr_end=lr_end, steps=steps,
-            prepare=prepare, step=step, validate=validate, seed=seed, weight_decay=weight_decay, clip=clip,
-            accumulate=accumulate,
-        )  # fmt: skip
-
-
-def _train_stage(
-    run: RunFolder, name: str, module: nn.Module, *, images: int, epochs: int, batch: int, lr: float, lr_end: float,
-    steps: int | None, prepare: Callable[[Draw], Batch],
-    step: Callable[[Batch], tuple[torch.Tensor, dict[str, float]]],
-    validate: Callable[[], dict[str, float]] | None, seed: int, weight_decay: float, clip: float, accumulate: int,
-) -> None:  # fmt: skip
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     parameters = [p for _, p in named]
     device = device_of(module)
