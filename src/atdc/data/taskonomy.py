@@ -1,4 +1,4 @@
-"""Taskonomy (Zamir et al., CVPR 2018) as it is downloaded: listing, official splits, reading, both target scalings.
+"""Taskonomy (Zamir et al., CVPR 2018) as it is downloaded: listing, official splits, reading.
 
 Files are ``<domain>/<building>/point_P_view_V_domain_<domain>.png``, the last ``<domain>`` being ``segmentsemantic`` in
 the folder ``segment_semantic``. What is in them:
@@ -13,32 +13,17 @@ keypoints2d        16 bit            response, full scale 65535
 edge_texture       16 bit            response, full scale 65535
 segment_semantic   8 bit             0 = unlabelled, 1 = background, 2 … 17 = objects
 =================  ================  ==================================================================
-
-Two conventions say how networks are to answer. Masks are bool, true where a pixel takes part.
-
-=================  ===============================================  ==============================================
-target             ``standley`` (Standley et al., ICML 2020)        ``taskbank`` (the official Task Bank)
-=================  ===============================================  ==============================================
-rgb                v / 255                                          2 v / 255 - 1
-depth_zbuffer      (d - 1500) / 1000, mask d < 8192                 ln(1 + d) / ln 2¹⁶, mask d < 64500
-normal             2 v / 255 - 1, depth's mask                      the same, depth's mask
-keypoints2d        (k - 50) / 100                                   clipped to [0, 0.005] of full scale, as -1 … 1
-edge_texture       (e - 718) / 1070                                 clipped to [0, 0.08] of full scale, as -1 … 1
-segment_semantic   long, 1 … 17; 255 where unlabelled, mask v > 0   the same
-=================  ===============================================  ==============================================
 """
 
 from __future__ import annotations
 
 import csv
 import logging
-import math
-import multiprocessing
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias, final, get_args
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -46,23 +31,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from atdc.data.targets import NO_DEPTH, NO_NORMAL
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import IGNORE_CLASS
 
-__all__ = [
-    "CLASS_COUNT", "DOMAINS", "SPLIT_TABLE", "TINY", "Convention", "Domain", "TaskonomyDataset", "TaskonomyImages",
-    "TaskonomyStream", "file_of", "read_split", "scaled", "stored_again",
-]  # fmt: skip
-
-Convention: TypeAlias = Literal["standley", "taskbank"]
-Sample: TypeAlias = dict[str, Tensor]
-"""Targets by task name, and their masks as ``mask/<task>`` where they have one; ready for PyTorch's collation."""
+__all__ = ["CLASS_COUNT", "DOMAINS", "SPLIT_TABLE", "TINY", "Domain", "TaskonomyImages", "file_of", "read_split"]
 
 CLASS_COUNT = 17
-"""Labelled classes; the networks of Standley et al. answer with 18 channels, the first for what is unlabelled."""
+"""Labelled classes."""
 FULL_SCALE = 65535
 KEYPOINT_CLIP, EDGE_CLIP = 0.005, 0.08
 """Shares of full scale at which Task Bank targets reach 1."""
@@ -101,10 +78,6 @@ class Domain(ABC):
     masked_by: ClassVar[str | None] = None
 
     @abstractmethod
-    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
-        """A file's values (C, H, W) as networks answer them, by the Task Bank or by Standley, and a mask (1, H, W)."""
-
-    @abstractmethod
     def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
         """A file's values (C, H, W) as a stored target, given those of :attr:`masked_by`."""
 
@@ -118,11 +91,6 @@ class _Classes(Domain):
     modes = ("L", "P")
     nearest = True
 
-    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
-        labels = torch.from_numpy(values.astype(np.int64))
-        labelled = (labels > 0) & (labels <= CLASS_COUNT)
-        return torch.where(labelled, labels, IGNORE_CLASS), labelled
-
     def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
         labels = values.astype(np.int64)
         return np.where((labels > 0) & (labels <= CLASS_COUNT), labels - 1, IGNORE_CLASS).astype(np.uint8)
@@ -133,16 +101,10 @@ class _Classes(Domain):
 
 @final
 class _Response(Domain):
-    """Args: the share of full scale at which Task Bank targets reach 1; Standley's offset and divisor."""
+    """Args: the share of full scale at which Task Bank targets reach 1."""
 
-    def __init__(self, clip: float, shift: int, scale: int) -> None:
-        self.clip, self.shift, self.scale = clip, shift, scale
-
-    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
-        floats = torch.from_numpy(values.astype(np.float32))
-        if bank:
-            return (floats / FULL_SCALE).clamp(0, self.clip) * (2 / self.clip) - 1, None
-        return (floats - self.shift) / self.scale, None
+    def __init__(self, clip: float) -> None:
+        self.clip = clip
 
     def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
         share = np.clip(values.astype(np.float64) / (self.clip * FULL_SCALE), 0, 1)
@@ -161,10 +123,6 @@ class _Normals(Domain):
     nearest = True
     masked_by = "depth_zbuffer"
 
-    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
-        vectors = torch.from_numpy(values.astype(np.float32)) / 127.5 - 1
-        return vectors, vectors.square().sum(0, keepdim=True) > 0.25
-
     def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
         assert masking is not None
         return np.where(masking.astype(np.int64) >= MASKED_DEPTH_RAW, NO_NORMAL, values).astype(np.uint8)
@@ -177,12 +135,6 @@ class _Normals(Domain):
 class _Depth(Domain):
     nearest = True
 
-    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
-        floats = torch.from_numpy(values.astype(np.float32))
-        if bank:
-            return torch.log1p(floats) / math.log(2**16), floats < MASKED_DEPTH_RAW
-        return (floats - 1500) / 1000, floats < 8192
-
     def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
         return np.where(values.astype(np.int64) >= MASKED_DEPTH_RAW, NO_DEPTH, values).astype(np.uint16)
 
@@ -194,10 +146,6 @@ class _Depth(Domain):
 class _Image(Domain):
     modes = ("RGB", "RGBA")
 
-    def scaled(self, values: NDArray[np.generic], bank: bool) -> tuple[Tensor, Tensor | None]:
-        floats = torch.from_numpy(values.astype(np.float32))
-        return (floats / 127.5 - 1 if bank else floats / 255), None
-
     def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
         return values.round().astype(np.uint8) if values.dtype != np.uint8 else values
 
@@ -207,8 +155,8 @@ class _Image(Domain):
 
 DOMAINS: dict[str, Domain] = {
     "segment_semantic": _Classes(),
-    "keypoints2d": _Response(KEYPOINT_CLIP, 50, 100),
-    "edge_texture": _Response(EDGE_CLIP, 718, 1070),
+    "keypoints2d": _Response(KEYPOINT_CLIP),
+    "edge_texture": _Response(EDGE_CLIP),
     "normal": _Normals(),
     "depth_zbuffer": _Depth(),
     "rgb": _Image(),
@@ -252,205 +200,46 @@ def read_split(path: Path) -> dict[str, tuple[str, ...]]:
     return {name: tuple(row["id"] for row in rows if row[name] == "1") for name in names}
 
 
-def scaled(task: str, stored: NDArray[np.generic], convention: Convention) -> tuple[Tensor, Tensor | None]:
-    """A stored target (C, H, W) as networks answer it, and its mask (1, H, W) if it has one of its own.
-
-    The mask of normals is that of depth, too: :class:`TaskonomyDataset` joins them.
-
-    Raises:
-        ArgumentError: an unknown convention or task.
-
-    >>> target, mask = scaled("depth_zbuffer", np.array([[[1500, 65535]]], np.uint16), "standley")
-    >>> target[0, 0, 0].item(), mask.tolist()
-    (0.0, [[[True, False]]])
-    """
-    if convention not in get_args(Convention):
-        raise ArgumentError("convention", repr(convention), f"one of {', '.join(get_args(Convention))}")
-    if task not in DOMAINS:
-        raise ArgumentError("task", repr(task), f"one of {', '.join(DOMAINS)}")
-    return DOMAINS[task].scaled(stored, convention == "taskbank")
-
-
-class TaskonomyDataset(Dataset[Sample]):
-    """Views of some buildings, by index; works with a :class:`torch.utils.data.DataLoader`.
-
-    Views that lack a wanted file are left out; how many, and why, is in ``missing`` and said once through ``logging``.
-
-    Args:
-        folder: what holds the domains' folders.
-        buildings: names, such as ``TINY["train"]`` or a split of :func:`read_split`.
-        tasks: which targets to read.
-        convention: how they are scaled.
-        size: side that square images are brought to, each target as suits it (means for images and responses, the
-            nearest pixel for depth, normals and classes); as they are if None.
-
-    Attributes:
-        views: (N, 3), number of the building, point and view.
-        absent: wanted buildings of which there is nothing.
-        missing: by task, views whose file for it is missing.
-
-    Raises:
-        ArgumentError: an unknown task or convention.
-        DataError: there is not one complete view.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        buildings: Sequence[str],
-        tasks: Sequence[str] = tuple(DOMAINS),
-        convention: Convention = "standley",
-        size: int | None = 256,
-    ) -> None:
-        for task in tasks:
-            if task not in DOMAINS:
-                raise ArgumentError("tasks", repr(task), f"names among {', '.join(DOMAINS)}")
-        if convention not in get_args(Convention):
-            raise ArgumentError("convention", repr(convention), f"one of {', '.join(get_args(Convention))}")
-        self.folder, self.buildings, self.convention, self.size = Path(folder), tuple(buildings), convention, size
-        self.tasks = tuple(tasks)
-        self._needed = tuple(dict.fromkeys((*tasks, *_masks_of(tasks))))
-        self.views, self.absent, self.missing = _list_views(self.folder, self.buildings, self._needed)
-        if not len(self.views):
-            found = f"no complete view of {len(self.buildings)} buildings (missing files: {_counts(self.missing)})"
-            cure = "check the folder, which holds rgb, depth_zbuffer and so on, and the names of the buildings."
-            raise DataError(str(folder), found, f"{Path('rgb') / 'BUILDING' / 'point_0_view_0_domain_rgb.png'}", cure)
-        if self.absent or any(self.missing.values()):
-            _log.warning(
-                "%s: %d of %d buildings are absent; left out for a missing file: %s; %d views remain",
-                folder, len(self.absent), len(self.buildings), _counts(self.missing), len(self.views),
-            )  # fmt: skip
-
-    def __len__(self) -> int:
-        return len(self.views)
-
-    def __getitem__(self, index: int) -> Sample:
-        """The view's targets by task name, and masks as ``mask/<task>``.
-
-        Raises:
-            DataError: a file is damaged, gone, or of another size or kind than its fellows.
-            IndexError: no such view.
-        """
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        number, point, view = (int(value) for value in self.views[index])
-        building = self.buildings[number]
-        read, shapes = {}, set()
-        for task in self._needed:
-            stored = _read(file_of(self.folder, task, building, point, view), task)
-            shapes.add(stored.shape[1:])
-            read[task] = scaled(task, _resized(task, stored, self.size), self.convention)
-        if len(shapes) > 1:
-            where = str(file_of(self.folder, "*", building, point, view))
-            raise DataError(
-                where, f"sizes {sorted(shapes)}", "one size for all targets of a view", "download it again."
-            )
-        sample: Sample = {}
-        for task in self.tasks:
-            sample[task], mask = read[task]
-            for other in _masks_of([task]):
-                masking = read[other][1]
-                assert mask is not None and masking is not None
-                mask = mask & masking
-            if mask is not None:
-                sample[f"mask/{task}"] = mask
-        return sample
-
-
-class TaskonomyStream(IterableDataset[Sample]):
-    """A data set in random order, shared out between processes and the workers of their loaders.
-
-    Every epoch is a new order, the same in all processes. Each of ``world`` processes gets as many views, and each
-    worker of its loader a part of them. A view that cannot be read is said through ``logging``, counted in
-    :attr:`damaged`, and replaced by another of the same worker, so that all processes yield equally many.
-
-    Args:
-        data: the views.
-        seed: of the order.
-        rank: which process this is.
-        world: how many there are.
-
-    Raises:
-        ArgumentError: a rank outside 0 … world - 1, or fewer views than processes.
-    """
-
-    def __init__(self, data: TaskonomyDataset, seed: int = 0, rank: int = 0, world: int = 1) -> None:
-        if not 0 <= rank < world:
-            raise ArgumentError("rank", str(rank), f"0 … {world - 1}")
-        if len(data) < world:
-            raise ArgumentError("world", str(world), f"at most {len(data)}, the number of views")
-        self.data, self.seed, self.rank, self.world = data, seed, rank, world
-        # Shared with the loader's workers, also with those that live on from epoch to epoch. Locks of the context
-        # `spawn` can be handed to workers however they are started.
-        context = multiprocessing.get_context("spawn")
-        self._epoch, self._damaged = context.Value("q", 0), context.Value("q", 0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Which order comes next; a training loop sets it before each epoch."""
-        self._epoch.value = epoch
-
-    @property
-    def damaged(self) -> int:
-        """How many reads have failed so far, in all workers of this process."""
-        return int(self._damaged.value)
-
-    def __len__(self) -> int:
-        return len(self.data) // self.world
-
-    def part(self, worker: int = 0, workers: int = 1) -> NDArray[np.int64]:
-        """Indices of a worker's views, in the order of this epoch."""
-        order = np.random.default_rng((self.seed, self._epoch.value)).permutation(len(self.data))
-        return order[self.rank :: self.world][: len(self)][worker::workers]
-
-    def __iter__(self) -> Iterator[Sample]:
-        """Views of this process, or of this worker of its loader.
-
-        Raises:
-            DataError: not one of them can be read.
-        """
-        worker = get_worker_info()
-        part = self.part(worker.id, worker.num_workers) if worker else self.part()
-        whole = []
-        for index in part:
-            try:
-                sample = self.data[int(index)]
-            except DataError as error:
-                with self._damaged.get_lock():
-                    self._damaged.value += 1
-                _log.warning("left out: %s", error)
-                continue
-            whole.append(int(index))
-            yield sample
-        if len(part) and not whole:
-            raise DataError(str(self.data.folder), f"{len(part)} damaged views and no other", "views that can be read")
-        for place in range(len(part) - len(whole)):
-            yield self.data[whole[place % len(whole)]]
-
-
 class TaskonomyImages:
     """Views as stored targets of :mod:`atdc.data.targets`, for training: the inverse of :mod:`atdc.data.export`.
 
     Responses are in shares of the Task Bank's range, which is the usual one; classes count from 0 for the first that is
-    labelled, so networks for Taskonomy have 17. A view that cannot be read is said through ``logging``, counted in
-    :attr:`damaged` and replaced by the next.
+    labelled, so networks for Taskonomy have 17. Views that lack a file are left out, which is said once through
+    ``logging``; one that cannot be read is said likewise, counted in :attr:`damaged` and replaced by the next.
 
     Args:
         folder: what holds the domains' folders, and the split's table if it is not the official Tiny split.
         split: ``train``, ``val`` or ``test``.
-        size: side that square images are brought to.
+        size: side that square images are brought to, each target as suits it (means for images and responses, the
+            nearest pixel for depth, normals and classes); as they are if None.
+
+    Attributes:
+        absent: buildings of the split of which there is nothing.
+        missing: by task, views whose file for it is missing.
+        damaged: reads that failed so far.
 
     Raises:
         ArgumentError: an unknown split.
         DataError: there is not one complete view, or a damaged table.
     """
 
-    def __init__(self, folder: Path, split: str, size: int = 256) -> None:
+    def __init__(self, folder: Path, split: str, size: int | None = 256) -> None:
         table = Path(folder) / SPLIT_TABLE
         splits = read_split(table) if table.exists() else TINY
         if split not in splits:
             raise ArgumentError("split", repr(split), f"one of {', '.join(splits)}")
-        self._views = TaskonomyDataset(folder, splits[split], size=size)
         self.size, self.damaged = size, 0
+        self._folder, self._buildings = Path(folder), splits[split]
+        self._views, self.absent, self.missing = _list_views(self._folder, self._buildings, tuple(DOMAINS))
+        if not len(self._views):
+            found = f"no complete view of {len(self._buildings)} buildings (missing files: {_counts(self.missing)})"
+            cure = "check the folder, which holds rgb, depth_zbuffer and so on, and the names of the buildings."
+            raise DataError(str(folder), found, f"{Path('rgb') / 'BUILDING' / 'point_0_view_0_domain_rgb.png'}", cure)
+        if self.absent or any(self.missing.values()):
+            _log.warning(
+                "%s: %d of %d buildings are absent; left out for a missing file: %s; %d views remain",
+                folder, len(self.absent), len(self._buildings), _counts(self.missing), len(self._views),
+            )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self._views)
@@ -474,29 +263,21 @@ class TaskonomyImages:
             except DataError as error:
                 self.damaged += 1
                 _log.warning("another view in its place: %s", error)
-        raise DataError(str(self._views.folder), f"{len(self)} damaged views and no other", "views that can be read")
+        raise DataError(str(self._folder), f"{len(self)} damaged views and no other", "views that can be read")
 
     def _view(self, index: int, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
-        number, point, view = (int(value) for value in self._views.views[index])
-        building = self._views.buildings[number]
-        needed = dict.fromkeys((*names, *_masks_of(names)))
-        read = {
-            task: _resized(task, _read(file_of(self._views.folder, task, building, point, view), task), self.size)
-            for task in needed
-        }
+        number, point, view = (int(value) for value in self._views[index])
+        read, shapes = {}, set()
+        for task in dict.fromkeys((*names, *_masks_of(names))):
+            stored = _read(file_of(self._folder, task, self._buildings[number], point, view), task)
+            shapes.add(stored.shape[1:])
+            read[task] = _resized(task, stored, self.size)
+        if len(shapes) > 1:
+            where = str(file_of(self._folder, "*", self._buildings[number], point, view))
+            expected = "one size for all targets of a view"
+            raise DataError(where, f"sizes {sorted(shapes)}", expected, "download it again.")
         masking = {task: read[other] for task in names for other in _masks_of([task])}
-        return {task: stored_again(task, read[task], masking.get(task)) for task in names}
-
-
-def stored_again(
-    task: str, array: NDArray[np.generic], masking: NDArray[np.generic] | None = None
-) -> NDArray[np.generic]:
-    """A file's array (C, H, W) as a stored target, given that of the domain that masks it.
-
-    >>> stored_again("segment_semantic", np.array([[[0, 1]]], np.uint8)).tolist()
-    [[[255, 0]]]
-    """
-    return DOMAINS[task].to_stored(array, masking)
+        return {task: DOMAINS[task].to_stored(read[task], masking.get(task)) for task in names}
 
 
 def _list_views(
