@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import atdc.training.fit
+import atdc.training.loop
 from atdc import cli
 from tiny_networks import photos
 from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
@@ -44,7 +44,7 @@ def fit_in(place: Path, metric: str) -> None:
         for number, image in enumerate(photos(6, seed)):
             Image.fromarray(image).save(place / name / f"{number}.png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+        patch.setattr(atdc.training.loop, "STEPS_PER_EPOCH", STEPS_PER_EPOCH)
         patch.chdir(place)
         for words in (
             ["networks", "features", "networks.yaml", "others", "-o", "features"],

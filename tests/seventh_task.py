@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import atdc
 from atdc.cli import app
 from atdc.codec import FeatureCodec
-from atdc.config import ModelConfig, Recipe, TaskStage
+from atdc.config import ModelConfig, NetworkShape, Recipe, TaskStage
 from atdc.data.labelled import IMAGE
 from atdc.data.rooms import render_rooms
 from atdc.data.targets import STORED_LAYOUT, decode_stored, flip_stored, measured
@@ -40,6 +40,7 @@ from atdc.training.task_stage import train_tasks
 
 NAME, INDEX = "curvature", 6
 SIDE = 48
+SHAPE = NetworkShape(feature_channels=8, encoder_widths=(8, 8, 16), head_widths=(8, 8, 8))
 CONFIG = ModelConfig(
     feature_channels=8, encoder_widths=(8, 8, 16), head_widths=(8, 8, 8), predictor_width=8, latent_channels=8,
     codec_width=16, hyper_channels=4, hyper_width=8, state_channels=4, scorer_width=8,
@@ -71,7 +72,7 @@ def trained_networks(folder: Path, data: Labelled) -> TaskNetworks:
     networks = TaskNetworks(CONFIG)
     before = [next(part.parameters()).detach().clone() for part in (networks.encoders[INDEX], networks.heads[INDEX])]
     settings = TaskStage(shared_epochs=1, half_epochs=1, epochs=1, batch=2)
-    recipe = Recipe(model=CONFIG, tasks=settings, augment=True)
+    recipe = Recipe(networks=SHAPE, tasks=settings, augment=True)
     train_tasks(RunFolder(folder / "run", recipe), recipe, networks, (data, data), (data, data))
     after = [next(part.parameters()).detach() for part in (networks.encoders[INDEX], networks.heads[INDEX])]
     assert not any(torch.equal(old, new) for old, new in zip(before, after, strict=True))

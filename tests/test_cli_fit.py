@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save
 from typer.testing import CliRunner
 
 import atdc.training.fit
+import atdc.training.loop
 from atdc import cli
 from atdc.codec import FeatureCodec
 from atdc.data.dumped import write_shard
@@ -62,7 +63,7 @@ def below(path: str) -> list[str]:
 @pytest.fixture(autouse=True, scope="module")
 def _short_epochs() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+        patch.setattr(atdc.training.loop, "STEPS_PER_EPOCH", STEPS_PER_EPOCH)
         yield
 
 
@@ -175,7 +176,7 @@ def test_a_killed_fit_resumes_where_it_was(folder: Path) -> None:
     Path("longer.yaml").write_text(yaml_of(replace(TINY, steps=40)), "utf-8")
     command = ["fit", "dumps", "-o", "long.safetensors", "--recipe", "longer.yaml", "--run", "run"]
     program = (
-        f"import sys, atdc.training.fit as fit; fit._STEPS_PER_EPOCH = {STEPS_PER_EPOCH}\n"
+        f"import sys, atdc.training.loop as loop; loop.STEPS_PER_EPOCH = {STEPS_PER_EPOCH}\n"
         f"sys.argv = {['atdc', *command]!r}\nfrom atdc.cli import main\nmain()"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -343,7 +344,7 @@ def test_an_added_tensor_leaves_old_files_and_tensors_as_they_were(folder: Path,
         ),
         ("dumps -o n.safetensors --add mine.safetensors", USAGE, "--add: found features of the tensors that mine.saf"),
         ("dumps -o n.safetensors --add a --from b", USAGE, "--add and --from exclude each other"),
-        ("dumps -o n.safetensors --recipe fit_entropy", USAGE, "recipe: found fit_entropy, which trains the"),
+        ("dumps -o n.safetensors --recipe fit_entropy", USAGE, "recipe: found fit_entropy, which trains no"),
         ("dumps -o n.safetensors --from mine.safetensors --grid mask=8", USAGE, "grids: found one for mask; expected"),
         ("one.npz -o n.safetensors --from mine.safetensors", USAGE, "--from: found features of a, which mine.saf"),
         ("one.npz -o n.safetensors --add mine.safetensors", FAILED, "features: found none of backbone/c4; expected"),

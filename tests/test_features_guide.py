@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import atdc.training.fit
+import atdc.training.loop
 from atdc import cli
 from atdc.config import RECIPES, load_fit_recipe
 from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
@@ -22,7 +22,7 @@ SMALLER = {"range(300)": "range(12)", "fit_small": "tiny.yaml"}
 @pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
 def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+    monkeypatch.setattr(atdc.training.loop, "STEPS_PER_EPOCH", STEPS_PER_EPOCH)
     Path("tiny.yaml").write_text(yaml_of(TINY), "utf-8")
     text = PAGE.read_text("utf-8")
     blocks = re.findall(r"^```(python|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import atdc.training.fit
+import atdc.training.loop
 from atdc import cli
 from tiny_networks import photos, write_onnx
 from tiny_recipe import TINY, yaml_of
@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "your-networks.md"
 def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install onnx onnxruntime")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 2)
+    monkeypatch.setattr(atdc.training.loop, "STEPS_PER_EPOCH", 2)
     Path("tiny.yaml").write_text(yaml_of(TINY), "utf-8")
     write_onnx(Path("net.onnx"))
     Path("photos").mkdir()

@@ -118,7 +118,7 @@ def train(
         str,
         typer.Option(
             metavar="LIST",
-            help="What to train: networks, codec, graphs. The rest is kept from the weights that it starts from.",
+            help="One of networks, codec, graphs, and all after it. The rest is that of the weights to start from.",
         ),
     ] = "networks,codec,graphs",
     device: Device = "cpu",

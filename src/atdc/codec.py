@@ -239,8 +239,9 @@ class FeatureCodec:
                 the dataset); ``grids``, by name what a tensor's grid follows from, where it is not the same in all
                 samples, see :mod:`atdc.tensors`; ``start``, a codec that is trained further, or if the dataset has
                 further tensors, to which these are added while all else stays as it is; ``run``, a folder for
-                checkpoints, logs and TensorBoard's events, from which a stopped call resumes; ``progress=False``, no
-                bars and no figures of epochs.
+                checkpoints, logs and TensorBoard's events, from which a stopped call resumes; ``device``, where
+                networks are trained (an objective's own must be there, too); ``progress=False``, no bars and no figures
+                of epochs.
 
         Returns:
             The codec, as it is after saving and loading.

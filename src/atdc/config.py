@@ -259,12 +259,8 @@ _CHOICES = {
 }
 
 
-def _require_numbers(settings: Any, prefix: str = "") -> None:
-    """Refuses numbers below 0, or 0 where that makes no sense, and shares above 1.
-
-    Args:
-        settings: a dataclass.
-        prefix: of names in messages.
+def _require_numbers(settings: Any) -> None:
+    """Refuses numbers below 0, or 0 where that makes no sense, and shares above 1, in a dataclass.
 
     Raises:
         ArgumentError: there is one.
@@ -274,28 +270,19 @@ def _require_numbers(settings: Any, prefix: str = "") -> None:
         least = 0 if setting.name in _MAY_BE_ZERO else 1e-12
         most = 1 if setting.name in _SHARES else 1 << 32
         if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
-            raise ArgumentError(f"{prefix}{setting.name}", str(value), f"a number from {least:g} to {most}")
+            raise ArgumentError(setting.name, str(value), f"a number from {least:g} to {most}")
 
 
 _SHARES = ("subset_share", "val_share", "latent_energy", "spoilt_share")
 _MAY_BE_ZERO = (
-    "shared_epochs", "half_epochs", "epochs", "warmup_epochs", "weight_decay", "feature_noise", "parent_noise",
-    "feature_weight", "spoilt_share", "subset_share", "tasks_per_step", "lr_end", "seed", "warmup_steps",
-    "predictor_steps", "steps", "entropy_steps", "objective_lr",
+    "shared_epochs", "half_epochs", "epochs", "weight_decay", "feature_noise", "feature_weight", "spoilt_share",
+    "subset_share", "tasks_per_step", "lr_end", "seed", "warmup_steps", "predictor_steps", "steps", "entropy_steps",
+    "objective_lr",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class _Stage:
-    """Settings of a stage: numbers of which none is negative, and shares of at most 1."""
-
-    def __post_init__(self) -> None:
-        """Refuses numbers that nothing can be made of."""
-        _require_numbers(self)
-
-
-@dataclass(frozen=True, slots=True)
-class TaskStage(_Stage):
+class TaskStage:
     """Training of the six encoders and heads, from small images to whole ones (ours)."""
 
     shared_epochs: int = 24
@@ -311,76 +298,21 @@ class TaskStage(_Stage):
     feature_noise: float = 0.3
     """Each image's features get Gaussian noise of a standard deviation drawn from [0, this], in standard deviations of
     the features (ours)."""
+    accumulate: int = 1
+    """Parts of each batch taken one after the other, where memory is too small."""
 
-
-@dataclass(frozen=True, slots=True)
-class PredictorStage(_Stage):
-    """Training of the predictor on clean and perturbed parents (the paper's proxy: 20 epochs, lr 1e-4, batch 8)."""
-
-    epochs: int = 8
-    batch: int = 32
-    lr: float = 1e-3
-    parent_noise: float = 0.7
-    """Half of the parents get Gaussian noise of a standard deviation drawn from [0, this] (stands for quantisation)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RateEstimatorStage(_Stage):
-    """Distillation of the rate estimator: from the predictor before the codec, from the codec at its end."""
-
-    teacher_images: int = 2000
-    final_images: int = 4000
-    """Training images that the rate estimator at the end, which is shipped, learns from."""
-    epochs: int = 14
-    batch: int = 50
-    lr: float = 2e-3
-    feature_noise: float = 0.3
-    """Gaussian noise on the features the rate estimator learns from, in standard deviations of the features: it has few
-    images to learn from."""
-    spoilt_share: float = 0.0
-    """Share of the final images of each of which one tensor is spoilt, see :mod:`atdc.training.spoiling`: what the
-    rate estimator learns, and candidate graphs are made of, next to whole images."""
-
-
-@dataclass(frozen=True, slots=True)
-class CodecStage(_Stage):
-    """Warm-up and rate-distortion training of the codec (the paper: 5 and 20 epochs, batch 8, lr 1e-4 to 1e-5)."""
-
-    warmup_epochs: int = 1
-    epochs: int = 14
-    batch: int = 32
-    lr: float = 1e-3
-    lr_end: float = 2e-5
-    tasks_per_step: int = 2
-    """The task loss is applied to this many random tasks a step, scaled up so that its mean is unchanged."""
-    lambda_min: float = 0.2
-    lambda_max: float = 25.0
-    """Λ(q) runs geometrically from min (q = 0) to max (q = 7): weight of the normalised task loss against bits per
-    feature element."""
-    feature_weight: float = 0.1
-    """Weight of the feature-space squared error, relative to the task loss, an anchor for every task in every step."""
-    graph_mix: dict[str, float] = field(
-        default_factory=lambda: {
-            "codebook": 0.5,
-            "exact": 0.2,
-            "fixed": 0.1,
-            "random": 0.05,
-            "independent": 0.1,
-            "chain": 0.05,
-        }
-    )
-    """Share of training images coded under each kind of graph."""
-    codebook_size: int = 8
-    subset_share: float = 0.0
-    """Share of steps that code a random subset of the tensors, each size alike."""
-    anew: bool = False
-    """From principal components, though there is a codec to start from: its predictor, rate estimator and graphs alone
-    are kept."""
+    def __post_init__(self) -> None:
+        """Refuses numbers that nothing can be made of."""
+        _require_numbers(self)
 
 
 @dataclass(frozen=True, slots=True)
 class FitRecipe:
-    """Fitting a codec to features: how large it is, and for how many steps it is trained."""
+    """Fitting a codec to features: how large it is, and for how many steps it is trained.
+
+    The paper trains its predictor for 20 epochs, then its codec for 5 epochs of warm-up and 20 of rate and distortion,
+    in batches of 8, at a learning rate from 1e-4 to 1e-5.
+    """
 
     name: str = "fit"
     seed: int = 0
@@ -409,10 +341,14 @@ class FitRecipe:
     says how sensitive it is, errors of features count by that."""
     steps: int = 3000
     """Of the codec, at a falling learning rate, on the objective if there is one."""
+    frozen_analysis: bool = False
+    """The steps on the objective after a warm-up change what is made of latents alone, and not these."""
     entropy_steps: int = 0
     """Of the entropy model alone, at a falling learning rate, when all else stays as it is."""
     batch: int = 16
     """Samples of a step."""
+    accumulate: int = 1
+    """Parts of each batch taken one after the other, where memory is too small."""
     lr: float = 1e-3
     lr_end: float = 2e-5
     objective_lr: float = 0.0
@@ -425,53 +361,60 @@ class FitRecipe:
     feature_weight: float = 0.1
     """Weight of the features' error next to an objective, where one is given: an anchor. An error counts as in the
     warm-up."""
+    tasks_per_step: int = 2
+    """The objective is taken of this many random tensors a step, scaled up so that its mean is unchanged."""
     subset_share: float = 0.3
     """Share of steps that code a random subset of the tensors, each size alike."""
     val_share: float = 0.1
     """Share of samples kept for validation, where none are given; at most 500."""
+    rate_estimator: str = "factorised"
+    """What estimates costs before coding, see :attr:`ModelConfig.rate_estimator`."""
     estimator_images: int = 800
     """Training samples whose costs are measured for the rate estimator."""
+    spoilt_share: float = 0.0
+    """Share of these of each of which one tensor is spoilt, see :mod:`atdc.training.spoiling`: what the rate estimator
+    learns, and candidate graphs are made of, next to whole samples."""
     estimator_steps: int = 1500
     """Of the rate estimator."""
     codebook_size: int = 8
     """Candidate graphs kept with the weights."""
 
     def __post_init__(self) -> None:
-        """Refuses numbers that nothing can be made of."""
-        _require_numbers(self, "fit.")
-        if not self.warmup_steps + self.steps + self.entropy_steps:
-            raise ArgumentError("fit.steps", "no warmup_steps, steps or entropy_steps", "one of them above 0")
+        """Refuses what nothing can be made of."""
+        _require_numbers(self)
+        require_one_of("rate_estimator", self.rate_estimator, _CHOICES["rate_estimator"])
 
     def model(self) -> ModelConfig:
         """Settings of the networks."""
         return ModelConfig(
             max_parents=self.max_parents, predictor_width=self.predictor_width, codec_width=self.codec_width,
             hyper_channels=self.hyper_channels, hyper_width=self.hyper_width, state_channels=self.state_channels,
-            scorer_width=self.estimator_width, rate_estimator="factorised", padding="zero",
-            gains="hidden", spatial_context="checkerboard",
-        )  # fmt: skip
-
-    def stages(self) -> Recipe:
-        """The same as settings of the stages of training."""
-        return Recipe(
-            name=self.name, seed=self.seed, model=self.model(),
-            predictor=PredictorStage(batch=self.batch, lr=self.lr),
-            codec=CodecStage(
-                batch=self.batch, lr=self.lr, lr_end=self.lr_end, lambda_min=self.lambda_min,
-                lambda_max=self.lambda_max, codebook_size=self.codebook_size, subset_share=self.subset_share,
-                feature_weight=self.feature_weight,
-            ),
+            scorer_width=self.estimator_width, rate_estimator=self.rate_estimator, latent_channels=self.latent_channels,
+            padding="zero", gains="hidden", spatial_context="checkerboard",
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """What fixes the shape of the task networks, see :class:`ModelConfig`."""
+
+    architecture: str = "small"
+    classes: int = 14
+    feature_channels: int = 32
+    encoder_widths: tuple[int, int, int] = (32, 48, 96)
+    head_widths: tuple[int, int, int] = (80, 48, 24)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """A whole training run, from rendered rooms to shipped weights."""
+    """A whole training run, from images to shipped weights: task networks, then the codec of their features."""
 
     name: str = "small"
     seed: int = 0
     start: str = ""
-    """Weights, by name or file, that training starts from, its codec and graphs included; empty: nothing."""
+    """Weights, by name or file, that training starts from; empty: nothing."""
+    anew: bool = False
+    """The codec begins anew, though there are weights to start from: their task networks alone are kept."""
     data: str = "rooms"
     """What is learned from: `rooms`, which are rendered; `taskonomy` or `nyuv2`, which must be there; `rooms+nyuv2`."""
     real_repeats: int = 4
@@ -483,13 +426,22 @@ class Recipe:
     """Training images, rendered, or drawn from a data set that is read; features take two bytes a number."""
     val_count: int = 500
     """Validation images, likewise."""
-    accumulate: int = 1
-    """Parts of each batch (of task networks, predictor, codec) taken one after the other, where memory is too small."""
-    model: ModelConfig = field(default_factory=ModelConfig)
+    networks: NetworkShape = field(default_factory=NetworkShape)
     tasks: TaskStage = field(default_factory=TaskStage)
-    predictor: PredictorStage = field(default_factory=PredictorStage)
-    scorer: RateEstimatorStage = field(default_factory=RateEstimatorStage)
-    codec: CodecStage = field(default_factory=CodecStage)
+    codec: FitRecipe = field(default_factory=FitRecipe)
+
+    def __post_init__(self) -> None:
+        """Refuses what no network can be built from."""
+        self.model()
+
+    def model(self) -> ModelConfig:
+        """Settings of all networks.
+
+        >>> load_recipe(Path("taskonomy_xception")).model().feature_channels
+        512
+        """
+        shape = {setting.name: getattr(self.networks, setting.name) for setting in dataclasses.fields(self.networks)}
+        return dataclasses.replace(self.codec.model(), **shape)
 
 
 def settings_of(cls: type[Any], values: Any, where: str) -> Any:

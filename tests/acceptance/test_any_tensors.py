@@ -191,13 +191,13 @@ def test_a_stopped_fit_resumes_and_gives_the_same(tmp_path: Path, monkeypatch: p
     draw = np.random.default_rng(5)
     rows = [{"a": draw.normal(size=(2, 4, 4)), "b": draw.normal(size=(3, 4, 8))} for _ in range(16)]
     whole = atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path / "whole")
-    from atdc.training import fit as fitting
+    from atdc.training import graph_stage
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "measured_rates", killed)
+        patch.setattr(graph_stage, "measured_rates", killed)
         with pytest.raises(KeyboardInterrupt):
             atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path / "stopped")
     again = atdc.FeatureCodec.fit(rows, recipe=TINY, run=tmp_path / "stopped")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import atdc.training.fit
+import atdc.training.loop
 from atdc import cli
 from atdc.adapters.network_balance import measured_balance
 from atdc.adapters.network_codec import NetworkCodec
@@ -139,7 +139,7 @@ def test_a_fit_whose_balance_fails_keeps_its_weights_and_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+    monkeypatch.setattr(atdc.training.loop, "STEPS_PER_EPOCH", STEPS_PER_EPOCH)
     command = ["fit", "features", "-o", str(tmp_path / "other.safetensors"), "--networks", "networks.yaml"]
     command += ["--recipe", "tiny.yaml", "--run", "runs/mine", "--force", "--json"]
     for error, status in ((DataError("heat/map", "nothing", "something"), 0), (KeyboardInterrupt(), 130)):

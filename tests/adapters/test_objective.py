@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import atdc.adapters
-import atdc.training.fit
+import atdc.training.loop
 from atdc.adapters.distances import LOSSES
 from atdc.adapters.halves import Answer
 from atdc.adapters.image_input import ImageInput
@@ -224,6 +224,7 @@ def test_answers_change_what_is_made_of_latents_and_not_what_latents_are(tmp_pat
     recipe = FitRecipe(
         predictor_width=8, codec_width=8, hyper_channels=2, hyper_width=8, state_channels=2, estimator_width=4,
         predictor_steps=0, warmup_steps=2, steps=2, batch=4, estimator_images=4, estimator_steps=2, codebook_size=1,
+        frozen_analysis=True,
     )  # fmt: skip
     FeatureCodec.fit(source, recipe=recipe, objective=AnswerObjective(net, source), val=source, run=tmp_path)
     before, after = (torch.load(tmp_path / f"{name}.pt", weights_only=False)["module"] for name in ("warmup", "codec"))
@@ -238,7 +239,7 @@ def test_answers_change_what_is_made_of_latents_and_not_what_latents_are(tmp_pat
 @pytest.mark.parametrize("through_the_half", [True, False], ids=["through the second half", "by sensitivities alone"])
 def test_training_for_answers_codes_what_they_look_at(monkeypatch: pytest.MonkeyPatch, through_the_half: bool) -> None:
     """Of two channels alike, the head sees one: the error of that one falls against the error of the other."""
-    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", 40)
+    monkeypatch.setattr(atdc.training.loop, "STEPS_PER_EPOCH", 40)
     source, net = _of_two_channels()
     if through_the_half:
         monkeypatch.setattr(AnswerObjective, "sensitivities", lambda self: {})

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from atdc.coding.grouping import Grouping
 from atdc.coding.latent_coders import TrainingLatentCoder
-from atdc.config import ModelConfig, Recipe
+from atdc.config import FitRecipe, ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
@@ -31,8 +30,6 @@ class KnownRate(TrainingLatentCoder):
 
 class Features:
     """As much of a training set as the step looks at."""
-
-    groups, mean = Grouping.alone(TASKS), torch.zeros(TASKS, CHANNELS)
 
     def __len__(self) -> int:
         return 4
@@ -58,8 +55,8 @@ def test_the_rate_is_in_bits_per_feature_element_of_all_tasks(monkeypatch: pytes
     state = codec_stage.TrainingState(
         networks, FloatEntropyModel(config, config.tensors(range(TASKS))), graphs, graphs, Features(), Features()
     )
-    recipe = Recipe(model=config)
-    codec_stage.train_codec(None, recipe, "warmup", 1, (1e-3, 1e-4), state, None, None)
+    recipe = FitRecipe(batch=4, subset_share=0.0)
+    codec_stage.train_codec(None, recipe, "warmup", (1, 1), (1e-3, 1e-4), state, None, None)
     batch = stage["prepare"](SimpleNamespace(rng=np.random.default_rng(0), indices=np.arange(4)))
     loss, figures = stage["step"](batch)
     assert figures[f"rate q{batch.level}"] == pytest.approx(BITS_PER_ELEMENT)
@@ -98,7 +95,9 @@ def test_each_tensors_error_is_anchored_by_a_weight_of_its_own(monkeypatch: pyte
         state = codec_stage.TrainingState(
             networks, float_model, graphs, graphs, Features(), Features(), anchors=anchors
         )
-        codec_stage.train_codec(None, Recipe(model=config), "codec", 1, (1e-3, 1e-4), state, NothingToLose(), None)
+        codec_stage.train_codec(
+            None, FitRecipe(batch=4, subset_share=0.0), "codec", (1, 1), (1e-3, 1e-4), state, NothingToLose(), None
+        )
         batch = stage["prepare"](SimpleNamespace(rng=np.random.default_rng(0), indices=np.arange(4)))
         torch.manual_seed(1)
         losses[anchors] = float(stage["step"](batch)[0].detach())

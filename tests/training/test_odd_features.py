@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 import atdc.training.fit
+import atdc.training.loop
 from atdc.codec import FeatureCodec
 from atdc.errors import ArgumentError, DataError
 from tiny_recipe import STEPS_PER_EPOCH, TINY
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::atdc.errors.
 
 @pytest.fixture(autouse=True)
 def _short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atdc.training.fit, "_STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+    monkeypatch.setattr(atdc.training.loop, "STEPS_PER_EPOCH", STEPS_PER_EPOCH)
 
 
 def noise(number: int, *shape: int) -> NDArray[np.float32]:

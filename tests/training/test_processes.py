@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from torch import nn
 
 from atdc.config import Recipe
 from atdc.errors import ArgumentError
+from atdc.graph.search import candidate_sets
 from atdc.training.feature_cache import FeatureCache
 from atdc.training.loop import Draw, train_stage
-from atdc.training.pair_estimator_stage import BLOCK, target_costs
+from atdc.training.measured_costs import measured
 from atdc.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.portability
@@ -90,11 +92,23 @@ def shared(folder: Path) -> None:
     cache = FeatureCache(run, "train", _Networks(), _Images())
     assert np.allclose(cache.features[:, 0, 0, 0, 0] * 255, np.arange(70), atol=0.1)
 
-    def costs_of(chosen: np.ndarray, block: int) -> torch.Tensor:
-        return torch.from_numpy(chosen)[:, None] + 1000.0 * block
+    samples = np.arange(90)[::-1].copy()
+    source = SimpleNamespace(read=lambda rows: SimpleNamespace(rows=rows, elements=(2, 2)))
 
-    costs = target_costs(run, "toy_teacher", np.arange(90)[::-1].copy(), costs_of)
-    assert torch.equal(costs[:, 0], 89.0 - torch.arange(90) + 1000 * (torch.arange(90) // BLOCK))
+    def pair_costs(batch: SimpleNamespace, level: int, pairs: list) -> tuple[np.ndarray, np.ndarray]:
+        bits = batch.rows[:, None] + 1000.0 * np.arange(len(pairs))
+        return bits, np.full(bits.shape, level)
+
+    costs = SimpleNamespace(
+        pair_costs=pair_costs, lagrange_multipliers=lambda level: np.array([2.0, 2.0]), children=[0, 0, 1, 1]
+    )
+    config = SimpleNamespace(max_parents=1)
+    codec = SimpleNamespace(task_count=2, config=config, pairs=candidate_sets(2, 1), costs=costs)
+    blocks = measured(run, "toy_costs", codec, source, samples, np.arange(4), np.random.default_rng(0))
+    assert np.array_equal(np.concatenate([block.samples for block in blocks]), samples)
+    for block in blocks:
+        expected = (block.samples[:, None] + 1000.0 * np.arange(4) + 2 * block.level) / 2
+        assert np.array_equal(block.costs, expected)
 
 
 def _same(first: nn.Module, second: nn.Module) -> bool:

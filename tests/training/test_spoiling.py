@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from atdc.config import ModelConfig, RateEstimatorStage, Recipe
+from atdc.config import ModelConfig, Recipe
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.rate_estimators import AgreementEstimator
+from atdc.training.estimator_stage import train_pair_estimator
 from atdc.training.graph_stage import measured_correction
 from atdc.training.graphs_apart import graph_apart
-from atdc.training.pair_estimator_stage import train_pair_estimator
 from atdc.training.run_folder import RunFolder
 from atdc.training.spoiling import SpoiltFeatures, random_spoiling, spoilt
 
@@ -123,10 +123,10 @@ def test_a_spoilt_tensor_is_nobodys_parent_in_the_chosen_graph(tmp_path: Path) -
         for row in range(count):
             if not parents or seen.tensors.get(row) in (child, *parents):
                 costs[row, :, place] += 1 + 0.6 * bool(parents)
-    recipe = Recipe(model=model, scorer=RateEstimatorStage(epochs=40, batch=24, lr=5e-3, feature_noise=0.05))
     torch.manual_seed(0)
     estimator = AgreementEstimator(model, model.tensors(["a", "b", "c"]))
-    train_pair_estimator(RunFolder(tmp_path, recipe), recipe, "toy", estimator, np.arange(count), costs, seen)
+    settings = {"steps": 360, "batch": 24, "lr": 5e-3, "noise": 0.05}
+    train_pair_estimator(RunFolder(tmp_path, Recipe()), estimator, np.arange(count), costs, seen, **settings)
     usual = TaskGraph(((), (0,), (1,)))
     means = costs[:, 4].double().mean(0).numpy()
     graphs = [usual, *(graph_apart(means, 3, 1, tensor) for tensor in range(3))]

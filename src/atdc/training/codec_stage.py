@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from atdc.choice.costs import squared_errors
 from atdc.coding.latent_coders import TrainingLatentCoder
 from atdc.coding.traversal import code_along_graph
-from atdc.config import MAX_QUALITY, Recipe
+from atdc.config import MAX_QUALITY, FitRecipe
 from atdc.entropy.float_model import FloatEntropyModel
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
@@ -35,9 +35,9 @@ PROXY_WEIGHT = 0.02
 _VALIDATION_LEVELS = (0, 2, 4, 7)
 
 
-def task_weight(quality: Tensor, recipe: Recipe) -> Tensor:
+def task_weight(quality: Tensor, recipe: FitRecipe) -> Tensor:
     """``Λ(q)``, bits per feature element for a whole normalised task loss: geometric from q = 0 to q = 7."""
-    low, high = math.log(recipe.codec.lambda_min), math.log(recipe.codec.lambda_max)
+    low, high = math.log(recipe.lambda_min), math.log(recipe.lambda_max)
     return torch.exp(low + (high - low) * quality / MAX_QUALITY)
 
 
@@ -169,14 +169,13 @@ def validation_count(trained: int) -> int:
 
 def train_codec(
     run: RunFolder,
-    recipe: Recipe,
+    recipe: FitRecipe,
     name: str,
-    epochs: int,
+    epochs: tuple[int, int],
     lr: tuple[float, float],
     state: TrainingState,
     objective: Objective | None,
     val_objective: Objective | None,
-    steps: int | None = None,
 ) -> None:
     """One codec stage. Minimises, per image, in bits per feature element::
 
@@ -190,23 +189,21 @@ def train_codec(
         run: where checkpoints go.
         recipe: settings.
         name: the stage's checkpoint.
-        epochs: passes over the training images.
+        epochs: how many, and how many steps each has; between two of them are a point of the validation curve and a
+            checkpoint.
         lr: first and last learning rate.
         state: what is trained.
         objective: of the training images; None warms up on features alone.
         val_objective: of the validation images, for the curve; None where features are all there is.
-        steps: of an epoch; by default as many as use every image once.
     """
-    settings, networks, train = recipe.codec, state.networks, state.train
-    groups = train.groups
+    networks, train, (count, steps) = state.networks, state.train, epochs
     networks.rate_estimator.requires_grad_(False)
-    task_count = len(train.mean)
-    group_of = [groups.of_task(task) for task in range(task_count)]
+    task_count = networks.task_count
 
     def terms(
         features: FeatureBatch, graphs: list[TaskGraph], quality: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        """Bits per feature element (B,), squared errors per feature element of all tasks (B, groups), proxy losses,
+        """Bits per feature element (B,), squared errors per feature element of all tensors (B, T), proxy losses,
         reconstructions."""
         coder = TrainingLatentCoder(networks, state.float_model, len(features), features.grids)
         if features.present is not None:
@@ -215,8 +212,7 @@ def train_codec(
             networks, graphs, quality, coder, features.grids, features.parts, wanted=features.present, with_proxy=True
         )
         assert result.proxy is not None
-        # Groups that are smaller than the largest end in zeros, which are no features.
-        elements = sum(features.elements) * task_count // (groups.largest * len(features.parts))
+        elements = sum(features.elements)
         error = _errors(state.metric, result.reconstruction, features.parts, features.grids) / elements
         return coder.bits.sum(1) / elements, error, result.proxy, result.reconstruction
 
@@ -226,16 +222,15 @@ def train_codec(
     def prepare(draw: Draw) -> CodecBatch:
         rng = draw.rng
         level = state.levels[int(rng.integers(len(state.levels)))]
-        every = state.subset or random_subset(networks.task_count, settings.subset_share, rng)
+        every = state.subset or random_subset(task_count, recipe.subset_share, rng)
         chosen: list[int] = []
         targets: Mapping[str, Tensor] = {}
         if objective is not None:
-            there = [task for task in range(task_count) if group_of[task] in every]
-            count = min(settings.tasks_per_step, len(there))
-            chosen = sorted(rng.choice(there, size=count, replace=False).tolist())
+            number = min(recipe.tasks_per_step, len(every))
+            chosen = sorted(rng.choice(every, size=number, replace=False).tolist())
             targets = objective.targets(draw.indices, chosen)
         # One base quality a batch, so that graphs fit it; each group a step or so around it, so that they may differ.
-        spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), networks.task_count)).astype(np.float32))
+        spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), task_count)).astype(np.float32))
         return CodecBatch(
             train.load(draw.indices), tuple(every), level, (level + spread).clamp(0, MAX_QUALITY),
             state.graphs.draw(draw.indices, level, rng, every), chosen, targets,
@@ -248,7 +243,7 @@ def train_codec(
     def loss_of(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
         level, quality = batch.level, batch.quality
         seen = train.seen(batch.loaded)
-        if len(batch.subset) < networks.task_count:
+        if len(batch.subset) < task_count:
             seen = seen.only(batch.subset)
         if seen.present == ():  # none of the chosen tensors is there: all that are
             seen = train.seen(batch.loaded)
@@ -262,8 +257,8 @@ def train_codec(
         if objective is None:
             loss = loss + (weight * error).sum(1).mean()
         else:
-            loss = loss + settings.feature_weight * (weight * anchored(error)).sum(1).mean()
-            there = [t for t in range(task_count) if seen.present is None or group_of[t] in seen.present]
+            loss = loss + recipe.feature_weight * (weight * anchored(error)).sum(1).mean()
+            there = list(seen.available)
             if not hasattr(objective, "joint_losses"):
                 there = [task for task in there if task in batch.tasks]
             restored = {task: train.restored(decoded, task, seen.grids) for task in there}
@@ -271,31 +266,30 @@ def train_codec(
                 known = ~torch.isnan(measured.detach())  # samples without a label
                 if not bool(known.any()):
                     continue
-                weighted = (weight[:, group_of[task]] * measured)[known]
+                weighted = (weight[:, task] * measured)[known]
                 loss = loss + weighted.mean() / len(batch.tasks)
                 figures[f"loss q{level}"] = float(measured.detach().mean())
         # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
         return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
 
-    validated = validation_count(len(train) if steps is None else steps * settings.batch)
+    validated = validation_count(steps * recipe.batch)
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         figures: dict[str, float] = {}
         images = state.val.alike(validated)
         device = device_of(networks)
-        every = state.subset or range(networks.task_count)
-        wanted = [task for task in range(task_count) if group_of[task] in every]
+        every = list(state.subset or range(task_count))
         features = state.val.seen(moved(state.val.load(images), device))
-        if len(every) < networks.task_count:
+        if len(every) < task_count:
             features = features.only(every)
         targets: Mapping[str, Tensor] = {}
         if val_objective is not None:
-            targets = moved(val_objective.targets(images, wanted), device)
+            targets = moved(val_objective.targets(images, every), device)
         for level in [level for level in _VALIDATION_LEVELS if level in state.levels]:
             torch.manual_seed(level)  # the same noise and pixels at every validation
             graphs = state.val_graphs.draw(images, level, np.random.default_rng(level), every)
-            quality = torch.full((len(features), networks.task_count), float(level), device=device)
+            quality = torch.full((len(features), task_count), float(level), device=device)
             rate, error, _, decoded = terms(features, graphs, quality)
             weight = float(task_weight(torch.tensor(float(level)), recipe))
             bits, square = float(rate.mean()), float(error.sum(1).mean())
@@ -303,12 +297,12 @@ def train_codec(
             if val_objective is None:
                 figures[f"objective{level}"] = bits + weight * square
                 continue
-            restored = {task: state.val.restored(decoded, task, features.grids) for task in wanted}
-            measured = losses_of(val_objective, wanted, restored, targets)
+            restored = {task: state.val.restored(decoded, task, features.grids) for task in every}
+            measured = losses_of(val_objective, every, restored, targets)
             losses = [float(loss.nanmean()) for loss in measured.values()]
-            loss = sum(losses) / len(wanted)
+            loss = sum(losses) / len(every)
             figures[f"loss{level}"] = loss
-            anchor = settings.feature_weight * float(anchored(error).sum(1).mean())
+            anchor = recipe.feature_weight * float(anchored(error).sum(1).mean())
             figures[f"objective{level}"] = bits + weight * (loss + anchor)
         return figures
 
@@ -316,7 +310,7 @@ def train_codec(
     if state.encoders is not None:
         module["encoders"] = state.encoders
     train_stage(
-        run, name, module, images=len(train), epochs=epochs, batch=settings.batch, lr=lr[0], lr_end=lr[1],
-        prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0, steps=steps,
+        run, name, module, images=len(train), epochs=count, steps=steps, batch=recipe.batch, lr=lr[0], lr_end=lr[1],
+        prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0,
         accumulate=recipe.accumulate,
     )  # fmt: skip

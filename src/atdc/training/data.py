@@ -1,4 +1,4 @@
-"""Normalised features of a split, as the codec's training stages read them: kept, or as encoders see them now."""
+"""Normalised features of a split, as the codec's training stages read them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.coding.grouping import Grouping
 from atdc.data.feature_source import FeatureSource, evenly_spaced
 from atdc.errors import DataError
 from atdc.networks.batches import FeatureBatch
 from atdc.tensors import FeatureSet, Grid
-
-
-class RawFeatures(Protocol):
-    """Features of a split, as task networks left them."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, indices: NDArray[np.int64]) -> Tensor:
-        """Of some images, float32 (n, T, C, h, w)."""
-        ...
 
 
 class NormalisedSource(Protocol):
@@ -39,21 +28,6 @@ class NormalisedSource(Protocol):
 
 class TrainingFeatures(Protocol):
     """Features of a split, as the stages of training read them."""
-
-    @property
-    def mean(self) -> Sequence[Tensor] | Tensor:
-        """Of each tensor's channels."""
-        ...
-
-    @property
-    def std(self) -> Sequence[Tensor] | Tensor:
-        """Of each tensor's channels."""
-        ...
-
-    @property
-    def groups(self) -> Grouping:
-        """Tensors that the codec takes as one."""
-        ...
 
     def __len__(self) -> int: ...
 
@@ -77,74 +51,9 @@ class TrainingFeatures(Protocol):
         """Features as they were, of samples that are alike."""
         ...
 
-    def restored(self, parts: Sequence[Tensor], task: int, grids: Sequence[Grid]) -> Tensor:
-        """Raw features (n, C, h, w) of a task from normalised and padded ones."""
+    def restored(self, parts: Sequence[Tensor], tensor: int, grids: Sequence[Grid]) -> Tensor:
+        """Raw features (n, C, h, w) of a tensor from normalised and padded ones."""
         ...
-
-
-@dataclass(frozen=True)
-class NormalisedFeatures:
-    """``z' = (z − mean) / std`` per task and channel, packed into the groups of a codec.
-
-    Attributes:
-        cache: raw features.
-        mean: (T, C).
-        std: (T, C).
-        grouping: tasks that the codec takes as one; none by default.
-    """
-
-    cache: RawFeatures
-    mean: Tensor
-    std: Tensor
-    grouping: Grouping | None = None
-
-    def __len__(self) -> int:
-        return len(self.cache)
-
-    @property
-    def groups(self) -> Grouping:
-        """The groups; every task its own by default."""
-        return Grouping.alone(len(self.mean)) if self.grouping is None else self.grouping
-
-    def load(self, indices: NDArray[np.int64]) -> Tensor:
-        """What :meth:`seen` takes, read on the CPU, during a training step."""
-        return self.cache.read(indices)
-
-    def seen(self, loaded: Tensor) -> FeatureBatch:
-        """Features of zero mean and unit standard deviation over the training set, by group."""
-        std, mean = self.std.to(loaded.device), self.mean.to(loaded.device)
-        normalised = (loaded - mean[:, :, None, None]) / std[:, :, None, None]
-        return FeatureBatch.of(normalised if self.grouping is None else self.grouping.pack(normalised))
-
-    def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
-        """Both at once."""
-        return self.seen(self.load(indices))
-
-    def alike(self, count: int, last: bool = False) -> NDArray[np.int64]:
-        """At most so many samples, the first or the last."""
-        every = np.arange(len(self))
-        return every[-count:] if last else every[:count]
-
-    def having(self, tensor: int, count: int) -> NDArray[np.int64]:
-        """At most so many samples, the first: each has every tensor."""
-        return self.alike(count)
-
-    def raw(self, indices: NDArray[np.int64]) -> Tensor:
-        """Raw features of some images, (n, T, C, h, w)."""
-        return self.cache.read(indices)
-
-    def restored(self, parts: Sequence[Tensor], task: int, grids: Sequence[Grid]) -> Tensor:
-        """Raw features (n, C, h, w) of a task from normalised ones of all groups."""
-        height, width = grids[0]
-        return self.restore(parts)[:, task, :, :height, :width]
-
-    def restore(self, parts: Sequence[Tensor]) -> Tensor:
-        """Normalised features of each group back to raw features (n, T, C, h, w)."""
-        normalised = torch.stack(list(parts), 1)
-        if self.grouping is not None:
-            normalised = self.grouping.unpack(normalised)
-        std, mean = self.std.to(normalised.device), self.mean.to(normalised.device)
-        return normalised * std[:, :, None, None] + mean[:, :, None, None]
 
 
 @dataclass(frozen=True)
@@ -176,11 +85,6 @@ class SourceFeatures:
         for row, kind in enumerate(self.kinds):
             rows.setdefault(kind, []).append(row)
         object.__setattr__(self, "_by_kind", {kind: np.array(found) for kind, found in rows.items()})
-
-    @property
-    def groups(self) -> Grouping:
-        """Every tensor by itself."""
-        return Grouping.alone(len(self.tensors))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -243,11 +147,11 @@ class SourceFeatures:
         rows = [self.source.read(int(self.samples[row])) for row in indices]
         return [torch.from_numpy(np.stack([row[name] for row in rows])) for name in self.tensors.names]
 
-    def restored(self, parts: Sequence[Tensor], task: int, grids: Sequence[Grid]) -> Tensor:
+    def restored(self, parts: Sequence[Tensor], tensor: int, grids: Sequence[Grid]) -> Tensor:
         """Raw features (n, C, h, w) of a tensor from normalised and padded ones."""
-        mean, std = (rows[task].to(parts[task].device)[:, None, None] for rows in (self.mean, self.std))
-        height, width = grids[task]
-        return parts[task][..., :height, :width] * std + mean
+        mean, std = (rows[tensor].to(parts[tensor].device)[:, None, None] for rows in (self.mean, self.std))
+        height, width = grids[tensor]
+        return parts[tensor][..., :height, :width] * std + mean
 
 
 def kinds_of(source: FeatureSource, names: Sequence[str]) -> list[Kind]:

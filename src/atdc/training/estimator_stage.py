@@ -1,146 +1,139 @@
-"""The factorised rate estimator's distillation from what coding really costs.
-
-For up to :data:`FEW_TENSORS` tensors the costs of all pairs are measured. For more, all single parents are, and the
-pairs of parents that promise most; what a pair of parents costs that nobody measured follows from the two alone::
-
-    cost(c, {p, p′}) = base − gain(p) − gain(p′) + overlap,    overlap = share of the smaller gain
-"""
+"""The rate estimator's distillation from what coding really costs (:mod:`atdc.training.measured_costs`)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
+from torch import Tensor
 
-from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, FitRecipe
 from atdc.graph import search
-from atdc.networks.rate_estimators import FactorisedEstimator
+from atdc.networks.batches import FeatureBatch
+from atdc.networks.devices import device_of
+from atdc.networks.rate_estimators import FactorisedEstimator, PairEstimator
+from atdc.tensors import Grid
 from atdc.training import processes
-from atdc.training.data import TrainingFeatures
+from atdc.training.data import NormalisedSource
+from atdc.training.loop import Draw, epochs_of, train_stage
+from atdc.training.measured_costs import Measured
+from atdc.training.run_folder import RunFolder
 
-FEW_TENSORS = 8
-"""So many tensors have few enough pairs to measure them all."""
-_BLOCK = 8
-"""Samples whose costs are measured together, at one quality."""
-_COLUMNS = 240
-"""Pairs that are measured with a block, where there are many."""
-_MEASURED_SHARE = 0.2
-"""Of the pairs of two parents, those that are measured."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What coding some samples' pairs costs.
-
-    Attributes:
-        samples: which, (n,).
-        level: the integer quality.
-        columns: which pairs, (m,).
-        costs: bits per feature element of the child, (n, m).
-    """
-
-    samples: NDArray[np.int64]
-    level: int
-    columns: NDArray[np.int64]
-    costs: NDArray[np.float64]
-
-
-def completed(costs: NDArray[np.float64], pairs: Sequence[search.Pair]) -> NDArray[np.float64]:
-    """Costs of all pairs, (..., P), where those of sets of parents that are not known (NaN) follow from single ones.
-
-    >>> pairs = search.candidate_sets(3, 2)
-    >>> row = np.array([9, 5, 7, np.nan, 9, 9, 9, 9, 9, 9, 9, 9])
-    >>> completed(row, pairs)[:4].tolist()
-    [9.0, 5.0, 7.0, 4.0]
-    """
-    index = {pair: place for place, pair in enumerate(pairs)}
-    base = search.alone_columns(pairs)
-    whole = np.array(costs, np.float64)
-    numbers = np.array([len(parents) for _, parents in pairs])
-    single = numbers == 1  # a parent whose share nobody knows gives nothing
-    whole[..., single] = np.where(np.isnan(whole[..., single]), whole[..., base[single]], whole[..., single])
-    gains = np.maximum(whole[..., base] - whole, 0.0)
-    for number in range(2, int(numbers.max(initial=0)) + 1):
-        places = np.flatnonzero(numbers == number)
-        parents_of = [[index[pairs[place][0], (parent,)] for parent in pairs[place][1]] for place in places.tolist()]
-        own = np.sort(gains[..., np.array(parents_of)], -1)[..., ::-1]
-        expected = whole[..., base[places]] - own[..., 0] - _UNSHARED * own[..., 1:].sum(-1)
-        whole[..., places] = np.where(np.isnan(whole[..., places]), expected, whole[..., places])
-    return whole
-
-
-_UNSHARED = 0.5
-"""Of a further parent's gain, what it adds to a better parent's."""
-
-
-def columns_to_measure(gains: NDArray[np.float64], pairs: Sequence[search.Pair]) -> NDArray[np.int64]:
-    """The pairs without or with one parent, and the fifth of the others whose parents' gains are largest together.
-
-    Args:
-        gains: of each pair over no parents, (P,); those of single parents are looked at.
-        pairs: what they are.
-    """
-    index = {pair: place for place, pair in enumerate(pairs)}
-    single = [place for place, (_, parents) in enumerate(pairs) if len(parents) < 2]
-    sets = [(place, pair) for place, pair in enumerate(pairs) if len(pair[1]) > 1]
-    promise = [sum(gains[index[child, (parent,)]] for parent in parents) for _, (child, parents) in sets]
-    best = np.argsort(-np.array(promise), kind="stable")[: round(_MEASURED_SHARE * len(sets))]
-    return np.array([*single, *(sets[place][0] for place in best.tolist())], np.int64)
-
-
-def measure(
-    codec: FeatureCodec, train: TrainingFeatures, samples: NDArray[np.int64], columns: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> list[Measured]:  # fmt: skip
-    """Costs of pairs of some training samples, block by block, each at a random integer quality."""
-    blocks = []
-    alone = np.array([place for place in columns.tolist() if not codec.pairs[place][1]], np.int64)
-    others = np.setdiff1d(columns, alone)
-    for start in tqdm(
-        range(0, len(samples), _BLOCK), desc="costs", mininterval=2.0, disable=not processes.shows_progress()
-    ):
-        chosen = samples[start : start + _BLOCK]
-        level = int(rng.integers(MAX_QUALITY + 1))
-        drawn = rng.permutation(others)[: _COLUMNS if len(codec.tensors) > FEW_TENSORS else None]
-        own = np.sort(np.concatenate([alone, drawn]))
-        batch = codec.normalise(train.raw(chosen))
-        bits, errors = codec.costs.pair_costs(batch, level, [codec.pairs[place] for place in own.tolist()])
-        children = [codec.pairs[place][0] for place in own.tolist()]
-        elements = np.array(batch.elements)[children]
-        costs = (bits + codec.costs.lagrange_multipliers(level)[children] * errors) / elements
-        blocks.append(Measured(chosen, level, own, costs))
-    return blocks
-
-
-def mean_table(blocks: Sequence[Measured], pairs: Sequence[search.Pair]) -> NDArray[np.float64]:
-    """Mean costs of all pairs at every integer quality, (8, P).
-
-    What was not measured at a quality is interpolated between those where it was, and sets of parents that were never
-    measured follow from single ones.
-    """
-    totals, counts = np.zeros((MAX_QUALITY + 1, len(pairs))), np.zeros((MAX_QUALITY + 1, len(pairs)))
-    for block in blocks:
-        totals[block.level, block.columns] += block.costs.sum(0)
-        counts[block.level, block.columns] += len(block.costs)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = totals / counts
-    levels = np.arange(MAX_QUALITY + 1)
-    for place in np.flatnonzero(np.isnan(means).any(0)).tolist():
-        known = ~np.isnan(means[:, place])
-        if known.any():
-            means[:, place] = np.interp(levels, levels[known], means[known, place])
-    return completed(means, pairs)
+_BATCH = 50
+_RATE = 2e-3
+_NOISE = 0.3
+"""Gaussian noise on the features that an estimator of pairs learns from, in standard deviations of the features: it has
+few samples to learn from."""
 
 
 def train_estimator(
+    run: RunFolder, recipe: FitRecipe, estimator: PairEstimator | FactorisedEstimator, blocks: Sequence[Measured],
+    means: NDArray[np.float64], pairs: Sequence[search.Pair], seen: NormalisedSource,
+) -> float:  # fmt: skip
+    """Fits a rate estimator of any kind to measured costs.
+
+    Args:
+        run: checkpoints.
+        recipe: settings.
+        estimator: is changed.
+        blocks: what was measured.
+        means: mean costs of all pairs at every integer quality, (8, P).
+        pairs: what they are.
+        seen: normalised features of the samples.
+
+    Returns:
+        The mean relative error of its costs over no parents on the last tenth of the blocks, which are kept out of the
+        fit where there are several; NaN where it is not known.
+    """
+    if isinstance(estimator, FactorisedEstimator):
+        return _train_factorised(recipe, estimator, blocks, means, pairs, seen)
+    estimator.offset.copy_(estimator.relative(torch.from_numpy(means).float()))  # of what no block has
+    costs = torch.full((sum(len(block.samples) for block in blocks), MAX_QUALITY + 1, len(pairs)), torch.nan)
+    row = 0
+    for block in blocks:
+        part = costs[row : row + len(block.samples), block.level]
+        part[:, torch.from_numpy(block.columns)] = torch.from_numpy(block.costs).float()
+        row += len(block.samples)
+    samples = np.concatenate([block.samples for block in blocks])
+    train_pair_estimator(run, estimator, samples, costs, seen, steps=recipe.estimator_steps, seed=recipe.seed)
+    return math.nan
+
+
+def train_pair_estimator(
+    run: RunFolder, estimator: PairEstimator, samples: NDArray[np.int64], costs: Tensor, seen: NormalisedSource, *,
+    steps: int, seed: int = 0, batch: int = _BATCH, lr: float = _RATE, noise: float = _NOISE,
+) -> None:  # fmt: skip
+    """Fits an estimator of pairs to relative target costs, standardised per quality and pair.
+
+    Where the codec coded some tensors alone, the rate estimator sees no others.
+
+    Args:
+        run: checkpoints.
+        estimator: is changed.
+        samples: whose costs are known, (n,).
+        costs: bits per feature element, (n, 8, P); NaN where they are not known.
+        seen: normalised features of the samples.
+        steps: of training.
+        seed: of all that is drawn.
+        batch: samples of a step.
+        lr: learning rate at the start.
+        noise: on features, in standard deviations of theirs.
+    """
+    estimator.requires_grad_(True)
+    costs = costs.to(device_of(estimator))
+    relative = estimator.relative(costs)
+    known = ~relative.isnan()
+    number = known.sum(0)
+    mean = relative.nansum(0) / number.clamp(min=1)
+    variance = (relative - mean).square().nansum(0) / number.clamp(min=1)
+    estimator.offset.copy_(torch.where(number > 0, mean, estimator.offset))
+    estimator.spread.copy_(torch.where(number > 0, variance.sqrt().clamp(min=1e-4), estimator.spread))
+    goal = ((relative - estimator.offset) / estimator.spread).nan_to_num()
+    alone = [pair for pair, base in enumerate(estimator.base) if pair == base]
+    there = known[:, :, alone].any(1).cpu()  # which tensors the codec coded, (n, T)
+    held_out = len(samples) // 10
+
+    def loss_of(rows: NDArray[np.int64], features: FeatureBatch) -> Tensor:
+        error = torch.square(estimator.standardised(features) - goal[rows]) * known[rows]
+        return error.sum() / known[rows].sum()
+
+    def only_coded(parts: Sequence[Tensor], rows: NDArray[np.int64], grids: tuple[Grid, ...]) -> FeatureBatch:
+        kept = there[rows].to(parts[0])[:, :, None, None, None]
+        return FeatureBatch(tuple(part * kept[:, place] for place, part in enumerate(parts)), grids)
+
+    def prepare(draw: Draw) -> tuple[NDArray[np.int64], FeatureBatch]:
+        rows = draw.indices + held_out
+        features = seen.read(samples[rows])
+        mirrored = bool(draw.rng.integers(2))  # a mirrored map costs what the map costs
+        shown = [part.flip(-1) if mirrored else part for part in features.parts]
+        noisy = [part + noise * torch.randn_like(part) for part in shown]
+        return rows, only_coded(noisy, rows, features.grids)
+
+    def step(batch: tuple[NDArray[np.int64], FeatureBatch]) -> tuple[Tensor, dict[str, float]]:
+        loss = loss_of(*batch)
+        return loss, {"error": float(loss.detach())}
+
+    @torch.no_grad()
+    def validate() -> dict[str, float]:
+        rows = np.arange(held_out)
+        features = seen.read(samples[rows])
+        coded = only_coded(features.parts, rows, features.grids)
+        return {"error": float(loss_of(rows, coded.to(device_of(estimator))))}
+
+    epochs, each = epochs_of(steps)
+    train_stage(
+        run, "estimator", estimator, images=len(samples) - held_out, epochs=epochs, steps=each, batch=batch, lr=lr,
+        lr_end=0.02 * lr, prepare=prepare, step=step, validate=validate if held_out else None, seed=seed,
+        weight_decay=1e-2,
+    )  # fmt: skip
+
+
+def _train_factorised(
     recipe: FitRecipe, estimator: FactorisedEstimator, blocks: Sequence[Measured], means: NDArray[np.float64],
-    pairs: Sequence[search.Pair], train: TrainingFeatures,
+    pairs: Sequence[search.Pair], seen: NormalisedSource,
 ) -> float:  # fmt: skip
     """Fits the estimator to measured costs; returns the mean relative error of its costs over no parents on the last
     tenth of the blocks, which are kept out of the fit where there are several; 0 where no tensor can have a parent."""
@@ -166,7 +159,7 @@ def train_estimator(
     children = torch.tensor([child for child, _ in pairs])
     relative = torch.tensor([bool(parents) for _, parents in pairs])
     held_out = min(max(1, len(blocks) // 10), len(blocks) - 1)
-    kept = [(train.read(block.samples), block) for block in blocks]
+    kept = [(seen.read(block.samples), block) for block in blocks]
     estimator.requires_grad_(True)
     optimiser = torch.optim.AdamW(estimator.parameters(), lr=3e-3, weight_decay=1e-2)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.estimator_steps)
@@ -186,10 +179,7 @@ def train_estimator(
         squared = torch.square(difference / unit)
         return squared[:, ~has_parents], squared[:, has_parents]
 
-    bar = tqdm(
-        range(recipe.estimator_steps), desc="rate estimator", mininterval=2.0, disable=not processes.shows_progress()
-    )
-    for _ in bar:
+    for _ in processes.bar(range(recipe.estimator_steps), desc="rate estimator"):
         loss = torch.stack([part.mean() for part in errors(int(rng.integers(len(kept) - held_out))) if part.numel()])
         optimiser.zero_grad()
         torch.autograd.backward(loss.sum())

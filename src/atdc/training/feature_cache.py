@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from tqdm import tqdm
 
 from atdc.data.labelled import IMAGE, LabelledImages
 from atdc.networks.devices import device_of
 from atdc.networks.task_networks import TaskNetworks
+from atdc.tasks import TENSOR_NAMES
 from atdc.training import processes
 from atdc.training.run_folder import RunFolder
 
@@ -22,10 +21,16 @@ _ROUNDS = 50
 
 
 class FeatureCache:
-    """Raw features (N, T, C, h, w) of a split, float16 on disk; resumes where a kill left it. Several processes share
-    the work and the file."""
+    """Raw features (N, T, C, h, w) of a split, float16 on disk, as a :class:`~atdc.data.feature_source.FeatureSource`;
+    resumes where a kill left it. Several processes share the work and the file.
+
+    Attributes:
+        names: of the tensors, in the tasks' order.
+        features: all of them.
+    """
 
     def __init__(self, run: RunFolder, split: str, networks: TaskNetworks, data: LabelledImages) -> None:
+        self.names = TENSOR_NAMES
         self._path = run.path / "features" / f"{split}.npy"
         self._path.parent.mkdir(exist_ok=True)
         key = f"features/{split}.json"
@@ -50,10 +55,7 @@ class FeatureCache:
         array = np.lib.format.open_memmap(self._path, "r+")
         # Each process takes a block of a round; after some rounds all are known to be there.
         together = _BATCH * processes.count()
-        rounds = tqdm(
-            range(done, len(data), together), desc=f"features of {Path(key).stem}", mininterval=2.0,
-            disable=not processes.shows_progress(),
-        )  # fmt: skip
+        rounds = processes.bar(range(done, len(data), together), desc=f"features of {Path(key).stem}")
         for number, start in enumerate(rounds):
             own = start + _BATCH * processes.rank()
             indices = np.arange(own, min(own + _BATCH, len(data)))
@@ -67,18 +69,15 @@ class FeatureCache:
     def __len__(self) -> int:
         return len(self.features)
 
-    def read(self, indices: NDArray[np.int64]) -> Tensor:
-        """Raw features of some images, float32 (n, T, C, h, w)."""
-        return torch.from_numpy(self.features[indices].astype(np.float32))
+    def shapes(self, index: int) -> dict[str, tuple[int, int, int]]:
+        """The same of every sample."""
+        channels, height, width = self.features.shape[2:]
+        return dict.fromkeys(self.names, (channels, height, width))
 
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation per task and channel, each (T, C)."""
-        total, squares, count = 0.0, 0.0, 0
-        for start in range(0, len(self), 200):
-            block = self.features[start : start + 200].astype(np.float64)
-            total = total + block.sum((0, 3, 4))
-            squares = squares + np.square(block).sum((0, 3, 4))
-            count += block.shape[0] * block.shape[3] * block.shape[4]
-        mean = np.asarray(total) / count
-        std = np.sqrt(np.maximum(np.asarray(squares) / count - mean**2, 1e-8))
-        return torch.from_numpy(mean).float(), torch.from_numpy(std).float()
+    def read(self, index: int) -> dict[str, NDArray[np.float32]]:
+        """Raw features (C, h, w) of a sample."""
+        return dict(zip(self.names, self.features[index].astype(np.float32), strict=True))
+
+    def described(self, index: int) -> str:
+        """A sample as messages name it."""
+        return f"features of image {index} of {self._path.stem}"

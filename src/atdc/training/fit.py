@@ -3,16 +3,15 @@
 ::
 
     report ─ sensitivities ─ principal components ─ predictor ─ graphs by its scores ─ warm-up ─ codec ─ entropy model
-           ─ integers ─ Lagrange multipliers ─ fixed graphs ─ rate estimator ─ candidate graphs
+           ─ integers ─ what chooses graphs (:mod:`atdc.training.graph_stage`)
 
-Each stage is resumed or skipped by what the run folder holds.
+Each stage is resumed or skipped by what the run folder holds, or has no steps.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -38,52 +37,35 @@ from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.devices import torch_defaults
+from atdc.networks.devices import device_of, open_device, torch_defaults
 from atdc.networks.predictability import score_bits
-from atdc.networks.rate_estimators import FactorisedEstimator
 from atdc.networks.transforms import BlockMetric, blocks_of
 from atdc.tensors import FeatureSet, Grid, TensorSpec
 from atdc.training import processes
 from atdc.training.adding import adopt
 from atdc.training.codec_stage import AnchoredObjective, Objective, SensitiveObjective, TrainingState, train_codec
 from atdc.training.data import SourceFeatures, kinds_of
-from atdc.training.estimator_stage import (
-    FEW_TENSORS,
-    columns_to_measure,
-    completed,
-    mean_table,
-    measure,
-    train_estimator,
-)
 from atdc.training.fixed_graphs import best_graph
 from atdc.training.graph_source import PooledGraphs
-from atdc.training.graph_stage import copy_for, copy_of, measured_correction, measured_rates
+from atdc.training.graph_stage import EDGE_SHARE, copy_for, copy_of, fit_graphs
+from atdc.training.loop import epochs_of
+from atdc.training.measured_costs import FEW_TENSORS, completed, single_columns
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
-from atdc.training.wanted_stage import measured_wanted_graphs
 
 Samples = str | Path | FeatureSource | Sequence[Mapping[str, Any]]
 """A folder or file of features, a source of them, or the samples themselves."""
 
 _STATISTICS_SAMPLES = 400
 """By which the number of a tensor's latent channels is found."""
-_STEPS_PER_EPOCH = 50
-"""Between two points of the validation curve and two checkpoints."""
 _POOL = 24
 """Graphs at each quality that the codec is trained on, besides independent coding."""
 _SMALL_POOL = 6
 """Likewise, for many tensors, whose graphs take a second each to find."""
-EDGE_SHARE = 0.01
-"""An edge is worth its time where it saves this share of what its child costs without parents; less is noise."""
 _PLAIN_SHARE = 0.1
 """Of features' squared error in a metric that an objective's sensitivities give: errors that none of a few samples is
 sensitive to shall not be free."""
-_CANDIDATES_FROM = 400
-"""Training samples whose best graphs become candidates."""
-_CORRECTION_IMAGES = 24
-"""Validation samples of which every candidate graph is coded, the same ones of all."""
-_LISTED_GRAPHS = 1000
 
 
 @dataclass(frozen=True)
@@ -104,11 +86,14 @@ def fit(
     grids: Mapping[str, int | Grid | None] | None = None,
     start: FeatureCodec | str | Path | None = None,
     run: str | Path | None = None,
+    device: str | torch.device = "cpu",
     seen: FeatureReport | None = None,
+    model: ModelConfig | None = None,
     progress: bool = True,
 ) -> FeatureCodec:
     """See :meth:`atdc.FeatureCodec.fit`; ``seen`` is what :func:`~atdc.data.feature_report.report` says of the dataset,
-    where it was asked before."""
+    where it was asked before, and ``model`` what the weights are to say of task networks next to the recipe's
+    settings."""
     given: Any = recipe
     if not isinstance(given, (str, Path, FitRecipe)):
         raise ArgumentError("recipe", repr(given), "a recipe's name, a YAML file, or a FitRecipe")
@@ -122,7 +107,7 @@ def fit(
         raise ArgumentError("start", type(start).__name__, "a FeatureCodec, or its weights")
     if start is None and not settings.warmup_steps + settings.steps:
         raise ArgumentError(
-            "recipe", f"{settings.name}, which trains the entropy model alone", "weights to begin with",
+            "recipe", f"{settings.name}, which trains no transforms", "weights to begin with",
             "Name them, as in --from mine.safetensors, or give the recipe warmup_steps or steps.",
         )  # fmt: skip
     source = _source(dataset)
@@ -132,7 +117,11 @@ def fit(
     with processes.silent(not progress), place as folder:
         own = RunFolder(Path(folder), settings)
         with own.claimed():
-            return _fit(own, source, settings, objective, val, val_objective, grids or {}, start, seen)
+            config = settings.model() if model is None else model
+            return _fit(
+                own, source, settings, config, objective, val, val_objective, grids or {}, start, seen,
+                open_device(device),
+            )  # fmt: skip
 
 
 def require_names(names: Sequence[str], known: Sequence[str]) -> None:
@@ -153,25 +142,23 @@ def require_names(names: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _fit(
-    run: RunFolder, source: FeatureSource, recipe: FitRecipe, objective: Objective | None, val: Samples | None,
-    val_objective: Objective | None, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None,
-    seen: FeatureReport,
+    run: RunFolder, source: FeatureSource, recipe: FitRecipe, model: ModelConfig, objective: Objective | None,
+    val: Samples | None, val_objective: Objective | None, grids: Mapping[str, int | Grid | None],
+    start: FeatureCodec | None, seen: FeatureReport, device: torch.device,
 ) -> FeatureCodec:  # fmt: skip
-    stages = recipe.stages()
     for sentence in seen.warnings:
         warnings.warn(sentence, FitWarning, stacklevel=5)
     sensitivities = cast(SensitiveObjective, objective).sensitivities() if hasattr(objective, "sensitivities") else {}
     anchors = cast(AnchoredObjective, objective).anchors() if hasattr(objective, "anchors") else {}
     sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
     smaller = start if start is not None and len(tensors) > start.task_count else None  # to which tensors are added
-    config = stages.model if start is None else replace(start.config, rate_estimator=stages.model.rate_estimator)
-    if smaller is None:
-        config = replace(config, spatial_context=stages.model.spatial_context)
+    config = model if start is None else replace(start.config, rate_estimator=model.rate_estimator)
+    if smaller is None and recipe.warmup_steps + recipe.steps + recipe.entropy_steps:
+        config = replace(config, spatial_context=model.spatial_context)
     objectives = {"objective": objective, "val_objective": val_objective}
     _require_same_features(run, seen, grids, start, config, objectives, sets)
     run.write_json("report.json", seen.to_json())
     torch.manual_seed(recipe.seed)
-    stages = replace(stages, model=config)
     if start is not None and smaller is None:
         networks, float_model = copy_for(start.networks, config), dequantised_model(start.entropy, config, tensors)
     else:
@@ -180,9 +167,9 @@ def _fit(
     if smaller is not None:
         adopt(networks, smaller.networks)
         adopt_entropy(float_model, smaller)
-    if recipe.predictor_steps:
-        epochs, steps = _epochs(recipe.predictor_steps)
-        train_predictor(run, stages, networks, sets.train, sets.val, epochs, steps)
+    networks.to(device)
+    float_model.to(device)
+    train_predictor(run, recipe, networks, sets.train, sets.val)
     pools = _pools(run, recipe, networks, sets.train)
     state = TrainingState(
         networks,
@@ -196,41 +183,34 @@ def _fit(
     )
     rate = recipe.lr if objective is None or not recipe.objective_lr else recipe.objective_lr
     before = _curve(run)
-    if recipe.warmup_steps:
-        epochs, steps = _epochs(recipe.warmup_steps)
-        train_codec(run, stages, "warmup", epochs, (recipe.lr, rate), state, None, val_objective, steps)
-    if recipe.steps:
-        if objective is not None and recipe.warmup_steps:
-            # Answers gain as much, and high qualities lose less, where they change what is made of latents alone.
-            for task in range(networks.task_count):
-                networks.task(task).freeze_analysis()
-        epochs, steps = _epochs(recipe.steps)
-        train_codec(run, stages, "codec", epochs, (rate, recipe.lr_end), state, objective, val_objective, steps)
+    train_codec(run, recipe, "warmup", epochs_of(recipe.warmup_steps), (recipe.lr, rate), state, None, val_objective)
+    if recipe.frozen_analysis and objective is not None and recipe.warmup_steps:
+        for task in range(networks.task_count):
+            networks.task(task).freeze_analysis()
+    steps = epochs_of(recipe.steps)
+    train_codec(run, recipe, "codec", steps, (rate, recipe.lr_end), state, objective, val_objective)
+    steps = epochs_of(recipe.entropy_steps)
     if recipe.entropy_steps:
         networks.requires_grad_(False)
-        epochs, steps = _epochs(recipe.entropy_steps)
-        train_codec(run, stages, "entropy", epochs, (recipe.lr, recipe.lr_end), state, None, val_objective, steps)
+    train_codec(run, recipe, "entropy", steps, (recipe.lr, recipe.lr_end), state, None, val_objective)
     _warn_if_nothing_moved(before, _curve(run))
-    integers = (
-        quantised_model(float_model, networks)
-        if smaller is None
-        else extended_model(smaller.entropy, float_model, networks)
-    )
+    networks.cpu()
+    float_model.cpu()
+    if smaller is not None:
+        integers = extended_model(smaller.entropy, float_model, networks)
+    elif start is not None and not recipe.warmup_steps + recipe.steps + recipe.entropy_steps:
+        integers = start.entropy  # which was not trained
+    else:
+        integers = quantised_model(float_model, networks)
     mean, std = sets.train.mean, sets.train.std
     codec = FeatureCodec(copy_of(networks), integers, mean, std, GraphTables.untrained(len(tensors)))
-    codec.graph_tables = replace(codec.graph_tables, fixed=tuple(pool[0] for pool in pools))
-    codec.graph_tables = measured_rates(run, codec, sets.val)
-    _choose(run, recipe, codec, sets)
+    known = None if start is None or smaller is not None else start.graph_tables.fixed
+    codec.graph_tables = replace(codec.graph_tables, fixed=known or tuple(pool[0] for pool in pools))
+    fit_graphs(run, recipe, codec, sets.train, sets.val)
     card: dict[str, Any] = {"recipe": recipe.name, "samples": len(sets.train)}
     if start is not None:
         card["start"] = start.fingerprint.hex()
     return FeatureCodec.of_bytes(codec.to_bytes(card))
-
-
-def _epochs(steps: int) -> tuple[int, int]:
-    """Epochs, and steps of each, that come to at least so many steps."""
-    epochs = -(-steps // _STEPS_PER_EPOCH)
-    return epochs, -(-steps // epochs)
 
 
 def _require_same_features(
@@ -440,14 +420,14 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
         return [list(graphs_of(pool)) for pool in known]
     count, limit = networks.task_count, networks.config.max_parents
     pairs = search.candidate_sets(count, limit)
-    distortion = torch.from_numpy(GraphTables.untrained(count).distortion)
-    sample = train.read(train.alike(32))
+    distortion = torch.from_numpy(GraphTables.untrained(count).distortion).to(device_of(networks))
+    sample = train.read(train.alike(32)).to(device_of(networks))
     means = np.full((MAX_QUALITY + 1, len(pairs)), np.nan)
     columns = np.arange(len(pairs))
     if count > FEW_TENSORS:
-        columns = _singles(pairs)
+        columns = single_columns(pairs)
     scored = [pairs[place] for place in columns.tolist()]
-    means[:, columns] = score_bits(networks.predictor, sample, scored, distortion).double().mean(0).numpy()
+    means[:, columns] = score_bits(networks.predictor, sample, scored, distortion).double().mean(0).cpu().numpy()
     means = completed(means, pairs)
     rng, pools, alone = np.random.default_rng(recipe.seed), [], search.alone_columns(pairs)
     size = _POOL if count <= FEW_TENSORS else _SMALL_POOL
@@ -462,65 +442,6 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
         pools.append([*graphs, TaskGraph.independent(count)])
     run.write_json("pools.json", [plain_graphs(pool) for pool in pools])
     return pools
-
-
-def _choose(run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, sets: _Sets) -> None:
-    """Fits the rate estimator to what coding costs, and chooses the graphs that are kept; changes the codec."""
-    count, limit, pairs = codec.task_count, codec.config.max_parents, codec.pairs
-    rng = np.random.default_rng(recipe.seed)
-    torch.manual_seed(recipe.seed)  # whatever was drawn before: a resumed run has drawn less
-    samples = rng.permutation(sets.train.alike(recipe.estimator_images))
-    columns = np.arange(len(pairs))
-    if count > FEW_TENSORS:
-        first = measure(codec, sets.train, samples[:8], _singles(pairs), rng)
-        table = mean_table(first, pairs)[first[0].level]
-        columns = columns_to_measure(table[search.alone_columns(pairs)] - table, pairs)
-    blocks = measure(codec, sets.train, samples, columns, rng)
-    means = mean_table(blocks, pairs)
-    estimator = codec.networks.rate_estimator
-    assert isinstance(estimator, FactorisedEstimator)
-    error = train_estimator(recipe, estimator, blocks, means, pairs, sets.train)
-    run.write_json("estimator.json", {"relative_error": None if math.isnan(error) else round(error, 4)})
-    elements = np.array([part[0].numel() for part in sets.val.raw(sets.val.alike(1))])
-    children = [child for child, _ in pairs]
-    totals = means * elements[children]
-    fixed = tuple(best_graph(row, count, limit, EDGE_SHARE) for row in totals)
-    chosen = sets.train.alike(_CANDIDATES_FROM if count <= FEW_TENSORS else _CANDIDATES_FROM // 25)
-    costs = estimator(sets.train.read(chosen)).double().numpy() * elements[children]
-    levels = np.arange(len(costs)) % (MAX_QUALITY + 1)
-    rows = costs[np.arange(len(costs)), levels]
-    rows = rows / totals[levels][:, np.unique(search.alone_columns(pairs))].sum(1)[:, None]
-    candidates = [best_graph(row, count, limit, EDGE_SHARE) for row in rows]
-    usual = search.most_frequent(candidates, _LISTED_GRAPHS)
-    alone = TaskGraph.independent(count)
-    kept_graphs = search.build_candidates(
-        rows, max(recipe.codebook_size, len(set(fixed))), tuple(dict.fromkeys(fixed)), [*usual, alone]
-    )
-    chain = tuple(_chain(graph) for graph in fixed)
-    listed = tuple(dict.fromkeys([*kept_graphs, *fixed, *chain, alone, *usual]))[:_LISTED_GRAPHS]
-    nothing = np.zeros((MAX_QUALITY + 1, len(kept_graphs)))
-    mode = (search.fixed_mode(candidates),) * (MAX_QUALITY + 1)
-    graph_tables = codec.graph_tables
-    codec.graph_tables = GraphTables(
-        fixed, mode, chain, kept_graphs, listed, graph_tables.distortion, graph_tables.bits_per_error, nothing
-    )  # fmt: skip
-    codec.graph_tables = replace(
-        codec.graph_tables, correction=measured_correction(run, codec, sets.val, images=_CORRECTION_IMAGES)
-    )
-    codec.graph_tables = replace(codec.graph_tables, wanted=measured_wanted_graphs(run, codec, sets.val))
-
-
-def _singles(pairs: Sequence[search.Pair]) -> NDArray[np.int64]:
-    return np.array([place for place, (_, parents) in enumerate(pairs) if len(parents) < 2])
-
-
-def _chain(graph: TaskGraph) -> TaskGraph:
-    """A graph's order, with all predecessors as parents."""
-    order = graph.order
-    parents: list[tuple[int, ...]] = [()] * graph.size
-    for place, child in enumerate(order):
-        parents[child] = tuple(order[:place])
-    return TaskGraph(tuple(parents))
 
 
 def _curve(run: RunFolder) -> dict[str, list[dict[str, float]]]:

@@ -39,36 +39,39 @@ _EXACT_TENSORS = 12
 """Beyond this many, dynamic programming takes seconds a graph."""
 
 
-def settled(codec: FeatureCodec, features: Features, quality: float, rounds: int = 2) -> TaskGraph:
+def settled(
+    codec: FeatureCodec, features: Features, quality: float, rounds: int = 2, edge_share: float = 0.0
+) -> TaskGraph:
     """The best single graph for some images; the codec takes parents as decoded along it from here on.
 
     Args:
-        codec: its book is given the graph found.
+        codec: its tables are given the graph found.
         features: raw.
         quality: a whole number.
         rounds: how often costs of pairs are measured, each time along the best graph so far.
+        edge_share: see :func:`best_graph`.
     """
-    level, limit = int(quality), codec.config.max_parents
-    normalised_features = codec.normalise(features)
+    level, limit, count = int(quality), codec.config.max_parents, codec.task_count
+    batch = codec.normalise(features)
     known: dict[TaskGraph, float] = {}
+    alone = np.zeros(count)
 
-    def real(graph: TaskGraph) -> float:
+    def total(graph: TaskGraph) -> float:
         if graph not in known:
-            known[graph] = float(
-                codec.costs.total_costs(normalised_features, quality, [graph] * len(normalised_features)).mean()
-            )
-        return known[graph]
+            known[graph] = float(codec.costs.total_costs(batch, quality, [graph] * len(batch)).mean())
+        return known[graph] + edge_share * float(alone @ [len(parents) for parents in graph.parents])
 
     for graph in (*codec.graph_tables.fixed, *codec.graph_tables.candidates):
-        real(graph)
+        total(graph)
     for _ in range(rounds):
-        codec.graph_tables = _with_fixed(codec.graph_tables, level, min(known, key=real))
-        costs = codec.costs.measured_costs(normalised_features, quality).mean(0)
-        found = search.fixed(search.ScoreTable.of(codec.task_count, costs, limit), limit)
+        codec.graph_tables = _with_fixed(codec.graph_tables, level, min(known, key=total))
+        costs = codec.costs.measured_costs(batch, quality).mean(0)
+        alone = costs[[codec.pairs.index((child, ())) for child in range(count)]]
+        found = best_graph(costs, count, limit, edge_share)
         if found in known:
             break
-        real(found)
-    best = min(known, key=real)
+        total(found)
+    best = min(known, key=total)
     codec.graph_tables = _with_fixed(codec.graph_tables, level, best)
     return best
 

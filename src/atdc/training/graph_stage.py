@@ -3,127 +3,148 @@ kept.
 
 ::
 
-    distortions and rates ─ fixed graphs by real costs ─ measured costs of pairs ─ rate estimator ─ graphs ─ cost
-    corrections
+    distortions and rates ─ fixed graphs by real costs ─ measured costs of pairs ─ rate estimator ─ candidate graphs
+                          ─ cost corrections ─ graphs of wanted sets
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from tqdm import tqdm
 
 from atdc.choice.costs import squared_errors
 from atdc.codec import FeatureCodec
-from atdc.config import MAX_QUALITY, ModelConfig, Recipe
-from atdc.entropy.model import EntropyModel
+from atdc.config import MAX_QUALITY, FitRecipe, ModelConfig
 from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.batches import by_tensor
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.devices import device_of
-from atdc.networks.predictability import score_bits
+from atdc.networks.rate_estimators import PairEstimator
 from atdc.training import processes
-from atdc.training.data import TrainingFeatures
-from atdc.training.fixed_graphs import settled
-from atdc.training.graph_source import random_subset
+from atdc.training.data import SourceFeatures, TrainingFeatures
+from atdc.training.estimator_stage import train_estimator
+from atdc.training.fixed_graphs import best_graph, settled
 from atdc.training.graphs_apart import measured_graphs_apart
-from atdc.training.pair_estimator_stage import BLOCK, target_costs, train_pair_estimator
+from atdc.training.measured_costs import (
+    BLOCK,
+    FEW_TENSORS,
+    columns_to_measure,
+    mean_table,
+    measured,
+    single_columns,
+)
 from atdc.training.run_folder import RunFolder
 from atdc.training.spoiling import SpoiltFeatures, random_spoiling
-from atdc.training.wanted_stage import measured_wanted_graphs
+from atdc.training.wanted_stage import images_for_pairs, measured_wanted_graphs
 
-Pairs = tuple[search.Pair, ...]
-
-_TEACHER_LEVELS = (5, 5, 4, 3, 2, 2, 2, 2)
-"""How often target costs are measured at each quality: parent sets differ most where bytes are few."""
-_SETTLED_IMAGES = 60
-"""Validation images by which fixed graphs are chosen, the first; and cost corrections measured, the last."""
+EDGE_SHARE = 0.01
+"""An edge is worth its time where it saves this share of what its child costs without parents; less is noise."""
+_CANDIDATES_FROM = 400
+"""Training samples whose best graphs become candidates; fewer of many tensors."""
+_CORRECTION_IMAGES = 24
+"""Validation samples of which every candidate graph is coded, the last ones."""
 _LEAST_FALL = 1e-3
 """An error that falls by less than this share from one quality to the next does not say what it falls by costs."""
 _MARGIN = 2.0
 """Standard deviations of what the rate estimator says of whole images by which a graph must be cheaper than the fixed
-one: these differ so little in which graph is best that they would lose by what the rate estimator gets wrong, and
-    spoilt ones gain far more."""
+one, where some samples are spoilt: whole ones differ so little in which graph is best that they would lose by what the
+rate estimator gets wrong, and spoilt ones gain far more."""
 _LISTED_GRAPHS = 1000
 """So many graphs are kept with the weights, for files to name them by number."""
 
 
-@torch.no_grad()
-def estimator_costs(networks: CodecNetworks, train: TrainingFeatures) -> NDArray[np.float32]:
-    """The rate estimator's costs of all training images, bits per feature element, (N, 8, P)."""
-    device = device_of(networks)
-    return np.concatenate(
-        [
-            networks.rate_estimator(train.read(np.arange(start, min(start + 200, len(train)))).to(device)).cpu().numpy()
-            for start in range(0, len(train), 200)
-        ]
-    )
-
-
-def fit_estimator_to_codec(
-    run: RunFolder, recipe: Recipe, networks: CodecNetworks, entropy: EntropyModel, train: TrainingFeatures,
-    val: TrainingFeatures, graph_tables: GraphTables,
-) -> GraphTables:  # fmt: skip
-    """Measures distortions and Lagrange multipliers, distils the rate estimator from the codec's own costs, chooses
-    graphs again.
-
-    The costs of each of the recipe's training images are measured at one quality, with all tensors or, as often as the
-    codec met such, with a random subset of them; of a share of the images, one of all tensors is spoilt.
-    """
-    frozen = copy_of(networks)
-    codec = FeatureCodec(frozen, entropy, train.mean, train.std, graph_tables)
+def fit_graphs(
+    run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, train: SourceFeatures, val: SourceFeatures
+) -> None:
+    """Fits all that chooses a graph to what a codec's coding costs; changes the codec."""
+    count, few, pairs = codec.task_count, codec.task_count <= FEW_TENSORS, codec.pairs
     codec.graph_tables = measured_rates(run, codec, val)
-    settle_fixed_graphs(run, codec, val)
-    count, rng = recipe.scorer.final_images, np.random.default_rng(recipe.seed + 7)
-    images = rng.permutation(len(train))[:count]
-    share = np.array(_TEACHER_LEVELS) / sum(_TEACHER_LEVELS)
-    levels = rng.choice(MAX_QUALITY + 1, size=-(-count // BLOCK), p=share)
-    subsets = [random_subset(codec.task_count, recipe.codec.subset_share, rng) for _ in levels]
-    blocks = [images[start : start + BLOCK] for start in range(0, len(images), BLOCK)]
-    seen = SpoiltFeatures(
-        train, random_spoiling(blocks, codec.task_count, recipe.scorer.spoilt_share, rng), recipe.seed
-    )
-
-    def costs_of(chosen: NDArray[np.int64], block: int) -> Tensor:
-        level = int(levels[block])
-        costs = torch.full((len(chosen), MAX_QUALITY + 1, len(codec.pairs)), torch.nan)
-        batch = seen.read(chosen)
-        elements = np.array(batch.elements)[codec.costs.children]
-        whole = int(chosen[0]) in seen.tensors
-        measured = codec.costs.measured_costs(batch if whole else batch.only(subsets[block]), level)
-        costs[:, level] = torch.from_numpy(measured / elements)
-        return costs
-
-    costs = target_costs(run, "teacher_codec", images, costs_of)
-    train_pair_estimator(run, recipe, "scorer_codec", networks.rate_estimator, images, costs, seen)
+    if few:
+        settle_fixed_graphs(run, codec, val)
+    rng = np.random.default_rng(recipe.seed)
+    torch.manual_seed(recipe.seed)  # whatever was drawn before: a resumed run has drawn less
+    samples = rng.permutation(train.alike(recipe.estimator_images))
+    blocks = [samples[start : start + BLOCK] for start in range(0, len(samples), BLOCK)]
+    seen = SpoiltFeatures(train, random_spoiling(blocks[1:], count, recipe.spoilt_share, rng), recipe.seed)
+    columns = np.arange(len(pairs))
+    if not few:
+        first = measured(run, "costs of single parents", codec, train, samples[:BLOCK], single_columns(pairs), rng)
+        table = mean_table(first, pairs)[first[0].level]
+        columns = columns_to_measure(table[search.alone_columns(pairs)] - table, pairs)
+    estimator = codec.networks.rate_estimator
+    known = measured(
+        run, "costs", codec, seen, samples, columns, rng, spoilt=frozenset(seen.tensors),
+        subset_share=recipe.subset_share if isinstance(estimator, PairEstimator) else 0.0,
+    )  # fmt: skip
+    means = mean_table(known, pairs)
+    error = train_estimator(run, recipe, estimator, known, means, pairs, seen)
+    run.write_json("estimator.json", {"relative_error": None if math.isnan(error) else round(error, 4)})
+    elements = np.array([part[0].numel() for part in val.raw(val.alike(1))])
+    totals = means * elements[codec.costs.children]
+    if not few:
+        fixed = tuple(best_graph(row, count, codec.config.max_parents, EDGE_SHARE) for row in totals)
+        codec.graph_tables = replace(codec.graph_tables, fixed=fixed)
     apart = measured_graphs_apart(run, codec, val) if seen.tensors else ()
-    codec.graph_tables = choose_graphs(
-        run,
-        recipe,
-        "graphs_codec",
-        networks,
-        train,
-        val,
-        codec.graph_tables,
-        codec.pairs,
-        codec.graph_tables.fixed,
-        apart,
-    )
-    frozen.rate_estimator.load_state_dict(networks.rate_estimator.state_dict())
+    codec.graph_tables = _with_candidates(codec, recipe, train, totals, elements, apart)
     margin = _MARGIN if seen.tensors else 0.0
     codec.graph_tables = replace(codec.graph_tables, correction=measured_correction(run, codec, val, margin))
-    return replace(codec.graph_tables, wanted=measured_wanted_graphs(run, codec, val))
+    codec.graph_tables = replace(codec.graph_tables, wanted=measured_wanted_graphs(run, codec, val))
+
+
+@torch.no_grad()
+def _with_candidates(
+    codec: FeatureCodec, recipe: FitRecipe, train: SourceFeatures, totals: NDArray[np.float64],
+    elements: NDArray[np.int64], others: Sequence[TaskGraph],
+) -> GraphTables:  # fmt: skip
+    """The codec's graph tables with candidate graphs, which start from the fixed ones, and what else is listed.
+
+    Args:
+        codec: with its final rate estimator and fixed graphs.
+        recipe: how many candidates.
+        train: of some samples, the best graph by the rate estimator may become one.
+        totals: mean costs of all pairs at every integer quality, bits, (8, P).
+        elements: numbers of each tensor.
+        others: further candidates.
+    """
+    count, limit, alone = codec.task_count, codec.config.max_parents, search.alone_columns(codec.pairs)
+    chosen = train.alike(_CANDIDATES_FROM if count <= FEW_TENSORS else _CANDIDATES_FROM // 25)
+    estimator = codec.networks.rate_estimator
+    parts = [estimator(train.read(chosen[start : start + 50])) for start in range(0, len(chosen), 50)]
+    costs = torch.cat(parts).double().numpy() * elements[codec.costs.children]
+    # One list for every quality: rows are samples, each at a quality of its own, scaled to equal weight.
+    levels = np.arange(len(costs)) % (MAX_QUALITY + 1)
+    rows = costs[np.arange(len(costs)), levels]
+    rows = rows / totals[levels][:, np.unique(alone)].sum(1)[:, None]
+    candidates = [best_graph(row, count, limit, EDGE_SHARE) for row in rows]
+    usual = search.most_frequent(candidates, _LISTED_GRAPHS)
+    tables, independent = codec.graph_tables, TaskGraph.independent(count)
+    fixed = tuple(dict.fromkeys(tables.fixed))
+    kept = search.build_candidates(rows, max(recipe.codebook_size, len(fixed)), fixed, [*usual, independent])
+    kept = tuple(dict.fromkeys([*kept, *others]))
+    chain = tuple(_chain(graph) for graph in tables.fixed)
+    listed = tuple(dict.fromkeys([*kept, *fixed, *chain, independent, *usual]))[:_LISTED_GRAPHS]
+    mode = (search.fixed_mode(candidates),) * (MAX_QUALITY + 1)
+    nothing = np.zeros((MAX_QUALITY + 1, len(kept)))
+    return GraphTables(tables.fixed, mode, chain, kept, listed, tables.distortion, tables.bits_per_error, nothing)
+
+
+def _chain(graph: TaskGraph) -> TaskGraph:
+    """A graph's order, with all predecessors as parents."""
+    order = graph.order
+    parents: list[tuple[int, ...]] = [()] * graph.size
+    for place, child in enumerate(order):
+        parents[child] = tuple(order[:place])
+    return TaskGraph(tuple(parents))
 
 
 def measured_correction(
-    run: RunFolder, codec: FeatureCodec, val: TrainingFeatures, margin: float = 0.0, images: int = _SETTLED_IMAGES
+    run: RunFolder, codec: FeatureCodec, val: TrainingFeatures, margin: float = 0.0
 ) -> NDArray[np.float64]:
     """What coding along each candidate graph takes beyond its pairs' scores, the mean over some validation images
     at each quality, bits per feature element, (8, M).
@@ -133,14 +154,13 @@ def measured_correction(
         codec: with its final rate estimator and codebook.
         val: validation images, which are whole.
         margin: each graph takes more by so many deviations, over these images, of its score over the fixed graph's.
-        images: so many at most.
     """
     known = run.read_json("surcharge.json", None)
     if known is None:
-        features = val.raw(val.alike(images, last=True))
+        features = val.raw(val.alike(_CORRECTION_IMAGES, last=True))
         normalised, graphs = codec.normalise(features), codec.graph_tables.candidates
         known = np.zeros((MAX_QUALITY + 1, len(graphs)))
-        with tqdm(total=known.size, desc="cost corrections", disable=not processes.shows_progress()) as bar:
+        with processes.bar(total=known.size, desc="cost corrections") as bar:
             for quality, row in enumerate(known):
                 estimated = codec.costs.estimated_costs(normalised, quality)
                 scores = search.graph_costs(estimated, graphs)
@@ -159,9 +179,9 @@ def settle_fixed_graphs(run: RunFolder, codec: FeatureCodec, val: TrainingFeatur
     """Gives the codec's book the best single graph of each quality, by real costs on some validation images."""
     known = run.read_json("fixed_graphs.json", None)
     if known is None:
-        features = val.raw(val.alike(_SETTLED_IMAGES))
-        for quality in tqdm(range(MAX_QUALITY + 1), desc="fixed graphs", disable=not processes.shows_progress()):
-            settled(codec, features, quality)
+        features = val.raw(val.alike(images_for_pairs(codec)))
+        for quality in processes.bar(range(MAX_QUALITY + 1), desc="fixed graphs"):
+            settled(codec, features, quality, edge_share=EDGE_SHARE)
         known = plain_graphs(codec.graph_tables.fixed)
         run.write_json("fixed_graphs.json", known)
     codec.graph_tables = replace(codec.graph_tables, fixed=graphs_of(known))
@@ -234,51 +254,3 @@ def fitted_multipliers(bits: NDArray[np.float64], errors: NDArray[np.float64]) -
             reached = np.clip(levels, places[usable][0] - 0.5, places[usable][-1] + 0.5)
             rates[:, task] = np.exp(start + growth * reached)
     return rates
-
-
-@torch.no_grad()
-def choose_graphs(
-    run: RunFolder, recipe: Recipe, name: str, networks: CodecNetworks, train: TrainingFeatures,
-    val: TrainingFeatures, graph_tables: GraphTables, pairs: Pairs, fixed: tuple[TaskGraph, ...] | None = None,
-    others: Sequence[TaskGraph] = (),
-) -> GraphTables:  # fmt: skip
-    """Candidate graphs on training images by the rate estimator, which start from the fixed graphs, and others that are
-    given; chains by the predictor on validation images. Fixed graphs, if they are not given, by the rate estimator on
-    validation images."""
-    known = run.read_json(f"{name}.json", None)
-    if known is not None:
-        return GraphTables.from_json(known)
-    tasks, limit = networks.task_count, recipe.model.max_parents
-    device = device_of(networks)
-    val_features = val.read(np.arange(len(val))).to(device)
-    val_costs = networks.rate_estimator(val_features).double().cpu().numpy()
-    fixed = fixed or tuple(
-        search.fixed(search.ScoreTable.of(tasks, val_costs[:, level].mean(0), limit), limit)
-        for level in range(MAX_QUALITY + 1)
-    )
-    exact = [search.exact_batch(val_costs[:, level], tasks, limit) for level in range(MAX_QUALITY + 1)]
-    mode = tuple(search.fixed_mode(graphs) for graphs in exact)
-    train_costs = estimator_costs(networks, train).astype(np.float64)
-    # One codebook for every quality: rows are (image, quality), each at a quality of its own, scaled to equal weight.
-    levels = np.arange(len(train_costs)) % (MAX_QUALITY + 1)
-    rows = train_costs[np.arange(len(train_costs)), levels]
-    rows = rows / train_costs[:, :, [pairs.index((c, ())) for c in range(tasks)]].sum(2).mean(0)[levels][:, None]
-    candidates = search.most_frequent(search.exact_batch(rows, tasks, limit), _LISTED_GRAPHS)
-    kept_graphs = search.build_candidates(
-        rows[:4000], recipe.codec.codebook_size, tuple(dict.fromkeys(fixed)), candidates
-    )
-    kept_graphs = tuple(dict.fromkeys([*kept_graphs, *others]))
-    every = search.candidate_sets(tasks, None)
-    distortion = torch.from_numpy(graph_tables.distortion).to(device)
-    means = (
-        score_bits(networks.predictor, val_features.select(slice(60)), every, distortion).double().mean(0).cpu().numpy()
-    )
-    chain = tuple(search.chain(search.ScoreTable.of(tasks, row)) for row in means)
-    usual = (*kept_graphs, *fixed, *mode, *chain, TaskGraph.independent(tasks), *candidates)
-    listed = tuple(dict.fromkeys(usual))[:_LISTED_GRAPHS]
-    nothing = np.zeros((MAX_QUALITY + 1, len(kept_graphs)))
-    chosen = GraphTables(
-        fixed, mode, chain, kept_graphs, listed, graph_tables.distortion, graph_tables.bits_per_error, nothing
-    )
-    run.write_json(f"{name}.json", chosen.to_json())
-    return chosen

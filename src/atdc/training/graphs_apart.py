@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from atdc.codec import FeatureCodec
 from atdc.graph import search
@@ -33,12 +32,7 @@ def measured_graphs_apart(run: RunFolder, codec: FeatureCodec, val: TrainingFeat
     if known is None:
         batch = codec.normalise(val.raw(val.alike(_IMAGES)))
         found = []
-        with tqdm(
-            total=len(_QUALITIES) * codec.task_count,
-            desc="graphs apart",
-            mininterval=2.0,
-            disable=not processes.shows_progress(),
-        ) as bar:
+        with processes.bar(total=len(_QUALITIES) * codec.task_count, desc="graphs apart") as bar:
             for quality in _QUALITIES:
                 means = codec.costs.measured_costs(batch, quality).mean(0)
                 for tensor in range(codec.task_count):

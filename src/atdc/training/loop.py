@@ -35,6 +35,8 @@ QUALITY_TABLE = ".rows"
 TABLE_RATE = 20.0
 """Quality tables learn this much faster: gains of the latent are logarithms, and a whole rate range may lie before
 them; hidden ones have few steps at each quality."""
+STEPS_PER_EPOCH = 50
+"""Between two points of the validation curve and two checkpoints, where steps are counted and no passes over data."""
 _SPIKE = 4.0
 """A gradient's norm is cut at this many times the usual one of its epoch."""
 _HOPELESS = 20
@@ -60,6 +62,16 @@ def cosine(progress: float, start: float, end: float, warmup: float = 0.02) -> f
         return start * max(progress / warmup, 0.02)
     share = (progress - warmup) / (1 - warmup)
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def epochs_of(steps: int) -> tuple[int, int]:
+    """Epochs, and steps of each, that come to at least so many steps.
+
+    >>> epochs_of(120), epochs_of(0)
+    ((3, 40), (0, 0))
+    """
+    epochs = -(-steps // STEPS_PER_EPOCH)
+    return epochs, -(-steps // max(epochs, 1))
 
 
 def _alone(train: Callable[Concatenate[RunFolder, P], None]) -> Callable[Concatenate[RunFolder, P], None]:
@@ -115,6 +127,8 @@ def train_stage(
         ArgumentError: a batch that parts and processes cannot share evenly; another process trains in the run folder;
             or training diverges, so that step after step has no finite gradient.
     """
+    if not epochs:
+        return
     named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     parameters = [p for _, p in named]
     device = device_of(module)
@@ -157,10 +171,7 @@ def train_stage(
                 # A single whole batch has the seed that it always had.
                 seeds = [seed, epoch, index] + ([part, processes.rank()] if parts > 1 else [])
                 draws.append(Draw(own[part::accumulate], np.random.default_rng(seeds)))
-        bar = tqdm(
-            range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False, mininterval=2.0,
-            disable=not processes.shows_progress(),
-        )  # fmt: skip
+        bar = processes.bar(range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False)
         coming = loader.submit(prepare, draws[0])
         for index in bar:
             progress = (epoch + index / per_epoch) / epochs

@@ -1,4 +1,4 @@
-"""Stage 2: the predictor, on random parent sets, clean and perturbed."""
+"""The predictor's training, on random parent sets, clean and perturbed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atdc.config import Recipe
+from atdc.config import FitRecipe
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
 from atdc.networks.predictor import proxy_loss
 from atdc.networks.resampling import resampled
 from atdc.training.data import TrainingFeatures
-from atdc.training.loop import Draw, train_stage
+from atdc.training.loop import Draw, epochs_of, train_stage
 from atdc.training.run_folder import RunFolder
 
 PARENT_COUNT_WEIGHTS = (0.1, 0.3, 0.4, 0.1, 0.05, 0.05)
 """How often a training parent set has 0, 1, 2, … members: two mostly, as graphs have; up to all."""
+
+
+_PARENT_NOISE = 0.7
+"""Half of the parents get Gaussian noise of a standard deviation drawn from [0, this], which stands for
+quantisation."""
 
 
 def random_parent_mask(rng: np.random.Generator, batch: int, child: int, tasks: int) -> Tensor:
@@ -34,11 +39,10 @@ def random_parent_mask(rng: np.random.Generator, batch: int, child: int, tasks: 
 
 
 def train_predictor(
-    run: RunFolder, recipe: Recipe, networks: CodecNetworks, train: TrainingFeatures, val: TrainingFeatures,
-    epochs: int | None = None, steps: int | None = None,
+    run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: TrainingFeatures, val: TrainingFeatures
 ) -> None:  # fmt: skip
     """Minimises ``L_proxy`` over all children; half of the images' parents carry noise that stands for quantisation."""
-    settings, tasks, predictor = recipe.predictor, networks.task_count, networks.predictor
+    tasks, predictor = networks.task_count, networks.predictor
 
     def loss_of(features: FeatureBatch, parents: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
         shares, grids = [predictor.contribution(task, part) for task, part in enumerate(parents)], features.grids
@@ -64,7 +68,7 @@ def train_predictor(
         noisy = torch.rand(len(features), 1, 1, 1, device=features.parts[0].device) < 0.5
         parents = []
         for part in features.parts:
-            std = torch.rand(len(part), 1, 1, 1, device=part.device) * settings.parent_noise
+            std = torch.rand(len(part), 1, 1, 1, device=part.device) * _PARENT_NOISE
             parents.append(part + noisy.float() * std * torch.randn_like(part))
         loss = loss_of(features, parents, rng)
         return loss, {"proxy": float(loss.detach())}
@@ -75,9 +79,9 @@ def train_predictor(
         features = val.read(val.alike(200)).to(device_of(predictor))
         return {"proxy": float(loss_of(features, features.parts, rng))}
 
+    epochs, steps = epochs_of(recipe.predictor_steps)
     train_stage(
-        run, "predictor", predictor, images=len(train), epochs=settings.epochs if epochs is None else epochs,
-        batch=settings.batch, lr=settings.lr,
-        lr_end=settings.lr * 0.02, prepare=prepare, step=step, validate=validate, seed=recipe.seed,
-        accumulate=recipe.accumulate, steps=steps,
+        run, "predictor", predictor, images=len(train), epochs=epochs, steps=steps, batch=recipe.batch, lr=recipe.lr,
+        lr_end=recipe.lr * 0.02, prepare=prepare, step=step, validate=validate, seed=recipe.seed,
+        accumulate=recipe.accumulate,
     )  # fmt: skip

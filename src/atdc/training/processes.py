@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from tqdm import tqdm
 
 Value = TypeVar("Value")
 
@@ -56,6 +57,15 @@ def is_first() -> bool:
 def shows_progress() -> bool:
     """Whether this one shows bars and figures of epochs."""
     return is_first() and not _silent
+
+
+def bar(over: Any = None, **settings: Any) -> tqdm[Any]:
+    """A progress bar, where one is shown.
+
+    >>> list(bar(range(2), desc="twice", disable=True))
+    [0, 1]
+    """
+    return tqdm(over, **{"mininterval": 2.0, "disable": not shows_progress(), **settings})
 
 
 _silent = False

@@ -1,4 +1,4 @@
-"""Stage 1: the six encoders and heads, each on its own task."""
+"""The task networks' training: the six encoders and heads, each on its own task."""
 
 from __future__ import annotations
 
@@ -64,22 +64,22 @@ def train_tasks(
     networks: TaskNetworks,
     half: tuple[LabelledImages, LabelledImages],
     full: tuple[LabelledImages, LabelledImages],
+    further: bool = False,
 ) -> None:
     """Trains the task networks: a shared start, then each task alone, on half-size and at last on whole rooms.
-
-    Networks that a recipe's start brings have no shared part.
 
     Half-size rooms cost a quarter of the time, and one encoder a sixth of six; what they learn carries over.
 
     Args:
         half: training and validation rooms of half the size.
         full: training and validation rooms.
+        further: networks that are trained already have no shared part.
     """
     settings = recipe.tasks
-    weights = moved(class_weights(half[0], recipe.model.classes), device_of(networks))
+    weights = moved(class_weights(half[0], recipe.networks.classes), device_of(networks))
     scene = [place for place, task in enumerate(TASKS) if task.needs_scene]
     shared = nn.ModuleDict({"encoder": networks.encoders[scene[0]], "heads": networks.heads})
-    if not recipe.start:
+    if not further:
         _train(
             run, recipe, "tasks_shared", shared, [(networks.encoders[scene[0]], scene)], networks.heads, *half, weights,
             settings.shared_epochs, (1.0, 0.5),
@@ -164,5 +164,5 @@ def _train(
     train_stage(
         run, name, module, images=len(train), epochs=epochs, batch=settings.batch, lr=settings.lr * lr[0],
         lr_end=settings.lr * lr[1], prepare=prepare, step=step, validate=validate, seed=recipe.seed,
-        weight_decay=settings.weight_decay, clip=20.0, accumulate=recipe.accumulate,
+        weight_decay=settings.weight_decay, clip=20.0, accumulate=settings.accumulate,
     )  # fmt: skip

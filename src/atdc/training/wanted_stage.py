@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
-from tqdm import tqdm
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY
@@ -43,13 +42,14 @@ def measured_wanted_graphs(run: RunFolder, codec: FeatureCodec, val: TrainingFea
         return None
     known = run.read_json("wanted_graphs.json", None)
     if known is None:
-        found = wanted_graphs(codec, codec.normalise(val.raw(val.alike(_images_of(codec)))))
+        found = wanted_graphs(codec, codec.normalise(val.raw(val.alike(images_for_pairs(codec)))))
         known = found.to_json()
         run.write_json("wanted_graphs.json", known)
     return WantedGraphs.from_json(known)
 
 
-def _images_of(codec: FeatureCodec) -> int:
+def images_for_pairs(codec: FeatureCodec) -> int:
+    """Of how many samples all pairs are measured, where that is done at every quality."""
     return max(4, min(_TABLE_IMAGES, _TABLE_CODINGS // len(codec.pairs)))
 
 
@@ -57,9 +57,7 @@ def wanted_graphs(codec: FeatureCodec, batch: FeatureBatch) -> WantedGraphs:
     """The same, measured on some normalised features."""
     count, limit = codec.task_count, codec.config.max_parents
     rates, errors = np.zeros((2, MAX_QUALITY + 1, len(codec.pairs)))
-    for level in tqdm(
-        range(MAX_QUALITY + 1), desc="costs of pairs", mininterval=2.0, disable=not processes.shows_progress()
-    ):
+    for level in processes.bar(range(MAX_QUALITY + 1), desc="costs of pairs"):
         bits, squared = codec.costs.pair_costs(batch, level)
         weights = codec.costs.lagrange_multipliers(level)[codec.costs.children]
         rates[level], errors[level] = bits.mean(0), (weights * squared).mean(0)
@@ -68,10 +66,7 @@ def wanted_graphs(codec: FeatureCodec, batch: FeatureBatch) -> WantedGraphs:
         return tables
     judged = batch.select(slice(_JUDGED_IMAGES))
     sets = [wanted for number in range(1, count) for wanted in combinations(range(count), number)]
-    graphs = {
-        wanted: _kept(codec, judged, tables, wanted)
-        for wanted in tqdm(sets, desc="wanted sets", disable=not processes.shows_progress())
-    }
+    graphs = {wanted: _kept(codec, judged, tables, wanted) for wanted in processes.bar(sets, desc="wanted sets")}
     return WantedGraphs(limit, rates, errors, graphs)
 
 

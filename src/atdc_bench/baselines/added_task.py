@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from atdc.codec import FeatureCodec
-from atdc.config import MAX_QUALITY, Recipe
+from atdc.config import MAX_QUALITY, FitRecipe, ModelConfig
 from atdc.entropy.float_model import FloatEntropyModel, extended_model, quantised_model
 from atdc.entropy.model import EntropyModel
 from atdc.graph.graph_tables import GraphTables
@@ -25,22 +25,23 @@ from atdc.networks.predictability import best_graphs
 from atdc.tensors import FeatureSet
 from atdc.training.adding import adopt
 from atdc.training.codec_stage import Objective, TrainingState, train_codec
-from atdc.training.data import NormalisedFeatures
 from atdc.training.graph_stage import copy_of
+from atdc.training.loop import epochs_of
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
 from atdc_bench.baselines.graph_sources import GraphsByImage
 from atdc_bench.baselines.some_tasks import FeaturesOf
+from atdc_bench.baselines.stacked_features import StackedFeatures
 
-Sets = Mapping[str, NormalisedFeatures]
+Sets = Mapping[str, StackedFeatures]
 Goals = Mapping[str, Objective]
 
 
-def first_of(sets: Sets, count: int) -> dict[str, NormalisedFeatures]:
+def first_of(sets: Sets, count: int) -> dict[str, StackedFeatures]:
     """The first tasks' features of some splits."""
     return {
-        split: NormalisedFeatures(FeaturesOf(own.cache, range(count)), own.mean[:count], own.std[:count])
+        split: StackedFeatures(FeaturesOf(own.cache, range(count)), own.mean[:count], own.std[:count])
         for split, own in sets.items()
     }
 
@@ -67,19 +68,19 @@ class Trained:
 
 
 def train_from_nothing(
-    run: RunFolder, recipe: Recipe, sets: Sets, goals: Goals, names: tuple[str, ...], steps: int
+    run: RunFolder, recipe: FitRecipe, model: ModelConfig, sets: Sets, goals: Goals, names: tuple[str, ...], steps: int
 ) -> Trained:
     """A codec of some tasks: predictor, `steps // 2` steps on features alone, `steps` on rate and objective."""
     torch.manual_seed(recipe.seed)
-    tensors = recipe.model.tensors(names)
-    networks, float_model = CodecNetworks(recipe.model, tensors), FloatEntropyModel(recipe.model, tensors)
+    tensors = model.tensors(names)
+    networks, float_model = CodecNetworks(model, tensors), FloatEntropyModel(model, tensors)
     start_from_principal_components(networks, float_model, sets["train"])
     _train(run, recipe, networks, float_model, sets, goals, steps)
     return Trained(networks, float_model, _codec(networks, quantised_model(float_model, networks), sets["train"]))
 
 
 def add_task(
-    run: RunFolder, recipe: Recipe, before: Trained, sets: Sets, goals: Goals, names: tuple[str, ...], steps: int
+    run: RunFolder, recipe: FitRecipe, before: Trained, sets: Sets, goals: Goals, names: tuple[str, ...], steps: int
 ) -> Trained:
     """A codec of one task more, trained as :func:`train_from_nothing` does, with all that `before` has frozen.
 
@@ -93,9 +94,9 @@ def add_task(
         steps: of training.
     """
     torch.manual_seed(recipe.seed)
-    new = len(names) - 1
-    tensors = recipe.model.tensors(names)
-    networks, float_model = CodecNetworks(recipe.model, tensors), FloatEntropyModel(recipe.model, tensors)
+    new, model = len(names) - 1, before.codec.config
+    tensors = model.tensors(names)
+    networks, float_model = CodecNetworks(model, tensors), FloatEntropyModel(model, tensors)
     sample = sets["train"].read(np.arange(min(400, len(sets["train"])))).parts[new]
     float_model.task(new).start_from_std(networks.task(new).start_from_principal_components(sample))
     adopt(networks, before.networks)
@@ -105,7 +106,7 @@ def add_task(
     return Trained(networks, float_model, _codec(networks, integers, sets["train"]))
 
 
-def _codec(networks: CodecNetworks, integers: EntropyModel, train: NormalisedFeatures) -> FeatureCodec:
+def _codec(networks: CodecNetworks, integers: EntropyModel, train: StackedFeatures) -> FeatureCodec:
     """What was trained, to code with."""
     graph_tables = GraphTables.untrained(networks.task_count)
     return FeatureCodec(copy_of(networks), integers, train.mean, train.std, graph_tables)
@@ -113,7 +114,7 @@ def _codec(networks: CodecNetworks, integers: EntropyModel, train: NormalisedFea
 
 def _train(
     run: RunFolder,
-    recipe: Recipe,
+    recipe: FitRecipe,
     networks: CodecNetworks,
     float_model: FloatEntropyModel,
     sets: Sets,
@@ -131,10 +132,9 @@ def _train(
         return GraphsByImage(of)
 
     state = TrainingState(networks, float_model, graph_of("train"), graph_of("val"), sets["train"], sets["val"])
-    each = min(steps // 2, 50)
-    rate, end = recipe.codec.lr, recipe.codec.lr_end
-    train_codec(run, recipe, "warmup", steps // 2 // each, (rate, rate), state, None, goals["val"], each)
-    train_codec(run, recipe, "codec", steps // each, (rate, end), state, goals["train"], goals["val"], each)
+    rate, end = recipe.lr, recipe.lr_end
+    train_codec(run, recipe, "warmup", epochs_of(steps // 2), (rate, rate), state, None, goals["val"])
+    train_codec(run, recipe, "codec", epochs_of(steps), (rate, end), state, goals["train"], goals["val"])
 
 
 def first_tasks(codec: FeatureCodec, count: int, fingerprint: bytes) -> FeatureCodec:

@@ -24,7 +24,6 @@ from torch.func import functional_call
 from tqdm import tqdm
 
 from atdc.codec import FeatureCodec
-from atdc.coding.grouping import Grouping
 from atdc.config import MAX_QUALITY, Recipe
 from atdc.data.labelled import IMAGE
 from atdc.data.rooms import RoomsDataset
@@ -39,6 +38,7 @@ from atdc.training.loop import cosine
 from atdc.training.losses import task_loss
 from atdc.training.run_folder import RunFolder
 from atdc.training.task_stage import class_weights, load_targets
+from atdc_bench.baselines.grouping import Grouping
 
 Floats = NDArray[np.float64]
 
@@ -143,8 +143,8 @@ def affinity_trace(
         )
     torch.manual_seed(seed)
     settings, weights = recipe.tasks, class_weights(data)
-    trunk = SmallEncoder(recipe.model)
-    heads = nn.ModuleList([SmallHead(recipe.model, task.out_channels) for task in TASKS])
+    trunk = SmallEncoder(recipe.model())
+    heads = nn.ModuleList([SmallHead(recipe.model(), task.out_channels) for task in TASKS])
     # In training mode, normalisation is by the batch: its running averages play no part, and may run.
     network = nn.ModuleDict({"trunk": trunk, "heads": heads}).train()
     for parameter in network.parameters():

@@ -9,7 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.graph.task_graph import TaskGraph
-from atdc.training.graph_source import shared
+
+_IMAGES_PER_GRAPH = 16
+
+
+def shared(
+    images: NDArray[np.int64], rng: np.random.Generator, graph_of: Callable[[int], TaskGraph]
+) -> list[TaskGraph]:
+    """Every sixteen images share the graph of one of them: each step then meets few graphs with many images each, which
+    a CPU convolves twice as fast as the reverse."""
+    graphs: list[TaskGraph] = []
+    for start in range(0, len(images), _IMAGES_PER_GRAPH):
+        members = images[start : start + _IMAGES_PER_GRAPH]
+        graphs += [graph_of(int(rng.choice(members)))] * len(members)
+    return graphs
 
 
 class OneGraph:

@@ -13,12 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
-from atdc.coding.grouping import Grouping
 from atdc.config import ModelConfig, Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.tasks import TASKS
 from atdc.training.graph_source import GraphSource
 from atdc_bench.baselines.graph_sources import OneGraph
+from atdc_bench.baselines.grouping import Grouping
 from atdc_bench.baselines.trainer import BaselineTrainer, Row, wider
 
 TOGETHER = Grouping((tuple(range(len(TASKS))),))

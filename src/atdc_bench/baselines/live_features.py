@@ -11,11 +11,11 @@ from torch import Tensor
 from atdc.data.labelled import IMAGE, LabelledImages
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.task_networks import TaskNetworks
-from atdc.training.data import NormalisedFeatures
+from atdc_bench.baselines.stacked_features import StackedFeatures
 
 
 @dataclass(frozen=True)
-class LiveFeatures(NormalisedFeatures):
+class LiveFeatures(StackedFeatures):
     """Features as the encoders are now, with gradients: for encoders that learn with the codec.
 
     Attributes:

@@ -21,8 +21,8 @@ from atdc.networks.heads import SmallHead
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
 from atdc.training.codec_stage import Objective
-from atdc.training.data import NormalisedFeatures
 from atdc_bench.baselines.joint import TOGETHER, alone, alone_in_training, model
+from atdc_bench.baselines.stacked_features import StackedFeatures
 from atdc_bench.baselines.trainer import BaselineTrainer, Row
 
 
@@ -36,7 +36,7 @@ class DeepFeatures:
         depth: how many of a head's layers.
     """
 
-    def __init__(self, networks: TaskNetworks, features: NormalisedFeatures, depth: int = 3) -> None:
+    def __init__(self, networks: TaskNetworks, features: StackedFeatures, depth: int = 3) -> None:
         self._layers: list[nn.Module] = []
         for head in networks.eval().requires_grad_(False).heads:
             assert isinstance(head, SmallHead)

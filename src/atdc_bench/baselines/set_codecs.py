@@ -14,11 +14,12 @@ from functools import partial
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
-from atdc.coding.grouping import Grouping
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, Quality
 from atdc.graph.task_graph import TaskGraph
 from atdc.training.graph_source import GraphSource, PooledGraphs
 from atdc_bench.baselines import joint
+from atdc_bench.baselines.grouping import Grouping
+from atdc_bench.baselines.mixed_graphs import MIX
 from atdc_bench.baselines.trainer import BaselineTrainer, Row
 
 
@@ -86,4 +87,4 @@ def _kept(trainer: BaselineTrainer, split: str, tasks: Sequence[int]) -> GraphSo
 
 
 def _mixed(trainer: BaselineTrainer, split: str) -> GraphSource:
-    return trainer.mixed(split, trainer.recipe.codec.graph_mix)
+    return trainer.mixed(split, MIX)

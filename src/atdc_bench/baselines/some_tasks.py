@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.training.codec_stage import Objective
-from atdc.training.data import RawFeatures
+from atdc_bench.baselines.stacked_features import RawFeatures
 
 
 @dataclass(frozen=True)

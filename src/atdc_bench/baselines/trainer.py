@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +17,7 @@ import torch
 from torch import Tensor
 
 from atdc.codec import FeatureCodec
-from atdc.coding.grouping import Grouping
-from atdc.config import MAX_QUALITY, ModelConfig, Quality, Recipe
+from atdc.config import MAX_QUALITY, FitRecipe, ModelConfig, Quality, Recipe
 from atdc.data.labelled import LabelledImages
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, quantised_model
 from atdc.errors import ArgumentError
@@ -27,14 +27,14 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASKS
 from atdc.training.codec_stage import Objective, TrainingState, train_codec
-from atdc.training.data import NormalisedFeatures
-from atdc.training.graph_source import GraphSource, MixedGraphs
-from atdc.training.graph_stage import estimator_costs
+from atdc.training.graph_source import GraphSource
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import features_of
 from atdc.training.task_objectives import TaskLosses
+from atdc_bench.baselines.grouping import Grouping
+from atdc_bench.baselines.mixed_graphs import MixedGraphs, estimator_costs
 from atdc_bench.baselines.some_tasks import FeaturesOf, ObjectiveOf
+from atdc_bench.baselines.stacked_features import GroupedObjective, StackedFeatures, features_of
 from atdc_bench.baselines.system import FeatureSystem
 from atdc_bench.compare_recipe import Budget
 
@@ -177,7 +177,7 @@ class BaselineTrainer:
         return self._open_images()
 
     @cached_property
-    def features(self) -> dict[str, NormalisedFeatures]:
+    def features(self) -> dict[str, StackedFeatures]:
         """Features of both, every task by itself."""
         return features_of(RunFolder(self.run, self.recipe), self.base, self.images)
 
@@ -222,12 +222,12 @@ class BaselineTrainer:
         channels = own.config.feature_channels * row.grouping.largest
         changed = row.model(own.config)
         config = dataclasses.replace(own.config, feature_channels=channels, **changed)
-        recipe = dataclasses.replace(self.recipe, model=config, seed=row.seed)
+        recipe = dataclasses.replace(self.recipe.codec, seed=row.seed)
         folder = row.trained_as or row.name
         if row.from_base:  # another base is another start
             folder = f"{folder}-{own.fingerprint.hex()}"
         run = RunFolder(self.run / "rows" / folder, recipe)
-        self._require_same_training(run, row)
+        self._require_same_training(run, row, config)
         networks, float_model = self._start(row, config)
         if trained:
             sets = {split: self._features_for(row, split) for split in ("train", "val")}
@@ -251,9 +251,10 @@ class BaselineTrainer:
         settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
         return self._system(row, codec, settings), self._history(run, row)
 
-    def _require_same_training(self, run: RunFolder, row: Row) -> None:
-        """Refuses to take up a training of other steps, tasks or qualities."""
+    def _require_same_training(self, run: RunFolder, row: Row, config: ModelConfig) -> None:
+        """Refuses to take up a training of other steps, tasks, qualities or networks."""
         now = {**dataclasses.asdict(self.budget), "tasks": list(row.tasks), "levels": list(row.levels)}
+        now["model"] = json.loads(json.dumps(dataclasses.asdict(config)))
         for changed, before in run.changes("row.json", now).items():
             raise ArgumentError(
                 str(run.path), f"a training with {changed} {before}", f"{now.get(changed)}",
@@ -284,21 +285,23 @@ class BaselineTrainer:
         start_from_principal_components(networks, float_model, self._features_for(row, "train"))
         return networks, float_model
 
-    def _features_for(self, row: Row, split: str) -> NormalisedFeatures:
+    def _features_for(self, row: Row, split: str) -> StackedFeatures:
         """What a row's codec is trained on."""
         whole, known = self.features[split], row.known
-        return NormalisedFeatures(FeaturesOf(whole.cache, known), whole.mean[known], whole.std[known], row.grouping)
+        return StackedFeatures(FeaturesOf(whole.cache, known), whole.mean[known], whole.std[known], row.grouping)
 
-    def _train(self, run: RunFolder, recipe: Recipe, row: Row, state: TrainingState) -> None:
-        budget, rate, end = self.budget, recipe.codec.lr, recipe.codec.lr_end
-        goal, val_goal = ((row.objective or BaselineTrainer.task_losses)(self, split) for split in ("train", "val"))
-        goal, val_goal = ObjectiveOf(goal, row.known), ObjectiveOf(val_goal, row.known)
-        each = budget.per_epoch
+    def _train(self, run: RunFolder, recipe: FitRecipe, row: Row, state: TrainingState) -> None:
+        budget, rate, end, each = self.budget, recipe.lr, recipe.lr_end, self.budget.per_epoch
+        goal, val_goal = (
+            GroupedObjective(
+                ObjectiveOf((row.objective or BaselineTrainer.task_losses)(self, split), row.known), row.grouping, few
+            )
+            for split, few in (("train", recipe.tasks_per_step), ("val", len(TASKS) ** 2))
+        )
         if not row.from_base:
-            warm, steps = budget.warmup // each, budget.codec // each
-            train_codec(run, recipe, "warmup", warm, (rate, rate), state, None, val_goal, each)
-            train_codec(run, recipe, "codec", steps, (rate, end), state, goal, val_goal, each)
-        train_codec(run, recipe, "further", budget.further // each, (budget.lr, end), state, goal, val_goal, each)
+            train_codec(run, recipe, "warmup", (budget.warmup // each, each), (rate, rate), state, None, val_goal)
+            train_codec(run, recipe, "codec", (budget.codec // each, each), (rate, end), state, goal, val_goal)
+        train_codec(run, recipe, "further", (budget.further // each, each), (budget.lr, end), state, goal, val_goal)
 
     def _history(self, run: RunFolder, row: Row) -> dict[str, Any]:
         budget, curves = self.budget, run.read_json("curves.json", {})

@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec
-from atdc.config import MAX_QUALITY, Recipe, load_recipe
+from atdc.config import MAX_QUALITY, FitRecipe, ModelConfig, load_recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.errors import ArgumentError
@@ -26,13 +26,13 @@ from atdc.pipeline import Codec, load
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASKS
 from atdc.training.codec_stage import train_codec
-from atdc.training.data import NormalisedFeatures
 from atdc.training.losses import loss_gap, task_loss
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import features_of, subject_of
 from atdc.training.task_objectives import TaskLosses
 from atdc.training.task_stage import load_targets
+from atdc_bench.baselines.mixed_graphs import mixed_state
+from atdc_bench.baselines.stacked_features import StackedFeatures, features_of
 from atdc_bench.measures.rate_distortion import bd_rate
 
 KINDS = ("conditional", "plain")
@@ -71,8 +71,8 @@ def run_ablation(
     bounds = torch.tensor(codec.card["loss_bounds"])
     kinds: dict[str, Any] = {}
     for kind in KINDS:
-        changed = dataclasses.replace(settings, model=dataclasses.replace(settings.model, residual=kind))
-        trained = _train(changed, run / kind, codec, sets, rooms, bounds, epochs)
+        config = dataclasses.replace(own.config, residual=kind)
+        trained = _train(settings.codec, config, run / kind, codec, sets, rooms, bounds, epochs)
         kinds[kind] = measure(codec, trained, sets["val"], rooms["val"], bounds, count, quiet)
     result: dict[str, Any] = {
         "what": "conditional against plain residual codec, trained equally long",
@@ -89,10 +89,11 @@ def run_ablation(
 
 
 def _train(
-    recipe: Recipe,
+    recipe: FitRecipe,
+    config: ModelConfig,
     path: Path,
     codec: Codec,
-    sets: dict[str, NormalisedFeatures],
+    sets: dict[str, StackedFeatures],
     rooms: dict[str, RoomsDataset],
     bounds: torch.Tensor,
     epochs: int,
@@ -100,16 +101,16 @@ def _train(
     """One kind, from the predictor to integers."""
     own, run = codec.feature_codec, RunFolder(path, recipe)
     torch.manual_seed(recipe.seed)
-    networks = CodecNetworks(recipe.model, own.tensors)
+    networks = CodecNetworks(config, own.tensors)
     networks.predictor.load_state_dict(own.networks.predictor.state_dict())
     networks.rate_estimator.load_state_dict(own.networks.rate_estimator.state_dict())
-    float_model = FloatEntropyModel(recipe.model, own.tensors)
+    float_model = FloatEntropyModel(config, own.tensors)
     start_from_principal_components(networks, float_model, sets["train"])
-    state = subject_of(recipe, networks, float_model, own.graph_tables, sets["train"], sets["val"])
+    state = mixed_state(networks, float_model, own.graph_tables, sets["train"], sets["val"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
-    rate = recipe.codec.lr
-    train_codec(run, recipe, "warmup", 1, (rate, rate), state, None, val_goal)
-    train_codec(run, recipe, "codec", epochs, (rate, recipe.codec.lr_end), state, goal, val_goal)
+    rate, steps = recipe.lr, len(sets["train"]) // recipe.batch
+    train_codec(run, recipe, "warmup", (1, steps), (rate, rate), state, None, val_goal)
+    train_codec(run, recipe, "codec", (epochs, steps), (rate, recipe.lr_end), state, goal, val_goal)
     return FeatureCodec(networks, quantised_model(float_model, networks), own.mean, own.std, own.graph_tables)
 
 
@@ -117,7 +118,7 @@ def _train(
 def measure(
     codec: Codec,
     trained: FeatureCodec,
-    features: NormalisedFeatures,
+    features: StackedFeatures,
     rooms: RoomsDataset,
     bounds: torch.Tensor,
     count: int,

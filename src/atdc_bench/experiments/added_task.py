@@ -27,7 +27,6 @@ from atdc.provenance import provenance, write_result
 from atdc.tasks import TASK_NAMES, TASKS
 from atdc.training.losses import task_loss
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import features_of
 from atdc.training.task_objectives import TaskLosses
 from atdc_bench.baselines.added_task import (
     Trained,
@@ -37,6 +36,7 @@ from atdc_bench.baselines.added_task import (
     first_tasks,
     train_from_nothing,
 )
+from atdc_bench.baselines.stacked_features import features_of
 from atdc_bench.experiments.evaluated_codec import Batch, batches, open_rooms, require_images
 
 FIRST = len(TASKS) - 1
@@ -59,7 +59,7 @@ def run_added_task(
 
     Args:
         model: whose task networks and features are used.
-        recipe: how codecs are trained; of the predictor's epochs a quarter before, an eighth for the new task.
+        recipe: how codecs are trained; of the predictor's steps a quarter before, an eighth for the new task.
         run: checkpoints and cached features.
         data: rendered rooms.
         out: the result, JSON.
@@ -119,13 +119,13 @@ def trained(base: Codec, settings: Any, run: Path, data: Path, steps: int) -> tu
     sets = features_of(RunFolder(run, settings), base, rooms)
     bounds = torch.tensor(base.card["loss_bounds"])
     goals = {split: TaskLosses(base.networks, rooms[split], bounds) for split in rooms}
-    epochs = settings.predictor.epochs
     first, added = (
-        replace(settings, predictor=replace(settings.predictor, epochs=max(1, epochs // share))) for share in (4, 8)
+        replace(settings.codec, predictor_steps=max(1, settings.codec.predictor_steps // share)) for share in (4, 8)
     )
     five = train_from_nothing(
-        RunFolder(run / "first", first), first, first_of(sets, FIRST), goals, TASK_NAMES[:FIRST], steps
-    )
+        RunFolder(run / "first", first), first, base.feature_codec.config, first_of(sets, FIRST), goals,
+        TASK_NAMES[:FIRST], steps,
+    )  # fmt: skip
     six = add_task(RunFolder(run / "added", added), added, five, sets, goals, TASK_NAMES, steps // 2)
     return five, six
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from atdc.coding.grouping import Grouping
 from atdc.config import load_recipe
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.provenance import provenance, write_result
@@ -23,6 +22,7 @@ from atdc_bench.baselines.affinity import (
     partition_affinity,
     static_graph,
 )
+from atdc_bench.baselines.grouping import Grouping
 from atdc_bench.experiments.evaluated_codec import (
     DEFAULT_DATA,
     features_at,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from atdc.pipeline import Codec, load
 from atdc.provenance import provenance, write_result
 from atdc.tensors import LATENT_STRIDE, Grid
 from atdc.training.run_folder import RunFolder
+from atdc.training.stages import CODEC_FOLDER
 from atdc_bench.experiments.evaluated_codec import as_input, images_at, open_rooms, require_images
 from atdc_bench.experiments.speed import paired_ratio
 from atdc_bench.measures.float_entropy import FloatEntropyParameters
@@ -75,12 +76,13 @@ def run_entropy_cost(
         DataError: the run is not finished, or too few images.
     """
     settings = load_recipe(recipe)
-    folder = RunFolder(run, settings)
+    RunFolder(run, settings)
+    folder = RunFolder(run / CODEC_FOLDER, replace(settings.codec, name=settings.name, seed=settings.seed))
     state, weights = folder.load(LAST_CHECKPOINT), run / f"{settings.name}.safetensors"
     if state is None or not weights.exists():
         raise DataError(str(run), "no finished training", f"{LAST_CHECKPOINT}.pt and {weights.name}", "Train first.")
     codec = load(weights)
-    float_model = FloatEntropyModel(settings.model, codec.feature_codec.tensors)
+    float_model = FloatEntropyModel(codec.feature_codec.config, codec.feature_codec.tensors)
     prefix = "entropy."
     float_model.load_state_dict({k.removeprefix(prefix): v for k, v in state["module"].items() if k.startswith(prefix)})
     float_model.eval().requires_grad_(False)

@@ -24,6 +24,7 @@ from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
 from atdc.provenance import provenance, write_result
 from atdc.training.fixed_graphs import settled
+from atdc_bench.baselines.mixed_graphs import MIX
 from atdc_bench.baselines.trainer import Row
 from atdc_bench.experiments.compare import Place
 from atdc_bench.experiments.evaluate import measure_answers, normalised_loss
@@ -44,7 +45,7 @@ def row(name: str) -> Row:
     return Row(
         f"entropy-{name}", name,
         choose=lambda codec, features, quality: [TaskGraph.independent(codec.task_count)] * len(features),
-        graphs=lambda trainer, split: trainer.mixed(split, trainer.recipe.codec.graph_mix),
+        graphs=lambda trainer, split: trainer.mixed(split, MIX),
         model=lambda base: MODELS[name],
     )  # fmt: skip
 

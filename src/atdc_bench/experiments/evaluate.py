@@ -26,7 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from atdc.codec import DEFAULT_GRAPH, Effort
-from atdc.config import MAX_QUALITY, CodecStage
+from atdc.config import MAX_QUALITY
 from atdc.errors import ArgumentError, DataError
 from atdc.files import write_bytes_atomically
 from atdc.graph.search import parse_setting
@@ -419,12 +419,12 @@ class Objective:
         bounds: ``L_0`` and ``L_∞`` of each task that training used, (2, T); None takes them from the images measured.
     """
 
-    weights: tuple[float, float] = (CodecStage().lambda_min, CodecStage().lambda_max)
+    weights: tuple[float, float] = (0.2, 25.0)
     bounds: FloatArray | None = None
 
     @classmethod
     def of(cls, card: Mapping[str, Any]) -> Objective:
-        """From a model's card; what it does not say is the recipe's default."""
+        """From a model's card; what it does not say is as in the first weights, whose cards did not."""
         low, high = card.get("lambda", cls().weights)
         bounds = card.get("loss_bounds")
         return cls((float(low), float(high)), None if bounds is None else np.array(bounds, np.float64))

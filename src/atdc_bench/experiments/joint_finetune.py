@@ -20,12 +20,14 @@ from atdc.entropy.float_model import dequantised_model, quantised_model
 from atdc.pipeline import Codec, load
 from atdc.provenance import write_result
 from atdc.training.codec_stage import train_codec
-from atdc.training.data import NormalisedFeatures
 from atdc.training.graph_stage import copy_of
+from atdc.training.loop import epochs_of
 from atdc.training.run_folder import RunFolder
-from atdc.training.stages import features_of, round_to_half, subject_of
+from atdc.training.stages import round_to_half
 from atdc.training.task_objectives import TaskLosses
 from atdc_bench.baselines.live_features import LiveFeatures
+from atdc_bench.baselines.mixed_graphs import mixed_state
+from atdc_bench.baselines.stacked_features import StackedFeatures, features_of
 from atdc_bench.experiments.compare_weights import compared
 
 KINDS = ("frozen", "joint")
@@ -76,16 +78,15 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     folder = RunFolder(run / kind, settings)
     torch.manual_seed(settings.seed)
     networks, float_model = copy_of(own.networks), dequantised_model(own.entropy, own.config, own.tensors)
-    state = subject_of(settings, networks, float_model, own.graph_tables, sets["train"], sets["val"])
+    state = mixed_state(networks, float_model, own.graph_tables, sets["train"], sets["val"])
     bounds = torch.tensor(codec.card["loss_bounds"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     if kind == "joint":
         live = {split: _live(sets[split], codec, rooms[split]) for split in rooms}
         encoders = codec.networks.encoders.requires_grad_(True)
         state = replace(state, train=live["train"], val=live["val"], encoders=encoders)
-    each = min(steps, 50)
     rates = (_RATE, settings.codec.lr_end)
-    train_codec(folder, settings, "further", steps // each, rates, state, goal, val_goal, each)
+    train_codec(folder, settings.codec, "further", epochs_of(steps), rates, state, goal, val_goal)
     round_to_half(codec.networks)
     entropy = quantised_model(float_model, networks)
     path = run / f"{kind}.safetensors"
@@ -94,5 +95,5 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     return path
 
 
-def _live(known: NormalisedFeatures, codec: Codec, images: RoomsDataset) -> LiveFeatures:
+def _live(known: StackedFeatures, codec: Codec, images: RoomsDataset) -> LiveFeatures:
     return LiveFeatures(known.cache, known.mean, known.std, networks=codec.networks, images=images)

@@ -7,7 +7,6 @@ All share the base's frozen task networks, its training images and its objective
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,6 @@ def trainer_of(
         real: folder of the real images with rooms.
     """
     base, settings = load(model), load_recipe(Path(recipe))
-    settings = replace(settings, model=base.feature_codec.config)
     return BaselineTrainer(base, settings, budget, run, lambda: open_training_images(settings, data, real), ())
 
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.config import CodecStage, ModelConfig, PredictorStage, Recipe
+from atdc.config import FitRecipe, ModelConfig
 from atdc.tasks import TASK_NAMES
-from atdc.training.data import NormalisedFeatures
 from atdc.training.run_folder import RunFolder
 from atdc_bench.baselines.added_task import Trained, add_task, first_of, first_tasks, train_from_nothing
+from atdc_bench.baselines.stacked_features import StackedFeatures
 from atdc_bench.experiments.added_task import old_files
 
 pytestmark = pytest.mark.portability
@@ -23,7 +23,7 @@ MODEL = ModelConfig(
     feature_channels=4, encoder_widths=(4, 4, 4), head_widths=(8, 4, 4), predictor_width=8, latent_channels=4,
     codec_width=8, hyper_channels=2, hyper_width=4, scorer_width=4,
 )  # fmt: skip
-RECIPE = Recipe(model=MODEL, predictor=PredictorStage(epochs=1, batch=8), codec=CodecStage(batch=8))
+RECIPE = FitRecipe(predictor_steps=3, batch=8)
 
 
 class Planted:
@@ -55,13 +55,13 @@ class Nothing:
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Trained, Tensor]:
     folder = tmp_path_factory.mktemp("added")
     sets = {
-        split: NormalisedFeatures(Planted(count), torch.zeros(6, 4), torch.ones(6, 4))
+        split: StackedFeatures(Planted(count), torch.zeros(6, 4), torch.ones(6, 4))
         for split, count in (("train", 24), ("val", 8))
     }
     goals = {"train": Nothing(), "val": Nothing()}
     run = RunFolder(folder / "first", RECIPE)
-    five = train_from_nothing(run, RECIPE, first_of(sets, 5), goals, TASK_NAMES[:5], 4)
-    changed = replace(RECIPE, codec=replace(RECIPE.codec, lr=0.05))
+    five = train_from_nothing(run, RECIPE, MODEL, first_of(sets, 5), goals, TASK_NAMES[:5], 4)
+    changed = replace(RECIPE, lr=0.05)
     six = add_task(RunFolder(folder / "added", changed), changed, five, sets, goals, TASK_NAMES, 4)
     return five, six, sets["val"].cache.read(np.arange(8))
 

@@ -14,8 +14,7 @@ from torch import Tensor
 
 import atdc_bench.baselines.affinity as affinity_module
 from atdc.codec import FeatureCodec
-from atdc.coding.grouping import Grouping
-from atdc.config import ModelConfig, Recipe
+from atdc.config import NetworkShape, Recipe
 from atdc.data.rooms import RoomsDataset, materialise
 from atdc.errors import ArgumentError, GraphError
 from atdc.graph.task_graph import TaskGraph
@@ -32,10 +31,11 @@ from atdc_bench.baselines.affinity import (
     set_partitions,
     static_graph,
 )
+from atdc_bench.baselines.grouping import Grouping
 from atdc_bench.experiments.affinity import stability
 
 seeds = st.integers(0, 2**32 - 1)
-RECIPE = Recipe(model=ModelConfig(feature_channels=8, encoder_widths=(8, 8, 16), head_widths=(8, 8, 8)))
+RECIPE = Recipe(networks=NetworkShape(feature_channels=8, encoder_widths=(8, 8, 16), head_widths=(8, 8, 8)))
 RUN = {"steps": 4, "every": 2, "batch": 2, "seed": 1}
 
 

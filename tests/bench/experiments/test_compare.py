@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from atdc.coding.grouping import Grouping
 from atdc.data.rooms import materialise
 from atdc.errors import ArgumentError
 from atdc.pipeline import Codec
 from atdc.report.page import thumbnail_uri
 from atdc.tasks import TASK_NAMES
+from atdc_bench.baselines.grouping import Grouping
 from atdc_bench.baselines.trainer import BaselineTrainer, CodedFeatures, improvement
 from atdc_bench.compare_recipe import CompareRecipe
 from atdc_bench.experiments.compare import ADDED_IN_ORDER, Place, entries, key_of, read_records, run_compare

@@ -12,10 +12,10 @@ from atdc.config import Recipe
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.search import graph_costs
 from atdc.pipeline import Codec
-from atdc.training.data import NormalisedFeatures
 from atdc.training.fixed_graphs import settled
 from atdc.training.graph_stage import measured_correction, settle_fixed_graphs
 from atdc.training.run_folder import RunFolder
+from atdc_bench.baselines.stacked_features import StackedFeatures
 from atdc_bench.experiments.entropy_models import chosen
 from atdc_bench.experiments.evaluated_codec import features_at
 
@@ -58,7 +58,7 @@ def test_with_cost_corrections_scores_are_right_in_the_mean_and_stopped_runs_res
 ) -> None:
     codec, run = copy.copy(tiny_codec.feature_codec), RunFolder(tmp_path, Recipe())
     features = features_at(tiny_codec, photos, range(6))
-    val = NormalisedFeatures(Kept(features), torch.stack(codec.mean), torch.stack(codec.std))
+    val = StackedFeatures(Kept(features), torch.stack(codec.mean), torch.stack(codec.std))
     settle_fixed_graphs(run, codec, val)
     correction, graphs = measured_correction(run, codec, val), codec.graph_tables.candidates
     for quality in (0, 3, 7):

@@ -1,0 +1,194 @@
+"""What coding pairs of a child and its parents really costs, on training samples: what rate estimators are taught.
+
+For up to :data:`FEW_TENSORS` tensors the costs of all pairs are measured. For more, all single parents are, and the
+pairs of parents that promise most; what a pair of parents costs that nobody measured follows from the two alone::
+
+    cost(c, {p, p′}) = base − gain(p) − gain(p′) + overlap,    overlap = share of the smaller gain
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.codec import FeatureCodec
+from atdc.config import MAX_QUALITY
+from atdc.graph import search
+from atdc.training import processes
+from atdc.training.data import NormalisedSource
+from atdc.training.graph_source import random_subset
+from atdc.training.run_folder import RunFolder
+
+FEW_TENSORS = 8
+"""So many tensors have few enough pairs to measure them all."""
+BLOCK = 8
+"""Samples whose costs are measured together, at one quality."""
+_KEPT = 20
+"""Blocks after which what is measured is saved."""
+_COLUMNS = 240
+"""Pairs that are measured with a block, where there are many."""
+_MEASURED_SHARE = 0.2
+"""Of the pairs of two parents, those that are measured."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What coding some samples' pairs costs.
+
+    Attributes:
+        samples: which, (n,).
+        level: the integer quality.
+        columns: which pairs, (m,).
+        costs: bits per feature element of the child, (n, m).
+        spoilt: one tensor of each of these samples does not belong to the others.
+    """
+
+    samples: NDArray[np.int64]
+    level: int
+    columns: NDArray[np.int64]
+    costs: NDArray[np.float64]
+    spoilt: bool = False
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What is measured together: samples, a quality, the tensors that are coded, and pairs of these."""
+
+    samples: NDArray[np.int64]
+    level: int
+    tensors: tuple[int, ...]
+    columns: NDArray[np.int64]
+
+
+def measured(
+    run: RunFolder, name: str, codec: FeatureCodec, seen: NormalisedSource, samples: NDArray[np.int64],
+    columns: NDArray[np.int64], rng: np.random.Generator, *, subset_share: float = 0.0,
+    spoilt: frozenset[int] = frozenset(),
+) -> list[Measured]:  # fmt: skip
+    """Costs of pairs of some training samples, block by block, each at a random integer quality; kept in the run
+    folder, where a stopped run resumes. Processes take turns.
+
+    Args:
+        run: where costs are kept.
+        name: under which.
+        codec: that codes, with its fixed graphs.
+        seen: normalised features.
+        samples: of whom; those of a block are alike, all of them spoilt or none.
+        columns: which pairs.
+        rng: draws qualities and tensors.
+        subset_share: of blocks, but the first, of which a random subset of the tensors is coded.
+        spoilt: samples of which a tensor is.
+    """
+    blocks = [
+        _block(codec, samples[start : start + BLOCK], columns, rng, subset_share if start else 0.0)
+        for start in range(0, len(samples), BLOCK)
+    ]
+    state = run.load(name)
+    costs: list[Tensor] = [] if state is None else list(state["costs"])
+    with processes.bar(total=len(blocks), initial=len(costs), desc=name) as bar:
+        while (done := len(costs)) < len(blocks):
+            own = done + processes.rank()
+            gathered = processes.gathered(_costs(codec, seen, blocks[own]) if own < len(blocks) else None)
+            found = [torch.from_numpy(block) for block in gathered if block is not None]
+            costs += found
+            bar.update(len(found))
+            if len(costs) // _KEPT > done // _KEPT or len(costs) == len(blocks):
+                run.save(name, {"costs": costs})
+    return [
+        Measured(block.samples, block.level, block.columns, row.numpy(), int(block.samples[0]) in spoilt)
+        for block, row in zip(blocks, costs, strict=True)
+    ]
+
+
+def _block(
+    codec: FeatureCodec, samples: NDArray[np.int64], columns: NDArray[np.int64], rng: np.random.Generator, share: float
+) -> _Block:
+    level, count = int(rng.integers(MAX_QUALITY + 1)), codec.task_count
+    tensors = tuple(random_subset(count, share, rng))
+    own = np.intersect1d(columns, search.columns_within(count, codec.config.max_parents, tensors))
+    alone = np.array([place for place in own.tolist() if not codec.pairs[place][1]], np.int64)
+    others = rng.permutation(np.setdiff1d(own, alone))[: _COLUMNS if count > FEW_TENSORS else None]
+    return _Block(samples, level, tensors, np.sort(np.concatenate([alone, others])))
+
+
+def _costs(codec: FeatureCodec, seen: NormalisedSource, block: _Block) -> NDArray[np.float64]:
+    batch = seen.read(block.samples)
+    batch = batch if len(block.tensors) == codec.task_count else batch.only(block.tensors)
+    bits, errors = codec.costs.pair_costs(batch, block.level, [codec.pairs[place] for place in block.columns.tolist()])
+    children = np.array(codec.costs.children)[block.columns]
+    multipliers = codec.costs.lagrange_multipliers(block.level)[children]
+    costs: NDArray[np.float64] = (bits + multipliers * errors) / np.array(batch.elements)[children]
+    return costs
+
+
+def single_columns(pairs: Sequence[search.Pair]) -> NDArray[np.int64]:
+    """Where the pairs without or with one parent stand."""
+    return np.array([place for place, (_, parents) in enumerate(pairs) if len(parents) < 2])
+
+
+def columns_to_measure(gains: NDArray[np.float64], pairs: Sequence[search.Pair]) -> NDArray[np.int64]:
+    """The pairs without or with one parent, and the fifth of the others whose parents' gains are largest together.
+
+    Args:
+        gains: of each pair over no parents, (P,); those of single parents are looked at.
+        pairs: what they are.
+    """
+    index = {pair: place for place, pair in enumerate(pairs)}
+    sets = [(place, pair) for place, pair in enumerate(pairs) if len(pair[1]) > 1]
+    promise = [sum(gains[index[child, (parent,)]] for parent in parents) for _, (child, parents) in sets]
+    best = np.argsort(-np.array(promise), kind="stable")[: round(_MEASURED_SHARE * len(sets))]
+    return np.concatenate([single_columns(pairs), np.array([sets[place][0] for place in best.tolist()], np.int64)])
+
+
+def completed(costs: NDArray[np.float64], pairs: Sequence[search.Pair]) -> NDArray[np.float64]:
+    """Costs of all pairs, (..., P), where those of sets of parents that are not known (NaN) follow from single ones.
+
+    >>> pairs = search.candidate_sets(3, 2)
+    >>> row = np.array([9, 5, 7, np.nan, 9, 9, 9, 9, 9, 9, 9, 9])
+    >>> completed(row, pairs)[:4].tolist()
+    [9.0, 5.0, 7.0, 4.0]
+    """
+    index = {pair: place for place, pair in enumerate(pairs)}
+    base = search.alone_columns(pairs)
+    whole = np.array(costs, np.float64)
+    numbers = np.array([len(parents) for _, parents in pairs])
+    single = numbers == 1  # a parent whose share nobody knows gives nothing
+    whole[..., single] = np.where(np.isnan(whole[..., single]), whole[..., base[single]], whole[..., single])
+    gains = np.maximum(whole[..., base] - whole, 0.0)
+    for number in range(2, int(numbers.max(initial=0)) + 1):
+        places = np.flatnonzero(numbers == number)
+        parents_of = [[index[pairs[place][0], (parent,)] for parent in pairs[place][1]] for place in places.tolist()]
+        own = np.sort(gains[..., np.array(parents_of)], -1)[..., ::-1]
+        expected = whole[..., base[places]] - own[..., 0] - _UNSHARED * own[..., 1:].sum(-1)
+        whole[..., places] = np.where(np.isnan(whole[..., places]), expected, whole[..., places])
+    return whole
+
+
+_UNSHARED = 0.5
+"""Of a further parent's gain, what it adds to a better parent's."""
+
+
+def mean_table(blocks: Sequence[Measured], pairs: Sequence[search.Pair]) -> NDArray[np.float64]:
+    """Mean costs of all pairs at every integer quality, (8, P), over samples that are not spoilt.
+
+    What was not measured at a quality is interpolated between those where it was, and sets of parents that were never
+    measured follow from single ones.
+    """
+    totals, counts = np.zeros((MAX_QUALITY + 1, len(pairs))), np.zeros((MAX_QUALITY + 1, len(pairs)))
+    for block in blocks:
+        if not block.spoilt:
+            totals[block.level, block.columns] += block.costs.sum(0)
+            counts[block.level, block.columns] += len(block.costs)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = totals / counts
+    levels = np.arange(MAX_QUALITY + 1)
+    for place in np.flatnonzero(np.isnan(means).any(0)).tolist():
+        known = ~np.isnan(means[:, place])
+        if known.any():
+            means[:, place] = np.interp(levels, levels[known], means[known, place])
+    return completed(means, pairs)

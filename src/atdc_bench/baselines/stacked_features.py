@@ -1,0 +1,163 @@
+"""Features of tasks whose tensors are alike, as rivals are trained on them: some of the tasks, or several as one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atdc.data.labelled import LabelledImages
+from atdc.networks.batches import FeatureBatch
+from atdc.pipeline import Codec
+from atdc.tensors import Grid
+from atdc.training.codec_stage import Objective
+from atdc.training.feature_cache import FeatureCache
+from atdc.training.run_folder import RunFolder
+from atdc_bench.baselines.grouping import Grouping
+
+
+class RawFeatures(Protocol):
+    """Features of a split, as task networks left them."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, indices: NDArray[np.int64]) -> Tensor:
+        """Of some images, float32 (n, T, C, h, w)."""
+        ...
+
+
+@dataclass(frozen=True)
+class CachedFeatures:
+    """Features that are kept on disk.
+
+    Attributes:
+        cache: where.
+    """
+
+    cache: FeatureCache
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    def read(self, indices: NDArray[np.int64]) -> Tensor:
+        """Of some images, float32 (n, T, C, h, w)."""
+        return torch.from_numpy(self.cache.features[indices].astype(np.float32))
+
+
+@dataclass(frozen=True)
+class StackedFeatures:
+    """``z' = (z − mean) / std`` per task and channel, for :func:`~atdc.training.codec_stage.train_codec`: a tensor for
+    each group of tasks.
+
+    Attributes:
+        cache: raw features.
+        mean: (T, C).
+        std: (T, C).
+        grouping: tasks that the codec takes as one; none by default.
+    """
+
+    cache: RawFeatures
+    mean: Tensor
+    std: Tensor
+    grouping: Grouping | None = None
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    @property
+    def groups(self) -> Grouping:
+        """The groups; every task its own by default."""
+        return Grouping.alone(len(self.mean)) if self.grouping is None else self.grouping
+
+    @property
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the groups' channels, each (G, largest · C)."""
+        return self.groups.pack(self.mean[None])[0], self.groups.pack(self.std[None], fill=1.0)[0]
+
+    def load(self, indices: NDArray[np.int64]) -> Tensor:
+        """What :meth:`seen` takes, read on the CPU, during a training step."""
+        return self.cache.read(indices)
+
+    def seen(self, loaded: Tensor) -> FeatureBatch:
+        """Features of zero mean and unit standard deviation over the training set, by group."""
+        std, mean = self.std.to(loaded.device), self.mean.to(loaded.device)
+        return FeatureBatch.of(self.groups.pack((loaded - mean[:, :, None, None]) / std[:, :, None, None]))
+
+    def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
+        """Both at once."""
+        return self.seen(self.load(indices))
+
+    def alike(self, count: int, last: bool = False) -> NDArray[np.int64]:
+        """At most so many samples, the first or the last."""
+        every = np.arange(len(self))
+        return every[-count:] if last else every[:count]
+
+    def having(self, tensor: int, count: int) -> NDArray[np.int64]:
+        """At most so many samples, the first: each has every tensor."""
+        return self.alike(count)
+
+    def raw(self, indices: NDArray[np.int64]) -> Tensor:
+        """Raw features of some images, (n, T, C, h, w)."""
+        return self.cache.read(indices)
+
+    def restored(self, parts: Sequence[Tensor], tensor: int, grids: Sequence[Grid]) -> Tensor:
+        """Raw features (n, largest · C, h, w) of a group from normalised and padded ones."""
+        mean, std = (rows[tensor].to(parts[tensor].device)[:, None, None] for rows in self.statistics)
+        height, width = grids[tensor]
+        return parts[tensor][..., :height, :width] * std + mean
+
+
+@dataclass(frozen=True)
+class GroupedObjective:
+    """An objective of tasks, for a codec that takes several of them as one: the mean over a group's tasks, of as many
+    as the largest has, so that all groups together weigh their tasks alike.
+
+    Attributes:
+        whole: of the tasks.
+        grouping: of them.
+        per_step: the most tasks whose loss is taken of a batch.
+    """
+
+    whole: Objective
+    grouping: Grouping
+    per_step: int
+
+    def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
+        """Whatever :meth:`loss` compares with, of some tasks of each group; which ones follows from the images."""
+        each, rng = math.ceil(self.per_step / len(tasks)), np.random.default_rng(indices.astype(np.uint64))
+        found: dict[str, Tensor] = {}
+        for group in tasks:
+            members = self.grouping.groups[group]
+            for task in rng.permutation(members)[:each].tolist():
+                own = self.whole.targets(indices, [task])
+                found |= {f"{task} {name}": value for name, value in own.items()}
+        return found
+
+    def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """Of each image, (n,); of those tasks of the group that the targets are of."""
+        members, largest = self.grouping.groups[task], self.grouping.largest
+        places = decoded.reshape(len(decoded), largest, -1, *decoded.shape[2:])
+        losses: list[Tensor] = []
+        for place, member in enumerate(members):
+            prefix = f"{member} "
+            own = {name.removeprefix(prefix): value for name, value in targets.items() if name.startswith(prefix)}
+            if own:
+                losses.append(self.whole.loss(member, places[:, place], own))
+        return torch.stack(losses).mean(0) * (len(members) / largest)
+
+
+def features_of(run: RunFolder, codec: Codec, images: Mapping[str, LabelledImages]) -> dict[str, StackedFeatures]:
+    """A trained model's features of some splits, cached in the run folder."""
+    own = codec.feature_codec
+    return {
+        split: StackedFeatures(
+            CachedFeatures(FeatureCache(run, split, codec.networks, data)), torch.stack(own.mean), torch.stack(own.std)
+        )
+        for split, data in images.items()
+    }
