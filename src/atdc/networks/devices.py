@@ -126,11 +126,12 @@ def torch_defaults() -> Iterator[None]:
     default_type.enter()
     try:
         with ExitStack() as stack:
-            if torch.get_default_device().type != "cpu":  # looked at first: the mode costs 10 µs with every operation
+            if torch.empty(0).device.type != "cpu":  # looked at first: the mode costs 10 µs with every operation
                 stack.enter_context(torch.device("cpu"))
             stack.enter_context(torch.inference_mode(False))
             for kind in ("cpu", "cuda"):
-                stack.enter_context(torch.autocast(kind, dtype=torch.bfloat16, enabled=_coarse))
+                if _coarse or torch.is_autocast_enabled(kind):  # looked at first: entering costs as much as a layer
+                    stack.enter_context(torch.autocast(kind, dtype=torch.bfloat16, enabled=_coarse))
             yield
     finally:
         default_type.leave()
