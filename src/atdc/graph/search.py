@@ -47,6 +47,9 @@ Pair: TypeAlias = tuple[int, tuple[int, ...]]
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
+Ranked: TypeAlias = NDArray[np.complex128]
+"""Costs as real parts, numbers of edges as imaginary ones: NumPy orders complex numbers by the former, then by the
+latter, so that where costs are equal fewer edges are less."""
 
 Setting = Literal[
     "codebook", "exact", "greedy", "paper", "fixed", "fixed-mode", "chain", "paper-order", "random", "independent"
@@ -63,7 +66,7 @@ MAX_EXACT_TASKS = 16
 MAX_LOCAL_TASKS = 64
 """A set of tasks is held as the bits of one 64-bit integer."""
 
-_CELLS_PER_CHUNK = 1 << 17
+_CELLS_PER_CHUNK = 1 << 16
 """Images per batch of the exact search times T * 2^T: one array of a chunk is 1 MiB and stays in cache."""
 
 
@@ -108,6 +111,18 @@ def pair_index(size: int, max_parents: int | None = 2) -> Mapping[Pair, int]:
     56
     """
     return _pair_index(size, _limit(size, max_parents))
+
+
+@lru_cache(maxsize=32)
+def children_of(pairs: tuple[Pair, ...]) -> Integers:
+    """The child of each pair, (P,).
+
+    >>> children_of(candidate_sets(2, 1)).tolist()
+    [0, 0, 1, 1]
+    """
+    children = np.array([child for child, _ in pairs], np.int64)
+    children.flags.writeable = False
+    return children
 
 
 def alone_columns(pairs: Sequence[Pair]) -> Integers:
@@ -237,9 +252,18 @@ def graph_costs(bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[Pair,
     if not graphs:
         raise ArgumentError("graphs", "none", "at least one")
     table = np.asarray(bits, dtype=np.float64)
-    size = graphs[0].size
-    index = _columns(table, size, pairs)
+    places = _places(tuple(graphs), _columns(table, graphs[0].size, pairs))
     by_pair = np.ascontiguousarray(table.T)
+    total = np.zeros((len(graphs), len(table)))
+    for own in places:
+        total += by_pair[own]
+    return total
+
+
+@lru_cache(maxsize=8)
+def _places(graphs: tuple[TaskGraph, ...], pairs: tuple[Pair, ...]) -> Integers:
+    """Which of the pairs each graph uses, by child and graph, (T, M)."""
+    size, index = graphs[0].size, _checked_pairs(pairs)
     places = np.empty((size, len(graphs)), np.int64)
     for row, graph in enumerate(graphs):
         _require_size(graph, size)
@@ -247,10 +271,7 @@ def graph_costs(bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[Pair,
             if pair not in index:
                 raise _unscored(*pair)
             places[pair[0], row] = index[pair]
-    total = np.zeros((len(graphs), len(table)))
-    for own in places:
-        total += by_pair[own]
-    return total
+    return places
 
 
 # --- per image --------------------------------------------------------------------------------------------------------
@@ -303,11 +324,11 @@ def exact_batch(bits: ArrayLike, size: int, max_parents: int | None = 2) -> list
     step = max(1, _CELLS_PER_CHUNK // (size << size))
     for start in range(0, len(table), step):
         part = table[start : start + step]
-        order = _cheapest_order(*cheapest_subsets(part, size, limit))
+        order = _cheapest_order(cheapest_subsets(part, size, limit))
         chosen[start : start + step] = _best_parents(part, order, size, limit)
-    distinct, which = np.unique(chosen, axis=0, return_inverse=True)
-    graphs = [TaskGraph(tuple(pairs[position][1] for position in row)) for row in distinct.tolist()]
-    return [graphs[number] for number in which.reshape(-1).tolist()]
+    rows = [tuple(row) for row in chosen.tolist()]
+    graphs = {row: TaskGraph(tuple(pairs[position][1] for position in row)) for row in set(rows)}
+    return [graphs[row] for row in rows]
 
 
 def greedy(scores: ScoreTable, max_parents: int | None = 2, gain_threshold_bits: float = 0.0) -> TaskGraph:
@@ -528,8 +549,7 @@ def chain(mean_scores: ScoreTable) -> TaskGraph:
     """
     size = mean_scores.size
     _require_few(size)
-    bits, edges = _subset_table(_dense(mean_scores, None)[None], size, size - 1)
-    order = _cheapest_order(bits, edges)[0].tolist()
+    order = _cheapest_order(_subset_table(_dense(mean_scores, None)[None], size, size - 1))[0].tolist()
     parents: list[tuple[int, ...]] = [()] * size
     for place, child in enumerate(order):
         parents[child] = tuple(sorted(order[:place]))
@@ -692,18 +712,18 @@ def _unscored(child: int, parents: tuple[int, ...]) -> ArgumentError:
     )
 
 
-def _columns(bits: Floats, size: int, pairs: tuple[Pair, ...] | None) -> Mapping[Pair, int]:
-    """Which column of (N, P) scores belongs to which pair."""
+def _columns(bits: Floats, size: int, pairs: tuple[Pair, ...] | None) -> tuple[Pair, ...]:
+    """What the columns of (N, P) scores are."""
     if pairs is not None:
         _require_costs(bits, (None, len(pairs)))
-        return _checked_pairs(pairs)
+        return pairs
     numbers = [sum(size * comb(size - 1, number) for number in range(limit + 1)) for limit in range(size)]
     if bits.ndim != 2 or bits.shape[1] not in numbers:
         raise ArgumentError(
             "scores", f"shape {bits.shape}", f"shape (N, P) with P one of {numbers}", "Or say what the pairs are."
         )
     _require_costs(bits, (None, bits.shape[1]))
-    return _pair_index(size, numbers.index(bits.shape[1]))
+    return _candidate_sets(size, numbers.index(bits.shape[1]))
 
 
 def _dense(scores: ScoreTable, max_parents: int | None) -> Floats:
@@ -728,32 +748,32 @@ def _masks(size: int, limit: int) -> Integers:
     return np.array(masks, np.uint64).view(np.int64).reshape(size, -1)
 
 
-def _subset_table(bits: Floats, size: int, limit: int) -> tuple[Floats, NDArray[np.int8]]:
-    """(N, P) scores by (child, mask of the parent set, image): +inf for sets without one; and the sets' sizes."""
+@lru_cache(maxsize=32)
+def _set_sizes(size: int, limit: int) -> Integers:
+    """How many parents the sets of :func:`candidate_sets` have, (P,)."""
+    return np.array([len(parents) for _, parents in _candidate_sets(size, limit)], np.int64)
+
+
+def _subset_table(bits: Floats, size: int, limit: int) -> Ranked:
+    """(N, P) scores and the sets' sizes by (child, mask of the parent set, image): +inf for sets without a score."""
     masks = _masks(size, limit)
-    child = np.arange(size)[:, None]
-    table = np.full((size, 1 << size, len(bits)), np.inf)
-    table[child, masks] = bits.T.reshape(size, masks.shape[1], len(bits))
-    edges = np.full(table.shape, size, np.int8)
-    numbers = [len(parents) for _, parents in _candidate_sets(size, limit)]
-    edges[child, masks] = np.array(numbers, np.int8).reshape(*masks.shape, 1)
-    return table, edges
+    table = np.full((size, 1 << size, len(bits)), complex(np.inf, size))
+    scored = np.empty((len(bits), bits.shape[1]), np.complex128)
+    scored.real, scored.imag = bits, _set_sizes(size, limit)
+    table[np.arange(size)[:, None], masks] = scored.T.reshape(*masks.shape, len(bits))
+    return table
 
 
-def cheapest_subsets(bits: Floats, size: int, limit: int) -> tuple[Floats, NDArray[np.int8]]:
+def cheapest_subsets(bits: Floats, size: int, limit: int) -> Ranked:
     """``cheapest[c, U]`` of :func:`exact`, shape (T, 2^T, N), and the size of the smallest set that reaches it.
 
     One pass per task ``b``: a subset of ``U`` either contains ``b`` or is a subset of ``U - b``.
     """
-    table, edges = _subset_table(bits, size, limit)
+    table = _subset_table(bits, size, limit)
     for task in range(size):
-        split = (size, 1 << (size - 1 - task), 2, 1 << task, len(bits))
-        without, within = table.reshape(split)[:, :, 0], table.reshape(split)[:, :, 1]
-        edges_without, edges_within = edges.reshape(split)[:, :, 0], edges.reshape(split)[:, :, 1]
-        better = (without < within) | ((without == within) & (edges_without < edges_within))
-        np.copyto(within, without, where=better)
-        np.copyto(edges_within, edges_without, where=better)
-    return table, edges
+        halves = table.reshape(size, -1, 2, 1 << task, len(bits))
+        np.minimum(halves[:, :, 0], halves[:, :, 1], out=halves[:, :, 1])
+    return table
 
 
 @lru_cache(maxsize=MAX_EXACT_TASKS)
@@ -767,37 +787,30 @@ def _subset_steps(size: int) -> tuple[tuple[Integers, Integers, Integers], ...]:
     return tuple(steps)
 
 
-def least_totals(cost: Floats, edges: NDArray[np.int8]) -> tuple[Floats, NDArray[np.int16], NDArray[np.int8]]:
+def least_totals(cost: Ranked) -> tuple[Ranked, NDArray[np.int8]]:
     """``best[U]`` of :func:`exact` for every set of tasks ``U``, by its mask; each (2^T, N).
 
     Args:
-        cost: what each child costs given the mask of its predecessors, shape (T, 2^T, N).
-        edges: how many edges that takes, same shape; fewer is better where costs are equal.
+        cost: what each child costs given the mask of its predecessors, and how many edges that takes, (T, 2^T, N).
 
     Returns:
-        The least costs, how many edges these take, and which task of each set comes last.
+        The least costs and how many edges these take, and which task of each set comes last.
     """
     size, subsets, images = cost.shape
-    best = np.zeros((subsets, images))
-    best_edges = np.zeros((subsets, images), np.int16)
+    best = np.zeros((subsets, images), np.complex128)
     last = np.zeros((subsets, images), np.int8)
     for whole, members, rest in _subset_steps(size):
         total = best[rest] + cost[members, rest]
-        least = total.min(axis=1)
-        count = best_edges[rest] + edges[members, rest]
-        count[total != least[:, None]] = np.iinfo(np.int16).max
-        pick = count.argmin(axis=1)
-        best[whole] = least
-        best_edges[whole] = count.min(axis=1)
-        last[whole] = np.take_along_axis(members, pick, axis=1)
-    return best, best_edges, last
+        best[whole] = total.min(axis=1)
+        last[whole] = members[np.arange(len(members))[:, None], total.argmin(axis=1)]
+    return best, last
 
 
-def _cheapest_order(cost: Floats, edges: NDArray[np.int8]) -> Integers:
+def _cheapest_order(cost: Ranked) -> Integers:
     """The order of least ``sum cost[c, predecessors of c]``, shape (N, T), as :func:`least_totals` takes them; ties as
     :func:`exact` says."""
     size, subsets, images = cost.shape
-    best, _, last = least_totals(cost, edges)
+    best, last = least_totals(cost)
     if np.isinf(best[-1]).any():
         raise ArgumentError("scores", "too few pairs scored for any graph", "at least one graph's worth")
     order = np.empty((images, size), np.int64)

@@ -125,11 +125,11 @@ def without_missing(graph: TaskGraph, wanted: Collection[int]) -> tuple[TaskGrap
 
 def _exact_order(costs: Floats, size: int, wanted: Sequence[int], max_parents: int | None) -> list[int]:
     limit = size - 1 if max_parents is None else min(max_parents, size - 1)
-    best, edges, last = least_totals(*cheapest_subsets(costs[None], size, limit))
+    best, last = least_totals(cheapest_subsets(costs[None], size, limit))
     mask = sum(1 << tensor for tensor in wanted)
     supersets = np.flatnonzero((np.arange(len(best)) & mask) == mask)
     numbers = np.array([int(superset).bit_count() for superset in supersets])
-    left = int(supersets[np.lexsort((edges[supersets, 0], numbers, best[supersets, 0]))[0]])
+    left = int(supersets[np.lexsort((best.imag[supersets, 0], numbers, best.real[supersets, 0]))[0]])
     order: list[int] = []
     while left:
         order.insert(0, int(last[left, 0]))

@@ -124,6 +124,8 @@ class TaskGraph:
         >>> TaskGraph(((), (0,))).expanded((1, 3), 4).parents
         ((), (), (), (1,))
         """
+        if len(tensors) == count:
+            return self
         parents: list[tuple[int, ...]] = [()] * count
         for child, row in zip(tensors, self.parents, strict=True):
             parents[child] = tuple(tensors[parent] for parent in row)
