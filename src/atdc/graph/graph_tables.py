@@ -144,8 +144,8 @@ class GraphTables:
         return estimates
 
     def _correction_at(self, level: int | Sequence[int]) -> NDArray[np.float64]:
-        values, counts = np.unique(level, return_counts=True)
-        correction: NDArray[np.float64] = (self.correction[values] * (counts / counts.sum())[:, None]).sum(0)
+        levels = np.atleast_1d(level)
+        correction: NDArray[np.float64] = self.correction[levels].sum(0) / len(levels)
         return correction
 
     def to_json(self) -> dict[str, Any]:
