@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.search import Pair, candidate_sets, pair_index
 from atdc.graph.task_graph import TaskGraph
-from atdc.graph.wanted import at_quality
+from atdc.graph.wanted import at_quality, levels_around
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import torch_defaults
@@ -55,9 +56,9 @@ class CostModel:
         return candidate_sets(self.networks.task_count, self.networks.config.max_parents)
 
     @property
-    def children(self) -> list[int]:
+    def children(self) -> NDArray[np.int64]:
         """The child of each pair."""
-        return [child for child, _ in self.pairs]
+        return search.children_of(self.pairs)
 
     def lagrange_multipliers(self, quality: Quality) -> NDArray[np.float64]:
         """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
@@ -80,12 +81,13 @@ class CostModel:
         """
         columns: slice | Tensor = slice(None)
         if pairs is not None:
-            index = pair_index(self.networks.task_count, self.networks.config.max_parents)
-            columns = torch.tensor([index[pair] for pair in pairs], device=batch.parts[0].device)
-        children = [child for child, _ in (self.pairs if pairs is None else pairs)]
-        levels = self.networks.rate_estimator.of_columns(batch, columns)
-        costs = levels.double().cpu().numpy() * np.array(batch.elements)[children]
-        return at_quality(costs, children, self._steps(quality))
+            found = _columns_of(pairs, self.networks.task_count, self.networks.config.max_parents)
+            columns = found.to(batch.parts[0].device)
+        children, steps = search.children_of(self.pairs if pairs is None else pairs), self._steps(quality)
+        levels = levels_around(steps)
+        estimated = self.networks.rate_estimator.at(batch, levels, columns).cpu().numpy()
+        costs: NDArray[np.float64] = at_quality(estimated, children, steps, levels) * np.array(batch.elements)[children]
+        return costs
 
     @torch_defaults()
     @torch.no_grad()
@@ -151,7 +153,7 @@ class CostModel:
         bits, errors = self.pair_costs(batch, quality)
         costs = np.full((len(batch), len(self.pairs)), np.nan)
         columns = self._columns_within(batch)
-        costs[:, columns] = bits + self.lagrange_multipliers(quality)[np.array(self.children)[columns]] * errors
+        costs[:, columns] = bits + self.lagrange_multipliers(quality)[self.children[columns]] * errors
         return costs
 
     def _columns_within(self, batch: FeatureBatch) -> NDArray[np.int64]:
@@ -197,6 +199,13 @@ class CostModel:
         steps = [self._steps(quality)] * len(batch)
         coder = EntropyCoder(self.entropy, counter, np.array(steps, np.int64), batch.grids)
         return coder, quality_tensor(steps, batch.parts[0].device)
+
+
+@lru_cache(maxsize=32)
+def _columns_of(pairs: tuple[Pair, ...], size: int, max_parents: int) -> Tensor:
+    """Where some pairs stand among all."""
+    index = pair_index(size, max_parents)
+    return torch.tensor([index[pair] for pair in pairs])
 
 
 def _together(pairs: Sequence[Pair], most: int) -> list[list[int]]:

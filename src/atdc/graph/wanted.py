@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT
 from atdc.errors import ArgumentError
-from atdc.graph.search import candidate_sets
+from atdc.graph.search import candidate_sets, children_of
 from atdc.graph.subsets import best_superset
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 
@@ -52,7 +53,7 @@ class WantedGraphs:
                 return kept
         key = (tuple(wanted), tuple(steps), tuple(sorted(there)))
         if key not in self._found:
-            children = [child for child, _ in candidate_sets(len(steps), self.max_parents)]
+            children = children_of(candidate_sets(len(steps), self.max_parents))
             tables = at_quality(self.rates, children, steps), at_quality(self.errors, children, steps)
             self._found[key] = best_superset(*tables, len(steps), wanted, self.max_parents, there).graph
         return self._found[key]
@@ -120,20 +121,36 @@ def level_of(step: int) -> int:
     return min(MAX_QUALITY, int(step / QUALITY_STEPS_PER_UNIT + 0.5))
 
 
-def at_quality(levels: NDArray[np.float64], tasks: Sequence[int], steps: Sequence[int]) -> NDArray[np.float64]:
+def levels_around(steps: Sequence[int]) -> slice:
+    """The integer qualities that :func:`at_quality` looks at: those around the ones in eighths.
+
+    >>> levels_around([20, 33]), levels_around([56])
+    (slice(2, 6, None), slice(7, 8, None))
+    """
+    return slice(min(steps) // QUALITY_STEPS_PER_UNIT, -(-max(steps) // QUALITY_STEPS_PER_UNIT) + 1)
+
+
+def at_quality(
+    values: NDArray[np.floating[Any]], tasks: Sequence[int] | NDArray[np.int64], steps: Sequence[int],
+    levels: slice = slice(None),
+) -> NDArray[np.float64]:  # fmt: skip
     """Values at integer qualities, taken at each task's own quality: linear between integer ones.
 
     Args:
-        levels: (..., 8, n).
+        values: (..., 8, n), finite.
         tasks: that each column belongs to.
         steps: the quality of each task, in eighths.
+        levels: which integer qualities there are values of, if not all: :func:`levels_around`.
 
     >>> at_quality(np.arange(8.0)[:, None] * [1, 10], [0, 1], [20, 56])
     array([ 2.5, 70. ])
     """
-    exact = (np.array(steps) / QUALITY_STEPS_PER_UNIT)[list(tasks)]
-    low = np.minimum(exact.astype(np.int64), MAX_QUALITY - 1)
-    share = exact - low
-    columns = np.arange(levels.shape[-1])
-    result: NDArray[np.float64] = levels[..., low, columns] * (1 - share) + levels[..., low + 1, columns] * share
+    result: NDArray[np.float64] = (values * _shares(tuple(steps))[levels, tasks]).sum(-2)
     return result
+
+
+@lru_cache(maxsize=64)
+def _shares(steps: tuple[int, ...]) -> NDArray[np.float64]:
+    """How much each integer quality counts at each task's own, (8, T)."""
+    distance = np.array(steps) / QUALITY_STEPS_PER_UNIT - np.arange(MAX_QUALITY + 1)[:, None]
+    return np.maximum(1 - abs(distance), 0)

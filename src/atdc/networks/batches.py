@@ -50,7 +50,8 @@ class FeatureBatch:
     @property
     def elements(self) -> tuple[int, ...]:
         """Numbers of each tensor, with its padding; none of one that is not there."""
-        return tuple(part[0].numel() if place in self.available else 0 for place, part in enumerate(self.parts))
+        there = self.available
+        return tuple(math.prod(part.shape[1:]) if place in there else 0 for place, part in enumerate(self.parts))
 
     @property
     def mean_elements(self) -> float:

@@ -15,17 +15,21 @@ from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.config import MAX_QUALITY, ModelConfig
-from atdc.graph.search import candidate_sets
+from atdc.graph.search import alone_columns, candidate_sets
 from atdc.networks.batches import FeatureBatch
 from atdc.tensors import FeatureSet
 
+LEVELS = slice(0, MAX_QUALITY + 1)
+"""All integer qualities."""
+
 
 class PairEstimator(nn.Module):
-    """Normalised features to the cost, in bits, of each (child, parent set) at every integer quality; 20 MMAC at 16×16.
+    """Normalised features to the cost, in bits, of each (child, parent set) at every integer quality; 16 MMAC at 16×16.
 
     What decides a graph is how much a parent set saves over no parents, which is small next to how much images differ.
     So the network's outputs are, per pair, that *relative* cost (for the empty set: the cost itself), standardised by
@@ -37,7 +41,7 @@ class PairEstimator(nn.Module):
         super().__init__()
         width, pairs = config.scorer_width, candidate_sets(len(tensors), config.max_parents)
         self.pairs = len(pairs)
-        self.base = [list(pairs).index((child, ())) for child, _ in pairs]
+        self.register_buffer("base", torch.tensor(alone_columns(pairs)), persistent=False)
         relative = torch.tensor([float(bool(parents)) for _, parents in pairs])
         self.register_buffer("is_relative", relative, persistent=False)
         outputs = self.pairs * (MAX_QUALITY + 1)
@@ -50,36 +54,32 @@ class PairEstimator(nn.Module):
         self.last = nn.Linear(2 * width + further, outputs)
         self.register_buffer("offset", torch.zeros(MAX_QUALITY + 1, self.pairs))
         self.register_buffer("spread", torch.ones(MAX_QUALITY + 1, self.pairs))
+        self.base: Tensor
         self.is_relative: Tensor
         self.offset: Tensor
         self.spread: Tensor
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    @property
-    def layers(self) -> list[nn.Module]:
-        """All parts that compute: tensors in, tensors out."""
-        return [self.local, self.last]
-
     def summary(self, features: FeatureBatch) -> Tensor:
         """What costs follow from, (B, inputs of the last layer): mean and root mean square of each hidden channel."""
         local = self.local(torch.cat(features.parts, 1))
         return torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
 
-    def standardised(self, features: FeatureBatch) -> Tensor:
-        """Normalised features, all on one grid, to standardised relative costs (B, 8, pairs)."""
-        output: Tensor = self.last(self.summary(features))
-        return output.reshape(len(features), MAX_QUALITY + 1, self.pairs)
+    def standardised(self, features: FeatureBatch, levels: slice = LEVELS) -> Tensor:
+        """Normalised features, all on one grid, to standardised relative costs (B, 8, pairs), at some levels alone."""
+        rows = slice(levels.start * self.pairs, levels.stop * self.pairs)
+        output = F.linear(self.summary(features), self.last.weight[rows], self.last.bias[rows])
+        return output.reshape(len(features), -1, self.pairs)
 
     def forward(self, features: FeatureBatch) -> Tensor:
         """Normalised features to costs in bits per feature element, (B, 8, pairs)."""
-        relative = self.standardised(features) * self.spread + self.offset
-        return relative + relative[..., self.base] * self.is_relative
+        return self.at(features)
 
-    def of_columns(self, features: FeatureBatch, columns: slice | Tensor) -> Tensor:
-        """:meth:`forward` for some pairs alone."""
-        costs: Tensor = self(features)[..., columns]
-        return costs
+    def at(self, features: FeatureBatch, levels: slice = LEVELS, columns: slice | Tensor = slice(None)) -> Tensor:
+        """:meth:`forward` for some integer qualities and pairs alone."""
+        relative = torch.addcmul(self.offset[levels], self.standardised(features, levels), self.spread[levels])
+        return torch.addcmul(relative, relative[..., self.base], self.is_relative)[..., columns]
 
     def relative(self, costs: Tensor) -> Tensor:
         """Costs (..., pairs) to relative costs: less the cost of the same child without parents."""
@@ -98,23 +98,18 @@ class AgreementEstimator(PairEstimator):
         two = list(combinations(range(len(tensors)), 2))
         super().__init__(config, tensors, _RANK * len(two))
         self.project = nn.ModuleList([nn.Conv2d(own.channels, _RANK, 1, bias=False) for own in tensors.tensors])
-        self._first, self._second = [first for first, _ in two], [second for _, second in two]
-
-    @property
-    def layers(self) -> list[nn.Module]:
-        """All parts that compute: tensors in, tensors out."""
-        return [*super().layers, *self.project]
+        places = torch.tensor([first * len(tensors) + second for first, second in two], dtype=torch.long)
+        self.register_buffer("two", places, persistent=False)
+        self.two: Tensor
 
     def summary(self, features: FeatureBatch) -> Tensor:
         """See :meth:`PairEstimator.summary`; then the correlations of every two tensors' projections."""
         weights = [cast(nn.Conv2d, layer).weight.flatten(1) for layer in self.project]
         parts = zip(weights, features.parts, strict=True)
         own = torch.stack([weight @ part.flatten(2) for weight, part in parts], 2)  # (B, rank, T, h·w)
-        own = own - own.mean(3, keepdim=True)
-        products = own @ own.transpose(2, 3) / own.shape[3]
-        scale = torch.rsqrt(products.diagonal(dim1=2, dim2=3) + _LEAST_VARIANCE)
-        correlations = products * scale[:, :, :, None] * scale[:, :, None]
-        agreement = correlations[:, :, self._first, self._second].transpose(1, 2)
+        own = F.layer_norm(own, own.shape[3:], eps=_LEAST_VARIANCE)
+        correlations = own @ own.transpose(2, 3) / own.shape[3]
+        agreement = correlations.flatten(2)[:, :, self.two].transpose(1, 2)
         return torch.cat([super().summary(features), agreement.flatten(1)], 1)
 
 
@@ -176,11 +171,12 @@ class FactorisedEstimator(nn.Module):
 
     def forward(self, features: FeatureBatch) -> Tensor:
         """Costs in bits per feature element of the child, (B, 8, pairs)."""
-        return self.of_columns(features, slice(None))
+        return self.at(features)
 
-    def of_columns(self, features: FeatureBatch, columns: slice | Tensor) -> Tensor:
-        """:meth:`forward` for some pairs alone."""
+    def at(self, features: FeatureBatch, levels: slice = LEVELS, columns: slice | Tensor = slice(None)) -> Tensor:
+        """:meth:`forward` for some integer qualities and pairs alone."""
         base, gain, overlap = self.parts(features)
+        base, gain, overlap = base[:, levels], gain[:, levels], overlap[levels]
         children, parents, known = self._children[columns], self._parents[columns], self._known[columns]
         costs = base[:, :, children]
         for place in range(parents.shape[1]):

@@ -92,8 +92,7 @@ def train_pair_estimator(
     estimator.offset.copy_(torch.where(number > 0, mean, estimator.offset))
     estimator.spread.copy_(torch.where(number > 0, variance.sqrt().clamp(min=1e-4), estimator.spread))
     goal = ((relative - estimator.offset) / estimator.spread).nan_to_num()
-    alone = [pair for pair, base in enumerate(estimator.base) if pair == base]
-    there = known[:, :, alone].any(1).cpu()  # which tensors the codec coded, (n, T)
+    there = known[:, :, estimator.is_relative == 0].any(1).cpu()  # which tensors the codec coded, (n, T)
     held_out = len(samples) // 10
 
     def loss_of(rows: NDArray[np.int64], features: FeatureBatch) -> Tensor:
@@ -170,7 +169,7 @@ def _train_factorised(
         features, block = kept[place]
         columns = torch.from_numpy(block.columns)
         costs = torch.from_numpy(block.costs).float()
-        estimated = estimator.of_columns(features, columns)[:, block.level]
+        estimated = estimator.at(features, slice(block.level, block.level + 1), columns)[:, 0]
         own, has_parents = children[columns], relative[columns]
         where = {int(child): row for row, child in enumerate(own.tolist()) if not bool(has_parents[row])}
         at = torch.tensor([where[int(child)] for child in own])

@@ -203,10 +203,9 @@ def _told(integers: Mapping[int, TaskIntegers]) -> dict[str, Any]:
 def float_networks(codec: Codec) -> list[nn.Module]:
     """Every network that codes, cut where one can be called by itself: tensors in, tensors out."""
     networks = codec.feature_codec.networks
-    units: list[nn.Module] = [*codec.networks.encoders, networks.predictor, *networks.predictor.shares]
     estimator = networks.rate_estimator
     assert isinstance(estimator, PairEstimator), "shipped weights have an output for each pair"
-    units += estimator.layers
+    units: list[nn.Module] = [*codec.networks.encoders, networks.predictor, *networks.predictor.shares, estimator.local]
     for task in range(networks.task_count):
         own = networks.task(task)
         units += [own.block, own.unblock, own.analysis_layers, own.hyper_analysis_layers]

@@ -196,7 +196,7 @@ def test_networks_placed_elsewhere_are_all_that_moves(untrained_weights: Path) -
     codec, usual = load(untrained_weights), load(untrained_weights)
     images = torch.rand(2, 3, 64, 96)
     place(codec, torch.device("cpu"))
-    assert len(float_networks(codec)) == 6 + 1 + 6 + 2 + 6 * 6
+    assert len(float_networks(codec)) == 6 + 1 + 6 + 1 + 6 * 6
     assert torch.equal(codec.features_of(images), usual.features_of(images))
     data = codec.feature_codec.encode_batch(usual.features_of(images), 4).data
     assert data == usual.feature_codec.encode_batch(usual.features_of(images), 4).data
