@@ -219,18 +219,22 @@ def _of_two_channels() -> tuple[InMemoryFeatures, NetworkSet]:
 
 
 @pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
-def test_answers_change_what_is_made_of_latents_and_not_what_latents_are(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frozen", [True, False])
+def test_answers_change_what_is_made_of_latents_and_what_latents_are_as_the_recipe_says(
+    tmp_path: Path, frozen: bool
+) -> None:
     source, net = _of_two_channels()
     recipe = FitRecipe(
         predictor_width=8, codec_width=8, hyper_channels=2, hyper_width=8, state_channels=2, estimator_width=4,
         predictor_steps=0, warmup_steps=2, steps=2, batch=4, estimator_images=4, estimator_steps=2, codebook_size=1,
-        frozen_analysis=True,
+        frozen_analysis=frozen,
     )  # fmt: skip
     FeatureCodec.fit(source, recipe=recipe, objective=AnswerObjective(net, source), val=source, run=tmp_path)
     before, after = (torch.load(tmp_path / f"{name}.pt", weights_only=False)["module"] for name in ("warmup", "codec"))
     learned = {name for name, value in after.items() if not torch.equal(value, before[name])}
     parts = {name.removeprefix("networks.transforms.0.").split(".")[0] for name in learned}
-    assert not parts & {"block", "analysis_layers", "hyper_analysis_layers"}
+    analysis = {"block", "analysis_layers", "hyper_analysis_layers"}
+    assert parts & analysis == (set() if frozen else analysis)
     assert {"unblock", "synthesis_deep", "synthesis_merge", "log_gain", "log_inverse_gain"} <= parts
 
 
