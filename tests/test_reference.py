@@ -6,16 +6,33 @@ import re
 from pathlib import Path
 
 import atdc
-from atdc.config import FitRecipe
+from atdc.config import FitRecipe, Recipe
 from atdc.errors import AtdcError
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
 
+def test_every_setting_of_a_training_is_told_with_its_default() -> None:
+    section = PAGE.partition("## Settings of `atdc train`")[2].partition("\n## ")[0]
+    told = dict(re.findall(r"^\| `([\w.]+)` \| `([^`]+)` \|", section, re.MULTILINE))
+    expected: dict[str, object] = {}
+    for setting in dataclasses.fields(Recipe):
+        value = getattr(Recipe(), setting.name)
+        if setting.name in ("networks", "tasks"):
+            expected |= {f"{setting.name}.{name}": inner for name, inner in dataclasses.asdict(value).items()}
+        elif setting.name != "codec":
+            expected[setting.name] = value
+    assert {name: ast.literal_eval(value) for name, value in told.items()} == expected
+
+
 def test_every_setting_of_a_fit_is_told_with_its_default() -> None:
     told = dict(
-        re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", PAGE.partition("## Settings of `atdc fit`")[2], re.MULTILINE)
+        re.findall(
+            r"^\| `(\w+)` \| `([^`]+)` \|",
+            PAGE.partition("## Settings of `atdc fit`")[2].partition("\n## ")[0],
+            re.MULTILINE,
+        )
     )
     assert {name: ast.literal_eval(value) for name, value in told.items()} == {
         setting.name: setting.default for setting in dataclasses.fields(FitRecipe)

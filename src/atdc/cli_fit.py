@@ -6,7 +6,6 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +13,10 @@ import typer
 
 from atdc.batch import INTERRUPTED, complain, globally, warnings_as_lines
 from atdc.batch import out as console
-from atdc.cli_options import RESUMES, AsJson, known
-from atdc.cli_weights import PANEL
+from atdc.cli_options import AsJson, known
+from atdc.cli_weights import PANEL, interruptible, require_place
 from atdc.config import MAX_QUALITY
-from atdc.errors import ArgumentError, AtdcError, OutputError
+from atdc.errors import ArgumentError, AtdcError
 from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from atdc.codec import FeatureCodec
     from atdc.data.feature_source import DescribedSource
     from atdc.tensors import Grid
-
-_SUFFIX = ".safetensors"
 
 
 def register(app: typer.Typer) -> None:
@@ -131,11 +128,11 @@ def fit(
         raise typer.BadParameter("--add and --from exclude each other: added tensors leave all else as it is.")
     settings_of_fit = load_fit_recipe(recipe or Path("fit" if networks is None else "fit_networks"))
     quiet = globally(ctx, "quiet")
-    with _interruptible():
+    with interruptible():
         source = DumpedFeatures(features)
         grids = _grids(grid or [], source.names)
         if out is not None and not report_only:
-            _require_place(out, force)
+            require_place(out, force)
         if add is None and start_from is None:
             require_names(source.names, ())
         processes.join()
@@ -242,16 +239,6 @@ def _require_networks(before: dict[str, str], digests: dict[str, str], path: str
             )  # fmt: skip
 
 
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Says of an interruption how to resume."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        complain(f"interrupted. {RESUMES}")
-        raise typer.Exit(INTERRUPTED) from None
-
-
 def _grids(values: list[str], names: tuple[str, ...]) -> dict[str, int | Grid | None]:
     grids: dict[str, int | Grid | None] = {}
     for value in values:
@@ -264,22 +251,6 @@ def _grids(values: list[str], names: tuple[str, ...]) -> dict[str, int | Grid | 
         if grids.setdefault(name, grid) != grid:
             raise typer.BadParameter(f"{value} contradicts another grid of {name}.")
     return grids
-
-
-def _require_place(out: Path, force: bool) -> None:
-    """Refuses, before any training, what could not be written after it.
-
-    Raises:
-        OutputError: there is something else, or no folder can be made.
-    """
-    from atdc.files import make_folder
-
-    if out.suffix != _SUFFIX:
-        raise typer.BadParameter(f"{out} is no name of weights; end it with {_SUFFIX}.")
-    if out.is_dir() or (out.exists() and not force):
-        cure = "" if out.is_dir() else "Add --force to replace it, or choose another name with -o."
-        raise OutputError(str(out), "a folder" if out.is_dir() else "a file that is there", "a new file", cure)
-    make_folder(out.parent)
 
 
 def _fitted_to_answers(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from atdc.batch import INTERRUPTED, complain, warnings_as_lines
 from atdc.batch import out as console
-from atdc.cli_options import HELP_NAMES, Data, Device, known
+from atdc.cli_options import HELP_NAMES, RESUMES, Data, Device, known
 from atdc.data.data_sets import DATA_SETS, labelled
+from atdc.errors import OutputError
 from atdc.terminal import escape
 
 PANEL = "Make the weights"
+_SUFFIX = ".safetensors"
 data_app = typer.Typer(invoke_without_command=True, context_settings=HELP_NAMES)
 
 
@@ -122,6 +127,7 @@ def train(
         ),
     ] = "networks,codec,graphs",
     device: Device = "cpu",
+    force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
 ) -> None:
     """Train weights for images, from nothing or from other weights. A stopped call resumes where it was.
 
@@ -135,8 +141,39 @@ def train(
         atdc train --recipe small --from mine.safetensors --stages graphs  # rate estimator and graphs alone
         tensorboard --logdir runs             # in another terminal
     """
+    from atdc.training import processes
     from atdc.training.stages import train as train_by_recipe
 
+    if out is not None:
+        require_place(out, force)
     named = tuple(part.strip() for part in stages.split(",") if part.strip())
-    path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device, real, start, named)
-    console.print(f"weights: {escape(str(path))}")
+    with interruptible(), warnings_as_lines():
+        path = train_by_recipe(recipe, run or Path("runs") / recipe.stem, data, out, device, real, start, named)
+    if processes.is_first():
+        console.print(f"weights: {escape(str(path))}")
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Says of an interruption how to resume."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain(f"interrupted. {RESUMES}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def require_place(out: Path, force: bool) -> None:
+    """Refuses, before any training, what could not be written after it.
+
+    Raises:
+        OutputError: there is something else, or no folder can be made.
+    """
+    from atdc.files import make_folder
+
+    if out.suffix != _SUFFIX:
+        raise typer.BadParameter(f"{out} is no name of weights; end it with {_SUFFIX}.")
+    if out.is_dir() or (out.exists() and not force):
+        cure = "" if out.is_dir() else "Add --force to replace it, or choose another name with -o."
+        raise OutputError(str(out), "a folder" if out.is_dir() else "a file that is there", "a new file", cure)
+    make_folder(out.parent)

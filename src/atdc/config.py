@@ -180,7 +180,7 @@ class ModelConfig:
     """What decoded parents give their child: a `prediction` of its features (the paper), `context` for its probability
     tables, `both` (ours), or `none`."""
     rate_estimator: str = "pairs"
-    """What estimates costs before coding: `pairs`, with an output for each child and parent set, for up to about eight
+    """What estimates costs before coding: `pairs`, with an output for each child and parent set, for a few
     tensors of one grid; `agreement`, the same, which also sees how far every two tensors agree; `factorised`, for any
     number and any grids (ours)."""
     factorised: str = "none"
@@ -267,10 +267,15 @@ def _require_numbers(settings: Any) -> None:
     """
     for setting in dataclasses.fields(settings):
         value = getattr(settings, setting.name)
-        least = 0 if setting.name in _MAY_BE_ZERO else 1e-12
-        most = 1 if setting.name in _SHARES else 1 << 32
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not least <= value <= most:
-            raise ArgumentError(setting.name, str(value), f"a number from {least:g} to {most}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        least, most = (0 if setting.name in _MAY_BE_ZERO else 1), 1 if setting.name in _SHARES else 1 << 32
+        if isinstance(value, int) and not least <= value <= most:
+            raise ArgumentError(setting.name, str(value), f"a whole number from {least} to {most}")
+        if (isinstance(value, float) and not 0 <= value <= most) or (least and not value):
+            raise ArgumentError(
+                setting.name, str(value), f"a number {'above 0' if least else 'from 0'}, at most {most}"
+            )
 
 
 _SHARES = ("subset_share", "val_share", "latent_energy", "spoilt_share")
@@ -383,6 +388,9 @@ class FitRecipe:
         """Refuses what nothing can be made of."""
         _require_numbers(self)
         require_one_of("rate_estimator", self.rate_estimator, _CHOICES["rate_estimator"])
+        if self.lambda_min > self.lambda_max:
+            raise ArgumentError("lambda_min", f"{self.lambda_min:g}", f"at most lambda_max, {self.lambda_max:g}")
+        _require_name(self.name)
 
     def model(self) -> ModelConfig:
         """Settings of the networks."""
@@ -431,8 +439,20 @@ class Recipe:
     codec: FitRecipe = field(default_factory=FitRecipe)
 
     def __post_init__(self) -> None:
-        """Refuses what no network can be built from."""
-        self.model()
+        """Refuses what nothing can be made of."""
+        _require_numbers(self)
+        _require_name(self.name)
+        if self.train_count < 2:
+            raise ArgumentError("train_count", str(self.train_count), "2 or more")
+        for setting in ("name", "seed", "val_share"):
+            found, usual = getattr(self.codec, setting), getattr(FitRecipe(), setting)
+            if found != usual:
+                raise ArgumentError(f"codec.{setting}", repr(found), "nothing: a training has its own", "Leave it out.")
+        try:
+            self.model()
+        except ArgumentError as error:
+            where = error.where.replace("model.", "networks.", 1)
+            raise ArgumentError(where, error.found, error.expected, error.cure) from error
 
     def model(self) -> ModelConfig:
         """Settings of all networks.
@@ -442,6 +462,11 @@ class Recipe:
         """
         shape = {setting.name: getattr(self.networks, setting.name) for setting in dataclasses.fields(self.networks)}
         return dataclasses.replace(self.codec.model(), **shape)
+
+
+def _require_name(name: str) -> None:
+    if not name or Path(name).name != name:
+        raise ArgumentError("name", repr(name), "a name of a file, without a folder")
 
 
 def settings_of(cls: type[Any], values: Any, where: str) -> Any:
@@ -479,7 +504,9 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
         raise within(where, error) from error
 
 
-_KINDS: dict[type, str] = {tuple: "a list", dict: "a mapping", str: "a text"}
+_KINDS: dict[type, str] = {
+    tuple: "a list", dict: "a mapping", str: "a text", int: "a whole number", float: "a number", bool: "true or false",
+}  # fmt: skip
 
 
 def _is_like(value: Any, default: Any) -> bool:

@@ -132,3 +132,17 @@ def test_names_of_weights_that_a_codec_is_added_to_remain() -> None:
     require(["a", "x,y"], ["x,y"])
     with pytest.raises(DataError, match=r"'x,y'.*without commas.*Rename"):
         require(["a", "x,y"], ["a"])
+
+
+@pytest.mark.parametrize("kind", ["unlike grids", "grids that vary"])
+@pytest.mark.parametrize("estimator", ["pairs", "agreement"])
+def test_an_estimator_of_pairs_wants_one_grid_and_says_so_before_any_training(kind: str, estimator: str) -> None:
+    recipe = dataclasses.replace(RECIPE, rate_estimator=estimator)
+    with pytest.raises(ArgumentError, match=rf"rate_estimator {estimator}: found .*grids.*expected all tensors on one"):
+        FeatureCodec.fit(samples_of(kind), recipe=recipe)
+
+
+def test_an_estimator_of_pairs_is_fitted_to_tensors_of_one_grid() -> None:
+    rows = [{"a": noise(i, 3, 6, 6), "b": noise(i, 2, 6, 6)} for i in range(9)]
+    codec = FeatureCodec.fit(rows, recipe=dataclasses.replace(RECIPE, rate_estimator="agreement", spoilt_share=0.5))
+    assert set(codec.decode(codec.encode(rows[0], graph="codebook"))) == {"a", "b"}

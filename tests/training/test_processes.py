@@ -100,7 +100,7 @@ def shared(folder: Path) -> None:
         return bits, np.full(bits.shape, level)
 
     costs = SimpleNamespace(
-        pair_costs=pair_costs, lagrange_multipliers=lambda level: np.array([2.0, 2.0]), children=[0, 0, 1, 1]
+        pair_costs=pair_costs, lagrange_multipliers=lambda level: np.array([2.0, 2.0]), children=np.array([0, 0, 1, 1])
     )
     config = SimpleNamespace(max_parents=1)
     codec = SimpleNamespace(task_count=2, config=config, pairs=candidate_sets(2, 1), costs=costs)

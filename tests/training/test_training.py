@@ -23,7 +23,7 @@ from atdc.graph.graph_tables import GraphTables
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.rate_estimators import AgreementEstimator, PairEstimator
 from atdc.tasks import BY_NAME
-from atdc.training import graphs_apart
+from atdc.training import estimator_stage, graphs_apart
 from atdc.training.estimator_stage import train_pair_estimator
 from atdc.training.graph_stage import fitted_multipliers
 from atdc.training.loop import Draw, train_stage
@@ -109,8 +109,11 @@ def test_a_run_that_is_older_than_a_setting_resumes(tmp_path: Path) -> None:
     del stored["networks"]["architecture"], stored["val_count"]
     (tmp_path / "recipe.json").write_text(json.dumps(stored))
     RunFolder(tmp_path, Recipe())
-    with pytest.raises(ArgumentError, match="networks"):
+    with pytest.raises(ArgumentError, match=r"other settings of networks\.architecture;"):
         RunFolder(tmp_path, Recipe(networks=NetworkShape(architecture="xception")))
+    (tmp_path / "recipe.json").write_text(json.dumps({**stored, "scorer": {}}))
+    with pytest.raises(ArgumentError, match="other settings of scorer;"):
+        RunFolder(tmp_path, Recipe())
 
 
 def test_a_run_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
@@ -136,6 +139,14 @@ def test_a_run_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
         ("codec: {spoilt_share: 2}", "spoilt_share: found 2"),
         ("networks: {encoder_widths: []}", "encoder_widths"),
         ("networks: {encoder_widths: [a, b, c]}", "encoder_widths"),
+        ("seed: -1", "seed: found -1; expected a whole number from 0"),
+        ("seed: x", "seed: found 'x'; expected a whole number"),
+        ("train_count: 1", "train_count: found 1; expected 2 or more"),
+        ("networks: {classes: 0}", r"networks\.classes: found 0"),
+        ("codec: {seed: 3}", r"codec\.seed: found 3; expected nothing"),
+        ("codec: {lambda_min: 100.0}", "lambda_min: found 100; expected at most lambda_max, 60"),
+        ("codec: {lr: 0}", "lr: found 0.0; expected a number above 0"),
+        ("name: a/b", "name: found 'a/b'"),
         ("codec: {rate_estimator: pears}", r"rate_estimator: found 'pears'.*Did you mean 'pairs'"),
     ],
 )
@@ -450,6 +461,36 @@ def test_stages_without_weights_to_go_on_from_are_refused(tmp_path: Path) -> Non
             train(recipe, tmp_path / "run", tmp_path, stages=stages_named)
 
 
+def test_what_cannot_end_well_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    for text, match in (
+        ("anew: true\n" + RECIPE, "anew: found no weights"),
+        (
+            RECIPE.replace("warmup_steps: 3", "warmup_steps: 0").replace("  steps: 6", "  steps: 0"),
+            r"codec\.steps: found 0",
+        ),
+        ("data: faces\n" + RECIPE, r"data: found 'faces'.*rooms\+nyuv2"),
+    ):
+        recipe.write_text(text)
+        with pytest.raises(ArgumentError, match=match):
+            train(recipe, tmp_path / "run", tmp_path / "rooms")
+        assert not (tmp_path / "run").exists()  # the right recipe may still train there
+
+
+@pytest.mark.slow
+def test_a_training_does_not_resume_with_other_images(finished: tuple[Path, Path, Path]) -> None:
+    recipe, run, rooms = finished
+    course = json.loads((run / "course.json").read_text())
+    course["images"][1][1] += 1  # as if a validation image were another one
+    kept = (run / "course.json").read_text()
+    try:
+        (run / "course.json").write_text(json.dumps(course))
+        with pytest.raises(ArgumentError, match="a run with other images"):
+            train(recipe, run, rooms)
+    finally:
+        (run / "course.json").write_text(kept)
+
+
 def test_a_rate_estimator_learns_what_tensors_cost_where_others_are_not_there(tmp_path: Path) -> None:
     """Tensor 0 costs 2 with tensor 1 there and 1 without it; an estimator that saw no subset could not tell."""
     model = ModelConfig(scorer_width=8, max_parents=1)
@@ -471,6 +512,20 @@ def test_a_rate_estimator_learns_what_tensors_cost_where_others_are_not_there(tm
         both, alone = estimator(whole)[:, 4], estimator(whole.only([0]))[:, 4]
     assert both[:, 0].mean() - alone[:, 0].mean() > 0.2  # 1 in ground truth; about 0 if it never saw a tensor left out
     assert both[:, 3].mean() == pytest.approx(2.5, abs=0.3)
+
+
+def test_any_number_of_processes_can_share_the_rate_estimators_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, given = ModelConfig(scorer_width=4, max_parents=1), []
+    monkeypatch.setattr(estimator_stage, "train_stage", lambda *_, **settings: given.append(settings["batch"]))
+    run, train = RunFolder(tmp_path, Recipe()), SimpleNamespace(read=None)
+    for count, samples in ((1, 12), (2, 12), (3, 80), (4, 80), (8, 2400)):
+        with monkeypatch.context() as patch:
+            patch.setattr(estimator_stage.processes, "count", lambda count=count: count)
+            estimator = PairEstimator(model, model.tensors(["a", "b"]))
+            train_pair_estimator(run, estimator, np.arange(samples), torch.ones(samples, 8, 4), train, steps=2)
+    assert given == [11, 10, 48, 48, 48]
 
 
 def test_graphs_of_a_subset_are_searched_within_it() -> None:

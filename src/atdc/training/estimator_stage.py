@@ -123,6 +123,8 @@ def train_pair_estimator(
         return {"error": float(loss_of(rows, coded.to(device_of(estimator))))}
 
     epochs, each = epochs_of(steps)
+    parts = processes.count()
+    batch = max(parts, min(batch, len(samples) - held_out) // parts * parts)
     train_stage(
         run, "estimator", estimator, images=len(samples) - held_out, epochs=epochs, steps=each, batch=batch, lr=lr,
         lr_end=0.02 * lr, prepare=prepare, step=step, validate=validate if held_out else None, seed=seed,
@@ -135,7 +137,7 @@ def _train_factorised(
     pairs: Sequence[search.Pair], seen: NormalisedSource,
 ) -> float:  # fmt: skip
     """Fits the estimator to measured costs; returns the mean relative error of its costs over no parents on the last
-    tenth of the blocks, which are kept out of the fit where there are several; 0 where no tensor can have a parent."""
+    tenth of the blocks, which are kept out of the fit where there are several; NaN where nothing can have a parent."""
     index = {pair: place for place, pair in enumerate(pairs)}
     count = len(estimator.local)
     alone = [index[child, ()] for child in range(count)]

@@ -59,9 +59,10 @@ Samples = str | Path | FeatureSource | Sequence[Mapping[str, Any]]
 
 _STATISTICS_SAMPLES = 400
 """By which the number of a tensor's latent channels is found."""
-_POOL = 24
-"""Graphs at each quality that the codec is trained on, besides independent coding."""
-_SMALL_POOL = 6
+_POOL = {"best": 8, "noisy": 12, "random": 2, "independent": 2}
+"""Graphs at each quality that the codec is trained on, each as often as another: mostly good ones, so that it learns
+for these, and enough of others that it can be coded along any."""
+_SMALL_POOL = {"best": 2, "noisy": 3, "random": 1, "independent": 1}
 """Likewise, for many tensors, whose graphs take a second each to find."""
 _PLAIN_SHARE = 0.1
 """Of features' squared error in a metric that an objective's sensitivities give: errors that none of a few samples is
@@ -146,11 +147,13 @@ def _fit(
     val: Samples | None, val_objective: Objective | None, grids: Mapping[str, int | Grid | None],
     start: FeatureCodec | None, seen: FeatureReport, device: torch.device,
 ) -> FeatureCodec:  # fmt: skip
-    for sentence in seen.warnings:
+    for sentence in seen.warnings if processes.is_first() else ():
         warnings.warn(sentence, FitWarning, stacklevel=5)
     sensitivities = cast(SensitiveObjective, objective).sensitivities() if hasattr(objective, "sensitivities") else {}
     anchors = cast(AnchoredObjective, objective).anchors() if hasattr(objective, "anchors") else {}
     sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
+    if model.rate_estimator != "factorised":
+        _require_one_grid(model.rate_estimator, tensors, [*sets.train.kinds, *sets.val.kinds])
     smaller = start if start is not None and len(tensors) > start.task_count else None  # to which tensors are added
     config = model if start is None else replace(start.config, rate_estimator=model.rate_estimator)
     if smaller is None and recipe.warmup_steps + recipe.steps + recipe.entropy_steps:
@@ -367,6 +370,19 @@ def _require_grids(tensors: FeatureSet, kinds: Sequence[tuple[Grid | None, ...]]
                 )  # fmt: skip
 
 
+def _require_one_grid(estimator: str, tensors: FeatureSet, kinds: Sequence[tuple[Grid | None, ...]]) -> None:
+    """Refuses tensors that an estimator of pairs cannot take side by side."""
+    several = next((kind for kind in kinds if len({grid for grid in kind if grid is not None}) > 1), None)
+    spelled = any(spec.grid is None for spec in tensors.tensors) and len(tensors) > 1
+    if several is None and not spelled:
+        return
+    found = "grids that every file spells out" if several is None else "tensors of different grids"
+    raise ArgumentError(
+        f"rate_estimator {estimator}", found, "all tensors on one grid",
+        "Use the rate estimator factorised" + ("." if several else ", or tell the grids."),
+    )  # fmt: skip
+
+
 def _require_validation(tensors: FeatureSet, val: FeatureSource, kinds: Sequence[tuple[Grid | None, ...]]) -> None:
     """Refuses validation samples that do not fit those of training."""
     if all(None in kind for kind in kinds):
@@ -413,8 +429,8 @@ def _latent_channels(blocks: Tensor, recipe: FitRecipe, limit: int) -> int:
 
 
 def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: SourceFeatures) -> list[list[TaskGraph]]:
-    """Graphs at each quality that the codec learns on: the best by the predictor's mean scores first, then good ones
-    by scores with noise, some of random orders, and the graph without edges."""
+    """Graphs at each quality that the codec learns on: the best by the predictor's mean scores first, good ones by
+    scores with noise, some of random orders, and the graph without edges."""
     known = run.read_json("pools.json", None)
     if known is not None:
         return [list(graphs_of(pool)) for pool in known]
@@ -430,16 +446,15 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
     means[:, columns] = score_bits(networks.predictor, sample, scored, distortion).double().mean(0).cpu().numpy()
     means = completed(means, pairs)
     rng, pools, alone = np.random.default_rng(recipe.seed), [], search.alone_columns(pairs)
-    size = _POOL if count <= FEW_TENSORS else _SMALL_POOL
+    shares = _POOL if count <= FEW_TENSORS else _SMALL_POOL
     for row in means:
-        best = best_graph(row, count, limit, EDGE_SHARE)
-        graphs = [best]
-        saved = row[alone] - row
-        for number in range(size - 1):
-            noisy = row + saved * rng.normal(0, 0.5, len(row)) * (number % 3 != 2)
-            table = search.ScoreTable.of(count, noisy, limit)
-            graphs.append(search.random_order(table, rng, limit) if number % 3 == 2 else search.greedy(table, limit))
-        pools.append([*graphs, TaskGraph.independent(count)])
+        graphs = [best_graph(row, count, limit, EDGE_SHARE)] * shares["best"]
+        for _ in range(shares["noisy"]):
+            noisy = row + (row[alone] - row) * rng.normal(0, 0.5, len(row))
+            graphs.append(search.greedy(search.ScoreTable.of(count, noisy, limit), limit))
+        table = search.ScoreTable.of(count, row, limit)
+        graphs += [search.random_order(table, rng, limit) for _ in range(shares["random"])]
+        pools.append([*graphs, *[TaskGraph.independent(count)] * shares["independent"]])
     run.write_json("pools.json", [plain_graphs(pool) for pool in pools])
     return pools
 

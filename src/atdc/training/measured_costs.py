@@ -120,7 +120,7 @@ def _costs(codec: FeatureCodec, seen: NormalisedSource, block: _Block) -> NDArra
     batch = seen.read(block.samples)
     batch = batch if len(block.tensors) == codec.task_count else batch.only(block.tensors)
     bits, errors = codec.costs.pair_costs(batch, block.level, [codec.pairs[place] for place in block.columns.tolist()])
-    children = np.array(codec.costs.children)[block.columns]
+    children = codec.costs.children[block.columns]
     multipliers = codec.costs.lagrange_multipliers(block.level)[children]
     costs: NDArray[np.float64] = (bits + multipliers * errors) / np.array(batch.elements)[children]
     return costs

@@ -50,9 +50,8 @@ class RunFolder:
             now = json.loads(json.dumps(settings))
             before = _completed(self.read_json("recipe.json", {}), recipe)
             if before != now:
-                changed = [key for key in now if before.get(key) != now[key]]
                 raise ArgumentError(
-                    str(known), f"a run with other settings of {', '.join(changed)}", "the same recipe",
+                    str(known), f"a run with other settings of {', '.join(_changed(before, now))}", "the same recipe",
                     "pass another --run folder, or delete this one",
                 )  # fmt: skip
         else:
@@ -149,6 +148,22 @@ class RunFolder:
 
 _claimed: set[tuple[int, str]] = set()
 """Processes and the run folders that they train in: a child that was forked is another process."""
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The settings that differ, with the path of each.
+
+    >>> _changed({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 4, "d": 3}, "e": 5})
+    ['b.c', 'e']
+    """
+    found = []
+    for key in {**now, **before}:
+        first, second = before.get(key), now.get(key)
+        if isinstance(first, dict) and isinstance(second, dict):
+            found += [f"{key}.{inner}" for inner in _changed(first, second)]
+        elif first != second:
+            found.append(key)
+    return found
 
 
 def _completed(before: dict[str, Any], recipe: DataclassInstance) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from atdc.config import Recipe, load_recipe, require_one_of
-from atdc.data.data_sets import SIDE_PX, labelled
+from atdc.data.data_sets import DATA_SETS, SIDE_PX, labelled
 from atdc.data.feature_report import report
-from atdc.data.labelled import LabelledImages, Mixed
+from atdc.data.feature_source import evenly_spaced
+from atdc.data.labelled import IMAGE, LabelledImages, Mixed
 from atdc.errors import ArgumentError
 from atdc.networks.devices import device_of, open_device
 from atdc.networks.task_networks import TaskNetworks
@@ -44,6 +46,8 @@ from atdc.training.task_stage import load_targets, train_tasks
 
 STAGES = ("networks", "codec", "graphs")
 """What there is to train, in order."""
+BOTH = "rooms+nyuv2"
+"""The name of rooms and real images together."""
 CODEC_FOLDER = "codec"
 """Of a run folder: that of the codec's training."""
 
@@ -76,16 +80,25 @@ def train(
         require_one_of("stages", stage, STAGES)
     origin = start or recipe.start
     model = load(origin) if origin else None
-    _require_stages(stages, model)
+    _require_stages(stages, model, recipe)
     if model is not None:
         _require_networks(model, recipe, origin)
+    processes.join()
+    data = training_images(recipe, data_path, real_path)
     run = RunFolder(run_path, recipe)
-    _require_same_course(run, None if model is None else model.feature_codec.fingerprint.hex(), stages)
+    with run.claimed():
+        _require_same_course(run, None if model is None else model.feature_codec.fingerprint.hex(), stages, data)
+        return _train(run, recipe, stages, data, data_path, real_path, model, origin, out, device)
+
+
+def _train(
+    run: RunFolder, recipe: Recipe, stages: Sequence[str], data: Both, data_path: Path, real_path: Path | None,
+    model: Codec | None, origin: str | Path, out: Path | None, device: torch.device,
+) -> Path:  # fmt: skip
     torch.manual_seed(recipe.seed)
     task_networks = TaskNetworks(recipe.model()).channels_last()
     if model is not None:
         task_networks.load_state_dict(model.networks.state_dict())
-    data = training_images(recipe, data_path, real_path)
     if "networks" in stages:
         smaller = training_images(recipe, data_path, real_path, half=True)
         train_tasks(run, recipe, task_networks.to(device), smaller, data, further=model is not None)
@@ -110,11 +123,11 @@ def train(
     codec = fit(
         features, recipe=settings, objective=goal, val=known, val_objective=val_goal, seen=seen, start=further,
         grids=None if further is not None else dict.fromkeys(features.names, recipe.model().stride),
-        run=run_path / CODEC_FOLDER, device=device, model=recipe.model(), progress=processes.shows_progress(),
+        run=run.path / CODEC_FOLDER, device=device, model=recipe.model(), progress=processes.shows_progress(),
     )  # fmt: skip
     times = {
         **run.read_json("times.json", {}),
-        **RunFolder(run_path / CODEC_FOLDER, settings).read_json("times.json", {}),
+        **RunFolder(run.path / CODEC_FOLDER, settings).read_json("times.json", {}),
     }
     card = {
         **({} if model is None else model.card),
@@ -130,18 +143,19 @@ def train(
         card["lambda"] = [settings.lambda_min, settings.lambda_max]
     if model is not None:
         card["start"] = f"{Path(origin).stem} {model.feature_codec.fingerprint.hex()}"
-    path = out or run_path / f"{recipe.name}.safetensors"
+    path = out or run.path / f"{recipe.name}.safetensors"
     if processes.is_first():
         Codec(task_networks.cpu(), codec, card).save(path)
         print(json.dumps(times))
     return path
 
 
-def _require_stages(stages: Sequence[str], model: Codec | None) -> None:
+def _require_stages(stages: Sequence[str], model: Codec | None, recipe: Recipe) -> None:
     """Refuses stages that lack what they need.
 
     Raises:
-        ArgumentError: a later one is left out, or an earlier one though there are no weights to start from.
+        ArgumentError: a later one is left out, or an earlier one though there are no weights to start from; or a codec
+            that begins has no steps.
     """
     given = ", ".join(stages) or "none"
     if not stages or set(stages) != set(STAGES[min(map(STAGES.index, stages)) :]):
@@ -149,6 +163,10 @@ def _require_stages(stages: Sequence[str], model: Codec | None) -> None:
         raise ArgumentError("stages", given, f"one and all after it: {'; or '.join(ends)}")
     if model is None and set(stages) != set(STAGES):
         raise ArgumentError("stages", given, "all of them, or weights to start from", "--from W")
+    if model is None and recipe.anew:
+        raise ArgumentError("anew", "no weights to start from", "weights whose task networks are kept", "--from W")
+    if (model is None or recipe.anew) and "codec" in stages and not recipe.codec.warmup_steps + recipe.codec.steps:
+        raise ArgumentError("codec.steps", "0, and no warmup_steps", "some for a codec that begins")
 
 
 def _require_networks(model: Codec, recipe: Recipe, origin: str | Path) -> None:
@@ -165,14 +183,20 @@ def _require_networks(model: Codec, recipe: Recipe, origin: str | Path) -> None:
             )
 
 
-def _require_same_course(run: RunFolder, start: str | None, stages: Sequence[str]) -> None:
-    """Refuses to resume what started from other weights, or runs other stages."""
-    now = {"start": start, "stages": list(stages)}
+def _require_same_course(run: RunFolder, start: str | None, stages: Sequence[str], data: Both) -> None:
+    """Refuses to resume what started from other weights, runs other stages, or learned from other images."""
+    now = {"start": start, "stages": list(stages), "images": [_identity(images) for images in data]}
     for changed, before in run.changes("course.json", now).items():
         raise ArgumentError(
             str(run.path), f"a run with other {changed} ({before})", f"{now.get(changed)}",
             "Pass another --run folder, or delete this one.",
         )  # fmt: skip
+
+
+def _identity(images: LabelledImages) -> list[int]:
+    """What tells some images from others: how many, and a checksum of a few."""
+    few = images.targets(evenly_spaced(len(images), 4), (IMAGE,))[IMAGE]
+    return [len(images), zlib.crc32(few.contiguous().numpy().tobytes())]
 
 
 Both = tuple[LabelledImages, LabelledImages]
@@ -193,7 +217,8 @@ def training_images(recipe: Recipe, folder: Path, real: Path | None = None, half
         DataError: a folder does not hold what it should.
     """
     side = SIDE_PX // 2 if half else None
-    if recipe.data == "rooms+nyuv2":
+    require_one_of("data", recipe.data, (*DATA_SETS, BOTH))
+    if recipe.data == BOTH:
         if real is None:
             raise ArgumentError("real", "no folder", "one that holds NYUv2 frames", "pass --real FOLDER")
         drawn = training_images(replace(recipe, data="rooms"), folder, half=half)

@@ -54,7 +54,7 @@ class MixedGraphs:
         task_count: int,
         max_parents: int,
     ) -> None:
-        self._mix, self._book, self._costs = dict(mix), graph_tables, costs
+        self._mix, self._tables, self._costs = dict(mix), graph_tables, costs
         self._tasks, self._limit = task_count, max_parents
 
     def draw(
@@ -72,12 +72,12 @@ class MixedGraphs:
         names = list(self._mix)
         weights = np.array([self._mix[name] for name in names])
         name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-        whole = self._book.whole(name, level)
+        whole = self._tables.whole(name, level)
         if whole is not None:
             return whole.within(tensors)
         if name == "codebook":
             if len(tensors) == self._tasks:
-                return self._book.cheapest(costs[None], level)[0]
+                return self._tables.cheapest(costs[None], level)[0]
             name = "exact"  # a subset's candidates are chosen when the codec is trained
         columns = search.columns_within(self._tasks, self._limit, tensors)
         graph = search.SEARCHES[name](costs[None, columns], len(tensors), self._limit, lambda _: rng)[0]

@@ -108,7 +108,8 @@ def _train(
     start_from_principal_components(networks, float_model, sets["train"])
     state = mixed_state(networks, float_model, own.graph_tables, sets["train"], sets["val"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
-    rate, steps = recipe.lr, len(sets["train"]) // recipe.batch
+    images = len(sets["train"])
+    rate, steps = recipe.lr, images // min(recipe.batch, images)
     train_codec(run, recipe, "warmup", (1, steps), (rate, rate), state, None, val_goal)
     train_codec(run, recipe, "codec", (epochs, steps), (rate, recipe.lr_end), state, goal, val_goal)
     return FeatureCodec(networks, quantised_model(float_model, networks), own.mean, own.std, own.graph_tables)
