@@ -74,7 +74,7 @@ def fit_graphs(
     seen = SpoiltFeatures(train, random_spoiling(blocks[1:], count, recipe.spoilt_share, rng), recipe.seed)
     columns = np.arange(len(pairs))
     if not few:
-        first = measured(run, "costs of single parents", codec, train, samples[:BLOCK], single_columns(pairs), rng)
+        first = measured(run, "single_costs", codec, train, samples[:BLOCK], single_columns(pairs), rng)
         table = mean_table(first, pairs)[first[0].level]
         columns = columns_to_measure(table[search.alone_columns(pairs)] - table, pairs)
     estimator = codec.networks.rate_estimator
