@@ -13,7 +13,7 @@ from atdc.config import DEFAULT_MODEL, MAX_QUALITY
 from atdc.graph.search import SETTINGS, parse_setting
 
 MEASURED_MODEL = "small"
-"""What tables are of: weights that anybody can make again, from rooms alone."""
+"""What tables are of: weights from rooms alone, which anybody can render."""
 PASSED_OVER = "Hidden files, and linked folders that are not named themselves, are passed over."
 RESUMES = "The same command resumes from there."
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}

@@ -103,7 +103,7 @@ def train(
         typer.Option(
             "--recipe",
             metavar="NAME|FILE",
-            help="A shipped recipe by name (small made the weights `small`), or settings in YAML.",
+            help="A shipped recipe by name, such as small, or settings in YAML.",
         ),
     ],
     run: Annotated[
@@ -117,7 +117,12 @@ def train(
         Path | None, typer.Option("--real", metavar="FOLDER", help="Real images, for recipes that learn from both.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--from", metavar="NAME|FILE", help="Weights to start from; the recipe's by default.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME|FILE",
+            help="Weights to start from, whose networks' sizes stay; the recipe's by default.",
+        ),
     ] = None,
     stages: Annotated[
         str,

@@ -29,7 +29,7 @@ from torch import Tensor
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, FitRecipe, ModelConfig, load_fit_recipe
 from atdc.data.dumped import DumpedFeatures
-from atdc.data.feature_report import FeatureReport, report
+from atdc.data.feature_report import FeatureReport, TensorReport, report
 from atdc.data.feature_source import FeatureSource, InMemoryFeatures
 from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, extended_model, quantised_model
 from atdc.errors import ArgumentError, DataError, FitWarning
@@ -311,8 +311,8 @@ def _sets(
             trained = len(names) == len(known) and name in sensitivities
             metric.append(_metric(sensitivities[name], std[-1].double().numpy()) if trained else None)
             continue
-        own = np.maximum(tensor.channel_std, 1e-3 * max(tensor.std, 1e-12))
-        mean.append(torch.from_numpy(tensor.channel_mean).float())
+        centre, own = statistics_of(tensor)
+        mean.append(torch.from_numpy(centre).float())
         std.append(torch.from_numpy(own).float())
         grid = grids.get(name, next(iter(tensor.grids)) if len(tensor.grids) == 1 else None)
         sample = [row for row in rows if kinds[row][place] is not None][:_STATISTICS_SAMPLES]
@@ -338,6 +338,11 @@ def _sets(
     if val is None:
         return _Sets(train, of(source, apart, kinds), metric), tensors
     return _Sets(train, of(val, range(len(val)), val_kinds), metric), tensors
+
+
+def statistics_of(tensor: TensorReport) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of a tensor's channels, (C,), as features are normalised by; no deviation is 0."""
+    return tensor.channel_mean, np.maximum(tensor.channel_std, 1e-3 * max(tensor.std, 1e-12))
 
 
 def _metric(sensitivity: NDArray[np.float64], std: NDArray[np.float64]) -> BlockMetric:

@@ -1,7 +1,7 @@
 """What coding pairs of a child and its parents really costs, on training samples: what rate estimators are taught.
 
 For up to :data:`FEW_TENSORS` tensors the costs of all pairs are measured. For more, all single parents are, and the
-pairs of parents that promise most; what a pair of parents costs that nobody measured follows from the two alone::
+sets of parents that promise most; what a set costs that nobody measured follows from its parents alone, for two::
 
     cost(c, {p, p′}) = base − gain(p) − gain(p′) + overlap,    overlap = share of the smaller gain
 """
@@ -33,7 +33,7 @@ _KEPT = 20
 _COLUMNS = 240
 """Pairs that are measured with a block, where there are many."""
 _MEASURED_SHARE = 0.2
-"""Of the pairs of two parents, those that are measured."""
+"""Of the sets of two parents or more, those that are measured."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@
 
 One process does everything as if there were no others; of several, the first alone writes. Networks here are walked
 part by part, along graphs that differ from batch to batch; so gradients are averaged after the backward pass, by no
-wrapper around ``forward``. Features and measured costs are shared out, too; what else is no training (rates, graphs)
-every process computes for itself.
+wrapper around ``forward``. Features and measured costs are shared out, too; what else is no training (rates, graphs),
+and the factorised rate estimator, every process computes for itself.
 """
 
 from __future__ import annotations

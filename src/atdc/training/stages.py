@@ -12,6 +12,7 @@ What a call does not train is that of the weights it starts from.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 import json
@@ -38,7 +39,7 @@ from atdc.training import processes
 from atdc.training.augment import Augmented
 from atdc.training.devices import moved
 from atdc.training.feature_cache import FeatureCache
-from atdc.training.fit import fit
+from atdc.training.fit import fit, statistics_of
 from atdc.training.losses import task_loss
 from atdc.training.run_folder import RunFolder
 from atdc.training.task_objectives import TaskLosses
@@ -110,16 +111,20 @@ def _train(
         FeatureCache(run, split, task_networks, own) for split, own in zip(("train", "val"), data, strict=True)
     )
     seen = report(features, progress=processes.shows_progress())
+    further = None if model is None or (recipe.anew and "codec" in stages) else model.feature_codec
     if model is None or "networks" in stages:
-        means = torch.stack([torch.from_numpy(seen.tensors[name].channel_mean).float() for name in features.names])
+        rows = zip(*(statistics_of(seen.tensors[name]) for name in features.names), strict=True)
+        means, stds = (torch.from_numpy(np.stack(row)).float() for row in rows)
         bounds = loss_bounds(run, task_networks, known, data[1], means)
+        if further is not None:  # its networks see other features than they did
+            further = copy.copy(further)
+            further.mean, further.std = list(means), list(stds)
     else:
         bounds = torch.tensor(model.card["loss_bounds"])
     goal, val_goal = (TaskLosses(task_networks, images, bounds) for images in data)
     settings = replace(recipe.codec, name=recipe.name, seed=recipe.seed)
     if "codec" not in stages:
         settings = replace(settings, predictor_steps=0, warmup_steps=0, steps=0, entropy_steps=0)
-    further = None if model is None or (recipe.anew and "codec" in stages) else model.feature_codec
     codec = fit(
         features, recipe=settings, objective=goal, val=known, val_objective=val_goal, seen=seen, start=further,
         grids=None if further is not None else dict.fromkeys(features.names, recipe.model().stride),

@@ -157,7 +157,7 @@ class BaselineTrainer:
 
     Args:
         base: task networks and the any-graph codec.
-        recipe: how the base's codec was trained; rows are trained by its settings.
+        recipe: settings by which rows are trained.
         budget: steps.
         run: checkpoints and cached features.
         open_images: opens training and validation images, ``train`` and ``val``, once something is trained.
@@ -222,7 +222,8 @@ class BaselineTrainer:
         channels = own.config.feature_channels * row.grouping.largest
         changed = row.model(own.config)
         config = dataclasses.replace(own.config, feature_channels=channels, **changed)
-        recipe = dataclasses.replace(self.recipe.codec, seed=row.seed)
+        share = self.recipe.codec.subset_share if row.subsets else 0.0
+        recipe = dataclasses.replace(self.recipe.codec, seed=row.seed, subset_share=share)
         folder = row.trained_as or row.name
         if row.from_base:  # another base is another start
             folder = f"{folder}-{own.fingerprint.hex()}"

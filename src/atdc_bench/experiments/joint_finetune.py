@@ -51,7 +51,7 @@ def run_joint_finetune(
 
     Args:
         model: name or weights file to start from.
-        recipe: how its codec was trained.
+        recipe: settings by which both are trained.
         run: checkpoints, cached features, and the two weights files.
         data: rendered rooms.
         out: the result, JSON.
@@ -93,7 +93,9 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
         encoders = codec.networks.encoders.requires_grad_(True)
         state = replace(state, train=live["train"], val=live["val"], encoders=encoders)
     rates = (_RATE, settings.codec.lr_end)
-    train_codec(folder, settings.codec, "further", epochs_of(steps), rates, state, goal, val_goal)
+    train_codec(
+        folder, replace(settings.codec, subset_share=0.0), "further", epochs_of(steps), rates, state, goal, val_goal
+    )
     round_to_half(codec.networks)
     entropy = quantised_model(float_model, networks)
     path = run / f"{kind}.safetensors"

@@ -52,7 +52,7 @@ def trainer_of(
 
     Args:
         model: name or weights file.
-        recipe: how its codec was trained.
+        recipe: settings by which they are trained.
         budget: steps.
         run: checkpoints and cached features.
         data: folder of the data set, of rooms where there are two.
@@ -84,7 +84,7 @@ def run_set_codecs(
         data: folder of the data set, of rooms where there are two.
         out: the result: of each codec its steps, seconds and validation curve.
         real: folder of the real images with rooms.
-        recipe: how the any-graph codec was trained.
+        recipe: settings by which they are trained.
         kinds: of :data:`~atdc_bench.baselines.set_codecs.KINDS`; a joint latent of one task is not
             made.
         sets: by letters, as of :data:`~atdc_bench.experiments.wanted_sets.NAMED`.
