@@ -120,6 +120,18 @@ class RunFolder:
         alike = {key for key in before.keys() & now.keys() if before[key] == now[key]}
         return {key: before.get(key) for key in {**now, **before} if key not in alike}
 
+    def require_same(self, name: str, now: dict[str, Any]) -> None:
+        """Refuses to resume a run that was begun with anything else than it has now, see :meth:`changes`.
+
+        Raises:
+            ArgumentError: it was; what has changed is named.
+        """
+        for changed, before in self.changes(name, now).items():
+            raise ArgumentError(
+                str(self.path), f"a run with other {changed} ({before})", f"{now.get(changed)}",
+                "Pass another --run folder, or delete this one.",
+            )  # fmt: skip
+
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Saves tensors and plain values atomically as ``name.pt``; likewise."""
         if not processes.is_first():

@@ -17,7 +17,6 @@ from atdc.codec import FeatureCodec
 from atdc.config import load_recipe
 from atdc.data.rooms import RoomsDataset
 from atdc.entropy.float_model import dequantised_model, quantised_model
-from atdc.errors import ArgumentError
 from atdc.pipeline import Codec, load
 from atdc.provenance import write_result
 from atdc.training.codec_stage import train_codec
@@ -77,12 +76,7 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     rooms = {split: RoomsDataset(data, split) for split in ("train", "val")}
     sets = features_of(RunFolder(run, settings), codec, rooms)
     folder = RunFolder(run / kind, settings)
-    now = {"steps": steps, "start": own.fingerprint.hex()}
-    for changed, before in folder.changes("course.json", now).items():
-        raise ArgumentError(
-            str(folder.path), f"a training with {changed} {before}", f"{now.get(changed)}",
-            "Pass another --run folder, or delete this one.",
-        )  # fmt: skip
+    folder.require_same("course.json", {"steps": steps, "start": own.fingerprint.hex()})
     torch.manual_seed(settings.seed)
     networks, float_model = copy_of(own.networks), dequantised_model(own.entropy, own.config, own.tensors)
     state = mixed_state(networks, float_model, own.graph_tables, sets["train"], sets["val"])
