@@ -131,7 +131,10 @@ def _train(
 
         return GraphsByImage(of)
 
-    state = TrainingState(networks, float_model, graph_of("train"), graph_of("val"), sets["train"], sets["val"])
+    state = TrainingState(
+        networks, float_model, graph_of("train"), graph_of("val"), sets["train"], sets["val"],
+        subset=tuple(range(networks.task_count)),
+    )  # fmt: skip
     rate, end = recipe.lr, recipe.lr_end
     train_codec(run, recipe, "warmup", epochs_of(steps // 2), (rate, rate), state, None, goals["val"])
     train_codec(run, recipe, "codec", epochs_of(steps), (rate, end), state, goals["train"], goals["val"])

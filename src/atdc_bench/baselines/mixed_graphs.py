@@ -88,13 +88,13 @@ def mixed_state(
     networks: CodecNetworks, float_model: FloatEntropyModel, graph_tables: GraphTables, train: TrainingFeatures,
     val: TrainingFeatures,
 ) -> TrainingState:  # fmt: skip
-    """A codec with the graphs that its rate estimator chooses in :data:`MIX`; validation images are coded under its
-    most frequent setting."""
+    """A codec with the graphs that its rate estimator chooses in :data:`MIX`, over all tensors; validation images are
+    coded under its most frequent setting."""
     usual = {max(MIX, key=lambda name: MIX[name]): 1.0}
     tasks, limit = networks.task_count, networks.config.max_parents
     return TrainingState(
         networks, float_model,
         MixedGraphs(MIX, graph_tables, estimator_costs(networks, train), tasks, limit),
         MixedGraphs(usual, graph_tables, estimator_costs(networks, val), tasks, limit),
-        train, val,
+        train, val, subset=tuple(range(tasks)),
     )  # fmt: skip

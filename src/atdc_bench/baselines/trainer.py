@@ -222,8 +222,7 @@ class BaselineTrainer:
         channels = own.config.feature_channels * row.grouping.largest
         changed = row.model(own.config)
         config = dataclasses.replace(own.config, feature_channels=channels, **changed)
-        share = self.recipe.codec.subset_share if row.subsets else 0.0
-        recipe = dataclasses.replace(self.recipe.codec, seed=row.seed, subset_share=share)
+        recipe = dataclasses.replace(self.recipe.codec, seed=row.seed)
         folder = row.trained_as or row.name
         if row.from_base:  # another base is another start
             folder = f"{folder}-{own.fingerprint.hex()}"
@@ -233,9 +232,10 @@ class BaselineTrainer:
         if trained:
             sets = {split: self._features_for(row, split) for split in ("train", "val")}
             sources = {split: row.graphs(self, split) for split in sets}
+            coded = row.tasks if row.from_base else tuple(range(networks.task_count))
             state = TrainingState(
                 networks, float_model, sources["train"], sources["val"], sets["train"], sets["val"],
-                subset=row.tasks if row.from_base and not row.subsets else None, levels=row.levels,
+                subset=None if row.subsets else coded, levels=row.levels,
             )  # fmt: skip
             self._train(run, recipe, row, state)
         last = run.load("further")

@@ -70,10 +70,9 @@ def run_ablation(
     sets = features_of(folder, codec, rooms)
     bounds = torch.tensor(codec.card["loss_bounds"])
     kinds: dict[str, Any] = {}
-    whole = dataclasses.replace(settings.codec, subset_share=0.0)
     for kind in KINDS:
         config = dataclasses.replace(own.config, residual=kind)
-        trained = _train(whole, config, run / kind, codec, sets, rooms, bounds, epochs)
+        trained = _train(settings.codec, config, run / kind, codec, sets, rooms, bounds, epochs)
         kinds[kind] = measure(codec, trained, sets["val"], rooms["val"], bounds, count, quiet)
     result: dict[str, Any] = {
         "what": "conditional against plain residual codec, trained equally long",

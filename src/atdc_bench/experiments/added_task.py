@@ -120,8 +120,7 @@ def trained(base: Codec, settings: Any, run: Path, data: Path, steps: int) -> tu
     bounds = torch.tensor(base.card["loss_bounds"])
     goals = {split: TaskLosses(base.networks, rooms[split], bounds) for split in rooms}
     first, added = (
-        replace(settings.codec, subset_share=0.0, predictor_steps=max(1, settings.codec.predictor_steps // share))
-        for share in (4, 8)
+        replace(settings.codec, predictor_steps=max(1, settings.codec.predictor_steps // share)) for share in (4, 8)
     )
     five = train_from_nothing(
         RunFolder(run / "first", first), first, base.feature_codec.config, first_of(sets, FIRST), goals,

@@ -87,9 +87,7 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
         encoders = codec.networks.encoders.requires_grad_(True)
         state = replace(state, train=live["train"], val=live["val"], encoders=encoders)
     rates = (_RATE, settings.codec.lr_end)
-    train_codec(
-        folder, replace(settings.codec, subset_share=0.0), "further", epochs_of(steps), rates, state, goal, val_goal
-    )
+    train_codec(folder, settings.codec, "further", epochs_of(steps), rates, state, goal, val_goal)
     round_to_half(codec.networks)
     entropy = quantised_model(float_model, networks)
     path = run / f"{kind}.safetensors"
