@@ -4,6 +4,7 @@ Run by ``test_task_rows.py`` in a copy of the package whose table ends with the 
 of it but its name.
 """
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,8 +43,8 @@ NAME, INDEX = "curvature", 6
 SIDE = 48
 SHAPE = NetworkShape(feature_channels=8, encoder_widths=(8, 8, 16), head_widths=(8, 8, 8))
 CONFIG = ModelConfig(
-    feature_channels=8, encoder_widths=(8, 8, 16), head_widths=(8, 8, 8), predictor_width=8, latent_channels=8,
-    codec_width=16, hyper_channels=4, hyper_width=8, state_channels=4, scorer_width=8,
+    **dataclasses.asdict(SHAPE), predictor_width=8, latent_channels=8, codec_width=16, hyper_channels=4, hyper_width=8,
+    state_channels=4, scorer_width=8,
 )  # fmt: skip
 
 

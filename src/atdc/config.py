@@ -269,13 +269,13 @@ def _require_numbers(settings: Any) -> None:
         value = getattr(settings, setting.name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             continue
-        least, most = (0 if setting.name in _MAY_BE_ZERO else 1), 1 if setting.name in _SHARES else 1 << 32
-        if isinstance(value, int) and not least <= value <= most:
-            raise ArgumentError(setting.name, str(value), f"a whole number from {least} to {most}")
-        if (isinstance(value, float) and not 0 <= value <= most) or (least and not value):
-            raise ArgumentError(
-                setting.name, str(value), f"a number {'above 0' if least else 'from 0'}, at most {most}"
-            )
+        positive, most = setting.name not in _MAY_BE_ZERO, 1 if setting.name in _SHARES else 1 << 32
+        if 0 <= value <= most and (value or not positive):
+            continue
+        expected = f"a number {'above 0' if positive else 'from 0'}, at most {most}"
+        if isinstance(value, int):
+            expected = f"a whole number from {int(positive)} to {most}"
+        raise ArgumentError(setting.name, str(value), expected)
 
 
 _SHARES = ("subset_share", "val_share", "latent_energy", "spoilt_share")
@@ -392,6 +392,16 @@ class FitRecipe:
             raise ArgumentError("lambda_min", f"{self.lambda_min:g}", f"at most lambda_max, {self.lambda_max:g}")
         _require_name(self.name)
 
+    @property
+    def trains_transforms(self) -> bool:
+        """There are steps of the codec's transforms."""
+        return bool(self.warmup_steps + self.steps)
+
+    @property
+    def trains_entropy(self) -> bool:
+        """There are steps of its entropy model, with transforms or alone."""
+        return self.trains_transforms or bool(self.entropy_steps)
+
     def model(self) -> ModelConfig:
         """Settings of the networks."""
         return ModelConfig(
@@ -460,8 +470,11 @@ class Recipe:
         >>> load_recipe(Path("taskonomy_xception")).model().feature_channels
         512
         """
-        shape = {setting.name: getattr(self.networks, setting.name) for setting in dataclasses.fields(self.networks)}
-        return dataclasses.replace(self.codec.model(), **shape)
+        return dataclasses.replace(self.codec.model(), **dataclasses.asdict(self.networks))
+
+    def codec_recipe(self) -> FitRecipe:
+        """How the codec is fitted: as :attr:`codec` says, under the training's name and seed."""
+        return dataclasses.replace(self.codec, name=self.name, seed=self.seed)
 
 
 def _require_name(name: str) -> None:

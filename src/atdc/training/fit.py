@@ -106,7 +106,7 @@ def fit(
         start = FeatureCodec.load(start)
     if start is not None and not isinstance(start, FeatureCodec):
         raise ArgumentError("start", type(start).__name__, "a FeatureCodec, or its weights")
-    if start is None and not settings.warmup_steps + settings.steps:
+    if start is None and not settings.trains_transforms:
         raise ArgumentError(
             "recipe", f"{settings.name}, which trains no transforms", "weights to begin with",
             "Name them, as in --from mine.safetensors, or give the recipe warmup_steps or steps.",
@@ -156,7 +156,7 @@ def _fit(
         _require_one_grid(model.rate_estimator, tensors, [*sets.train.kinds, *sets.val.kinds])
     smaller = start if start is not None and len(tensors) > start.task_count else None  # to which tensors are added
     config = model if start is None else replace(start.config, rate_estimator=model.rate_estimator)
-    if smaller is None and recipe.warmup_steps + recipe.steps + recipe.entropy_steps:
+    if smaller is None and recipe.trains_entropy:
         config = replace(config, spatial_context=model.spatial_context)
     objectives = {"objective": objective, "val_objective": val_objective}
     _require_same_features(run, seen, grids, start, config, objectives, sets)
@@ -201,8 +201,8 @@ def _fit(
     float_model.cpu()
     if smaller is not None:
         integers = extended_model(smaller.entropy, float_model, networks)
-    elif start is not None and not recipe.warmup_steps + recipe.steps + recipe.entropy_steps:
-        integers = start.entropy  # which was not trained
+    elif start is not None and not recipe.trains_entropy:
+        integers = start.entropy
     else:
         integers = quantised_model(float_model, networks)
     mean, std = sets.train.mean, sets.train.std

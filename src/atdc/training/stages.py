@@ -124,7 +124,7 @@ def _train(
     else:
         bounds = torch.tensor(model.card["loss_bounds"])
     goal, val_goal = (TaskLosses(task_networks, images, bounds) for images in data)
-    settings = replace(recipe.codec, name=recipe.name, seed=recipe.seed)
+    settings = recipe.codec_recipe()
     if "codec" not in stages:
         settings = replace(settings, predictor_steps=0, warmup_steps=0, steps=0, entropy_steps=0)
     codec = fit(
@@ -172,7 +172,7 @@ def _require_stages(stages: Sequence[str], model: Codec | None, recipe: Recipe) 
         raise ArgumentError("stages", given, "all of them, or weights to start from", "--from W")
     if model is None and recipe.anew:
         raise ArgumentError("anew", "no weights to start from", "weights whose task networks are kept", "--from W")
-    if (model is None or recipe.anew) and "codec" in stages and not recipe.codec.warmup_steps + recipe.codec.steps:
+    if (model is None or recipe.anew) and "codec" in stages and not recipe.codec.trains_transforms:
         raise ArgumentError("codec.steps", "0, and no warmup_steps", "some for a codec that begins")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def run_entropy_cost(
     """
     settings = load_recipe(recipe)
     RunFolder(run, settings)
-    folder = RunFolder(run / CODEC_FOLDER, replace(settings.codec, name=settings.name, seed=settings.seed))
+    folder = RunFolder(run / CODEC_FOLDER, settings.codec_recipe())
     state, weights = folder.load(LAST_CHECKPOINT), run / f"{settings.name}.safetensors"
     if state is None or not weights.exists():
         raise DataError(str(run), "no finished training", f"{LAST_CHECKPOINT}.pt and {weights.name}", "Train first.")
