@@ -66,7 +66,7 @@ def settled(
     for _ in range(rounds):
         codec.graph_tables = _with_fixed(codec.graph_tables, level, min(known, key=total))
         costs = codec.costs.measured_costs(batch, quality).mean(0)
-        alone = costs[[codec.pairs.index((child, ())) for child in range(count)]]
+        alone = costs[np.unique(search.alone_columns(codec.pairs))]
         found = best_graph(costs, count, limit, edge_share)
         if found in known:
             break

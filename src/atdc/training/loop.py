@@ -152,7 +152,7 @@ def train_stage(
     parts = accumulate * processes.count()
     if batch % parts:
         raise ArgumentError("batch", str(batch), f"a multiple of {parts}, the parts that it is cut into")
-    per_epoch = max(1, images // batch) if steps is None else steps
+    per_epoch = images // batch if steps is None else steps
     skipped = 0
     for epoch in range(first, epochs):
         started = time.perf_counter()

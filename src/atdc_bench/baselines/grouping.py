@@ -60,6 +60,10 @@ class Grouping:
             rows.append(F.pad(row, (0, 0) * (row.ndim - 2) + (0, missing), value=fill))
         return torch.stack(rows, 1)
 
+    def pack_statistics(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of tasks' channels, (T, C), as those of the groups', (groups, largest · C)."""
+        return self.pack(mean[None])[0], self.pack(std[None], fill=1.0)[0]
+
     def unpack(self, packed: Tensor) -> Tensor:
         """The inverse of :meth:`pack`."""
         split = packed.reshape(*packed.shape[:2], self.largest, -1, *packed.shape[3:])

@@ -75,11 +75,6 @@ class StackedFeatures:
         """The groups; every task its own by default."""
         return Grouping.alone(len(self.mean)) if self.grouping is None else self.grouping
 
-    @property
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the groups' channels, each (G, largest · C)."""
-        return self.groups.pack(self.mean[None])[0], self.groups.pack(self.std[None], fill=1.0)[0]
-
     def load(self, indices: NDArray[np.int64]) -> Tensor:
         """What :meth:`seen` takes, read on the CPU, during a training step."""
         return self.cache.read(indices)
@@ -108,7 +103,8 @@ class StackedFeatures:
 
     def restored(self, parts: Sequence[Tensor], tensor: int, grids: Sequence[Grid]) -> Tensor:
         """Raw features (n, largest · C, h, w) of a group from normalised and padded ones."""
-        mean, std = (rows[tensor].to(parts[tensor].device)[:, None, None] for rows in self.statistics)
+        statistics = self.groups.pack_statistics(self.mean, self.std)
+        mean, std = (rows[tensor].to(parts[tensor].device)[:, None, None] for rows in statistics)
         height, width = grids[tensor]
         return parts[tensor][..., :height, :width] * std + mean
 

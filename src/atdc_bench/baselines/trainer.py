@@ -244,8 +244,7 @@ class BaselineTrainer:
             prefix = f"{part}."
             kept = {key.removeprefix(prefix): v for key, v in last["module"].items() if key.startswith(prefix)}
             module.load_state_dict(kept)
-        mean = row.grouping.pack(torch.stack(own.mean)[row.known][None])[0]
-        std = row.grouping.pack(torch.stack(own.std)[row.known][None], fill=1.0)[0]
+        mean, std = row.grouping.pack_statistics(torch.stack(own.mean)[row.known], torch.stack(own.std)[row.known])
         groups = len(row.grouping.groups)
         graph_tables = self.graph_tables if groups == own.task_count else GraphTables.untrained(groups)
         codec = FeatureCodec(networks, quantised_model(float_model, networks), mean, std, graph_tables, own.fingerprint)
