@@ -13,7 +13,7 @@ import typer
 
 from atdc.batch import INTERRUPTED, complain, globally, warnings_as_lines
 from atdc.batch import out as console
-from atdc.cli_options import AsJson, known
+from atdc.cli_options import AsJson, Device, known
 from atdc.cli_weights import PANEL, interruptible, require_place
 from atdc.config import MAX_QUALITY
 from atdc.errors import ArgumentError, AtdcError
@@ -95,6 +95,7 @@ def fit(
             help="The networks that FEATURES are of: training compares their answers before and after.",
         ),
     ] = None,
+    device: Device = "cpu",
     report_only: Annotated[bool, typer.Option("--report", help="Only say what the features are like.")] = False,
     as_json: AsJson = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
@@ -117,6 +118,7 @@ def fit(
     from atdc.config import load_fit_recipe
     from atdc.data.dumped import DumpedFeatures
     from atdc.data.feature_report import report
+    from atdc.networks.devices import open_device
     from atdc.training import processes
     from atdc.training.fit import require_names
 
@@ -129,6 +131,7 @@ def fit(
     settings_of_fit = load_fit_recipe(recipe or Path("fit" if networks is None else "fit_networks"))
     quiet = globally(ctx, "quiet")
     with interruptible():
+        open_device(device)  # before the features are read
         source = DumpedFeatures(features)
         grids = _grids(grid or [], source.names)
         if out is not None and not report_only:
@@ -153,7 +156,8 @@ def fit(
         told, known_before = digests_in(folders), {} if start is None else start.card.get(DIGESTS, {})
         _require_networks(known_before, told or {}, add or start_from)
         settings: dict[str, Any] = {
-            "recipe": settings_of_fit, "run": folder, "start": start, "grids": grids, "progress": not quiet,
+            "recipe": settings_of_fit, "run": folder, "start": start, "grids": grids, "device": device,
+            "progress": not quiet,
         }  # fmt: skip
         loaded: NetworkSet | None = None
         with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):

@@ -266,16 +266,18 @@ class AnswerObjective:
                 for name in group.tensors
             ]
             return torch.stack(errors).mean(0)
-        given = {name: features[name].float() for name in group.tensors}
-        before = {entry.place: targets[f"answer {place} {entry.place}"] for entry in group.compared}
+        trained_on = features[group.tensors[0]].device
+        # Second halves are on the CPU, wherever the codec is trained.
+        given = {name: features[name].float().cpu() for name in group.tensors}
+        before = {entry.place: targets[f"answer {place} {entry.place}"].cpu() for entry in group.compared}
         # In half precision an answer of unchanged features differs from the target by as much as codes at high quality.
-        with torch.autocast(next(iter(given.values())).device.type, enabled=False):
+        with torch.autocast("cpu", enabled=False):
             after = group.network.second_half(given, list(before))
             parts = [
                 entry.weight / entry.scale * entry.distance(before[entry.place], after[entry.place])
                 for entry in group.compared
             ]
-        return torch.stack(parts).sum(0) / sum(entry.weight for entry in group.compared)
+        return (torch.stack(parts).sum(0) / sum(entry.weight for entry in group.compared)).to(trained_on)
 
 
 def _products(values: Tensor) -> NDArray[np.float64]:

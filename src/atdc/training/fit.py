@@ -102,6 +102,7 @@ def fit(
     for where, what in (("objective", objective), ("val_objective", val_objective)):
         if what is not None and not (hasattr(what, "targets") and hasattr(what, "loss")):
             raise ArgumentError(where, type(what).__name__, "an object with the methods targets and loss")
+    opened = open_device(device)
     if isinstance(start, (str, Path)):
         start = FeatureCodec.load(start)
     if start is not None and not isinstance(start, FeatureCodec):
@@ -120,8 +121,7 @@ def fit(
         with own.claimed():
             config = settings.model() if model is None else model
             return _fit(
-                own, source, settings, config, objective, val, val_objective, grids or {}, start, seen,
-                open_device(device),
+                own, source, settings, config, objective, val, val_objective, grids or {}, start, seen, opened
             )  # fmt: skip
 
 
