@@ -113,7 +113,7 @@ def fit(
         atdc decode encoded -o decoded --model mine.safetensors
     """
     from atdc.adapters.network_set import DIGESTS
-    from atdc.cli_networks import digests_in
+    from atdc.cli_networks import digests_in, holds_copies
     from atdc.codec import FeatureCodec
     from atdc.config import load_fit_recipe
     from atdc.data.dumped import DumpedFeatures
@@ -150,6 +150,11 @@ def fit(
             if as_json:
                 _print_json(seen.to_json())
             return
+        if val is None and any(map(holds_copies, features)):
+            complain(
+                "FEATURES are of changed copies of photos, too, so that samples kept for validation are like some of "
+                "those learned. Name features of other photos: --val."
+            )
         samples: DescribedSource = source if val is None else DumpedFeatures(val)
         folder, start = run or Path("runs") / out.stem, _start(add, start_from, source.names)
         folders = [*features, *([] if val is None else [val])]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -33,6 +33,8 @@ _FEW_PHOTOS = 8
 """On fewer, a balance is mostly luck."""
 MANIFEST = "networks.json"
 """In a folder of features: which networks, which photos, how many a file."""
+AUGMENT = "augment"
+"""In it: how many changed copies of each photo, if any."""
 PHOTOS_PER_SHARD = 16
 _OF_CHANNELS = "0.5, or 0.485,0.456,0.406"
 
@@ -205,6 +207,17 @@ def features(
     networks: Networks,
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photos, with all below.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="For files of features.")],
+    augment: Annotated[
+        int,
+        typer.Option(
+            "--augment",
+            metavar="N",
+            min=0,
+            max=100,
+            help="Of each photo also so many changed copies (cut out, mirrored, recoloured), where photos are few; "
+            "atdc fit is then to validate on others: --val.",
+        ),
+    ] = 0,
     jobs: Jobs = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -214,6 +227,7 @@ def features(
     [bold]Examples[/bold]
 
         atdc networks features networks.yaml photos -o features --jobs 4
+        atdc networks features networks.yaml photos -o features --augment 3
         atdc fit features --networks networks.yaml -o mine.safetensors
     """
     from atdc.adapters.network_set import load_networks
@@ -222,12 +236,14 @@ def features(
 
     loaded = load_networks(networks)
     paths = [str(path.relative_to(photos)) for path in PhotoFolder(photos).paths]
-    shards = [paths[start : start + PHOTOS_PER_SHARD] for start in range(0, len(paths), PHOTOS_PER_SHARD)]
+    looks = [_Look(path, copy) for copy in range(augment + 1) for path in paths]
+    shards = [looks[start : start + PHOTOS_PER_SHARD] for start in range(0, len(looks), PHOTOS_PER_SHARD)]
     make_folder(out)
-    _write_manifest(out, {"networks": loaded.digests, "tensors": list(loaded.names), "photos": shards})
+    told = {"networks": loaded.digests, "tensors": list(loaded.names), "photos": [list(map(str, s)) for s in shards]}
+    _write_manifest(out, told | ({AUGMENT: augment} if augment else {}))
     items = [
         Item(f"photos {start + 1} to {start + len(shard)}", out / f"{number:05}.safetensors", Path(f"{number:05}"))
-        for number, (start, shard) in enumerate(zip(range(0, len(paths), PHOTOS_PER_SHARD), shards, strict=True))
+        for number, (start, shard) in enumerate(zip(range(0, len(looks), PHOTOS_PER_SHARD), shards, strict=True))
     ]
     done = for_each(
         ctx, ("making features", "made features of"), items, partial(_feature_maker, str(networks), photos, shards),
@@ -235,7 +251,7 @@ def features(
     )  # fmt: skip
     if as_json:
         rows = {item.path.name: report.value for item, report in zip(done.items, done.reports, strict=True)}
-        print(json.dumps({"folder": str(out), "photos": len(paths), "files": rows}, indent=1))
+        print(json.dumps({"folder": str(out), "photos": len(looks), "files": rows}, indent=1))
         require_output()
     done.finish(lambda values: f"{_photos(sum(value['photos'] for value in values))} in {out}")
 
@@ -343,9 +359,20 @@ def _usual_metric(model: OnnxModel, answer: str, image: RgbImage) -> str:
     return "miou" if sum(side > 1 for side in value.shape) >= 2 else "same"
 
 
-def _feature_maker(networks: str, photos: Path, shards: list[list[str]]) -> Work:
+class _Look(NamedTuple):
+    """A photo below a folder, or the changed copy of that number."""
+
+    path: str
+    copy: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, copy {self.copy}" if self.copy else self.path
+
+
+def _feature_maker(networks: str, photos: Path, shards: list[list[_Look]]) -> Work:
     """Makes the features of one shard of photos."""
     from atdc.adapters.network_set import load_networks
+    from atdc.data.changed_photos import changed_copy
     from atdc.data.dumped import DumpedFeatures, write_shard
     from atdc.errors import ImageError
     from atdc.images import read_image
@@ -364,9 +391,10 @@ def _feature_maker(networks: str, photos: Path, shards: list[list[str]]) -> Work
             )
             return Report(line, (f"{problem} Delete the file to try again, or leave them out.",), found)
         samples, problems = [], []
-        for name in shards[int(item.place.name)]:
+        for look in shards[int(item.place.name)]:
             try:
-                samples.append(loaded.features(read_image(photos / name), name))
+                image = read_image(photos / look.path)
+                samples.append(loaded.features(changed_copy(image, look.copy) if look.copy else image, str(look)))
             except (ImageError, DataError) as error:
                 problems.append(str(error))
         if not samples:
@@ -441,6 +469,11 @@ def digests_in(folders: list[Path]) -> dict[str, str] | None:
             if found.setdefault(name, digest) != digest:
                 raise ArgumentError(str(folder), f"features of another {name}", f"those of {folders[0]}")
     return found
+
+
+def holds_copies(folder: Path) -> bool:
+    """Whether features are of changed copies of photos, too."""
+    return (folder / MANIFEST).is_file() and bool(_manifest(folder / MANIFEST).get(AUGMENT))
 
 
 def _images(folder: Path | None, count: int) -> Iterator[tuple[str, RgbImage]]:

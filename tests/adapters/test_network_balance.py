@@ -170,3 +170,14 @@ def test_agreements_below_nothing_count_as_nothing_and_infinite_ones_are_refused
     monkeypatch.setattr(NetworkSet, "counted", lambda self, before, after, saying: dict.fromkeys(after, -np.inf))
     with pytest.raises(NetworkError, match="an agreement of -inf"):
         measured_balance(both, samples, 1)
+
+
+def test_fitting_to_changed_copies_asks_for_photos_to_validate_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(atdc.training.loop, "STEPS_PER_EPOCH", STEPS_PER_EPOCH)
+    run("networks", "features", "networks.yaml", "photos", "-o", "copies", "--augment", "1")
+    fit = ["fit", "copies", "-o", "copies.safetensors", "--recipe", "tiny.yaml"]
+    assert "Name features of other photos: --val." in run(*fit)
+    assert "--val" not in run(*fit, "--val", "features", "--force", "--run", "runs/others")

@@ -300,6 +300,21 @@ def test_features_of_other_networks_or_photos_are_not_mixed(folder: Path) -> Non
     assert result.exit_code == 1 and "features of other photos" in result.stderr
 
 
+def test_changed_copies_follow_the_photos_and_are_the_same_each_time(folder: Path) -> None:
+    for out in ("features", "again"):
+        result = run("networks", "features", "networks.yaml", "photos", "-o", out, "--augment", "2")
+        assert result.exit_code == 0, result.output
+    dumped, again = DumpedFeatures("features"), DumpedFeatures("again")
+    assert len(dumped) == 15
+    order = [name for shard in json.loads(Path("features/networks.json").read_text())["photos"] for name in shard]
+    assert order[4:7] == ["sub/3.png", "0.png, copy 1", "2.png, copy 1"] and order[-1] == "sub/3.png, copy 2"
+    photo, first, second = (dumped.read(place)["boxes/fine"] for place in (0, 5, 10))
+    assert not np.array_equal(photo, first) and not np.array_equal(first, second)
+    np.testing.assert_array_equal(second, again.read(10)["boxes/fine"])
+    plain = run("networks", "features", "networks.yaml", "photos", "-o", "features")
+    assert plain.exit_code == 1 and "features of other photos" in plain.stderr
+
+
 @pytest.mark.slow
 def test_processes_make_the_same_features(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=":")
