@@ -16,16 +16,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import atdc.jobs
+import atdc.cli.jobs
 import atdc.pipeline
 import atdc.weights
 from atdc import cli
-from atdc.batch import complaint
 from atdc.bitstream.container import Container, ContainerReader, Header, Segment, pack
 from atdc.bitstream.sources import Source
+from atdc.cli.batch import complaint
+from atdc.cli.inputs import Item
 from atdc.config import DEFAULT_MODEL
 from atdc.errors import AtdcError, CorruptFileError, ImageError, NotAnAtdcFileError, WeightsError
-from atdc.inputs import Item
 from atdc.pipeline import Answers
 from atdc.tasks import TASK_NAMES
 
@@ -282,7 +282,7 @@ def test_a_file_that_no_image_needs_is_not_read(
     codec: FakeCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("encode", "a.png", "-o", "a.atdc")
-    monkeypatch.setattr(atdc.jobs, "FILE_LIMIT_BYTES", 15)
+    monkeypatch.setattr(atdc.cli.jobs, "FILE_LIMIT_BYTES", 15)
     for command in (["decode", "a.atdc", "-o", "answers"], ["inspect", "a.atdc"], ["verify", "a.atdc"]):
         result = run(*command)
         assert result.exit_code == FAILED and "a.atdc: found 16 bytes; expected at most 15 bytes" in result.stderr
@@ -605,7 +605,7 @@ def test_the_whole_main_job_from_the_shell(untrained_weights: Path, folder: Path
     alone = folder / "alone"
     alone.mkdir()
     Path("photo.atdc").rename(alone / "photo.atdc")
-    command = [sys.executable, "-m", "atdc.cli", "decode", "photo.atdc", "-o", "answers", "--quiet", *model]
+    command = [sys.executable, "-m", "atdc", "decode", "photo.atdc", "-o", "answers", "--quiet", *model]
     done = subprocess.run(command, cwd=alone, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     answers = atdc.pipeline.load(untrained_weights).decode((alone / "photo.atdc").read_bytes())

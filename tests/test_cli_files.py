@@ -21,10 +21,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import atdc.pipeline
-from atdc import batch, cli, inputs
+from atdc import cli
+from atdc.cli import batch, inputs
+from atdc.cli.inputs import Item, find_items
 from atdc.errors import ArgumentError, OutputError
 from atdc.files import write_bytes_unless_others
-from atdc.inputs import Item, find_items
 from atdc.report.answer_files import answers_as_bytes, write_answers
 from atdc.tasks import TASK_NAMES
 
@@ -56,7 +57,7 @@ def run(*arguments: str, stdin: bytes | None = None) -> Any:
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """A line for the shell, where ``atdc`` is this package's command."""
-    command = f'atdc() {{ "{sys.executable}" -m atdc.cli "$@"; }}\n{line}'
+    command = f'atdc() {{ "{sys.executable}" -m atdc "$@"; }}\n{line}'
     return subprocess.run(
         ["bash", "-c", command], capture_output=True, check=False, env=os.environ | environment, timeout=120
     )
@@ -410,7 +411,7 @@ def test_a_process_that_dies_loses_its_own_input_only(
 ) -> None:
     Path("dying.py").write_text(
         "import os, signal\n"
-        "from atdc.batch import Report\n"
+        "from atdc.cli.batch import Report\n"
         "def make():\n"
         "    def work(item):\n"
         "        if item.name.startswith('killed'): os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -441,7 +442,7 @@ def test_an_interrupted_command_says_how_far_it_was_and_resumes(
     Path("many").mkdir()
     for number in range(count):
         shutil.copy("photos/a.png", f"many/{number:03}.png")
-    command = [sys.executable, "-u", "-m", "atdc.cli", "encode", "many", "-o", "out", "--jobs", jobs, *model]
+    command = [sys.executable, "-u", "-m", "atdc", "encode", "many", "-o", "out", "--jobs", jobs, *model]
     command += ["--effort", "high"]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # ignored by inheritance where tests run with `&`
     process = subprocess.Popen(

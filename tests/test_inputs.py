@@ -21,11 +21,11 @@ from typer.testing import CliRunner
 import atdc
 from atdc import cli
 from atdc.bitstream.sources import opened
-from atdc.cli_options import PASSED_OVER
+from atdc.cli.inputs import Item, apart, find_items
+from atdc.cli.options import PASSED_OVER
 from atdc.errors import AtdcError
 from atdc.files import read_bytes
 from atdc.images import as_rgb
-from atdc.inputs import Item, apart, find_items
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -57,7 +57,7 @@ def test_no_temporary_folder_is_made_where_nothing_is_copied(tmp_path: Path, mon
     def full(**_: object) -> object:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setattr("atdc.cli_files.TemporaryDirectory", full)
+    monkeypatch.setattr("atdc.cli.files.TemporaryDirectory", full)
     result = run("verify", str(Path(__file__).parent / "golden" / "square.atdc"), "--model", "small")
     assert "temporary" not in result.output
     result = run("verify", "-", "--model", "small", stdin=b"ATDC")

@@ -2,8 +2,9 @@
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
                   → entropy → coding, bitstream → reader → weights, choice → codec, inspection → pipeline
-                  → data, training → adapters → report, inputs → batch → jobs → cli_options, cli_files
-                  → cli_coding, cli_inspection, cli_fit, cli_networks, cli_weights, cli_group → cli
+                  → data, training → adapters → report
+    atdc.cli      inputs → batch → jobs → options, files → coding, inspection, fit, networks, weights, group
+                  → the application
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
 The product, ``atdc``, knows the evidence, ``atdc_bench``, in one place only: the command line, which offers it. An
@@ -35,11 +36,12 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("pipeline",)),
     ("atdc", ("data", "training")),
     ("atdc", ("adapters",)),
-    ("atdc", ("report", "inputs")),
-    ("atdc", ("batch",)),
-    ("atdc", ("jobs",)),
-    ("atdc", ("cli_options", "cli_files")),
-    ("atdc", ("cli_coding", "cli_inspection", "cli_fit", "cli_networks", "cli_weights", "cli_group")),
+    ("atdc", ("report",)),
+    ("atdc.cli", ("inputs",)),
+    ("atdc.cli", ("batch",)),
+    ("atdc.cli", ("jobs",)),
+    ("atdc.cli", ("options", "files")),
+    ("atdc.cli", ("coding", "inspection", "fit", "networks", "weights", "group")),
     ("atdc", ("cli",)),
     ("atdc", ("__main__",)),
     ("atdc_bench", ("compare_recipe", "measures")),
@@ -51,7 +53,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
 STAGE = {f"{package}.{room}": number for number, (package, rooms) in enumerate(STAGES) for room in rooms}
 DOORS = ("atdc", "atdc_bench")
 """The packages' own ``__init__``; the product's opens on no page and no command."""
-OFFER = "atdc.cli_group"
+OFFER = "atdc.cli.group"
 """The one module of the product that knows the evidence."""
 
 CORE = (
@@ -71,16 +73,16 @@ WITHOUT_TORCH = (
     "atdc.bitstream.symbols", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
     "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.data.feature_source",
     "atdc.data.dumped", "atdc.data.feature_report", "atdc.report.answer_images", "atdc.report.page",
-    "atdc.pillow_codecs", "atdc.batch", "atdc.jobs", "atdc.cli_fit", "atdc.cli_networks", "atdc.cli", "atdc_bench.cli",
-    "atdc_bench.report.line_chart",
+    "atdc.pillow_codecs", "atdc.cli.batch", "atdc.cli.jobs", "atdc.cli.fit", "atdc.cli.networks", "atdc.cli",
+    "atdc_bench.cli", "atdc_bench.report.line_chart",
     "atdc_bench.report.comparison", "atdc_bench.report.registry", "atdc_bench.baselines.pixels",
     "atdc_bench.baselines.vvc",
 )  # fmt: skip
 
 
 def room_of(module: str) -> str:
-    """``atdc.graph.search`` is in the room ``atdc.graph``."""
-    return ".".join(module.split(".")[:2])
+    """``atdc.graph.search`` is in the room ``atdc.graph``; each module of the command line is a room."""
+    return ".".join(module.split(".")[: 3 if module.startswith("atdc.cli.") else 2])
 
 
 def module_of(path: Path) -> str:

@@ -43,7 +43,7 @@ MAPPINGS = {
 }
 """Data sets, which say which of their files hold which targets, and words that mean something else."""
 NORMAL_EFFORT = {
-    "atdc/cli_coding.py", "atdc/codec.py", "atdc/jobs.py",
+    "atdc/cli/coding.py", "atdc/codec.py", "atdc/cli/jobs.py",
     "atdc/pipeline.py", "atdc_bench/experiments/balance.py",
     "atdc_bench/experiments/compare.py", "atdc_bench/experiments/evaluate.py", "atdc_bench/experiments/speed.py",
     "atdc_bench/experiments/compare_weights.py", "atdc_bench/report/said.py",

@@ -12,9 +12,9 @@ from rich.markdown import Markdown
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from atdc.batch import globally
-from atdc.batch import out as console
-from atdc.cli_options import (
+from atdc.cli.batch import globally
+from atdc.cli.batch import out as console
+from atdc.cli.options import (
     HELP_NAMES,
     MEASURED_MODEL,
     Data,

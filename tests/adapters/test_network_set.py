@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-import atdc.cli_networks
+import atdc.cli.networks
 from atdc import cli
 from atdc.adapters.distances import LOSSES, METRICS, metric_function
 from atdc.adapters.halves import Answer
@@ -53,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """With a file of networks and five photos, one of them broken."""
     pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install onnx onnxruntime")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(atdc.cli_networks, "PHOTOS_PER_SHARD", 2)
+    monkeypatch.setattr(atdc.cli.networks, "PHOTOS_PER_SHARD", 2)
     write_onnx(tmp_path / "tiny.onnx")
     Path("my_networks.py").write_text(MODULE, "utf-8")
     Path("networks.yaml").write_text(yaml.safe_dump(SETTINGS, sort_keys=False), "utf-8")

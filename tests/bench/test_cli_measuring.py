@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from atdc import cli
-from atdc.batch import out as console
+from atdc.cli.batch import out as console
 from atdc.data.rooms import materialise
 from atdc_bench.experiments import speed
 from atdc_bench.report.readme import fill

@@ -298,7 +298,7 @@ def test_an_image_that_cannot_be_read_is_named(untrained_weights: Path, tmp_path
 def test_the_demo_of_the_shipped_model_makes_a_file_of_every_carried_image(tmp_path: Path) -> None:
     if not Path(atdc.pipeline.__file__).with_name("shipped").joinpath("small-1.safetensors").exists():
         pytest.skip("no weights in the package: train some with `make train`")
-    command = [sys.executable, "-m", "atdc.cli", "demo", "-o", str(tmp_path)]
+    command = [sys.executable, "-m", "atdc", "demo", "-o", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path.stem for path in carried_images()} == {path.stem for path in tmp_path.glob("*.atdc")}

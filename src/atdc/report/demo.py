@@ -226,7 +226,7 @@ def _decode_elsewhere(files: Sequence[Path], out: Path, model: str) -> None:
     with tempfile.TemporaryDirectory(prefix="atdc-demo-") as empty:
         for file in files:
             shutil.copy(file, empty)
-        command = [sys.executable, "-m", "atdc.cli", "decode", "-o", str(out.resolve()), "--model", model]
+        command = [sys.executable, "-m", "atdc", "decode", "-o", str(out.resolve()), "--model", model]
         command += ["--quiet", "--force", "--", *(file.name for file in files)]
         done = subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -128,7 +128,7 @@ def run_networks(
     """
     if not qualities or not all(0 <= quality <= MAX_QUALITY for quality in qualities):
         raise ArgumentError("qualities", str(list(qualities)), f"one at least, from 0 to {MAX_QUALITY}")
-    from atdc.cli_networks import digests_in
+    from atdc.cli.networks import digests_in
 
     loaded, paths = load_networks(networks), PhotoFolder(photos).paths
     loaded.require_digests(digests_in([features]), str(features))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from atdc.batch import Report, Work, complain, err, for_each
-from atdc.batch import out as console
-from atdc.cli_files import readable_images
-from atdc.cli_options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet, numbers
-from atdc.cli_weights import PANEL
+from atdc.cli.batch import Report, Work, complain, err, for_each
+from atdc.cli.batch import out as console
+from atdc.cli.files import readable_images
+from atdc.cli.inputs import Item
+from atdc.cli.options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet, numbers
+from atdc.cli.weights import PANEL
 from atdc.errors import ArgumentError, DataError, ImageError, OutputError
-from atdc.inputs import Item
 from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from atdc.cli.inputs import Item
 from atdc.errors import AtdcError, BitstreamError, FeatureWarning, FitWarning, ImageError
-from atdc.inputs import Item
 from atdc.terminal import escape, shown
 
 out = Console(highlight=False, soft_wrap=True)

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.batch import Report, Work, complaint, warnings_as_lines
 from atdc.bitstream import sources
 from atdc.bitstream.container import ContainerReader
 from atdc.bitstream.sources import is_url
+from atdc.cli.batch import Report, Work, complaint, warnings_as_lines
+from atdc.cli.inputs import Item, arriving_bytes, is_arriving
 from atdc.config import QUALITY_STEPS_PER_UNIT
 from atdc.errors import ArgumentError, AtdcError, BitstreamError, IncompleteFileError
-from atdc.inputs import Item, arriving_bytes, is_arriving
 from atdc.tasks import TASK_NAMES
 
 if TYPE_CHECKING:

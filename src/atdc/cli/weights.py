@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from atdc.batch import INTERRUPTED, complain, warnings_as_lines
-from atdc.batch import out as console
-from atdc.cli_options import HELP_NAMES, RESUMES, Data, Device, known
+from atdc.cli.batch import INTERRUPTED, complain, warnings_as_lines
+from atdc.cli.batch import out as console
+from atdc.cli.options import HELP_NAMES, RESUMES, Data, Device, known
 from atdc.data.data_sets import DATA_SETS, labelled
 from atdc.errors import OutputError
 from atdc.terminal import escape

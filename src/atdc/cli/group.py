@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from atdc.batch import INTERRUPTED, complain, complaint
+from atdc.cli.batch import INTERRUPTED, complain, complaint
 from atdc.errors import ArgumentError, AtdcError
 from atdc.terminal import shown
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from atdc import jobs as jobs_of
-from atdc.batch import for_each
-from atdc.batch import out as console
-from atdc.cli_files import is_coded, is_one_file, items_of
-from atdc.cli_options import AsJson, Files, FromFile, Jobs, ModelAtHand, PixelLimit, Quiet
+import atdc.cli.jobs as jobs_of
+from atdc.cli.batch import for_each
+from atdc.cli.batch import out as console
+from atdc.cli.files import is_coded, is_one_file, items_of
+from atdc.cli.options import AsJson, Files, FromFile, Jobs, ModelAtHand, PixelLimit, Quiet
 from atdc.config import PIXEL_LIMIT
 from atdc.terminal import escape, plain_table, require_output
 

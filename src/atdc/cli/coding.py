@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from atdc import jobs as jobs_of
-from atdc.batch import err, for_each, globally
-from atdc.batch import out as console
-from atdc.cli_files import (
+import atdc.cli.jobs as jobs_of
+from atdc.cli.batch import err, for_each, globally
+from atdc.cli.batch import out as console
+from atdc.cli.files import (
     destination_of,
     encodable_with,
     existing_of,
@@ -24,7 +24,9 @@ from atdc.cli_files import (
     is_image,
     items_of,
 )
-from atdc.cli_options import (
+from atdc.cli.inputs import Item, apart
+from atdc.cli.jobs import tensor_names
+from atdc.cli.options import (
     PASSED_OVER,
     Device,
     Files,
@@ -44,8 +46,6 @@ from atdc.cli_options import (
     starting_with,
 )
 from atdc.config import PIXEL_LIMIT
-from atdc.inputs import Item, apart
-from atdc.jobs import tensor_names
 from atdc.tasks import TASK_NAMES
 from atdc.terminal import escape, require_output, shown, write_data
 

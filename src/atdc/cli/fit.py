@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atdc.batch import INTERRUPTED, complain, globally, warnings_as_lines
-from atdc.batch import out as console
-from atdc.cli_options import AsJson, Device, known
-from atdc.cli_weights import PANEL, interruptible, require_place
+from atdc.cli.batch import INTERRUPTED, complain, globally, warnings_as_lines
+from atdc.cli.batch import out as console
+from atdc.cli.options import AsJson, Device, known
+from atdc.cli.weights import PANEL, interruptible, require_place
 from atdc.config import MAX_QUALITY
 from atdc.errors import ArgumentError, AtdcError
 from atdc.terminal import escape, plain_table, require_output
@@ -113,7 +113,7 @@ def fit(
         atdc decode encoded -o decoded --model mine.safetensors
     """
     from atdc.adapters.network_set import DIGESTS
-    from atdc.cli_networks import digests_in, holds_copies
+    from atdc.cli.networks import digests_in, holds_copies
     from atdc.codec import FeatureCodec
     from atdc.config import load_fit_recipe
     from atdc.data.dumped import DumpedFeatures
@@ -272,7 +272,7 @@ def _fitted_to_answers(
     """
     from atdc.adapters.network_set import load_networks
     from atdc.adapters.objective import AnswerObjective
-    from atdc.cli_networks import digests_in
+    from atdc.cli.networks import digests_in
     from atdc.codec import FeatureCodec
     from atdc.data.feature_source import SelectedFeatures
     from atdc.training.data import kinds_of
@@ -302,7 +302,7 @@ def _balance(
     are whole without it."""
     from atdc.adapters.network_codec import NetworkCodec
     from atdc.balance import balance_path
-    from atdc.cli_networks import BALANCE_PHOTOS, write_balance
+    from atdc.cli.networks import BALANCE_PHOTOS, write_balance
 
     path = balance_path(out)
     try:

@@ -1,8 +1,8 @@
 """The command line: ``atdc`` and its options, ``atdc demo``; other commands are in siblings.
 
-Coding is in :mod:`atdc.cli_coding`, looking at files in :mod:`atdc.cli_inspection`; commands that make weights are in
-:mod:`atdc.cli_weights`, :mod:`atdc.cli_fit` and :mod:`atdc.cli_networks`; those that measure are offered as ``atdc
-bench`` by :mod:`atdc.cli_group`.
+Coding is in :mod:`atdc.cli.coding`, looking at files in :mod:`atdc.cli.inspection`; commands that make weights are in
+:mod:`atdc.cli.weights`, :mod:`atdc.cli.fit` and :mod:`atdc.cli.networks`; those that measure are offered as ``atdc
+bench`` by :mod:`atdc.cli.group`.
 
 Exit status: 0, all done; 1, some inputs failed, the others are done; 2, the command itself makes no sense; 130,
 interrupted. An error is one line on standard error, without traceback. What takes long to import is imported when a
@@ -19,16 +19,16 @@ from typing import Annotated
 
 import typer
 
-from atdc.batch import err, globally
-from atdc.batch import out as console
-from atdc.cli_coding import register as register_coding
-from atdc.cli_files import readable_images
-from atdc.cli_fit import register as register_fit
-from atdc.cli_group import Commands
-from atdc.cli_inspection import register as register_inspection
-from atdc.cli_networks import register as register_networks
-from atdc.cli_options import HELP_NAMES, Graph, ModelToUse, Quality, Quiet
-from atdc.cli_weights import register as register_weights
+from atdc.cli.batch import err, globally
+from atdc.cli.batch import out as console
+from atdc.cli.coding import register as register_coding
+from atdc.cli.files import readable_images
+from atdc.cli.fit import register as register_fit
+from atdc.cli.group import Commands
+from atdc.cli.inspection import register as register_inspection
+from atdc.cli.networks import register as register_networks
+from atdc.cli.options import HELP_NAMES, Graph, ModelToUse, Quality, Quiet
+from atdc.cli.weights import register as register_weights
 from atdc.terminal import guard_output
 
 app = typer.Typer(
@@ -149,7 +149,3 @@ def main() -> None:
             signal.signal(number, _leave)
     guard_output()
     app()
-
-
-if __name__ == "__main__":
-    main()

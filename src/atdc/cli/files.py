@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 
 import typer
 
-from atdc.batch import complain, complaint
+from atdc.cli.batch import complain, complaint
+from atdc.cli.inputs import Item, find_items
+from atdc.cli.jobs import SUFFIX, Destination, Existing, codes_images, is_features
 from atdc.errors import AtdcError, OutputError
 from atdc.files import reason_of
-from atdc.inputs import Item, find_items
-from atdc.jobs import SUFFIX, Destination, Existing, codes_images, is_features
 
 _STREAMS = ("-", "/dev/stdout", "/dev/fd/1")
 """Names of the standard output."""
