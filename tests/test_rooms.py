@@ -64,7 +64,7 @@ CORE = (
     "atdc.training.graph_stage", "atdc.training.predictor_stage", "atdc.training.principal_components",
 )  # fmt: skip
 """Rooms and modules that know feature tensors and nothing of what they are for."""
-OF_TASKS_AND_IMAGES = ("atdc.tasks", "atdc.images", "atdc.pipeline", "atdc.data.rooms")
+OF_TASKS_AND_IMAGES = ("atdc.tasks", "atdc.images", "atdc.image_arrays", "atdc.pipeline", "atdc.data.rooms")
 
 WITHOUT_TORCH = (
     "atdc", "atdc.errors", "atdc.tasks", "atdc.config", "atdc.balance", "atdc.files", "atdc.images",

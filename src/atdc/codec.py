@@ -36,12 +36,11 @@ from atdc.errors import ArgumentError, FeatureWarning, WeightsError
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.search import candidate_sets, parse_setting
 from atdc.graph.task_graph import TaskGraph
-from atdc.image_arrays import require_unmasked
 from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
 from atdc.reader import Arrivals, CodedFile, DecodedIntegers, IntegerReader, combined_check
-from atdc.tensors import Grid
+from atdc.tensors import Grid, require_unmasked
 from atdc.weights import (
     ENTROPY_PREFIX,
     OLDER_FORMAT,

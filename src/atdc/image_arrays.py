@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.errors import ArgumentError
+from atdc.tensors import require_unmasked
 
 CHANNELS = (1, 3, 4)
 """Grey, colour, colour and opacity."""
@@ -50,16 +51,6 @@ def rgb_of_array(image: Any) -> NDArray[np.uint8]:
     if array.ndim == 2:
         array = array[..., None]
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], max(3, array.shape[2]))))
-
-
-def require_unmasked(value: Any, where: str) -> None:
-    """Refuses a masked array: what is under the mask would be coded like all else.
-
-    Raises:
-        ArgumentError: something is under a mask.
-    """
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ArgumentError(where, "values under a mask", "values everywhere", "Fill them: array.filled(0).")
 
 
 def _channels_last(tensor: Any) -> NDArray[Any]:

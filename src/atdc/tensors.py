@@ -231,5 +231,15 @@ def spans(parent: int, child: int) -> NDArray[np.int64]:
     return np.stack([rows * parent // child, -(-(rows + 1) * parent // child)], 1)
 
 
+def require_unmasked(value: Any, where: str) -> None:
+    """Refuses a masked array: what is under the mask would be coded like all else.
+
+    Raises:
+        ArgumentError: something is under a mask.
+    """
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ArgumentError(where, "values under a mask", "values everywhere", "Fill them: array.filled(0).")
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1

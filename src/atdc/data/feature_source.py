@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.errors import ArgumentError, AtdcError, DataError
-from atdc.image_arrays import require_unmasked
+from atdc.tensors import require_unmasked
 
 if TYPE_CHECKING:
     from torch import Tensor
