@@ -26,8 +26,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("errors", "tasks")),
     ("atdc", ("tensors",)),
-    ("atdc", ("config", "files", "image_arrays", "images", "terminal")),
-    ("atdc", ("networks", "graph", "balance", "metrics", "pillow_codecs", "provenance")),
+    ("atdc", ("config", "files", "images", "terminal")),
+    ("atdc", ("networks", "graph", "balance", "metrics", "provenance")),
     ("atdc", ("entropy",)),
     ("atdc", ("coding", "bitstream")),
     ("atdc", ("reader",)),
@@ -64,7 +64,7 @@ CORE = (
     "atdc.training.graph_stage", "atdc.training.predictor_stage", "atdc.training.principal_components",
 )  # fmt: skip
 """Rooms and modules that know feature tensors and nothing of what they are for."""
-OF_TASKS_AND_IMAGES = ("atdc.tasks", "atdc.images", "atdc.image_arrays", "atdc.pipeline", "atdc.data.rooms")
+OF_TASKS_AND_IMAGES = ("atdc.tasks", "atdc.images", "atdc.pipeline", "atdc.data.rooms")
 
 WITHOUT_TORCH = (
     "atdc", "atdc.errors", "atdc.tasks", "atdc.config", "atdc.balance", "atdc.files", "atdc.images",
@@ -73,7 +73,7 @@ WITHOUT_TORCH = (
     "atdc.bitstream.symbols", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
     "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.data.feature_source",
     "atdc.data.dumped", "atdc.data.feature_report", "atdc.report.answer_images", "atdc.report.page",
-    "atdc.pillow_codecs", "atdc.cli.batch", "atdc.cli.jobs", "atdc.cli.fit", "atdc.cli.networks", "atdc.cli",
+    "atdc.images.pillow_codecs", "atdc.cli.batch", "atdc.cli.jobs", "atdc.cli.fit", "atdc.cli.networks", "atdc.cli",
     "atdc_bench.cli", "atdc_bench.report.line_chart",
     "atdc_bench.report.comparison", "atdc_bench.report.registry", "atdc_bench.baselines.pixels",
     "atdc_bench.baselines.vvc",

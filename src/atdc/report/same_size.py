@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atdc.pillow_codecs import JPEG, WEBP, PillowCodec
+from atdc.images.pillow_codecs import JPEG, WEBP, PillowCodec
 
 Format = Literal["JPEG", "WebP"]
 _CODECS: dict[Format, PillowCodec] = {"JPEG": JPEG, "WebP": WEBP}

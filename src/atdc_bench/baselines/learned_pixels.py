@@ -30,7 +30,7 @@ from atdc.bitstream.symbols import SymbolReader, SymbolWriter
 from atdc.entropy.tables import FrequencyTables
 from atdc.errors import ArgumentError, CorruptFileError, WeightsError
 from atdc.files import write_bytes_atomically
-from atdc.pillow_codecs import RgbImage, colour_bytes
+from atdc.images.pillow_codecs import RgbImage, colour_bytes
 from atdc_bench.baselines.learned_codec import POINTS, STRIDE_PX, PixelCodec, SymbolCoder, complexity, gaussian_tables
 from atdc_bench.baselines.system import PixelSystem
 

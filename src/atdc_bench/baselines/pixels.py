@@ -1,7 +1,7 @@
 """Image codecs that come as libraries: JPEG, WebP and AVIF through Pillow, JPEG XL through imagecodecs.
 
-Each is used as people who want small files use it (:mod:`atdc.pillow_codecs`), with one thread. `points` reach the
-utilities that ATDC's reach, as far as the format goes, and begin with the lowest quality that the encoder offers
+Each is used as people who want small files use it (:mod:`atdc.images.pillow_codecs`), with one thread. `points` reach
+the utilities that ATDC's reach, as far as the format goes, and begin with the lowest quality that the encoder offers
 (JPEG's with 4: below it there is hardly an image): a room of 256x256 takes 450 to 750 bytes on average, and with no
 setting fewer. An image that is shrunk first takes fewer (:class:`Reduced`).
 """
@@ -16,10 +16,9 @@ import numpy as np
 import PIL
 from PIL import Image, features
 
-from atdc import pillow_codecs
 from atdc.errors import ArgumentError, ImageError, ProgramError
-from atdc.images import as_rgb
-from atdc.pillow_codecs import PillowCodec, RgbImage, colour_bytes, damaged
+from atdc.images import as_rgb, pillow_codecs
+from atdc.images.pillow_codecs import PillowCodec, RgbImage, colour_bytes, damaged
 from atdc_bench.baselines.outside import load_library, missing_library
 from atdc_bench.baselines.system import PixelSystem
 
@@ -53,11 +52,12 @@ class PillowSystem(PixelSystem):
         }
 
     def encode(self, image: RgbImage, point: float) -> bytes:
-        """One image to a file of the format; raises what :meth:`~atdc.pillow_codecs.PillowCodec.encode` raises."""
+        """One image to a file of the format; raises what
+        :meth:`~atdc.images.pillow_codecs.PillowCodec.encode` raises."""
         return self.codec.encode(image, point)
 
     def decode(self, data: bytes) -> RgbImage:
-        """The image in a file; raises what :meth:`~atdc.pillow_codecs.PillowCodec.decode` raises."""
+        """The image in a file; raises what :meth:`~atdc.images.pillow_codecs.PillowCodec.decode` raises."""
         return self.codec.decode(data)
 
 

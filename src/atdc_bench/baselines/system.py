@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from atdc.pillow_codecs import RgbImage
+from atdc.images.pillow_codecs import RgbImage
 
 if TYPE_CHECKING:  # pages that show pixel codecs next to ATDC load no torch
     from torch import Tensor

@@ -22,7 +22,7 @@ import numpy as np
 
 from atdc.errors import ArgumentError, ImageError, ProgramError
 from atdc.images import PIXEL_LIMIT
-from atdc.pillow_codecs import RgbImage, colour_bytes, damaged, whole_point
+from atdc.images.pillow_codecs import RgbImage, colour_bytes, damaged, whole_point
 from atdc_bench.baselines.outside import load_library, run_program
 from atdc_bench.baselines.system import PixelSystem
 from atdc_bench.baselines.yuv420 import FloatPlane, from_yuv420, to_yuv420

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from atdc.errors import ArgumentError
-from atdc.pillow_codecs import RgbImage
+from atdc.images.pillow_codecs import RgbImage
 
 RED, GREEN, BLUE = 0.2126, 0.7152, 0.0722
 """Shares of the primaries in luma."""

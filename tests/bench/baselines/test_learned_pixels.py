@@ -13,7 +13,7 @@ from torch import Tensor
 
 from atdc.bitstream.symbols import SymbolCounter
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
-from atdc.pillow_codecs import RgbImage
+from atdc.images.pillow_codecs import RgbImage
 from atdc_bench.baselines import elic, mlic
 from atdc_bench.baselines.learned_blocks import anchors
 from atdc_bench.baselines.learned_codec import POINTS, PixelCodec, RateCounter, SymbolCoder, complexity, gaussian_tables

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atdc import pillow_codecs
 from atdc.errors import ArgumentError, AtdcError, ImageError, ProgramError
-from atdc.pillow_codecs import whole_point
+from atdc.images import pillow_codecs
+from atdc.images.pillow_codecs import whole_point
 from atdc_bench.baselines import outside
 from atdc_bench.baselines.pixels import AVIF, JPEG, JPEG_XL, SMALLER, WEBP, PillowSystem, Reduced
 from atdc_bench.baselines.system import PixelSystem

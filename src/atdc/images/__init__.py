@@ -41,7 +41,7 @@ from PIL.PngImagePlugin import PngImageFile
 from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ImageError
 from atdc.files import require_name
-from atdc.image_arrays import rgb_of_array
+from atdc.images.arrays import rgb_of_array
 
 if TYPE_CHECKING:
     from torch import Tensor
