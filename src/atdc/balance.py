@@ -169,5 +169,4 @@ def _rising(utilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """The monotone fit of a task's utilities, (8,)."""
     from scipy.optimize import isotonic_regression  # half a second, which a process that codes need not spend
 
-    rising: NDArray[np.float64] = isotonic_regression(utilities).x
-    return rising
+    return isotonic_regression(utilities).x

@@ -252,8 +252,7 @@ class FeatureCodec:
         Features of which little may be expected are fitted with a :class:`~atdc.errors.FitWarning`.
         """
         # Training is a later room than the codec; only this door leads there.
-        codec: FeatureCodec = importlib.import_module("atdc.training.fit").fit(dataset, **settings)
-        return codec
+        return importlib.import_module("atdc.training.fit").fit(dataset, **settings)
 
     @classmethod
     def of_weights(cls, file: WeightsFile, others: tuple[str, ...] | None) -> FeatureCodec:
@@ -590,8 +589,7 @@ class FeatureCodec:
     @property
     def device(self) -> torch.device:
         """Where the networks run, and where features come back."""
-        device: torch.device = self.mean[0].device
-        return device
+        return self.mean[0].device
 
     def to(self, device: str | torch.device) -> FeatureCodec:
         """Moves the networks to another device, itself, and returns itself; files stay the same but for what rounding
@@ -914,8 +912,7 @@ class FeatureCodec:
     def _raw(self, normalised: Tensor, task: int, grid: Grid) -> Tensor:
         """One tensor's features in their own units, without padding."""
         mean, std = self.mean[task], self.std[task]
-        raw: Tensor = normalised[..., : grid[0], : grid[1]] * std[:, None, None] + mean[:, None, None]
-        return raw
+        return normalised[..., : grid[0], : grid[1]] * std[:, None, None] + mean[:, None, None]
 
 
 def stored_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
@@ -970,8 +967,7 @@ def _float_tensor(value: Any, where: str) -> Tensor:
 
 def _extremes(normalised: Tensor) -> NDArray[np.float64]:
     """How far from the mean the values of each channel lie at most, (C,), of normalised features (B, C, h, w)."""
-    extremes: NDArray[np.float64] = normalised.abs().amax((0, 2, 3)).cpu().double().numpy()
-    return extremes
+    return normalised.abs().amax((0, 2, 3)).cpu().double().numpy()
 
 
 def _frames_of_the_package() -> int:

@@ -242,8 +242,7 @@ class CodedFile:
     @property
     def bits(self) -> NDArray[np.float64]:
         """Ideal bits by task, (T,), of what has been decoded."""
-        bits: NDArray[np.float64] = self._symbol_reader.bits.array(1, self.graph.size)[0]
-        return bits
+        return self._symbol_reader.bits.array(1, self.graph.size)[0]
 
     @property
     def bytes_read(self) -> int:

@@ -313,8 +313,7 @@ def weights_of(path: Path, data: bytes) -> WeightsFile:
 def _metadata(data: bytes) -> dict[str, str]:
     """Of a safetensors file that is known to be whole: eight bytes of length, then JSON."""
     length = int.from_bytes(data[:8], "little")
-    metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    return metadata
+    return json.loads(data[8 : 8 + length]).get("__metadata__", {})
 
 
 def _task_names(names: Any) -> tuple[str, ...]:

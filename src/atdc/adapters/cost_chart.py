@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["IMAGE", "RESULT", "TENSORS", "CostPoint", "cost_chart"]
-
 IMAGE, TENSORS, RESULT = "#D55E00", "#0072B2", "#009E73"
 """Colours by what is sent: the image, tensors, the answers; Okabe and Ito's, for white paper."""
 

@@ -185,8 +185,7 @@ def cut_costs(
     session = model.session(model.part([model.input_name], [answer]))
 
     def whole(image: RgbImage) -> Array:
-        found: Array = session.run([answer], {model.input_name: model.input.array(image)})[0]
-        return found
+        return session.run([answer], {model.input_name: model.input.array(image)})[0]
 
     before = [whole(image) for image in test]
     progress("the image")

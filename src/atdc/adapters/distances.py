@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-__all__ = ["LOSSES", "METRICS", "UNREPORTED", "Loss", "Metric", "loss_function", "metric_function"]
-
 UNREPORTED = "none"
 """The metric of what training alone compares."""
 _LEAST_SQUARE = 1e-10
@@ -160,8 +158,7 @@ def loss_function(name: str, folder: Path) -> Loss:
     [0.0, 0.0]
     """
     if ":" in name:
-        function: Loss = loaded_function(name, folder)
-        return function
+        return loaded_function(name, folder)
     require_one_of("loss", name, [*LOSSES, "none", "file.py:function"])
     return LOSSES[name]
 

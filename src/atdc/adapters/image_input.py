@@ -13,8 +13,6 @@ from PIL import Image
 from atdc.config import PIXEL_LIMIT
 from atdc.errors import ArgumentError
 
-__all__ = ["ImageInput"]
-
 _LAYOUTS, _TYPES, _ORDERS = ("chw", "hwc"), ("float32", "float16", "uint8"), ("rgb", "bgr", "grey")
 
 

@@ -14,8 +14,6 @@ from atdc.codec import FeatureCodec
 from atdc.errors import NetworkError
 from atdc.weights import shipped_cards
 
-__all__ = ["NetworkCodec", "summary"]
-
 
 class NetworkCodec:
     """Networks whose first halves make what a codec codes, and whose second halves answer from what it decodes.

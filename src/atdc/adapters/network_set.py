@@ -37,8 +37,6 @@ from atdc.adapters.python_files import file_of, loaded, loaded_function
 from atdc.config import RECIPES, read_settings, settings_of, within
 from atdc.errors import ArgumentError, NetworkError
 
-__all__ = ["NETWORK_SETS", "NetworkSet", "NetworkSettings", "load_networks"]
-
 NETWORK_SETS = RECIPES / "networks"
 """The folder of the sets that come with the package."""
 DIGESTS = "networks"

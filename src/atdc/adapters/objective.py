@@ -31,8 +31,6 @@ from atdc.data.feature_source import FeatureSource, evenly_spaced
 from atdc.errors import ArgumentError, DataError, FitWarning, NetworkError
 from atdc.networks.transforms import blocks_of
 
-__all__ = ["AnswerObjective"]
-
 _STATISTICS_SAMPLES = 16
 _SENSITIVITY_SAMPLES, _SENSITIVITY_DRAWS = 64, 2
 _SENSITIVITY_BATCH = 8
@@ -284,8 +282,7 @@ def _products(values: Tensor) -> NDArray[np.float64]:
     """Of the blocks of 2×2 positions of maps (n, C, h, w), the sum of their outer products, (4C, 4C)."""
     height, width = values.shape[2:]
     blocks = blocks_of(F.pad(values, (0, width % 2, 0, height % 2)))
-    products: NDArray[np.float64] = (blocks.T @ blocks).numpy()
-    return products
+    return (blocks.T @ blocks).numpy()
 
 
 def _block_count(values: Tensor) -> int:

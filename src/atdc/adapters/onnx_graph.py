@@ -9,8 +9,6 @@ from typing import Any
 from atdc.adapters.halves import no_such
 from atdc.errors import CutError
 
-__all__ = ["OnnxGraph"]
-
 
 class OnnxGraph:
     """Tensors and nodes of a model.

@@ -20,8 +20,6 @@ from atdc.files import read_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["OnnxModel", "OnnxNetwork"]
-
 _LARGEST_FILE = 2**31 - 1
 """Of what Protocol Buffers hold in one message."""
 _TYPES = {1: "float32", 10: "float16", 2: "uint8"}
@@ -112,8 +110,7 @@ class OnnxModel:
     @property
     def input_name(self) -> str:
         """The image's tensor."""
-        name: str = self.graph.inputs[0].name
-        return name
+        return self.graph.inputs[0].name
 
 
 class OnnxNetwork(CutNetwork):
@@ -174,10 +171,8 @@ class OnnxNetwork(CutNetwork):
         return OnnxTensors(self._model.graph, self.name)
 
     def _differentiable(self, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
-        made: dict[str, Tensor] = self._tensors_with_gradients(tensors, wanted)
-        return made
+        return self._tensors_with_gradients(tensors, wanted)
 
     def _reference(self, placed: Mapping[str, Array], place: str) -> Array | None:
         session = self._model.session(self._model.part(self._places, [place]))
-        found: Array = session.run([place], dict(placed))[0]
-        return found
+        return session.run([place], dict(placed))[0]

@@ -18,8 +18,6 @@ from atdc.adapters.halves import library
 from atdc.adapters.onnx_graph import OnnxGraph
 from atdc.errors import NetworkError
 
-__all__ = ["OnnxTensors", "supported"]
-
 Values = Sequence[Any]
 """Inputs of a node: tensors, None where one is left out."""
 
@@ -289,8 +287,7 @@ def _reshape(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     sides = _ints(shape)
     if not attributes.get("allowzero", 0):
         sides = [x.shape[axis] if side == 0 else side for axis, side in enumerate(sides)]
-    result: Tensor = x.reshape(sides)
-    return result
+    return x.reshape(sides)
 
 
 def _slice(values: Values, attributes: Mapping[str, Any]) -> Tensor:
@@ -322,8 +319,7 @@ def _split(values: Values, attributes: Mapping[str, Any]) -> tuple[Tensor, ...]:
 def _squeeze(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     x, axes = values[0], _axes(values, attributes)
     axes = [axis for axis in range(x.ndim) if x.shape[axis] == 1] if axes is None else axes
-    result: Tensor = x.squeeze(tuple(axis % x.ndim for axis in axes))
-    return result
+    return x.squeeze(tuple(axis % x.ndim for axis in axes))
 
 
 def _unsqueeze(values: Values, attributes: Mapping[str, Any]) -> Tensor:
@@ -361,14 +357,12 @@ def _gather_nd(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     x, index = values
     if attributes.get("batch_dims", 0):
         raise NetworkError("GatherND", "batch_dims", "none", "Let training compare a tensor ahead of it.")
-    result: Tensor = x[tuple(index.unbind(-1))]
-    return result
+    return x[tuple(index.unbind(-1))]
 
 
 def _expand(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     x, shape = values
-    result: Tensor = x * torch.ones(_ints(shape), dtype=x.dtype, device=x.device)
-    return result
+    return x * torch.ones(_ints(shape), dtype=x.dtype, device=x.device)
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -408,8 +402,7 @@ def _gemm(values: Values, attributes: Mapping[str, Any]) -> Tensor:
 
 def _cast(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     name = np.dtype(library("onnx").helper.tensor_dtype_to_np_dtype(attributes["to"])).name
-    result: Tensor = values[0].to(getattr(torch, name))
-    return result
+    return values[0].to(getattr(torch, name))
 
 
 def _softmax(function: Callable[..., Tensor]) -> Callable[[Values, Mapping[str, Any]], Tensor]:

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from atdc.errors import ArgumentError, NetworkError, ProgramError
 
-__all__ = ["FOLDER_VARIABLE", "called", "file_of", "loaded", "loaded_function"]
-
 FOLDER_VARIABLE = "ATDC_NETWORKS"
 """The environment's variable that names a folder of network files."""
 _PACKAGE = "package:"
@@ -116,8 +114,7 @@ def loaded_function(name: str, folder: Path) -> Callable[..., Any]:
     found = loaded(name, folder)
     if not callable(found):
         raise ArgumentError(name, type(found).__name__, "a function")
-    function: Callable[..., Any] = found
-    return function
+    return found
 
 
 def called(name: str, folder: Path, *arrays: NDArray[Any]) -> Any:

@@ -32,9 +32,6 @@ from atdc.adapters.halves import (
 from atdc.adapters.image_input import ImageInput
 from atdc.errors import ArgumentError, CutError, NetworkError
 
-__all__ = ["TorchNetwork"]
-
-
 _PICTURE = "the image itself, or what is made of it without gradients"
 _NAMELESS = "a tensor of the first half that no module gives"
 

@@ -231,8 +231,7 @@ def _code_escaped(exchange: _Exchange, symbols: _Int32s | None, radius: _Int32s,
     negative = exchange(None if symbols is None else (symbols < 0).astype(np.int32), len(radius), _BIT, None)
     if int(magnitude.max()) >= SYMBOL_LIMIT:
         raise CorruptFileError(where, f"a symbol of magnitude {magnitude.max()}", f"magnitudes below {SYMBOL_LIMIT}")
-    signed: _Int32s = np.where(negative == 1, -magnitude, magnitude)
-    return signed
+    return np.where(negative == 1, -magnitude, magnitude)
 
 
 def _model(tables: FrequencyTables, table: int) -> Any:

@@ -86,8 +86,7 @@ class CostModel:
         children, steps = search.children_of(self.pairs if pairs is None else pairs), self._steps(quality)
         levels = levels_around(steps)
         estimated = self.networks.rate_estimator.at(batch, levels, columns).cpu().numpy()
-        costs: NDArray[np.float64] = at_quality(estimated, children, steps, levels) * np.array(batch.elements)[children]
-        return costs
+        return at_quality(estimated, children, steps, levels) * np.array(batch.elements)[children]
 
     @torch_defaults()
     @torch.no_grad()
@@ -188,8 +187,7 @@ class CostModel:
         errors = squared_errors(result.reconstruction, batch.parts, batch.grids).double().cpu().numpy()
         bits = counter.bits.array(len(batch), self.networks.task_count).sum(1)
         multipliers = self.lagrange_multipliers(quality) if multipliers is None else multipliers
-        total: NDArray[np.float64] = bits + errors[:, asked] @ multipliers[asked]
-        return total
+        return bits + errors[:, asked] @ multipliers[asked]
 
     def _steps(self, quality: Quality) -> tuple[int, ...]:
         return quality_steps(quality, self.networks.task_count)

@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-__all__ = ["changed_copy"]
-
 LEAST_AREA = 0.35
 """Of the part that is cut out, as a share of the photo's."""
 MOST_STRETCH = 1.28

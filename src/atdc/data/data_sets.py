@@ -15,8 +15,6 @@ from atdc.errors import ArgumentError
 if TYPE_CHECKING:
     from atdc.data.labelled import LabelledImages
 
-__all__ = ["DATA_SETS", "DataSet", "labelled"]
-
 SIDE_PX = 256
 """Of images that are not asked for at another size."""
 

@@ -48,8 +48,6 @@ from atdc.data.feature_source import (
 from atdc.errors import ArgumentError, AtdcError, DataError
 from atdc.files import reason_of, write_bytes_atomically
 
-__all__ = ["SUFFIXES", "DumpedFeatures", "features_as_bytes", "write_shard"]
-
 SUFFIXES = (".npz", ".safetensors")
 """Endings of files that are read."""
 

@@ -30,8 +30,6 @@ from atdc.data.taskonomy import DOMAINS, SPLIT_TABLE, file_of, read_split
 from atdc.errors import ArgumentError, DataError, OutputError
 from atdc.files import reason_of, write_bytes_atomically
 
-__all__ = ["export_taskonomy", "taskonomy_array"]
-
 
 def taskonomy_array(task: str, stored: NDArray[np.integer]) -> NDArray[np.integer]:
     """A stored target (C, H, W) as the array of its file, (H, W) or (H, W, 3).

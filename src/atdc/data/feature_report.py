@@ -22,8 +22,6 @@ from atdc.data.feature_source import FeatureSource, finite_float32
 from atdc.errors import ArgumentError
 from atdc.tensors import MAX_TENSORS
 
-__all__ = ["FeatureReport", "TensorReport", "report"]
-
 _DEAD = 1e-6
 """A channel with less than this share of its tensor's standard deviation carries nothing."""
 _TINY = 1e-12

@@ -19,17 +19,6 @@ from atdc.tensors import require_unmasked
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "DescribedSource",
-    "FeatureSource",
-    "InMemoryFeatures",
-    "SelectedFeatures",
-    "evenly_spaced",
-    "finite_float32",
-    "misfit",
-    "sample_number",
-]
-
 Shape: TypeAlias = tuple[int, int, int]
 AnyArray: TypeAlias = "NDArray[Any] | Tensor"
 

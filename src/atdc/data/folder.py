@@ -13,8 +13,6 @@ from atdc.errors import DataError, ImageError
 from atdc.files import reason_of
 from atdc.images import PIXEL_LIMIT, image_suffixes, read_image
 
-__all__ = ["PhotoFolder"]
-
 
 def _closed(error: OSError) -> None:
     raise DataError(

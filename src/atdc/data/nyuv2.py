@@ -38,8 +38,6 @@ from atdc.data.targets import DEPTH_UNITS_PER_METRE, NO_DEPTH, NO_NORMAL, STORED
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import CLASSES, IGNORE_CLASS
 
-__all__ = ["INTRINSICS", "NYU40", "Intrinsics", "NyuV2Dataset", "merged_classes", "normals_of"]
-
 SIDE_PX = 256
 METRES_TIMES_Q = 713 * 2047 / 1000
 """Depth in metres is this over the stored inverse depth."""

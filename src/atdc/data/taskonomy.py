@@ -36,8 +36,6 @@ from atdc.data.targets import NO_DEPTH, NO_NORMAL
 from atdc.errors import ArgumentError, DataError
 from atdc.tasks import IGNORE_CLASS
 
-__all__ = ["CLASS_COUNT", "DOMAINS", "SPLIT_TABLE", "TINY", "Domain", "TaskonomyImages", "file_of", "read_split"]
-
 CLASS_COUNT = 17
 """Labelled classes."""
 FULL_SCALE = 65535
@@ -111,10 +109,7 @@ class _Response(Domain):
         return np.rint(255 * share).astype(np.uint8)
 
     def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
-        values: NDArray[np.integer] = np.rint(stored[0].astype(np.float64) * (self.clip * FULL_SCALE / 255)).astype(
-            np.uint16
-        )
-        return values
+        return np.rint(stored[0].astype(np.float64) * (self.clip * FULL_SCALE / 255)).astype(np.uint16)
 
 
 @final

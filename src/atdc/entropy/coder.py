@@ -200,8 +200,7 @@ class EntropyCoder:
             self._symbols.code(image, task, None if symbols is None else symbols[row].ravel(), tables[row].ravel())
             for row, image in enumerate(images)
         ]
-        decoded: Integers = (np.stack(coded).reshape(mean.shape).astype(np.int64) << MEAN_BITS) + mean
-        return decoded
+        return (np.stack(coded).reshape(mean.shape).astype(np.int64) << MEAN_BITS) + mean
 
 
 def resampled_states(states: Numbers, parent: Grid, child: Grid) -> Numbers:

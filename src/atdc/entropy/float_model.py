@@ -307,11 +307,9 @@ def _fraction(*weights: NDArray[np.float64]) -> int:
 
 def _fixed(values: NDArray[np.float64], bits: int) -> NDArray[np.int32]:
     limit = (1 << 31) - 1
-    fixed: NDArray[np.int32] = np.clip(np.rint(values * 2.0**bits), -limit, limit).astype(np.int32)
-    return fixed
+    return np.clip(np.rint(values * 2.0**bits), -limit, limit).astype(np.int32)
 
 
 def _weight(values: NDArray[np.float64], bits: int) -> NDArray[np.int16]:
     limit = (1 << 15) - 1
-    weight: NDArray[np.int16] = np.clip(np.rint(values * 2.0**bits), -limit, limit).astype(np.int16)
-    return weight
+    return np.clip(np.rint(values * 2.0**bits), -limit, limit).astype(np.int16)

@@ -31,14 +31,12 @@ def rounded_shift(values: Integers, bits: int) -> Integers:
     >>> rounded_shift(np.array([-3, -2, 1, 2, 6]), 2).tolist()
     [-1, 0, 0, 1, 2]
     """
-    shifted: Integers = (values + (1 << bits >> 1)) >> bits
-    return shifted
+    return (values + (1 << bits >> 1)) >> bits
 
 
 def clamped(values: Integers, low: int, high: int) -> Integers:
     """Values limited to ``low .. high``."""
-    limited: Integers = np.minimum(np.maximum(values, low), high)
-    return limited
+    return np.minimum(np.maximum(values, low), high)
 
 
 @dataclass(frozen=True, eq=False)

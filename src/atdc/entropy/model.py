@@ -209,8 +209,7 @@ class EntropyModel:
         last, channels = layers.last(x, at), self.latent_channels(task)
 
         def of_steps(rows: NDArray[np.integer]) -> Integers:
-            wide: Integers = np.expand_dims(rows[steps], (1, 2) if at is None else 1).astype(np.int64)
-            return wide
+            return np.expand_dims(rows[steps], (1, 2) if at is None else 1).astype(np.int64)
 
         last_mean, last_scale = last[..., :channels], last[..., channels:]
         mean = (last_mean + own.last_mean_bias) * of_steps(own.gain)
@@ -284,8 +283,7 @@ def sums_of_neighbours(values: Integers) -> Integers:
     [[3, 3], [3, 3]]
     """
     wide = np.pad(values, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    total: Integers = wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1] + wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:]
-    return total
+    return wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1] + wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:]
 
 
 def sends_hyper(factorised: str, parents: NDArray[np.bool_]) -> NDArray[np.bool_]:

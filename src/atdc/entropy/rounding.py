@@ -27,8 +27,7 @@ def lower_bound(value: Tensor, bound: float) -> Tensor:
     >>> x.grad.tolist()
     [-1.0, -1.0]
     """
-    bounded: Tensor = _LowerBound.apply(value, bound)  # type: ignore[no-untyped-call]
-    return bounded
+    return _LowerBound.apply(value, bound)  # type: ignore[no-untyped-call]
 
 
 class _LowerBound(torch.autograd.Function):

@@ -156,8 +156,7 @@ class FrequencyTables:
         radius = self.radius[table_index]
         shifted = symbols.astype(np.int32, copy=False) + radius
         beyond = 2 * radius + 1
-        columns: NDArray[np.int32] = np.where((shifted < 0) | (shifted > beyond), beyond, shifted)
-        return columns
+        return np.where((shifted < 0) | (shifted > beyond), beyond, shifted)
 
     def require_index(self, table_index: NDArray[np.integer]) -> None:
         """Raises ArgumentError unless ``table_index`` is a 1-D integer array of known tables."""
@@ -222,8 +221,7 @@ def low_bits(excess: NDArray[np.integer]) -> NDArray[np.int32]:
     >>> low_bits(np.array([1, 2, 3, 4, 1048575])).tolist()
     [0, 1, 1, 2, 19]
     """
-    bits: NDArray[np.int32] = np.frexp(excess.astype(np.float64))[1].astype(np.int32) - 1
-    return bits
+    return np.frexp(excess.astype(np.float64))[1].astype(np.int32) - 1
 
 
 def _apportion(share: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -140,13 +140,11 @@ class GraphTables:
     ) -> NDArray[np.float64]:
         """What :meth:`cheapest` compares, by candidate graph and image, (M, B), in the unit of `costs`."""
         correction = self._correction_at(level)[:, None] * elements
-        estimates: NDArray[np.float64] = search.graph_costs(costs, self.candidates) + correction
-        return estimates
+        return search.graph_costs(costs, self.candidates) + correction
 
     def _correction_at(self, level: int | Sequence[int]) -> NDArray[np.float64]:
         levels = np.atleast_1d(level)
-        correction: NDArray[np.float64] = self.correction[levels].sum(0) / len(levels)
-        return correction
+        return self.correction[levels].sum(0) / len(levels)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the weights' header."""

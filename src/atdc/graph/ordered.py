@@ -27,8 +27,7 @@ def ordered_scores(
     [[1.0, 1.0, 1.0, inf]]
     """
     allowed = [child not in first or set(parents) <= set(first) for child, parents in pairs]
-    ruled_out: NDArray[np.float64] = np.where(allowed, bits, np.inf)
-    return ruled_out
+    return np.where(allowed, bits, np.inf)
 
 
 def joined(head: TaskGraph, tail: TaskGraph, first: Collection[int]) -> TaskGraph:

@@ -585,8 +585,7 @@ def cheapest_candidates(
         raise ArgumentError(
             "scores", "an image on which no graph is fully scored", "finite costs", "Score pairs_of(graphs)."
         )
-    choice: Integers = (costs + np.reshape(correction, (-1, 1))).argmin(axis=0).astype(np.int64)
-    return choice
+    return (costs + np.reshape(correction, (-1, 1))).argmin(axis=0).astype(np.int64)
 
 
 def build_candidates(
@@ -896,8 +895,7 @@ def costs_of_places(task: int, others: Sequence[int], cost: Callable[[int, int],
         masks.append(masks[-1] | 1 << other)
     own = [cost(task, mask) for mask in masks]
     shifts = [cost(other, mask) - cost(other, mask | 1 << task) for other, mask in zip(others, masks, strict=False)]
-    totals: Floats = np.array(own) - np.append(np.cumsum(shifts[::-1])[::-1], 0.0)
-    return totals
+    return np.array(own) - np.append(np.cumsum(shifts[::-1])[::-1], 0.0)
 
 
 def improved_order(order: list[int], cost: Callable[[int, int], float]) -> list[int]:

@@ -145,8 +145,7 @@ def at_quality(
     >>> at_quality(np.arange(8.0)[:, None] * [1, 10], [0, 1], [20, 56])
     array([ 2.5, 70. ])
     """
-    result: NDArray[np.float64] = (values * _shares(tuple(steps))[levels, tasks]).sum(-2)
-    return result
+    return (values * _shares(tuple(steps))[levels, tasks]).sum(-2)
 
 
 @lru_cache(maxsize=64)

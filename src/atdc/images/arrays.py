@@ -121,5 +121,4 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
         elif low >= 0 and 2 < high <= 65535:
             cure = f"Pass image / {255 if high <= 255 else 65535}."
         raise ArgumentError("image", f"values from {low:.9g} to {high:.9g}", "numbers from 0 to 1", cure)
-    rounded: NDArray[np.uint8] = (255 * array.astype(np.float64)).round().astype(np.uint8)
-    return rounded
+    return (255 * array.astype(np.float64)).round().astype(np.uint8)

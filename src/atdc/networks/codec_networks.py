@@ -50,8 +50,7 @@ class CodecNetworks(nn.Module):
             return nothing, nothing
         if not contributions:
             return self.predictor.alone(child, mask, shape)
-        prediction: tuple[Tensor, Tensor] = self.predictor(child, sum(contributions[1:], contributions[0]), mask)
-        return prediction
+        return self.predictor(child, sum(contributions[1:], contributions[0]), mask)
 
     def task(self, index: int) -> TaskTransforms:
         """The transforms of one task."""

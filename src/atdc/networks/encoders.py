@@ -81,13 +81,11 @@ class SmallEncoder(nn.Module):
 
     def local(self, image: Tensor) -> Tensor:
         """The layers that see surroundings only: may run tile by tile."""
-        seen: Tensor = self.layers[: self.context](image * 4 - 2)
-        return seen
+        return self.layers[: self.context](image * 4 - 2)
 
     def whole(self, seen: Tensor) -> Tensor:
         """The rest, from the context on, which takes all positions at once."""
-        features: Tensor = self.layers[self.context :](seen)
-        return features
+        return self.layers[self.context :](seen)
 
     @property
     def context(self) -> int:

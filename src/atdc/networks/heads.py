@@ -50,13 +50,11 @@ class SmallHead(nn.Module):
 
     def whole(self, features: Tensor) -> Tensor:
         """The layers up to the context, which take all positions at once, at the features' resolution."""
-        seen: Tensor = self.layers[: self.context + 1](features)
-        return seen
+        return self.layers[: self.context + 1](features)
 
     def local(self, seen: Tensor) -> Tensor:
         """The rest, up to full resolution, which sees surroundings only: may run tile by tile."""
-        output: Tensor = self.layers[self.context + 1 :](seen)
-        return output
+        return self.layers[self.context + 1 :](seen)
 
     @property
     def context(self) -> int:

@@ -50,8 +50,7 @@ class Predictor(nn.Module):
 
     def contribution(self, parent: int, features: Tensor) -> Tensor:
         """A parent's contribution to the first layer, on its own grid: (B, C, h, w) to (B, width, h, w)."""
-        contribution: Tensor = self.shares[parent](features)
-        return contribution
+        return self.shares[parent](features)
 
     def alone(self, child: int, mask: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """:meth:`forward` for a child without parents; `mask` is all zeros, (B, T), and `shape` (h, w).

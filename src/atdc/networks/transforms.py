@@ -38,8 +38,7 @@ def _refined(layers: nn.Sequential, x: Tensor, gain: QualityTable | None, qualit
     hidden: Tensor = layers[:-1](x)
     if gain is not None:
         hidden = hidden * (1 + gain(quality)).to(hidden.dtype)
-    refined: Tensor = _last(layers)(hidden)
-    return refined
+    return _last(layers)(hidden)
 
 
 class Refine(nn.Module):
@@ -157,8 +156,7 @@ class TaskTransforms(nn.Module):
         shape = (latent, channels, 2, 2)
         self.block.weight.copy_((basis.T @ root).reshape(shape))
         self.unblock.weight.copy_(torch.linalg.solve(root, basis).T.reshape(shape))
-        start: Tensor = std.float()
-        return start
+        return std.float()
 
     @torch.no_grad()
     def start_hyper_latent(self) -> None:
@@ -206,5 +204,4 @@ class TaskTransforms(nn.Module):
 
     def hyper_analysis(self, latent: Tensor) -> Tensor:
         """Latent to hyper-latent, (B, hyper, h/4, w/4)."""
-        hyper: Tensor = self.hyper_analysis_layers(torch.asinh(latent))
-        return hyper
+        return self.hyper_analysis_layers(torch.asinh(latent))

@@ -56,8 +56,7 @@ class XceptionBlock(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x) + self.shortcut(x)
-        return y
+        return self.layers(x) + self.shortcut(x)
 
 
 class XceptionEncoder(nn.Module):
@@ -96,8 +95,7 @@ class XceptionEncoder(nn.Module):
 
     def local(self, image: Tensor) -> Tensor:
         """All layers: each sees surroundings only, so may run tile by tile."""
-        features: Tensor = self.last(self.body(image))
-        return features
+        return self.last(self.body(image))
 
     def whole(self, seen: Tensor) -> Tensor:
         """Nothing is left that takes all positions at once."""
@@ -135,8 +133,7 @@ class XceptionHead(nn.Module):
 
     def local(self, seen: Tensor) -> Tensor:
         """All layers, which see surroundings only: may run tile by tile."""
-        output: Tensor = self.layers(seen)
-        return output
+        return self.layers(seen)
 
 
 @torch.no_grad()

@@ -115,8 +115,7 @@ def depth_scale(steps: int = 256) -> NDArray[np.uint8]:
 
 
 def _class_image(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:
-    image: NDArray[np.uint8] = _class_table()[answer.astype(np.int64).clip(0, 255)]
-    return image
+    return _class_table()[answer.astype(np.int64).clip(0, 255)]
 
 
 def _depth_image(answer: NDArray[np.generic], depth_range: Range) -> NDArray[np.uint8]:

@@ -26,8 +26,6 @@ from atdc.tasks import task_named
 from atdc.tasks.task import Presentation, registry
 from atdc.tasks.taskonomy import CLASSES
 
-__all__ = ["ANSWER_FORMS", "AnswerForm", "answer_form", "presented"]
-
 
 class AnswerForm(ABC):
     """The form of one kind of answer."""
@@ -55,8 +53,7 @@ class _Classes(AnswerForm):
         return values.argmax(0).to(torch.uint8)
 
     def of_target(self, target: NDArray[np.generic]) -> NDArray[np.generic]:
-        classes: NDArray[np.generic] = target[0].astype(np.uint8)
-        return classes
+        return target[0].astype(np.uint8)
 
     def as_target(self, answer: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(answer.astype(np.int64))[None, None]
@@ -72,8 +69,7 @@ class _Share(AnswerForm):
         return values[0].clamp(0, 1)
 
     def of_target(self, target: NDArray[np.generic]) -> NDArray[np.generic]:
-        values: NDArray[np.generic] = target[0]
-        return values
+        return target[0]
 
     def as_target(self, answer: NDArray[np.generic]) -> Tensor:
         return _floats(answer)[None, None]
@@ -85,8 +81,7 @@ class _Metres(AnswerForm):
         return values[0].exp()
 
     def of_target(self, target: NDArray[np.generic]) -> NDArray[np.generic]:
-        metres: NDArray[np.generic] = np.exp(target[0])
-        return metres
+        return np.exp(target[0])
 
     def as_target(self, answer: NDArray[np.generic]) -> Tensor:
         return _floats(answer).log()[None, None]
@@ -148,5 +143,4 @@ def presented(task: str, output: Tensor) -> NDArray[Any]:
     >>> presented("depth_zbuffer", torch.zeros(1, 1, 1, 2)).tolist()
     [[1.0, 1.0]]
     """
-    answer: NDArray[Any] = answer_form(task).presented(output[0].float()).cpu().numpy()
-    return answer
+    return answer_form(task).presented(output[0].float()).cpu().numpy()

@@ -204,5 +204,4 @@ def _stds(blocks: Sequence[Measured], pairs: Sequence[search.Pair], count: int) 
                 numbers[block.level, child] += 1
     overall = squares.sum(0) / np.maximum(numbers.sum(0), 1)
     spread = np.where(numbers > 0, squares / np.maximum(numbers, 1), overall)
-    stds: NDArray[np.float64] = np.sqrt(spread)
-    return stds
+    return np.sqrt(spread)

@@ -45,8 +45,7 @@ class FeatureCache:
 
         def features_of(indices: NDArray[np.int64]) -> NDArray[np.float16]:
             image = torch.from_numpy(np.asarray(data.targets(indices, (IMAGE,))[IMAGE]).astype(np.float32) / 255)
-            features: NDArray[np.float16] = networks.features(image.to(device_of(networks))).half().cpu().numpy()
-            return features
+            return networks.features(image.to(device_of(networks))).half().cpu().numpy()
 
         if done == 0 and processes.is_first():
             shape = (len(data), *features_of(np.arange(1)).shape[1:])

@@ -268,8 +268,7 @@ def _source(dataset: Samples) -> FeatureSource:
     given: Any = dataset
     if not all(hasattr(given, name) for name in ("names", "__len__", "shapes", "read")):
         raise ArgumentError("dataset", type(given).__name__, "a folder of features, a FeatureSource, or samples")
-    source: FeatureSource = given
-    return source
+    return given
 
 
 def _sets(
@@ -465,8 +464,7 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
 
 
 def _curve(run: RunFolder) -> dict[str, list[dict[str, float]]]:
-    curves: dict[str, list[dict[str, float]]] = run.read_json("curves.json", {})
-    return curves
+    return run.read_json("curves.json", {})
 
 
 def _warn_if_nothing_moved(

@@ -220,8 +220,7 @@ def _events(folder: Path) -> SummaryWriter | None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    writer: SummaryWriter = SummaryWriter(str(folder))
-    return writer
+    return SummaryWriter(str(folder))
 
 
 def _finish_epoch(

@@ -122,8 +122,7 @@ def _costs(codec: FeatureCodec, seen: NormalisedSource, block: _Block) -> NDArra
     bits, errors = codec.costs.pair_costs(batch, block.level, [codec.pairs[place] for place in block.columns.tolist()])
     children = codec.costs.children[block.columns]
     multipliers = codec.costs.lagrange_multipliers(block.level)[children]
-    costs: NDArray[np.float64] = (bits + multipliers * errors) / np.array(batch.elements)[children]
-    return costs
+    return (bits + multipliers * errors) / np.array(batch.elements)[children]
 
 
 def single_columns(pairs: Sequence[search.Pair]) -> NDArray[np.int64]:

@@ -109,8 +109,7 @@ class Residual(nn.Module):
         self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x) + self.shortcut(x)
-        return y
+        return self.layers(x) + self.shortcut(x)
 
 
 class ResidualDown(nn.Module):
@@ -124,8 +123,7 @@ class ResidualDown(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x) + self.shortcut(x)
-        return y
+        return self.layers(x) + self.shortcut(x)
 
 
 class ResidualUp(nn.Module):
@@ -139,8 +137,7 @@ class ResidualUp(nn.Module):
         self.shortcut = shuffle3(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x) + self.shortcut(x)
-        return y
+        return self.layers(x) + self.shortcut(x)
 
 
 def anchors(like: Tensor) -> Tensor:

@@ -261,8 +261,7 @@ class PixelCodec(nn.Module):
 
     def restore(self, latent: Tensor) -> Tensor:
         """What :meth:`walk` returned to images (B, 3, rows, columns), about 0 … 1, not clamped."""
-        images: Tensor = self.synthesis(latent) + 0.5
-        return images
+        return self.synthesis(latent) + 0.5
 
 
 def complexity(codec: PixelCodec) -> Mapping[str, float]:

@@ -168,8 +168,7 @@ def as_image(pixels: Tensor) -> RgbImage:
     """(3, H, W) about 0 … 1 to (H, W, 3) of 8 bits."""
     # Latents of a damaged file may lead networks to what is no number.
     whole = torch.nan_to_num(pixels).clamp(0, 1).mul(255).round().to(torch.uint8)
-    image: RgbImage = whole.permute(1, 2, 0).contiguous().cpu().numpy()
-    return image
+    return whole.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 @final

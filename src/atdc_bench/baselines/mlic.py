@@ -190,8 +190,7 @@ class _Local(nn.Module):
         seen = torch.softmax(weights, -1) @ values
         fused = self.fuse(seen.permute(0, 2, 3, 1, 4).reshape(batch, rows * columns, -1))
         fused = fused + self.feed_forward(fused)
-        found: Tensor = fused.transpose(1, 2).reshape(batch, -1, rows, columns)
-        return found
+        return fused.transpose(1, 2).reshape(batch, -1, rows, columns)
 
 
 def _pointwise_depthwise(width: int) -> nn.Sequential:
@@ -210,8 +209,7 @@ class _FeedForward(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(x)
-        return y
+        return self.layers(x)
 
 
 def _linear_attention(queries: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
@@ -238,8 +236,7 @@ class _InterSlice(nn.Module):
     def forward(self, before: Tensor) -> Tensor:
         seen = _linear_attention(self.queries(before), self.keys(before), self.values(before), self.heads)
         seen = self.project(seen)
-        found: Tensor = self.shortcut(seen) + self.feed_forward(seen)
-        return found
+        return self.shortcut(seen) + self.feed_forward(seen)
 
 
 class _IntraSlice(nn.Module):
@@ -256,8 +253,7 @@ class _IntraSlice(nn.Module):
         queries = self.queries(last * ~first)
         keys = self.keys(last * first).masked_fill(~first, -math.inf)
         seen = self.project(_linear_attention(queries, keys, self.values(decoded), self.heads) * ~first)
-        found: Tensor = seen + self.feed_forward(seen)
-        return found
+        return seen + self.feed_forward(seen)
 
 
 def build(size: str) -> Mlic:

@@ -178,8 +178,7 @@ class _Metres(_Form):
 
     def answer(self, head: bytes, values: NDArray[np.float32]) -> NDArray[Any]:
         low, high = np.frombuffer(head, _RANGE).astype(np.float32)
-        metres: NDArray[np.float32] = np.exp(low + values * (high - low))
-        return metres
+        return np.exp(low + values * (high - low))
 
 
 class _Vectors(_Form):

@@ -160,8 +160,7 @@ class UntrainedSender(_TensorSender):
 
     def _integers(self, name: str, value: NDArray[np.float32], point: float) -> NDArray[Any]:
         mean, basis, std, side = self._bases[name]
-        integers: NDArray[Any] = np.round((blocks_of(value[None], side) - mean) @ basis / (std * 2.0**point))
-        return integers
+        return np.round((blocks_of(value[None], side) - mean) @ basis / (std * 2.0**point))
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
         decoded, sizes = {}, dict.fromkeys(members, 0.0)
@@ -335,8 +334,7 @@ class AnswerSender(Sender):
         return Coded(sent, sizes)
 
     def answers(self, coded: Coded, members: Sequence[str]) -> dict[str, Array]:
-        answers: dict[str, Array] = coded.content
-        return answers
+        return coded.content
 
     def _sent(self, value: Array, metric: str, point: float) -> tuple[int, Array]:
         if metric == "top1" and value.dtype.kind == "f":

@@ -144,8 +144,7 @@ class SubsetFiles:
         task = key[-1][0]
         height, width = self._batch.grids[task]
         mean, std = (row[task][:, None, None] for row in (self._codec.mean, self._codec.std))
-        decoded: Tensor = self._coded[key].value[..., :height, :width] * std + mean
-        return decoded
+        return self._coded[key].value[..., :height, :width] * std + mean
 
     def file(self, image: int, sent: Sent) -> bytes:
         """The file of an image."""

@@ -63,8 +63,7 @@ def from_yuv420(luma: FloatPlane, cb: FloatPlane, cr: FloatPlane) -> RgbImage:
     blue = luma + (2 - 2 * BLUE) * _enlarged(cb - 128, size)
     red = luma + (2 - 2 * RED) * _enlarged(cr - 128, size)
     green = (luma - RED * red - BLUE * blue) / GREEN
-    image: RgbImage = np.rint(np.stack([red, green, blue], -1)).clip(0, 255).astype(np.uint8)
-    return image
+    return np.rint(np.stack([red, green, blue], -1)).clip(0, 255).astype(np.uint8)
 
 
 def _halved(plane: FloatPlane) -> FloatPlane:

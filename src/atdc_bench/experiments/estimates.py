@@ -197,8 +197,7 @@ def _summed(costs: Floats, places: Sequence[Sequence[int]]) -> Floats:
 
 def _at(values: Floats, rows: NDArray[np.int64]) -> Floats:
     """Of each column the value in the row named for it."""
-    taken: Floats = np.take_along_axis(values, rows[None], 0)[0]
-    return taken
+    return np.take_along_axis(values, rows[None], 0)[0]
 
 
 def _share_of_bits(codec: FeatureCodec, quality: float, places: Sequence[Sequence[int]]) -> Floats | None:
@@ -210,8 +209,7 @@ def _share_of_bits(codec: FeatureCodec, quality: float, places: Sequence[Sequenc
     rates, errors = (
         _summed(at_quality(table, children, steps)[None], places)[:, 0] for table in (kept.rates, kept.errors)
     )
-    share: Floats = rates / (rates + errors)
-    return share
+    return rates / (rates + errors)
 
 
 def _errors(of: str, estimated: Floats, measured: Floats) -> dict[str, float]:

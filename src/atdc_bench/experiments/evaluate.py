@@ -441,8 +441,7 @@ class Objective:
 
 def normalised_loss(loss: FloatArray, bounds: FloatArray) -> FloatArray:
     """``mean_i (L_i - L_i,∞) / (L_i,0 - L_i,∞)`` of each image, (B,), from training losses (B, T) and bounds (2, T)."""
-    mean: FloatArray = ((loss - bounds[1]) / loss_gap(torch.from_numpy(bounds)).numpy()).mean(1)
-    return mean
+    return ((loss - bounds[1]) / loss_gap(torch.from_numpy(bounds)).numpy()).mean(1)
 
 
 @dataclass(frozen=True)

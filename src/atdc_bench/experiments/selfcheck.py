@@ -219,8 +219,7 @@ class Processes:
         """
         kept = self.folder / f"{name}.json"
         if kept.exists():
-            answer: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-            return answer
+            return json.loads(kept.read_text(encoding="utf-8"))
         own = self.folder / name
         own.mkdir(parents=True, exist_ok=True)
         job = self.folder / f"{name}.job"

@@ -401,8 +401,7 @@ def device_ms(bench: Bench, missing: Iterable[str]) -> dict[str, dict[str, Any]]
         return round(float(np.median([timed(function, number)[0] for number in range(len(inputs))])), 3)
 
     def encoded(task: int, number: int) -> Tensor:
-        made: Tensor = codec.networks.encoders[task](inputs[number])
-        return made
+        return codec.networks.encoders[task](inputs[number])
 
     def sent(arm: str, letters: str, number: int) -> Sent:
         return ARMS[arm].sent(Choice.of(coding, features[number], middle, bench.graphs[middle]), letters)[0]

@@ -57,8 +57,7 @@ class Curves:
     @cached_property
     def utilities(self) -> FloatArray:
         """The set's: the mean over its tasks of ``min(u, 1)``, (1 + R, P)."""
-        clipped: FloatArray = np.minimum(self.each, 1).mean(2)
-        return clipped
+        return np.minimum(self.each, 1).mean(2)
 
     @cached_property
     def cheapest(self) -> list[Curve | ArgumentError]:
@@ -147,8 +146,7 @@ class Records:
 
     def _error(self, task: int, vectors: NDArray[Any], images: int) -> FloatArray:
         counts = self.draws(images)
-        error: FloatArray = MEASURES[TASK_NAMES[task]].error(counts @ vectors.astype(np.float64))
-        return error
+        return MEASURES[TASK_NAMES[task]].error(counts @ vectors.astype(np.float64))
 
     def ends(self, task: int, images: int) -> tuple[FloatArray, FloatArray]:
         """A task's errors at both ends of the scale, (1 + R,) each."""
@@ -400,8 +398,7 @@ def _against_best(records: Records, curves: CurvesOf) -> list[dict[str, Any]]:
 def _nanmean(rows: FloatArray) -> FloatArray:
     """Over sets, of those that a resample can compare; NaN where there are none."""
     known = np.isfinite(rows)
-    total: FloatArray = np.where(known, rows, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
-    return total
+    return np.where(known, rows, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
 
 
 def _interval(resampled: FloatArray) -> tuple[float | None, float | None]:

@@ -78,14 +78,12 @@ class FloatEntropyParameters:
         )
 
     def _sixteenths(self, mean: Tensor) -> Integers:
-        sixteenths: Integers = _last(quantised_mean(mean) * (1 << MEAN_BITS)).astype(np.int64)
-        return sixteenths
+        return _last(quantised_mean(mean) * (1 << MEAN_BITS)).astype(np.int64)
 
     def _tables(self, log_scale: Tensor) -> Integers:
         config = self._config
         index = scale_index(log_scale, config.scale_min, config.scale_max, config.scale_count)
-        tables: Integers = _last(index).astype(np.int64)
-        return tables
+        return _last(index).astype(np.int64)
 
 
 def _quality(steps: Integers) -> Tensor:

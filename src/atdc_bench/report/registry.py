@@ -51,8 +51,7 @@ class Experiment:
     def function(self) -> Callable[..., Result]:
         """What runs it, imported."""
         module, _, name = self.run.partition(":")
-        found: Callable[..., Result] = getattr(importlib.import_module(f"atdc_bench.experiments.{module}"), name)
-        return found
+        return getattr(importlib.import_module(f"atdc_bench.experiments.{module}"), name)
 
     def measure(self, out: Path, *, quiet: bool, **options: Any) -> Result:
         """Runs it; see its function for options and errors."""

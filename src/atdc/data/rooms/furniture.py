@@ -11,21 +11,6 @@ from collections.abc import Callable
 
 from atdc.data.rooms.scene import BOX, CYLINDER, SPHERE, Builder, Frame, Light, Random, Vec
 
-__all__ = [
-    "FLOOR_ITEMS",
-    "Paint",
-    "beam",
-    "column",
-    "door",
-    "floor_lamp",
-    "pendant",
-    "picture",
-    "rug",
-    "tv",
-    "wall_shelf",
-    "window",
-]
-
 Paint = Callable[[str], int]
 """From a use to the row of a material for it.
 

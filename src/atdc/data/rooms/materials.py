@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["PATTERNS", "MaterialTable", "albedo", "hash01"]
-
 
 @dataclass(frozen=True, slots=True)
 class MaterialTable:

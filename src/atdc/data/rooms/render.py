@@ -23,8 +23,6 @@ from atdc.data.rooms.scene import BOX, CLASS_INDEX, CYLINDER, PATTERN_INDEX, SPH
 from atdc.data.rooms.targets import PICTURE_TARGETS, image_target
 from atdc.errors import ArgumentError
 
-__all__ = ["DEPTH_UNITS_PER_METRE", "TILE_PX", "render_rooms", "render_scene"]
-
 TILE_PX = 16
 DEPTH_UNITS_PER_METRE = 512
 

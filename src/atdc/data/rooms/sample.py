@@ -12,8 +12,6 @@ from atdc.data.rooms import furniture
 from atdc.data.rooms.scene import Builder, Camera, Floats, Frame, Light, Material, Random, Scene, Vec
 from atdc.data.rooms.styles import HELD_OUT_STYLES, TRAIN_STYLES, Style
 
-__all__ = ["StyleSet", "sample_scene"]
-
 StyleSet = Literal["train", "held_out"]
 
 _HELD_OUT_SALT = 0x5EED

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from atdc.data.rooms.materials import PATTERNS
 from atdc.tasks import CLASSES
 
-__all__ = ["BOX", "CYLINDER", "SPHERE", "Builder", "Camera", "Frame", "Light", "Material", "Random", "Scene"]
-
 BOX, CYLINDER, SPHERE = 0, 1, 2
 
 CLASS_INDEX: dict[str, int] = {name: index for index, name in enumerate(CLASSES)}

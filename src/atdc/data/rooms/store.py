@@ -21,8 +21,6 @@ from atdc.data.rooms.targets import PICTURE_TARGETS
 from atdc.data.targets import STORED_LAYOUT
 from atdc.errors import ArgumentError, DataError, OutputError
 
-__all__ = ["ROOMS_VERSION", "SPLITS", "RoomsDataset", "RoomsSplit", "materialise"]
-
 ROOMS_VERSION = 2
 """Rises whenever a pixel of any room changes; folders of another version are refused."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["HELD_OUT_STYLES", "TRAIN_STYLES", "Style"]
-
 _ANY = {
     "plain": 5.0, "stripes": 1.0, "checks": 0.7, "dots": 0.5, "rings": 0.4, "bricks": 0.3, "tiles": 0.4, "wood": 2.0,
     "marble": 0.8, "cloud": 1.4, "carpet": 1.2, "patches": 0.5, "spines": 0.3, "plaid": 0.7, "zigzag": 0.5,
