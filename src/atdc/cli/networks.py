@@ -231,11 +231,11 @@ def features(
         atdc fit features --networks networks.yaml -o mine.safetensors
     """
     from atdc.adapters.network_set import load_networks
-    from atdc.data.folder import PhotoFolder
+    from atdc.data.photos import photos_in
     from atdc.files import make_folder
 
     loaded = load_networks(networks)
-    paths = [str(path.relative_to(photos)) for path in PhotoFolder(photos).paths]
+    paths = [str(path.relative_to(photos)) for path in photos_in(photos)]
     looks = [_Look(path, copy) for copy in range(augment + 1) for path in paths]
     shards = [looks[start : start + PHOTOS_PER_SHARD] for start in range(0, len(looks), PHOTOS_PER_SHARD)]
     make_folder(out)
@@ -487,10 +487,10 @@ def _images(folder: Path | None, count: int) -> Iterator[tuple[str, RgbImage]]:
             yield f"noise {number}", np.kron(coarse, np.ones((20, 20, 1), np.uint8))
         return
     from atdc.data.feature_source import evenly_spaced
-    from atdc.data.folder import PhotoFolder
+    from atdc.data.photos import photos_in
     from atdc.images import read_image
 
-    paths = PhotoFolder(folder).paths
+    paths = photos_in(folder)
     for place in evenly_spaced(len(paths), count):
         try:
             yield str(paths[place]), read_image(paths[place])

@@ -37,7 +37,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY
 from atdc.data.dumped import DumpedFeatures
 from atdc.data.feature_source import evenly_spaced
-from atdc.data.folder import PhotoFolder
+from atdc.data.photos import photos_in
 from atdc.errors import ArgumentError, DataError, NetworkError
 from atdc.files import write_bytes_atomically
 from atdc.images import read_image
@@ -130,7 +130,7 @@ def run_networks(
         raise ArgumentError("qualities", str(list(qualities)), f"one at least, from 0 to {MAX_QUALITY}")
     from atdc.cli.networks import digests_in
 
-    loaded, paths = load_networks(networks), PhotoFolder(photos).paths
+    loaded, paths = load_networks(networks), photos_in(photos)
     loaded.require_digests(digests_in([features]), str(features))
     codec = None if model is None else FeatureCodec.load(model)
     if codec is not None:

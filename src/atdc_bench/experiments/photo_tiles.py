@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.data.data_sets import SIDE_PX
-from atdc.data.folder import PhotoFolder
 from atdc.data.labelled import IMAGE
+from atdc.data.photos import photos_in
 from atdc.errors import DataError
 from atdc.images import read_image
 
@@ -34,7 +34,7 @@ class PhotoTiles:
     """
 
     def __init__(self, folder: Path, split: str) -> None:
-        paths = PhotoFolder(folder).paths
+        paths = photos_in(folder)
         half = len(paths) // 2
         tiles = [tile for path in (paths[:half] if split == "val" else paths[half:]) for tile in _tiles(path)]
         if not tiles:
