@@ -258,7 +258,7 @@ def encode(
 
     model = model or default_model()
     items = items_of(ctx, images, from_file, encodable_with(model) if networks is None else is_image)
-    to = destination_of(out, items, "input")
+    to = destination_of(out, items, "input", existing_of(skip_existing, force))
     given = dict(_task_quality(value) for value in task_quality or [])
     wanted = _once_each(tasks) if tasks else None
     leading = _once_each(first or [])
@@ -279,8 +279,7 @@ def encode(
         quality=quality, task_quality=given, balanced=balanced, max_bytes=max_bytes, weights=weights, graph=graph,
         effort=effort.value, profile=None if profile is None else profile.value, first=leading, tasks=wanted,
     )  # fmt: skip
-    existing = existing_of(skip_existing, force)
-    make = partial(jobs_of.encoder, model, device, networks, request, pixel_limit, to, existing, as_json)
+    make = partial(jobs_of.encoder, model, device, networks, request, pixel_limit, to, as_json)
     items = apart(items, cache(partial(jobs_of.encoded_paths, to))) if to.kind != "stream" else items
     done = for_each(
         ctx, ("encoding", "encoded"), items, make,
@@ -367,7 +366,7 @@ def decode(
         raise typer.BadParameter("--json tells what is written to a folder; name one with -o.")
     arriving = to_folder and jobs == 1 and networks is None
     items = items_of(ctx, files, from_file, is_coded, as_they_come=arriving)
-    to = destination_of(out, items, "file")
+    to = destination_of(out, items, "file", existing_of(skip_existing, force))
     if to.kind == "file":
         several = wanted is None or len(wanted) > 1
         of_images = (".zip",) if several else (".npy", ".png", ".zip")
@@ -377,9 +376,7 @@ def decode(
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: [to.of(item, "")]) if to.kind != "stream" else items
     told = _told_as_json if as_json else _told_quietly if quiet or globally(ctx, "quiet") else _told
-    make = partial(
-        jobs_of.decoder, model, device, wanted, pixel_limit, to, existing_of(skip_existing, force), told, networks
-    )
+    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, told, networks)
     done = for_each(
         ctx, ("decoding", "decoded"), items, make,
         quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME,

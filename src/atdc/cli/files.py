@@ -102,19 +102,19 @@ def is_folder(out: str) -> bool:
     return named and out not in _STREAMS
 
 
-def destination_of(out: str, items: Sequence[Item], kind: str) -> Destination:
+def destination_of(out: str, items: Sequence[Item], kind: str, existing: Existing) -> Destination:
     """Standard output for ``-``, a file for what looks like one, otherwise a folder."""
     path = Path(out)
     if out not in _STREAMS and os.path.exists(out) and not os.path.isdir(out) and not os.path.isfile(out):
         raise OutputError(out, "a device or pipe", "a folder, a file, or - for standard output", "Choose another name.")
     if is_folder(out):
-        return Destination("folder", path)
+        return Destination("folder", path, existing)
     if out in _STREAMS:
-        where = Destination("stream", path)
+        where = Destination("stream", path, existing)
         if len(items) == 1 and getattr(sys.stdout, "isatty", bool)():
             raise typer.BadParameter("standard output is a terminal; send it to a file or a program.")
     else:
-        where = Destination("file", path)
+        where = Destination("file", path, existing)
     if len(items) != 1:
         folder = f": {out}/" if where.kind == "file" else ""
         raise typer.BadParameter(f"{out} is one file, but there are {len(items)} {kind}s; name a folder{folder}")

@@ -26,6 +26,7 @@ from atdc.cli.batch import Report, Work, complaint, warnings_as_lines
 from atdc.cli.inputs import Item, arriving_bytes, is_arriving
 from atdc.config import QUALITY_STEPS_PER_UNIT
 from atdc.errors import ArgumentError, AtdcError, BitstreamError, IncompleteFileError
+from atdc.files import make_folder, write_bytes_unless_others
 from atdc.tasks import TASK_NAMES
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from atdc.reader import IntegerReader
 
 SUFFIX = ".atdc"
+_NOTHING: tuple[str, bytes | None] = ("nothing", None)
+"""Where the output is of a file that gives no answer."""
 FILE_LIMIT_BYTES = 256 * 2**20
 """A larger file is not read: no image that this package accepts needs as much."""
 
@@ -70,10 +73,41 @@ class Destination:
 
     kind: Literal["folder", "file", "stream"]
     path: Path
+    existing: Existing
+
+    @property
+    def replaces(self) -> bool:
+        """Outputs with other content give way."""
+        return self.existing is Existing.REPLACE
+
+    def prepare(self) -> None:
+        """Makes the folder that outputs go to.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        if self.kind != "stream":
+            make_folder(self.path.parent if self.kind == "file" else self.path)
 
     def of(self, item: Item, suffix: str) -> Path:
         """The path of an input's output, a file or a folder."""
         return Path(f"{self.path / item.place}{suffix}") if self.kind == "folder" else self.path
+
+    def is_done(self, *targets: Path) -> bool:
+        """All outputs of an input are there, and those that are there are to be left."""
+        return self.existing is Existing.SKIP and self.kind != "stream" and all(map(os.path.isfile, targets))
+
+    def write(self, target: Path, data: bytes) -> tuple[str, bytes | None]:
+        """Writes an output; where it is, in words, and what is left to be sent to standard output.
+
+        Raises:
+            OutputError: it cannot be written, or another file is there.
+        """
+        if self.kind == "stream":
+            return "standard output", data
+        make_folder(target.parent)
+        write_bytes_unless_others(target, data, replace=self.replaces)
+        return str(target), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +199,6 @@ def encoder(
     request: Request,
     pixel_limit: int,
     destination: Destination,
-    existing: Existing,
     as_json: bool,
 ) -> Work:
     """Encodes images, and files of features as they are; for some tasks or tensors alone, if they are named.
@@ -175,7 +208,6 @@ def encoder(
     """
     from PIL import Image
 
-    from atdc.files import make_folder, write_bytes_unless_others
     from atdc.images import read_image
 
     Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
@@ -201,56 +233,39 @@ def encoder(
         usual = dict.fromkeys(features.task_names, request.quality)
         qualities = (features.balanced(request.quality) if request.balanced else usual) | dict(request.task_quality)
     steps = None if qualities is None else [qualities[name] for name in features.task_names]
-    if destination.kind != "stream":
-        make_folder(destination.path.parent if destination.kind == "file" else destination.path)
+    destination.prepare()
 
-    def by_codec(rgb: NDArray[np.uint8], name: str) -> bytes:
+    def file_of(rgb: NDArray[np.uint8], name: str) -> bytes:
+        if cut is not None:
+            return features.encode(cut.networks.features(rgb, name), steps, wanted=tasks, **settings)
         assert images is not None
         return images.encode(rgb, qualities, tasks=tasks, pixel_limit=pixel_limit, **settings)
 
-    def by_networks(rgb: NDArray[np.uint8], name: str) -> bytes:
-        assert cut is not None
-        return features.encode(cut.networks.features(rgb, name), steps, wanted=tasks, **settings)
-
-    def is_there(target: Path) -> bool:
-        return existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target)
-
-    def written(target: Path, data: bytes) -> bytes | None:
-        """The file, unless it goes to the disk."""
-        if destination.kind == "stream":
-            return data
-        make_folder(target.parent)
-        write_bytes_unless_others(target, data, replace=existing is Existing.REPLACE)
-        return None
-
-    def encode_image(item: Item, encoded: Callable[[NDArray[np.uint8], str], bytes]) -> Report:
+    def encode_image(item: Item) -> Report:
         target = destination.of(item, SUFFIX)
-        if is_there(target):
-            return Report(f"{item.name} → {target}  there before", skipped=True)
+        if destination.is_done(target):
+            return _there_before(item, target)
         rgb = read_image(item.path, pixel_limit)
         with warnings_as_lines(item.name):
-            data = encoded(rgb, item.name)
+            data = file_of(rgb, item.name)
         told = (_told_of(item, target, data, features, tasks),) if as_json else ()
         helpers = tuple(_helpers(data, features, tasks))
-        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", written(target, data), told, helpers)
-        where = "standard output" if destination.kind == "stream" else str(target)
+        where, left = destination.write(target, data)
+        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", left, told, helpers)
         return Report(f"{item.name} → {where}  {coded}", value=coded)
 
     def encode_features(item: Item) -> Report:
         samples = _samples_of(item)
         single = len(samples) == 1
         if not single and destination.kind != "folder":
-            found, cure = (
-                f"a shard of {len(samples):,} samples",
+            raise ArgumentError(
+                item.name, f"a shard of {len(samples):,} samples", "one sample for one output",
                 "Name a folder with -o: each sample gets a file there.",
-            )
-            raise ArgumentError(item.name, found, "one sample for one output", cure)
+            )  # fmt: skip
         targets = _targets_of_samples(destination, item, len(samples))
-        where = "standard output" if destination.kind == "stream" else str(targets[0])
-        where += "" if single else f" … {targets[-1].name}"
-        todo = [row for row, target in enumerate(targets) if not is_there(target)]
+        todo = [row for row, target in enumerate(targets) if not destination.is_done(target)]
         if not todo:
-            return Report(f"{item.name} → {where}  there before", skipped=True)
+            return _there_before(item, *targets)
         length = positions = 0
         told: list[Mapping[str, object]] = []
         helpers: list[str] = []
@@ -262,16 +277,24 @@ def encoder(
             helpers += _helpers(data, features, tasks)
             positions += sum(value.shape[1] * value.shape[2] for value in sample.values())
             length += len(data)
-            kept = written(targets[row], data)
-        coded = Coded(length, positions, "bits per position", kept, tuple(told), tuple(dict.fromkeys(helpers)))
-        return Report(f"{item.name} → {where}  {coded}", value=coded)
+            where, left = destination.write(targets[row], data)
+        coded = Coded(length, positions, "bits per position", left, tuple(told), tuple(dict.fromkeys(helpers)))
+        return Report(f"{item.name} → {where if single else _first_to_last(targets)}  {coded}", value=coded)
 
     def work(item: Item) -> Report:
-        if is_features(item.path) or (images is None and cut is None):
-            return encode_features(item)
-        return encode_image(item, by_codec if cut is None else by_networks)
+        of_features = is_features(item.path) or (images is None and cut is None)
+        return encode_features(item) if of_features else encode_image(item)
 
     return work
+
+
+def _there_before(item: Item, *targets: Path) -> Report:
+    """Of an input that is left out."""
+    return Report(f"{item.name} → {_first_to_last(targets)}  there before", skipped=True)
+
+
+def _first_to_last(targets: Sequence[Path]) -> str:
+    return str(targets[0]) if len(targets) == 1 else f"{targets[0]} … {targets[-1].name}"
 
 
 def encoded_paths(destination: Destination, item: Item) -> list[Path]:
@@ -294,7 +317,6 @@ def decoder(
     tasks: Sequence[str] | None,
     pixel_limit: int,
     destination: Destination,
-    existing: Existing,
     told: Callable[[Item, Mapping[str, object]], None],
     networks: str | None = None,
 ) -> Work:
@@ -306,7 +328,6 @@ def decoder(
     each: plain values for JSON. The value of a report is the bytes for standard output, if that is where they go.
     """
     from atdc.data.dumped import features_as_bytes
-    from atdc.files import make_folder, write_bytes_unless_others
     from atdc.pipeline import Answers
     from atdc.report.answer_files import answer_names, answers_as_bytes, write_answers
     from atdc.weights import default_model, writer_of
@@ -316,29 +337,23 @@ def decoder(
         load(model)  # weights that cannot be used are said once, not for every file
     cut_by = cache(lambda name: None if networks is None else _cut_networks(networks, load(name)[1], name))
     wanted = tasks or TASK_NAMES
-    if destination.kind != "stream":
-        make_folder(destination.path.parent if destination.kind == "file" else destination.path)
+    destination.prepare()
     suffix = destination.path.suffix.lower()
     if destination.kind == "stream":
         suffix = ".npy" if len(wanted) == 1 else ".zip"
-    replace_others = existing is Existing.REPLACE
 
     def decode_features(item: Item, source: Source, codec: FeatureCodec, cut: NetworkCodec | None) -> Report:
         target = destination.of(item, ".npz")
-        if existing is Existing.SKIP and destination.kind != "stream" and os.path.isfile(target):
-            return Report(f"{item.name} → {target}  there before", skipped=True)
+        if destination.is_done(target):
+            return _there_before(item, target)
         named = tasks if cut is None or tasks is None else cut.networks.tensors_of(list(tasks))
         answers = _tensors_of(codec, source, named, pixel_limit)
         if cut is not None:
             answers = Answers(cut.answers_of(answers), answers.failed, answers.bytes_read)
-        where, value = "nothing", None
+        where, value = _NOTHING
         if answers:
             data = features_as_bytes(answers, suffix if destination.kind == "file" else ".npz")
-            where, value = "standard output", data
-            if destination.kind != "stream":
-                make_folder(target.parent)
-                write_bytes_unless_others(target, data, replace=replace_others)
-                where, value = str(target), None
+            where, value = destination.write(target, data)
         report = _report_of(item, where, answers, source, value)
         return report if cut is None else replace(report, details=tuple(_summaries(answers)))
 
@@ -348,8 +363,8 @@ def decoder(
         failed: list[str] = []
         of_image = images is not None and not _holds_features(source)
         target = destination.of(item, "" if of_image else ".npz")
-        if not of_image and existing is Existing.SKIP and os.path.isfile(target):
-            return Report(f"{item.name} → {target}  there before", skipped=True)
+        if not of_image and destination.is_done(target):
+            return _there_before(item, target)
         decoder = images if images is not None and of_image else features
         arrivals = decoder.decode_progressive(source, tasks, pixel_limit=pixel_limit)
         if arrivals.header.profile == "compact":
@@ -357,25 +372,23 @@ def decoder(
         try:
             for name, answer in arrivals:
                 answers[name] = answer if isinstance(answer, np.ndarray) else answer.cpu().numpy()
-                paths = write_answers(target, {name: answers[name]}, replace=replace_others) if of_image else []
+                replaces = destination.replaces
+                paths = write_answers(target, {name: answers[name]}, replace=replaces) if of_image else []
                 told(item, {"task": name, "outputs": list(map(str, paths)), "bytes_read": arrivals.bytes_read})
         except IncompleteFileError as error:
             told(item, {"error": str(error), "missing": list(error.missing)})
             failed.append(complaint(error, item))
         where = f"{target}{os.sep}" if of_image and answers else "nothing"
         if answers and not of_image:
-            make_folder(target.parent)
-            write_bytes_unless_others(target, features_as_bytes(answers, ".npz"), replace=replace_others)
-            where = str(target)
+            where, _ = destination.write(target, features_as_bytes(answers, ".npz"))
         where += f"  {', '.join(answers)}" if answers else ""
         return Report(f"{item.name} → {where}; read {arrivals.bytes_read:,} bytes", tuple(failed))
 
     def work(item: Item) -> Report:
         target = destination.of(item, "")
-        outputs = {"folder": [target / name for name in answer_names(wanted)], "file": [target], "stream": []}
-        there = outputs[destination.kind]
-        if existing is Existing.SKIP and there and all(os.path.isfile(path) for path in there):
-            return Report(f"{item.name} → {target}  there before", skipped=True)
+        outputs = [target / name for name in answer_names(wanted)] if destination.kind == "folder" else [target]
+        if destination.is_done(*outputs):
+            return _there_before(item, target)
         if networks is None and destination.kind == "folder" and is_arriving(item):
             try:
                 with arriving_bytes(item) as source:
@@ -389,17 +402,12 @@ def decoder(
             if images is None or _holds_features(source):
                 return decode_features(item, source, features, cut_by(name))
             answers = images.decode(source, tasks, skip_damaged=True, pixel_limit=pixel_limit)
-            where, value = "nothing", None
+            where, value = _NOTHING
             if answers and destination.kind == "folder":
-                write_answers(target, answers, replace=replace_others)
+                write_answers(target, answers, replace=destination.replaces)
                 where = f"{target}{os.sep}"
             elif answers:
-                data = answers_as_bytes(answers, suffix)
-                if destination.kind == "file":
-                    write_bytes_unless_others(target, data, replace=replace_others)
-                    where = str(target)
-                else:
-                    where, value = "standard output", data
+                where, value = destination.write(target, answers_as_bytes(answers, suffix))
             return _report_of(item, where, answers, source, value)
 
     return work
