@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from atdc.coding.latent_coders import TrainingLatentCoder
 from atdc.coding.traversal import code_along_graph
 from atdc.config import MAX_QUALITY, FitRecipe
 from atdc.entropy.float_model import FloatEntropyModel
+from atdc.errors import ArgumentError
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
@@ -53,7 +55,8 @@ class Objective(Protocol):
         ...
 
     def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
-        """Of each image, (n,), from the task's decoded raw features (n, C, h, w); differentiable."""
+        """Of each image, (n,), from the task's decoded raw features (n, C, h, w); differentiable. NaN where there is
+        nothing to compare with, such as no label: that image does not count."""
         ...
 
 
@@ -88,12 +91,40 @@ class AnchoredObjective(Objective, Protocol):
 def losses_of(
     objective: Objective, tasks: Sequence[int], decoded: Mapping[int, Tensor], targets: Mapping[str, Tensor]
 ) -> Mapping[int, Tensor]:
-    """Losses of those tasks whose features are there: together, if the objective is a :class:`JointObjective`."""
+    """Losses of those tasks whose features are there: together, if the objective is a :class:`JointObjective`.
+
+    Where a loss is not a number, no gradient goes back to what was decoded of that image.
+
+    Raises:
+        ArgumentError: what an objective gives is no loss of each image, or of another task.
+    """
     there = [task for task in tasks if task in decoded]
     if hasattr(objective, "joint_losses"):
-        joint: JointObjective = cast(JointObjective, objective)
-        return joint.joint_losses(there, decoded, targets)
-    return {task: objective.loss(task, decoded[task], targets) for task in there}
+        losses: Any = cast(JointObjective, objective).joint_losses(there, decoded, targets)
+        if not isinstance(losses, Mapping) or not set(losses) <= set(decoded):
+            found = f"joint_losses of {sorted(losses, key=str)}" if isinstance(losses, Mapping) else f"{losses!r:.80}"
+            raise ArgumentError("objective", found, f"a mapping of some of the tasks {sorted(decoded)} to losses")
+    else:
+        losses = {task: objective.loss(task, decoded[task], targets) for task in there}
+    for task, loss in losses.items():
+        count = len(decoded[task])
+        if not isinstance(loss, Tensor) or loss.shape != (count,) or not loss.is_floating_point():
+            found = f"{loss.dtype} of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            expected = f"a tensor of floats, ({count},): one an image"
+            raise ArgumentError(f"objective, loss of task {task}", found, expected)
+    if losses:
+        unknown = torch.stack([loss.detach().isnan() for loss in losses.values()]).any(0)
+        if bool(unknown.any()):
+            for value in decoded.values():
+                if value.requires_grad:
+                    value.register_hook(partial(_of_known, unknown))  # type: ignore[no-untyped-call]
+    return dict(losses)
+
+
+def _of_known(unknown: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of decoded features (n, C, h, w), 0 where a loss that is not a number has made it none: 0 times the
+    derivative of what is not a number is none either, and one such image would take the step of all."""
+    return torch.where(unknown.to(gradient.device)[:, None, None, None] & gradient.isnan(), 0, gradient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +299,7 @@ def train_codec(
                     continue
                 weighted = (weight[:, task] * measured)[known]
                 loss = loss + weighted.mean() / len(batch.tasks)
-                figures[f"loss q{level}"] = float(measured.detach().mean())
+                figures[f"loss q{level}"] = float(measured.detach()[known].mean())
         # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
         return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,6 +67,8 @@ _POOL = {"best": 8, "noisy": 12, "random": 2, "independent": 2}
 for these, and enough of others that it can be coded along any."""
 _SMALL_POOL = {"best": 2, "noisy": 3, "random": 1, "independent": 1}
 """Likewise, for many tensors, whose graphs take a second each to find."""
+_ONE_AT_A_TIME = threading.RLock()
+"""Held by the thread that fits: stages seed torch's one generator, so that what others draw would change a codec."""
 _PLAIN_SHARE = 0.1
 """Of features' squared error in a metric that an objective's sensitivities give: errors that none of a few samples is
 sensitive to shall not be free."""
@@ -116,7 +121,7 @@ def fit(
     require_names(source.names, () if start is None else start.task_names)
     seen = report(source, progress=progress) if seen is None else seen
     place = tempfile.TemporaryDirectory(prefix="atdc-fit-") if run is None else nullcontext(run)
-    with processes.silent(not progress), place as folder:
+    with _ONE_AT_A_TIME, processes.silent(not progress), place as folder:
         own = RunFolder(Path(folder), settings)
         with own.claimed():
             config = settings.model() if model is None else model
@@ -149,8 +154,7 @@ def _fit(
 ) -> FeatureCodec:  # fmt: skip
     for sentence in seen.warnings if processes.is_first() else ():
         warnings.warn(sentence, FitWarning, stacklevel=5)
-    sensitivities = cast(SensitiveObjective, objective).sensitivities() if hasattr(objective, "sensitivities") else {}
-    anchors = cast(AnchoredObjective, objective).anchors() if hasattr(objective, "anchors") else {}
+    sensitivities, anchors = _sensitivities(objective, seen), _anchors(objective, seen)
     sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
     if model.rate_estimator != "factorised":
         _require_one_grid(model.rate_estimator, tensors, [*sets.train.kinds, *sets.val.kinds])
@@ -197,6 +201,8 @@ def _fit(
         networks.requires_grad_(False)
     train_codec(run, recipe, "entropy", steps, (recipe.lr, recipe.lr_end), state, None, val_objective)
     _warn_if_nothing_moved(before, _curve(run))
+    if objective is not None and before != _curve(run):
+        _warn_if_no_loss(_curve(run))
     networks.cpu()
     float_model.cpu()
     if smaller is not None:
@@ -339,6 +345,55 @@ def _sets(
     return _Sets(train, of(val, range(len(val)), val_kinds), metric), tensors
 
 
+def _sensitivities(objective: Objective | None, seen: FeatureReport) -> dict[str, NDArray[np.float64]]:
+    """What an objective says of how much errors matter, checked.
+
+    Raises:
+        ArgumentError: of a tensor that there is not, or no such matrix.
+    """
+    if not hasattr(objective, "sensitivities"):
+        return {}
+    found = {}
+    for name, given in _by_tensor("sensitivities", cast(SensitiveObjective, objective).sensitivities(), seen).items():
+        side, where = 4 * seen.tensors[name].channels, f"objective, sensitivities of {name}"
+        try:
+            matrix = np.asarray(given, np.float64)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ArgumentError(where, f"{type(given).__name__} ({error})", f"a matrix ({side}, {side})") from error
+        if matrix.shape != (side, side) or not np.isfinite(matrix).all():
+            said = f"shape {matrix.shape}" if matrix.shape != (side, side) else "numbers that are not finite"
+            raise ArgumentError(where, said, f"a matrix ({side}, {side}) of finite numbers")
+        least, most = np.linalg.eigvalsh((matrix + matrix.T) / 2)[[0, -1]]
+        if least < -1e-6 * max(most, 0) - 1e-12:
+            raise ArgumentError(where, f"the eigenvalue {least:.3g}", "a positive semidefinite matrix")
+        found[name] = matrix
+    return found
+
+
+def _anchors(objective: Objective | None, seen: FeatureReport) -> dict[str, float]:
+    """How much an objective says errors of features count, checked.
+
+    Raises:
+        ArgumentError: of a tensor that there is not, or no number of 0 or more.
+    """
+    if not hasattr(objective, "anchors"):
+        return {}
+    anchors = _by_tensor("anchors", cast(AnchoredObjective, objective).anchors(), seen)
+    for name, value in anchors.items():
+        if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+            raise ArgumentError(f"objective, anchors of {name}", repr(value), "a number, 0 or more")
+    return {name: float(value) for name, value in anchors.items()}
+
+
+def _by_tensor(what: str, given: Any, seen: FeatureReport) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ArgumentError(f"objective, {what}", type(given).__name__, "a mapping by names of tensors")
+    for name in given:
+        if name not in seen.tensors:
+            raise ArgumentError(f"objective, {what}", repr(name), f"some of {', '.join(seen.tensors)}")
+    return given
+
+
 def statistics_of(tensor: TensorReport) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of a tensor's channels, (C,), as features are normalised by; no deviation is 0."""
     return tensor.channel_mean, np.maximum(tensor.channel_std, 1e-3 * max(tensor.std, 1e-12))
@@ -465,6 +520,17 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
 
 def _curve(run: RunFolder) -> dict[str, list[dict[str, float]]]:
     return run.read_json("curves.json", {})
+
+
+def _warn_if_no_loss(after: Mapping[str, list[dict[str, float]]]) -> None:
+    """Says that an objective gave no number for any sample."""
+    rows = after.get("codec", [])
+    if rows and not any(key.startswith("loss q") for row in rows for key in row):
+        warnings.warn(
+            "objective: found no loss of any sample that is a number; expected some. The error of features counted "
+            "alone. Check what its targets are.",
+            FitWarning, stacklevel=6,
+        )  # fmt: skip
 
 
 def _warn_if_nothing_moved(

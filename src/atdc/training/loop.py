@@ -146,72 +146,74 @@ def train_stage(
         if first >= epochs:
             return
         optimiser.load_state_dict(state["optimiser"])
-    log = _events(run.path / "log" / name) if processes.is_first() else None
-    loader = ThreadPoolExecutor(1)
     batch = min(batch, images)
     parts = accumulate * processes.count()
     if batch % parts:
         raise ArgumentError("batch", str(batch), f"a multiple of {parts}, the parts that it is cut into")
+    log = _events(run.path / "log" / name) if processes.is_first() else None
+    loader = ThreadPoolExecutor(1)
     per_epoch = images // batch if steps is None else steps
     skipped = 0
-    for epoch in range(first, epochs):
-        started = time.perf_counter()
-        rng = np.random.default_rng([seed, epoch, *name.encode()])
-        torch.manual_seed(int(rng.integers(2**31)) + processes.rank())
-        order = rng.permutation(images)
-        while len(order) < per_epoch * batch:  # an epoch may be longer than the data
-            order = np.concatenate([order, rng.permutation(images)])
-        shown: dict[str, float] = {}
-        usual: float | None = None
-        draws = []
-        for index in range(per_epoch):
-            whole = np.sort(order[index * batch : (index + 1) * batch])
-            own = whole[processes.rank() :: processes.count()]
-            for part in range(accumulate):
-                # A single whole batch has the seed that it always had.
-                seeds = [seed, epoch, index] + ([part, processes.rank()] if parts > 1 else [])
-                draws.append(Draw(own[part::accumulate], np.random.default_rng(seeds)))
-        bar = processes.bar(range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False)
-        coming = loader.submit(prepare, draws[0])
-        for index in bar:
-            progress = (epoch + index / per_epoch) / epochs
-            for group in optimiser.param_groups:
-                group["lr"] = group["share"] * cosine(progress, lr, lr_end)
-            optimiser.zero_grad(set_to_none=True)
-            for part in range(index * accumulate, (index + 1) * accumulate):
-                ready = coming.result()
-                if part + 1 < len(draws):
-                    coming = loader.submit(prepare, draws[part + 1])
-                loss, figures = step(moved(ready, device))
-                torch.autograd.backward(loss / accumulate)
-                for key, value in figures.items():
-                    shown[key] = value if key not in shown else 0.98 * shown[key] + 0.02 * value
-            processes.average_gradients(parameters)
-            # One gradient far beyond the usual can undo hours: Adam divides by what gradients used to be.
-            limit = clip if usual is None else min(clip, _SPIKE * usual)
-            norm = float(nn.utils.clip_grad_norm_(parameters, limit))
-            skipped = 0 if math.isfinite(norm) else skipped + 1
-            if skipped == _HOPELESS:
-                raise ArgumentError(
-                    str(run.path), f"no finite gradient in {_HOPELESS} steps of the stage {name}",
-                    "training that does not diverge",
-                    "Lower the recipe's lr, and delete the folder; or check the features for huge values.",
-                )  # fmt: skip
-            if not skipped:
-                optimiser.step()
-                usual = norm if usual is None else 0.95 * usual + 0.05 * min(norm, limit)
-            if index % 20 == 0:
-                bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items()})
-                if log is not None:
+    try:
+        for epoch in range(first, epochs):
+            started = time.perf_counter()
+            rng = np.random.default_rng([seed, epoch, *name.encode()])
+            torch.manual_seed(int(rng.integers(2**31)) + processes.rank())
+            order = rng.permutation(images)
+            while len(order) < per_epoch * batch:  # an epoch may be longer than the data
+                order = np.concatenate([order, rng.permutation(images)])
+            shown: dict[str, float] = {}
+            usual: float | None = None
+            draws = []
+            for index in range(per_epoch):
+                whole = np.sort(order[index * batch : (index + 1) * batch])
+                own = whole[processes.rank() :: processes.count()]
+                for part in range(accumulate):
+                    # A single whole batch has the seed that it always had.
+                    seeds = [seed, epoch, index] + ([part, processes.rank()] if parts > 1 else [])
+                    draws.append(Draw(own[part::accumulate], np.random.default_rng(seeds)))
+            bar = processes.bar(range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False)
+            coming = loader.submit(prepare, draws[0])
+            for index in bar:
+                progress = (epoch + index / per_epoch) / epochs
+                for group in optimiser.param_groups:
+                    group["lr"] = group["share"] * cosine(progress, lr, lr_end)
+                optimiser.zero_grad(set_to_none=True)
+                for part in range(index * accumulate, (index + 1) * accumulate):
+                    ready = coming.result()
+                    if part + 1 < len(draws):
+                        coming = loader.submit(prepare, draws[part + 1])
+                    loss, figures = step(moved(ready, device))
+                    torch.autograd.backward(loss / accumulate)
                     for key, value in figures.items():
-                        log.add_scalar(f"train/{key}", value, epoch * per_epoch + index)
-        processes.average_buffers(module)
-        if processes.is_first():
-            _finish_epoch(run, name, module, optimiser, (epoch, epochs, started), validate, shown, log)
-        processes.wait()
-    loader.shutdown()
-    if log is not None:
-        log.close()
+                        shown[key] = value if key not in shown else 0.98 * shown[key] + 0.02 * value
+                processes.average_gradients(parameters)
+                # One gradient far beyond the usual can undo hours: Adam divides by what gradients used to be.
+                limit = clip if usual is None else min(clip, _SPIKE * usual)
+                norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+                skipped = 0 if math.isfinite(norm) else skipped + 1
+                if skipped == _HOPELESS:
+                    raise ArgumentError(
+                        str(run.path), f"no finite gradient in {_HOPELESS} steps of the stage {name}",
+                        "training that does not diverge",
+                        "Lower the recipe's lr, and delete the folder; or check the features for huge values.",
+                    )  # fmt: skip
+                if not skipped:
+                    optimiser.step()
+                    usual = norm if usual is None else 0.95 * usual + 0.05 * min(norm, limit)
+                if index % 20 == 0:
+                    bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items()})
+                    if log is not None:
+                        for key, value in figures.items():
+                            log.add_scalar(f"train/{key}", value, epoch * per_epoch + index)
+            processes.average_buffers(module)
+            if processes.is_first():
+                _finish_epoch(run, name, module, optimiser, (epoch, epochs, started), validate, shown, log)
+            processes.wait()
+    finally:
+        loader.shutdown(cancel_futures=True)
+        if log is not None:
+            log.close()
 
 
 def _events(folder: Path) -> SummaryWriter | None:
