@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import atdc.adapters
@@ -391,3 +392,52 @@ def test_second_halves_may_be_run_by_two_threads_at_once() -> None:
     with ThreadPoolExecutor(2) as pool:
         made = list(pool.map(lambda value: network.second_half({name: value}, ["output"])["output"], features))
     assert [float(value.mean()) for value in made] == [1.0, 2.0]
+
+
+def test_a_model_that_others_run_meanwhile_gives_them_its_own_outputs() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 1, 1))
+    early, late = (atdc.adapters.torch(model, {"f": place}, input=ImageInput(size=(24, 32))) for place in ("1", "3"))
+    (image,) = photos(1)
+    value = torch.rand(1, 3, 24, 32)
+    with torch.no_grad():
+        expected = model(value)
+    answers = [network.answers_of(network.features(image))["output"] for network in (early, late)]
+
+    def cutting(network: Any, answer: Any) -> bool:
+        return all(np.array_equal(network.answers_of(network.features(image))["output"], answer) for _ in range(60))
+
+    def running(_: int) -> bool:
+        with torch.no_grad():
+            return all(torch.equal(model(value), expected) for _ in range(200))
+
+    with ThreadPoolExecutor(4) as pool:
+        cut = [pool.submit(cutting, network, answer) for network, answer in zip((early, late), answers, strict=True)]
+        assert all(pool.map(running, range(2))) and all(future.result() for future in cut)
+
+
+def test_whatever_an_image_is_kept_in_gives_the_same_features_and_else_is_refused(tmp_path: Path) -> None:
+    network = atdc.adapters.torch(segmenter(), ["deep"], input=SIZE)
+    (image,) = photos(1)
+    (expected,) = network.features(image).values()
+    picture = Image.fromarray(image)
+    picture.save(tmp_path / "photo.png")
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    for same in (picture, tmp_path / "photo.png", (tmp_path / "photo.png").read_bytes(), tensor):
+        np.testing.assert_array_equal(next(iter(network.features(same).values())), expected)
+    for wrong in (None, 5, np.zeros((0, 5, 3), np.uint8), np.zeros((3, 40, 60), np.uint8), image.astype(np.int64)):
+        with pytest.raises(ArgumentError):
+            network.features(wrong)  # type: ignore[arg-type]
+
+
+def test_decoded_tensors_of_torch_are_taken_whatever_their_type() -> None:
+    network = atdc.adapters.torch(segmenter(), ["deep"], input=SIZE)
+    features = network.features(photos(1)[0])
+    expected = network.answers_of(features)["output"]
+    tensors = {name: torch.from_numpy(value).requires_grad_() for name, value in features.items()}
+    np.testing.assert_array_equal(network.answers_of(tensors)["output"], expected)  # type: ignore[arg-type]
+    coarse = {name: value.to(torch.bfloat16) for name, value in tensors.items()}
+    assert network.answers_of(coarse)["output"].shape == expected.shape  # type: ignore[arg-type]
+    for wrong in (None, [1], dict.fromkeys(features, "text")):
+        with pytest.raises(ArgumentError):
+            network.answers_of(wrong)  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ from atdc.adapters.image_input import ImageInput
 from atdc.adapters.python_files import called
 from atdc.data.feature_source import finite_float32
 from atdc.errors import ArgumentError, DataError, NetworkError, ProgramError
+from atdc.images import ImageLike, as_rgb
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -235,17 +236,19 @@ class CutNetwork(ABC):
 
     # --- images, features, answers -----------------------------------------------------------------------------
 
-    def features(self, image: RgbImage, where: str = "image") -> dict[str, NDArray[np.float32]]:
+    def features(self, image: ImageLike, where: str = "image") -> dict[str, NDArray[np.float32]]:
         """The tensors at the cut, (C, h, w) by name.
 
         Args:
-            image: (H, W, 3), sRGB.
+            image: (H, W, 3), sRGB, or what else :func:`atdc.images.as_rgb` takes for one.
             where: what messages call it.
 
         Raises:
+            ArgumentError: no image.
+            ImageError: one that cannot be read.
             DataError: a value is not finite.
         """
-        found = self._first(self.input.array(image))
+        found = self._first(self.input.array(as_rgb(image)))
         result = {}
         for tensor in self.tensors:
             values = found[tensor.place]
@@ -268,16 +271,16 @@ class CutNetwork(ABC):
         return list(dict.fromkeys(tensor for answer in self.reported.values() for tensor in answer.outputs))
 
     def answers_of(self, features: Mapping[str, Array]) -> dict[str, Array]:
-        """Reported answers by name, from tensors (C, h, w) at the cut.
+        """Reported answers by name, from tensors (C, h, w) at the cut, arrays or torch's.
 
         Raises:
-            ArgumentError: a tensor is missing, or of another shape.
+            ArgumentError: a tensor is missing, of another shape, or none.
         """
         return self._made(self._second(self._placed(features)))
 
-    def whole(self, image: RgbImage) -> dict[str, Array]:
+    def whole(self, image: ImageLike) -> dict[str, Array]:
         """Reported answers by name, from the network that is not cut."""
-        return self._made(self._whole(self.input.array(image)))
+        return self._made(self._whole(self.input.array(as_rgb(image))))
 
     def drawn(self, name: str, image: RgbImage, before: Array, answer: Array) -> RgbImage | None:
         """A picture of an answer, by the answer's own function; None where it has none.
@@ -330,10 +333,16 @@ class CutNetwork(ABC):
 
     def _placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
         placed = {}
+        given: Any = features
+        if not isinstance(given, Mapping):
+            raise ArgumentError(f"features of {self.name}", type(given).__name__, "a mapping of tensors by name")
         for tensor in self.tensors:
-            if tensor.name not in features:
+            if tensor.name not in given:
                 raise ArgumentError(f"features of {self.name}", f"no {tensor.name}", "all tensors of its cut")
-            values = np.asarray(features[tensor.name])
+            value = given[tensor.name]
+            values = value.detach().cpu().float().numpy() if hasattr(value, "detach") else np.asarray(value)
+            if values.dtype.kind not in "buif":
+                raise ArgumentError(f"features of {tensor.name}", type(value).__name__, "an array of numbers")
             if values.shape != tensor.feature_shape:
                 found, expected = (" x ".join(map(str, shape)) for shape in (values.shape, tensor.feature_shape))
                 raise ArgumentError(

@@ -36,6 +36,7 @@ from atdc.adapters.image_input import ImageInput
 from atdc.adapters.python_files import file_of, loaded, loaded_function
 from atdc.config import RECIPES, read_settings, settings_of, within
 from atdc.errors import ArgumentError, NetworkError
+from atdc.images import ImageLike, as_rgb
 
 NETWORK_SETS = RECIPES / "networks"
 """The folder of the sets that come with the package."""
@@ -123,12 +124,15 @@ class NetworkSet:
         """By network: what tells whether features are the same numbers."""
         return {name: network.digest for name, network in self.networks.items()}
 
-    def features(self, image: RgbImage, where: str = "image") -> dict[str, NDArray[np.float32]]:
-        """All feature tensors of an image (H, W, 3), (C, h, w) by name.
+    def features(self, image: ImageLike, where: str = "image") -> dict[str, NDArray[np.float32]]:
+        """All feature tensors of an image, (C, h, w) by name, see :meth:`~atdc.adapters.halves.CutNetwork.features`.
 
         Raises:
+            ArgumentError: no image.
+            ImageError: one that cannot be read.
             DataError: a value is not finite.
         """
+        image = as_rgb(image)
         found: dict[str, NDArray[np.float32]] = {}
         for network in self.networks.values():
             found |= network.features(image, where)

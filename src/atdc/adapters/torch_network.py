@@ -10,6 +10,7 @@ import contextlib
 import copy
 import hashlib
 import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,10 @@ _NAMELESS = "a tensor of the first half that no module gives"
 
 class _Collected(Exception):
     """All tensors are there: the rest of the network need not run."""
+
+
+_running: weakref.WeakKeyDictionary[nn.Module, threading.Lock] = weakref.WeakKeyDictionary()
+"""Held by the thread that runs a model with hooks in it, whichever network cuts that model."""
 
 
 class TorchNetwork(CutNetwork):
@@ -73,7 +78,7 @@ class TorchNetwork(CutNetwork):
             cure = "Run the model on an image once before it is given."
             raise NetworkError(name, "lazy layers that have no weights yet", "a model whose layers have them", cure)
         self.name, self.input, self._model = name, input, model.eval().requires_grad_(False)
-        self._modules, self._running = dict(model.named_modules()), threading.Lock()
+        self._modules, self._running = dict(model.named_modules()), _running.setdefault(model, threading.Lock())
         self._places = require_cut(name, cuts)
         for place in self._places:
             self._require_module(place, "cuts")
@@ -115,15 +120,19 @@ class TorchNetwork(CutNetwork):
         """Within it, tensors at places are collected as the network runs, or replaced.
 
         Tensors are copied, since what follows may work in place. One thread at a time: training runs second halves
-        while another thread prepares the next batch with them, and hooks are the module's, not a thread's.
+        while another thread prepares the next batch with them, and hooks are the module's, not a thread's. Whoever else
+        runs the module meanwhile is left alone.
         """
         found: dict[str, Tensor] = {}
+        thread = threading.get_ident()
         by_module: dict[str, list[str]] = {}
         for place in [*collect, *(put or {})]:
             by_module.setdefault(place.partition(":")[0], []).append(place)
 
         def hook_of(places: list[str]) -> Any:
             def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+                if threading.get_ident() != thread:
+                    return output
                 for place in dict.fromkeys(places):
                     path = place.partition(":")[2]
                     if put and place in put:
