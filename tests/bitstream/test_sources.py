@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import mmap
 import os
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atdc.bitstream.sources import BytesSource, CountedSource, FileSource
+from atdc.bitstream.sources import BytesSource, CountedSource, FileSource, arriving, opened
 from atdc.errors import ArgumentError
 
 DATA = bytes(range(200))
@@ -52,3 +54,21 @@ def test_every_range_is_counted_once(ranges):
     assert set(source.ranges) == there
     assert len(source.ranges) == len(there)
     assert source.bytes_read == sum(count for _, count in there)
+
+
+def test_file_objects_with_a_size_and_maps_are_read(path):
+    class Sized(io.BytesIO):
+        size = 5
+
+    class Measured(io.BytesIO):
+        def size(self):
+            return 5
+
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        expected = path.read_bytes()
+        for data in (Sized(expected), Measured(expected), mapped):
+            for way in (opened, arriving):
+                if hasattr(data, "seek"):
+                    data.seek(0)
+                with way(data) as source:
+                    assert source.read(0, len(expected)) == expected

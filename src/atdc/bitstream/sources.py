@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import mmap
 import os
 import re
 import stat
@@ -11,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, TypeAlias, cast, runtime_checkable
+from typing import Any, BinaryIO, Protocol, TypeAlias, TypeGuard, cast, runtime_checkable
 
 from atdc.errors import ArgumentError
 from atdc.files import reason_of, require_name
@@ -217,6 +218,8 @@ class HttpSource:
             self._size = _content_range(error)[1]
         except http.client.IncompleteRead as error:
             data += error.partial
+        except ArgumentError:  # the one from above, a ValueError, too
+            raise
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise self._error(str(getattr(error, "reason", error)) or type(error).__name__) from error
         return data[:count]
@@ -271,8 +274,9 @@ class CountedSource:
         return data
 
 
-FileLike: TypeAlias = Source | bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
+FileLike: TypeAlias = Source | bytes | bytearray | memoryview | mmap.mmap | str | os.PathLike[str] | BinaryIO
 """Whatever a program may have a file in."""
+_IN_MEMORY = (bytes, bytearray, memoryview, mmap.mmap)
 
 
 @contextmanager
@@ -292,23 +296,31 @@ def opened(data: FileLike) -> Iterator[Source]:
     elif isinstance(data, (str, os.PathLike)):
         with FileSource(data) as source:
             yield source
-    elif isinstance(data, (bytes, bytearray, memoryview)):
+    elif isinstance(data, _IN_MEMORY):
         yield BytesSource(bytes(data))
-    elif isinstance(data, Source):
+    elif _is_source(data):
         yield data
     elif hasattr(data, "read"):
+        stream = cast(BinaryIO, data)
         try:
-            content = data.read()
+            content: object = stream.read()
         except (OSError, ValueError) as error:  # closed, or opened for writing only
             raise _unreadable(error) from error
         if not isinstance(content, bytes):
             raise _no_bytes(content)
-        if not content and _position(data):
+        if not content and _position(stream):
             found = "0 bytes left in it: it has been read, or written, to its end"
             raise ArgumentError("file", found, "a file object at its start", "Call its seek(0) first.")
         yield BytesSource(content)
     else:
         raise ArgumentError("file", type(data).__name__, "a path, bytes, or a file object")
+
+
+def _is_source(data: object) -> TypeGuard[Source]:
+    """Whether bytes are read from it by range. File objects have ``read``, too, and some of them a ``size``, which
+    is a number or is not of bytes."""
+    size = getattr(data, "size", None)
+    return isinstance(data, Source) and callable(size) and not hasattr(data, "seek")
 
 
 def _position(stream: BinaryIO) -> int:
@@ -328,7 +340,8 @@ def arriving(data: FileLike) -> Iterator[Source]:
     ...     source.read(1, 1)
     b'b'
     """
-    is_stream = hasattr(data, "read") and not isinstance(data, Source)
+    given: object = data
+    is_stream = hasattr(given, "read") and not isinstance(given, _IN_MEMORY) and not _is_source(given)
     with opened(StreamSource(cast(BinaryIO, data)) if is_stream else data) as source:
         yield source
 
