@@ -9,6 +9,7 @@ from PIL import Image
 
 import atdc
 from atdc.adapters.network_set import NETWORK_SETS
+from atdc.codec import FeatureCodec
 from atdc.config import DEFAULT_MODEL
 from atdc.data.rooms import render_rooms
 from atdc.graph.search import SETTINGS
@@ -117,3 +118,17 @@ def test_what_parents_predict_is_not_sent_again(codec: Codec) -> None:
         chosen += len(codec.encode(path, quality=4))
         alone += len(codec.encode(path, quality=4, graph="independent"))
     assert chosen < 0.9 * alone
+
+
+@pytest.mark.parametrize("name", ["real-3", "mixed-4", "pyramid-2"])
+def test_weights_that_are_saved_again_keep_their_fingerprint(name: str, tmp_path: Path) -> None:
+    codec = atdc.load(name) if name.startswith("real") else FeatureCodec.load(name)
+    codec.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == open_weights(name).path.read_bytes()
+
+
+def test_weights_whose_fingerprint_changes_when_they_are_saved_are_told_of(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="weights loaded as cc435e59: neither can read files of the other"):
+        atdc.load("small-1").save(tmp_path / "small.safetensors")
+    with pytest.warns(UserWarning, match="loaded as b845790d"):
+        FeatureCodec.load("real-3").save(tmp_path / "features.safetensors")

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -44,6 +45,7 @@ from atdc.tensors import Grid, require_unmasked
 from atdc.weights import (
     ENTROPY_PREFIX,
     OLDER_FORMAT,
+    WEIGHTS_FORMAT,
     WeightsFile,
     fingerprint_of,
     open_weights,
@@ -159,6 +161,7 @@ class FeatureCodec:
         self.graph_tables = graph_tables
         self.fingerprint = fingerprint
         self.card = dict(card or {})
+        self._stored_settings: Mapping[str, Any] | None = None
         self.pairs = candidate_sets(self.task_count, networks.config.max_parents)
 
     @property
@@ -179,15 +182,17 @@ class FeatureCodec:
         Args:
             path: of the file, which is written whole or not at all.
             card: how the codec was made, plain values; by default its own. Another one gives the file another
-                fingerprint than this codec's, whose files it then cannot read.
+                fingerprint than this codec's, whose files it then cannot read; so do weights in the format of before,
+                and those that had task networks beside the codec. A :class:`UserWarning` says so.
 
         Raises:
             OutputError: the file or its folder cannot be written.
         """
         data = self.to_bytes(self.card if card is None else card)
         write_weights(Path(path), data)
-        if self.path is None and fingerprint_of(data) == self.fingerprint:
-            self.path = Path(path)
+        if fingerprint_of(data) == self.fingerprint:
+            self.path = self.path or Path(path)
+        warn_of_other_fingerprint(path, self.fingerprint, data)
 
     def to_bytes(self, card: Mapping[str, Any], others: Mapping[str, NDArray[Any]] | None = None) -> bytes:
         """The weights file's content; `others` are arrays to be kept in it next to the codec's own."""
@@ -196,7 +201,7 @@ class FeatureCodec:
         for index, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
             arrays[f"{_FEATURE_PREFIX}{index}.mean"] = mean.cpu().numpy()
             arrays[f"{_FEATURE_PREFIX}{index}.deviation"] = std.cpu().numpy()
-        settings = dataclasses.asdict(self.config)
+        settings = self._stored_settings or dataclasses.asdict(self.config)
         return weights_bytes(settings, self.tensors, self.graph_tables, card, {**arrays, **(others or {})})
 
     @classmethod
@@ -282,6 +287,8 @@ class FeatureCodec:
                 raise WeightsError(where, "a value of 0 or less", "positive numbers", "Get the weights again.")
         codec = cls(networks, integers.model, mean, std, file.graph_tables, file.fingerprint, file.header.get("card"))
         codec.path = file.path
+        if file.header["format"] == WEIGHTS_FORMAT:  # written again as they were, so that the fingerprint stays
+            codec._stored_settings = file.header["model"]
         return codec
 
     # --- qualities -------------------------------------------------------------------------------------------------
@@ -385,7 +392,8 @@ class FeatureCodec:
             return self.encode_batch(parts, 4 if quality is None else quality, restore_all=False, **settings).data[0]
         if quality is not None:
             raise ArgumentError("max_bytes", f"{max_bytes} and the quality {quality}", "one of them")
-        if type(max_bytes) is not int or max_bytes < 1:
+        limit: Any = max_bytes
+        if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1:
             raise ArgumentError("max_bytes", repr(max_bytes), "a number of bytes, 1 or more")
         given = [place for place, part in enumerate(by_tensor(parts)) if part is not None]
         present = given if wanted is None else sorted(wanted)
@@ -415,7 +423,7 @@ class FeatureCodec:
             self.tensors.indices(list(given), "weights")
         for name, value in given.items():
             number: Any = value
-            if not isinstance(number, (int, float)) or not 0 <= number < math.inf:
+            if not isinstance(number, Real) or not 0 <= float(number) < math.inf:
                 raise ArgumentError(f"weight of {name}", repr(value), "a number, 0 or more")
         rows = [float(given.get(self.task_names[place], 1)) for place in present]
         if not any(rows):
@@ -424,9 +432,7 @@ class FeatureCodec:
 
     def first_indices(self, first: Sequence[str]) -> list[int]:
         """Indices of the tensors that are to come first; raises :class:`ArgumentError` that lists the known ones."""
-        if isinstance(first, str):
-            raise ArgumentError("first", repr(first), "a sequence of names")
-        return self.tensors.indices(list(first), "first") if first else []
+        return self.tensors.indices(first, "first")
 
     def _parts(self, features: Any) -> list[Tensor | None]:
         """Features by name as tensors (C, h, w) in index order, single precision, without gradients; None where there
@@ -557,6 +563,7 @@ class FeatureCodec:
     ) -> Arrivals[T]:
         """What :meth:`decode_progressive` gives, with something else made of the features (C, h, w) of each task."""
 
+        @torch_defaults()
         def converted(file: CodedFile) -> Callable[[int, Integers], T]:
             steps = [0] * self.task_count
             for task, step in zip(file.header.present, file.header.qualities, strict=True):
@@ -738,8 +745,8 @@ class FeatureCodec:
         given = [place for place, part in enumerate(parts) if part is not None]
         for place in wanted:
             if place not in given:
-                names = ", ".join(self.task_names[other] for other in given)
-                raise ArgumentError(f"features of {self.task_names[place]}", "none", f"it is wanted; given: {names}")
+                expected = f"all that are wanted; given: {', '.join(self.task_names[other] for other in given)}"
+                raise ArgumentError(f"features of {self.task_names[place]}", "none", expected)
         needed = self.needed(wanted, quality, graph, given)
         return [part if place in needed else None for place, part in enumerate(parts)]
 
@@ -913,6 +920,17 @@ class FeatureCodec:
         """One tensor's features in their own units, without padding."""
         mean, std = self.mean[task], self.std[task]
         return normalised[..., : grid[0], : grid[1]] * std[:, None, None] + mean[:, None, None]
+
+
+def warn_of_other_fingerprint(path: str | Path, before: bytes, data: bytes) -> None:
+    """Tells of weights that were saved as others than they were loaded as, if they were loaded."""
+    fingerprint = fingerprint_of(data)
+    if any(before) and fingerprint != before:
+        warnings.warn(
+            f"{path}: found the fingerprint {fingerprint.hex()} for weights loaded as {before.hex()}: neither can read "
+            "files of the other. To keep it, copy the weights file instead.",
+            UserWarning, stacklevel=_frames_of_the_package(),
+        )  # fmt: skip
 
 
 def stored_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:

@@ -25,6 +25,7 @@ from atdc.codec import (
     load_arrays,
     profile_for,
     stored_arrays,
+    warn_of_other_fingerprint,
 )
 from atdc.config import PIXEL_LIMIT, pixel_limit_of
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
@@ -360,10 +361,14 @@ class Codec:
     def save(self, path: str | Path) -> None:
         """Writes the weights file: convolutions in half precision, whatever decides bits in integers.
 
+        Weights that were in the format of before get another fingerprint, of which a :class:`UserWarning` tells.
+
         Raises:
             OutputError: the file cannot be written.
         """
-        write_weights(Path(path), self.to_bytes())
+        data = self.to_bytes()
+        write_weights(Path(path), data)
+        warn_of_other_fingerprint(path, self.feature_codec.fingerprint, data)
 
     def to_bytes(self) -> bytes:
         """The weights file's content."""

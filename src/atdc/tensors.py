@@ -164,7 +164,8 @@ class FeatureSet:
         except TypeError as error:
             raise ArgumentError(where, repr(names), "a list of names") from error
         for name in wanted:
-            if name not in self._index:
+            given: object = name
+            if not isinstance(given, str) or name not in self._index:
                 close = difflib.get_close_matches(str(name), self.names, n=1)
                 cure = f"Did you mean {close[0]!r}?" if close else ""
                 raise ArgumentError(where, repr(name), f"some of {', '.join(self.names)}", cure)

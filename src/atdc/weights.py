@@ -238,7 +238,7 @@ def fingerprint_of(data: bytes) -> bytes:
 
 
 def _shipped(name: str) -> Path:
-    """The file of shipped weights of that name; a name without a version, `real`, points to the newest, `real-1`.
+    """The file of shipped weights of that name; a name without a version, `real`, points to the newest, `real-3`.
 
     Shipped weights stay as they are for ever, as files name them: other ones get another version.
     """
@@ -263,8 +263,10 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
     require_name(name, WeightsError)
     path = Path(name)
     if path.suffix != ".safetensors":
-        path = _shipped(str(name))
-        if not path.exists():
+        is_name = path.name == str(name)  # and no path, which would not be looked for among shipped ones
+        if is_name:
+            path = _shipped(str(name))
+        if not is_name or not path.exists():
             shipped = ", ".join(file.stem for file in _shipped_files()) or "none"
             expected = f"shipped weights ({shipped}) or a .safetensors file"
             if os.path.exists(name):

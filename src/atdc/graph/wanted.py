@@ -16,6 +16,9 @@ from atdc.graph.search import candidate_sets, children_of
 from atdc.graph.subsets import best_superset
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 
+_REMEMBERED = 1024
+"""Graphs that are kept, of so many sets and qualities asked for; then all are forgotten."""
+
 
 @dataclass(frozen=True, eq=False)
 class WantedGraphs:
@@ -38,7 +41,7 @@ class WantedGraphs:
         """The graph of a wanted set, over all tensors; what is sent is the set and its ancestors.
 
         The one that is kept for the set, where wanted tensors have one quality and its helpers are available; else the
-        best for the mean costs at each tensor's own quality, which is searched once and remembered.
+        best for the mean costs at each tensor's own quality, which is searched for and remembered.
 
         Args:
             wanted: which tensors, ascending.
@@ -52,11 +55,15 @@ class WantedGraphs:
             if there.issuperset(kept.closure(wanted)):
                 return kept
         key = (tuple(wanted), tuple(steps), tuple(sorted(there)))
-        if key not in self._found:
+        found = self._found.get(key)
+        if found is None:
             children = children_of(candidate_sets(len(steps), self.max_parents))
             tables = at_quality(self.rates, children, steps), at_quality(self.errors, children, steps)
-            self._found[key] = best_superset(*tables, len(steps), wanted, self.max_parents, there).graph
-        return self._found[key]
+            found = best_superset(*tables, len(steps), wanted, self.max_parents, there).graph
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[key] = found
+        return found
 
     def require_tasks(self, task_count: int) -> None:
         """Checks that costs and graphs are those of so many tasks.
