@@ -496,3 +496,40 @@ def test_of_a_hundred_odd_files_each_is_encoded_or_named(folder: Path, model: tu
     errors = result.stderr.splitlines()
     assert {error.removeprefix("atdc: ").split(": found ")[0] for error in errors} == bad and len(errors) == len(bad)
     assert len(below("out")) == len(good) and "a defect of atdc" not in result.stderr
+
+
+def test_a_file_of_one_answer_is_decoded_to_that_answer(folder: Path, model: Sequence[str]) -> None:
+    assert run("encode", "photos/a.png", "-o", "one.atdc", "--tasks", "rgb", *model).exit_code == DONE
+    assert run("encode", "photos/a.png", "-o", "all.atdc", *model).exit_code == DONE
+    assert run("decode", "one.atdc", "-o", "one.npy", *model).exit_code == DONE
+    assert np.load("one.npy").shape[2] == 3
+    refused = run("decode", "all.atdc", "-o", "all.npy", *model)
+    assert refused.exit_code == FAILED and "all.npy: found 6 answers; expected one in .npy or .png" in refused.stderr
+    assert "Name one by --tasks, or a folder." in refused.stderr and not Path("all.npy").exists()
+
+
+def test_decode_tells_a_program_of_every_answer(folder: Path, model: Sequence[str]) -> None:
+    run("encode", "photos/a.png", "-o", "a.atdc", "--tasks", "rgb,normal", *model)
+    rows = [json.loads(line) for line in run("decode", "a.atdc", "-o", "out", "--json", *model).stdout.splitlines()]
+    assert [row["task"] for row in rows] == ["normal", "rgb"]
+    assert all(Path(path).is_file() for row in rows for path in row["outputs"])
+    assert {row["bytes_read"] for row in rows} == {Path("a.atdc").stat().st_size}
+
+
+def test_a_path_without_the_ending_of_weights_is_refused(folder: Path) -> None:
+    for name in (str(folder), str(folder / "mine")):
+        refused = run("encode", "photos/a.png", "-o", "x", "--model", name)
+        assert refused.exit_code == FAILED and "or a .safetensors file" in " ".join(refused.stderr.split())
+
+
+def test_weights_that_did_not_write_a_file_are_said_not_to_check_it(folder: Path, model: Sequence[str]) -> None:
+    run("encode", "photos/a.png", "-o", "a.atdc", *model)
+    checked = run("verify", "a.atdc", "--model", "small").stdout
+    assert "not the integers: not small, but the weights" in " ".join(checked.split())
+
+
+def test_features_in_a_folder_of_images_are_answered_with_the_option_that_they_need(folder: Path) -> None:
+    Path("dumps").mkdir()
+    np.savez("dumps/a.npz", x=np.zeros((1, 2, 2), np.float32))
+    refused = run("encode", "dumps", "-o", "x")
+    assert "For features, name weights that were fitted to them by --model." in " ".join(refused.stderr.split())

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import atdc.training.loop
 from atdc import cli
-from atdc.config import RECIPES, load_fit_recipe
+from atdc.config import load_fit_recipe
 from tiny_recipe import STEPS_PER_EPOCH, TINY, yaml_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-features.md"
@@ -54,5 +54,5 @@ def test_the_guides_commands_and_snippets_run_in_order(tmp_path: Path, monkeypat
 
 
 def test_the_guide_tells_how_the_recipes_differ() -> None:
-    whole, small = (load_fit_recipe(RECIPES / f"{name}.yaml") for name in ("fit", "fit_small"))
+    whole, small = (load_fit_recipe(Path(name)) for name in ("fit", "fit_small"))
     assert whole.steps == 12 * small.steps and "twelve times as many steps" in " ".join(PAGE.read_text("utf-8").split())

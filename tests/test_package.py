@@ -8,13 +8,14 @@ import typer.main
 
 from atdc.adapters.network_set import NETWORK_SETS
 from atdc.cli import app
-from atdc.config import load_fit_recipe, load_recipe, shipped_recipes
+from atdc.config import FIT_RECIPES, RECIPES, load_fit_recipe, load_recipe, shipped_recipes
 from atdc_bench.cli import app as measuring
 from atdc_bench.compare_recipe import COMPARE_RECIPES, load_compare_recipe
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-SHIPPED = {*shipped_recipes(), *shipped_recipes(COMPARE_RECIPES), *shipped_recipes(NETWORK_SETS)}
+FOLDERS = (RECIPES, FIT_RECIPES, COMPARE_RECIPES, NETWORK_SETS)
+SHIPPED = {name for folder in FOLDERS for name in shipped_recipes(folder)}
 
 
 def test_every_file_of_the_packages_goes_into_the_wheel() -> None:

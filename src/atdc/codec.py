@@ -190,9 +190,10 @@ class FeatureCodec:
         """
         data = self.to_bytes(self.card if card is None else card)
         write_weights(Path(path), data)
-        if fingerprint_of(data) == self.fingerprint:
-            self.path = self.path or Path(path)
-        warn_of_other_fingerprint(path, self.fingerprint, data)
+        if self.path is not None:
+            warn_of_other_fingerprint(path, self.fingerprint, data)
+        elif fingerprint_of(data) == self.fingerprint:
+            self.path = Path(path)
 
     def to_bytes(self, card: Mapping[str, Any], others: Mapping[str, NDArray[Any]] | None = None) -> bytes:
         """The weights file's content; `others` are arrays to be kept in it next to the codec's own."""
@@ -317,7 +318,7 @@ class FeatureCodec:
         unknown tensor."""
         if not isinstance(quality, Mapping):
             return quality
-        self.task_indices(list(quality))
+        self.tensors.indices(list(quality), "quality")
         return [quality.get(name, 4.0) for name in self.task_names]
 
     # --- one image -------------------------------------------------------------------------------------------------
@@ -923,9 +924,9 @@ class FeatureCodec:
 
 
 def warn_of_other_fingerprint(path: str | Path, before: bytes, data: bytes) -> None:
-    """Tells of weights that were saved as others than they were loaded as, if they were loaded."""
+    """Tells of weights that are saved as others than they were loaded as."""
     fingerprint = fingerprint_of(data)
-    if any(before) and fingerprint != before:
+    if fingerprint != before:
         warnings.warn(
             f"{path}: found the fingerprint {fingerprint.hex()} for weights loaded as {before.hex()}: neither can read "
             "files of the other. To keep it, copy the weights file instead.",

@@ -34,6 +34,7 @@ Encoding takes about 45 bytes a pixel, here 3 GB.
 """
 
 RECIPES = Path(__file__).parent / "recipes"
+FIT_RECIPES = RECIPES / "fit"
 """The folder of the recipes that come with the package."""
 
 T = TypeVar("T")
@@ -577,16 +578,17 @@ def load_fit_recipe(path: Path) -> FitRecipe:
     >>> load_fit_recipe(Path("fit_small")).steps < load_fit_recipe(Path("fit")).steps
     True
     """
-    return read_settings(FitRecipe, path, RECIPES)
+    return read_settings(FitRecipe, path, FIT_RECIPES)
 
 
-def read_settings(kind: type[T], path: Path, folder: Path) -> T:
+def read_settings(kind: type[T], path: Path, folder: Path, what: str = "recipe") -> T:
     """Reads settings of a kind, a dataclass whose fields have defaults, as :func:`load_recipe` does a recipe.
 
     Args:
         kind: the dataclass.
         path: a YAML file, or the name of one in the folder, without suffix.
         folder: of the shipped ones.
+        what: they are called in messages.
 
     Raises:
         ArgumentError: as :func:`load_recipe` does.
@@ -594,7 +596,7 @@ def read_settings(kind: type[T], path: Path, folder: Path) -> T:
     >>> read_settings(Recipe, Path("tiny"), RECIPES).name
     'tiny'
     """
-    settings = settings_of(kind, _read(path, folder), path.name)
+    settings = settings_of(kind, _read(path, folder, what), path.name)
     assert isinstance(settings, kind)
     return settings
 
@@ -618,20 +620,21 @@ _UniqueKeys.add_implicit_resolver(
 )
 
 
-def _read(path: Path, folder: Path) -> Any:
+def _read(path: Path, folder: Path, what: str) -> Any:
     shipped = shipped_recipes(folder)
     file = folder / f"{path}.yaml" if str(path) in shipped else path
     try:
         with open(file, "rb") as stream:  # whose name is in YAML's messages, as a text's is not
             values = yaml.load(stream, _UniqueKeys)
     except OSError as error:
-        expected = f"the name of a shipped recipe ({', '.join(shipped)}) or a readable YAML file"
-        raise ArgumentError(str(path), reason_of(error), expected) from error
+        found = "a folder" if file.is_dir() else reason_of(error)
+        expected = f"the name of a shipped {what} ({', '.join(shipped)}) or a readable YAML file"
+        raise ArgumentError(str(path), found, expected) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArgumentError(str(path), f"broken YAML ({error})", f"a recipe like {folder / shipped[0]}.yaml") from error
+        raise ArgumentError(str(path), f"broken YAML ({error})", f"a {what} like {folder / shipped[0]}.yaml") from error
     if values is None:
         raise ArgumentError(
             str(path), "no setting", f"settings, as in {folder / shipped[0]}.yaml",
-            f"Name a shipped recipe ({', '.join(shipped)}) where its settings will do.",
+            f"Name a shipped {what} ({', '.join(shipped)}) where its settings will do.",
         )  # fmt: skip
     return values

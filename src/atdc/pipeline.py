@@ -368,7 +368,8 @@ class Codec:
         """
         data = self.to_bytes()
         write_weights(Path(path), data)
-        warn_of_other_fingerprint(path, self.feature_codec.fingerprint, data)
+        if self.feature_codec.path is not None:
+            warn_of_other_fingerprint(path, self.feature_codec.fingerprint, data)
 
     def to_bytes(self) -> bytes:
         """The weights file's content."""

@@ -47,7 +47,7 @@ def measured_balance(both: NetworkCodec, samples: FeatureSource, count: int, *, 
     levels = range(MAX_QUALITY + 1)
     bits = np.zeros((len(levels), codec.task_count))
     agreements: list[dict[str, list[float]]] = [{} for _ in levels]
-    for place in tqdm(chosen, unit="photo", desc="balance", disable=quiet):
+    for place in tqdm(chosen, unit="photo", desc="balance", disable=quiet or None):
         features = samples.read(place)
         before = networks.answers_of(features)
         saying = networks.saying(before)

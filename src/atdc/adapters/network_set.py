@@ -249,7 +249,7 @@ def load_networks(path: str | Path) -> NetworkSet:
     """
     file = Path(path)
     shipped = NETWORK_SETS / f"{path}.yaml"
-    values = read_settings(NetworkSettingsFile, file, NETWORK_SETS)
+    values = read_settings(NetworkSettingsFile, file, NETWORK_SETS, "set of networks")
     folder = shipped.parent if shipped.is_file() else file.parent
     where = f"{file.name}.networks"
     names: list[Any] = list(values.networks)

@@ -94,6 +94,7 @@ def for_each(
     make: Callable[[], Work],
     *,
     quiet: bool,
+    lines: bool = True,
     jobs: int = 1,
     flawed_word: str = "",
     resume: str = "",
@@ -107,6 +108,7 @@ def for_each(
         items: the inputs.
         make: makes what works on one; called once here, before any input, and once in each other process.
         quiet: say nothing but errors.
+        lines: say a line of each input, and a summary; a bar is shown without them, too.
         jobs: processes; more than one needs a ``make`` that pickles.
         flawed_word: what an input is called whose report has problems.
         resume: after an interruption, how to resume.
@@ -119,7 +121,7 @@ def for_each(
     start, reports, flawed, failed, skipped = time.perf_counter(), dict[int, Report](), 0, 0, 0
     progress = Progress(
         TextColumn(verbs[0]), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=err, transient=True, disable=quiet or len(items) < 2 or not err.is_terminal,
+        console=err, transient=True, disable=quiet or not err.is_terminal,
     )  # fmt: skip
     try:
         work = make()  # what no input could be worked on with is said once
@@ -134,7 +136,7 @@ def for_each(
                 else:
                     reports[index] = outcome
                     skipped += outcome.skipped
-                    if not quiet and outcome.line:
+                    if lines and not quiet and outcome.line:
                         console.print(escape(outcome.line))
                         for detail in outcome.details:
                             console.print(f"  {escape(detail)}")
@@ -146,7 +148,7 @@ def for_each(
         complain(f"interrupted: {len(reports)} of {len(items)} done.{' ' + resume if resume else ''}")
         raise typer.Exit(INTERRUPTED) from None
     heading = ""
-    if not quiet and len(items) > 1:
+    if lines and not quiet and len(items) > 1:
         heading = f"{verbs[1]} {len(reports) - flawed - skipped} of {len(items)} files"
         heading += f", {skipped} there before" if skipped else ""
         heading += f", {flawed} {flawed_word}" if flawed else ""

@@ -283,7 +283,7 @@ def encode(
     items = apart(items, cache(partial(jobs_of.encoded_paths, to))) if to.kind != "stream" else items
     done = for_each(
         ctx, ("encoding", "encoded"), items, make,
-        quiet=quiet or as_json, jobs=jobs, resume=RESUME, console=err if to.kind == "stream" else console,
+        quiet=quiet, lines=not as_json, jobs=jobs, resume=RESUME, console=err if to.kind == "stream" else console,
     )  # fmt: skip
     for report in done.reports if to.kind == "stream" else ():
         write_data(report.value.data)
@@ -324,7 +324,7 @@ def decode(
     skip_existing: SkipExisting = False,
     force: Force = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: a line of JSON for every answer of what arrives.")
+        bool, typer.Option("--json", help="For programs: a line of JSON for every answer, when it is written.")
     ] = False,
     jobs: Jobs = 1,
     pixel_limit: PixelLimit = PIXEL_LIMIT,
@@ -368,15 +368,15 @@ def decode(
     items = items_of(ctx, files, from_file, is_coded, as_they_come=arriving)
     to = destination_of(out, items, "file", existing_of(skip_existing, force))
     if to.kind == "file":
-        several = wanted is None or len(wanted) > 1
+        several = wanted is not None and len(wanted) > 1
         of_images = (".zip",) if several else (".npy", ".png", ".zip")
         if to.path.suffix.lower() not in (*of_images, ".npz", ".safetensors"):
-            better = ".zip for several answers" if several else ".npy, .png or .zip for one answer"
+            better = ".zip for several answers" if several else ".npy or .png for one answer, .zip for several"
             better += ", .npz or .safetensors for features"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: [to.of(item, "")]) if to.kind != "stream" else items
     told = _told_as_json if as_json else _told_quietly if quiet or globally(ctx, "quiet") else _told
-    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, told, networks)
+    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, told, networks, as_json)
     done = for_each(
         ctx, ("decoding", "decoded"), items, make,
         quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME,

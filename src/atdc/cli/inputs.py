@@ -224,7 +224,10 @@ def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iter
     if empty and not unreadable:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(_KINDS_NAMED))
         found = f"a folder of other files ({kinds})" if kinds else "a folder without files"
-        refusal = _refusal(str(folder), found, "files that this command reads", "Name files by their paths.")
+        cure = "Name files by their paths."
+        if any(suffix in (".npz", ".safetensors") for suffix in others):
+            cure = "For features, name weights that were fitted to them by --model."
+        refusal = _refusal(str(folder), found, "files that this command reads", cure)
         yield Item(str(folder), folder, folder, refusal)
 
 

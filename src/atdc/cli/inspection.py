@@ -46,7 +46,7 @@ def inspect(
     """
     items = items_of(ctx, files, from_file, is_coded)
     make = partial(jobs_of.inspector, model, pixel_limit)
-    done = for_each(ctx, ("inspecting", "inspected"), items, make, quiet=True)
+    done = for_each(ctx, ("inspecting", "inspected"), items, make, quiet=False, lines=False)
     seen = [(item.name, report.value) for item, report in zip(done.items, done.reports, strict=True)]
     if not as_json:
         for number, (name, inspection) in enumerate(seen):
@@ -81,8 +81,9 @@ def verify(
     """
     items = items_of(ctx, files, from_file, is_coded)
     make = partial(jobs_of.verifier, model, pixel_limit)
-    quiet = quiet or as_json
-    done = for_each(ctx, ("verifying", "verified"), items, make, quiet=quiet, jobs=jobs, flawed_word="not ok")
+    done = for_each(
+        ctx, ("verifying", "verified"), items, make, quiet=quiet, lines=not as_json, jobs=jobs, flawed_word="not ok"
+    )
     if as_json:
         rows = zip(done.items, done.reports, strict=True)
         print(json.dumps([{"file": item.name, **report.value} for item, report in rows], indent=1))

@@ -318,14 +318,16 @@ def decoder(
     pixel_limit: int,
     destination: Destination,
     told: Callable[[Item, Mapping[str, object]], None],
-    networks: str | None = None,
+    networks: str | None,
+    told_all: bool,
 ) -> Work:
     """Decodes files: to answers where they were made of images, to tensors where of features.
 
     With networks, a set of them by name or file, tensors go through their second halves; tasks are networks then.
 
     What arrives through a pipe or from a server, on its way to a folder, is written answer by answer, and `told` of
-    each: plain values for JSON. The value of a report is the bytes for standard output, if that is where they go.
+    each: plain values for JSON. With `told_all`, it is told of all other files' answers, too. The value of a report is
+    the bytes for standard output, if that is where they go.
     """
     from atdc.data.dumped import features_as_bytes
     from atdc.pipeline import Answers
@@ -339,8 +341,13 @@ def decoder(
     wanted = tasks or TASK_NAMES
     destination.prepare()
     suffix = destination.path.suffix.lower()
-    if destination.kind == "stream":
-        suffix = ".npy" if len(wanted) == 1 else ".zip"
+
+    def tell(item: Item, answers: Answers, outputs: Mapping[str, Sequence[Path]]) -> None:
+        for name in answers if told_all else ():
+            paths = [str(path) for path in outputs[name]]
+            told(item, {"task": name, "outputs": paths, "bytes_read": answers.bytes_read})
+        for name, error in answers.failed.items() if told_all else ():
+            told(item, {"task": name, "error": str(error)})
 
     def decode_features(item: Item, source: Source, codec: FeatureCodec, cut: NetworkCodec | None) -> Report:
         target = destination.of(item, ".npz")
@@ -352,8 +359,9 @@ def decoder(
             answers = Answers(cut.answers_of(answers), answers.failed, answers.bytes_read)
         where, value = _NOTHING
         if answers:
-            data = features_as_bytes(answers, suffix if destination.kind == "file" else ".npz")
+            data = features_as_bytes(answers, suffix if destination.kind == "file" else ".npz", str(target))
             where, value = destination.write(target, data)
+        tell(item, answers, {name: [target] for name in answers})
         report = _report_of(item, where, answers, source, value)
         return report if cut is None else replace(report, details=tuple(_summaries(answers)))
 
@@ -407,7 +415,9 @@ def decoder(
                 write_answers(target, answers, replace=destination.replaces)
                 where = f"{target}{os.sep}"
             elif answers:
-                where, value = destination.write(target, answers_as_bytes(answers, suffix))
+                kind = suffix if destination.kind == "file" else ".npy" if len(answers) == 1 else ".zip"
+                where, value = destination.write(target, answers_as_bytes(answers, kind, str(target)))
+            tell(item, answers, {name: [target / file for file in answer_names([name])] for name in answers})
             return _report_of(item, where, answers, source, value)
 
     return work
@@ -439,7 +449,8 @@ def verifier(model: str | None, pixel_limit: int) -> Work:
         except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
             seen = Verification((error,))
         problems = tuple(complaint(problem, item) for problem in seen.problems)
-        return Report(f"{item.name}: ok; {_what_was_checked(seen)}" if seen.ok else "", problems, seen.to_json())
+        checked = _what_was_checked(seen, model)
+        return Report(f"{item.name}: ok; {checked}" if seen.ok else "", problems, seen.to_json())
 
     return work
 
@@ -572,7 +583,9 @@ def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | N
     return of
 
 
-def _what_was_checked(seen: Verification) -> str:
+def _what_was_checked(seen: Verification, model: str | None) -> str:
     if seen.decoded:
         return f"checked: header, checks, and all integers with the weights {seen.fingerprint}"
+    if model is not None:
+        return f"checked: header and checks; not the integers: not {model}, but the weights {seen.fingerprint} wrote it"
     return f"checked: header and checks; for the integers, name the weights {seen.fingerprint} with --model"

@@ -247,7 +247,7 @@ def features(
     ]
     done = for_each(
         ctx, ("making features", "made features of"), items, partial(_feature_maker, str(networks), photos, shards),
-        quiet=quiet or as_json, jobs=jobs, flawed_word="in part", resume=RESUMES,
+        quiet=quiet, lines=not as_json, jobs=jobs, flawed_word="in part", resume=RESUMES,
     )  # fmt: skip
     if as_json:
         rows = {item.path.name: report.value for item, report in zip(done.items, done.reports, strict=True)}

@@ -286,12 +286,13 @@ Write samples of other tensors or shapes to another file.
     write_bytes_atomically(path, _safetensors_bytes(stacked))
 
 
-def features_as_bytes(tensors: Mapping[str, NDArray[Any]], suffix: str) -> bytes:
+def features_as_bytes(tensors: Mapping[str, NDArray[Any]], suffix: str, name: str = "file") -> bytes:
     """One sample's tensors as the content of a file, the same for the same tensors.
 
     Args:
         tensors: arrays (C, h, w) by name.
         suffix: ``.npz`` or ``.safetensors``.
+        name: what to call it in errors.
 
     Raises:
         ArgumentError: another suffix, or a name that the format does not have.
@@ -301,7 +302,7 @@ def features_as_bytes(tensors: Mapping[str, NDArray[Any]], suffix: str) -> bytes
     (2, 3, 3)
     """
     if suffix not in SUFFIXES:
-        raise ArgumentError(f"*{suffix}", "another ending", f"{' or '.join(SUFFIXES)} for features", "Rename it.")
+        raise ArgumentError(name, "another ending", f"{' or '.join(SUFFIXES)} for features", "Rename it.")
     if suffix == ".safetensors":
         return _safetensors_bytes({name: np.ascontiguousarray(array) for name, array in tensors.items()})
     buffer = io.BytesIO()

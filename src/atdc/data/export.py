@@ -77,7 +77,8 @@ def export_taskonomy(
     missing = [
         [task for task in DOMAINS if not file_of(folder, task, building, point, 0).exists()] for point in range(count)
     ]
-    with tqdm(total=count, initial=missing.count([]), desc=f"export {building}", unit="image", mininterval=1.0) as bar:
+    bar = tqdm(total=count, initial=missing.count([]), desc=f"export {building}", unit="image", disable=None)
+    with bar:
         for point, tasks in enumerate(missing):
             if not tasks:
                 continue

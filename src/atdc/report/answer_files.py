@@ -25,8 +25,13 @@ def answer_names(tasks: Iterable[str]) -> list[str]:
     return [f"{task}{suffix}" for task in tasks for suffix in (".png", ".npy")]
 
 
-def answers_as_bytes(answers: Mapping[str, NDArray[np.generic]], suffix: str) -> bytes:
+def answers_as_bytes(answers: Mapping[str, NDArray[np.generic]], suffix: str, name: str = "file") -> bytes:
     """Answers as one file: a ``.png`` or ``.npy`` of one, or a ``.zip`` of all files, which ``np.load`` opens, too.
+
+    Args:
+        answers: by task.
+        suffix: of the file.
+        name: what to call it in errors.
 
     Raises:
         ArgumentError: another suffix, or more than one answer for a file of one.
@@ -35,7 +40,8 @@ def answers_as_bytes(answers: Mapping[str, NDArray[np.generic]], suffix: str) ->
     b'\\x93NUMPY'
     """
     if suffix != ".zip" and (len(answers) != 1 or suffix not in _WRITERS):
-        raise ArgumentError(f"*{suffix}", f"{len(answers)} answers", "one in .npy or .png, or any number in .zip")
+        found, cure = f"{len(answers)} answer{'s' if len(answers) > 1 else ''}", "Name one by --tasks, or a folder."
+        raise ArgumentError(name, found, "one in .npy or .png, or any number in .zip", cure)
     if suffix != ".zip":
         ((task, answer),) = answers.items()
         return _WRITERS[suffix](task, answer)

@@ -60,12 +60,13 @@ def shows_progress() -> bool:
 
 
 def bar(over: Any = None, **settings: Any) -> tqdm[Any]:
-    """A progress bar, where one is shown.
+    """A progress bar, where one is shown: on a terminal.
 
     >>> list(bar(range(2), desc="twice", disable=True))
     [0, 1]
     """
-    return tqdm(over, **{"mininterval": 2.0, "disable": not shows_progress(), **settings})
+    quietly = None if shows_progress() else True  # None: where standard error is no terminal
+    return tqdm(over, **{"mininterval": 2.0, "disable": quietly, **settings})
 
 
 _silent = False

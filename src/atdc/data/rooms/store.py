@@ -152,7 +152,9 @@ def _fill(target: Path, rooms: RoomsSplit, plan: dict[str, object], done: set[in
     count, size = int(str(plan["count"])), int(str(plan["size"]))
     chunks = range((count + _CHUNK - 1) // _CHUNK)
     jobs = [(str(target), rooms, chunk, count, size) for chunk in chunks if chunk not in done]
-    bar = tqdm(total=count, initial=min(count, len(done) * _CHUNK), desc=f"rooms {rooms.name}", unit="room")
+    bar = tqdm(
+        total=count, initial=min(count, len(done) * _CHUNK), desc=f"rooms {rooms.name}", unit="room", disable=None
+    )
     with bar:
 
         def note(chunk: int) -> None:
