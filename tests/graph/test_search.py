@@ -24,11 +24,9 @@ from atdc.graph.search import (
     cheapest_candidates,
     exact,
     exact_batch,
-    fixed,
     fixed_mode,
     graph_costs,
     greedy,
-    independent,
     local_search,
     most_frequent,
     order_graph,
@@ -106,7 +104,7 @@ def test_a_pair_not_scored_cannot_be_looked_up() -> None:
         with pytest.raises(ArgumentError, match="score of task"):
             table.cost(child, row)
     with pytest.raises(GraphError, match="found 3 tasks; expected 2"):
-        table.graph_bits(independent(3))
+        table.graph_bits(TaskGraph.independent(3))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +160,7 @@ def test_exact_takes_fewest_edges_among_ties(size: int, limit: int) -> None:
 
 
 def test_when_all_costs_are_equal_the_answer_is_the_graph_without_edges() -> None:
-    assert exact(ScoreTable.of(6, np.zeros(96), 2)) == independent(6)
+    assert exact(ScoreTable.of(6, np.zeros(96), 2)) == TaskGraph.independent(6)
 
 
 def test_equally_good_orders_send_smaller_indices_first() -> None:
@@ -204,7 +202,7 @@ def test_renaming_the_tasks_renames_the_exact_graph(seed: int, new_name: list[in
 def test_exact_is_never_beaten(seed: int, size: int) -> None:
     scores, rng = random_table(seed, size), np.random.default_rng(seed)
     least = scores.graph_bits(exact(scores)) - 1e-9
-    rivals = [greedy(scores), independent(size), random_order(scores, rng), local_search(scores, restarts=2)]
+    rivals = [greedy(scores), TaskGraph.independent(size), random_order(scores, rng), local_search(scores, restarts=2)]
     rivals += [exact(random_table(seed + 1, size)), exact(scores, max_parents=1)]
     rivals += [paper(scores.bits, scores.bits[:: len(scores.bits) // size])]
     rivals += [paper_order(scores)] if size == 6 else []
@@ -217,7 +215,7 @@ def test_more_parents_allowed_never_cost_more(seed: int) -> None:
     scores = random_table(seed, 6, None)
     costs = [scores.graph_bits(exact(scores, limit)) for limit in (0, 1, 2, 3, 4, 5, None)]
     assert all(more <= fewer + 1e-9 for fewer, more in pairwise(costs))
-    assert costs[0] == scores.graph_bits(independent(6)) and costs[-1] == costs[-2]
+    assert costs[0] == scores.graph_bits(TaskGraph.independent(6)) and costs[-1] == costs[-2]
 
 
 def test_exact_uses_only_scored_pairs() -> None:
@@ -299,12 +297,12 @@ def test_greedy_takes_few_parents_and_every_one_for_a_gain(seed: int, limit: int
             )
             for path in permutations(row)
         )
-    assert scores.graph_bits(graph) <= scores.graph_bits(independent(6))
+    assert scores.graph_bits(graph) <= scores.graph_bits(TaskGraph.independent(6))
 
 
 def test_a_gain_equal_to_the_threshold_is_not_enough() -> None:
     scores = ScoreTable.of(2, [1.0, 1.0, 3.0, 1.0])
-    assert greedy(scores, gain_threshold_bits=2.0) == independent(2)
+    assert greedy(scores, gain_threshold_bits=2.0) == TaskGraph.independent(2)
     assert greedy(scores, gain_threshold_bits=1.999).parents == ((), (0,))
 
 
@@ -367,7 +365,7 @@ def test_the_best_of_all_orders_is_exact(seed: int) -> None:
 
 
 def test_ties_within_an_order_go_to_fewer_parents_then_smaller_indices() -> None:
-    assert order_graph(ScoreTable.of(4, np.zeros(28), 2), (3, 1, 0, 2)) == independent(4)
+    assert order_graph(ScoreTable.of(4, np.zeros(28), 2), (3, 1, 0, 2)) == TaskGraph.independent(4)
     bits = [float(len(row) != 1) for _, row in candidate_sets(4, 2)]
     assert order_graph(ScoreTable.of(4, bits, 2), (3, 1, 0, 2)).parents == ((1,), (3,), (0,), ())
 
@@ -425,7 +423,7 @@ def test_chain_needs_the_larger_parent_sets() -> None:
 def test_local_search_loses_less_than_one_percent_of_the_saving(size: int) -> None:
     for seed in range(8):
         scores = random_table(seed, size)
-        none, best = scores.graph_bits(independent(size)), scores.graph_bits(exact(scores))
+        none, best = scores.graph_bits(TaskGraph.independent(size)), scores.graph_bits(exact(scores))
         assert none - scores.graph_bits(local_search(scores)) >= 0.99 * (none - best)
 
 
@@ -462,11 +460,11 @@ def test_fixed_is_the_cheapest_single_graph(seed: int, limit: int) -> None:
     bits = random_bits(seed, 4, limit, images=10)
     means = graph_costs(bits, EVERY[4, limit]).mean(axis=1)
     mean_scores = ScoreTable.of(4, bits.mean(axis=0), limit)
-    assert mean_scores.graph_bits(fixed(mean_scores, limit)) == pytest.approx(means.min())
+    assert mean_scores.graph_bits(exact(mean_scores, limit)) == pytest.approx(means.min())
 
 
 def test_fixed_mode_is_the_most_frequent_and_breaks_ties_by_parents() -> None:
-    a, b, c = independent(2), TaskGraph(((), (0,))), TaskGraph(((1,), ()))
+    a, b, c = TaskGraph.independent(2), TaskGraph(((), (0,))), TaskGraph(((1,), ()))
     assert fixed_mode([b, a, b, c]) == b and fixed_mode([c, b]) == b
     assert most_frequent([c, b, a, b], limit=2) == [b, a]
     with pytest.raises(ArgumentError):
@@ -477,7 +475,7 @@ def test_fixed_mode_is_the_most_frequent_and_breaks_ties_by_parents() -> None:
 @settings(deadline=None, max_examples=20)
 def test_the_choice_among_candidates_never_costs_more_than_its_first_graph_nor_less_than_exact(seed: int) -> None:
     bits = random_bits(seed, 6, 2, images=30)
-    first, found = fixed(ScoreTable.of(6, bits.mean(axis=0), 2)), exact_batch(bits, 6)
+    first, found = exact(ScoreTable.of(6, bits.mean(axis=0), 2)), exact_batch(bits, 6)
     candidates = build_candidates(bits, 4, [first], found)
     assert candidates[0] == first and len(set(candidates)) == len(candidates) <= 4
     costs = graph_costs(bits, candidates)
@@ -491,7 +489,7 @@ def test_the_choice_among_candidates_never_costs_more_than_its_first_graph_nor_l
 def test_each_candidate_graph_is_the_one_that_helps_most(seed: int) -> None:
     bits = random_bits(seed, 4, 2, images=20)
     pool = EVERY[4, 2]
-    candidates = build_candidates(bits, 4, [independent(4)], pool)
+    candidates = build_candidates(bits, 4, [TaskGraph.independent(4)], pool)
     costs = graph_costs(bits, pool)
     for number in range(1, len(candidates)):
         before = graph_costs(bits, candidates[:number]).min(axis=0)
@@ -506,12 +504,14 @@ def test_the_search_for_candidates_stops_where_no_graph_helps() -> None:
     assert set(candidates) == set(found)
     np.testing.assert_array_equal(cheapest_candidates(bits, candidates), [candidates.index(graph) for graph in found])
     assert build_candidates(bits, 1, found[:1], found) == (found[0],)
-    assert build_candidates(bits, 5, [independent(4)], found * 2 + found[:1], candidate_limit=1)[1:] == (found[0],)
+    assert build_candidates(bits, 5, [TaskGraph.independent(4)], found * 2 + found[:1], candidate_limit=1)[1:] == (
+        found[0],
+    )
 
 
 def test_candidates_need_no_scores_but_their_own() -> None:
     bits = random_bits(1, 6, 2, images=40)
-    candidates = build_candidates(bits, 4, [fixed(ScoreTable.of(6, bits.mean(axis=0), 2))], exact_batch(bits, 6))
+    candidates = build_candidates(bits, 4, [exact(ScoreTable.of(6, bits.mean(axis=0), 2))], exact_batch(bits, 6))
     pairs = pairs_of(candidates)
     few = bits[:, [pair_index(6, 2)[pair] for pair in pairs]]
     assert len(pairs) < 96
@@ -527,10 +527,10 @@ def test_candidates_of_nothing_are_refused() -> None:
     bits = random_bits(0, 4, 2, images=3)
     for call in (
         lambda: cheapest_candidates(bits, []),
-        lambda: cheapest_candidates(bits[:, :-1], [independent(4)]),
-        lambda: build_candidates(bits, 0, [independent(4)], []),
-        lambda: build_candidates(bits[:0], 2, [independent(4)], []),
-        lambda: graph_costs(bits, [independent(4), independent(3)]),
+        lambda: cheapest_candidates(bits[:, :-1], [TaskGraph.independent(4)]),
+        lambda: build_candidates(bits, 0, [TaskGraph.independent(4)], []),
+        lambda: build_candidates(bits[:0], 2, [TaskGraph.independent(4)], []),
+        lambda: graph_costs(bits, [TaskGraph.independent(4), TaskGraph.independent(3)]),
     ):
         with pytest.raises(AtdcError):
             call()

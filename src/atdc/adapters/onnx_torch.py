@@ -103,11 +103,6 @@ class OnnxTensors:
         return self._attributes[place]
 
 
-def supported(operator: str) -> bool:
-    """Whether an operator has a function here."""
-    return operator in _OPERATORS
-
-
 def _freed(shape: Tensor, x: Tensor, batch: int) -> Tensor:
     """A shape whose first side, a batch of one, is as it comes; where what is reshaped has the batch first, too."""
     is_batch = len(shape) > 1 and int(shape[0]) == 1 and x.ndim > 0 and len(x) == batch

@@ -136,20 +136,15 @@ class StreamSource:
 
     >>> import io
     >>> source = StreamSource(io.BytesIO(b"abcdef"))
-    >>> source.read(1, 2), source.bytes_taken, source.size(), source.read(5, 9)
-    (b'bc', 3, 6, b'f')
+    >>> source.read(1, 2), source.size(), source.read(5, 9)
+    (b'bc', 6, b'f')
     """
 
     def __init__(self, stream: BinaryIO, limit: int = STREAM_LIMIT_BYTES) -> None:
-        self._stream, self._limit = stream, limit
+        self._limit = limit
         # What is there is taken; without read1, a stream waits for all that it is asked for, which is never too much.
         self._take = getattr(stream, "read1", stream.read)
         self._data, self._ended = bytearray(), False
-
-    @property
-    def bytes_taken(self) -> int:
-        """How many bytes have been taken from the stream so far."""
-        return len(self._data)
 
     def size(self) -> int:
         """How many bytes there are, which only the stream's end tells: it is waited for."""

@@ -12,12 +12,12 @@ setting                   what it sends                                         
 ``exact``                 per image, the cheapest graph there is                      :func:`exact`
 ``greedy``                per image, edges by descending gain in bits                 :func:`greedy`
 ``paper``                 per image, edges by descending gain in exp(-L)              :func:`paper`
-``fixed``                 always the cheapest graph on average                        :func:`fixed`
+``fixed``                 always the cheapest graph on average                        :func:`exact` of mean scores
 ``fixed-mode``            always the most frequent exact graph                        :func:`fixed_mode`
 ``chain``                 always the best order, all predecessors as parents          :func:`chain`
 ``paper-order``           n, s, d, k, t, a; per image, best predecessors              :func:`paper_order`
 ``random``                per image, a random order, best predecessors                :func:`random_order`
-``independent``           always the graph without edges                              :func:`independent`
+``independent``           always the graph without edges                              :meth:`TaskGraph.independent`
 ========================  ==========================================================  =============================
 
 Arrays of scores are aligned with a list of *pairs* (child, parent set), by default that of :func:`candidate_sets`.
@@ -454,15 +454,6 @@ SEARCHES: Mapping[str, Search] = MappingProxyType(
 """The settings that search each image's scores: a further one is a row here and a name in :data:`Setting`."""
 
 
-def independent(size: int) -> TaskGraph:
-    """The graph without edges.
-
-    >>> independent(3).describe("abc")
-    'a b c'
-    """
-    return TaskGraph.independent(size)
-
-
 def local_search(scores: ScoreTable, max_parents: int | None = 2, restarts: int = 32, seed: int = 0) -> TaskGraph:
     """A good graph for more tasks than :func:`exact` can take: local search over orders.
 
@@ -495,19 +486,11 @@ def local_search(scores: ScoreTable, max_parents: int | None = 2, restarts: int 
 # --- one graph for all images -----------------------------------------------------------------------------------------
 
 
-def fixed(mean_scores: ScoreTable, max_parents: int | None = 2) -> TaskGraph:
-    """The one graph that is cheapest on average: :func:`exact` on the mean scores (a graph's cost is linear in them).
-
-    >>> fixed(ScoreTable.of(2, np.mean([[10, 4, 8, 3], [10, 9, 8, 3]], axis=0))).describe("ab")
-    'a b←a'
-    """
-    return exact(mean_scores, max_parents)
-
-
 def most_frequent(graphs: Sequence[TaskGraph], limit: int | None = None) -> list[TaskGraph]:
     """The distinct graphs, the most frequent first (equally frequent ones by their parents), at most ``limit``.
 
-    >>> [graph.describe("ab") for graph in most_frequent([independent(2), TaskGraph(((), (0,))), independent(2)])]
+    >>> alone, edge = TaskGraph(((), ())), TaskGraph(((), (0,)))
+    >>> [graph.describe("ab") for graph in most_frequent([alone, edge, alone])]
     ['a b', 'a b←a']
     """
     counts = Counter(graphs)
@@ -520,8 +503,8 @@ def fixed_mode(graphs: Sequence[TaskGraph]) -> TaskGraph:
     Raises:
         ArgumentError: no graphs.
 
-    >>> fixed_mode([independent(2), TaskGraph(((), (0,))), independent(2)]).describe("ab")
-    'a b'
+    >>> fixed_mode([TaskGraph(((), (0,)))] * 2 + [TaskGraph(((), ()))]).describe("ab")
+    'a b←a'
     """
     if not graphs:
         raise ArgumentError("graphs", "none", "at least one")
@@ -605,7 +588,7 @@ def build_candidates(
     Args:
         bits: scores of the training images, shape (N, P), in bits.
         codebook_size: ``M``, at least 1.
-        start: graphs that no image shall do worse than, usually :func:`fixed`; at least one, no two alike.
+        start: graphs that no image shall do worse than, usually the cheapest on average; at least one, no two alike.
         candidates: graphs to choose from, usually the exact ones of the training images, repetitions included.
         pairs: what the columns of ``bits`` are; by default the :func:`candidate_sets` that are P in number.
         candidate_limit: only so many of the candidates, the most frequent, are looked at.
@@ -618,7 +601,7 @@ def build_candidates(
         ArgumentError: a size below 1, no images, or as :func:`graph_costs`.
 
     >>> training = [[10, 4, 8, 3], [10, 9, 8, 3]]
-    >>> candidates = build_candidates(training, 4, [independent(2)], exact_batch(training, 2))
+    >>> candidates = build_candidates(training, 4, [TaskGraph.independent(2)], exact_batch(training, 2))
     >>> [graph.describe("ab") for graph in candidates]
     ['a b', 'a b←a', 'b a←b']
     """

@@ -125,8 +125,7 @@ class FactorisedEstimator(nn.Module):
     def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
         super().__init__()
         width, count, levels = config.scorer_width, len(tensors), MAX_QUALITY + 1
-        pairs = candidate_sets(count, config.max_parents)
-        self.pairs, self.rank = len(pairs), _RANK
+        self.rank = _RANK
         self.local = nn.ModuleList([nn.Conv2d(t.channels, width, 3, stride=2, padding=1) for t in tensors.tensors])
         self.summary = nn.ModuleList([nn.Linear(2 * width, width) for _ in tensors.tensors])
         self.base = nn.Linear(2 * width, levels)

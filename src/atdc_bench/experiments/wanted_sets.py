@@ -10,7 +10,6 @@ from torch import Tensor
 
 from atdc.choice.graphs import choose
 from atdc.codec import DEFAULT_GRAPH, FeatureCodec
-from atdc.graph import search
 from atdc.graph.subsets import best_superset, with_ancestors, without_missing
 from atdc.graph.task_graph import TaskGraph
 from atdc.metrics.tasks import FloatArray
@@ -114,7 +113,7 @@ ARMS: dict[str, Arm] = {
     "independent": Arm(
         "independent",
         lambda choice, letters: choice.everywhere(
-            Sent(*without_missing(search.independent(choice.codec.task_count), tasks_of(letters)))
+            Sent(*without_missing(TaskGraph.independent(choice.codec.task_count), tasks_of(letters)))
         ),
     ),
 }
