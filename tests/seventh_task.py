@@ -22,7 +22,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig, NetworkShape, Recipe, TaskStage
 from atdc.data.labelled import IMAGE
 from atdc.data.rooms import render_rooms
-from atdc.data.targets import STORED_LAYOUT, decode_stored, flip_stored, measured
+from atdc.data.targets import STORED_LAYOUT, decode_stored, target_form
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.graph.graph_tables import GraphTables
 from atdc.metrics.tasks import measure_of
@@ -96,8 +96,9 @@ def main(folder: Path) -> None:
 
     data = Labelled(4)
     ground_truth = decode_stored(NAME, data.stored[NAME])
-    assert ground_truth.shape == (4, 1, SIDE, SIDE) and measured(NAME, ground_truth) is None
-    assert np.array_equal(flip_stored(NAME, data.stored[NAME].numpy())[..., 0], data.stored[NAME].numpy()[..., -1])
+    assert ground_truth.shape == (4, 1, SIDE, SIDE) and target_form(NAME).measured(ground_truth) is None
+    stored = data.stored[NAME].numpy()
+    assert np.array_equal(target_form(NAME).flip(stored)[..., 0], stored[..., -1])
     assert augmented(data.stored, np.random.default_rng(0))[NAME].shape == ground_truth.shape
     assert NAME not in render_rooms([0], size=16), "a data set has the targets it always had"
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from atdc.data.labelled import LabelledImages
 from atdc.data.nyuv2 import INTRINSICS, METRES_TIMES_Q, NYU40, SIDE_PX, Intrinsics, NyuV2Dataset, normals_of
-from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, decode_stored, measured
+from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, decode_stored, target_form
 from atdc.errors import ArgumentError, DataError
 from atdc.metrics.tasks import MEASURES
 from atdc.pipeline import load
@@ -107,7 +107,7 @@ def test_holes_are_not_measured(folder: Path) -> None:
     hole = (0, slice(None), slice(100, 110), slice(30, 60))
     assert not (stored["depth_zbuffer"].int()[hole] != NO_DEPTH).any()
     assert (stored["normal"][hole] == NO_NORMAL).all()
-    valid = measured("depth_zbuffer", decode_stored("depth_zbuffer", stored["depth_zbuffer"]))
+    valid = target_form("depth_zbuffer").measured(decode_stored("depth_zbuffer", stored["depth_zbuffer"]))
     assert valid is not None and int((~valid).sum()) == 10 * 30
 
 
@@ -166,7 +166,7 @@ def test_real_floors_are_green_and_real_walls_stand() -> None:
     data = NyuV2Dataset(REAL, "val")
     stored = data.targets(range(0, 160, 16), ["normal", "segment_semantic", "depth_zbuffer"])
     normals = decode_stored("normal", stored["normal"])
-    known = measured("normal", normals)
+    known = target_form("normal").measured(normals)
     assert known is not None and 0.7 < known.float().mean() < 0.99
     up = {
         name: normals[:, 1:2][known & (stored["segment_semantic"] == CLASSES.index(name))].median()

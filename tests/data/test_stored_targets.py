@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from atdc.data.rooms import render_rooms
-from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, decode_stored, flip_stored, measured
+from atdc.data.targets import NO_DEPTH, NO_NORMAL, STORED_LAYOUT, decode_stored, target_form
 from atdc.metrics.tasks import MEASURES
 from atdc.tasks import BY_NAME, CLASSES, IGNORE_CLASS, TASK_NAMES
 from atdc.training.losses import task_loss
@@ -51,7 +51,7 @@ def test_where_every_pixel_is_measured_no_bit_of_a_loss_or_its_gradient_changes(
 
 def test_rooms_measure_every_pixel(rooms: dict[str, np.ndarray]) -> None:
     for task in NOTHING:
-        valid = measured(task, decode_stored(task, rooms[task]))
+        valid = target_form(task).measured(decode_stored(task, rooms[task]))
         assert valid is not None and valid.all()
 
 
@@ -84,8 +84,8 @@ def test_an_image_without_any_measurement_has_no_loss_and_a_finite_gradient(task
 def test_a_mirrored_image_has_measurements_where_the_image_has(rooms: dict[str, np.ndarray]) -> None:
     stored = rooms["normal"].copy()
     stored[:, :, 5:9, :20] = NO_NORMAL
-    valid = measured("normal", decode_stored("normal", stored))
-    mirrored = measured("normal", decode_stored("normal", flip_stored("normal", stored)))
+    form = target_form("normal")
+    valid, mirrored = form.measured(form.decode(stored)), form.measured(form.decode(form.flip(stored)))
     assert valid is not None and mirrored is not None
     assert torch.equal(mirrored, valid.flip(-1)) and int((~valid).sum()) == 2 * 4 * 20
 

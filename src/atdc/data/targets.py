@@ -169,6 +169,9 @@ def target_form(name: str) -> TargetForm:
 
     Raises:
         ArgumentError: an unknown task.
+
+    >>> target_form("depth_zbuffer").measured(torch.tensor([[[[0.7, float("nan")]]]])).tolist()
+    [[[[True, False]]]]
     """
     return TARGET_FORMS["image" if name == IMAGE else task_named(name).target]
 
@@ -185,24 +188,3 @@ def decode_stored(task: str, stored: NDArray[np.integer] | Tensor) -> Tensor:
     0.6931
     """
     return target_form(task).decode(stored.numpy() if isinstance(stored, Tensor) else np.asarray(stored))
-
-
-def measured(task: str, target: Tensor) -> Tensor | None:
-    """Which pixels of a decoded target take part: bool (B, 1, H, W), or None where all of them always do.
-
-    Raises:
-        ArgumentError: an unknown task.
-
-    >>> measured("depth_zbuffer", torch.tensor([[[[0.7, float("nan")]]]])).tolist()
-    [[[[True, False]]]]
-    """
-    return target_form(task).measured(target)
-
-
-def flip_stored(task: str, stored: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Mirrors a stored target left to right; a normal's x component changes sign with it.
-
-    Raises:
-        ArgumentError: an unknown task.
-    """
-    return target_form(task).flip(stored)

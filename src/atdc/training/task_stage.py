@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from atdc.config import Recipe
 from atdc.data.labelled import IMAGE, LabelledImages
-from atdc.data.targets import decode_stored, flip_stored
+from atdc.data.targets import decode_stored, target_form
 from atdc.networks.devices import device_of
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import CLASSES, TASK_NAMES, TASKS
@@ -34,10 +34,8 @@ def load_targets(
     stored = data.targets(indices, tasks)
     if changed_by is not None:
         stored = augmented(stored, changed_by)
-    return {
-        name: decode_stored(name, flip_stored(name, np.asarray(stored[name])) if flip else np.asarray(stored[name]))
-        for name in tasks
-    }
+    arrays = {name: np.asarray(stored[name]) for name in tasks}
+    return {name: decode_stored(name, target_form(name).flip(own) if flip else own) for name, own in arrays.items()}
 
 
 def class_weights(data: LabelledImages, classes: int = len(CLASSES)) -> dict[str, Tensor]:
