@@ -31,15 +31,6 @@ from atdc.errors import ArgumentError, DataError, OutputError
 from atdc.files import reason_of, write_bytes_atomically
 
 
-def taskonomy_array(task: str, stored: NDArray[np.integer]) -> NDArray[np.integer]:
-    """A stored target (C, H, W) as the array of its file, (H, W) or (H, W, 3).
-
-    >>> taskonomy_array("segment_semantic", np.array([[[0, 255]]], np.uint8)).tolist()
-    [[1, 0]]
-    """
-    return DOMAINS[task].to_file(stored)
-
-
 def export_taskonomy(
     data: LabelledImages,
     folder: Path,
@@ -84,7 +75,7 @@ def export_taskonomy(
                 continue
             stored = data.targets([point], tasks)
             for task in tasks:
-                array = taskonomy_array(task, np.asarray(stored[task])[0])
+                array = DOMAINS[task].to_file(np.asarray(stored[task])[0])
                 write_bytes_atomically(file_of(folder, task, building, point, 0), _png(array))
             bar.update()
     _note_split(folder / SPLIT_TABLE, building, split)
@@ -106,7 +97,7 @@ def _recognise(data: LabelledImages, folder: Path, building: str) -> None:
             there = np.array(image)
     except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
         raise DataError(str(path), f"no readable image ({error})", "an exported image", "delete it.") from error
-    if not np.array_equal(there, taskonomy_array(IMAGE, np.asarray(data.targets([0], [IMAGE])[IMAGE])[0])):
+    if not np.array_equal(there, DOMAINS[IMAGE].to_file(np.asarray(data.targets([0], [IMAGE])[IMAGE])[0])):
         raise DataError(str(path), "another image", "the first of these images", "choose another building's name.")
 
 

@@ -81,7 +81,11 @@ class Domain(ABC):
 
     @abstractmethod
     def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
-        """The reverse: a stored target (C, H, W) as the array of a file, (H, W) or (H, W, 3)."""
+        """The reverse: a stored target (C, H, W) as the array of a file, (H, W) or (H, W, 3).
+
+        >>> DOMAINS["segment_semantic"].to_file(np.array([[[0, 255]]], np.uint8)).tolist()
+        [[1, 0]]
+        """
 
 
 @final
