@@ -35,6 +35,10 @@ class TrainingFeatures(Protocol):
         """At most so many samples, the first or the last, that have all tensors on the same grids."""
         ...
 
+    def having(self, tensor: int, count: int) -> NDArray[np.int64]:
+        """At most so many samples that have a tensor, all of one kind."""
+        ...
+
     def load(self, indices: NDArray[np.int64]) -> Any:
         """What :meth:`seen` takes, read on the CPU, during a training step."""
         ...

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atdc.entropy.float_model import FloatEntropyModel
-from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.transforms import BlockMetric
+from atdc.training.data import TrainingFeatures
 
 _SAMPLES = 400
 """By which the components of a tensor are found."""
 
 
-class SamplesByTensor(Protocol):
-    """What is asked of training features here."""
-
-    def having(self, tensor: int, count: int) -> NDArray[np.int64]:
-        """At most so many samples that have a tensor, all of one kind."""
-        ...
-
-    def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
-        """Normalised features of some samples."""
-        ...
-
-
 def start_from_principal_components(
     networks: CodecNetworks,
     float_model: FloatEntropyModel,
-    train: SamplesByTensor,
+    train: TrainingFeatures,
     metric: Sequence[BlockMetric | None] | None = None,
 ) -> None:
     """Starts every tensor's transforms, and what is expected of its latent, from training samples that have it; in the
