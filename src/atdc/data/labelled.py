@@ -31,22 +31,20 @@ class LabelledImages(Protocol):
 
 @dataclass(frozen=True)
 class Some:
-    """Some of a data set's images, drawn once and for all by a seed; all of them where there are no more.
+    """Some of a data set's images, drawn once and for all; all of them where there are no more.
 
     Args:
         whole: the data set.
         count: how many.
-        seed: of the draw.
     """
 
     whole: LabelledImages
     count: int
-    seed: int = 0
 
     @cached_property
     def chosen(self) -> NDArray[np.int64]:
         """Their places in the data set, ascending."""
-        order = np.random.default_rng(self.seed).permutation(len(self.whole))
+        order = np.random.default_rng(0).permutation(len(self.whole))
         return np.sort(order[: self.count])
 
     def __len__(self) -> int:
@@ -67,18 +65,16 @@ class Mixed:
         first: a data set.
         second: another, with images of the same size.
         repeats: how often each of the second's images occurs.
-        seed: of the order.
     """
 
     first: LabelledImages
     second: LabelledImages
     repeats: int = 1
-    seed: int = 0
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """Places in the first data set, and after its end those in the second."""
-        return np.random.default_rng(self.seed).permutation(len(self.first) + self.repeats * len(self.second))
+        return np.random.default_rng(0).permutation(len(self.first) + self.repeats * len(self.second))
 
     def __len__(self) -> int:
         return len(self.order)

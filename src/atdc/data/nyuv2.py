@@ -91,14 +91,14 @@ INTRINSICS = Intrinsics(286.27, 286.60, 130.86, 135.35)
 """Of the frames at 256×256."""
 
 
-def merged_classes(names: Sequence[str] = tuple(NYU40)) -> NDArray[np.uint8]:
+def merged_classes() -> NDArray[np.uint8]:
     """Table from a stored byte to a class of :data:`atdc.tasks.CLASSES`; what names no class becomes 255.
 
     >>> int(merged_classes()[list(NYU40).index("curtain")]) == CLASSES.index("window")
     True
     """
     table = np.full(256, IGNORE_CLASS, np.uint8)
-    table[: len(names)] = [CLASSES.index(NYU40[name]) for name in names]
+    table[: len(NYU40)] = [CLASSES.index(name) for name in NYU40.values()]
     return table
 
 

@@ -576,7 +576,6 @@ def build_candidates(
     codebook_size: int,
     start: Sequence[TaskGraph],
     candidates: Sequence[TaskGraph],
-    pairs: tuple[Pair, ...] | None = None,
     candidate_limit: int = 2000,
 ) -> tuple[TaskGraph, ...]:
     """A few graphs that serve all images well, each image being free to take the cheapest.
@@ -586,11 +585,10 @@ def build_candidates(
     the drop that the best set of that size has (Nemhauser, Wolsey and Fisher, 1978). O(M * candidates * N) steps.
 
     Args:
-        bits: scores of the training images, shape (N, P), in bits.
+        bits: scores of the training images, shape (N, P), in bits, of :func:`candidate_sets`.
         codebook_size: ``M``, at least 1.
         start: graphs that no image shall do worse than, usually the cheapest on average; at least one, no two alike.
         candidates: graphs to choose from, usually the exact ones of the training images, repetitions included.
-        pairs: what the columns of ``bits`` are; by default the :func:`candidate_sets` that are P in number.
         candidate_limit: only so many of the candidates, the most frequent, are looked at.
 
     Returns:
@@ -608,7 +606,7 @@ def build_candidates(
     if codebook_size < 1:
         raise ArgumentError("codebook_size", str(codebook_size), "at least 1")
     graphs = [*start, *(graph for graph in most_frequent(candidates, candidate_limit) if graph not in start)]
-    costs = graph_costs(bits, graphs, pairs)
+    costs = graph_costs(bits, graphs)
     if not costs.size:
         raise ArgumentError("scores", "no images", "at least one")
     chosen = list(range(len(start)))

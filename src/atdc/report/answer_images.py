@@ -49,6 +49,9 @@ CLASS_COLOURS: dict[str, tuple[int, int, int]] = {
 }
 """A colour for every class of :data:`atdc.tasks.CLASSES`."""
 
+_LEAST_SHARE = 0.004
+"""Of the pixels: a class with fewer is not in the legend."""
+
 # The ends of the depth scale, as OKLCH lightness, chroma, hue in degrees. The hue runs 105 → 60 → 0 → −90.
 _NEAR, _FAR = (0.97, 0.13, 105.0), (0.16, 0.09, -85.0)
 
@@ -97,7 +100,7 @@ def depth_range_of(depth: NDArray[np.floating]) -> tuple[float, float]:
     return float(near), float(far)
 
 
-def classes_in(answer: NDArray[np.integer], least_share: float = 0.004) -> list[str]:
+def classes_in(answer: NDArray[np.integer]) -> list[str]:
     """The classes a segmentation shows, most frequent first: the entries of its legend.
 
     >>> classes_in(np.array([[0, 0, 0], [1, 1, 255]]))
@@ -105,7 +108,7 @@ def classes_in(answer: NDArray[np.integer], least_share: float = 0.004) -> list[
     """
     counts = np.bincount(answer.ravel().astype(np.int64).clip(0, 255), minlength=256)[: len(CLASSES)]
     order = sorted(range(len(CLASSES)), key=lambda index: -int(counts[index]))
-    return [CLASSES[index] for index in order if counts[index] > least_share * answer.size]
+    return [CLASSES[index] for index in order if counts[index] > _LEAST_SHARE * answer.size]
 
 
 @cache

@@ -265,16 +265,16 @@ def _letter(task: str) -> str:
     return BY_NAME[task].letter if task in BY_NAME else task
 
 
-def _thumbnail(pixels: NDArray[np.uint8], side: int = 92) -> NDArray[np.uint8]:
+def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2
     image = Image.fromarray(np.ascontiguousarray(pixels[top : top + edge, left : left + edge]))
-    return np.array(image.resize((side, side), Image.Resampling.LANCZOS), dtype=np.uint8)
+    return np.array(image.resize((92, 92), Image.Resampling.LANCZOS), dtype=np.uint8)
 
 
-def _ball(task: str, side: int = 48) -> NDArray[np.uint8]:
+def _ball(task: str) -> NDArray[np.uint8]:
     """The front of a ball in camera axes, x right, y up, z towards the camera, as an image of the task's."""
-    y, x = np.mgrid[1 : -1 : side * 1j, -1 : 1 : side * 1j]
+    y, x = np.mgrid[1:-1:48j, -1:1:48j]
     z = np.sqrt(np.maximum(0.0, 1.0 - x**2 - y**2))
     return image_of(task, np.stack([x, y, z], -1))

@@ -39,16 +39,17 @@ _EXACT_TENSORS = 12
 """Beyond this many, dynamic programming takes seconds a graph."""
 
 
-def settled(
-    codec: FeatureCodec, features: Features, quality: float, rounds: int = 2, edge_share: float = 0.0
-) -> TaskGraph:
+_ROUNDS = 2
+"""How often costs of pairs are measured, each time along the best graph so far."""
+
+
+def settled(codec: FeatureCodec, features: Features, quality: float, edge_share: float = 0.0) -> TaskGraph:
     """The best single graph for some images; the codec takes parents as decoded along it from here on.
 
     Args:
         codec: its tables are given the graph found.
         features: raw.
         quality: a whole number.
-        rounds: how often costs of pairs are measured, each time along the best graph so far.
         edge_share: see :func:`best_graph`.
     """
     level, limit, count = int(quality), codec.config.max_parents, codec.task_count
@@ -63,7 +64,7 @@ def settled(
 
     for graph in (*codec.graph_tables.fixed, *codec.graph_tables.candidates):
         total(graph)
-    for _ in range(rounds):
+    for _ in range(_ROUNDS):
         codec.graph_tables = _with_fixed(codec.graph_tables, level, min(known, key=total))
         costs = codec.costs.measured_costs(batch, quality).mean(0)
         alone = costs[np.unique(search.alone_columns(codec.pairs))]

@@ -37,6 +37,8 @@ TABLE_RATE = 20.0
 them; hidden ones have few steps at each quality."""
 STEPS_PER_EPOCH = 50
 """Between two points of the validation curve and two checkpoints, where steps are counted and no passes over data."""
+_WARMUP = 0.02
+"""The share of a stage in which the learning rate rises."""
 _SPIKE = 4.0
 """A gradient's norm is cut at this many times the usual one of its epoch."""
 _HOPELESS = 20
@@ -52,15 +54,15 @@ class Draw:
     rng: np.random.Generator
 
 
-def cosine(progress: float, start: float, end: float, warmup: float = 0.02) -> float:
+def cosine(progress: float, start: float, end: float) -> float:
     """Learning rate after a share of the stage: linear warm-up, then half a cosine from start to end.
 
     >>> [round(cosine(p, 1.0, 0.1), 2) for p in (0.0, 0.02, 0.51, 1.0)]
     [0.02, 1.0, 0.55, 0.1]
     """
-    if progress < warmup:
-        return start * max(progress / warmup, 0.02)
-    share = (progress - warmup) / (1 - warmup)
+    if progress < _WARMUP:
+        return start * max(progress / _WARMUP, 0.02)
+    share = (progress - _WARMUP) / (1 - _WARMUP)
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
 
 

@@ -120,13 +120,13 @@ class RunFolder:
         alike = {key for key in before.keys() & now.keys() if before[key] == now[key]}
         return {key: before.get(key) for key in {**now, **before} if key not in alike}
 
-    def require_same(self, name: str, now: dict[str, Any]) -> None:
+    def require_same(self, now: dict[str, Any]) -> None:
         """Refuses to resume a run that was begun with anything else than it has now, see :meth:`changes`.
 
         Raises:
             ArgumentError: it was; what has changed is named.
         """
-        for changed, before in self.changes(name, now).items():
+        for changed, before in self.changes("course.json", now).items():
             raise ArgumentError(
                 str(self.path), f"a run with other {changed} ({before})", f"{now.get(changed)}",
                 "Pass another --run folder, or delete this one.",

@@ -90,7 +90,7 @@ def train(
     with run.claimed():
         begun = None if model is None else model.feature_codec.fingerprint.hex()
         course = {"start": begun, "stages": list(stages), "images": [_identity(images) for images in data]}
-        run.require_same("course.json", course)
+        run.require_same(course)
         return _train(run, recipe, stages, data, data_path, real_path, model, origin, out, device)
 
 

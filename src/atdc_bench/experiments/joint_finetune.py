@@ -76,7 +76,7 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     rooms = {split: RoomsDataset(data, split) for split in ("train", "val")}
     sets = features_of(RunFolder(run, settings), codec, rooms)
     folder = RunFolder(run / kind, settings)
-    folder.require_same("course.json", {"steps": steps, "start": own.fingerprint.hex()})
+    folder.require_same({"steps": steps, "start": own.fingerprint.hex()})
     torch.manual_seed(settings.seed)
     networks, float_model = copy_of(own.networks), dequantised_model(own.entropy, own.config, own.tensors)
     state = mixed_state(networks, float_model, own.graph_tables, sets["train"], sets["val"])
