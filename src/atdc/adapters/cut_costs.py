@@ -138,9 +138,9 @@ def _shapes(model: OnnxModel, names: list[str], image: RgbImage) -> dict[str, tu
 def _node_seconds(model: OnnxModel, answer: str, images: Sequence[RgbImage]) -> dict[int, float]:
     """Time of each node, measured by onnxruntime, which runs them as they stand; the mean of some runs."""
     part = model.part([model.input_name], [answer])
-    numbers = {name: place for name, place in model.graph.producers.items()}
+    producers = model.graph.producers
     for node in part.graph.node:
-        node.name = f"node {next(numbers[name] for name in node.output if name)}"
+        node.name = f"node {next(producers[name] for name in node.output if name)}"
     runtime_level = library("onnxruntime").GraphOptimizationLevel.ORT_DISABLE_ALL
     with tempfile.TemporaryDirectory(prefix="atdc-") as folder:
         session = model.session(

@@ -469,7 +469,7 @@ _OPERATORS: Mapping[str, Callable[[Values, Mapping[str, Any]], Any]] = {
     "Cast": _cast,
     "Ceil": _plain(torch.ceil),
     "Clip": _clip,
-    "Concat": lambda values, a: torch.cat([value for value in values], a["axis"]),
+    "Concat": lambda values, a: torch.cat(list(values), a["axis"]),
     "Constant": _constant,
     "ConstantOfShape": lambda values, a: a.get("value", torch.zeros(1)).expand(_ints(values[0])).clone(),
     "Conv": _conv,

@@ -96,7 +96,7 @@ def demo(
         atdc demo
         atdc demo photo.jpg -o demo --quality 2
     """
-    from atdc.report.demo import demo_tables, run_demo
+    from atdc.report.demo import demo_tables, run_demo, silent
     from atdc.weights import default_model
 
     quiet = quiet or globally(ctx, "quiet")
@@ -108,7 +108,7 @@ def demo(
             model=model or default_model(),
             quality=quality,
             graph=graph,
-            report=status.update if not quiet else _silent,
+            report=status.update if not quiet else silent,
             refused=refused,
         )
     if not quiet:
@@ -125,10 +125,6 @@ def demo(
 register_weights(app)
 register_fit(app)
 register_networks(app)
-
-
-def _silent(step: str) -> None:
-    """Says nothing."""
 
 
 def _leave(number: int, frame: object) -> None:

@@ -30,9 +30,6 @@ from atdc.files import make_folder, write_bytes_unless_others
 from atdc.tasks import TASK_NAMES
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from atdc.adapters.network_codec import NetworkCodec
     from atdc.bitstream.sources import Source
     from atdc.codec import FeatureCodec

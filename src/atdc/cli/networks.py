@@ -374,7 +374,6 @@ def _feature_maker(networks: str, photos: Path, shards: list[list[_Look]]) -> Wo
     from atdc.adapters.network_set import load_networks
     from atdc.data.changed_photos import changed_copy
     from atdc.data.dumped import DumpedFeatures, write_shard
-    from atdc.errors import ImageError
     from atdc.images import read_image
 
     loaded = load_networks(networks)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from atdc.config import DEFAULT_MODEL, MAX_QUALITY
-from atdc.graph.search import SETTINGS, parse_setting
+from atdc.graph.search import SETTINGS
 
 MEASURED_MODEL = "small"
 """What tables are of: weights from rooms alone, which anybody can render."""
@@ -28,7 +28,7 @@ def in_range(value: float | None) -> float | None:
 
 def graph_setting(value: str) -> str:
     """The graph setting, if it is one; otherwise a usage error."""
-    return parse_setting(value) if value in SETTINGS else known("graph setting", value, SETTINGS)
+    return known("graph setting", value, SETTINGS)
 
 
 def known(kind: str, name: str, names: Sequence[str]) -> str:

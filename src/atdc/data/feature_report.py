@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from atdc.data.feature_source import FeatureSource, finite_float32
+from atdc.data.feature_source import FeatureSource, evenly_spaced, finite_float32
 from atdc.errors import ArgumentError
 from atdc.tensors import MAX_TENSORS
 
@@ -28,7 +28,6 @@ _TINY = 1e-12
 """Deviations that single precision cannot normalise by with a margin."""
 _HEAVY_TAILS = 100
 _FEW_SAMPLES = 50
-_MOST_TENSORS = MAX_TENSORS
 _RARE = 0.1
 _HALF_LIMIT = float(np.finfo(np.float16).max)
 
@@ -139,9 +138,9 @@ class FeatureReport:
         there = "is 1 sample" if self.samples == 1 else f"are {self.samples} samples"
         few = f"There {there}, fewer than {_FEW_SAMPLES}: what is fitted will not hold for others."
         of_tensors = [sentence for tensor in self.tensors.values() for sentence in tensor.warnings(self.samples)]
-        many = f"There are {len(self.tensors)} tensors; a codec takes at most {_MOST_TENSORS}: leave some out."
+        many = f"There are {len(self.tensors)} tensors; a codec takes at most {MAX_TENSORS}: leave some out."
         return (
-            *([few] if self.samples < _FEW_SAMPLES else []), *([many] if len(self.tensors) > _MOST_TENSORS else []),
+            *([few] if self.samples < _FEW_SAMPLES else []), *([many] if len(self.tensors) > MAX_TENSORS else []),
             *of_tensors,
         )  # fmt: skip
 
@@ -265,7 +264,7 @@ def report(features: FeatureSource, limit: int = 2000, progress: bool = True) ->
         for name, (_, height, width) in features.shapes(index).items():
             grids[name][height, width] += 1
             first.setdefault(name, index)
-    chosen = set(np.linspace(0, total - 1, min(limit, total)).round().astype(int).tolist())
+    chosen = set(evenly_spaced(total, limit).tolist())
     chosen |= {first[name] for name in set(first) - {name for index in chosen for name in features.shapes(index)}}
     moments: dict[str, _Moments] = {}
     for index in tqdm(sorted(chosen), desc="features", unit="sample", delay=2.0, disable=None if progress else True):

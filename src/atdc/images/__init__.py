@@ -109,8 +109,8 @@ def image_suffixes() -> frozenset[str]:
     >>> {".jpg", ".heic"} <= image_suffixes(), ".eps" in image_suffixes()
     (True, False)
     """
-    documents = {"EPS", "MPEG", "BUFR", "GRIB", "HDF5", "WMF"}
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN.keys() - documents}
+    kinds = Image.OPEN.keys() - _WITHOUT_PIXELS
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in kinds}
     return frozenset(known | {".heic", ".heif", ".avif"})
 
 

@@ -18,11 +18,9 @@ from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictor import Predictor, proxy_loss
 from atdc.networks.resampling import resampled
 
-Pair = tuple[int, tuple[int, ...]]
-
 
 def _predictions(
-    predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair]
+    predictor: Predictor, features: FeatureBatch, pairs: Sequence[search.Pair]
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """(child, μ, log σ²) for each pair, parents clean; each parent's contribution to the first layer is computed
     once."""
@@ -58,7 +56,9 @@ def gaussian_score_bits(target: Tensor, mean: Tensor, log_variance: Tensor, dist
 
 
 @torch.no_grad()
-def score_bits(predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair], distortion: Tensor) -> Tensor:
+def score_bits(
+    predictor: Predictor, features: FeatureBatch, pairs: Sequence[search.Pair], distortion: Tensor
+) -> Tensor:
     """Score of each pair at each quality, bits per image, (B, Q, P).
 
     Args:
@@ -75,7 +75,7 @@ def score_bits(predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pai
 
 
 @torch.no_grad()
-def proxy_losses(predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair]) -> Tensor:
+def proxy_losses(predictor: Predictor, features: FeatureBatch, pairs: Sequence[search.Pair]) -> Tensor:
     """``L_proxy`` of each pair, nats per element, (B, P): what the paper's setting scores with."""
     losses = [
         proxy_loss(mean, log_variance, features.parts[child])

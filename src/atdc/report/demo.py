@@ -46,7 +46,7 @@ DEMO_SIDE_PX = 4096
 """Longer ones are shrunk, too: WebP, in which the page holds its images, ends at 16,383."""
 
 
-def _silent(step: str) -> None:
+def silent(step: str) -> None:
     """Says nothing."""
 
 
@@ -77,7 +77,7 @@ def run_demo(
     model: str = DEFAULT_MODEL,
     quality: float = 4.0,
     graph: str = DEFAULT_GRAPH,
-    report: Callable[[str], None] = _silent,
+    report: Callable[[str], None] = silent,
     refused: Sequence[str] = (),
 ) -> Demo:
     """Encode, decode elsewhere, and write ``out/index.html`` next to the files themselves.
