@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -83,14 +83,7 @@ def export(
     """
     from atdc.data.export import export_taskonomy
 
-    which: Literal["train", "val", "test"]
-    match known("split", split, ("train", "val", "test")):
-        case "train":
-            which = "train"
-        case "val":
-            which = "val"
-        case _:
-            which = "test"
+    which = cast(Literal["train", "val", "test"], known("split", split, ("train", "val", "test")))
     images = labelled(known("data set", source, tuple(DATA_SETS)), folder, which, render=False)
     assert layout is Layout.TASKONOMY
     export_taskonomy(images, out, f"{source}-{which}", which, count)
