@@ -91,9 +91,9 @@ def test_a_table_is_for_people(folder: Path) -> None:
 
 
 def test_blocks_are_put_together_again() -> None:
-    from atdc.adapters.cut_costs import blocks_of, unblocked
+    from atdc.adapters.cut_costs import grid_of_blocks, unblocked
 
     rng = np.random.default_rng(0)
     for shape, side in (((1, 5, 7, 4), 2), ((1, 5, 7, 4), 1), ((1, 9, 6), 1), ((1, 8), 1)):
         value = rng.normal(size=shape).astype(np.float32)
-        np.testing.assert_array_equal(unblocked(blocks_of(value, side), shape, side), value)
+        np.testing.assert_array_equal(unblocked(grid_of_blocks(value, side), shape, side), value)

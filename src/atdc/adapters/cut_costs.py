@@ -24,21 +24,22 @@ from PIL import Image, features
 
 from atdc.adapters.cost_chart import IMAGE, RESULT, TENSORS, CostPoint, cost_chart
 from atdc.adapters.distances import Metric
-from atdc.adapters.halves import Array, RgbImage, library
+from atdc.adapters.halves import Array, RgbImage, feature_shape, library
 from atdc.adapters.image_input import ImageInput
 from atdc.adapters.onnx_network import OnnxModel
 from atdc.errors import DataError, NetworkError, ProgramError
 
 __all__ = [
-    "CountedTables", "Cut", "CutCost", "blocks_of", "components", "cut_costs", "packed_bytes", "separating_cuts", "svg",
-    "unblocked",
+    "CountedTables", "Cut", "CutCost", "components", "cut_costs", "grid_of_blocks", "packed_bytes", "separating_cuts",
+    "svg", "unblocked",
 ]  # fmt: skip
 
 _LARGEST_BLOCK = 1024
 """Numbers of a block that principal components are found of; wider tensors are taken by positions, not by 2×2."""
 _BLOCKS = 20_000
 """Of training photos, at most."""
-_SEARCH_STEPS = 7
+_FINENESSES = 128
+"""Of steps, from 16 standard deviations to 1/64 of one, geometrically."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,16 +221,7 @@ def _image_bytes(
                 found.append(metric(expected, whole(np.asarray(image.convert("RGB")))))
         return float(np.mean(sizes)), float(np.mean(found))
 
-    low, high, best = 0, 100, at(100)
-    if best[1] < agreement:
-        return None, best[1]
-    while high - low > 5:
-        middle = (low + high) // 2
-        if (tried := at(middle))[1] >= agreement:
-            high, best = middle, tried
-        else:
-            low = middle
-    return best
+    return _least(at, 100, agreement, within=5)
 
 
 def _tensor_bytes(
@@ -249,15 +241,15 @@ def _tensor_bytes(
     types = [value.type for value in second.get_inputs()]
     bases = [components(values) for values in known]
     projected = [  # of the photos that are learnt from, and of the others
-        [[(blocks_of(value, side) - mean) @ basis for value in values[place]] for values in (known, coded)]
+        [[(grid_of_blocks(value, side) - mean) @ basis for value in values[place]] for values in (known, coded)]
         for place, (mean, basis, _, side) in enumerate(bases)
     ]
 
-    def at(log_step: float) -> tuple[float, float]:
+    def at(fineness: int) -> tuple[float, float]:
         bits, rows = 0.0, list[list[NDArray[Any]]]()
         for place in range(len(names)):
             mean, basis, std, side = bases[place]
-            step = std * 2.0**log_step
+            step = std * 2.0 ** (4 - 10 * fineness / _FINENESSES)
             table, integers = ([np.round(value / step) for value in values] for values in projected[place])
             bits += CountedTables(np.concatenate(table)).bits(np.concatenate(integers))
             rows.append(
@@ -275,29 +267,33 @@ def _tensor_bytes(
             found.append(metric(expected, second.run([answer], given)[0]))
         return bits / 8 / len(before), float(np.mean(found))
 
-    fine, coarse = -6.0, 4.0
-    best = at(fine)
+    return _least(at, _FINENESSES, agreement)
+
+
+def _least(
+    at: Callable[[int], tuple[float, float]], most: int, agreement: float, within: int = 1
+) -> tuple[float | None, float]:
+    """What the least number up to ``most`` that gives the agreement takes and gives, found by bisection to within so
+    many; no bytes where not even ``most`` gives it.
+
+    >>> _least(lambda number: (10.0 * number, number / 100), 100, 0.42), _least(lambda number: (1.0, 0.5), 100, 0.9)
+    ((420.0, 0.42), (None, 0.5))
+    """
+    low, high, best = 0, most, at(most)
     if best[1] < agreement:
         return None, best[1]
-    for _ in range(_SEARCH_STEPS):
-        middle = (fine + coarse) / 2
+    while high - low > within:
+        middle = (low + high) // 2
         if (tried := at(middle))[1] >= agreement:
-            fine, best = middle, tried
+            high, best = middle, tried
         else:
-            coarse = middle
+            low = middle
     return best
 
 
-def _form(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Channels, height and width of any tensor with a batch of one."""
-    if len(shape) == 4:
-        return shape[1], shape[2], shape[3]
-    return (shape[2], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
-
-
-def blocks_of(value: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def grid_of_blocks(value: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """Blocks of side × side positions, (n, C·side²); edges are repeated."""
-    channels, height, width = _form(value.shape)
+    channels, height, width = feature_shape(value.shape)
     x = value.reshape(channels, height, width) if value.ndim != 3 else value[0].T[:, :, None]
     x = np.pad(x, ((0, 0), (0, -height % side), (0, -width % side)), mode="edge")
     x = x.reshape(channels, x.shape[1] // side, side, x.shape[2] // side, side)
@@ -306,7 +302,7 @@ def blocks_of(value: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 def unblocked(blocks: NDArray[Any], shape: tuple[int, ...], side: int) -> NDArray[Any]:
     """A tensor of a shape from its blocks."""
-    channels, height, width = _form(shape)
+    channels, height, width = feature_shape(shape)
     rows, columns = -(-height // side), -(-width // side)
     x = blocks.reshape(rows, columns, channels, side, side).transpose(2, 0, 3, 1, 4)
     x = x.reshape(channels, rows * side, columns * side)[:, :height, :width]
@@ -315,8 +311,9 @@ def unblocked(blocks: NDArray[Any], shape: tuple[int, ...], side: int) -> NDArra
 
 def components(values: Sequence[NDArray[np.float32]]) -> tuple[NDArray[Any], NDArray[Any], float, int]:
     """Of tensors with a batch of one: mean, basis, the root mean square deviation, and the side of blocks."""
-    side = 2 if 4 * _form(values[0].shape)[0] <= _LARGEST_BLOCK and min(_form(values[0].shape)[1:]) > 1 else 1
-    blocks = np.concatenate([blocks_of(value, side) for value in values])
+    channels, height, width = feature_shape(values[0].shape)
+    side = 2 if 4 * channels <= _LARGEST_BLOCK and min(height, width) > 1 else 1
+    blocks = np.concatenate([grid_of_blocks(value, side) for value in values])
     blocks = blocks[:: max(1, len(blocks) // _BLOCKS)].astype(np.float64)
     mean = blocks.mean(0)
     centred = blocks - mean

@@ -122,11 +122,8 @@ class CutTensor:
 
     @property
     def feature_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width: (1, C, h, w) as it is, tokens (1, N, D) as (D, N, 1), a vector as (C, 1, 1)."""
-        shape = self.shape[1:]
-        if len(shape) == 3:
-            return shape[0], shape[1], shape[2]
-        return (shape[1], shape[0], 1) if len(shape) == 2 else (shape[0], 1, 1)
+        """Channels, height and width, see :func:`feature_shape`."""
+        return feature_shape(self.shape)
 
     @property
     def values(self) -> int:
@@ -145,6 +142,13 @@ class CutTensor:
         if len(self.shape) == 4:
             return feature
         return feature[..., 0].swapaxes(1, 2) if len(self.shape) == 3 else feature[..., 0, 0]
+
+
+def feature_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, height and width: (1, C, h, w) as it is, tokens (1, N, D) as (D, N, 1), a vector as (C, 1, 1)."""
+    if len(shape) == 4:
+        return shape[1], shape[2], shape[3]
+    return (shape[2], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
 
 
 @dataclass(frozen=True)

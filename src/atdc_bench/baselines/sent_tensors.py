@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from atdc.adapters.cut_costs import CountedTables, blocks_of, components, packed_bytes, unblocked
+from atdc.adapters.cut_costs import CountedTables, components, grid_of_blocks, packed_bytes, unblocked
 from atdc.adapters.halves import Array, RgbImage
 from atdc.adapters.network_set import NetworkSet
 from atdc.balance import Balance
@@ -160,7 +160,7 @@ class UntrainedSender(_TensorSender):
 
     def _integers(self, name: str, value: NDArray[np.float32], point: float) -> NDArray[Any]:
         mean, basis, std, side = self._bases[name]
-        return np.round((blocks_of(value[None], side) - mean) @ basis / (std * 2.0**point))
+        return np.round((grid_of_blocks(value[None], side) - mean) @ basis / (std * 2.0**point))
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
         decoded, sizes = {}, dict.fromkeys(members, 0.0)
