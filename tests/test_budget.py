@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import atdc
+from atdc.balance import at_steps
 from atdc.bitstream.container import ContainerReader
-from atdc.choice.budget import STEPS, at_steps, best_within
+from atdc.choice.budget import STEPS, best_within
 from atdc.cli import app
 from atdc.codec import FeatureCodec
 from atdc.errors import ArgumentError

@@ -123,6 +123,15 @@ def balance_path(weights: Path) -> Path:
     return weights.with_suffix(".balance.json")
 
 
+def at_steps(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values at integer qualities, (8, T), as values at all 57 steps, linear between: (57, T).
+
+    >>> at_steps(np.arange(8.0)[:, None])[[0, 4, 56], 0].tolist()
+    [0.0, 0.5, 7.0]
+    """
+    return np.stack([np.interp(_STEPS, _LEVELS, column) for column in levels.T], 1)
+
+
 def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Balance:
     """The balance for measured sizes and utilities.
 
@@ -140,8 +149,7 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     """
     tasks = sizes.shape[1]
     rising = np.stack([_rising(utilities[:, task]) for task in range(tasks)], 1)
-    cost = np.exp(np.stack([np.interp(_STEPS, _LEVELS, np.log(sizes[:, task])) for task in range(tasks)], 1))
-    worth = np.stack([np.interp(_STEPS, _LEVELS, rising[:, task]) for task in range(tasks)], 1)
+    cost, worth = np.exp(at_steps(np.log(sizes))), at_steps(rising)
     slopes = np.geomspace(1e-4, 1e4, 4001) * np.ptp(worth.mean(1)) / max(np.ptp(cost.sum(1)), _TINY)
     chosen = np.stack([(worth / tasks - slope * cost).argmax(0) for slope in slopes])
     # A slope meets only points of the convex hulls; between two of them lie the steps from one to the next, and one
@@ -157,12 +165,12 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     every = np.arange(tasks)
     reached = np.array([worth[row, every].mean() for row in candidates])
     taken = np.array([cost[row, every].sum() for row in candidates])
-    rows: list[Sequence[float]] = []
+    rows: list[tuple[float, ...]] = []
     for level in _LEVELS:
         good = np.flatnonzero(reached >= rising[level].mean() - 1e-9)
         best = candidates[good[taken[good].argmin()]]
-        rows.append(tuple(float(value) for value in _STEPS[best]))
-    return Balance(tuple(tuple(row) for row in rows))
+        rows.append(tuple(_STEPS[best].tolist()))
+    return Balance(tuple(rows))
 
 
 def _rising(utilities: NDArray[np.float64]) -> NDArray[np.float64]:

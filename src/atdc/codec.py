@@ -18,12 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from atdc.balance import balanced_qualities
+from atdc.balance import at_steps, balanced_qualities
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.bitstream.sources import FileLike, opened
 from atdc.bitstream.symbols import SymbolWriter
-from atdc.choice.budget import at_steps, best_within
+from atdc.choice.budget import best_within
 from atdc.choice.costs import CostModel
 from atdc.choice.graphs import cheapest_of_several, choose
 from atdc.choice.ordered import choose_ordered

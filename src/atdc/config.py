@@ -96,7 +96,16 @@ def nearest_integer_quality(quality: Quality, task_count: int) -> int:
     (4, 4)
     """
     steps = quality_steps(quality, task_count)
-    return min(MAX_QUALITY, int(sum(steps) / len(steps) / QUALITY_STEPS_PER_UNIT + 0.5))
+    return level_of(sum(steps) / len(steps))
+
+
+def level_of(step: float) -> int:
+    """The integer quality nearest to one in eighths; halves go up.
+
+    >>> level_of(28), level_of(27)
+    (4, 3)
+    """
+    return min(MAX_QUALITY, int(step / QUALITY_STEPS_PER_UNIT + 0.5))
 
 
 def _dtype_of(value: Any) -> str:

@@ -27,17 +27,6 @@ Coder = Callable[[tuple[int, ...]], tuple[bytes, Sequence[float]]]
 """From quality steps, one per tensor, to the file and the ideal bits of each tensor."""
 
 
-def at_steps(levels: Floats) -> Floats:
-    """Values at integer qualities, (8, T), as values at all 57 steps, linear between: (57, T).
-
-    >>> at_steps(np.arange(8.0)[:, None])[[0, 4, 56], 0].tolist()
-    [0.0, 0.5, 7.0]
-    """
-    where = np.arange(STEPS) / QUALITY_STEPS_PER_UNIT
-    columns = [np.interp(where, np.arange(MAX_QUALITY + 1), column) for column in levels.T]
-    return np.stack(columns, 1)
-
-
 def best_within(max_bytes: int, utilities: Floats, weights: Sequence[float], coded: Coder) -> bytes:
     """The file of the greatest utility that takes no more than so many bytes, of all that were tried.
 

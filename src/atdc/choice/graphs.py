@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from atdc.choice.costs import CostModel
-from atdc.config import Quality, nearest_integer_quality, quality_steps
+from atdc.config import Quality, level_of, nearest_integer_quality, quality_steps
 from atdc.graph import search
 from atdc.graph.task_graph import TaskGraph
-from atdc.graph.wanted import level_of
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.devices import torch_defaults
 from atdc.networks.predictability import proxy_losses

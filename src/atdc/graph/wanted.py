@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT
+from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, level_of
 from atdc.errors import ArgumentError
 from atdc.graph.search import candidate_sets, children_of
 from atdc.graph.subsets import best_superset
@@ -117,15 +117,6 @@ class WantedGraphs:
         rows = (graphs_of(graphs) for _, graphs in values["graphs"])
         rates, errors = (np.array(values[name], np.float64) for name in ("rates", "errors"))
         return cls(values["max_parents"], rates, errors, dict(zip(sets, rows, strict=True)))
-
-
-def level_of(step: int) -> int:
-    """The integer quality nearest to one in eighths; halves go up.
-
-    >>> level_of(28), level_of(27)
-    (4, 3)
-    """
-    return min(MAX_QUALITY, int(step / QUALITY_STEPS_PER_UNIT + 0.5))
 
 
 def levels_around(steps: Sequence[int]) -> slice:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from atdc.balance import at_steps
 from atdc.bitstream.container import ContainerReader
-from atdc.choice.budget import STEPS, at_steps
+from atdc.choice.budget import STEPS
 from atdc.config import QUALITY_STEPS_PER_UNIT
 from atdc.data.data_sets import labelled
 from atdc.data.feature_source import evenly_spaced
