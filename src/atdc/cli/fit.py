@@ -112,7 +112,7 @@ def fit(
         atdc encode features -o encoded --model mine.safetensors
         atdc decode encoded -o decoded --model mine.safetensors
     """
-    from atdc.adapters.network_set import DIGESTS
+    from atdc.adapters.network_set import DIGESTS, load_networks
     from atdc.cli.networks import digests_in, holds_copies
     from atdc.codec import FeatureCodec
     from atdc.config import load_fit_recipe
@@ -136,8 +136,16 @@ def fit(
         grids = _grids(grid or [], source.names)
         if out is not None and not report_only:
             require_place(out, force)
-        if add is None and start_from is None:
+        start = _start(add, start_from, source.names)
+        if start is None:
             require_names(source.names, ())
+        samples: DescribedSource = source if val is None else DumpedFeatures(val)
+        folders = [*features, *([] if val is None else [val])]
+        told, known_before = digests_in(folders), {} if start is None else start.card.get(DIGESTS, {})
+        _require_networks(known_before, told or {}, add or start_from)
+        loaded = None if networks is None or report_only else load_networks(networks)
+        if loaded is not None:
+            loaded.require_digests(told, ", ".join(map(str, folders)))
         processes.join()
         quiet = quiet or not processes.is_first()  # of several that train together
         seen = report(source, progress=not quiet)
@@ -155,24 +163,16 @@ def fit(
                 "FEATURES are of changed copies of photos, too, so that samples kept for validation are like some of "
                 "those learned. Name features of other photos: --val."
             )
-        samples: DescribedSource = source if val is None else DumpedFeatures(val)
-        folder, start = run or Path("runs") / out.stem, _start(add, start_from, source.names)
-        folders = [*features, *([] if val is None else [val])]
-        told, known_before = digests_in(folders), {} if start is None else start.card.get(DIGESTS, {})
-        _require_networks(known_before, told or {}, add or start_from)
         settings: dict[str, Any] = {
-            "recipe": settings_of_fit, "run": folder, "start": start, "grids": grids, "device": device,
-            "progress": not quiet,
+            "recipe": settings_of_fit, "run": run or Path("runs") / out.stem, "start": start, "grids": grids,
+            "device": device, "progress": not quiet,
         }  # fmt: skip
-        loaded: NetworkSet | None = None
         with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
-            if networks is None:
+            if loaded is None:
                 codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=seen, **settings)
                 codec = _of_networks(codec, {**known_before, **(told or {})} or None)
             else:
-                codec, samples, loaded = _fitted_to_answers(
-                    networks, folders, source, None if val is None else samples, settings
-                )
+                codec, samples = _fitted_to_answers(loaded, source, None if val is None else samples, settings)
     if not processes.is_first():  # of several that trained together
         return
     codec.save(out)
@@ -263,23 +263,19 @@ def _grids(values: list[str], names: tuple[str, ...]) -> dict[str, int | Grid | 
 
 
 def _fitted_to_answers(
-    networks: Path, folders: list[Path], source: DescribedSource, val: DescribedSource | None, settings: dict[str, Any]
-) -> tuple[FeatureCodec, DescribedSource, NetworkSet]:
-    """A codec fitted to the answers of networks, which its card names, the validation samples, and the networks.
+    networks: NetworkSet, source: DescribedSource, val: DescribedSource | None, settings: dict[str, Any]
+) -> tuple[FeatureCodec, DescribedSource]:
+    """A codec fitted to the answers of networks, which its card names, and the validation samples.
 
     Raises:
-        NetworkError: the features are of other networks, or their answers cannot be compared.
+        NetworkError: answers cannot be compared.
     """
-    from atdc.adapters.network_set import load_networks
     from atdc.adapters.objective import AnswerObjective
-    from atdc.cli.networks import digests_in
     from atdc.codec import FeatureCodec
     from atdc.data.feature_source import SelectedFeatures
     from atdc.training.data import kinds_of
     from atdc.training.fit import held_out
 
-    loaded = load_networks(networks)
-    loaded.require_digests(digests_in(folders), ", ".join(map(str, folders)))
     train: DescribedSource = source
     if val is None:
         apart = held_out(kinds_of(source, source.names), settings["recipe"].val_share)
@@ -289,10 +285,10 @@ def _fitted_to_answers(
     names = [] if start is None else list(start.task_names)
     names += [name for name in source.names if name not in names]
     codec = FeatureCodec.fit(
-        train, val=val, objective=AnswerObjective(loaded, train, names),
-        val_objective=AnswerObjective(loaded, val, names), **settings,
+        train, val=val, objective=AnswerObjective(networks, train, names),
+        val_objective=AnswerObjective(networks, val, names), **settings,
     )  # fmt: skip
-    return _of_networks(codec, loaded.digests), val, loaded
+    return _of_networks(codec, networks.digests), val
 
 
 def _balance(

@@ -99,8 +99,8 @@ def cuts(
     """Find where to cut: every place where few tensors separate a network, its time, and bytes without training.
 
     Bytes are those of principal components with uniform steps and ideal tables, at which the answer agrees; a codec
-    fitted by `atdc fit` takes fewer. The image sent, as AVIF, and the answer sent stand at the ends. Of places within one
-    per cent of the device's time, the one with the fewest numbers is listed.
+    fitted by `atdc fit` takes fewer. The image sent, as AVIF, and the answer sent stand at the ends. Of places within
+    one per cent of the device's time, the one with the fewest numbers is listed.
 
     [bold]Examples[/bold]
 
