@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -107,3 +108,21 @@ def test_what_is_larger_than_the_limit_is_decoded_with_a_higher_one(codec: Featu
     assert list(codec.decode(image, pixel_limit=48 * 64)) == ["coarse"]
     with pytest.raises(CorruptFileError, match="3072 pixels; expected at most 3071"):
         codec.decode(image, pixel_limit=48 * 64 - 1)
+
+
+def test_tensors_are_named_and_numbers_given_in_any_usual_way(codec: FeatureCodec) -> None:
+    given = features(*GRIDS)
+    expected = codec.encode(given, wanted=["map", "token"], profile="segments", first=["token"])
+    assert codec.encode(given, wanted=np.array(["map", "token"]), first=np.array(["token"])) == expected
+    with pytest.raises(ArgumentError, match="wanted: found \\['map'\\]; expected some of"):
+        codec.encode(given, wanted=[["map"]])  # type: ignore[list-item]
+    with pytest.raises(ArgumentError, match="first: found 5; expected a list of names"):
+        codec.encode(given, first=5)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"quality: found 'mop'.*Did you mean 'map'"):
+        codec.encode(given, quality={"mop": 3})
+    batch = [value[None] for value in given.values()]
+    for wrong, found in (([], "no tensor"), ([9], "9"), (["map"], "'map'")):
+        with pytest.raises(ArgumentError, match=f"wanted: found {found}"):
+            codec.encode_batch(batch, 4, wanted=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="first: found 9; expected indices of tensors, from 0 to 4"):
+        codec.encode_batch(batch, 4, first=[9], profile="segments")

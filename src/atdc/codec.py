@@ -643,7 +643,11 @@ class FeatureCodec:
         """
         require_one_of("effort", effort, EFFORTS)
         require_one_of("profile", profile, PLAIN_PROFILES)
+        self._require_places("first", first)
         if wanted is not None:
+            self._require_places("wanted", wanted)
+            if not len(wanted):
+                raise ArgumentError("wanted", "no tensor", "one at least")
             quality = self._with_helpers_qualities(quality, wanted)
             features = self._needed_alone(features, quality, graph, wanted)
         steps = quality_steps(quality, self.task_count)
@@ -804,6 +808,12 @@ class FeatureCodec:
             self.networks, [file.graph for file in files], qualities, KnownLatentCoder(known), grids, wanted=wanted
         )
         return self._restored(result.reconstruction, grids)
+
+    def _require_places(self, where: str, places: Sequence[int]) -> None:
+        for place in places:
+            index: Any = place
+            if not isinstance(index, Integral) or not 0 <= int(index) < self.task_count:
+                raise ArgumentError(where, repr(place), f"indices of tensors, from 0 to {self.task_count - 1}")
 
     def _head(self, first: Sequence[int], present: Sequence[int], profile: Profile) -> tuple[int, ...]:
         """The tensors that come first, ascending; none where they are all, as no order is then left to choose."""
