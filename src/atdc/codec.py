@@ -64,6 +64,7 @@ _SINGLE_PRECISION = (
 )  # fmt: skip
 
 T = TypeVar("T")
+Module = TypeVar("Module", bound=nn.Module)
 Features = Tensor | Sequence[Tensor] | Sequence[Tensor | None]
 """Raw features of several images: by tensor (B, C, h, w), None for those that there are none of; or stacked
 (B, T, C, h, w) where all are alike."""
@@ -275,12 +276,7 @@ class FeatureCodec:
             file.require_prefixes((ENTROPY_PREFIX, _CODEC_PREFIX, _FEATURE_PREFIX, *others))
         integers = file.integers()
         file.require_agreement(integers.model)
-        with torch.device("meta"):  # what is not as the settings say is refused before it takes memory
-            shapes = CodecNetworks(file.config, file.tensors).state_dict()
-        arrays = file.floats(_CODEC_PREFIX, {key: tuple(value.shape) for key, value in shapes.items()})
-        with torch.random.fork_rng(devices=[]):  # what layers start with is no business of the caller's generator
-            networks = CodecNetworks(file.config, file.tensors)
-        networks.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
+        networks = built(lambda: CodecNetworks(file.config, file.tensors), file, _CODEC_PREFIX)
         mean, std = (_statistics(file, kind) for kind in ("mean", "deviation"))
         for spec, row in zip(file.tensors.tensors, std, strict=True):
             if bool((row <= 0).any()):
@@ -955,12 +951,16 @@ def stored_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def load_arrays(module: nn.Module, file: WeightsFile, prefix: str) -> None:
+def built(make: Callable[[], Module], file: WeightsFile, prefix: str) -> Module:
     """The inverse of :func:`stored_arrays`; raises :class:`WeightsError` on whatever does not fit the module."""
-    state = module.state_dict()
-    kept = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    arrays = file.floats(prefix, {key: tuple(value.shape) for key, value in kept.items()})
-    module.load_state_dict({**state, **{key: torch.from_numpy(array) for key, array in arrays.items()}})
+    with torch.device("meta"):  # what is not as the settings say is refused before it takes memory
+        state = make().state_dict()
+    shapes = {key: tuple(value.shape) for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    arrays = file.floats(prefix, shapes)
+    with torch.random.fork_rng(devices=[]):  # what layers start with is no business of the caller's generator
+        module = make()
+    module.load_state_dict({**module.state_dict(), **{key: torch.from_numpy(array) for key, array in arrays.items()}})
+    return module
 
 
 def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:

@@ -21,8 +21,8 @@ from atdc.codec import (
     FeatureCodec,
     Features,
     Profile,
+    built,
     given_graphs,
-    load_arrays,
     profile_for,
     stored_arrays,
     warn_of_other_fingerprint,
@@ -396,9 +396,7 @@ def load(name: str | Path | None = None) -> Codec:
             "Weights of features alone are loaded by atdc.FeatureCodec.load.",
         )  # fmt: skip
     feature_codec = FeatureCodec.of_weights(file, (TASKS_PREFIX,))
-    with torch.random.fork_rng(devices=[]):  # what layers start with is no business of the caller's generator
-        networks = TaskNetworks(file.config)
-    load_arrays(networks, file, TASKS_PREFIX)
+    networks = built(lambda: TaskNetworks(file.config), file, TASKS_PREFIX)
     return Codec(networks, feature_codec, file.header.get("card", {}))
 
 
