@@ -116,18 +116,21 @@ class _Response(Domain):
         return np.rint(stored[0].astype(np.float64) * (self.clip * FULL_SCALE / 255)).astype(np.uint16)
 
 
-@final
-class _Normals(Domain):
+class _ThreeChannels(Domain):
     modes = ("RGB", "RGBA")
+
+    def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
+        return np.ascontiguousarray(stored.transpose(1, 2, 0))
+
+
+@final
+class _Normals(_ThreeChannels):
     nearest = True
     masked_by = "depth_zbuffer"
 
     def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
         assert masking is not None
         return np.where(masking.astype(np.int64) >= MASKED_DEPTH_RAW, NO_NORMAL, values).astype(np.uint8)
-
-    def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
-        return np.ascontiguousarray(stored.transpose(1, 2, 0))
 
 
 @final
@@ -142,14 +145,9 @@ class _Depth(Domain):
 
 
 @final
-class _Image(Domain):
-    modes = ("RGB", "RGBA")
-
+class _Image(_ThreeChannels):
     def to_stored(self, values: NDArray[np.generic], masking: NDArray[np.generic] | None) -> NDArray[np.generic]:
         return values.round().astype(np.uint8) if values.dtype != np.uint8 else values
-
-    def to_file(self, stored: NDArray[np.integer]) -> NDArray[np.integer]:
-        return np.ascontiguousarray(stored.transpose(1, 2, 0))
 
 
 DOMAINS: dict[str, Domain] = {

@@ -87,28 +87,24 @@ class _Metres(AnswerForm):
         return _floats(answer).log()[None, None]
 
 
+class _ChannelsLast(AnswerForm):
+    def of_target(self, target: NDArray[np.generic]) -> NDArray[np.generic]:
+        return target.transpose(1, 2, 0)
+
+    def as_target(self, answer: NDArray[np.generic]) -> Tensor:
+        return _floats(answer).permute(2, 0, 1)[None]
+
+
 @final
-class _UnitVectors(AnswerForm):
+class _UnitVectors(_ChannelsLast):
     def presented(self, values: Tensor) -> Tensor:
         return F.normalize(values, dim=0).permute(1, 2, 0).contiguous()
 
-    def of_target(self, target: NDArray[np.generic]) -> NDArray[np.generic]:
-        return target.transpose(1, 2, 0)
-
-    def as_target(self, answer: NDArray[np.generic]) -> Tensor:
-        return _floats(answer).permute(2, 0, 1)[None]
-
 
 @final
-class _Image(AnswerForm):
+class _Image(_ChannelsLast):
     def presented(self, values: Tensor) -> Tensor:
         return values.clamp(0, 1).permute(1, 2, 0).contiguous()
-
-    def of_target(self, target: NDArray[np.generic]) -> NDArray[np.generic]:
-        return target.transpose(1, 2, 0)
-
-    def as_target(self, answer: NDArray[np.generic]) -> Tensor:
-        return _floats(answer).permute(2, 0, 1)[None]
 
 
 def _floats(answer: NDArray[np.generic]) -> Tensor:
