@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import yaml
 
@@ -492,7 +492,7 @@ def _require_name(name: str) -> None:
         raise ArgumentError("name", repr(name), "a name of a file, without a folder")
 
 
-def settings_of(cls: type[Any], values: Any, where: str) -> Any:
+def settings_of(cls: type[T], values: Any, where: str) -> T:
     """Settings of a kind, a dataclass whose fields have defaults, from plain values.
 
     Args:
@@ -505,7 +505,7 @@ def settings_of(cls: type[Any], values: Any, where: str) -> Any:
     """
     if not isinstance(values, dict):
         raise ArgumentError(where, repr(values), "a mapping of settings")
-    known = {f.name: f for f in dataclasses.fields(cls)}
+    known = [f.name for f in dataclasses.fields(cast(Any, cls))]
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ArgumentError(where, f"unknown setting {unknown[0]!r}", f"one of {', '.join(known)}")
@@ -552,9 +552,7 @@ def within(where: str, error: ArgumentError) -> ArgumentError:
 
 def model_config(values: dict[str, Any]) -> ModelConfig:
     """The architecture stored next to weights; raises :class:`ArgumentError` on unknown or mistyped settings."""
-    config = settings_of(ModelConfig, values, "model")
-    assert isinstance(config, ModelConfig)
-    return config
+    return settings_of(ModelConfig, values, "model")
 
 
 def shipped_recipes(folder: Path = RECIPES) -> tuple[str, ...]:
@@ -605,9 +603,7 @@ def read_settings(kind: type[T], path: Path, folder: Path, what: str = "recipe")
     >>> read_settings(Recipe, Path("tiny"), RECIPES).name
     'tiny'
     """
-    settings = settings_of(kind, _read(path, folder, what), path.name)
-    assert isinstance(settings, kind)
-    return settings
+    return settings_of(kind, _read(path, folder, what), path.name)
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -59,7 +59,7 @@ class NetworkSettings:
     state: str = ""
     """A file with the module's ``state_dict``."""
     input: ImageInput = field(default_factory=ImageInput)
-    cuts: dict[str, str] = field(default_factory=dict)
+    cuts: dict[Any, Any] = field(default_factory=dict)
     """Tensors or modules by the names that features get."""
     tensors: tuple[str, ...] = ()
     """Those without names of their own: features are called like ``segments/64x33x33``."""
