@@ -412,4 +412,9 @@ def _bytes_tensor(image: ImageLike, pixel_limit: int = PIXEL_LIMIT) -> Tensor:
         ImageError: no readable image, or one that is too large.
         ArgumentError: an array that is no image.
     """
-    return torch.from_numpy(np.array(as_rgb(image, pixel_limit))).permute(2, 0, 1)[None]
+    return as_batch(as_rgb(image, pixel_limit))
+
+
+def as_batch(rgb: NDArray[np.uint8]) -> Tensor:
+    """An image (H, W, 3) as a batch of one, (1, 3, H, W); bytes stay bytes."""
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]

@@ -282,10 +282,13 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _srgb_of_gamma(gamma: float) -> list[int]:
-    """The sRGB byte of each byte that a file of that gamma keeps: ``light = v^(1/gamma)``, by IEC 61966-2-1."""
-    light = (np.arange(256) / 255) ** (1 / gamma)
-    srgb = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return [int(value) for value in (255 * srgb).round()]
+    """The sRGB byte of each byte that a file of that gamma keeps: ``light = v^(1/gamma)``."""
+    return [round(255 * srgb_of_light((value / 255) ** (1 / gamma))) for value in range(256)]
+
+
+def srgb_of_light(light: float) -> float:
+    """The transfer function of sRGB (IEC 61966-2-1), on 0 … 1."""
+    return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
 
 
 def _clear(image: Image.Image) -> Any:

@@ -41,6 +41,11 @@ class GlobalContext(nn.Module):
         return x + suggested[:, :, None, None]
 
 
+def place_of_context(layers: nn.Sequential) -> int:
+    """Which layer is the context."""
+    return next(place for place, layer in enumerate(layers) if isinstance(layer, GlobalContext))
+
+
 class SmallEncoder(nn.Module):
     """Image to features, 220 MMAC at 256×256.
 
@@ -81,13 +86,8 @@ class SmallEncoder(nn.Module):
 
     def local(self, image: Tensor) -> Tensor:
         """The layers that see surroundings only: may run tile by tile."""
-        return self.layers[: self.context](image * 4 - 2)
+        return self.layers[: place_of_context(self.layers)](image * 4 - 2)
 
     def whole(self, seen: Tensor) -> Tensor:
         """The rest, from the context on, which takes all positions at once."""
-        return self.layers[self.context :](seen)
-
-    @property
-    def context(self) -> int:
-        """Which layer is the context."""
-        return next(place for place, layer in enumerate(self.layers) if isinstance(layer, GlobalContext))
+        return self.layers[place_of_context(self.layers) :](seen)

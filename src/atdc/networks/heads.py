@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from atdc.config import ModelConfig
-from atdc.networks.encoders import GlobalContext, ResidualBlock
+from atdc.networks.encoders import GlobalContext, ResidualBlock, place_of_context
 
 
 def _conv_norm(inputs: int, outputs: int) -> nn.Sequential:
@@ -50,13 +50,8 @@ class SmallHead(nn.Module):
 
     def whole(self, features: Tensor) -> Tensor:
         """The layers up to the context, which take all positions at once, at the features' resolution."""
-        return self.layers[: self.context + 1](features)
+        return self.layers[: place_of_context(self.layers) + 1](features)
 
     def local(self, seen: Tensor) -> Tensor:
         """The rest, up to full resolution, which sees surroundings only: may run tile by tile."""
-        return self.layers[self.context + 1 :](seen)
-
-    @property
-    def context(self) -> int:
-        """Which layer is the context."""
-        return next(place for place, layer in enumerate(self.layers) if isinstance(layer, GlobalContext))
+        return self.layers[place_of_context(self.layers) + 1 :](seen)

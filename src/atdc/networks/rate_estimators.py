@@ -63,8 +63,7 @@ class PairEstimator(nn.Module):
 
     def summary(self, features: FeatureBatch) -> Tensor:
         """What costs follow from, (B, inputs of the last layer): mean and root mean square of each hidden channel."""
-        local = self.local(torch.cat(features.parts, 1))
-        return torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
+        return _pooled(self.local(torch.cat(features.parts, 1)))
 
     def standardised(self, features: FeatureBatch, levels: slice = LEVELS) -> Tensor:
         """Normalised features, all on one grid, to standardised relative costs (B, 8, pairs), at some levels alone."""
@@ -155,9 +154,7 @@ class FactorisedEstimator(nn.Module):
         """Base costs (B, 8, T), gains (B, 8, T child, T parent) and overlaps (8, T child, T, T)."""
         vectors = []
         for index, part in enumerate(features.parts):
-            local = torch.relu(self.local[index](part))
-            pooled = torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
-            vectors.append(torch.tanh(self.summary[index](pooled)))
+            vectors.append(torch.tanh(self.summary[index](_pooled(torch.relu(self.local[index](part))))))
         own = torch.stack(vectors, 1)
         there = list(features.available)
         whole = own[:, there].mean(1, keepdim=True).expand_as(own)
@@ -190,6 +187,11 @@ _RANK = 8
 """Length of the vectors whose products are agreement, gains and overlaps."""
 _LEAST_VARIANCE = 1e-3
 """A projection that varies less says nothing of agreement; nor does a tensor that is not there."""
+
+
+def _pooled(local: Tensor) -> Tensor:
+    """Mean and root mean square of each channel, (B, 2C), of (B, C, h, w)."""
+    return torch.cat([local.mean((2, 3)), local.square().mean((2, 3)).add(1e-6).sqrt()], 1)
 
 
 @lru_cache(maxsize=8)

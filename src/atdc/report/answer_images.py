@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.errors import ArgumentError
+from atdc.images import srgb_of_light
 from atdc.tasks import CLASSES, IGNORE_CLASS, task_named
 from atdc.tasks.task import Presentation, registry
 
@@ -154,7 +155,8 @@ def _depth_colour(position: float) -> tuple[int, int, int]:
         middle = (low + high) / 2
         inside = all(0.0 <= value <= 1.0 for value in _linear_srgb(lightness, middle, hue))
         low, high = (middle, high) if inside else (low, middle)
-    red, green, blue = (round(255 * _gamma(value)) for value in _linear_srgb(lightness, low, hue))
+    light = (min(max(value, 0.0), 1.0) for value in _linear_srgb(lightness, low, hue))
+    red, green, blue = (round(255 * srgb_of_light(value)) for value in light)
     return red, green, blue
 
 
@@ -169,12 +171,6 @@ def _linear_srgb(lightness: float, chroma: float, hue: float) -> tuple[float, fl
         -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
         -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
     )
-
-
-def _gamma(value: float) -> float:
-    """The transfer function of sRGB (IEC 61966-2-1), on 0 … 1."""
-    value = min(max(value, 0.0), 1.0)
-    return 12.92 * value if value <= 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055
 
 
 @cache

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from atdc.choice.graphs import candidate_estimates
 from atdc.graph.task_graph import TaskGraph
-from atdc.pipeline import Codec
+from atdc.pipeline import Codec, as_batch
 from atdc.report.page import Candidate
 
 
@@ -38,7 +38,7 @@ def candidates_of(
     >>> [candidate.parents == parents for candidate in candidates_of(codec, grey, 4, parents) if candidate.chosen]
     [True]
     """
-    features = codec.features_of(torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None])
+    features = codec.features_of(as_batch(rgb))
     feature_codec = codec.feature_codec
     names = feature_codec.task_names
     estimates = candidate_estimates(feature_codec.costs, feature_codec.normalise(features), quality)[:, 0].tolist()

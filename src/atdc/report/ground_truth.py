@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from atdc.data.rooms.targets import PICTURE_TARGETS, image_target
 from atdc.data.targets import decode_stored
 from atdc.metrics.tasks import measure_of
+from atdc.pipeline import as_batch
 from atdc.report.page import Answers
 from atdc.report.same_size import decibels, psnr_db
 from atdc.tasks import IMAGE_TASK, task_named
@@ -31,10 +31,9 @@ def image_ground_truth(rgb: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]
     >>> sorted(image_ground_truth(np.zeros((8, 8, 3), np.uint8)))
     ['edge_texture', 'keypoints2d', 'rgb']
     """
-    pixels = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]
     ground_truth: dict[str, NDArray[np.generic]] = {IMAGE_TASK: rgb.astype(np.float32) / 255}
     for task in PICTURE_TARGETS:
-        target = decode_stored(task, image_target(task, pixels))[0].numpy()
+        target = decode_stored(task, image_target(task, as_batch(rgb)))[0].numpy()
         ground_truth[task] = answer_form(task).of_target(target)
     return ground_truth
 

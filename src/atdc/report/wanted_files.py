@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from atdc.pipeline import Codec
+from atdc.pipeline import Codec, as_batch
 from atdc.report.wanted_table import NAMED_SETS, WantedFile
 from atdc.tasks import TASK_NAMES
 
@@ -47,7 +46,7 @@ def wanted_files(
     True
     """
     own = codec.feature_codec
-    features = codec.features_of(torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None]).unbind(1)
+    features = codec.features_of(as_batch(rgb)).unbind(1)
     files = []
     for tasks in sets:
         wanted = own.task_indices(tasks)
