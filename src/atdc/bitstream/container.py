@@ -395,6 +395,7 @@ class ContainerReader:
     Attributes:
         header: what the file says about itself. In profiles with segments it is checked; in ``compact`` it is once the
             segment has been read.
+        is_stream: whether all bytes before a segment have to come before it does.
 
     Raises:
         BitstreamError: the class that fits: not an ATDC file, an unsupported version, truncated, or corrupt.
@@ -412,8 +413,8 @@ class ContainerReader:
         self, source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT
     ) -> None:
         self._source = CountedSource(BytesSource(source) if isinstance(source, bytes) else source)
-        self._is_stream = isinstance(source, StreamSource)
-        reader = ByteReader(self._source, self._is_stream)
+        self.is_stream = isinstance(source, StreamSource)
+        reader = ByteReader(self._source, self.is_stream)
         self.header = _read_header(reader, pixel_limit, position_limit)
         self._seed = 0
         self._rows: list[_Row] = []
@@ -426,11 +427,6 @@ class ContainerReader:
             self._read_table(reader, len(self.header.first) or self.header.task_count)
         # What was fetched together with a table's last bytes is kept: nothing is read twice.
         self._ahead = {reader.position: reader.ahead}
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether all bytes before a segment have to come before it does."""
-        return self._is_stream
 
     @property
     def segment_count(self) -> int:
@@ -464,7 +460,7 @@ class ContainerReader:
         if place >= len(self._rows):
             last = self._rows[-1]
             start = last.start + last.length
-            reader = ByteReader(self._source, self._is_stream, start, self._fetched(start))
+            reader = ByteReader(self._source, self.is_stream, start, self._fetched(start))
             self._read_table(reader, self.segment_count - len(self._rows))
             self._ahead[reader.position] = reader.ahead
         return self._rows[place]
@@ -494,7 +490,7 @@ class ContainerReader:
         _require(_is_integer(index, 0, last), "segment", index, f"0 to {last}")
         row = self._row(index)
         where = "header or payload" if self.header.profile == "compact" else f"segment {index}"
-        left = row.length if self._is_stream else max(0, self._source.size() - row.start)
+        left = row.length if self.is_stream else max(0, self._source.size() - row.start)
         data = self._read(row.start, min(row.length, left))
         if len(data) < row.length:
             found, expected = f"{len(data)} bytes left", f"{row.length} bytes"
@@ -511,7 +507,7 @@ class ContainerReader:
         """
         last = self._row(self.segment_count - 1)
         end = last.start + last.length
-        if self._is_stream and self._source.read(end, 1):  # how many more is not waited for
+        if self.is_stream and self._source.read(end, 1):  # how many more is not waited for
             raise _beyond(end, "more bytes")
         if (size := self._source.size()) > end:
             raise _beyond(end, f"{size - end} more bytes")

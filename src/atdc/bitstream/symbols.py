@@ -10,6 +10,8 @@ up the ideal bits of what passes, per image and task.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,13 +36,13 @@ class BitCount:
 
     def __init__(self, tables: FrequencyTables) -> None:
         self._tables = tables
-        self._bits: dict[int, _Row] = {}
+        self._bits: dict[int, defaultdict[int, float]] = {}
         self._waiting: list[tuple[int, int, NDArray[np.int32], NDArray[np.uint8]]] = []
 
     def __getitem__(self, image: int) -> dict[int, float]:
         """Bits of one image by task."""
         self.settle()
-        return self._bits.get(image, _Row())
+        return self._bits.get(image, defaultdict(float))
 
     def add(self, image: int, task: int, symbols: NDArray[np.int32], table_index: NDArray[np.uint8]) -> None:
         """Adds symbols of one image's task."""
@@ -55,20 +57,12 @@ class BitCount:
         bits = self._tables.ideal_bits(symbols, table_index)
         ends = np.cumsum([len(entry[2]) for entry in waiting])[:-1]
         for (image, task, _, _), own in zip(waiting, np.split(bits, ends), strict=True):
-            row = self._bits.setdefault(image, _Row())
-            row[task] = row[task] + float(own.sum())
+            self._bits.setdefault(image, defaultdict(float))[task] += float(own.sum())
 
     def array(self, images: int, tasks: int) -> NDArray[np.float64]:
         """The same as float64 ``(images, tasks)``."""
         rows = [self[image] for image in range(images)]
         return np.array([[row[task] for task in range(tasks)] for row in rows], np.float64).reshape(images, tasks)
-
-
-class _Row(dict[int, float]):
-    """Bits by task; 0 for a task that has none."""
-
-    def __missing__(self, task: int) -> float:
-        return 0.0
 
 
 class SymbolCounter:

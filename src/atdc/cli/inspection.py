@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def inspect(
         for _, inspection in seen:
             print(inspection.to_json())
     else:
-        print(json.dumps([{"file": name, **json.loads(inspection.to_json())} for name, inspection in seen], indent=1))
+        print(json.dumps([{"file": name, **asdict(inspection)} for name, inspection in seen], indent=1))
     require_output()
     done.finish()
 
