@@ -153,8 +153,8 @@ def test_coding_and_bitstream_meet_only_in_the_traversals_coder() -> None:
             assert other not in inner_imports(module), f"{module} imports {other}"
 
 
-def test_the_coding_walk_does_not_know_how_graphs_are_chosen() -> None:
-    """What only an encoder has, the walk that a decoder runs cannot use: whatever it needs has crossed as bytes."""
+def test_the_coding_traversal_does_not_know_how_graphs_are_chosen() -> None:
+    """What only an encoder has, the decoder's traversal cannot use: whatever it needs has crossed as bytes."""
     chosen_by_the_encoder = {"atdc.networks.encoders", "atdc.graph.search", "atdc.networks.predictability"}
     for module, names in imports().items():
         if room_of(module) in ("atdc.coding", "atdc.bitstream"):

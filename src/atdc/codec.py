@@ -126,7 +126,7 @@ def given_graphs(graph: str | TaskGraph) -> str | list[TaskGraph]:
 
 
 class FeatureCodec:
-    """Codes a set of feature tensors, one per task, along a task graph.
+    """Codes a set of feature tensors along a graph of what is predicted from what.
 
     Args:
         networks: predictor, transforms and rate estimator; switched to evaluation.
@@ -627,7 +627,7 @@ class FeatureCodec:
 
         Args:
             features: raw features, finite: by tensor (B, C, h, w), or stacked (B, T, C, h, w) where all are alike.
-            quality: for all images, one number or one per task.
+            quality: for all images, one number or one per tensor.
             graph: a search setting's name, or one graph per image.
             effort: see :meth:`encode`.
             sizes: (height, width) of the images the features come from, kept in the file; none for bare features.

@@ -301,11 +301,11 @@ class TaskStage:
     """Training of the six encoders and heads, from small images to whole ones (ours)."""
 
     shared_epochs: int = 24
-    """On half-size rooms, one encoder for segmentation, normals and depth: what all six encoders start from."""
+    """On half-size images, one encoder for segmentation, normals and depth: what all six encoders start from."""
     half_epochs: int = 10
-    """On half-size rooms, each task with its own encoder."""
+    """On half-size images, each task with its own encoder."""
     epochs: int = 6
-    """On full-size rooms, each task with its own encoder."""
+    """On full-size images, each task with its own encoder."""
     batch: int = 16
     lr: float = 2e-3
     """Falls to its half in the first part, to a quarter in the second and to a two-hundredth in the third."""

@@ -16,7 +16,7 @@ IMAGES, TASKS = 2, 3
 
 
 def traverse(symbol_coder, content):
-    """A stand-in for the coding walk over all images."""
+    """A stand-in for the coding traversal of all images."""
     return {key: value for image in range(IMAGES) for key, value in traverse_one(symbol_coder, image, content).items()}
 
 

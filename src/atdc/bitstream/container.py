@@ -420,7 +420,7 @@ class ContainerReader:
         self._rows: list[_Row] = []
         if self.header.profile == "compact":
             symbol_check = _read_check(reader, "symbol check")
-            self._seed = _crc16(reader.walked)
+            self._seed = _crc16(reader.passed)
             check = _read_check(reader, "payload check")
             self._rows.append(_Row(reader.position, self._source.size() - reader.position, check, symbol_check))
         else:
@@ -612,7 +612,7 @@ def _check_bytes(check: int) -> bytes:
 
 
 def _check_head(reader: ByteReader) -> None:
-    computed = zlib.crc32(reader.walked)
+    computed = zlib.crc32(reader.passed)
     _compare(
         "head check", int.from_bytes(reader.take(HEAD_CHECK_BYTES, "head check"), "big"), computed, HEAD_CHECK_BYTES
     )

@@ -50,12 +50,12 @@ _FIRST_READ = 64
 
 
 class ByteReader:
-    """Walks through a source from its start, fetching a little at a time, and never past its end.
+    """Reads a source from its start, fetching a little at a time, and never past its end.
 
     Args:
         source: the file.
         is_stream: its bytes come one after the other, and its end is not known: no more is fetched than is asked for.
-        start: of the bytes walked through, where not at the file's.
+        start: of the bytes that are read, where not at the file's.
         data: those that were fetched before.
 
     Attributes:
@@ -74,7 +74,7 @@ class ByteReader:
         self.start, self.data, self.position = start, data, start
 
     @property
-    def walked(self) -> bytes:
+    def passed(self) -> bytes:
         """The bytes from the start to the position."""
         return self.data[: self.position - self.start]
 

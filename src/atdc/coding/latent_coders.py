@@ -26,7 +26,7 @@ from atdc.tensors import Grid, latent_grid
 
 
 class LatentCoder(Protocol):
-    """What the walk hands every task's latents to."""
+    """What :func:`~atdc.coding.traversal.code_task` hands every task's latents to."""
 
     def code(
         self,

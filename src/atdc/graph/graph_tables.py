@@ -31,7 +31,7 @@ class GraphTables:
     Attributes:
         fixed: per integer quality, the graph of least mean cost.
         fixed_mode: per integer quality, the most frequent exact graph.
-        chain: per integer quality, the best order with all predecessors as parents.
+        chain: per integer quality, the fixed graph's order with all predecessors as parents.
         candidates: the M graphs among which `codebook` chooses per image, the same for every quality.
         listed: the graphs that files name by number, usual ones first: a prior that makes the usual graph one byte.
         distortion: mean squared error per normalised feature element at each quality, (8, T).

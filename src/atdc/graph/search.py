@@ -14,7 +14,7 @@ setting                   what it sends                                         
 ``paper``                 per image, edges by descending gain in exp(-L)              :func:`paper`
 ``fixed``                 always the cheapest graph on average                        :func:`exact` of mean scores
 ``fixed-mode``            always the most frequent exact graph                        :func:`fixed_mode`
-``chain``                 always the best order, all predecessors as parents          :func:`chain`
+``chain``                 always the order of ``fixed``, all predecessors as parents
 ``paper-order``           n, s, d, k, t, a; per image, best predecessors              :func:`paper_order`
 ``random``                per image, a random order, best predecessors                :func:`random_order`
 ``independent``           always the graph without edges                              :meth:`TaskGraph.independent`

@@ -213,7 +213,7 @@ def train_codec(
         R + [ Σ_i Λ(q_i)·l_i/T + w·Σ_i a_i·Λ(q_i)·‖z'_i − ẑ'_i‖²/n ] + 0.02·L_proxy
 
     with ``l_i`` the objective's normalised loss of task i, ``a_i`` its anchor, ``n`` the number of feature elements of
-    all tasks, and ``‖·‖²`` the squared error, or where the subject has one its
+    all tasks, and ``‖·‖²`` the squared error, or where the state has one its
     :class:`~atdc.networks.transforms.BlockMetric`.
 
     Args:

@@ -176,7 +176,7 @@ def measured_correction(
 
 
 def settle_fixed_graphs(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> None:
-    """Gives the codec's book the best single graph of each quality, by real costs on some validation images."""
+    """Gives the codec's graph tables the best single graph of each quality, by real costs on some validation images."""
     known = run.read_json("fixed_graphs.json", None)
     if known is None:
         features = val.raw(val.alike(images_for_pairs(codec)))

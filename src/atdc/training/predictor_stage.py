@@ -45,17 +45,17 @@ def train_predictor(
     tasks, predictor = networks.task_count, networks.predictor
 
     def loss_of(features: FeatureBatch, parents: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
-        shares, grids = [predictor.contribution(task, part) for task, part in enumerate(parents)], features.grids
+        contributions, grids = [predictor.contribution(task, part) for task, part in enumerate(parents)], features.grids
         there = range(tasks) if features.present is None else features.present
         losses = []
         for child in there:
             target = features.parts[child]
             mask = random_parent_mask(rng, len(features), child, tasks).to(target.device)
             mask[:, [task for task in range(tasks) if task not in there]] = 0
-            given = torch.zeros_like(shares[child])
+            given = torch.zeros_like(contributions[child])
             for parent in np.flatnonzero(mask.cpu().numpy().any(0)).tolist():
-                share = resampled(shares[parent], grids[parent], grids[child])
-                given = given + share * mask[:, parent, None, None, None]
+                contribution = resampled(contributions[parent], grids[parent], grids[child])
+                given = given + contribution * mask[:, parent, None, None, None]
             mean, log_variance = predictor(child, given, mask)
             losses.append(proxy_loss(mean, log_variance, target).mean())
         return torch.stack(losses).mean()

@@ -4,7 +4,7 @@
 
     torchrun --nproc-per-node 2 --no-python -- atdc train --recipe small
 
-One process does everything as if there were no others; of several, the first alone writes. Networks here are walked
+One process does everything as if there were no others; of several, the first alone writes. Networks here are run
 part by part, along graphs that differ from batch to batch; so gradients are averaged after the backward pass, by no
 wrapper around ``forward``. Features and measured costs are shared out, too; what else is no training (rates, graphs),
 and the factorised rate estimator, every process computes for itself.

@@ -65,7 +65,7 @@ def gaussian_tables() -> FrequencyTables:
 
 
 class ValueCoder(Protocol):
-    """What the walk hands values to."""
+    """What the traversal hands values to."""
 
     def code(self, value: Tensor | None, mean: Tensor, log_scale: Tensor, where: Tensor | None) -> Tensor:
         """Codes values and returns them as a decoder will see them, zero where nothing was coded.
@@ -260,7 +260,7 @@ class PixelCodec(nn.Module):
         return self.code_latent(GainedCoder(coder, self.log_gain(point)), side, latent)
 
     def restore(self, latent: Tensor) -> Tensor:
-        """What :meth:`walk` returned to images (B, 3, rows, columns), about 0 … 1, not clamped."""
+        """What :meth:`traverse` returned to images (B, 3, rows, columns), about 0 … 1, not clamped."""
         return self.synthesis(latent) + 0.5
 
 
