@@ -152,7 +152,7 @@ def test_sixty_four_tensors_are_read_all_and_in_part(profile: str) -> None:
 def refused_early(reader: IntegerReader, match: str, **fields: object) -> None:
     """That a file of no symbols is refused in less than a megabyte."""
     header = header_of(reader, **fields)
-    count = 1 if header.profile == "compact" else header.task_count
+    count = 1 if header.profile == "compact" else header.present_count
     data = pack(Container(header, (Segment(b"", 0),) * count))
     tracemalloc.start()
     try:

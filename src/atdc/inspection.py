@@ -244,7 +244,7 @@ def _names_by_place(header: Header, integers: IntegerReader) -> tuple[str, ...]:
     except BitstreamError:  # the graph is a problem of its own
         if header.version == 2:
             return ()
-        places = tuple(range(header.task_count))
+        places = tuple(range(header.present_count))
     return tuple(integers.task_names[task] for _, task in sorted(zip(places, header.present, strict=True)))
 
 

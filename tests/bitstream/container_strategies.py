@@ -99,7 +99,7 @@ def containers(draw, headers):
     """Around such headers."""
     header = draw(headers)
     segment = st.builds(Segment, st.binary(max_size=200), st.integers(0, 0xFFFF))
-    count = 1 if header.profile == "compact" else header.task_count
+    count = 1 if header.profile == "compact" else header.present_count
     return Container(header, tuple(draw(segment) for _ in range(count)))
 
 

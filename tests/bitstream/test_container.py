@@ -490,7 +490,7 @@ def test_all_sizes_of_ranked_graphs_together_take_little_memory():
     tracemalloc.start()
     for tasks in range(1, layout.MAX_TASKS_BY_RANK + 1):
         last = (TaskGraph.count(tasks) - 1).to_bytes(layout.rank_bytes(tasks), "big")
-        assert unpack(compact_of(tasks=bytes([tasks]), graph=b"\0" + last)).header.task_count == tasks
+        assert unpack(compact_of(tasks=bytes([tasks]), graph=b"\0" + last)).header.present_count == tasks
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
@@ -651,7 +651,7 @@ def test_a_segment_that_is_not_there_is_an_argument_error():
 @given(containers(headers_2(ordered=False)))
 def test_a_cut_file_of_version_2_gives_whole_tensors_and_all_that_they_need(container):
     header = replace(container.header, profile="segments")
-    graph = header.graph if isinstance(header.graph, TaskGraph) else TaskGraph.independent(header.task_count)
+    graph = header.graph if isinstance(header.graph, TaskGraph) else TaskGraph.independent(header.present_count)
     segments = tuple(Segment(bytes([place]) * place, place) for place in range(graph.size))
     data, places = pack(Container(header, segments)), header.places(graph)
     assert sorted(places) == list(range(graph.size))
@@ -666,7 +666,7 @@ def test_a_cut_file_of_version_2_gives_whole_tensors_and_all_that_they_need(cont
 
 @given(headers_2(ordered=False), st.data())
 def test_segments_of_version_2_stand_layer_by_layer_and_by_index_within_one(header, data):
-    graph = data.draw(graphs(header.task_count))
+    graph = data.draw(graphs(header.present_count))
     places = replace(header, profile="segments").places(graph)
     for one in range(graph.size):
         for other in range(graph.size):
@@ -676,7 +676,7 @@ def test_segments_of_version_2_stand_layer_by_layer_and_by_index_within_one(head
 
 @given(headers_1(), st.data())
 def test_segments_of_version_1_stand_by_index(header, data):
-    graph = data.draw(graphs(header.task_count))
+    graph = data.draw(graphs(header.present_count))
     assert replace(header, profile="segments").places(graph) == tuple(range(graph.size))
 
 

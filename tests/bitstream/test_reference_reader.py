@@ -91,7 +91,7 @@ def package_reads(data, listed=None):
     }
     if header.profile != "compact" and (header.version == 1 or isinstance(graph, TaskGraph)):
         # In version 1 any graph of that many gives the same places.
-        graph = graph if isinstance(graph, TaskGraph) else TaskGraph.independent(header.task_count)
+        graph = graph if isinstance(graph, TaskGraph) else TaskGraph.independent(header.present_count)
         found["places"] = list(header.places(graph))
     return found
 
@@ -236,7 +236,7 @@ class Fuzz:
                 fields[name] = self.fields(self.container().header)[name]
             elif name == "graph":
                 fields[name] = bytes([random.choice((0, 0, 1, 5))]) + random.randbytes(
-                    rank_bytes(min(24, container.header.task_count))
+                    rank_bytes(min(24, container.header.present_count))
                 )
             else:
                 fields[name] = random.choice(

@@ -46,7 +46,7 @@ def main() -> None:
     for name, fields in HEADERS.items():
         header = Header(**{"fingerprint": b"\x00\xc0\xff\xee", "profile": "ordered", **fields})
         segments = tuple(
-            Segment(random.randbytes(place % 4), random.getrandbits(16)) for place in range(header.task_count)
+            Segment(random.randbytes(place % 4), random.getrandbits(16)) for place in range(header.present_count)
         )
         graph, says = header.graph, said(header, segments) | {"first": header.first}
         if isinstance(graph, TaskGraph):

@@ -75,7 +75,7 @@ def main() -> None:
     random, golden = Random(3), {}
     for name, fields in HEADERS.items():
         header = Header(**{"fingerprint": b"\x00\xc0\xff\xee", "profile": "segments", **fields})
-        count = 1 if header.profile == "compact" else header.task_count
+        count = 1 if header.profile == "compact" else header.present_count
         segments = tuple(Segment(random.randbytes(place % 4), random.getrandbits(16)) for place in range(count))
         graph, says = header.graph, said(header, segments)
         if header.profile == "segments" and isinstance(graph, TaskGraph):

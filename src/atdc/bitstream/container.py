@@ -112,31 +112,33 @@ class Header:
             "qualities", self.qualities, f"a tuple of 1 to {MAX_TASKS} integers from 0 to {MAX_QUALITY_STEP}",
         )  # fmt: skip
         if self.tensor_count is _FROM_THE_OTHERS:
-            object.__setattr__(self, "tensor_count", self.task_count)
+            object.__setattr__(self, "tensor_count", self.present_count)
         _require(_is_integer(self.tensor_count, 1, MAX_TASKS), "tensor_count", self.tensor_count, f"1 to {MAX_TASKS}")
         if self.present is _FROM_THE_OTHERS:
             object.__setattr__(self, "present", tuple(range(self.tensor_count)))
         _require(
             type(self.present) is tuple
-            and len(self.present) == self.task_count
+            and len(self.present) == self.present_count
             and all(_is_integer(tensor, 0, self.tensor_count - 1) for tensor in self.present)
             and all(earlier < later for earlier, later in pairwise(self.present)),
             "present", self.present,
-            f"a tuple of {self.task_count} ascending indices below {self.tensor_count}, one for each quality",
+            f"a tuple of {self.present_count} ascending indices below {self.tensor_count}, one for each quality",
         )  # fmt: skip
         _require(
             type(self.grids) is tuple
-            and len(self.grids) <= self.task_count
+            and len(self.grids) <= self.present_count
             and all(
                 type(grid) is tuple and [_is_integer(side, 1, VARINT_LIMIT - 1) for side in grid] == [True, True]
                 for grid in self.grids
             ),
             "grids", self.grids,
-            f"a tuple of at most {self.task_count} pairs of integers from 1 to {VARINT_LIMIT - 1}",
+            f"a tuple of at most {self.present_count} pairs of integers from 1 to {VARINT_LIMIT - 1}",
         )  # fmt: skip
         self._check_size()
         if isinstance(self.graph, TaskGraph):
-            _require(self.graph.size == self.task_count, "graph", self.graph, f"a graph of {self.task_count} tasks")
+            _require(
+                self.graph.size == self.present_count, "graph", self.graph, f"a graph of {self.present_count} tasks"
+            )
         else:
             _require(
                 _is_integer(self.graph, 0, MAX_LISTED_NUMBER),
@@ -157,7 +159,7 @@ class Header:
             return
         _require(
             type(self.first) is tuple
-            and 0 < len(self.first) < self.task_count
+            and 0 < len(self.first) < self.present_count
             and all(tensor in self.present for tensor in self.first)
             and all(earlier < later for earlier, later in pairwise(self.first)),
             "first", self.first, f"some, not all, of {self.present}, ascending",
@@ -180,13 +182,14 @@ class Header:
             "height and width", (self.height, self.width), "0 and 0 for features that do not all have this grid",
         )  # fmt: skip
         _require(
-            self.profile == "ordered" or not (self._is_whole and has_one_size(self.kind, self.task_count, self.grids)),
+            self.profile == "ordered"
+            or not (self._is_whole and has_one_size(self.kind, self.present_count, self.grids)),
             "grids", self.grids, "the one grid of all tensors as height and width",
         )  # fmt: skip
 
     @property
     def _is_whole(self) -> bool:
-        return self.task_count == self.tensor_count
+        return self.present_count == self.tensor_count
 
     @property
     def version(self) -> int:
@@ -198,8 +201,8 @@ class Header:
         return self._is_whole and not self.grids and self.profile != "ordered"
 
     @property
-    def task_count(self) -> int:
-        """Of the tensors in the file: in version 1 there is one per task, 1 to 1024, and in version 2 any 1 to 64."""
+    def present_count(self) -> int:
+        """How many tensors are in the file: in version 1 all of them, 1 to 1024, and in version 2 any 1 to 64."""
         return len(self.qualities)
 
     def places(self, graph: TaskGraph) -> tuple[int, ...]:
@@ -220,13 +223,13 @@ class Header:
         >>> header.places(chain)
         (2, 1, 0)
         """
-        _require(graph.size == self.task_count, "graph", graph, f"a graph of {self.task_count} tasks")
+        _require(graph.size == self.present_count, "graph", graph, f"a graph of {self.present_count} tasks")
         if self.profile == "compact":
-            return (0,) * self.task_count
-        order: Sequence[int] = range(self.task_count) if self.version == 1 else graph.order
+            return (0,) * self.present_count
+        order: Sequence[int] = range(self.present_count) if self.version == 1 else graph.order
         first = self._first_places
         order = sorted(order, key=lambda task: task not in first)  # stable
-        return tuple(map(order.index, range(self.task_count)))
+        return tuple(map(order.index, range(self.present_count)))
 
     def resolve(self, listed: Sequence[TaskGraph]) -> TaskGraph:
         """The task graph of the tensors in the file.
@@ -254,10 +257,11 @@ class Header:
                 "graph", f"number {self.graph}", f"one of the {len(listed)} graphs that the weights list", DAMAGED
             )
         graph = listed[self.graph]
-        if graph.size != self.task_count:
+        if graph.size != self.present_count:
             raise CorruptFileError(
-                "graph", f"number {self.graph}, of {graph.size} tasks", f"a graph of {self.task_count} tasks", DAMAGED
-            )
+                "graph", f"number {self.graph}, of {graph.size} tasks", f"a graph of {self.present_count} tasks",
+                DAMAGED,
+            )  # fmt: skip
         if (first := listed.index(graph)) != self.graph:
             raise CorruptFileError("graph", f"number {self.graph}", f"number {first}, the same graph", DAMAGED)
         if not graph.is_closed(self._first_places):
@@ -344,7 +348,7 @@ class Container:
 
     def __post_init__(self) -> None:
         """Checks that there are as many segments as the profile wants."""
-        expected = 1 if self.header.profile == "compact" else self.header.task_count
+        expected = 1 if self.header.profile == "compact" else self.header.present_count
         _require(len(self.segments) == expected, "segments", f"{len(self.segments)} of them", str(expected))
 
 
@@ -424,14 +428,14 @@ class ContainerReader:
             check = _read_check(reader, "payload check")
             self._rows.append(_Row(reader.position, self._source.size() - reader.position, check, symbol_check))
         else:
-            self._read_table(reader, len(self.header.first) or self.header.task_count)
+            self._read_table(reader, len(self.header.first) or self.header.present_count)
         # What was fetched together with a table's last bytes is kept: nothing is read twice.
         self._ahead = {reader.position: reader.ahead}
 
     @property
     def segment_count(self) -> int:
         """How many segments the file has: one per tensor in it, or one for all."""
-        return 1 if self.header.profile == "compact" else self.header.task_count
+        return 1 if self.header.profile == "compact" else self.header.present_count
 
     @property
     def lengths(self) -> tuple[int, ...]:

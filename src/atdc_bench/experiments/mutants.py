@@ -310,7 +310,7 @@ def _form(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> 
     parts.fields["form"] = bytes([new])
     if random.random() < 0.5:  # laid out as the header now says
         parts.compact = new >> 1 & 7 == 1
-        _fit(random, parts, 1 if parts.compact else parts.header.task_count)
+        _fit(random, parts, 1 if parts.compact else parts.header.present_count)
 
 
 def _fingerprint(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
@@ -376,7 +376,7 @@ def _grids(random: Random, parts: Parts, other: Parts, reader: IntegerReader) ->
     changed = random.choice((
         grids[1:], grids[:-1], grids[::-1], [*grids, *grids[-1:]], [*grids, _small_grid(random)],
         [*grids[:place], _small_grid(random), *grids[place + 1 :]],
-        [*grids[:place], random.choice(edges), *grids[place + 1 :]], [_small_grid(random)] * parts.header.task_count,
+        [*grids[:place], random.choice(edges), *grids[place + 1 :]], [_small_grid(random)] * parts.header.present_count,
         list(other.header.grids),
     ))  # fmt: skip
     count, rest = number_bytes(len(changed)), _grid_bytes(changed)[1:]
@@ -385,7 +385,7 @@ def _grids(random: Random, parts: Parts, other: Parts, reader: IntegerReader) ->
         *[count + rest] * 6, number_bytes(len(changed) + 1) + rest, number_bytes(max(0, len(changed) - 1)) + rest,
         b"".join([count, *(number_bytes(height) + number_bytes(width) for height, width in changed)]),
         b"\1\0", b"\1" + square, b"\2" + b"\4\0" * 2, b"\2\4\0\0", b"\1\4" + _number(random, _SIDES),
-        _number(random, (0, 1, parts.header.task_count, parts.header.task_count + 1)) + rest,
+        _number(random, (0, 1, parts.header.present_count, parts.header.present_count + 1)) + rest,
     ))  # fmt: skip
 
 
@@ -403,10 +403,10 @@ def _version(random: Random, parts: Parts, other: Parts, reader: IntegerReader) 
     header, fields = parts.header, parts.fields
     parts.fields = header_fields(header, 3 - header.version)
     if header.version == 1:
-        grids = ((header.height, header.width),) * header.task_count if header.kind == "features" else ()
+        grids = ((header.height, header.width),) * header.present_count if header.kind == "features" else ()
         parts.fields["grids"] = _grid_bytes(grids)
         return
-    parts.fields["tasks"] = number_bytes(random.choice((header.task_count, header.tensor_count)))
+    parts.fields["tasks"] = number_bytes(random.choice((header.present_count, header.tensor_count)))
     if header.kind == "features":
         height, width = random.choice((*header.grids, _small_grid(random)))
         parts.fields["height"] = number_bytes(height)
@@ -435,7 +435,7 @@ def _sides(random: Random, parts: Parts, other: Parts, reader: IntegerReader) ->
 
 
 def _quality(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
-    tasks = parts.header.task_count
+    tasks = parts.header.present_count
     some = [random.choice((0, 1, MAX_QUALITY_STEP, random.randrange(MAX_QUALITY_STEP + 1))) for _ in range(tasks)]
     parts.fields["quality"] = random.choice((
         bytes([random.randrange(MAX_QUALITY_STEP + 1)]), bytes([MAX_QUALITY_STEP + 1]), b"\xfe", b"\xff",
@@ -445,7 +445,7 @@ def _quality(random: Random, parts: Parts, other: Parts, reader: IntegerReader) 
 
 
 def _graph(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
-    tasks = parts.header.task_count
+    tasks = parts.header.present_count
     count, size = TaskGraph.count(tasks), rank_bytes(tasks)
     rank = random.choice((0, 1, count - 1, count, (1 << 8 * size) - 1, random.randrange(count)))
     if tasks == len(reader.tensors) and random.random() < 0.2:
@@ -491,7 +491,7 @@ def _segments(random: Random, parts: Parts, other: Parts, reader: IntegerReader)
         rows[index] = (b"", rows[index][1])
     elif way == 3:
         rows[index] = random.choice(list(zip(other.segments, other.symbol_checks, strict=True)))
-    elif way == 4 and len(rows) == parts.header.task_count and not parts.compact:
+    elif way == 4 and len(rows) == parts.header.present_count and not parts.compact:
         order = parts.header.resolve(reader.listed).order
         rows = [
             rows[order.index(place)] if parts.header.version == 2 else rows[order[place]] for place in range(len(order))
