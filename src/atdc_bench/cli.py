@@ -16,13 +16,10 @@ from atdc.cli.batch import globally
 from atdc.cli.batch import out as console
 from atdc.cli.options import (
     HELP_NAMES,
-    MEASURED_MODEL,
     Data,
     Device,
-    Model,
     Quality,
     Quiet,
-    ResultFile,
     in_range,
     known,
     listed,
@@ -43,6 +40,13 @@ class _Measurements(TyperGroup):
             raise ArgumentError("atdc bench", option, expected, "atdc bench --help lists them.")
         return super().parse_args(ctx, args)
 
+
+MEASURED_MODEL = "small"
+"""What tables are of: weights from rooms alone, which anybody can render."""
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME|FILE", help="Shipped weights by name, or a .safetensors file.")
+]
+ResultFile = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The result, JSON.")]
 
 app = typer.Typer(
     name="bench",

@@ -12,8 +12,6 @@ import typer
 from atdc.config import DEFAULT_MODEL, MAX_QUALITY
 from atdc.graph.search import SETTINGS
 
-MEASURED_MODEL = "small"
-"""What tables are of: weights from rooms alone, which anybody can render."""
 PASSED_OVER = "Hidden files, and linked folders that are not named themselves, are passed over."
 RESUMES = "The same command resumes from there."
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
@@ -59,9 +57,6 @@ def starting_with(names: Iterable[str]) -> Callable[[str], list[str]]:
 
 
 Device = Annotated[str, typer.Option("--device", help="Where networks run: cpu, or cuda.")]
-Model = Annotated[
-    str, typer.Option("--model", metavar="NAME|FILE", help="Shipped weights by name, or a .safetensors file.")
-]
 Quality = Annotated[
     float,
     typer.Option(
@@ -81,7 +76,6 @@ Graph = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 Data = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="Rendered rooms; made if absent.")]
-ResultFile = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The result, JSON.")]
 ModelToUse = Annotated[
     str | None,
     typer.Option(

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from atdc.graph import search
-from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictor import Predictor, proxy_loss
 from atdc.networks.resampling import resampled
@@ -82,18 +81,3 @@ def proxy_losses(predictor: Predictor, features: FeatureBatch, pairs: Sequence[s
         for child, mean, log_variance in _predictions(predictor, features, pairs)
     ]
     return torch.stack(losses, 1)
-
-
-def best_graphs(predictor: Predictor, features: FeatureBatch, distortion: Tensor, max_parents: int) -> list[TaskGraph]:
-    """The cheapest graph of each image by :func:`score_bits`, for any number of parents.
-
-    Args:
-        predictor: the shared predictor.
-        features: normalised features.
-        distortion: D of each task, (T,).
-        max_parents: the most a task may have.
-    """
-    tasks = len(features.parts)
-    pairs = search.candidate_sets(tasks, max_parents)
-    scores = score_bits(predictor, features, pairs, distortion[None])[:, 0]
-    return search.exact_batch(scores.double().cpu().numpy(), tasks, max_parents)

@@ -21,7 +21,6 @@ from atdc.graph.graph_tables import GraphTables
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
-from atdc.networks.predictability import best_graphs
 from atdc.tensors import FeatureSet
 from atdc.training.adding import adopt
 from atdc.training.codec_stage import Objective, TrainingState, train_codec
@@ -33,6 +32,7 @@ from atdc.training.run_folder import RunFolder
 from atdc_bench.baselines.graph_sources import GraphsByImage
 from atdc_bench.baselines.some_tasks import FeaturesOf
 from atdc_bench.baselines.stacked_features import StackedFeatures
+from atdc_bench.measures.predicted_graphs import best_graphs
 
 Sets = Mapping[str, StackedFeatures]
 Goals = Mapping[str, Objective]

@@ -20,7 +20,6 @@ from atdc.choice.graphs import paper_graphs
 from atdc.codec import FeatureCodec
 from atdc.errors import WeightsError
 from atdc.graph.task_graph import TaskGraph
-from atdc.networks.predictability import best_graphs
 from atdc.provenance import provenance, write_result
 from atdc_bench.experiments.evaluate import Objective, measure_answers, normalised_loss
 from atdc_bench.experiments.evaluated_codec import (
@@ -30,6 +29,7 @@ from atdc_bench.experiments.evaluated_codec import (
     open_rooms,
     require_images,
 )
+from atdc_bench.measures.predicted_graphs import best_graphs
 
 
 @torch.no_grad()
