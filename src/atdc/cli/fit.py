@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -180,6 +181,10 @@ def fit(
     if loaded is not None and len(loaded.networks) > 1:
         with contextlib.redirect_stdout(sys.stderr):
             balance = _balance(loaded, codec, samples, out, quiet)
+    next_words = ["atdc", "encode", *map(str, features[:1]), "--model", str(out), "-o", "encoded"]
+    if networks is not None:
+        both = ["--model", str(out), "--networks", str(networks)]
+        next_words = ["atdc", "encode", "photo.jpg", *both, "-o", "photo.atdc"]
     place = _a_validation_sample(samples)
     sizes = _sizes(codec, samples, place)
     if as_json:
@@ -190,22 +195,23 @@ def fit(
                 "report": seen.to_json(), "validation_sample": samples.described(place), "bytes": sizes,
             }
         )  # fmt: skip
-        return
-    if quiet:
-        return
+    elif not quiet:
+        size = out.stat().st_size
+        console.print(f"written: {escape(str(out))}, fingerprint {codec.fingerprint.hex()}, {size:,} bytes")
+        if balance is not None:
+            console.print(f"written: {escape(str(balance))}, a quality for each network, for atdc encode --balanced")
+        _show_sizes(samples, place, sizes)
+        console.print(f"Next: {escape(shlex.join(next_words))}")
+
+
+def _show_sizes(samples: DescribedSource, place: int, sizes: Sequence[int]) -> None:
+    """Prints what a validation sample's files take."""
     elements = sum(value.size for value in samples.read(place).values())
     table = plain_table("quality", ["bytes", "bits per number"])
     for quality, size in enumerate(sizes):
         table.add_row(str(quality), f"{size:,}", f"{8 * size / elements:.3f}")
-    console.print(f"written: {escape(str(out))}, fingerprint {codec.fingerprint.hex()}, {out.stat().st_size:,} bytes")
-    if balance is not None:
-        console.print(f"written: {escape(str(balance))}, a quality for each network, for atdc encode --balanced")
     console.print(f"{escape(samples.described(place))}, of the validation samples, {elements:,} numbers:")
     console.print(table)
-    words = ["atdc", "encode", *map(str, features[:1]), "--model", str(out), "-o", "encoded"]
-    if networks is not None:
-        words = ["atdc", "encode", "photo.jpg", "--model", str(out), "--networks", str(networks), "-o", "photo.atdc"]
-    console.print(f"Next: {escape(shlex.join(words))}")
 
 
 def _start(add: str | None, start_from: str | None, names: tuple[str, ...]) -> FeatureCodec | None:
