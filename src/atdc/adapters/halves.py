@@ -205,7 +205,8 @@ class CutNetwork(ABC):
         tensors: at the cut.
         answers: by name.
         folder: of the files that answers name.
-        digest: of weights, input and cut: features of equal digests are the same numbers.
+        digest: of what the network is: of an ONNX file, its bytes, input and cut; of a torch module, its class's name,
+            weights, input and cut, and not its code.
     """
 
     name: str
