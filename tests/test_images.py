@@ -1,6 +1,8 @@
 """Whatever Pillow reads arrives upright, in sRGB, with eight bits; whatever it does not read gets one clear error."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -232,3 +234,8 @@ def test_a_lazily_opened_animation_stays_at_its_frame() -> None:
         for number, pixel in ((2, [0, 0, 255]), (0, [255, 0, 0]), (1, [0, 255, 0])):
             image.seek(number)
             assert as_rgb(image)[0, 0].tolist() == pixel
+
+
+def test_endings_of_images_are_known_before_any_image_is_read() -> None:
+    code = "from atdc.images import image_suffixes; assert {'.jpg', '.webp', '.tiff'} <= image_suffixes()"
+    subprocess.run([sys.executable, "-c", code], check=True)

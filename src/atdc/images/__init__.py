@@ -109,8 +109,9 @@ def image_suffixes() -> frozenset[str]:
     >>> {".jpg", ".heic"} <= image_suffixes(), ".eps" in image_suffixes()
     (True, False)
     """
+    endings = Image.registered_extensions()  # which loads what opens them
     kinds = Image.OPEN.keys() - _WITHOUT_PIXELS
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in kinds}
+    known = {suffix for suffix, kind in endings.items() if kind in kinds}
     return frozenset(known | {".heic", ".heif", ".avif"})
 
 
