@@ -251,9 +251,9 @@ def test_what_looks_like_a_file_is_one(folder: Path, model: tuple[str, str]) -> 
     assert run("decode", "x.bin", "-o", "all.zip", *model).exit_code == DONE
     with zipfile.ZipFile("all.zip") as archive:
         assert set(archive.namelist()) == {f"{task}.{kind}" for task in TASK_NAMES for kind in ("png", "npy")}
-    for wrong in ("all.npy", "all.tar"):
+    for wrong, status in (("all.npy", FAILED), ("all.tar", USAGE)):  # that it has several answers, the file alone tells
         result = run("decode", "x.bin", "-o", wrong, *model)
-        assert result.exit_code == USAGE and not Path(wrong).exists()
+        assert result.exit_code == status and not Path(wrong).exists()
 
 
 def test_answers_of_a_zip_are_the_numbers() -> None:

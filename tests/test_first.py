@@ -122,7 +122,7 @@ def test_what_cannot_come_first_is_refused(codec: FeatureCodec, features: dict[s
         codec.encode({"normal": features["normal"]}, first=["rgb"])
     with pytest.raises(ArgumentError, match="norml"):
         codec.encode(features, first=["norml"])
-    with pytest.raises(ArgumentError, match="a sequence of names"):
+    with pytest.raises(ArgumentError, match="a list of names"):
         codec.encode(features, first="rgb")
 
 

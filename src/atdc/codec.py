@@ -139,6 +139,7 @@ class FeatureCodec:
 
     Attributes:
         path: of the weights file it was loaded from.
+        of_older_format: that file is in a format that is read, but not written.
     """
 
     path: Path | None = None
@@ -162,6 +163,7 @@ class FeatureCodec:
         self.graph_tables = graph_tables
         self.fingerprint = fingerprint
         self.card = dict(card or {})
+        self.of_older_format = False
         self._stored_settings: Mapping[str, Any] | None = None
         self.pairs = candidate_sets(self.task_count, networks.config.max_parents)
 
@@ -183,17 +185,17 @@ class FeatureCodec:
         Args:
             path: of the file, which is written whole or not at all.
             card: how the codec was made, plain values; by default its own. Another one gives the file another
-                fingerprint than this codec's, whose files it then cannot read; so do weights in the format of before,
-                and those that had task networks beside the codec. A :class:`UserWarning` says so.
+                fingerprint than this codec's, whose files it then cannot read; so have weights that had task networks
+                beside the codec, and those of an older format, of which a :class:`UserWarning` tells.
 
         Raises:
             OutputError: the file or its folder cannot be written.
         """
         data = self.to_bytes(self.card if card is None else card)
         write_weights(Path(path), data)
-        if self.path is not None:
+        if self.of_older_format:
             warn_of_other_fingerprint(path, self.fingerprint, data)
-        elif fingerprint_of(data) == self.fingerprint:
+        if self.path is None and fingerprint_of(data) == self.fingerprint:
             self.path = Path(path)
 
     def to_bytes(self, card: Mapping[str, Any], others: Mapping[str, NDArray[Any]] | None = None) -> bytes:
@@ -284,7 +286,8 @@ class FeatureCodec:
                 raise WeightsError(where, "a value of 0 or less", "positive numbers", "Get the weights again.")
         codec = cls(networks, integers.model, mean, std, file.graph_tables, file.fingerprint, file.header.get("card"))
         codec.path = file.path
-        if file.header["format"] == WEIGHTS_FORMAT:  # written again as they were, so that the fingerprint stays
+        codec.of_older_format = file.header["format"] != WEIGHTS_FORMAT
+        if not codec.of_older_format:  # written again as they were, so that the fingerprint stays
             codec._stored_settings = file.header["model"]
         return codec
 
@@ -930,14 +933,12 @@ class FeatureCodec:
 
 
 def warn_of_other_fingerprint(path: str | Path, before: bytes, data: bytes) -> None:
-    """Tells of weights that are saved as others than they were loaded as."""
-    fingerprint = fingerprint_of(data)
-    if fingerprint != before:
-        warnings.warn(
-            f"{path}: found the fingerprint {fingerprint.hex()} for weights loaded as {before.hex()}: neither can read "
-            "files of the other. To keep it, copy the weights file instead.",
-            UserWarning, stacklevel=_frames_of_the_package(),
-        )  # fmt: skip
+    """Tells of weights that are saved in a newer format than they were loaded in."""
+    warnings.warn(
+        f"{path}: found the fingerprint {fingerprint_of(data).hex()} for weights loaded as {before.hex()}: neither can "
+        "read files of the other. To keep it, copy the weights file instead.",
+        UserWarning, stacklevel=_frames_of_the_package(),
+    )  # fmt: skip
 
 
 def stored_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:

@@ -368,7 +368,7 @@ class Codec:
         """
         data = self.to_bytes()
         write_weights(Path(path), data)
-        if self.feature_codec.path is not None:
+        if self.feature_codec.of_older_format:
             warn_of_other_fingerprint(path, self.feature_codec.fingerprint, data)
 
     def to_bytes(self) -> bytes:
