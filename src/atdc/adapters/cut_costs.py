@@ -30,11 +30,6 @@ from atdc.adapters.image_input import ImageInput
 from atdc.adapters.onnx_network import OnnxModel
 from atdc.errors import DataError, NetworkError, ProgramError
 
-__all__ = [
-    "CountedTables", "Cut", "CutCost", "components", "cut_costs", "grid_of_blocks", "packed_bytes", "separating_cuts",
-    "svg", "unblocked",
-]  # fmt: skip
-
 _LARGEST_BLOCK = 1024
 """Numbers of a block that principal components are found of; wider tensors are taken by positions, not by 2×2."""
 _BLOCKS = 20_000

@@ -12,11 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-__all__ = [
-    "descriptors_with_reliability", "keypoint_similarity", "keypoints_drawn", "line_f1", "lines", "lines_drawn",
-    "map_drawn", "match_rate",
-]  # fmt: skip
-
 Array = NDArray[Any]
 Picture = NDArray[np.uint8]
 

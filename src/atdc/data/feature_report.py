@@ -267,7 +267,7 @@ def report(features: FeatureSource, limit: int = 2000, progress: bool = True) ->
     chosen = set(evenly_spaced(total, limit).tolist())
     chosen |= {first[name] for name in set(first) - {name for index in chosen for name in features.shapes(index)}}
     moments: dict[str, _Moments] = {}
-    for index in tqdm(sorted(chosen), desc="features", unit="sample", delay=2.0, disable=None if progress else True):
+    for index in tqdm(sorted(chosen), desc="features", unit="sample", delay=2.0, disable=not progress or None):
         for name, values in features.read(index).items():
             if name not in moments:
                 moments[name] = _Moments(len(values))

@@ -200,9 +200,10 @@ def _fit(
     if recipe.entropy_steps:
         networks.requires_grad_(False)
     train_codec(run, recipe, "entropy", steps, (recipe.lr, recipe.lr_end), state, None, val_objective)
-    _warn_if_nothing_moved(before, _curve(run))
-    if objective is not None and before != _curve(run):
-        _warn_if_no_loss(_curve(run))
+    after = _curve(run)
+    _warn_if_nothing_moved(before, after)
+    if objective is not None and before != after:
+        _warn_if_no_loss(after)
     networks.cpu()
     float_model.cpu()
     if smaller is not None:

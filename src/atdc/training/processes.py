@@ -65,8 +65,8 @@ def bar(over: Any = None, **settings: Any) -> tqdm[Any]:
     >>> list(bar(range(2), desc="twice", disable=True))
     [0, 1]
     """
-    quietly = None if shows_progress() else True  # None: where standard error is no terminal
-    return tqdm(over, **{"mininterval": 2.0, "disable": quietly, **settings})
+    hidden = not shows_progress() or None  # None: where standard error is no terminal
+    return tqdm(over, **{"mininterval": 2.0, "disable": hidden, **settings})
 
 
 _silent = False
