@@ -193,8 +193,7 @@ class FeatureCodec:
         """
         data = self.to_bytes(self.card if card is None else card)
         write_weights(Path(path), data)
-        if self.of_older_format:
-            warn_of_other_fingerprint(path, self.fingerprint, data)
+        warn_of_older_format(path, self, data)
         if self.path is None and fingerprint_of(data) == self.fingerprint:
             self.path = Path(path)
 
@@ -932,13 +931,15 @@ class FeatureCodec:
         return normalised[..., : grid[0], : grid[1]] * std[:, None, None] + mean[:, None, None]
 
 
-def warn_of_other_fingerprint(path: str | Path, before: bytes, data: bytes) -> None:
-    """Tells of weights that are saved in a newer format than they were loaded in."""
-    warnings.warn(
-        f"{path}: found the fingerprint {fingerprint_of(data).hex()} for weights loaded as {before.hex()}: neither can "
-        "read files of the other. To keep it, copy the weights file instead.",
-        UserWarning, stacklevel=_frames_of_the_package(),
-    )  # fmt: skip
+def warn_of_older_format(path: str | Path, codec: FeatureCodec, data: bytes) -> None:
+    """Tells of weights that are saved in a newer format than they were loaded in, if they are."""
+    if codec.of_older_format:
+        now, before = fingerprint_of(data).hex(), codec.fingerprint.hex()
+        warnings.warn(
+            f"{path}: found the fingerprint {now} for weights loaded as {before}: neither can read files of the other. "
+            "To keep it, copy the weights file instead.",
+            UserWarning, stacklevel=_frames_of_the_package(),
+        )  # fmt: skip
 
 
 def stored_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:

@@ -25,7 +25,7 @@ from atdc.codec import (
     given_graphs,
     profile_for,
     stored_arrays,
-    warn_of_other_fingerprint,
+    warn_of_older_format,
 )
 from atdc.config import PIXEL_LIMIT, pixel_limit_of
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
@@ -368,8 +368,7 @@ class Codec:
         """
         data = self.to_bytes()
         write_weights(Path(path), data)
-        if self.feature_codec.of_older_format:
-            warn_of_other_fingerprint(path, self.feature_codec.fingerprint, data)
+        warn_of_older_format(path, self.feature_codec, data)
 
     def to_bytes(self) -> bytes:
         """The weights file's content."""
