@@ -16,7 +16,7 @@ import atdc
 from atdc import cli
 from atdc.bitstream.container import ContainerReader
 from atdc.config import MAX_QUALITY
-from atdc.graph.search import candidate_sets
+from atdc.graph.scores import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import WantedGraphs
 from atdc.pipeline import Codec

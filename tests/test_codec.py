@@ -17,7 +17,8 @@ from atdc.codec import FeatureCodec
 from atdc.config import quality_steps
 from atdc.errors import ArgumentError, BitstreamError, FeatureWarning, WrongModelError
 from atdc.graph.graph_tables import GraphTables
-from atdc.graph.search import MAX_EXACT_TASKS, SETTINGS
+from atdc.graph.orders import MAX_EXACT_TASKS
+from atdc.graph.search import SETTINGS
 from atdc.graph.task_graph import TaskGraph
 from atdc.tensors import FeatureSet, TensorSpec
 

@@ -16,7 +16,8 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY
 from atdc.errors import ArgumentError
 from atdc.graph.graph_tables import GraphTables
-from atdc.graph.search import SETTINGS, candidate_sets
+from atdc.graph.scores import candidate_sets
+from atdc.graph.search import SETTINGS
 from atdc.graph.subsets import with_ancestors, without_missing
 from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import WantedGraphs

@@ -15,7 +15,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import ModelConfig, model_config
 from atdc.entropy.float_model import FloatEntropyModel, quantised_model
 from atdc.graph.graph_tables import GraphTables
-from atdc.graph.search import candidate_sets
+from atdc.graph.scores import candidate_sets
 from atdc.graph.wanted import WantedGraphs
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.tensors import FeatureSet, TensorSpec

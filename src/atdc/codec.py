@@ -35,7 +35,8 @@ from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, FeatureWarning, WeightsError
 from atdc.graph.graph_tables import GraphTables
-from atdc.graph.search import candidate_sets, parse_setting
+from atdc.graph.scores import candidate_sets
+from atdc.graph.search import parse_setting
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atdc.graph.ordered import joined, ordered_scores
-from atdc.graph.search import SEARCHES, candidate_sets, exact_batch, graph_costs
+from atdc.graph.scores import candidate_sets, graph_costs
+from atdc.graph.search import SEARCHES, exact_batch
 from atdc.graph.task_graph import TaskGraph
 
 SIZE = 4

@@ -11,27 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atdc.errors import ArgumentError, AtdcError, GraphError
+from atdc.graph.orders import MAX_EXACT_TASKS, MAX_LOCAL_TASKS
+from atdc.graph.scores import Floats, ScoreTable, candidate_sets, graph_costs, pair_index, pairs_of
 from atdc.graph.search import (
-    MAX_EXACT_TASKS,
-    MAX_LOCAL_TASKS,
     PAPER_ORDER,
     SETTINGS,
-    Floats,
-    ScoreTable,
     build_candidates,
-    candidate_sets,
     chain,
     cheapest_candidates,
     exact,
     exact_batch,
     fixed_mode,
-    graph_costs,
     greedy,
     local_search,
     most_frequent,
     order_graph,
-    pair_index,
-    pairs_of,
     paper,
     paper_order,
     parse_setting,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from atdc.errors import ArgumentError, GraphError
 from atdc.graph import subsets
-from atdc.graph.search import candidate_sets, pair_index
+from atdc.graph.scores import candidate_sets, pair_index
 from atdc.graph.subsets import SubsetGraph, best_superset
 from atdc.graph.task_graph import TaskGraph
 

@@ -10,7 +10,7 @@ import pytest
 
 from atdc.errors import ArgumentError
 from atdc.graph.graph_tables import GraphTables
-from atdc.graph.search import candidate_sets, pair_index
+from atdc.graph.scores import candidate_sets, pair_index
 from atdc.graph.subsets import best_superset
 from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import WantedGraphs

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from atdc.config import ModelConfig
-from atdc.graph.search import ScoreTable, candidate_sets, exact
+from atdc.graph.scores import ScoreTable, candidate_sets
+from atdc.graph.search import exact
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictability import gaussian_score_bits, proxy_losses, score_bits
 from atdc.networks.predictor import Predictor, proxy_loss

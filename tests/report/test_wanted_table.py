@@ -12,7 +12,7 @@ import pytest
 
 import atdc
 from atdc.config import MAX_QUALITY
-from atdc.graph.search import candidate_sets
+from atdc.graph.scores import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import WantedGraphs
 from atdc.pipeline import Codec

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atdc.graph.search import alone_columns, candidate_sets
+from atdc.graph.scores import alone_columns, candidate_sets
 from atdc.training.measured_costs import Measured, columns_to_measure, mean_table
 
 PAIRS = candidate_sets(3, 2)

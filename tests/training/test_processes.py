@@ -15,7 +15,7 @@ from torch import nn
 
 from atdc.config import Recipe
 from atdc.errors import ArgumentError
-from atdc.graph.search import candidate_sets
+from atdc.graph.scores import candidate_sets
 from atdc.training.feature_cache import FeatureCache
 from atdc.training.loop import Draw, train_stage
 from atdc.training.measured_costs import measured

@@ -9,6 +9,7 @@ import torch
 
 from atdc.config import ModelConfig, Recipe
 from atdc.graph import search
+from atdc.graph.scores import ScoreTable, candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.rate_estimators import AgreementEstimator
@@ -76,7 +77,7 @@ def test_whole_blocks_are_spoilt_and_as_many_as_the_share_says() -> None:
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_graph_apart_leaves_a_tensor_by_itself_and_is_the_best_for_the_others(count: int) -> None:
-    pairs = search.candidate_sets(count, 2)
+    pairs = candidate_sets(count, 2)
     costs = np.random.default_rng(count).random(len(pairs))
     for tensor in range(count):
         graph = graph_apart(costs, count, 2, tensor)
@@ -84,7 +85,7 @@ def test_a_graph_apart_leaves_a_tensor_by_itself_and_is_the_best_for_the_others(
         without = np.array(
             [9.0 if tensor in parents else cost for cost, (_, parents) in zip(costs, pairs, strict=True)]
         )
-        table = search.ScoreTable.of(count, without, 2)
+        table = ScoreTable.of(count, without, 2)
         best = search.exact(table, 2)  # in which nothing but the tensor itself has parents that it may not have
         others = [child for child in range(count) if child != tensor]
         assert [graph.parents[child] for child in others] == [best.parents[child] for child in others]
@@ -114,7 +115,7 @@ def test_a_spoilt_tensor_is_nobodys_parent_in_the_chosen_graph(tmp_path: Path) -
         return [shared + 0.1 * torch.randn(shared.shape, generator=generator) for _ in range(3)]
 
     model = ModelConfig(feature_channels=4, scorer_width=24, max_parents=1)
-    pairs, count = search.candidate_sets(3, 1), 240
+    pairs, count = candidate_sets(3, 1), 240
     blocks = [np.arange(start, start + 20) for start in range(0, count, 20)]
     seen = SpoiltFeatures(_features(drawn(count)), random_spoiling(blocks, 3, 0.5, np.random.default_rng(0)), 0)
     costs = torch.full((count, 8, len(pairs)), 1.0)

@@ -29,6 +29,7 @@ from atdc.data.rooms import RoomsDataset, materialise
 from atdc.errors import ArgumentError, DataError
 from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
+from atdc.graph.scores import ScoreTable, candidate_sets, columns_within
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.rate_estimators import AgreementEstimator, PairEstimator
 from atdc.tasks import BY_NAME
@@ -503,7 +504,7 @@ def test_a_rate_estimator_learns_what_tensors_cost_where_others_are_not_there(tm
     tensors = model.tensors(["a", "b"])
     generator = torch.Generator().manual_seed(0)
     parts = [torch.randn(80, 32, 8, 8, generator=generator) for _ in range(2)]
-    pairs = search.candidate_sets(2, 1)
+    pairs = candidate_sets(2, 1)
     costs = torch.full((80, 8, len(pairs)), torch.nan)
     costs[:40, :, :] = torch.tensor([2.0, 1.5, 3.0, 2.5])
     costs[40:, :, 0] = 1.0
@@ -536,12 +537,12 @@ def test_any_number_of_processes_can_share_the_rate_estimators_batches(
 
 def test_graphs_of_a_subset_are_searched_within_it() -> None:
     """Costs that say otherwise outside a subset change nothing within: its graph is the cheapest of its own pairs."""
-    pairs = search.candidate_sets(4, 2)
+    pairs = candidate_sets(4, 2)
     costs = np.random.default_rng(0).random((8, 8, len(pairs))).astype(np.float32)
     source = MixedGraphs({"codebook": 1.0}, GraphTables.untrained(4), costs, 4, 2)
     for subset in ([1], [0, 3], [0, 1, 3]):
-        columns = search.columns_within(4, 2, tuple(subset))
-        table = search.ScoreTable.of(len(subset), costs[0, 5][columns], 2)
+        columns = columns_within(4, 2, tuple(subset))
+        table = ScoreTable.of(len(subset), costs[0, 5][columns], 2)
         expected = search.exact(table).expanded(subset, 4)
         assert source.draw(np.zeros(3, np.int64), 5, np.random.default_rng(1), subset) == [expected] * 3
 

@@ -20,9 +20,8 @@ from atdc.coding.traversal import code_along_graph, code_task, quality_tensor
 from atdc.config import Quality, nearest_integer_quality, quality_steps
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.model import EntropyModel
-from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
-from atdc.graph.search import Pair, candidate_sets, pair_index
+from atdc.graph.scores import Pair, candidate_sets, children_of, columns_within, pair_index
 from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import at_quality, levels_around
 from atdc.networks.batches import FeatureBatch
@@ -58,7 +57,7 @@ class CostModel:
     @property
     def children(self) -> NDArray[np.int64]:
         """The child of each pair."""
-        return search.children_of(self.pairs)
+        return children_of(self.pairs)
 
     def lagrange_multipliers(self, quality: Quality) -> NDArray[np.float64]:
         """``w``, bits per unit of summed squared error, of each task at its quality, (T,)."""
@@ -83,7 +82,7 @@ class CostModel:
         if pairs is not None:
             found = _columns_of(pairs, self.networks.task_count, self.networks.config.max_parents)
             columns = found.to(batch.parts[0].device)
-        children, steps = search.children_of(self.pairs if pairs is None else pairs), self._steps(quality)
+        children, steps = children_of(self.pairs if pairs is None else pairs), self._steps(quality)
         levels = levels_around(steps)
         estimated = self.networks.rate_estimator.at(batch, levels, columns).cpu().numpy()
         return at_quality(estimated, children, steps, levels) * np.array(batch.elements)[children]
@@ -157,7 +156,7 @@ class CostModel:
 
     def _columns_within(self, batch: FeatureBatch) -> NDArray[np.int64]:
         """Where the pairs among the tensors that there are stand in :attr:`pairs`."""
-        return search.columns_within(self.networks.task_count, self.networks.config.max_parents, batch.available)
+        return columns_within(self.networks.task_count, self.networks.config.max_parents, batch.available)
 
     @torch_defaults()
     @torch.no_grad()

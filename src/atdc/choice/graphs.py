@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from atdc.choice.costs import CostModel
 from atdc.config import Quality, level_of, nearest_integer_quality, quality_steps
 from atdc.graph import search
+from atdc.graph.orders import MAX_EXACT_TASKS
+from atdc.graph.scores import candidate_sets, columns_within, graph_costs, pairs_of
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.devices import torch_defaults
@@ -60,7 +62,7 @@ def choose(
         estimated = costs.estimated_costs(batch, quality, pairs)
         return costs.graph_tables.cheapest(estimated, _levels(costs, quality), batch.mean_elements, pairs)
     candidates = candidate_graphs(costs, batch)
-    pairs = search.pairs_of(candidates)
+    pairs = pairs_of(candidates)
     estimated = costs.estimated_costs(batch, quality, pairs)
     return [candidates[index] for index in search.cheapest_candidates(estimated, candidates, pairs).tolist()]
 
@@ -79,7 +81,7 @@ def cheapest_of_several(
         ranked = costs.graph_tables.estimates(estimated, levels, batch.mean_elements)
     else:
         kept_graphs = candidate_graphs(costs, batch)
-        ranked = search.graph_costs(estimated, kept_graphs)
+        ranked = graph_costs(estimated, kept_graphs)
     best = np.argsort(ranked, axis=0, kind="stable")[:HIGH_EFFORT_CANDIDATES]
     candidates = [chosen, [costs.graph_tables.fixed[level].within(available)] * len(batch)]
     candidates.append(searched_graphs(costs, batch, estimated, best_search(available)))
@@ -105,7 +107,7 @@ def paper_graphs(
     predictor: Predictor, batch: FeatureBatch, max_parents: int, threshold: float = 0.2
 ) -> list[TaskGraph]:
     """Each image's graph by :func:`~atdc.graph.search.paper`, for any K and τ."""
-    pairs = search.candidate_sets(len(batch.parts), max_parents)
+    pairs = candidate_sets(len(batch.parts), max_parents)
     losses = proxy_losses(predictor, batch, pairs).double().cpu().numpy()
     empty = torch.stack([torch.exp(-0.5 * part.square().mean((1, 2, 3))) for part in batch.parts], 1)
     alone = empty.double().cpu().numpy()
@@ -117,7 +119,7 @@ def searched_graphs(
 ) -> list[TaskGraph]:
     """Graphs over the tensors that there are, by estimated costs of all pairs (B, P)."""
     available, count, limit = batch.available, costs.networks.task_count, costs.networks.config.max_parents
-    columns = search.columns_within(count, limit, available)
+    columns = columns_within(count, limit, available)
     graphs = search.SEARCHES[name](estimated[:, columns], len(available), limit, np.random.default_rng)
     return [graph.expanded(available, count) for graph in graphs]
 
@@ -128,7 +130,7 @@ def best_search(tensors: Sequence[int]) -> str:
     >>> best_search(range(6)), best_search(range(20))
     ('exact', 'greedy')
     """
-    return "exact" if len(tensors) <= search.MAX_EXACT_TASKS else "greedy"
+    return "exact" if len(tensors) <= MAX_EXACT_TASKS else "greedy"
 
 
 def candidate_graphs(costs: CostModel, batch: FeatureBatch) -> list[TaskGraph]:

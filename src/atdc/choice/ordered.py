@@ -18,6 +18,7 @@ from atdc.choice.graphs import (
 from atdc.config import Quality
 from atdc.graph import search
 from atdc.graph.ordered import joined, ordered_scores
+from atdc.graph.scores import Floats, graph_costs
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 
@@ -64,8 +65,8 @@ def choose_ordered(
 
 
 def _cheapest(
-    costs: CostModel, batch: FeatureBatch, estimated: search.Floats, head: TaskGraph, first: Collection[int]
+    costs: CostModel, batch: FeatureBatch, estimated: Floats, head: TaskGraph, first: Collection[int]
 ) -> list[TaskGraph]:
     """An image's candidate graphs around its head, the cheapest first."""
     graphs = list(dict.fromkeys(joined(head, graph, first) for graph in candidate_graphs(costs, batch)))
-    return [graphs[row] for row in search.graph_costs(estimated[None], graphs)[:, 0].argsort(kind="stable").tolist()]
+    return [graphs[row] for row in graph_costs(estimated[None], graphs)[:, 0].argsort(kind="stable").tolist()]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from atdc.config import MAX_QUALITY
 from atdc.errors import ArgumentError
 from atdc.graph import search
+from atdc.graph.scores import Pair, graph_costs, pairs_of
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.graph.wanted import WantedGraphs
 
@@ -108,9 +109,9 @@ class GraphTables:
             self.wanted.require_parents(max_parents)
 
     @cached_property
-    def codebook_pairs(self) -> tuple[search.Pair, ...]:
+    def codebook_pairs(self) -> tuple[Pair, ...]:
         """The pairs that the candidate graphs use: all that a choice among them needs scored."""
-        return search.pairs_of(self.candidates)
+        return pairs_of(self.candidates)
 
     def whole(self, setting: str, level: int) -> TaskGraph | None:
         """The graph that a setting has for all images at an integer quality; None if it chooses per image."""
@@ -121,7 +122,7 @@ class GraphTables:
 
     def cheapest(
         self, costs: NDArray[np.floating[Any]], level: int | Sequence[int], elements: float = 1,
-        pairs: tuple[search.Pair, ...] | None = None,
+        pairs: tuple[Pair, ...] | None = None,
     ) -> list[TaskGraph]:  # fmt: skip
         """Each image's cheapest candidate graph by costs of all pairs (B, P), the graphs' cost corrections included.
 
@@ -140,7 +141,7 @@ class GraphTables:
     ) -> NDArray[np.float64]:
         """What :meth:`cheapest` compares, by candidate graph and image, (M, B), in the unit of `costs`."""
         correction = self._correction_at(level)[:, None] * elements
-        return search.graph_costs(costs, self.candidates) + correction
+        return graph_costs(costs, self.candidates) + correction
 
     def _correction_at(self, level: int | Sequence[int]) -> NDArray[np.float64]:
         levels = np.atleast_1d(level)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.graph.search import Pair
+from atdc.graph.scores import Pair
 from atdc.graph.task_graph import TaskGraph
 
 

@@ -1,9 +1,8 @@
 """Choosing the task graph: from the predicted cost of each task given each parent set, to the graph to send.
 
-``score[c, S]`` is what task ``c`` is predicted to cost, in bits, when it is predicted from the tasks ``S``. A graph's
-cost is the sum over tasks of ``score[c, parents(c)]``: a sum of one term per task, which is what makes the search easy.
-The best graph under a *given order* lets every task choose its best set among its predecessors, on its own; so
-searching graphs means searching orders.
+A graph's cost is a sum of one term per task, ``score[c, parents(c)]`` (:mod:`atdc.graph.scores`), which is what makes
+the search easy: the best graph under a *given order* lets every task choose its best set among its predecessors, on its
+own (:mod:`atdc.graph.orders`).
 
 ========================  ==========================================================  =============================
 setting                   what it sends                                               function
@@ -20,7 +19,6 @@ setting                   what it sends                                         
 ``independent``           always the graph without edges                              :meth:`TaskGraph.independent`
 ========================  ==========================================================  =============================
 
-Arrays of scores are aligned with a list of *pairs* (child, parent set), by default that of :func:`candidate_sets`.
 ``max_parents`` is ``K``, the most parents a task may have; None means no limit.
 """
 
@@ -28,43 +26,47 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import combinations, pairwise
-from math import comb
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from atdc.errors import ArgumentError, GraphError
+from atdc.errors import ArgumentError
+from atdc.graph.orders import (
+    MAX_LOCAL_TASKS,
+    best_parents,
+    cheapest_order,
+    cheapest_subsets,
+    improved_order,
+    predecessor_cost,
+    require_few,
+    subset_table,
+)
+from atdc.graph.scores import (
+    Floats,
+    Integers,
+    Pair,
+    ScoreTable,
+    candidate_sets,
+    dense_scores,
+    graph_costs,
+    pair_index,
+    parent_limit,
+    require_costs,
+)
 from atdc.graph.task_graph import TaskGraph
-
-Pair: TypeAlias = tuple[int, tuple[int, ...]]
-"""A child and its parent set, ascending."""
-
-Floats: TypeAlias = NDArray[np.float64]
-Integers: TypeAlias = NDArray[np.int64]
-Ranked: TypeAlias = NDArray[np.complex128]
-"""Costs as real parts, numbers of edges as imaginary ones: NumPy orders complex numbers by the former, then by the
-latter, so that where costs are equal fewer edges are less."""
 
 Setting = Literal[
     "codebook", "exact", "greedy", "paper", "fixed", "fixed-mode", "chain", "paper-order", "random", "independent"
 ]
+
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
 """The names of the search settings."""
 
 PAPER_ORDER: tuple[int, ...] = (3, 0, 4, 1, 2, 5)
 """The fixed order n, s, d, k, t, a of the ATDC paper (CVPR 2026), as task indices."""
-
-MAX_EXACT_TASKS = 16
-"""Beyond this many tasks the dynamic programmes over all subsets are refused: they double with every task."""
-
-MAX_LOCAL_TASKS = 64
-"""A set of tasks is held as the bits of one 64-bit integer."""
 
 _CELLS_PER_CHUNK = 1 << 16
 """Images per batch of the exact search times T * 2^T: one array of a chunk is 1 MiB and stays in cache."""
@@ -89,191 +91,6 @@ def parse_setting(name: str) -> Setting:
     raise ArgumentError("graph setting", repr(name), f"one of {', '.join(SETTINGS)}", cure)
 
 
-# --- the pairs and their scores ---------------------------------------------------------------------------------------
-
-
-def candidate_sets(size: int, max_parents: int | None = 2) -> tuple[Pair, ...]:
-    """All (child, parent set) pairs of ``size`` tasks with at most ``max_parents`` parents, in canonical order.
-
-    The order is by child, then by the number of parents, then lexicographic; every array of scores follows it. There
-    are ``T * sum_{j=0..K} C(T-1, j)`` of them: 96 at T = 6, K = 2.
-
-    >>> candidate_sets(3, 1)
-    ((0, ()), (0, (1,)), (0, (2,)), (1, ()), (1, (0,)), (1, (2,)), (2, ()), (2, (0,)), (2, (1,)))
-    """
-    return _candidate_sets(size, _limit(size, max_parents))
-
-
-def pair_index(size: int, max_parents: int | None = 2) -> Mapping[Pair, int]:
-    """Where each pair stands in :func:`candidate_sets`; made once per (T, K), and read-only.
-
-    >>> pair_index(6, 2)[3, (0, 4)]
-    56
-    """
-    return _pair_index(size, _limit(size, max_parents))
-
-
-@lru_cache(maxsize=32)
-def children_of(pairs: tuple[Pair, ...]) -> Integers:
-    """The child of each pair, (P,).
-
-    >>> children_of(candidate_sets(2, 1)).tolist()
-    [0, 0, 1, 1]
-    """
-    children = np.array([child for child, _ in pairs], np.int64)
-    children.flags.writeable = False
-    return children
-
-
-def alone_columns(pairs: Sequence[Pair]) -> Integers:
-    """For each pair, where the pair of the same child without parents stands, (P,).
-
-    >>> alone_columns(candidate_sets(2, 1)).tolist()
-    [0, 0, 2, 2]
-    """
-    alone = {child: place for place, (child, parents) in enumerate(pairs) if not parents}
-    return np.array([alone[child] for child, _ in pairs], np.int64)
-
-
-def columns_within(size: int, max_parents: int | None, tasks: Collection[int]) -> Integers:
-    """Where the pairs of some of the tasks alone stand; in the order of these tasks' own :func:`candidate_sets`.
-
-    >>> columns_within(3, 1, {0, 2}).tolist()
-    [0, 2, 6, 7]
-    """
-    return _columns_within(size, _limit(size, max_parents), frozenset(tasks))
-
-
-@lru_cache(maxsize=256)
-def _columns_within(size: int, limit: int, kept: frozenset[int]) -> Integers:
-    pairs = _candidate_sets(size, limit)
-    columns = np.array([n for n, (child, row) in enumerate(pairs) if child in kept and kept.issuperset(row)], np.int64)
-    columns.flags.writeable = False
-    return columns
-
-
-def pairs_of(graphs: Sequence[TaskGraph]) -> tuple[Pair, ...]:
-    """The distinct (child, parent set) pairs that some graphs use, in canonical order: all that they need scored.
-
-    >>> pairs_of([TaskGraph(((), (0,))), TaskGraph.independent(2)])
-    ((0, ()), (1, ()), (1, (0,)))
-    """
-    used = {(child, row) for graph in graphs for child, row in enumerate(graph.parents)}
-    return tuple(sorted(used, key=lambda pair: (pair[0], len(pair[1]), pair[1])))
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreTable:
-    """The cost of each task given each parent set, for one image (or on average): ``bits[i]`` belongs to ``pairs[i]``.
-
-    Args:
-        pairs: (child, parent set) pairs, each parent set ascending; every child has at least one.
-        bits: their costs in bits, shape (P,). Negative is allowed; +inf means "not scored", like a pair left out.
-
-    Attributes:
-        size: ``T``, the number of tasks.
-
-    Raises:
-        ArgumentError: a number of costs other than that of pairs, a NaN or -inf among the costs, or malformed pairs.
-
-    >>> scores = ScoreTable.of(2, [10.0, 4.0, 8.0, 3.0])
-    >>> scores.cost(0, (1,)), scores.graph_bits(TaskGraph(((), (0,))))
-    (4.0, 13.0)
-    """
-
-    pairs: tuple[Pair, ...]
-    bits: Floats
-    size: int = field(init=False)
-    _index: Mapping[Pair, int] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Checks pairs and bits, and makes the bits a read-only float64 array."""
-        index = _checked_pairs(self.pairs)
-        bits = np.array(self.bits, dtype=np.float64)
-        _require_costs(bits, (len(self.pairs),))
-        bits.flags.writeable = False
-        object.__setattr__(self, "bits", bits)
-        object.__setattr__(self, "size", self.pairs[-1][0] + 1 if self.pairs else 0)
-        object.__setattr__(self, "_index", index)
-
-    @classmethod
-    def of(cls, size: int, bits: ArrayLike, max_parents: int | None = None) -> ScoreTable:
-        """The table over ``candidate_sets(size, max_parents)``.
-
-        >>> ScoreTable.of(3, range(9), max_parents=1).cost(2, (0,))
-        7.0
-        """
-        return cls(candidate_sets(size, max_parents), np.asarray(bits, dtype=np.float64))
-
-    def cost(self, child: int, parents: tuple[int, ...]) -> float:
-        """What ``child`` costs given ``parents`` (ascending), in bits.
-
-        Raises:
-            ArgumentError: that pair was not scored.
-        """
-        position = self._index.get((child, parents))
-        if position is None or self.bits[position] == np.inf:
-            raise _unscored(child, parents)
-        return float(self.bits[position])
-
-    def graph_bits(self, graph: TaskGraph) -> float:
-        """What a graph costs: the sum of ``cost(c, graph.parents[c])`` over tasks, in bits.
-
-        Raises:
-            ArgumentError: one of its pairs was not scored.
-            GraphError: the graph has another number of tasks.
-        """
-        _require_size(graph, self.size)
-        total = 0.0
-        for child, row in enumerate(graph.parents):
-            total += self.cost(child, row)
-        return total
-
-
-def graph_costs(bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[Pair, ...] | None = None) -> Floats:
-    """What each graph costs on each image: :meth:`ScoreTable.graph_bits`, for many at once.
-
-    Args:
-        bits: scores, shape (N, P), in bits; +inf where not scored.
-        graphs: M graphs.
-        pairs: what the columns of ``bits`` are; by default the :func:`candidate_sets` that are P in number.
-
-    Returns:
-        Costs in bits, shape (M, N); +inf where a graph uses a pair not scored on that image.
-
-    Raises:
-        ArgumentError: no graphs, a wrong shape, or a graph using a pair that is in no column.
-        GraphError: graphs of different sizes.
-
-    >>> graph_costs([[10.0, 4.0, 8.0, 3.0]], [TaskGraph(((), (0,))), TaskGraph(((1,), ()))])
-    array([[13.],
-           [12.]])
-    """
-    if not graphs:
-        raise ArgumentError("graphs", "none", "at least one")
-    table = np.asarray(bits, dtype=np.float64)
-    places = _places(tuple(graphs), _columns(table, graphs[0].size, pairs))
-    by_pair = np.ascontiguousarray(table.T)
-    total = np.zeros((len(graphs), len(table)))
-    for own in places:
-        total += by_pair[own]
-    return total
-
-
-@lru_cache(maxsize=8)
-def _places(graphs: tuple[TaskGraph, ...], pairs: tuple[Pair, ...]) -> Integers:
-    """Which of the pairs each graph uses, by child and graph, (T, M)."""
-    size, index = graphs[0].size, _checked_pairs(pairs)
-    places = np.empty((size, len(graphs)), np.int64)
-    for row, graph in enumerate(graphs):
-        _require_size(graph, size)
-        for pair in enumerate(graph.parents):
-            if pair not in index:
-                raise _unscored(*pair)
-            places[pair[0], row] = index[pair]
-    return places
-
-
 # --- per image --------------------------------------------------------------------------------------------------------
 
 
@@ -295,7 +112,7 @@ def exact(scores: ScoreTable, max_parents: int | None = 2) -> TaskGraph:
     >>> exact(ScoreTable.of(2, [10.0, 4.0, 8.0, 3.0])).describe("ab")
     'b a←b'
     """
-    return exact_batch(_dense(scores, max_parents)[None], scores.size, max_parents)[0]
+    return exact_batch(dense_scores(scores, max_parents)[None], scores.size, max_parents)[0]
 
 
 def exact_batch(bits: ArrayLike, size: int, max_parents: int | None = 2) -> list[TaskGraph]:
@@ -315,17 +132,17 @@ def exact_batch(bits: ArrayLike, size: int, max_parents: int | None = 2) -> list
     >>> [graph.describe("ab") for graph in exact_batch([[10, 4, 8, 3], [10, 9, 8, 3]], size=2)]
     ['b a←b', 'a b←a']
     """
-    limit = _limit(size, max_parents)
-    pairs = _candidate_sets(size, limit)
+    limit = parent_limit(size, max_parents)
+    pairs = candidate_sets(size, limit)
     table = np.asarray(bits, dtype=np.float64)
-    _require_costs(table, (None, len(pairs)))
-    _require_few(size)
+    require_costs(table, (None, len(pairs)))
+    require_few(size)
     chosen = np.empty((len(table), size), np.int64)
     step = max(1, _CELLS_PER_CHUNK // (size << size))
     for start in range(0, len(table), step):
         part = table[start : start + step]
-        order = _cheapest_order(cheapest_subsets(part, size, limit))
-        chosen[start : start + step] = _best_parents(part, order, size, limit)
+        order = cheapest_order(cheapest_subsets(part, size, limit))
+        chosen[start : start + step] = best_parents(part, order, size, limit)
     rows = [tuple(row) for row in chosen.tolist()]
     graphs = {row: TaskGraph(tuple(pairs[position][1] for position in row)) for row in set(rows)}
     return [graphs[row] for row in rows]
@@ -342,7 +159,7 @@ def greedy(scores: ScoreTable, max_parents: int | None = 2, gain_threshold_bits:
     >>> greedy(ScoreTable.of(2, [10.0, 4.0, 8.0, 3.0])).describe("ab")
     'b a←b'
     """
-    return _greedy(-_dense(scores, max_parents), scores.size, max_parents, gain_threshold_bits)
+    return _greedy(-dense_scores(scores, max_parents), scores.size, max_parents, gain_threshold_bits)
 
 
 def paper(
@@ -377,7 +194,7 @@ def paper(
     if empty.ndim != 1 or not len(empty) or not np.isfinite(empty).all():
         raise ArgumentError("empty_predictability", f"{empty!r}", "one finite number per task")
     size = len(empty)
-    _require_costs(loss, (len(candidate_sets(size, max_parents)),))
+    require_costs(loss, (len(candidate_sets(size, max_parents)),))
     predictability = np.exp(-loss).reshape(size, -1)
     predictability[:, 0] = empty
     return _greedy(predictability.reshape(-1), size, max_parents, threshold)
@@ -395,13 +212,13 @@ def order_graph(scores: ScoreTable, order: Sequence[int], max_parents: int | Non
     >>> order_graph(ScoreTable.of(2, [10.0, 4.0, 8.0, 3.0]), (0, 1)).describe("ab")
     'a b←a'
     """
-    size, limit = scores.size, _limit(scores.size, max_parents)
+    size, limit = scores.size, parent_limit(scores.size, max_parents)
     if sorted(order) != list(range(size)):
         raise ArgumentError("order", str(tuple(order)), f"each task from 0 to {size - 1} once")
     if size > MAX_LOCAL_TASKS:
         raise ArgumentError("number of tasks", str(size), f"at most {MAX_LOCAL_TASKS}")
-    chosen = _best_parents(_dense(scores, max_parents)[None], np.array([order], np.int64), size, limit)
-    pairs = _candidate_sets(size, limit)
+    chosen = best_parents(dense_scores(scores, max_parents)[None], np.array([order], np.int64), size, limit)
+    pairs = candidate_sets(size, limit)
     return TaskGraph(tuple(pairs[position][1] for position in chosen[0].tolist()))
 
 
@@ -426,6 +243,35 @@ def random_order(scores: ScoreTable, rng: np.random.Generator, max_parents: int 
     2
     """
     return order_graph(scores, rng.permutation(scores.size).tolist(), max_parents)
+
+
+def local_search(scores: ScoreTable, max_parents: int | None = 2, restarts: int = 32, seed: int = 0) -> TaskGraph:
+    """A good graph for more tasks than :func:`exact` can take: local search over orders.
+
+    The state is an order, its cost that of :func:`order_graph` (Teyssier and Koller, UAI 2005); a move takes one task
+    out and puts it back where the total is least, so that every swap of neighbours and every longer jump is tried. It
+    starts from the order of :func:`greedy`, then from ``restarts`` random ones, and stops where no move helps; the best
+    is returned, hence never worse than greedy. Deterministic for a seed. A sweep looks up O(T^2) costs of O(T^K) steps.
+    On normally distributed random scores of 14 tasks it missed at most 0.3 % of the saving that exact finds over
+    independent coding (20 tables), where greedy missed 22 % on average.
+
+    Raises:
+        ArgumentError: more than ``MAX_LOCAL_TASKS`` tasks, a negative number of restarts, or a task's score without
+            parents is missing.
+
+    >>> local_search(ScoreTable.of(2, [10.0, 4.0, 8.0, 3.0])).describe("ab")
+    'b a←b'
+    """
+    size = scores.size
+    if restarts < 0:
+        raise ArgumentError("restarts", str(restarts), "0 or more")
+    if size > MAX_LOCAL_TASKS:
+        raise ArgumentError("number of tasks", str(size), f"at most {MAX_LOCAL_TASKS}")
+    cost = predecessor_cost(dense_scores(scores, max_parents), size, max_parents)
+    rng = np.random.default_rng(seed)
+    starts = [list(greedy(scores, max_parents).order), *(rng.permutation(size).tolist() for _ in range(restarts))]
+    candidates = [order_graph(scores, improved_order(start, cost), max_parents) for start in starts]
+    return min(candidates, key=scores.graph_bits)
 
 
 def _each(search: Callable[[ScoreTable, int | None, np.random.Generator], TaskGraph]) -> Search:
@@ -454,36 +300,7 @@ SEARCHES: Mapping[str, Search] = MappingProxyType(
 """The settings that search each image's scores: a further one is a row here and a name in :data:`Setting`."""
 
 
-def local_search(scores: ScoreTable, max_parents: int | None = 2, restarts: int = 32, seed: int = 0) -> TaskGraph:
-    """A good graph for more tasks than :func:`exact` can take: local search over orders.
-
-    The state is an order, its cost that of :func:`order_graph` (Teyssier and Koller, UAI 2005); a move takes one task
-    out and puts it back where the total is least, so that every swap of neighbours and every longer jump is tried. It
-    starts from the order of :func:`greedy`, then from ``restarts`` random ones, and stops where no move helps; the best
-    is returned, hence never worse than greedy. Deterministic for a seed. A sweep looks up O(T^2) costs of O(T^K) steps.
-    On normally distributed random scores of 14 tasks it missed at most 0.3 % of the saving that exact finds over
-    independent coding (20 tables), where greedy missed 22 % on average.
-
-    Raises:
-        ArgumentError: more than ``MAX_LOCAL_TASKS`` tasks, a negative number of restarts, or a task's score without
-            parents is missing.
-
-    >>> local_search(ScoreTable.of(2, [10.0, 4.0, 8.0, 3.0])).describe("ab")
-    'b a←b'
-    """
-    size = scores.size
-    if restarts < 0:
-        raise ArgumentError("restarts", str(restarts), "0 or more")
-    if size > MAX_LOCAL_TASKS:
-        raise ArgumentError("number of tasks", str(size), f"at most {MAX_LOCAL_TASKS}")
-    cost = predecessor_cost(_dense(scores, max_parents), size, max_parents)
-    rng = np.random.default_rng(seed)
-    starts = [list(greedy(scores, max_parents).order), *(rng.permutation(size).tolist() for _ in range(restarts))]
-    candidates = [order_graph(scores, improved_order(start, cost), max_parents) for start in starts]
-    return min(candidates, key=scores.graph_bits)
-
-
-# --- one graph for all images -----------------------------------------------------------------------------------------
+# --- one graph for all images, or a few -------------------------------------------------------------------------------
 
 
 def most_frequent(graphs: Sequence[TaskGraph], limit: int | None = None) -> list[TaskGraph]:
@@ -531,15 +348,12 @@ def chain(mean_scores: ScoreTable) -> TaskGraph:
     'c b←c a←bc'
     """
     size = mean_scores.size
-    _require_few(size)
-    order = _cheapest_order(_subset_table(_dense(mean_scores, None)[None], size, size - 1))[0].tolist()
+    require_few(size)
+    order = cheapest_order(subset_table(dense_scores(mean_scores, None)[None], size, size - 1))[0].tolist()
     parents: list[tuple[int, ...]] = [()] * size
     for place, child in enumerate(order):
         parents[child] = tuple(sorted(order[:place]))
     return TaskGraph(tuple(parents))
-
-
-# --- a few graphs for all images --------------------------------------------------------------------------------------
 
 
 def cheapest_candidates(
@@ -621,214 +435,10 @@ def build_candidates(
     return tuple(graphs[number] for number in chosen)
 
 
-# --- the machinery ----------------------------------------------------------------------------------------------------
-
-
-def _limit(size: int, max_parents: int | None) -> int:
-    """``K`` as the tables use it: no more than ``size - 1``."""
-    if size < 1:
-        raise ArgumentError("number of tasks", str(size), "at least 1")
-    if max_parents is not None and max_parents < 0:
-        raise ArgumentError("max_parents", str(max_parents), "0 or more, or None for no limit")
-    return size - 1 if max_parents is None else min(max_parents, size - 1)
-
-
-@lru_cache(maxsize=32)
-def _candidate_sets(size: int, limit: int) -> tuple[Pair, ...]:
-    return tuple(
-        (child, parents)
-        for child in range(size)
-        for number in range(limit + 1)
-        for parents in combinations([task for task in range(size) if task != child], number)
-    )
-
-
-@lru_cache(maxsize=32)
-def _pair_index(size: int, limit: int) -> Mapping[Pair, int]:
-    return MappingProxyType({pair: position for position, pair in enumerate(_candidate_sets(size, limit))})
-
-
-@lru_cache(maxsize=32)
-def _checked_pairs(pairs: tuple[Pair, ...]) -> Mapping[Pair, int]:
-    """Where each pair stands, after making sure that pairs are pairs; the last one must be of the last child."""
-    size = 1 + max((child for child, _ in pairs), default=-1)
-    for child, parents in pairs:
-        ascending = all(left < right for left, right in pairwise(parents))
-        if not ascending or child in parents or not all(0 <= parent < size for parent in parents):
-            raise ArgumentError(
-                f"scored pairs of task {child}", str(parents), f"ascending other tasks from 0 to {size - 1}"
-            )
-    children = [child for child, _ in pairs]
-    if children != sorted(children) or set(children) != set(range(size)):
-        raise ArgumentError("scored pairs", "tasks missing or out of order", "every task from 0 up, by ascending child")
-    if len(set(pairs)) < len(pairs) or not pairs:
-        raise ArgumentError("scored pairs", "a pair twice" if pairs else "none", "each pair once, at least one")
-    return {pair: position for position, pair in enumerate(pairs)}
-
-
-def _require_costs(bits: Floats, shape: tuple[int | None, ...]) -> None:
-    """Raises ArgumentError unless the array has that shape (None: any length) and neither NaN nor -inf in it."""
-    fits = bits.ndim == len(shape) and all(want in (None, have) for have, want in zip(bits.shape, shape, strict=True))
-    if not fits:
-        wanted = ", ".join("N" if length is None else str(length) for length in shape)
-        raise ArgumentError("scores", f"shape {bits.shape}", f"shape ({wanted})", "See candidate_sets for the columns.")
-    if bits.size and not bits.min() > -np.inf:  # false for NaN, too
-        raise ArgumentError("scores", "NaN or -inf", "finite numbers, or +inf for a pair that was not scored")
-
-
-def _require_few(size: int) -> None:
-    if size > MAX_EXACT_TASKS:
-        raise ArgumentError("number of tasks", str(size), f"at most {MAX_EXACT_TASKS}", "Use local_search beyond.")
-
-
-def _require_size(graph: TaskGraph, size: int) -> None:
-    if graph.size != size:
-        raise GraphError("task graph", f"{graph.size} tasks", f"{size}, as many as the scores have")
-
-
-def _unscored(child: int, parents: tuple[int, ...]) -> ArgumentError:
-    return ArgumentError(
-        f"score of task {child}", f"none given parents {parents}", "a number of bits", "Score this pair, too."
-    )
-
-
-def _columns(bits: Floats, size: int, pairs: tuple[Pair, ...] | None) -> tuple[Pair, ...]:
-    """What the columns of (N, P) scores are."""
-    if pairs is not None:
-        _require_costs(bits, (None, len(pairs)))
-        return pairs
-    numbers = [sum(size * comb(size - 1, number) for number in range(limit + 1)) for limit in range(size)]
-    if bits.ndim != 2 or bits.shape[1] not in numbers:
-        raise ArgumentError(
-            "scores", f"shape {bits.shape}", f"shape (N, P) with P one of {numbers}", "Or say what the pairs are."
-        )
-    _require_costs(bits, (None, bits.shape[1]))
-    return _candidate_sets(size, numbers.index(bits.shape[1]))
-
-
-def _dense(scores: ScoreTable, max_parents: int | None) -> Floats:
-    """The scores aligned with ``candidate_sets(size, max_parents)``; +inf where a pair is absent."""
-    limit = _limit(scores.size, max_parents)
-    if scores.pairs == _candidate_sets(scores.size, limit):
-        return scores.bits
-    return np.append(scores.bits, np.inf)[_gather(scores.pairs, scores.size, limit)]
-
-
-@lru_cache(maxsize=32)
-def _gather(pairs: tuple[Pair, ...], size: int, limit: int) -> Integers:
-    """Where in ``pairs`` each candidate stands; -1, the last, for those absent."""
-    index = _checked_pairs(pairs)
-    return np.array([index.get(pair, -1) for pair in _candidate_sets(size, limit)], np.int64)
-
-
-@lru_cache(maxsize=32)
-def _masks(size: int, limit: int) -> Integers:
-    """The parent sets of :func:`candidate_sets` as bit masks, shape (T, sets per child); task 63 is the sign bit."""
-    masks = [sum(1 << parent for parent in parents) for _, parents in _candidate_sets(size, limit)]
-    return np.array(masks, np.uint64).view(np.int64).reshape(size, -1)
-
-
-@lru_cache(maxsize=32)
-def _set_sizes(size: int, limit: int) -> Integers:
-    """How many parents the sets of :func:`candidate_sets` have, (P,)."""
-    return np.array([len(parents) for _, parents in _candidate_sets(size, limit)], np.int64)
-
-
-def _subset_table(bits: Floats, size: int, limit: int) -> Ranked:
-    """(N, P) scores and the sets' sizes by (child, mask of the parent set, image): +inf for sets without a score."""
-    masks = _masks(size, limit)
-    table = np.full((size, 1 << size, len(bits)), complex(np.inf, size))
-    scored = np.empty((len(bits), bits.shape[1]), np.complex128)
-    scored.real, scored.imag = bits, _set_sizes(size, limit)
-    table[np.arange(size)[:, None], masks] = scored.T.reshape(*masks.shape, len(bits))
-    return table
-
-
-def cheapest_subsets(bits: Floats, size: int, limit: int) -> Ranked:
-    """``cheapest[c, U]`` of :func:`exact`, shape (T, 2^T, N), and the size of the smallest set that reaches it.
-
-    One pass per task ``b``: a subset of ``U`` either contains ``b`` or is a subset of ``U - b``.
-    """
-    table = _subset_table(bits, size, limit)
-    for task in range(size):
-        halves = table.reshape(size, -1, 2, 1 << task, len(bits))
-        np.minimum(halves[:, :, 0], halves[:, :, 1], out=halves[:, :, 1])
-    return table
-
-
-@lru_cache(maxsize=MAX_EXACT_TASKS)
-def _subset_steps(size: int) -> tuple[tuple[Integers, Integers, Integers], ...]:
-    """For k = 1..T: the k-subsets (n,), their members by descending index (n, k), and the subsets without them."""
-    steps = []
-    for number in range(1, size + 1):
-        members = np.array(list(combinations(range(size - 1, -1, -1), number)), np.int64)
-        whole = (1 << members).sum(axis=1)
-        steps.append((whole, members, whole[:, None] - (1 << members)))
-    return tuple(steps)
-
-
-def least_totals(cost: Ranked) -> tuple[Ranked, NDArray[np.int8]]:
-    """``best[U]`` of :func:`exact` for every set of tasks ``U``, by its mask; each (2^T, N).
-
-    Args:
-        cost: what each child costs given the mask of its predecessors, and how many edges that takes, (T, 2^T, N).
-
-    Returns:
-        The least costs and how many edges these take, and which task of each set comes last.
-    """
-    size, subsets, images = cost.shape
-    best = np.zeros((subsets, images), np.complex128)
-    last = np.zeros((subsets, images), np.int8)
-    for whole, members, rest in _subset_steps(size):
-        total = best[rest] + cost[members, rest]
-        best[whole] = total.min(axis=1)
-        last[whole] = members[np.arange(len(members))[:, None], total.argmin(axis=1)]
-    return best, last
-
-
-def _cheapest_order(cost: Ranked) -> Integers:
-    """The order of least ``sum cost[c, predecessors of c]``, shape (N, T), as :func:`least_totals` takes them; ties as
-    :func:`exact` says."""
-    size, subsets, images = cost.shape
-    best, last = least_totals(cost)
-    if np.isinf(best[-1]).any():
-        raise ArgumentError("scores", "too few pairs scored for any graph", "at least one graph's worth")
-    order = np.empty((images, size), np.int64)
-    image = np.arange(images)
-    left = np.full(images, subsets - 1)
-    for place in range(size - 1, -1, -1):
-        order[:, place] = last[left, image]
-        left ^= 1 << order[:, place]
-    return order
-
-
-def _best_parents(bits: Floats, order: Integers, size: int, limit: int) -> Integers:
-    """For each image and child, which candidate is cheapest among those within its predecessors; shape (N, T).
-
-    Args:
-        bits: (N, P), aligned with the candidates.
-        order: (N, T).
-    """
-    masks = _masks(size, limit)
-    by_child = bits.reshape(len(bits), size, masks.shape[1])
-    image = np.arange(len(bits))
-    sent = np.zeros(len(bits), np.int64)
-    chosen = np.empty((len(bits), size), np.int64)
-    for child in order.T:
-        allowed = (masks[child] & ~sent[:, None]) == 0
-        cost = np.where(allowed, by_child[image, child], np.inf)
-        pick = cost.argmin(axis=1)
-        if np.isinf(cost[image, pick]).any():
-            raise ArgumentError("scores", "a task without any scored set among its predecessors", "at least one")
-        chosen[image, child] = child * masks.shape[1] + pick
-        sent |= 1 << child
-    return chosen
-
-
 def _greedy(value: Floats, size: int, max_parents: int | None, threshold: float) -> TaskGraph:
     """The loop of :func:`paper` for any value of (child, parent set) pairs; an edge's gain is what it adds to it."""
-    limit = _limit(size, max_parents)
-    index = _pair_index(size, limit)
+    limit = parent_limit(size, max_parents)
+    index = pair_index(size, limit)
     values = value.tolist()
     parents: list[tuple[int, ...]] = [()] * size
     before = [0] * size  # the ancestors of each task, as a bit mask
@@ -850,47 +460,3 @@ def _greedy(value: Floats, size: int, max_parents: int | None, threshold: float)
                 for task in below:
                     before[task] |= above
     return TaskGraph(tuple(parents))
-
-
-def predecessor_cost(bits: Floats, size: int, max_parents: int | None) -> Callable[[int, int], float]:
-    """A function of (child, mask of its predecessors): the least cost over the sets within; remembers its answers."""
-    masks = _masks(size, _limit(size, max_parents))
-    by_child = bits.reshape(masks.shape)
-    ascending = np.argsort(by_child, axis=1)
-    masks = np.take_along_axis(masks, ascending, axis=1).view(np.uint64)
-    sorted_bits = np.take_along_axis(by_child, ascending, axis=1)
-
-    @lru_cache(maxsize=1 << 20)
-    def cost(child: int, predecessors: int) -> float:
-        within = (masks[child] & ~np.uint64(predecessors)) == 0
-        return float(sorted_bits[child, within.argmax()])
-
-    return cost
-
-
-def costs_of_places(task: int, others: Sequence[int], cost: Callable[[int, int], float]) -> Floats:
-    """What a task adds to an order of others at each place, before the first to after the last: its own cost, less
-    what those after it save."""
-    masks = [0]
-    for other in others:
-        masks.append(masks[-1] | 1 << other)
-    own = [cost(task, mask) for mask in masks]
-    shifts = [cost(other, mask) - cost(other, mask | 1 << task) for other, mask in zip(others, masks, strict=False)]
-    return np.array(own) - np.append(np.cumsum(shifts[::-1])[::-1], 0.0)
-
-
-def improved_order(order: list[int], cost: Callable[[int, int], float]) -> list[int]:
-    """Moves single tasks to their best place until no move lowers the total; the empty set must be scored."""
-    order = list(order)
-    improved = True
-    while improved:
-        improved = False
-        for task in sorted(order):
-            place = order.index(task)
-            others = [other for other in order if other != task]
-            totals = costs_of_places(task, others, cost)
-            best = int(totals.argmin())
-            if totals[best] < totals[place] - 1e-9 * (1 + abs(totals[place])):
-                order = [*others[:best], task, *others[best:]]
-                improved = True
-    return order

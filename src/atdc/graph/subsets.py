@@ -18,18 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from atdc.errors import ArgumentError
-from atdc.graph.search import (
-    Floats,
-    ScoreTable,
-    candidate_sets,
-    cheapest_subsets,
-    columns_within,
-    costs_of_places,
-    greedy,
-    improved_order,
-    least_totals,
-    predecessor_cost,
-)
+from atdc.graph.orders import cheapest_subsets, costs_of_places, improved_order, least_totals, predecessor_cost
+from atdc.graph.scores import Floats, ScoreTable, candidate_sets, columns_within
+from atdc.graph.search import greedy
 from atdc.graph.task_graph import TaskGraph
 
 MAX_EXACT_TENSORS = 14

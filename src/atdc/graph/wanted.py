@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from atdc.config import MAX_QUALITY, QUALITY_STEPS_PER_UNIT, level_of
 from atdc.errors import ArgumentError
-from atdc.graph.search import candidate_sets, children_of
+from atdc.graph.scores import candidate_sets, children_of
 from atdc.graph.subsets import best_superset
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 

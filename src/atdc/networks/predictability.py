@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from atdc.graph import search
+from atdc.graph.scores import Pair
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictor import Predictor, proxy_loss
 from atdc.networks.resampling import resampled
 
 
 def _predictions(
-    predictor: Predictor, features: FeatureBatch, pairs: Sequence[search.Pair]
+    predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair]
 ) -> Iterator[tuple[int, Tensor, Tensor]]:
     """(child, μ, log σ²) for each pair, parents clean; each parent's contribution to the first layer is computed
     once."""
@@ -55,9 +55,7 @@ def gaussian_score_bits(target: Tensor, mean: Tensor, log_variance: Tensor, dist
 
 
 @torch.no_grad()
-def score_bits(
-    predictor: Predictor, features: FeatureBatch, pairs: Sequence[search.Pair], distortion: Tensor
-) -> Tensor:
+def score_bits(predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair], distortion: Tensor) -> Tensor:
     """Score of each pair at each quality, bits per image, (B, Q, P).
 
     Args:
@@ -74,7 +72,7 @@ def score_bits(
 
 
 @torch.no_grad()
-def proxy_losses(predictor: Predictor, features: FeatureBatch, pairs: Sequence[search.Pair]) -> Tensor:
+def proxy_losses(predictor: Predictor, features: FeatureBatch, pairs: Sequence[Pair]) -> Tensor:
     """``L_proxy`` of each pair, nats per element, (B, P): what the paper's setting scores with."""
     losses = [
         proxy_loss(mean, log_variance, features.parts[child])

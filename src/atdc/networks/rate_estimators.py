@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atdc.config import MAX_QUALITY, ModelConfig
-from atdc.graph.search import alone_columns, candidate_sets
+from atdc.graph.scores import alone_columns, candidate_sets
 from atdc.networks.batches import FeatureBatch
 from atdc.tensors import FeatureSet
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.config import MAX_QUALITY, FitRecipe
-from atdc.graph import search
+from atdc.graph.scores import Pair
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.devices import device_of
 from atdc.networks.rate_estimators import FactorisedEstimator, PairEstimator
@@ -31,7 +31,7 @@ few samples to learn from."""
 
 def train_estimator(
     run: RunFolder, recipe: FitRecipe, estimator: PairEstimator | FactorisedEstimator, blocks: Sequence[Measured],
-    means: NDArray[np.float64], pairs: Sequence[search.Pair], seen: NormalisedSource,
+    means: NDArray[np.float64], pairs: Sequence[Pair], seen: NormalisedSource,
 ) -> float:  # fmt: skip
     """Fits a rate estimator of any kind to measured costs.
 
@@ -135,7 +135,7 @@ def train_pair_estimator(
 
 def _train_factorised(
     recipe: FitRecipe, estimator: FactorisedEstimator, blocks: Sequence[Measured], means: NDArray[np.float64],
-    pairs: Sequence[search.Pair], seen: NormalisedSource,
+    pairs: Sequence[Pair], seen: NormalisedSource,
 ) -> float:  # fmt: skip
     """Fits the estimator to measured costs; returns the mean relative error of its costs over no parents on the last
     tenth of the blocks, which are kept out of the fit where there are several; NaN where nothing can have a parent."""
@@ -193,7 +193,7 @@ def _train_factorised(
     return float(rest.mean().sqrt()) if rest.numel() else math.nan
 
 
-def _stds(blocks: Sequence[Measured], pairs: Sequence[search.Pair], count: int) -> NDArray[np.float64]:
+def _stds(blocks: Sequence[Measured], pairs: Sequence[Pair], count: int) -> NDArray[np.float64]:
     """Of base costs from sample to sample, (8, T); where a quality was not measured, that of all."""
     squares, numbers = np.zeros((MAX_QUALITY + 1, count)), np.zeros((MAX_QUALITY + 1, count))
     for block in blocks:

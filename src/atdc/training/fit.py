@@ -38,6 +38,7 @@ from atdc.entropy.float_model import FloatEntropyModel, dequantised_model, exten
 from atdc.errors import ArgumentError, DataError, FitWarning
 from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
+from atdc.graph.scores import ScoreTable, alone_columns, candidate_sets
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of, open_device, torch_defaults
@@ -495,7 +496,7 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
     if known is not None:
         return [list(graphs_of(pool)) for pool in known]
     count, limit = networks.task_count, networks.config.max_parents
-    pairs = search.candidate_sets(count, limit)
+    pairs = candidate_sets(count, limit)
     distortion = torch.from_numpy(GraphTables.untrained(count).distortion).to(device_of(networks))
     sample = train.read(train.alike(32)).to(device_of(networks))
     means = np.full((MAX_QUALITY + 1, len(pairs)), np.nan)
@@ -505,14 +506,14 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
     scored = [pairs[place] for place in columns.tolist()]
     means[:, columns] = score_bits(networks.predictor, sample, scored, distortion).double().mean(0).cpu().numpy()
     means = completed(means, pairs)
-    rng, pools, alone = np.random.default_rng(recipe.seed), [], search.alone_columns(pairs)
+    rng, pools, alone = np.random.default_rng(recipe.seed), [], alone_columns(pairs)
     shares = _POOL if count <= FEW_TENSORS else _SMALL_POOL
     for row in means:
         graphs = [best_graph(row, count, limit, EDGE_SHARE)] * shares["best"]
         for _ in range(shares["noisy"]):
             noisy = row + (row[alone] - row) * rng.normal(0, 0.5, len(row))
-            graphs.append(search.greedy(search.ScoreTable.of(count, noisy, limit), limit))
-        table = search.ScoreTable.of(count, row, limit)
+            graphs.append(search.greedy(ScoreTable.of(count, noisy, limit), limit))
+        table = ScoreTable.of(count, row, limit)
         graphs += [search.random_order(table, rng, limit) for _ in range(shares["random"])]
         pools.append([*graphs, *[TaskGraph.independent(count)] * shares["independent"]])
     run.write_json("pools.json", [plain_graphs(pool) for pool in pools])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from atdc.codec import FeatureCodec, Features
 from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
+from atdc.graph.scores import ScoreTable, alone_columns, candidate_sets
 from atdc.graph.task_graph import TaskGraph
 
 
@@ -27,9 +28,9 @@ def best_graph(costs: NDArray[np.float64], tensors: int, max_parents: int, edge_
         max_parents: of each.
         edge_share: what each edge must save, as a share of what its child costs without parents.
     """
-    pairs = search.candidate_sets(tensors, max_parents)
-    dues = edge_share * costs[search.alone_columns(pairs)] * [len(parents) for _, parents in pairs]
-    table = search.ScoreTable(pairs, costs + dues)
+    pairs = candidate_sets(tensors, max_parents)
+    dues = edge_share * costs[alone_columns(pairs)] * [len(parents) for _, parents in pairs]
+    table = ScoreTable(pairs, costs + dues)
     if tensors <= _EXACT_TENSORS:
         return search.exact(table, max_parents)
     return search.local_search(table, max_parents, restarts=0)
@@ -67,7 +68,7 @@ def settled(codec: FeatureCodec, features: Features, quality: float, edge_share:
     for _ in range(_ROUNDS):
         codec.graph_tables = _with_fixed(codec.graph_tables, level, min(known, key=total))
         costs = codec.costs.measured_costs(batch, quality).mean(0)
-        alone = costs[np.unique(search.alone_columns(codec.pairs))]
+        alone = costs[np.unique(alone_columns(codec.pairs))]
         found = best_graph(costs, count, limit, edge_share)
         if found in known:
             break

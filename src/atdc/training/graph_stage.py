@@ -22,6 +22,7 @@ from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY, FitRecipe, ModelConfig
 from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
+from atdc.graph.scores import alone_columns, graph_costs
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.batches import by_tensor
 from atdc.networks.codec_networks import CodecNetworks
@@ -76,7 +77,7 @@ def fit_graphs(
     if not few:
         first = measured(run, "single_costs", codec, train, samples[:BLOCK], single_columns(pairs), rng)
         table = mean_table(first, pairs)[first[0].level]
-        columns = columns_to_measure(table[search.alone_columns(pairs)] - table, pairs)
+        columns = columns_to_measure(table[alone_columns(pairs)] - table, pairs)
     estimator = codec.networks.rate_estimator
     known = measured(
         run, "costs", codec, seen, samples, columns, rng, spoilt=frozenset(seen.tensors),
@@ -112,7 +113,7 @@ def _with_candidates(
         elements: numbers of each tensor.
         others: further candidates.
     """
-    count, limit, alone = codec.task_count, codec.config.max_parents, search.alone_columns(codec.pairs)
+    count, limit, alone = codec.task_count, codec.config.max_parents, alone_columns(codec.pairs)
     chosen = train.alike(_CANDIDATES_FROM if count <= FEW_TENSORS else _CANDIDATES_FROM // 25)
     estimator = codec.networks.rate_estimator
     parts = [estimator(train.read(chosen[start : start + 50])) for start in range(0, len(chosen), 50)]
@@ -163,8 +164,8 @@ def measured_correction(
         with processes.bar(total=known.size, desc="cost corrections") as bar:
             for quality, row in enumerate(known):
                 estimated = codec.costs.estimated_costs(normalised, quality)
-                scores = search.graph_costs(estimated, graphs)
-                differences = (scores - search.graph_costs(estimated, [codec.graph_tables.fixed[quality]])).std(1)
+                scores = graph_costs(estimated, graphs)
+                differences = (scores - graph_costs(estimated, [codec.graph_tables.fixed[quality]])).std(1)
                 for place, graph in enumerate(graphs):
                     real = codec.costs.total_costs(normalised, quality, [graph] * len(normalised)).mean()
                     beyond = real - scores[place].mean() + margin * differences[place]

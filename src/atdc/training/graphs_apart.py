@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.codec import FeatureCodec
-from atdc.graph import search
+from atdc.graph.scores import columns_within
 from atdc.graph.task_graph import TaskGraph, graphs_of, plain_graphs
 from atdc.networks.batches import FeatureBatch
 from atdc.training import processes
@@ -51,7 +51,7 @@ def graph_apart(costs: NDArray[np.float64], tensors: int, max_parents: int, tens
     'a c b←c'
     """
     others = tuple(place for place in range(tensors) if place != tensor)
-    columns = search.columns_within(tensors, max_parents, others)
+    columns = columns_within(tensors, max_parents, others)
     found = best_graph(costs[columns], len(others), max_parents)
     return found.expanded(others, tensors)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from atdc.codec import FeatureCodec
 from atdc.config import MAX_QUALITY
-from atdc.graph import search
+from atdc.graph.scores import Pair, alone_columns, columns_within
 from atdc.training import processes
 from atdc.training.data import NormalisedSource
 from atdc.training.graph_source import random_subset
@@ -110,7 +110,7 @@ def _block(
 ) -> _Block:
     level, count = int(rng.integers(MAX_QUALITY + 1)), codec.task_count
     tensors = tuple(random_subset(count, share, rng))
-    own = np.intersect1d(columns, search.columns_within(count, codec.config.max_parents, tensors))
+    own = np.intersect1d(columns, columns_within(count, codec.config.max_parents, tensors))
     alone = np.array([place for place in own.tolist() if not codec.pairs[place][1]], np.int64)
     others = rng.permutation(np.setdiff1d(own, alone))[: _COLUMNS if count > FEW_TENSORS else None]
     return _Block(samples, level, tensors, np.sort(np.concatenate([alone, others])))
@@ -125,12 +125,12 @@ def _costs(codec: FeatureCodec, seen: NormalisedSource, block: _Block) -> NDArra
     return (bits + multipliers * errors) / np.array(batch.elements)[children]
 
 
-def single_columns(pairs: Sequence[search.Pair]) -> NDArray[np.int64]:
+def single_columns(pairs: Sequence[Pair]) -> NDArray[np.int64]:
     """Where the pairs without or with one parent stand."""
     return np.array([place for place, (_, parents) in enumerate(pairs) if len(parents) < 2])
 
 
-def columns_to_measure(gains: NDArray[np.float64], pairs: Sequence[search.Pair]) -> NDArray[np.int64]:
+def columns_to_measure(gains: NDArray[np.float64], pairs: Sequence[Pair]) -> NDArray[np.int64]:
     """The pairs without or with one parent, and the fifth of the others whose parents' gains are largest together.
 
     Args:
@@ -144,16 +144,16 @@ def columns_to_measure(gains: NDArray[np.float64], pairs: Sequence[search.Pair])
     return np.concatenate([single_columns(pairs), np.array([sets[place][0] for place in best.tolist()], np.int64)])
 
 
-def completed(costs: NDArray[np.float64], pairs: Sequence[search.Pair]) -> NDArray[np.float64]:
+def completed(costs: NDArray[np.float64], pairs: Sequence[Pair]) -> NDArray[np.float64]:
     """Costs of all pairs, (..., P), where those of sets of parents that are not known (NaN) follow from single ones.
 
-    >>> pairs = search.candidate_sets(3, 2)
+    >>> pairs = candidate_sets(3, 2)
     >>> row = np.array([9, 5, 7, np.nan, 9, 9, 9, 9, 9, 9, 9, 9])
     >>> completed(row, pairs)[:4].tolist()
     [9.0, 5.0, 7.0, 4.0]
     """
     index = {pair: place for place, pair in enumerate(pairs)}
-    base = search.alone_columns(pairs)
+    base = alone_columns(pairs)
     whole = np.array(costs, np.float64)
     numbers = np.array([len(parents) for _, parents in pairs])
     single = numbers == 1  # a parent whose share nobody knows gives nothing
@@ -172,7 +172,7 @@ _UNSHARED = 0.5
 """Of a further parent's gain, what it adds to a better parent's."""
 
 
-def mean_table(blocks: Sequence[Measured], pairs: Sequence[search.Pair]) -> NDArray[np.float64]:
+def mean_table(blocks: Sequence[Measured], pairs: Sequence[Pair]) -> NDArray[np.float64]:
     """Mean costs of all pairs at every integer quality, (8, P), over samples that are not spoilt.
 
     What was not measured at a quality is interpolated between those where it was, and sets of parents that were never

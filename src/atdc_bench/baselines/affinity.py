@@ -28,7 +28,8 @@ from atdc.config import MAX_QUALITY, Recipe
 from atdc.data.labelled import IMAGE
 from atdc.data.rooms import RoomsDataset
 from atdc.errors import ArgumentError
-from atdc.graph.search import ScoreTable, candidate_sets, exact
+from atdc.graph.scores import ScoreTable, candidate_sets
+from atdc.graph.search import exact
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.encoders import SmallEncoder
 from atdc.networks.heads import SmallHead

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from atdc.entropy.float_model import FloatEntropyModel
 from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
+from atdc.graph.scores import columns_within
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
@@ -79,7 +80,7 @@ class MixedGraphs:
             if len(tensors) == self._tasks:
                 return self._tables.cheapest(costs[None], level)[0]
             name = "exact"  # a subset's candidates are chosen when the codec is trained
-        columns = search.columns_within(self._tasks, self._limit, tensors)
+        columns = columns_within(self._tasks, self._limit, tensors)
         graph = search.SEARCHES[name](costs[None, columns], len(tensors), self._limit, lambda _: rng)[0]
         return graph.expanded(tensors, self._tasks)
 

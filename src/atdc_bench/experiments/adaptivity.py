@@ -35,6 +35,7 @@ from atdc.data.data_sets import labelled
 from atdc.data.labelled import LabelledImages
 from atdc.errors import ArgumentError
 from atdc.graph import search
+from atdc.graph.scores import ScoreTable, columns_within
 from atdc.graph.task_graph import TaskGraph
 from atdc.provenance import provenance, write_result
 from atdc.tasks import TASK_NAMES
@@ -266,9 +267,9 @@ def _graphs_by_kind(codec: FeatureCodec, groups: list[_Group]) -> dict[int, Task
     for kind in sorted({group.kind for group in groups}):
         own = [group for group in groups if group.kind == kind]
         batch = codec.normalise(own[0].parts)
-        columns = search.columns_within(count, limit, batch.available)
+        columns = columns_within(count, limit, batch.available)
         tables = [codec.costs.measured_costs(codec.normalise(group.parts), group.quality)[:, columns] for group in own]
-        scores = search.ScoreTable.of(len(batch.available), np.concatenate(tables).mean(0), limit)
+        scores = ScoreTable.of(len(batch.available), np.concatenate(tables).mean(0), limit)
         found[kind] = search.exact(scores, limit).expanded(batch.available, count)
     return found
 

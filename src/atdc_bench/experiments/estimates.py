@@ -30,6 +30,7 @@ from atdc.data.data_sets import labelled
 from atdc.data.feature_source import evenly_spaced
 from atdc.errors import ArgumentError
 from atdc.graph import search
+from atdc.graph.scores import ScoreTable, candidate_sets, pair_index
 from atdc.graph.task_graph import TaskGraph
 from atdc.graph.wanted import at_quality
 from atdc.pipeline import load
@@ -78,8 +79,8 @@ def graphs_over(codec: FeatureCodec, tasks: Sequence[int], quality: float, rng: 
     for _ in range(4 * GRAPHS):
         if len(graphs) >= GRAPHS:
             break
-        scores = rng.random(len(search.candidate_sets(len(tasks), limit)))
-        graph = search.random_order(search.ScoreTable.of(len(tasks), scores, limit), rng, limit)
+        scores = rng.random(len(candidate_sets(len(tasks), limit)))
+        graph = search.random_order(ScoreTable.of(len(tasks), scores, limit), rng, limit)
         graphs[graph.expanded(tasks, codec.task_count)] = None
     return list(graphs)[:GRAPHS]
 
@@ -158,7 +159,7 @@ def _of_sets(
     sent = {letters: [Sent(graph, tasks_of(letters)) for graph in row] for letters, row in graphs.items()}
     files = SubsetFiles(codec, features, quality, size, [[one] * len(batch) for row in sent.values() for one in row])
     multipliers, by_pairs = costs.lagrange_multipliers(quality), costs.measured_costs(batch, quality)
-    columns = search.pair_index(codec.task_count, codec.config.max_parents)
+    columns = pair_index(codec.task_count, codec.config.max_parents)
     errors = {}
     for key in files.items():
         task = key[-1][0]

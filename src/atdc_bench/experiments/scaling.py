@@ -37,7 +37,8 @@ from tqdm import tqdm
 from atdc.config import ModelConfig
 from atdc.errors import ArgumentError
 from atdc.graph import search
-from atdc.graph.search import ScoreTable
+from atdc.graph.orders import MAX_EXACT_TASKS, MAX_LOCAL_TASKS
+from atdc.graph.scores import ScoreTable, candidate_sets, pair_index, pairs_of
 from atdc.graph.task_graph import TaskGraph
 from atdc.metrics.tasks import FloatArray
 from atdc.networks.batches import FeatureBatch
@@ -161,7 +162,7 @@ def subset_scores(covariances: FloatArray) -> FloatArray:
         # Tasks outside the subset become independent, of a variance that costs nothing.
         masked = np.where(inside[:, None, :, None] & inside[:, None, None, :], kinds, DISTORTION * np.eye(size))
         joint[image] = joint_bits(masked)
-    pairs = search.candidate_sets(size, None)
+    pairs = candidate_sets(size, None)
     without = np.array([sum(1 << parent for parent in parents) for _, parents in pairs])
     return np.asarray(joint[:, without | 1 << np.array([child for child, _ in pairs])] - joint[:, without])
 
@@ -180,7 +181,7 @@ def greedy_scores(size: int) -> int:
 
     In the second round a child has its first parent already, so T - 2 pairs per child are left to look at.
 
-    >>> greedy_scores(6), len(search.candidate_sets(6, 2))
+    >>> greedy_scores(6), len(candidate_sets(6, 2))
     (60, 96)
     """
     return size * (1 + (size - 1) + (size - 2))
@@ -189,7 +190,7 @@ def greedy_scores(size: int) -> int:
 def shortlist_scores(size: int, kept: int) -> int:
     """Scores behind :func:`shortlisted`.
 
-    >>> shortlist_scores(64, 4), len(search.candidate_sets(64, 2))
+    >>> shortlist_scores(64, 4), len(candidate_sets(64, 2))
     (4480, 129088)
     """
     return size * (size + comb(min(kept, size - 1), 2))
@@ -229,7 +230,7 @@ def searches(size: int) -> dict[str, Search]:
         "greedy+local": partial(search.local_search, restarts=0),
         "local": partial(search.local_search, restarts=RESTARTS),
     }
-    return {"exact": search.exact, **found} if size <= search.MAX_EXACT_TASKS else found
+    return {"exact": search.exact, **found} if size <= MAX_EXACT_TASKS else found
 
 
 def best_search(size: int) -> Search:
@@ -317,8 +318,8 @@ def compare_settings(planted: Planted) -> dict[str, Any]:
 
     candidates, took_candidates = search_all(searches(size)["greedy+local"], planted.training, size)
     took_book, graph_tables = timed(search.build_candidates, planted.training, CODEBOOK, [fixed], candidates)
-    pairs = search.pairs_of(graph_tables)
-    own = planted.bits[:, [search.pair_index(size, PARENTS)[pair] for pair in pairs]]
+    pairs = pairs_of(graph_tables)
+    own = planted.bits[:, [pair_index(size, PARENTS)[pair] for pair in pairs]]
     took, chosen = zip(*(timed(search.cheapest_candidates, row[None], graph_tables, pairs) for row in own), strict=True)
     graphs = [graph_tables[int(choice[0])] for choice in chosen]
     once = {"search_ms": sum(took_candidates) + took_fixed + took_book, "scores": all_scores}
@@ -391,7 +392,7 @@ def scoring_cost(size: int, counts: Mapping[str, int], seed: int) -> dict[str, A
         predictor = Predictor(config, config.tensors(range(size))).eval()
         drawn_features = torch.randn(BATCH, size, config.feature_channels, FEATURE_SIDE, FEATURE_SIDE)
     features = FeatureBatch.of(drawn_features)
-    pairs = search.candidate_sets(size, PARENTS)
+    pairs = candidate_sets(size, PARENTS)
     drawn = np.random.default_rng([seed, size]).permutation(len(pairs))[:PAIRS_TIMED]
     sample = [pairs[place] for place in drawn.tolist()]
     distortion = torch.full((1, size), 0.1)
@@ -458,7 +459,7 @@ def run_scaling(
 
     Args:
         out: the result, JSON.
-        sizes: numbers of tasks, 3 to ``search.MAX_LOCAL_TASKS``.
+        sizes: numbers of tasks, 3 to ``MAX_LOCAL_TASKS``.
         images: score tables that each setting is judged on; as many more are drawn to choose the fixed ones on.
         seed: of the scores.
         quiet: no progress bar.
@@ -470,8 +471,8 @@ def run_scaling(
         ArgumentError: no sizes, one out of range, or no images.
         OutputError: the result cannot be written.
     """
-    if not sizes or min(sizes) < 3 or max(sizes) > search.MAX_LOCAL_TASKS:
-        raise ArgumentError("sizes", str(list(sizes)), f"numbers of tasks from 3 to {search.MAX_LOCAL_TASKS}")
+    if not sizes or min(sizes) < 3 or max(sizes) > MAX_LOCAL_TASKS:
+        raise ArgumentError("sizes", str(list(sizes)), f"numbers of tasks from 3 to {MAX_LOCAL_TASKS}")
     if images < 1:
         raise ArgumentError("images", str(images), "at least 1")
     config = ModelConfig()

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from atdc.codec import FeatureCodec
 from atdc.graph import search
-from atdc.graph.search import Pair
+from atdc.graph.scores import Pair, graph_costs
 from atdc.graph.task_graph import TaskGraph
 from atdc.metrics.tasks import FloatArray
 from atdc.provenance import provenance, write_result
@@ -134,7 +134,7 @@ def saving_kept(choosers: dict[str, FloatArray], judge: FloatArray, size: int, m
 def graph_cost(graphs: Sequence[TaskGraph], costs: FloatArray) -> FloatArray:
     """What each image's graph costs, (B,), by costs (B, P) in the order of all candidate pairs."""
     distinct = list(dict.fromkeys(graphs))
-    table = search.graph_costs(costs, distinct)
+    table = graph_costs(costs, distinct)
     which = np.array([distinct.index(graph) for graph in graphs])
     return np.asarray(table[which, np.arange(len(graphs))], np.float64)
 

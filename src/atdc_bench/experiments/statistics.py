@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from atdc.codec import FeatureCodec
 from atdc.graph import search
-from atdc.graph.search import Pair
+from atdc.graph.scores import Pair
 from atdc.graph.task_graph import TaskGraph
 from atdc.metrics.tasks import FloatArray
 from atdc.provenance import provenance, write_result

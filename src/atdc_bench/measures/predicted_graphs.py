@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from atdc.graph import search
+from atdc.graph.scores import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictability import score_bits
@@ -21,6 +22,6 @@ def best_graphs(predictor: Predictor, features: FeatureBatch, distortion: Tensor
         max_parents: the most a task may have.
     """
     tasks = len(features.parts)
-    pairs = search.candidate_sets(tasks, max_parents)
+    pairs = candidate_sets(tasks, max_parents)
     scores = score_bits(predictor, features, pairs, distortion[None])[:, 0]
     return search.exact_batch(scores.double().cpu().numpy(), tasks, max_parents)

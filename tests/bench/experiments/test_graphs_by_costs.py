@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from atdc.config import Recipe
 from atdc.graph.graph_tables import GraphTables
-from atdc.graph.search import graph_costs
+from atdc.graph.scores import graph_costs
 from atdc.pipeline import Codec
 from atdc.training.fixed_graphs import settled
 from atdc.training.graph_stage import measured_correction, settle_fixed_graphs

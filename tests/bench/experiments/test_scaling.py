@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from atdc.config import ModelConfig
 from atdc.errors import ArgumentError
-from atdc.graph.search import ScoreTable, candidate_sets, greedy, pair_index
+from atdc.graph.scores import ScoreTable, candidate_sets, pair_index
+from atdc.graph.search import greedy
 from atdc.graph.task_graph import TaskGraph
 from atdc.networks.batches import FeatureBatch
 from atdc.networks.predictability import score_bits

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atdc.graph.search import ScoreTable, candidate_sets, exact
+from atdc.graph.scores import ScoreTable, candidate_sets
+from atdc.graph.search import exact
 from atdc.graph.task_graph import TaskGraph
 from atdc.pipeline import Codec
 from atdc_bench.experiments import score_calibration

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atdc.graph.search import candidate_sets
+from atdc.graph.scores import candidate_sets
 from atdc.graph.task_graph import TaskGraph
 from atdc_bench.experiments import statistics
 from atdc_bench.experiments.statistics import (
