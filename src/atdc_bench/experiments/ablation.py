@@ -65,18 +65,18 @@ def run_ablation(
     settings = load_recipe(recipe)
     folder = RunFolder(run, settings)
     codec = load(model)
-    own = codec.feature_codec
+    feature_codec = codec.feature_codec
     rooms = {split: RoomsDataset(data, split) for split in ("train", "val")}
     sets = features_of(folder, codec, rooms)
     bounds = torch.tensor(codec.card["loss_bounds"])
     kinds: dict[str, Any] = {}
     for kind in KINDS:
-        config = dataclasses.replace(own.config, residual=kind)
+        config = dataclasses.replace(feature_codec.config, residual=kind)
         trained = _train(settings.codec, config, run / kind, codec, sets, rooms, bounds, epochs)
         kinds[kind] = measure(codec, trained, sets["val"], rooms["val"], bounds, count, quiet)
     result: dict[str, Any] = {
         "what": "conditional against plain residual codec, trained equally long",
-        "provenance": provenance(seed=settings.seed, weights=own.fingerprint.hex()),
+        "provenance": provenance(seed=settings.seed, weights=feature_codec.fingerprint.hex()),
         "data": {"split": "val", "images": count},
         "epochs": {"warm-up": 1, "rate-distortion": epochs},
         "kinds": kinds,
@@ -99,20 +99,20 @@ def _train(
     epochs: int,
 ) -> FeatureCodec:
     """One kind, from the predictor to integers."""
-    own, run = codec.feature_codec, RunFolder(path, recipe)
+    start, run = codec.feature_codec, RunFolder(path, recipe)
     torch.manual_seed(recipe.seed)
-    networks = CodecNetworks(config, own.tensors)
-    networks.predictor.load_state_dict(own.networks.predictor.state_dict())
-    networks.rate_estimator.load_state_dict(own.networks.rate_estimator.state_dict())
-    float_model = FloatEntropyModel(config, own.tensors)
+    networks = CodecNetworks(config, start.tensors)
+    networks.predictor.load_state_dict(start.networks.predictor.state_dict())
+    networks.rate_estimator.load_state_dict(start.networks.rate_estimator.state_dict())
+    float_model = FloatEntropyModel(config, start.tensors)
     start_from_principal_components(networks, float_model, sets["train"])
-    state = mixed_state(networks, float_model, own.graph_tables, sets["train"], sets["val"])
+    state = mixed_state(networks, float_model, start.graph_tables, sets["train"], sets["val"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     images = len(sets["train"])
     rate, steps = recipe.lr, images // min(recipe.batch, images)
     train_codec(run, recipe, "warmup", (1, steps), (rate, rate), state, None, val_goal)
     train_codec(run, recipe, "codec", (epochs, steps), (rate, recipe.lr_end), state, goal, val_goal)
-    return FeatureCodec(networks, quantised_model(float_model, networks), own.mean, own.std, own.graph_tables)
+    return FeatureCodec(networks, quantised_model(float_model, networks), start.mean, start.std, start.graph_tables)
 
 
 @torch.no_grad()
@@ -153,10 +153,14 @@ def measure(
 def _compared(rows: list[dict[str, float]], reference: list[dict[str, float]], over: str) -> dict[str, Any]:
     """BD-rate, in percent, of the first rows against the second at equal error."""
     try:
-        found = bd_rate(
+        difference = bd_rate(
             [row["bytes"] for row in reference], [-row[over] for row in reference],
             [row["bytes"] for row in rows], [-row[over] for row in rows],
         )  # fmt: skip
     except ArgumentError as error:
         return {"refused": str(error)}
-    return {"conditional_against_plain_percent": found.percent, "overlap": found.overlap, "monotone": found.monotone}
+    return {
+        "conditional_against_plain_percent": difference.percent,
+        "overlap": difference.overlap,
+        "monotone": difference.monotone,
+    }

@@ -104,12 +104,12 @@ def conditions(tensors: int) -> dict[str, Condition]:
         "as they are": Condition(1, _as_they_are, judged=True),
         "without the image": Condition(1, _only(range(tensors - 1)), judged=True),
         "random qualities": Condition(6, _as_they_are, _drawn_qualities, judged=True),
-        "one modality of another image": Condition(tensors, _replaced(lambda own, kind, noise, dark: own.roll(1, 0))),
+        "one modality of another image": Condition(tensors, _replaced(lambda part, kind, noise, dark: part.roll(1, 0))),
         "one modality noise": Condition(
-            tensors, _replaced(lambda own, kind, noise, dark: noise[kind].expand_as(own).contiguous())
+            tensors, _replaced(lambda part, kind, noise, dark: noise[kind].expand_as(part).contiguous())
         ),
         "one modality dark": Condition(
-            tensors, _replaced(lambda own, kind, noise, dark: dark[kind].expand_as(own).contiguous())
+            tensors, _replaced(lambda part, kind, noise, dark: dark[kind].expand_as(part).contiguous())
         ),
         "one modality missing": Condition(tensors, _missing, judged=True),
     }
@@ -167,14 +167,14 @@ def run_adaptivity(
     if unknown := [name for name in names or () if name not in every]:
         raise ArgumentError("conditions", repr(unknown[0]), f"some of {', '.join(every)}")
     chosen = {name: every[name] for name in (names or every)}
-    seen = {split: _features(evaluated, own, count) for split, own in splits.items()}
-    known = all(set(TASK_NAMES) <= set(batch.targets) for batch in seen["test"][1])
+    inputs = {split: _features(evaluated, data_set, count) for split, data_set in splits.items()}
+    has_truth = all(set(TASK_NAMES) <= set(batch.targets) for batch in inputs["test"][1])
     rows = []
     with tqdm(total=len(chosen) * len(qualities), desc="adaptivity", disable=quiet) as bar:
         for name, condition in chosen.items():
             for quality in qualities:
-                val, test = (_groups(condition, features, evaluated, quality) for features, _ in seen.values())
-                truth = seen["test"][1] if condition.judged and known else None
+                val, test = (_groups(condition, features, evaluated, quality) for features, _ in inputs.values())
+                truth = inputs["test"][1] if condition.judged and has_truth else None
                 measured = _measured(evaluated, objective, val, test, truth)
                 rows.append({"condition": name, "quality": quality, **measured})
                 bar.update()
@@ -191,8 +191,8 @@ def run_adaptivity(
 
 
 def _features(evaluated: EvaluatedCodec, data: LabelledImages, count: int) -> tuple[Tensor, list[Batch]]:
-    kept = list(batches(evaluated, data, range(count), size=_BLOCK))
-    return torch.cat([batch.features for batch in kept]), kept
+    blocks = list(batches(evaluated, data, range(count), size=_BLOCK))
+    return torch.cat([batch.features for batch in blocks]), blocks
 
 
 @torch.no_grad()
@@ -205,9 +205,9 @@ def _groups(condition: Condition, features: Tensor, evaluated: EvaluatedCodec, q
     )
     groups = []
     for kind in range(condition.kinds):
-        own = np.arange(kind, len(features), condition.kinds)
-        for start in range(0, len(own), _BLOCK):
-            images = own[start : start + _BLOCK]
+        members = np.arange(kind, len(features), condition.kinds)
+        for start in range(0, len(members), _BLOCK):
+            images = members[start : start + _BLOCK]
             parts = condition.spoil(features[images], kind, noise, dark)
             at = condition.quality(quality, kind, features.shape[1])
             groups.append(_Group(kind, parts, at, images))
@@ -221,7 +221,7 @@ def _measured(
     of_kind = _graphs_by_kind(codec, val)
     pool = list(dict.fromkeys([*codec.graph_tables.candidates, *codec.graph_tables.fixed, *of_kind.values()]))
     on_val = np.concatenate([_costs(codec, group, pool) for group in val], axis=1)
-    one = int(on_val.mean(1).argmin())
+    cheapest_place = int(on_val.mean(1).argmin())
     count = sum(len(group.images) for group in test)
     costs, losses = np.zeros((len(ARMS), count)), np.full((len(ARMS), count), np.nan)
     graphs: dict[str, list[TaskGraph]] = {arm: [] for arm in ARMS}
@@ -231,7 +231,7 @@ def _measured(
         best = table.argmin(0)
         default = choose(codec.costs, batch, group.quality, "codebook")
         arms: dict[str, list[TaskGraph]] = {
-            "one graph": [pool[one]] * len(batch),
+            "one graph": [pool[cheapest_place]] * len(batch),
             "graph by kind": [of_kind[group.kind]] * len(batch),
             "default": default,
             "oracle": [pool[place] for place in best.tolist()],
@@ -239,7 +239,7 @@ def _measured(
         plain = _as_qualities(group.quality, codec.task_count)
         nearby = [plain, *jitters(plain, len(pool) - 1)]
         multipliers = codec.costs.lagrange_multipliers(group.quality)
-        alone = _within([pool[one]] * len(batch), batch.available)
+        alone = _within([pool[cheapest_place]] * len(batch), batch.available)
         jittered = np.stack([codec.costs.total_costs(batch, near, alone, multipliers=multipliers) for near in nearby])
         for row, arm in enumerate(ARMS[:-1]):
             along = _within(arms[arm], batch.available)
@@ -263,15 +263,17 @@ def _measured(
 def _graphs_by_kind(codec: FeatureCodec, groups: list[_Group]) -> dict[int, TaskGraph]:
     """The cheapest graph of each kind by measured costs, over the tensors that there are."""
     limit, count = codec.config.max_parents, codec.task_count
-    found = {}
+    graphs = {}
     for kind in sorted({group.kind for group in groups}):
-        own = [group for group in groups if group.kind == kind]
-        batch = codec.normalise(own[0].parts)
+        members = [group for group in groups if group.kind == kind]
+        batch = codec.normalise(members[0].parts)
         columns = columns_within(count, limit, batch.available)
-        tables = [codec.costs.measured_costs(codec.normalise(group.parts), group.quality)[:, columns] for group in own]
+        tables = [
+            codec.costs.measured_costs(codec.normalise(group.parts), group.quality)[:, columns] for group in members
+        ]
         scores = ScoreTable.of(len(batch.available), np.concatenate(tables).mean(0), limit)
-        found[kind] = search.exact(scores, limit).expanded(batch.available, count)
-    return found
+        graphs[kind] = search.exact(scores, limit).expanded(batch.available, count)
+    return graphs
 
 
 def _within(graphs: Sequence[TaskGraph], tensors: Sequence[int]) -> list[TaskGraph]:
@@ -281,12 +283,12 @@ def _within(graphs: Sequence[TaskGraph], tensors: Sequence[int]) -> list[TaskGra
 def _costs(codec: FeatureCodec, group: _Group, pool: Sequence[TaskGraph]) -> NDArray[np.float64]:
     """What each graph of the pool really costs each image, (M, n)."""
     batch = codec.normalise(group.parts)
-    known: dict[TaskGraph, NDArray[np.float64]] = {}
+    costs: dict[TaskGraph, NDArray[np.float64]] = {}
     rows = []
     for graph in _within(pool, batch.available):
-        if graph not in known:
-            known[graph] = codec.costs.total_costs(batch, group.quality, [graph] * len(batch))
-        rows.append(known[graph])
+        if graph not in costs:
+            costs[graph] = codec.costs.total_costs(batch, group.quality, [graph] * len(batch))
+        rows.append(costs[graph])
     return np.stack(rows)
 
 
@@ -310,19 +312,19 @@ def _truth(
     values = np.full(len(group.images), np.nan)
     if truth is None or objective.bounds is None:
         return values
-    there = [place for place, part in enumerate(group.parts) if part is not None]
+    tensors = [place for place, part in enumerate(group.parts) if part is not None]
     gap = loss_gap(torch.from_numpy(objective.bounds)).numpy()
-    weights = np.array([objective.weight(own) for own in _as_qualities(group.quality, codec.task_count)])
+    weights = np.array([objective.weight(q) for q in _as_qualities(group.quality, codec.task_count)])
     for row, (image, graph, quality) in enumerate(zip(group.images.tolist(), graphs, qualities, strict=True)):
         parts = [None if part is None else part[row : row + 1] for part in group.parts]
         encoded = codec.encode_batch(parts, list(quality), [graph])
-        kept = truth[image // _BLOCK]
+        batch = truth[image // _BLOCK]
         place = image % _BLOCK
-        targets = {task: target[place : place + 1] for task, target in kept.targets.items()}
+        targets = {task: target[place : place + 1] for task, target in batch.targets.items()}
         _, loss = measure_answers(evaluated, encoded.stacked, targets)
         lost = weights * (loss[0] - objective.bounds[1]) / gap
-        elements = encoded.stacked[0].numel() * len(there) / codec.task_count
-        values[row] = encoded.ideal_bits.sum() / elements + float(lost[there].mean())
+        elements = encoded.stacked[0].numel() * len(tensors) / codec.task_count
+        values[row] = encoded.ideal_bits.sum() / elements + float(lost[tensors].mean())
     return values
 
 

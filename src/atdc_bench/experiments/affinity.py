@@ -124,15 +124,15 @@ def stability(trace: Floats, seed: int = 0) -> dict[str, Any]:
         tasks the share that has them in one group.
     """
     first, second = (part.mean(0) for part in np.array_split(trace, 2))
-    others = ~np.eye(trace.shape[1], dtype=bool)
+    off_diagonal = ~np.eye(trace.shape[1], dtype=bool)
     groups, rng = best_partition(trace.mean(0)).groups, np.random.default_rng(seed)
     resampled = [best_partition(trace[rng.integers(len(trace), size=len(trace))].mean(0)) for _ in range(RESAMPLES)]
     return {
         "first_half": [list(group) for group in best_partition(first).groups],
         "second_half": [list(group) for group in best_partition(second).groups],
-        "halves_spearman": float(spearmanr(first[others], second[others]).statistic),
-        "same_groups_when_resampled": sum(own.groups == groups for own in resampled) / RESAMPLES,
-        "together_when_resampled": np.mean([_together(own) for own in resampled], 0).round(6).tolist(),
+        "halves_spearman": float(spearmanr(first[off_diagonal], second[off_diagonal]).statistic),
+        "same_groups_when_resampled": sum(grouping.groups == groups for grouping in resampled) / RESAMPLES,
+        "together_when_resampled": np.mean([_together(grouping) for grouping in resampled], 0).round(6).tolist(),
     }
 
 

@@ -99,8 +99,8 @@ def run_budget(
     """
     codec, images = load(model), labelled(name, data, split)
     require_images(images, count)
-    own = codec.feature_codec
-    told = np.maximum.accumulate(at_steps(codec.utilities()), 0)
+    feature_codec = codec.feature_codec
+    utilities = np.maximum.accumulate(at_steps(codec.utilities()), 0)
     vectors: dict[tuple[Any, ...], list[FloatArray]] = {}
     lengths: dict[tuple[str, int], list[int]] = {}
     worth: dict[tuple[str, int], list[float]] = {}
@@ -109,7 +109,7 @@ def run_budget(
         stored = images.targets([place])
         targets = {task: decode_stored(task, stored[task]) for task in TASK_NAMES}
         features = features_at(codec, images, [place])
-        zero = torch.stack([mean[None, :, None, None].expand_as(features[:, 0]) for mean in own.mean], 1)
+        zero = torch.stack([mean[None, :, None, None].expand_as(features[:, 0]) for mean in feature_codec.mean], 1)
         for end, at_end in zip(_ENDS, (zero, features), strict=True):
             _answered(codec, at_end, targets, (end,), vectors)
         image = stored[IMAGE][0].permute(1, 2, 0).numpy()
@@ -121,8 +121,8 @@ def run_budget(
             for arm, file in files.items():
                 steps = ContainerReader(file).header.qualities
                 lengths.setdefault((arm, limit), []).append(len(file))
-                worth.setdefault((arm, limit), []).append(float(told[steps, range(len(steps))].mean()))
-                decoded = torch.stack(list(own.decode(file).values()), 0)[None]
+                worth.setdefault((arm, limit), []).append(float(utilities[steps, range(len(steps))].mean()))
+                decoded = torch.stack(list(feature_codec.decode(file).values()), 0)[None]
                 _answered(codec, decoded, targets, (arm, limit), vectors)
     draws = draw_counts(count, _RESAMPLES, seed=0)
     result = {
@@ -130,7 +130,7 @@ def run_budget(
         "of the bytes that is used, and mean utility of tasks over all images, each at most 1, with what it "
         "gains and its 95 % bootstrap interval over images; told_gain: the same by the utilities that the encoder "
         "counts with.",
-        "provenance": provenance(seed=0, weights=own.fingerprint.hex()),
+        "provenance": provenance(seed=0, weights=feature_codec.fingerprint.hex()),
         "data": {"name": name, "split": split, "images": count, "height": size[0], "width": size[1]},
         "rows": [_row(limit, vectors, lengths, worth, draws) for limit in sizes],
     }  # fmt: skip
@@ -165,15 +165,15 @@ def _row(
             "most_bytes": max(lengths[arm, limit]),
             "used_share": _rounded(np.mean(lengths[arm, limit]) / limit),
             "utility": _rounded(means[arm][0]),
-            "utilities": {task: _rounded(own[0]) for task, own in zip(TASK_NAMES, each, strict=True)},
+            "utilities": {task: _rounded(values[0]) for task, values in zip(TASK_NAMES, each, strict=True)},
         }
     gain = means[ARMS[0]] - means[ARMS[1]]
-    told = np.array(worth[ARMS[0], limit]) - worth[ARMS[1], limit]
+    encoder_gains = np.array(worth[ARMS[0], limit]) - worth[ARMS[1], limit]
     return {
         "max_bytes": limit, "arms": arms,
         "gain": [_rounded(value) for value in (gain[0], *np.nanquantile(gain[1:], [0.025, 0.975]))],
-        "told_gain": _rounded(told.mean()),
-        "told_better_share": _rounded((told > 0).mean()),
+        "told_gain": _rounded(encoder_gains.mean()),
+        "told_better_share": _rounded((encoder_gains > 0).mean()),
     }  # fmt: skip
 
 

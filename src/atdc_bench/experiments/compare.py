@@ -130,19 +130,19 @@ def entries(recipe: CompareRecipe) -> dict[str, Entry]:
         if balance_path(open_weights(recipe.base).path).exists()
         else "needs a balance; make it with: atdc bench balance"
     )
-    found = [Entry(row.name, "features", row, missing=unbalanced if row.balanced else None) for row in rows]
-    found.append(_tamc(Path(recipe.affinity)))
+    all_entries = [Entry(row.name, "features", row, missing=unbalanced if row.balanced else None) for row in rows]
+    all_entries.append(_tamc(Path(recipe.affinity)))
     seeds = range(1, recipe.seeds)
     more = [graphs.row(setting, seed) for setting in ("codebook", "fixed", "independent") for seed in seeds]
-    found += [Entry(row.name, "features", row) for row in more]
-    found += [
+    all_entries += [Entry(row.name, "features", row) for row in more]
+    all_entries += [
         Entry(codec.name, "pixels", make=partial(_given, codec=codec), points=codec.points)
         for codec in (pixels.JPEG, pixels.WEBP, pixels.AVIF, pixels.JPEG_XL, vvc.VVENC, vvc.VTM)
     ]
-    found += [
+    all_entries += [
         Entry(kind, "learned pixels", make=partial(_learned, kind=kind, steps=recipe.pixel_steps)) for kind in KINDS
     ]
-    return {entry.name: entry for entry in found}
+    return {entry.name: entry for entry in all_entries}
 
 
 def _given(trainer: BaselineTrainer, train: bool, codec: PixelSystem) -> System:
@@ -171,13 +171,13 @@ def _tamc(path: Path) -> Entry:
 
 def measure(system: System, codec: Codec, data: LabelledImages, span: range) -> dict[float, Records]:
     """Codes some images at every point of a system, decodes the bytes, and measures the answers."""
-    made: dict[float, list[Records]] = {point: [] for point in system.points}
+    records: dict[float, list[Records]] = {point: [] for point in system.points}
     for batch in batches(codec, data, span):
         for point in system.points:
             sizes, answered, images = received(system, codec, batch.features, batch.images, point)
             statistics, loss = measure_answers(codec, answered, batch.targets, images)
-            made[point].append(_records(np.array(sizes, np.float64), loss, statistics))
-    return {point: Records.joined(parts) for point, parts in made.items()}
+            records[point].append(_records(np.array(sizes, np.float64), loss, statistics))
+    return {point: Records.joined(parts) for point, parts in records.items()}
 
 
 @torch.no_grad()
@@ -238,9 +238,9 @@ def drawn(system: System, codec: Codec, data: LabelledImages, draw: Draw) -> lis
 def save_records(path: Path, records: Mapping[float, Records]) -> None:
     """All points of a system in one file; sums of pixels fit single precision."""
     arrays: dict[str, NDArray[Any]] = {}
-    for point, own in records.items():
-        arrays |= {f"{point:g}/file_bytes": own.file_bytes.astype(np.int32), f"{point:g}/loss": own.loss}
-        arrays |= {f"{point:g}/statistics/{task}": rows.astype(np.float32) for task, rows in own.statistics.items()}
+    for point, part in records.items():
+        arrays |= {f"{point:g}/file_bytes": part.file_bytes.astype(np.int32), f"{point:g}/loss": part.loss}
+        arrays |= {f"{point:g}/statistics/{task}": rows.astype(np.float32) for task, rows in part.statistics.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes_atomically(path, buffer.getvalue())
@@ -258,12 +258,12 @@ def read_records(path: Path) -> dict[float, Records]:
     try:
         with np.load(path) as arrays:
             points = list(dict.fromkeys(name.partition("/")[0] for name in arrays.files))
-            found = {}
+            records = {}
             for point in points:
                 size, loss = arrays[f"{point}/file_bytes"].astype(np.float64), arrays[f"{point}/loss"]
                 statistics = {task: arrays[f"{point}/statistics/{task}"].astype(np.float64) for task in TASK_NAMES}
-                found[float(point)] = _records(size, loss, statistics)
-            return found
+                records[float(point)] = _records(size, loss, statistics)
+            return records
     except Exception as error:  # numpy raises many kinds for a damaged file
         raise DataError(str(path), f"{error}", "records of a comparison", "delete the file") from error
 
@@ -274,18 +274,18 @@ def key_of(entry: Entry, recipe: CompareRecipe, trainer: BaselineTrainer) -> str
     Only what starts from the base's codec, or is shown graphs by its predictor, depends on that codec.
     """
     row, base = entry.row, trainer.base
-    said: list[Any] = [VERSION, entry.name, recipe.data, recipe.images, trainer.networks_key]
+    inputs: list[Any] = [VERSION, entry.name, recipe.data, recipe.images, trainer.networks_key]
     if row is None:
-        said.append(entry.points or recipe.pixel_steps)
+        inputs.append(entry.points or recipe.pixel_steps)
     else:
         config = replace(base.feature_codec.config, **row.model(base.feature_codec.config))
-        said += [asdict(config), row.grouping.groups, row.seed, recipe.qualities]
-        said += [asdict(recipe.budget), asdict(trainer.recipe.codec)]
+        inputs += [asdict(config), row.grouping.groups, row.seed, recipe.qualities]
+        inputs += [asdict(recipe.budget), asdict(trainer.recipe.codec)]
         if row.from_base or config.predicts:
-            said.append(base.feature_codec.fingerprint.hex())
+            inputs.append(base.feature_codec.fingerprint.hex())
         if row.balanced:
-            said.append([base.balanced(quality) for quality in recipe.qualities])
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+            inputs.append([base.balanced(quality) for quality in recipe.qualities])
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -403,82 +403,82 @@ def run_compare(
     """
     place = Place(recipe, data, run / ("quick" if quick else "whole"), quick)
     settings = place.settings()
-    known = entries(settings)
+    all_entries = entries(settings)
     for where, names in (("only", only), ("skipped", settings.skipped)):
-        if unknown := [name for name in names if name not in known]:
-            raise ArgumentError(where, repr(unknown[0]), f"some of {', '.join(known)}")
+        if unknown := [name for name in names if name not in all_entries]:
+            raise ArgumentError(where, repr(unknown[0]), f"some of {', '.join(all_entries)}")
     trainer = place.trainer()
     rooms = labelled(settings.data, data, "test")
     require_images(rooms, settings.images)
     folder = out / "systems"
     folder.mkdir(parents=True, exist_ok=True)
     anchors = measure_items(trainer.base, rooms, settings.images, (ZERO, UNCOMPRESSED))
-    for name, entry in known.items():
+    for name, entry in all_entries.items():
         wanted = name in only if only else name not in settings.skipped
-        if not wanted or entry.missing or _said(folder, entry, settings, trainer) is not None:
+        if not wanted or entry.missing or _summary(folder, entry, settings, trainer) is not None:
             continue
         system, trained = entry.system(trainer, train=True)
-        said: dict[str, Any] = {
+        summary: dict[str, Any] = {
             "key": key_of(entry, settings, trainer), "name": name, "title": system.title,
             "family": entry.family, "missing": system.missing(),
         }  # fmt: skip
-        if said["missing"] is None:
+        if summary["missing"] is None:
             records = _measured(place, name, system, trainer, rooms, settings.images, workers, quiet)
             save_records(folder / f"{name}.npz", records)
-            said |= {"images": settings.images, "describe": dict(system.describe()), "trained": trained}
-            said["prefix_bytes"] = prefix_bytes(system, trainer.base, rooms)
-            said["pictures"] = (
+            summary |= {"images": settings.images, "describe": dict(system.describe()), "trained": trained}
+            summary["prefix_bytes"] = prefix_bytes(system, trainer.base, rooms)
+            summary["pictures"] = (
                 [] if draw is None or entry.name not in SHOWN else drawn(system, trainer.base, rooms, draw)
             )
-        said["provenance"] = provenance(seed=0, weights=trainer.base.feature_codec.fingerprint.hex())
-        write_result(folder / f"{name}.json", said)
-    result = _result(folder, known.values(), settings, trainer, rooms, anchors)
+        summary["provenance"] = provenance(seed=0, weights=trainer.base.feature_codec.fingerprint.hex())
+        write_result(folder / f"{name}.json", summary)
+    result = _result(folder, all_entries.values(), settings, trainer, rooms, anchors)
     write_result(out / "compare.json", {name: value for name, value in result.items() if name != "pictures"})
     _write_tables(out, result)
     return result
 
 
-def _said(folder: Path, entry: Entry, settings: CompareRecipe, trainer: BaselineTrainer) -> dict[str, Any] | None:
+def _summary(folder: Path, entry: Entry, settings: CompareRecipe, trainer: BaselineTrainer) -> dict[str, Any] | None:
     """What a system's file says, if it is there and of this recipe."""
     path = folder / f"{entry.name}.json"
     if entry.missing or not path.exists():
         return None
     try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(str(path), f"{error}", "what a system takes, as JSON", "delete the file") from error
-    return said if said["key"] == key_of(entry, settings, trainer) else None
+    return summary if summary["key"] == key_of(entry, settings, trainer) else None
 
 
 def _result(
-    folder: Path, known: Iterable[Entry], settings: CompareRecipe, trainer: BaselineTrainer, rooms: LabelledImages,
+    folder: Path, entries: Iterable[Entry], settings: CompareRecipe, trainer: BaselineTrainer, rooms: LabelledImages,
     anchors: Mapping[Cell | str, Records],
 ) -> dict[str, Any]:  # fmt: skip
     height, width = image_size(rooms)
     elements = trainer.base.feature_codec.elements_of(height, width)
     records = dict(anchors)
     systems: dict[str, dict[str, Any]] = {}
-    for entry in known:
-        said = _said(folder, entry, settings, trainer)
-        if said is None:
+    for entry in entries:
+        summary = _summary(folder, entry, settings, trainer)
+        if summary is None:
             why = entry.missing or settings.skipped.get(entry.name, "not run yet")
-            said = {"title": entry.name, "family": entry.family, "missing": why}
-        systems[entry.name] = {"images": 0, "describe": {}, "trained": None, **said}
-        if said["missing"] is None:
-            own = read_records(folder / f"{entry.name}.npz")
-            records |= {Cell(entry.name, "normal", point): rows for point, rows in own.items()}
+            summary = {"title": entry.name, "family": entry.family, "missing": why}
+        systems[entry.name] = {"images": 0, "describe": {}, "trained": None, **summary}
+        if summary["missing"] is None:
+            system_records = read_records(folder / f"{entry.name}.npz")
+            records |= {Cell(entry.name, "normal", point): rows for point, rows in system_records.items()}
     cells = [cell for cell in records if isinstance(cell, Cell)]
     objective = Objective.of(trainer.base.card)
     data = DataSet(records, int(height) * int(width), elements, objective)
-    for name, said in systems.items():
+    for name, summary in systems.items():
         own_cells = [cell for cell in cells if cell.setting == name]
-        goal = objective if said["family"] == "features" else None
-        said["points"] = [_point(point_row(data, cell, settings.images), goal, elements) for cell in own_cells]
-        if said["trained"] is not None:
-            said["trained"]["undertrained"] = _undertrained(said["trained"])
-        said["cumulative"] = _cumulative(said)
+        goal = objective if summary["family"] == "features" else None
+        summary["points"] = [_point(point_row(data, cell, settings.images), goal, elements) for cell in own_cells]
+        if summary["trained"] is not None:
+            summary["trained"]["undertrained"] = _undertrained(summary["trained"])
+        summary["cumulative"] = _cumulative(summary)
     counts = {cell: settings.images for cell in cells}
-    pixel_names = [name for name, said in systems.items() if said["family"] != "features"]
+    pixel_names = [name for name, summary in systems.items() if summary["family"] != "features"]
     rows = comparisons(data, counts, (*REFERENCES, *pixel_names), settings.resamples, seed=0)
     images = _at_equal_bytes(systems)
     return {
@@ -506,10 +506,10 @@ def _undertrained(trained: Mapping[str, Any]) -> bool:
     return still is None or still > _UNDERTRAINED_PERCENT
 
 
-def _cumulative(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _cumulative(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Bytes and utility of the first 1, 2, … tasks: of files that can be read in part at one quality, of others at the
     point nearest to a like mean utility, where the first task costs what all do."""
-    points, parts = said["points"], said.get("prefix_bytes")
+    points, parts = summary["points"], summary.get("prefix_bytes")
     if not points:
         return []
     if parts is None:
@@ -527,13 +527,13 @@ def _cumulative(said: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _at_equal_bytes(systems: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The report's images: of every system that was drawn, the point nearest to some sizes."""
-    drawn_points = {name: said.pop("pictures", []) for name, said in systems.items()}
+    drawn_points = {name: summary.pop("pictures", []) for name, summary in systems.items()}
     rows = []
     for size in _PICTURE_BYTES:
         row = []
         for name, shown in drawn_points.items():
             if shown:
-                nearest = min(shown, key=lambda one: abs(np.log(one["bytes"] / size)))
+                nearest = min(shown, key=lambda point: abs(np.log(point["bytes"] / size)))
                 row.append({"system": name, **nearest})
         if row:
             rows.append({"image": _PICTURE, "bytes": size, "rows": row})
@@ -566,11 +566,11 @@ def _write_tables(out: Path, result: Mapping[str, Any]) -> None:
     """The points and the rate differences as CSV."""
     tasks = [f"u {task}" for task in TASK_NAMES]
     points: list[Sequence[Any]] = [("system", "family", "point", "bytes", "bpp", "U", *tasks)]
-    for name, said in result["systems"].items():
-        for point in said["points"]:
+    for name, summary in result["systems"].items():
+        for point in summary["points"]:
             each = [point["tasks"][task]["utility"] for task in TASK_NAMES]
             points.append(
-                (name, said["family"], point["point"], point["bytes_mean"], point["bpp"], point["utility"], *each)
+                (name, summary["family"], point["point"], point["bytes_mean"], point["bpp"], point["utility"], *each)
             )
     rates: list[Sequence[Any]] = [("system", "reference", "over", "percent", "low", "high", "monotone", "refused")]
     for row in result["bd_rates"]:

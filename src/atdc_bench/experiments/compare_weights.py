@@ -77,11 +77,11 @@ def compared(
     usual = [Cell(DEFAULT_GRAPH, "normal", quality) for quality in qualities]
     with tqdm(total=count * len(subjects), unit="image", desc="weights", disable=quiet) as bar:
         for label, evaluated in subjects.items():
-            made = measure_items(evaluated, images, count, (ZERO, UNCOMPRESSED, *usual), bar.update)
-            anchors[label] = {"zero": figures(made[ZERO]), "uncompressed": figures(made[UNCOMPRESSED])}
+            item_records = measure_items(evaluated, images, count, (ZERO, UNCOMPRESSED, *usual), bar.update)
+            anchors[label] = {"zero": figures(item_records[ZERO]), "uncompressed": figures(item_records[UNCOMPRESSED])}
             for anchor in (ZERO, UNCOMPRESSED):
-                records.setdefault(anchor, made[anchor])  # the first one's ends of the scale
-            records |= {Cell(label, "normal", cell.quality): made[cell] for cell in usual}
+                records.setdefault(anchor, item_records[anchor])  # the first one's ends of the scale
+            records |= {Cell(label, "normal", cell.quality): item_records[cell] for cell in usual}
     elements = subjects[labels[0]].feature_codec.elements_of(height, width)
     rows = DataSet(records, int(height) * int(width), elements)
     cells = [cell for cell in records if isinstance(cell, Cell)]

@@ -115,17 +115,17 @@ def integers_against_floats(
     codec: Codec, float_model: FloatEntropyModel, features: Tensor, qualities: tuple[float, ...], quiet: bool = True
 ) -> dict[str, Any]:
     """Mean ideal bytes of an image under the integers and under the floats, by quality; graphs are the default's."""
-    own = codec.feature_codec
-    floats = FloatEntropyParameters(float_model, own.networks, own.entropy.tables)
+    feature_codec = codec.feature_codec
+    floats = FloatEntropyParameters(float_model, feature_codec.networks, feature_codec.entropy.tables)
     rows: dict[str, Any] = {}
     for quality in tqdm(qualities, desc="integers against floats", disable=quiet):
         sums = np.zeros(2)
         for start in range(0, len(features), _BATCH):
             block = features[start : start + _BATCH]
-            graphs = own.choose_graphs(block, quality, DEFAULT_GRAPH)
-            both: tuple[EntropyParameters, ...] = (own.entropy, floats)
-            for place, parameters in enumerate(both):
-                sums[place] += ideal_bits(own, parameters, block, quality, graphs)
+            graphs = feature_codec.choose_graphs(block, quality, DEFAULT_GRAPH)
+            models: tuple[EntropyParameters, ...] = (feature_codec.entropy, floats)
+            for place, parameters in enumerate(models):
+                sums[place] += ideal_bits(feature_codec, parameters, block, quality, graphs)
         integers, float_bytes = sums / 8 / len(features)
         percent = 100 * (integers / float_bytes - 1)
         rows[f"{quality:g}"] = {"integer_bytes": integers, "float_bytes": float_bytes, "percent": percent}
@@ -148,9 +148,9 @@ def ideal_bits(
 
 def time_ratio(codec: Codec, float_model: FloatEntropyModel, images: NDArray[np.uint8], rounds: int) -> dict[str, Any]:
     """Time from pixels to bytes with integers over that with floats: pairs of runs, the order of a pair alternating."""
-    own = codec.feature_codec
-    floats = FeatureCodec(own.networks, own.entropy, own.mean, own.std, own.graph_tables)
-    floats.entropy = FloatEntropyParameters(float_model, own.networks, own.entropy.tables)  # type: ignore[assignment]  # to time it
+    integers = codec.feature_codec
+    floats = FeatureCodec(integers.networks, integers.entropy, integers.mean, integers.std, integers.graph_tables)
+    floats.entropy = FloatEntropyParameters(float_model, integers.networks, integers.entropy.tables)  # type: ignore[assignment]  # to time it
 
     def with_codec(feature_codec: FeatureCodec) -> Callable[[int], object]:
         def encode(number: int) -> object:
@@ -159,7 +159,7 @@ def time_ratio(codec: Codec, float_model: FloatEntropyModel, images: NDArray[np.
 
         return encode
 
-    return paired_ratio(with_codec(own), with_codec(floats), rounds)
+    return paired_ratio(with_codec(integers), with_codec(floats), rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ class _Catching:
 
     def __init__(self, latent_coder: IntegerLatentCoder, batch: int, tasks: int) -> None:
         self._latent_coder, self._batch, self._tasks = latent_coder, batch, tasks
-        self.kept: dict[str, Tensor] = {}
+        self.latents: dict[str, Tensor] = {}
 
     def code(
         self,
@@ -208,9 +208,9 @@ class _Catching:
     ) -> Tensor:
         for name, value in (("latent", latent), ("hyper", hyper)):
             assert value is not None
-            if name not in self.kept:
-                self.kept[name] = torch.zeros(self._batch, self._tasks, *value.shape[1:])
-            self.kept[name][images, task] = value
+            if name not in self.latents:
+                self.latents[name] = torch.zeros(self._batch, self._tasks, *value.shape[1:])
+            self.latents[name][images, task] = value
         return self._latent_coder.code(images, task, quality, mask, latent, hyper)
 
 
@@ -229,8 +229,8 @@ def frozen_latents(codec: FeatureCodec, blocks: list[Tensor], seed: int, quiet: 
         latent_coder = _Catching(IntegerLatentCoder(coder), len(features), codec.task_count)
         qualities = torch.full((len(features), codec.task_count), float(level))
         code_along_graph(codec.networks, chosen, qualities, latent_coder, normalised.grids, normalised.parts)
-        hyper.append(latent_coder.kept["hyper"])
-        latent.append(latent_coder.kept["latent"])
+        hyper.append(latent_coder.latents["hyper"])
+        latent.append(latent_coder.latents["latent"])
         quality.append(qualities[:, 0])
         graphs += chosen
     return FrozenLatents(torch.cat(hyper), torch.cat(latent), graphs, torch.cat(quality))
@@ -247,19 +247,24 @@ def states_against_none(
     quiet: bool = True,
 ) -> dict[str, Any]:
     """Mean ideal bytes with and without parents' states, after equal training on frozen latents."""
-    own = codec.feature_codec
+    feature_codec = codec.feature_codec
     blocks = [
         codec.features_of(as_input(images_at(train, range(start, min(start + _BATCH, train_images)))))
         for start in tqdm(range(0, train_images, _BATCH), desc="features", disable=quiet)
     ]
-    learnt = frozen_latents(own, blocks, seed, quiet)
+    learnt = frozen_latents(feature_codec, blocks, seed, quiet)
     tested = frozen_latents(
-        own, [test_features[start : start + _BATCH] for start in range(0, len(test_features), _BATCH)], seed + 1, quiet
+        feature_codec,
+        [test_features[start : start + _BATCH] for start in range(0, len(test_features), _BATCH)],
+        seed + 1,
+        quiet,
     )
     result: dict[str, Any] = {"train_images": train_images, "steps": steps, "test_images": len(test_features)}
     for name in ("with", "without"):
-        trained = train_float_model(deepcopy(float_model), own, learnt, steps, seed, states=name == "with", quiet=quiet)
-        result[f"{name}_states_bytes"] = latent_bits(own, trained, tested) / 8 / len(test_features)
+        trained = train_float_model(
+            deepcopy(float_model), feature_codec, learnt, steps, seed, states=name == "with", quiet=quiet
+        )
+        result[f"{name}_states_bytes"] = latent_bits(feature_codec, trained, tested) / 8 / len(test_features)
     result["percent"] = 100 * (result["with_states_bytes"] / result["without_states_bytes"] - 1)
     return result
 

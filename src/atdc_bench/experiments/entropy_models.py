@@ -79,7 +79,7 @@ def run_entropy_models(
     trainer.budget = replace(trainer.budget, further=steps)
     rooms, bounds = open_rooms(data, "test"), np.array(trainer.base.card["loss_bounds"], np.float64)
     require_images(rooms, count)
-    found: dict[str, Any] = {}
+    models: dict[str, Any] = {}
     with tqdm(total=len(MODELS) * len(qualities) * 2 * count, unit="image", desc="costs", disable=quiet) as bar:
         for name in MODELS:
             system, trained = trainer.make(row(name))
@@ -99,8 +99,8 @@ def run_entropy_models(
                         "fixed": [fixed] * len(adaptive),
                         "independent": [TaskGraph.independent(fixed.size)] * len(adaptive),
                     }
-                    for choice, own in graphs.items():
-                        files = system.codec.encode_batch(part.features, quality, own, restore_all=False).data
+                    for choice, image_graphs in graphs.items():
+                        files = system.codec.encode_batch(part.features, quality, image_graphs, restore_all=False).data
                         _, loss = measure_answers(trainer.base, system.codec.decode_batch(files), part.targets)
                         sums[choice] += sum(map(len, files)), float(normalised_loss(loss, bounds).sum())
                     bar.update(len(adaptive))
@@ -110,13 +110,13 @@ def run_entropy_models(
                         | ({"distinct": len(distinct)} if choice == "adaptive" else {})
                     )
             compared = {reference: _compared(rows, reference) for reference in CHOICES[1:]}
-            found[name] = {"settings": MODELS[name], "trained": trained, "points": rows, "adaptive_against": compared}
+            models[name] = {"settings": MODELS[name], "trained": trained, "points": rows, "adaptive_against": compared}
     result = {
         "what": "Bytes at equal task loss of graphs chosen per image by what they really cost, against the best single "
         "graph and against independent coding, for three entropy models. Negative: fewer.",
         "provenance": provenance(seed=0, weights=trainer.base.feature_codec.fingerprint.hex()),
         "data": {"name": "rooms", "split": "test", "images": count},
-        "models": found,
+        "models": models,
     }
     write_result(out, result)
     return result
@@ -130,7 +130,7 @@ def chosen(codec: FeatureCodec, features: Tensor, quality: float) -> list[TaskGr
     by_pairs = search.exact_batch(measured, codec.task_count, limit)
     fixed = [codec.graph_tables.fixed[level]] * len(features)
     costs = [codec.costs.total_costs(normalised_features, quality, graphs) for graphs in (by_pairs, fixed)]
-    return [own if a < b else whole for own, whole, a, b in zip(by_pairs, fixed, *costs, strict=True)]
+    return [graph if a < b else fixed_graph for graph, fixed_graph, a, b in zip(by_pairs, fixed, *costs, strict=True)]
 
 
 def _compared(rows: Sequence[dict[str, Any]], reference: str) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _compared(rows: Sequence[dict[str, Any]], reference: str) -> dict[str, Any]:
         for choice in ("adaptive", reference)
     }  # fmt: skip
     try:
-        found = bd_rate(*curves[reference], *curves["adaptive"])
+        difference = bd_rate(*curves[reference], *curves["adaptive"])
     except ArgumentError as error:
         return {"refused": str(error)}
-    return {"percent": found.percent, "overlap": found.overlap, "monotone": found.monotone}
+    return {"percent": difference.percent, "overlap": difference.overlap, "monotone": difference.monotone}

@@ -63,19 +63,19 @@ def drawn_sets(count: int, seed: int) -> tuple[str, ...]:
         raise ArgumentError("set_count", str(count), f"1 to {len(subsets())} sets")
     rng = np.random.default_rng(seed)
     largest = len(subsets()[-1])
-    left = {size: [letters for letters in subsets() if len(letters) == size] for size in range(1, largest + 1)}
-    drawn = left.pop(largest)
+    pools = {size: [letters for letters in subsets() if len(letters) == size] for size in range(1, largest + 1)}
+    drawn = pools.pop(largest)
     while len(drawn) < count:
-        for size in [size for size, letters in left.items() if letters][: count - len(drawn)]:
-            drawn.append(left[size].pop(int(rng.integers(len(left[size])))))
+        for size in [size for size, letters in pools.items() if letters][: count - len(drawn)]:
+            drawn.append(pools[size].pop(int(rng.integers(len(pools[size])))))
     return tuple(sorted(drawn, key=subsets().index))
 
 
 def graphs_over(codec: FeatureCodec, tasks: Sequence[int], quality: float, rng: np.random.Generator) -> list[TaskGraph]:
     """Distinct graphs over a set: the fixed and the candidate ones within it, no edges, and random ones."""
     level, limit = nearest_integer_quality(quality, codec.task_count), codec.config.max_parents
-    known = [codec.graph_tables.fixed[level], *codec.graph_tables.candidates, TaskGraph.independent(codec.task_count)]
-    graphs = dict.fromkeys(graph.within(tasks) for graph in known)
+    pool = [codec.graph_tables.fixed[level], *codec.graph_tables.candidates, TaskGraph.independent(codec.task_count)]
+    graphs = dict.fromkeys(graph.within(tasks) for graph in pool)
     for _ in range(4 * GRAPHS):
         if len(graphs) >= GRAPHS:
             break
@@ -120,7 +120,7 @@ def run_estimates(
         DataError: fewer images than wanted.
     """
     codec, images = load(model), labelled(name, data, split)
-    own = codec.feature_codec
+    feature_codec = codec.feature_codec
     require_images(images, count)
     letters = drawn_sets(set_count, seed)
     size = image_size(images)
@@ -129,8 +129,8 @@ def run_estimates(
     with tqdm(total=len(qualities), unit="quality", desc="estimates", disable=quiet) as bar:
         for quality in qualities:
             rng = np.random.default_rng(seed)
-            graphs = {row: graphs_over(own, tasks_of(row), quality, rng) for row in letters}
-            by_set += _of_sets(own, features, quality, size, graphs)
+            graphs = {row: graphs_over(feature_codec, tasks_of(row), quality, rng) for row in letters}
+            by_set += _of_sets(feature_codec, features, quality, size, graphs)
             bar.update()
     result = {
         "what": "Estimated against measured cost J = R + w·D of graphs over wanted sets, bits of real files: relative "
@@ -138,7 +138,7 @@ def run_estimates(
         "pairs; lost: percent by which the graph of least estimate costs more than the cheapest one; bytes: lengths "
         "of files, estimated J times the mean share of bits that the weights keep. Of each set the median over images "
         "and graphs; by size and quality the median over sets, with 95 % bootstrap intervals over sets.",
-        "provenance": provenance(seed=seed, weights=own.fingerprint.hex()),
+        "provenance": provenance(seed=seed, weights=feature_codec.fingerprint.hex()),
         "data": {"name": name, "split": split, "images": count, "height": size[0], "width": size[1]},
         "qualities": list(qualities),
         "graphs_at_most": GRAPHS,
@@ -156,8 +156,10 @@ def _of_sets(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """What came of each set at one quality."""
     batch, costs = codec.normalise(features), codec.costs
-    sent = {letters: [Sent(graph, tasks_of(letters)) for graph in row] for letters, row in graphs.items()}
-    files = SubsetFiles(codec, features, quality, size, [[one] * len(batch) for row in sent.values() for one in row])
+    sent_by_set = {letters: [Sent(graph, tasks_of(letters)) for graph in row] for letters, row in graphs.items()}
+    files = SubsetFiles(
+        codec, features, quality, size, [[sent] * len(batch) for row in sent_by_set.values() for sent in row]
+    )
     multipliers, by_pairs = costs.lagrange_multipliers(quality), costs.measured_costs(batch, quality)
     columns = pair_index(codec.task_count, codec.config.max_parents)
     errors = {}
@@ -165,21 +167,21 @@ def _of_sets(
         task = key[-1][0]
         difference = (files.decoded(key) - features[:, task]) / codec.std[task][:, None, None]
         errors[key] = multipliers[task] * difference.square().sum((1, 2, 3)).double().cpu().numpy()
-    found = []
-    for letters, row in sent.items():
+    results = []
+    for letters, row in sent_by_set.items():
         tasks = tasks_of(letters)
-        places = [[columns[task, one.graph.parents[task]] for task in tasks] for one in row]
+        places = [[columns[task, sent.graph.parents[task]] for task in tasks] for sent in row]
         estimated = _summed(costs.estimated_costs(batch.only(tasks), quality), places)
-        coded = [[files.file(image, one) for image in range(len(batch))] for one in row]
-        lengths = np.array([[len(data) for data in own] for own in coded], np.float64)
-        framing = lengths - [[sum(ContainerReader(data).lengths) for data in own] for own in coded]
-        lost = np.array([sum(errors[ancestry(one.graph, task)] for task in tasks) for one in row])
+        coded = [[files.file(image, sent) for image in range(len(batch))] for sent in row]
+        lengths = np.array([[len(data) for data in graph_files] for graph_files in coded], np.float64)
+        framing = lengths - [[sum(ContainerReader(data).lengths) for data in graph_files] for graph_files in coded]
+        lost = np.array([sum(errors[ancestry(sent.graph, task)] for task in tasks) for sent in row])
         measured = 8 * (lengths - framing) + lost
         of_bits = _share_of_bits(codec, quality, places)
         lengths_told = None if of_bits is None else estimated * of_bits[:, None] / 8 + framing
         best = measured.min(0)
         ranked = len(row) >= _RANKED
-        found.append({
+        results.append({
             "set": letters, "size": len(tasks), "quality": quality, "graphs": len(row),
             **_errors("cost", estimated, measured),
             **(_errors("bytes", lengths_told, lengths) if lengths_told is not None else {}),
@@ -188,7 +190,7 @@ def _of_sets(
             "lost_percent": _rounded(np.median(100 * (_at(measured, estimated.argmin(0)) / best - 1))),
             "spread_percent": _rounded(np.median(100 * (measured.max(0) / best - 1))),
         })  # fmt: skip
-    return found
+    return results
 
 
 def _summed(costs: Floats, places: Sequence[Sequence[int]]) -> Floats:
@@ -203,12 +205,12 @@ def _at(values: Floats, rows: NDArray[np.int64]) -> Floats:
 
 def _share_of_bits(codec: FeatureCodec, quality: float, places: Sequence[Sequence[int]]) -> Floats | None:
     """What share of each graph's mean cost is bits, (graphs,), as weights keep it for wanted sets; None if not."""
-    kept = codec.graph_tables.wanted
-    if kept is None:
+    wanted = codec.graph_tables.wanted
+    if wanted is None:
         return None
     children, steps = [child for child, _ in codec.pairs], quality_steps(quality, codec.task_count)
     rates, errors = (
-        _summed(at_quality(table, children, steps)[None], places)[:, 0] for table in (kept.rates, kept.errors)
+        _summed(at_quality(table, children, steps)[None], places)[:, 0] for table in (wanted.rates, wanted.errors)
     )
     return rates / (rates + errors)
 
@@ -224,7 +226,7 @@ def _errors(of: str, estimated: Floats, measured: Floats) -> dict[str, float]:
 def _rank(estimated: Floats, measured: Floats) -> float:
     """The median over images of the rank correlation among graphs."""
     pairs = zip(estimated.T, measured.T, strict=True)
-    return _rounded(np.median([float(spearmanr(own, real).statistic) for own, real in pairs]))
+    return _rounded(np.median([float(spearmanr(estimate, real).statistic) for estimate, real in pairs]))
 
 
 def _summaries(by_set: Sequence[dict[str, Any]], qualities: Sequence[float], seed: int) -> list[dict[str, Any]]:

@@ -283,16 +283,16 @@ def measure_items(
         items: what to measure.
         done: told the number of images after each batch.
     """
-    made: dict[Cell | str, list[Records]] = {item: [] for item in items}
+    records: dict[Cell | str, list[Records]] = {item: [] for item in items}
     for part in batches(evaluated, data, range(count)):
         size = (part.images.shape[2], part.images.shape[3])
-        for item, parts in made.items():
+        for item, parts in records.items():
             if isinstance(item, str):
                 parts.append(measure_anchor(evaluated, item, part.features, part.targets))
             else:
                 parts.append(measure_cell(evaluated, item, part.features, part.targets, size))
         done(len(part.features))
-    return {item: Records.joined(parts) for item, parts in made.items()}
+    return {item: Records.joined(parts) for item, parts in records.items()}
 
 
 def measure_shard(
@@ -319,10 +319,10 @@ def measure_shard(
     size = (parts[0].images.shape[2], parts[0].images.shape[3])
     for item in missing:
         if isinstance(item, str):
-            made = [measure_anchor(evaluated, item, part.features, part.targets) for part in parts]
+            records = [measure_anchor(evaluated, item, part.features, part.targets) for part in parts]
         else:
-            made = [measure_cell(evaluated, item, part.features, part.targets, size) for part in parts]
-        Records.joined(made).write(_record_path(folder, item, span))
+            records = [measure_cell(evaluated, item, part.features, part.targets, size) for part in parts]
+        Records.joined(records).write(_record_path(folder, item, span))
         done(len(span))
 
 
@@ -351,11 +351,11 @@ def _work(plan: Plan, folder: Path) -> list[tuple[range, list[Cell | str]]]:
 
 def _collect(plan: Plan, folder: Path) -> dict[Cell | str, Records]:
     """All records of the plan."""
-    found: dict[Cell | str, Records] = {}
+    records: dict[Cell | str, Records] = {}
     for item, count in plan.items:
         spans = [range(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
-        found[item] = Records.joined([Records.read(_record_path(folder, item, span)) for span in spans])
-    return found
+        records[item] = Records.joined([Records.read(_record_path(folder, item, span)) for span in spans])
+    return records
 
 
 _worker: tuple[EvaluatedCodec, LabelledImages] | None = None
@@ -557,15 +557,15 @@ def comparisons(
     for cell in counts:
         curves.setdefault(cell.label, []).append(cell)
     draws = {n: draw_counts(n, resamples, seed) for n in set(counts.values())}
-    made: dict[tuple[str, int], tuple[FloatArray, FloatArray]] = {}
+    cache: dict[tuple[str, int], tuple[FloatArray, FloatArray]] = {}
 
     def resampled(label: str, images: int) -> tuple[FloatArray, FloatArray]:
         """Rates (1 + R, P) and utilities (1 + R, P, T + 1), ``U`` first."""
-        if (label, images) not in made:
+        if (label, images) not in cache:
             rates = np.stack([data.rates(cell, draws[images]) for cell in curves[label]], 1)
             each = np.stack([data.utilities(cell, draws[images]) for cell in curves[label]], 1)
-            made[label, images] = rates, np.concatenate([each.mean(2, keepdims=True), each], 2)
-        return made[label, images]
+            cache[label, images] = rates, np.concatenate([each.mean(2, keepdims=True), each], 2)
+        return cache[label, images]
 
     rows: list[dict[str, Any]] = []
     for label, cells in curves.items():
@@ -573,12 +573,12 @@ def comparisons(
             if reference == label or reference not in curves:
                 continue
             images = min(counts[cells[0]], counts[curves[reference][0]])
-            base, own = resampled(reference, images), resampled(label, images)
+            base, candidate = resampled(reference, images), resampled(label, images)
             for column, over in enumerate(("U", *TASK_NAMES)):
                 row: dict[str, Any] = {"setting": label, "reference": reference, "over": over, "images": images}
                 try:
                     compared = bd_rate_with_interval(
-                        base[0], base[1][..., column], own[0], own[1][..., column], images=images
+                        base[0], base[1][..., column], candidate[0], candidate[1][..., column], images=images
                     )
                     row |= compared.to_json()
                 except ArgumentError as refusal:
@@ -590,9 +590,9 @@ def comparisons(
 def _checks(data: DataSet, cells: Iterable[Cell]) -> dict[str, Any]:
     """What must hold of every file that was written."""
     records = [data.records[cell] for cell in cells]
-    real = np.concatenate([one.file_bytes for one in records]) * 8
-    ideal = np.concatenate([one.ideal_bits.sum(1) for one in records])
-    difference = np.concatenate([one.difference for one in records])
+    real = np.concatenate([part.file_bytes for part in records]) * 8
+    ideal = np.concatenate([part.ideal_bits.sum(1) for part in records])
+    difference = np.concatenate([part.difference for part in records])
     return {
         "files": len(real),
         "files_within_ideal_plus_1_percent_plus_24_bytes": int(

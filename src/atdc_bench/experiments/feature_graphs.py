@@ -112,7 +112,7 @@ def _networks(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         places.setdefault(name.rpartition("/")[0], []).append(place)
-    return {name: tuple(own) for name, own in places.items() if name and 1 < len(own) < len(names)}
+    return {name: tuple(members) for name, members in places.items() if name and 1 < len(members) < len(names)}
 
 
 def _measured(
@@ -133,7 +133,9 @@ def _measured(
         batch = block.only(wanted)
         alone = [fixed] * len(batch)
         table = np.stack([codec.costs.total_costs(batch, quality, [graph] * len(batch)) for graph in pool])
-        near = np.stack([codec.costs.total_costs(batch, own, alone, multipliers=multipliers) for own in nearby])
+        near = np.stack(
+            [codec.costs.total_costs(batch, qualities, alone, multipliers=multipliers) for qualities in nearby]
+        )
         default = choose(codec.costs, batch, quality, "codebook", wanted)
         costs["fixed"].append(table[0])
         costs["default"].append(codec.costs.total_costs(batch, quality, default))
@@ -147,13 +149,13 @@ def _measured(
     return {
         "pool": len(pool),
         "arms": {arm: percent_over(values, totals["fixed"]) for arm, values in totals.items()},
-        "distinct": {arm: len(set(own)) for arm, own in chosen.items()},
+        "distinct": {arm: len(set(arm_graphs)) for arm, arm_graphs in chosen.items()},
         "roots": {
             arm: {
-                codec.task_names[place]: round(float(np.mean([not graph.parents[place] for graph in own])), 3)
+                codec.task_names[place]: round(float(np.mean([not graph.parents[place] for graph in arm_graphs])), 3)
                 for place in wanted
             }
-            for arm, own in chosen.items()
+            for arm, arm_graphs in chosen.items()
         },
     }
 

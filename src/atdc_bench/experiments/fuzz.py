@@ -85,12 +85,12 @@ class _TooSlow(BaseException):
 # --- one mutant ------------------------------------------------------------------------------------------------------
 
 
-def examine(reader: IntegerReader, made: Mutant, limits: Limits) -> Verdict:
+def examine(reader: IntegerReader, case: Mutant, limits: Limits) -> Verdict:
     """Decodes a mutant and judges what comes of it.
 
     Args:
         reader: of the weights.
-        made: the mutant.
+        case: the mutant.
         limits: what the reader may hold.
 
     Raises:
@@ -103,28 +103,28 @@ def examine(reader: IntegerReader, made: Mutant, limits: Limits) -> Verdict:
     >>> examine(reader, Mutant("file: truncation", sample.data[:20], sample), Limits())
     Verdict(outcome='TruncatedFileError', fits=False, latents=None)
     """
-    checked = verify(made.data, pixel_limit=limits.pixels, position_limit=limits.positions)
+    checked = verify(case.data, pixel_limit=limits.pixels, position_limit=limits.positions)
     for problem in checked.problems:
         _require_named(problem)
     try:
-        decoded = reader.read(made.data, pixel_limit=limits.pixels, position_limit=limits.positions)
+        decoded = reader.read(case.data, pixel_limit=limits.pixels, position_limit=limits.positions)
     except BitstreamError as error:
         _require_named(error)
-        if made.data == made.sample.data:
+        if case.data == case.sample.data:
             raise Failure(f"a valid file is refused: {error}") from error
         return Verdict(type(error).__name__, checked.ok, None)
-    if decoded.bytes_read != len(made.data):
-        raise Failure(f"{decoded.bytes_read} bytes are read of {len(made.data)}")
-    _require_right(reader, made, decoded.latents, checked)
+    if decoded.bytes_read != len(case.data):
+        raise Failure(f"{decoded.bytes_read} bytes are read of {len(case.data)}")
+    _require_right(reader, case, decoded.latents, checked)
     return Verdict("right", True, decoded.latents)
 
 
-def examine_parts(reader: IntegerReader, made: Mutant, limits: Limits, latents: Latents | None, random: Random) -> None:
+def examine_parts(reader: IntegerReader, case: Mutant, limits: Limits, latents: Latents | None, random: Random) -> None:
     """Decodes some tasks of a mutant, the damaged ones skipped or not.
 
     Args:
         reader: of the weights.
-        made: the mutant.
+        case: the mutant.
         limits: what the reader may hold.
         latents: of the whole file; None if it is refused.
         random: which tasks, and whether to skip.
@@ -133,12 +133,12 @@ def examine_parts(reader: IntegerReader, made: Mutant, limits: Limits, latents: 
         Failure: the part differs from the whole, or a task that is whole is not decoded.
     """
     bounds = {"pixel_limit": limits.pixels, "position_limit": limits.positions}
-    header = verify(made.data, **bounds).header
+    header = verify(case.data, **bounds).header
     present = range(len(reader.task_names)) if header is None else header.present
     wanted = random.sample(present, random.randint(1, len(present)))
     skip = random.random() < 0.7
     try:
-        part = reader.read(made.data, wanted, skip_damaged=skip, **bounds)
+        part = reader.read(case.data, wanted, skip_damaged=skip, **bounds)
     except BitstreamError as error:
         _require_named(error)
         if latents is not None:
@@ -150,10 +150,10 @@ def examine_parts(reader: IntegerReader, made: Mutant, limits: Limits, latents: 
         raise Failure(f"damage is skipped unasked: {part.failed}")
     if latents is not None:
         _require_equal(part.latents, latents, wanted)
-    elif part.header.profile == "segments" and made.sample.container.header.profile == "segments":
-        places = segment_places(reader, made.sample.container.header)
-        whole = untouched(ContainerReader(made.data, **bounds), made.sample, part.graph, places)
-        _require_equal(part.latents, made.sample.latents, [task for task in whole if task in wanted])
+    elif part.header.profile == "segments" and case.sample.container.header.profile == "segments":
+        places = segment_places(reader, case.sample.container.header)
+        whole = untouched(ContainerReader(case.data, **bounds), case.sample, part.graph, places)
+        _require_equal(part.latents, case.sample.latents, [task for task in whole if task in wanted])
 
 
 def _require_named(error: BitstreamError) -> None:
@@ -162,24 +162,24 @@ def _require_named(error: BitstreamError) -> None:
         raise Failure(f"an error that says too little: {type(error).__name__}: {error}")
 
 
-def _require_right(reader: IntegerReader, made: Mutant, latents: Latents, checked: Verification) -> None:
+def _require_right(reader: IntegerReader, case: Mutant, latents: Latents, checked: Verification) -> None:
     if not checked.ok:
         raise Failure(f"a file decodes that a check without weights refuses: {checked.problems[0]}")
-    if made.data == made.sample.data:
-        _require_equal(latents, made.sample.latents, made.sample.latents)
+    if case.data == case.sample.data:
+        _require_equal(latents, case.sample.latents, case.sample.latents)
         return
-    container = unpack(made.data)
+    container = unpack(case.data)
     again = write_symbols(reader, container.header, FromSegments(reader, container))
     _require_equal(latents, again.latents, again.latents)
-    if again.data != made.data:
+    if again.data != case.data:
         raise Failure(f"what is decoded is written as other bytes: {again.data.hex()}")
 
 
-def _require_equal(found: Latents, expected: Latents, tasks: Iterable[int]) -> None:
+def _require_equal(latents: Latents, expected: Latents, tasks: Iterable[int]) -> None:
     for task in tasks:
-        if task not in found:
+        if task not in latents:
             raise Failure(f"task {task} is missing")
-        if not np.array_equal(found[task], expected[task]):
+        if not np.array_equal(latents[task], expected[task]):
             raise Failure(f"task {task} has other integers")
 
 
@@ -232,31 +232,31 @@ def run_fuzz(
     tiny = [tiny_reader(), tiny_reader_of_any_tensors(), tiny_reader_of_any_tensors(sees=True)]
     readers = tiny if model == TINY else [open_weights(model).integers()]
     subjects = [(reader, sample_files(reader, seed)) for reader in readers]
-    tally, kept = _Tally(), out.parent / "fuzz_failures"
+    tally, folder = _Tally(), out.parent / "fuzz_failures"
     start, resident = time.perf_counter(), _resident_mb()
     with _alarm():
         for index in tqdm(range(count), unit="file", desc="fuzz", disable=quiet):
             random = Random(seed << 32 | index)
-            reader, own = random.choice(subjects)
-            made = Mutant("none", b"", own[0])
+            reader, files = random.choice(subjects)
+            case = Mutant("none", b"", files[0])
             try:
                 with _deadline(time_limit_s):
-                    made = mutant(reader, own, random, limits)
-                    outcome = _tried(reader, made, limits, memory_limit_mb, index, random, tally)
+                    case = mutant(reader, files, random, limits)
+                    outcome = _tried(reader, case, limits, memory_limit_mb, index, random, tally)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a panic of constriction is no Exception
                 outcome = "failed"
                 what = f"more than {time_limit_s:g} s" if isinstance(error, _TooSlow) else str(error)
                 if len(tally.failures) < KEPT_FAILURES:
-                    file = _keep(kept, f"{seed}_{index}.atdc", made.data)
+                    file = _keep(folder, f"{seed}_{index}.atdc", case.data)
                     what = f"{type(error).__name__}: {what}"
-                    tally.failures.append({"index": index, "mutation": made.mutation, "what": what, "file": file})
+                    tally.failures.append({"index": index, "mutation": case.mutation, "what": what, "file": file})
             tally.outcomes[outcome] += 1
             short = outcome if outcome in ("right", "failed") else "refused"
-            tally.mutations.setdefault(made.mutation, Counter())[short] += 1
+            tally.mutations.setdefault(case.mutation, Counter())[short] += 1
     seconds = time.perf_counter() - start
-    outcomes, mutations, every = tally.outcomes, tally.mutations, [sample for _, own in subjects for sample in own]
+    outcomes, mutations, every = tally.outcomes, tally.mutations, [sample for _, files in subjects for sample in files]
     refused = {name: number for name, number in sorted(outcomes.items()) if name not in ("right", "failed")}
     result = {
         "what": "Damaged files, decoded to integers: `right` ones decode to what they say, written again as the same "
@@ -303,7 +303,7 @@ class _Tally:
 
 
 def _tried(
-    reader: IntegerReader, made: Mutant, limits: Limits, memory_limit_mb: float, index: int, random: Random,
+    reader: IntegerReader, case: Mutant, limits: Limits, memory_limit_mb: float, index: int, random: Random,
     tally: _Tally,
 ) -> str:  # fmt: skip
     """Decodes a mutant, whole and perhaps in part; returns the outcome, or raises whatever must not happen."""
@@ -312,7 +312,7 @@ def _tried(
     try:
         if watched:
             tracemalloc.start()
-        verdict = examine(reader, made, limits)
+        verdict = examine(reader, case, limits)
         used = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -321,11 +321,11 @@ def _tried(
         if used > memory_limit_mb * (1 << 20):
             raise Failure(f"{used} bytes at a time")
     else:  # watching takes time of its own
-        tally.slowest = max(tally.slowest, (time.process_time() - begun, made.mutation))
+        tally.slowest = max(tally.slowest, (time.process_time() - begun, case.mutation))
     tally.passing += verdict.fits
     if index % PARTS_EVERY == 0:
         tally.parts += 1
-        examine_parts(reader, made, limits, verdict.latents, random)
+        examine_parts(reader, case, limits, verdict.latents, random)
     return verdict.outcome
 
 

@@ -72,14 +72,14 @@ def run_joint_finetune(
 def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, steps: int) -> Path:
     """The weights file of one kind."""
     codec, settings = load(model), load_recipe(recipe)
-    own = codec.feature_codec
+    start = codec.feature_codec
     rooms = {split: RoomsDataset(data, split) for split in ("train", "val")}
     sets = features_of(RunFolder(run, settings), codec, rooms)
     folder = RunFolder(run / kind, settings)
-    folder.require_same({"steps": steps, "start": own.fingerprint.hex()})
+    folder.require_same({"steps": steps, "start": start.fingerprint.hex()})
     torch.manual_seed(settings.seed)
-    networks, float_model = copy_of(own.networks), dequantised_model(own.entropy, own.config, own.tensors)
-    state = mixed_state(networks, float_model, own.graph_tables, sets["train"], sets["val"])
+    networks, float_model = copy_of(start.networks), dequantised_model(start.entropy, start.config, start.tensors)
+    state = mixed_state(networks, float_model, start.graph_tables, sets["train"], sets["val"])
     bounds = torch.tensor(codec.card["loss_bounds"])
     goal, val_goal = (TaskLosses(codec.networks, rooms[split], bounds) for split in ("train", "val"))
     if kind == "joint":
@@ -91,10 +91,10 @@ def _tuned(kind: str, model: str | Path, recipe: Path, run: Path, data: Path, st
     round_to_half(codec.networks)
     entropy = quantised_model(float_model, networks)
     path = run / f"{kind}.safetensors"
-    tuned = FeatureCodec(networks, entropy, own.mean, own.std, own.graph_tables)
+    tuned = FeatureCodec(networks, entropy, start.mean, start.std, start.graph_tables)
     Codec(codec.networks, tuned, codec.card).save(path)
     return path
 
 
-def _live(known: StackedFeatures, codec: Codec, images: RoomsDataset) -> LiveFeatures:
-    return LiveFeatures(known.cache, known.mean, known.std, networks=codec.networks, images=images)
+def _live(features: StackedFeatures, codec: Codec, images: RoomsDataset) -> LiveFeatures:
+    return LiveFeatures(features.cache, features.mean, features.std, networks=codec.networks, images=images)

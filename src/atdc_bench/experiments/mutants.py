@@ -127,24 +127,24 @@ def mutant(reader: IntegerReader, samples: Sequence[Sample], random: Random, lim
         random: all chance comes from here.
         limits: of the reader.
     """
-    sample, other = random.choice(samples), random.choice(samples)
+    sample, donor_sample = random.choice(samples), random.choice(samples)
     way = random.random()
     if way < 0.01:
         return Mutant("none", sample.data, sample)
     if way < 0.25:
         name = random.choice(_BYTE_NAMES)
-        return Mutant(f"file: {name}", BYTE_MUTATIONS[name](random, sample.data, other.data), sample)
+        return Mutant(f"file: {name}", BYTE_MUTATIONS[name](random, sample.data, donor_sample.data), sample)
     parts = Parts.of(sample.container)
     if way < 0.55:
         names = _FIELD_NAMES[parts.header.version]
         name = random.choice(names)
-        FIELD_MUTATIONS[name](random, parts, Parts.of(other.container), reader)
+        FIELD_MUTATIONS[name](random, parts, Parts.of(donor_sample.container), reader)
         if random.random() < 0.1:  # two fields that are wrong together
-            FIELD_MUTATIONS[random.choice(names)](random, parts, Parts.of(other.container), reader)
+            FIELD_MUTATIONS[random.choice(names)](random, parts, Parts.of(donor_sample.container), reader)
         return Mutant(f"field: {name}", parts.join(), sample)
     name = random.choice(_BYTE_NAMES)
     index = random.randrange(len(parts.segments))
-    donor = random.choice(other.container.segments).data
+    donor = random.choice(donor_sample.container.segments).data
     parts.segments[index] = BYTE_MUTATIONS[name](random, parts.segments[index], donor)
     data = parts.join()
     if way < 0.95:
@@ -171,12 +171,12 @@ def with_symbol_checks(reader: IntegerReader, data: bytes, limits: Limits) -> tu
         stand for no symbols.
     """
     try:
-        found = unpack(data, pixel_limit=limits.pixels, position_limit=limits.positions)
-        valid = write_symbols(reader, found.header, FromSegments(reader, found))
+        container = unpack(data, pixel_limit=limits.pixels, position_limit=limits.positions)
+        valid = write_symbols(reader, container.header, FromSegments(reader, container))
     except Exception:  # whatever goes wrong with these bytes goes wrong once more, and counts, when they are read
         return None
-    pairs = zip(found.segments, valid.container.segments, strict=True)
-    fitting = Container(found.header, tuple(Segment(old.data, new.symbol_check) for old, new in pairs))
+    pairs = zip(container.segments, valid.container.segments, strict=True)
+    fitting = Container(container.header, tuple(Segment(old.data, new.symbol_check) for old, new in pairs))
     return pack(fitting), valid
 
 
@@ -211,55 +211,55 @@ def _place(random: Random, data: bytes) -> tuple[int, int]:
     return start, start + random.randint(1, min(len(data) - start, 1 << random.randrange(9)))
 
 
-def _bit_flip(random: Random, data: bytes, other: bytes) -> bytes:
+def _bit_flip(random: Random, data: bytes, donor: bytes) -> bytes:
     if not data:
         return random.randbytes(1)
     place = random.randrange(len(data))
     return data[:place] + bytes([data[place] ^ 1 << random.randrange(8)]) + data[place + 1 :]
 
 
-def _byte_change(random: Random, data: bytes, other: bytes) -> bytes:
+def _byte_change(random: Random, data: bytes, donor: bytes) -> bytes:
     if not data:
         return b"\0"
     place = random.randrange(len(data))
     return data[:place] + random.choice((b"\0", b"\xff", b"\x80", b"\x7f", random.randbytes(1))) + data[place + 1 :]
 
 
-def _random_bytes(random: Random, data: bytes, other: bytes) -> bytes:
+def _random_bytes(random: Random, data: bytes, donor: bytes) -> bytes:
     start, end = _place(random, data)
     return data[:start] + random.randbytes(end - start) + data[end:]
 
 
-def _other_bytes(random: Random, data: bytes, other: bytes) -> bytes:
-    return random.choice((random.randbytes(random.randrange(80)), bytes(random.randrange(80)), other, b""))
+def _other_bytes(random: Random, data: bytes, donor: bytes) -> bytes:
+    return random.choice((random.randbytes(random.randrange(80)), bytes(random.randrange(80)), donor, b""))
 
 
-def _truncation(random: Random, data: bytes, other: bytes) -> bytes:
+def _truncation(random: Random, data: bytes, donor: bytes) -> bytes:
     return data[: random.randrange(max(1, len(data)))]
 
 
-def _extension(random: Random, data: bytes, other: bytes) -> bytes:
+def _extension(random: Random, data: bytes, donor: bytes) -> bytes:
     count = random.choice((1, 1, 2, 4, 8, 300))
-    return data + random.choice((bytes(count), b"\xff" * count, random.randbytes(count), other))
+    return data + random.choice((bytes(count), b"\xff" * count, random.randbytes(count), donor))
 
 
-def _deletion(random: Random, data: bytes, other: bytes) -> bytes:
+def _deletion(random: Random, data: bytes, donor: bytes) -> bytes:
     start, end = _place(random, data)
     return data[:start] + data[end:]
 
 
-def _insertion(random: Random, data: bytes, other: bytes) -> bytes:
+def _insertion(random: Random, data: bytes, donor: bytes) -> bytes:
     start, _ = _place(random, data)
     return data[:start] + random.randbytes(random.randrange(1, 9)) + data[start:]
 
 
-def _duplication(random: Random, data: bytes, other: bytes) -> bytes:
+def _duplication(random: Random, data: bytes, donor: bytes) -> bytes:
     start, end = _place(random, data)
     return data[:end] + data[start:end] + data[end:]
 
 
-def _splice(random: Random, data: bytes, other: bytes) -> bytes:
-    return data[: random.randrange(len(data) + 1)] + other[random.randrange(len(other) + 1) :]
+def _splice(random: Random, data: bytes, donor: bytes) -> bytes:
+    return data[: random.randrange(len(data) + 1)] + donor[random.randrange(len(donor) + 1) :]
 
 
 BYTE_MUTATIONS: dict[str, Callable[[Random, bytes, bytes], bytes]] = {
@@ -300,11 +300,11 @@ def _number(random: Random, usual: Sequence[int]) -> bytes:
     return random.choice(_BROKEN_NUMBERS)
 
 
-def _magic(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _magic(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     parts.fields["magic"] = random.choice((b"", b"ATD", b"atdc", b"ATDC\n", b"\x89PNG", b"\xff\xd8\xff\xe0", bytes(4)))
 
 
-def _form(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _form(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     form = parts.fields["form"][0]
     new = random.choice((form ^ 1, form ^ 2, form ^ 3, form ^ 1 << random.randrange(8), random.randrange(256)))
     parts.fields["form"] = bytes([new])
@@ -313,18 +313,18 @@ def _form(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> 
         _fit(random, parts, 1 if parts.compact else parts.header.present_count)
 
 
-def _fingerprint(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _fingerprint(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     parts.fields["fingerprint"] = random.choice(
         (_bit_flip(random, reader.fingerprint, b""), random.randbytes(4), bytes(4), reader.fingerprint[:3], b"")
     )
 
 
-def _tasks(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
-    own = len(reader.task_names)
-    count = random.choice((0, 1, own - 1, own + 1, 2 * own, 24, 25, MAX_TASKS, MAX_TASKS + 1, 1 << 16))
+def _tasks(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
+    tasks = len(reader.task_names)
+    count = random.choice((0, 1, tasks - 1, tasks + 1, 2 * tasks, 24, 25, MAX_TASKS, MAX_TASKS + 1, 1 << 16))
     of_version_2 = parts.header.version == 2
     parts.fields["tensors" if of_version_2 else "tasks"] = (
-        number_bytes(count) if random.random() < 0.7 else _number(random, (own,))
+        number_bytes(count) if random.random() < 0.7 else _number(random, (tasks,))
     )
     if of_version_2:
         if random.random() < 0.7:
@@ -346,12 +346,12 @@ def _fit(random: Random, parts: Parts, count: int) -> None:
         del parts.symbol_checks[count:]
 
 
-def _mask(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _mask(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     """Other tensors than those in the file; mostly, all that goes by their number then fits the mask."""
-    own, tensors = set(parts.header.present), parts.header.tensor_count
+    present, tensors = set(parts.header.present), parts.header.tensor_count
     chosen = random.choice((
-        own ^ {random.randrange(tensors)}, own ^ {random.randrange(tensors)}, set(range(tensors)), set(),
-        set(range(tensors)) - own, {random.randrange(tensors)}, own | {tensors}, set(other.header.present),
+        present ^ {random.randrange(tensors)}, present ^ {random.randrange(tensors)}, set(range(tensors)), set(),
+        set(range(tensors)) - present, {random.randrange(tensors)}, present | {tensors}, set(donor.header.present),
     ))  # fmt: skip
     size, bits = (tensors + 7) // 8, sum(1 << tensor for tensor in chosen)
     parts.fields["mask"] = random.choice((
@@ -368,7 +368,7 @@ def _mask(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> 
             parts.fields["grids"] = _grid_bytes([_small_grid(random) for _ in range(random.randint(0, count))])
 
 
-def _grids(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _grids(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     """One grid more or less, or another one; as large as grids may be, or a little more; or written otherwise."""
     grids = list(parts.header.grids)
     place = random.randrange(len(grids) + 1)
@@ -377,15 +377,15 @@ def _grids(random: Random, parts: Parts, other: Parts, reader: IntegerReader) ->
         grids[1:], grids[:-1], grids[::-1], [*grids, *grids[-1:]], [*grids, _small_grid(random)],
         [*grids[:place], _small_grid(random), *grids[place + 1 :]],
         [*grids[:place], random.choice(edges), *grids[place + 1 :]], [_small_grid(random)] * parts.header.present_count,
-        list(other.header.grids),
+        list(donor.header.grids),
     ))  # fmt: skip
-    count, rest = number_bytes(len(changed)), _grid_bytes(changed)[1:]
+    count, body = number_bytes(len(changed)), _grid_bytes(changed)[1:]
     square = number_bytes(random.randint(1, 9)) * 2
     parts.fields["grids"] = random.choice((
-        *[count + rest] * 6, number_bytes(len(changed) + 1) + rest, number_bytes(max(0, len(changed) - 1)) + rest,
+        *[count + body] * 6, number_bytes(len(changed) + 1) + body, number_bytes(max(0, len(changed) - 1)) + body,
         b"".join([count, *(number_bytes(height) + number_bytes(width) for height, width in changed)]),
         b"\1\0", b"\1" + square, b"\2" + b"\4\0" * 2, b"\2\4\0\0", b"\1\4" + _number(random, _SIDES),
-        _number(random, (0, 1, parts.header.present_count, parts.header.present_count + 1)) + rest,
+        _number(random, (0, 1, parts.header.present_count, parts.header.present_count + 1)) + body,
     ))  # fmt: skip
 
 
@@ -398,7 +398,7 @@ def _small_grid(random: Random) -> Grid:
     return random.randint(1, 12), random.randint(1, 12)
 
 
-def _version(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _version(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     """The same header as the other version lays it out."""
     header, fields = parts.header, parts.fields
     parts.fields = header_fields(header, 3 - header.version)
@@ -417,34 +417,34 @@ def _version(random: Random, parts: Parts, other: Parts, reader: IntegerReader) 
 _SIDES = (0, 1, 2, 3, 4, 15, 16, 17, 33, 63, 64, 65, 255, 256, 257, 1023, 1024, 1 << 16, 1 << 26, (1 << 32) - 1)
 
 
-def _height(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _height(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     parts.fields["height"] = _number(random, _SIDES)
 
 
-def _width(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _width(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     parts.fields["width"] = random.choice((_number(random, _SIDES), parts.fields["height"], b"\0"))
 
 
-def _sides(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _sides(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     """A size that is as large as it may be, or a little more, or another file's."""
     shapes = ((1, 1 << 16), (256, 257), (257, 256), (65535, 1), (1, 1024), (32, 33), (1025, 1), (1, 2), (2, 1))
     height, width = random.choice(shapes)
     parts.fields["height"], parts.fields["width"] = number_bytes(height), number_bytes(width)
     if random.random() < 0.3:
-        parts.fields["height"], parts.fields["width"] = other.fields["height"], other.fields["width"]
+        parts.fields["height"], parts.fields["width"] = donor.fields["height"], donor.fields["width"]
 
 
-def _quality(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _quality(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     tasks = parts.header.present_count
     some = [random.choice((0, 1, MAX_QUALITY_STEP, random.randrange(MAX_QUALITY_STEP + 1))) for _ in range(tasks)]
     parts.fields["quality"] = random.choice((
         bytes([random.randrange(MAX_QUALITY_STEP + 1)]), bytes([MAX_QUALITY_STEP + 1]), b"\xfe", b"\xff",
         bytes([255, *some]), bytes([255, *some[1:], 57]), bytes([255] * (tasks + 1)), bytes([255, *some[1:]]),
-        bytes([255] + [random.randrange(57)] * tasks), other.fields["quality"],
+        bytes([255] + [random.randrange(57)] * tasks), donor.fields["quality"],
     ))  # fmt: skip
 
 
-def _graph(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _graph(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     tasks = parts.header.present_count
     count, size = TaskGraph.count(tasks), rank_bytes(tasks)
     rank = random.choice((0, 1, count - 1, count, (1 << 8 * size) - 1, random.randrange(count)))
@@ -455,11 +455,11 @@ def _graph(random: Random, parts: Parts, other: Parts, reader: IntegerReader) ->
         _number(random, (*range(1, listed + 1),)), number_bytes(random.choice((listed + 1, 127, 128, (1 << 32) - 1))),
         b"\0" + min(rank, (1 << 8 * size) - 1).to_bytes(size, "big"),
         b"\0" + random.randrange(count).to_bytes(size, "big"),
-        b"\0" + random.randbytes(size), b"\0", other.fields["graph"],
+        b"\0" + random.randbytes(size), b"\0", donor.fields["graph"],
     ))  # fmt: skip
 
 
-def _length(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _length(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     """A length in the table that is not that of the segment; in ``compact`` there is none, and a byte goes instead."""
     if parts.compact:
         parts.segments[0] = parts.segments[0][1:]
@@ -478,7 +478,7 @@ def _length(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -
     parts.lengths = written
 
 
-def _segments(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _segments(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     """Segments in another order, one twice, one gone, one of another file, or all of them another file's; or by index
     where they stand in coding order, and the other way round."""
     way, rows = random.randrange(6), list(zip(parts.segments, parts.symbol_checks, strict=True))
@@ -490,18 +490,18 @@ def _segments(random: Random, parts: Parts, other: Parts, reader: IntegerReader)
     elif way == 2:
         rows[index] = (b"", rows[index][1])
     elif way == 3:
-        rows[index] = random.choice(list(zip(other.segments, other.symbol_checks, strict=True)))
+        rows[index] = random.choice(list(zip(donor.segments, donor.symbol_checks, strict=True)))
     elif way == 4 and len(rows) == parts.header.present_count and not parts.compact:
         order = parts.header.resolve(reader.listed).order
         rows = [
             rows[order.index(place)] if parts.header.version == 2 else rows[order[place]] for place in range(len(order))
         ]
     else:
-        rows = list(zip(other.segments, other.symbol_checks, strict=True))
+        rows = list(zip(donor.segments, donor.symbol_checks, strict=True))
     parts.segments, parts.symbol_checks = [row[0] for row in rows], [row[1] for row in rows]
 
 
-def _symbol_check(random: Random, parts: Parts, other: Parts, reader: IntegerReader) -> None:
+def _symbol_check(random: Random, parts: Parts, donor: Parts, reader: IntegerReader) -> None:
     index = random.randrange(len(parts.symbol_checks))
     old = parts.symbol_checks[index]
     parts.symbol_checks[index] = random.choice((0, 0xFFFF, old ^ 1 << random.randrange(16), random.randrange(1 << 16)))

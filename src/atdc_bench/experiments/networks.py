@@ -135,37 +135,39 @@ def run_networks(
     codec = None if model is None else FeatureCodec.load(model)
     if codec is not None:
         NetworkCodec(loaded, codec, str(model))  # refuses a codec of other networks
-        if left := [name for name in codec.task_names if name not in loaded.names]:
-            raise NetworkError(str(networks), f"no network with {', '.join(left)}", f"all networks of {model}")
+        if unknown_names := [name for name in codec.task_names if name not in loaded.names]:
+            raise NetworkError(str(networks), f"no network with {', '.join(unknown_names)}", f"all networks of {model}")
     if len(paths) < count:
         raise DataError(str(photos), f"{len(paths)} photos", f"at least {count}")
-    seen = [_photo(loaded, paths[place]) for place in evenly_spaced(len(paths), count)]
-    known = DumpedFeatures(features)
-    rows = evenly_spaced(len(known), known_count)
-    learned = [known.read(int(row)) for row in rows]
+    sent_photos = [_photo(loaded, paths[place]) for place in evenly_spaced(len(paths), count)]
+    source = DumpedFeatures(features)
+    rows = evenly_spaced(len(source), known_count)
+    learned = [source.read(int(row)) for row in rows]
     balance = _balance(model, codec)
     everything, missing = senders(loaded, codec, learned, tuple(qualities), balance)
     sets = {name: [name] for name in loaded.networks}
     if len(sets) > 1:
         sets[ALL] = list(loaded.networks)
-    same = [
-        _VERSION, loaded.digests, answers_digest(loaded), [_digest(photo.image) for photo in seen],
+    common_inputs = [
+        _VERSION, loaded.digests, answers_digest(loaded), [_digest(photo.image) for photo in sent_photos],
         [_digest(*sample.values()) for sample in learned],
     ]  # fmt: skip
     folder, records = runs, {}
     with tqdm(total=len(everything), unit="system", desc="networks", disable=quiet) as bar:
         for name, sender in everything.items():
-            said = [*same, list(sender.points)]
+            inputs = [*common_inputs, list(sender.points)]
             if name.startswith(FITTED) and codec is not None:
-                said.append(codec.fingerprint.hex())
+                inputs.append(codec.fingerprint.hex())
             if name == BALANCED and balance is not None:
-                said.append(balance.qualities)
-            path = folder / f"{name}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]}.json"
+                inputs.append(balance.qualities)
+            path = folder / f"{name}-{hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]}.json"
             if not path.exists():
                 folder.mkdir(parents=True, exist_ok=True)
-                own = {key: members for key, members in sets.items() if len(members) > 1 or not sender.for_several}
-                found = _measured(loaded, sender, own, seen)
-                write_bytes_atomically(path, json.dumps(found).encode())
+                sender_sets = {
+                    key: members for key, members in sets.items() if len(members) > 1 or not sender.for_several
+                }
+                new_record = _measured(loaded, sender, sender_sets, sent_photos)
+                write_bytes_atomically(path, json.dumps(new_record).encode())
             records[name] = json.loads(path.read_text("utf-8"))
             bar.update()
     titles = {name: sender.title for name, sender in everything.items()}
@@ -181,11 +183,11 @@ def run_networks(
         for name, record in records.items()
         for point, row in record["points"].get(wanted, {}).items()
     ]
-    saying = [loaded.saying(photo.before) for photo in seen]
+    saying = [loaded.saying(photo.before) for photo in sent_photos]
     halves = {
         name: {
-            "first": _median_ms(lambda photo, network=network: network.features(photo.image), seen),
-            "whole": _median_ms(lambda photo, network=network: network.whole(photo.image), seen),
+            "first": _median_ms(lambda photo, network=network: network.features(photo.image), sent_photos),
+            "whole": _median_ms(lambda photo, network=network: network.whole(photo.image), sent_photos),
             "": 0.0,
         }
         for name, network in loaded.networks.items()
@@ -265,7 +267,7 @@ def _with_settings_apart(record: Mapping[str, Any], sets: Mapping[str, Sequence[
 
 def answers_digest(networks: NetworkSet) -> list[Any]:
     """What tells answers apart, with the source of the functions that make and compare them."""
-    found: list[Any] = []
+    rows: list[Any] = []
     for network in networks.networks.values():
         for name, answer in network.reported.items():
             code = [
@@ -273,15 +275,15 @@ def answers_digest(networks: NetworkSet) -> list[Any]:
                 for function in (answer.function, answer.metric)
                 if ":" in function
             ]
-            found.append([network.name, name, dataclasses.asdict(answer), code])
-    return found
+            rows.append([network.name, name, dataclasses.asdict(answer), code])
+    return rows
 
 
 def _digest(*arrays: NDArray[Any]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for array in arrays:
-        found.update(f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
+        digest.update(f"{array.shape} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _photo(networks: NetworkSet, path: Path) -> Photo:
@@ -290,16 +292,16 @@ def _photo(networks: NetworkSet, path: Path) -> Photo:
 
 
 def _measured(
-    networks: NetworkSet, sender: Sender, sets: Mapping[str, Sequence[str]], seen: Sequence[Photo]
+    networks: NetworkSet, sender: Sender, sets: Mapping[str, Sequence[str]], photos: Sequence[Photo]
 ) -> dict[str, Any]:
     """All points of a system: bytes and each answer's agreement, photo by photo, and the time of its coding."""
     middle, every = sender.points[len(sender.points) // 2], list(networks.networks)
     points: dict[str, Any] = {
         wanted: {f"{point:g}": {"bytes": [], "answers": {}} for point in sender.points} for wanted in sets
     }
-    saying = [networks.saying(photo.before) for photo in seen]
+    saying = [networks.saying(photo.before) for photo in photos]
     for point in sender.points:
-        for photo, says in zip(seen, saying, strict=True):
+        for photo, says in zip(photos, saying, strict=True):
             groups = list(sets.items()) if sender.by_set else [("", every)]
             for group, members in groups:
                 coded = sender.code(photo, members, point)
@@ -311,18 +313,18 @@ def _measured(
                         if key.partition("/")[0] in sets[wanted]:
                             row["answers"].setdefault(key, []).append(None if math.isnan(value) else value)
     times = {
-        wanted: _median_ms(lambda photo, members=members: sender.code(photo, members, middle), seen)
+        wanted: _median_ms(lambda photo, members=members: sender.code(photo, members, middle), photos)
         for wanted, members in sets.items()
     }
     return {"points": points, "coding_ms": times}
 
 
-def _median_ms(function: Any, seen: Sequence[Photo]) -> float:
+def _median_ms(function: Any, photos: Sequence[Photo]) -> float:
     """CPU time, which other programs on the machine do not lengthen as they do the clock's; that of programs that are
     called counts, too."""
     times = []
-    function(seen[0])
-    for photo in seen[:_TIMED]:
+    function(photos[0])
+    for photo in photos[:_TIMED]:
         begin = _cpu_seconds()
         function(photo)
         times.append(1000 * (_cpu_seconds() - begin))
@@ -354,18 +356,22 @@ def _against(
         best = BALANCED if BALANCED in curves else ONE_QUALITY
         for title, systems in RIVALS.items():
             ours = ONE_QUALITY if title in OTHER_GRAPHS else best
-            there = [name for system in systems for name in (system, system + APART) if name in curves and name != ours]
-            if not there:
+            rivals = [
+                name for system in systems for name in (system, system + APART) if name in curves and name != ours
+            ]
+            if not rivals:
                 continue
             for target in TARGETS:
-                found = [
-                    _ratio(curves[ours][draw], [curves[name][draw] for name in there], target)
+                ratios = [
+                    _ratio(curves[ours][draw], [curves[name][draw] for name in rivals], target)
                     for draw in range(len(draws))
                 ]
-                kept = [percent for percent, _ in found[1:] if percent is not None]
-                percent, bound = found[0]
-                certain = percent is not None and len(kept) > 0.95 * _RESAMPLES
-                interval = [round(float(value), 1) for value in np.quantile(kept, (0.025, 0.975))] if certain else None
+                percents = [percent for percent, _ in ratios[1:] if percent is not None]
+                percent, bound = ratios[0]
+                certain = percent is not None and len(percents) > 0.95 * _RESAMPLES
+                interval = (
+                    [round(float(value), 1) for value in np.quantile(percents, (0.025, 0.975))] if certain else None
+                )
                 rows.append(
                     {
                         "set": wanted, "rival": title, "agreement": target,
@@ -375,10 +381,10 @@ def _against(
     return rows
 
 
-def _ratio(own: Curve, others: Sequence[Curve], target: float) -> tuple[float | None, str]:
+def _ratio(own_curve: Curve, rival_curves: Sequence[Curve], target: float) -> tuple[float | None, str]:
     """Bytes of a curve in percent of the fewest of other curves at an agreement, None where that cannot be said; and
     what bound it is where smallest files do better."""
-    ours, rivals = bytes_at(own, target), [bytes_at(curve, target) for curve in others]
+    ours, rivals = bytes_at(own_curve, target), [bytes_at(curve, target) for curve in rival_curves]
     reached = [rival for rival in rivals if rival["bytes"] is not None]
     if ours["bytes"] is None or not reached:
         return None, ""
@@ -410,9 +416,9 @@ def _agreement(answers: Mapping[str, NDArray[np.float64]], draw: NDArray[np.int6
 def _mean_point(point: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """Means over photos: bytes, each answer's agreement, and theirs."""
     answers = {key: np.array(values, np.float64) for key, values in row["answers"].items()}
-    said = {key: None if np.isnan(values).all() else float(np.nanmean(values)) for key, values in answers.items()}
+    means = {key: None if np.isnan(values).all() else float(np.nanmean(values)) for key, values in answers.items()}
     agreement = _agreement(answers, np.arange(len(row["bytes"])))
-    return {"point": float(point), "bytes": float(np.mean(row["bytes"])), "agreement": agreement, "answers": said}
+    return {"point": float(point), "bytes": float(np.mean(row["bytes"])), "agreement": agreement, "answers": means}
 
 
 def bytes_at(curve: Curve, target: float) -> dict[str, Any]:

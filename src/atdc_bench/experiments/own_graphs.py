@@ -53,10 +53,10 @@ def shuffled(graphs: Sequence[TaskGraph], seed: int) -> list[TaskGraph]:
     True
     """
     circle = np.random.default_rng(seed).permutation(len(graphs))
-    found = list(graphs)
+    shuffled_graphs = list(graphs)
     for place, after in zip(circle.tolist(), np.roll(circle, -1).tolist(), strict=True):
-        found[place] = graphs[after]
-    return found
+        shuffled_graphs[place] = graphs[after]
+    return shuffled_graphs
 
 
 @dataclass(frozen=True)
@@ -64,26 +64,26 @@ class Graphs:
     """Graphs by the base's costs, of some images at one quality.
 
     Attributes:
-        own: each image's best.
-        one: the best for all of them.
+        own_graphs: each image's best.
+        one_graph: the best for all of them.
     """
 
-    own: list[TaskGraph]
-    one: TaskGraph
+    own_graphs: list[TaskGraph]
+    one_graph: TaskGraph
 
     @classmethod
     def of(cls, costs: NDArray[np.floating[Any]], tensors: int, limit: int) -> Graphs:
         """From costs of pairs (N, P)."""
         exact = search.SEARCHES["exact"]
         rows = costs.astype(np.float64)
-        *every, one = exact(np.vstack([rows, rows.mean(0)]), tensors, limit, np.random.default_rng)
-        return cls(every, one)
+        *own_graphs, one_graph = exact(np.vstack([rows, rows.mean(0)]), tensors, limit, np.random.default_rng)
+        return cls(own_graphs, one_graph)
 
-    def of_arm(self, arm: str, seed: int, one: TaskGraph) -> list[TaskGraph]:
-        """What an arm codes images along; `one` is that of the training images."""
+    def of_arm(self, arm: str, seed: int, one_graph: TaskGraph) -> list[TaskGraph]:
+        """What an arm codes images along; `one_graph` is that of the training images."""
         if arm == "one":
-            return [one] * len(self.own)
-        return self.own if arm == "own" else shuffled(self.own, seed)
+            return [one_graph] * len(self.own_graphs)
+        return self.own_graphs if arm == "own" else shuffled(self.own_graphs, seed)
 
 
 def run_own_graphs(
@@ -130,22 +130,27 @@ def run_own_graphs(
             raise ArgumentError(name, str(number), f"{least} or more")
     each = min(PER_EPOCH, steps)
     trainer = trainer_of(model, recipe, Budget(further=steps // each * each, lr=RATE, per_epoch=each), run, data, real)
-    base, own = trainer.base, trainer.base.feature_codec
+    base, feature_codec = trainer.base, trainer.base.feature_codec
     test = labelled(images, data if real is None else real, "test")
     require_images(test, count)
-    seen = list(batches(base, test, range(count), _BLOCK))
-    limit, tensors = own.config.max_parents, own.task_count
+    blocks = list(batches(base, test, range(count), _BLOCK))
+    limit, tensors = feature_codec.config.max_parents, feature_codec.task_count
     trained_on = {split: Graphs.of(costs[:, quality], tensors, limit) for split, costs in trainer.costs.items()}
     with torch.no_grad():
-        estimated = [own.networks.rate_estimator(own.normalise(batch.features)).numpy() for batch in seen]
-    on_test, one = Graphs.of(np.concatenate(estimated)[:, quality], tensors, limit), trained_on["train"].one
+        estimated = [
+            feature_codec.networks.rate_estimator(feature_codec.normalise(batch.features)).numpy() for batch in blocks
+        ]
+    on_test, one_graph = Graphs.of(np.concatenate(estimated)[:, quality], tensors, limit), trained_on["train"].one_graph
 
     def source(trainer: BaselineTrainer, split: str, arm: str, seed: int) -> GraphSource:
-        return OneGraph(one) if arm == "one" else GraphOfEach(trained_on[split].of_arm(arm, seed, one))
+        return OneGraph(one_graph) if arm == "one" else GraphOfEach(trained_on[split].of_arm(arm, seed, one_graph))
 
     objective = Objective.of(base.card)
-    found: dict[str, list[Measured]] = {arm: [] for arm in ARMS}
-    before = {arm: measure(own, trainer, objective, seen, on_test.of_arm(arm, 0, one), quality) for arm in ARMS}
+    measurements: dict[str, list[Measured]] = {arm: [] for arm in ARMS}
+    before = {
+        arm: measure(feature_codec, trainer, objective, blocks, on_test.of_arm(arm, 0, one_graph), quality)
+        for arm in ARMS
+    }
     seconds: dict[str, list[float]] = {arm: [] for arm in ARMS}
     with tqdm(total=seeds * len(ARMS), desc="arms", disable=quiet) as bar:
         for seed in range(seeds):
@@ -156,32 +161,33 @@ def run_own_graphs(
                 )  # fmt: skip
                 system, history = trainer.make(row)
                 assert history is not None
-                graphs = on_test.of_arm(arm, seed, one)
-                found[arm].append(measure(system.codec, trainer, objective, seen, graphs, quality))
+                graphs = on_test.of_arm(arm, seed, one_graph)
+                measurements[arm].append(measure(system.codec, trainer, objective, blocks, graphs, quality))
                 seconds[arm].append(history["seconds"])
                 bar.update()
     result = {
         "what": "Bits per feature element + Λ(q) * mean normalised task loss (J) of test images, from real files; "
         "percent of one arm over another in the mean over images, with a 95 % interval over images of each seed, and "
         "the mean over seeds with a 95 % interval of Student's t over seeds.",
-        "provenance": provenance(seed=0, weights=own.fingerprint.hex()),
+        "provenance": provenance(seed=0, weights=feature_codec.fingerprint.hex()),
         "data": {"trained_on": trainer.recipe.data, "name": images, "split": "test", "images": count},
         "quality": quality, "max_parents": limit, "steps": trainer.budget.further, "batch": trainer.recipe.codec.batch,
         "seeds": seeds,
-        "distinct_graphs": {"train": len(set(trained_on["train"].own)), "test": len(set(on_test.own))},
+        "distinct_graphs": {"train": len(set(trained_on["train"].own_graphs)), "test": len(set(on_test.own_graphs))},
         "images_with_the_one_graph": {
-            "train": sum(graph == one for graph in trained_on["train"].own), "test": sum(g == one for g in on_test.own)
+            "train": sum(graph == one_graph for graph in trained_on["train"].own_graphs),
+            "test": sum(g == one_graph for g in on_test.own_graphs),
         },
         "before": {arm: row.means() for arm, row in before.items()},
         "arms": {
-            arm: {"seconds": seconds[arm], "seeds": [row.means() for row in rows]} for arm, rows in found.items()
+            arm: {"seconds": seconds[arm], "seeds": [row.means() for row in rows]} for arm, rows in measurements.items()
         },
         "compared": {
-            f"{arm} against {other}": {
-                "before": percent_over(before[arm].cost, before[other].cost),
-                **_compared([row.cost for row in found[arm]], [row.cost for row in found[other]]),
+            f"{arm} against {reference}": {
+                "before": percent_over(before[arm].cost, before[reference].cost),
+                **_compared([row.cost for row in measurements[arm]], [row.cost for row in measurements[reference]]),
             }
-            for arm, other in (("own", "shuffled"), ("own", "one"), ("shuffled", "one"))
+            for arm, reference in (("own", "shuffled"), ("own", "one"), ("shuffled", "one"))
         },
     }  # fmt: skip
     write_result(out, result)
@@ -204,26 +210,26 @@ class Measured:
 
 @torch.no_grad()
 def measure(
-    codec: FeatureCodec, trainer: BaselineTrainer, objective: Objective, seen: Sequence[Batch],
+    codec: FeatureCodec, trainer: BaselineTrainer, objective: Objective, blocks: Sequence[Batch],
     graphs: Sequence[TaskGraph], quality: int,
 ) -> Measured:  # fmt: skip
     """Codes test images along given graphs, and measures the answers."""
     assert objective.bounds is not None, "weights that were trained here have bounds"
     sizes, losses, start = [], [], 0
-    for batch in seen:
-        own = graphs[start : start + len(batch.features)]
-        start += len(own)
-        encoded = codec.encode_batch(batch.features, quality, list(own))
+    for batch in blocks:
+        batch_graphs = graphs[start : start + len(batch.features)]
+        start += len(batch_graphs)
+        encoded = codec.encode_batch(batch.features, quality, list(batch_graphs))
         _, loss = measure_answers(trainer.base, encoded.stacked, batch.targets)
         sizes.append(np.array([len(data) for data in encoded.data], np.float64))
         losses.append(normalised_loss(loss, objective.bounds))
-    size, loss, elements = np.concatenate(sizes), np.concatenate(losses), seen[0].features[0].numel()
+    size, loss, elements = np.concatenate(sizes), np.concatenate(losses), blocks[0].features[0].numel()
     return Measured(size, loss, 8 * size / elements + objective.weight(quality) * loss)
 
 
 def _compared(values: Sequence[NDArray[np.float64]], references: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
     """Percent over a reference: of each seed, and the mean over seeds with its interval."""
-    rows = [percent_over(own, other) for own, other in zip(values, references, strict=True)]
+    rows = [percent_over(value, reference) for value, reference in zip(values, references, strict=True)]
     means = np.array([row[0] for row in rows])
     half = float(stats.t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
     mean = float(means.mean())

@@ -146,7 +146,7 @@ def write_symbols(reader: IntegerReader, header: Header, source: SymbolCoder) ->
     latents = {}
     for task in graph.order:
         if task in present:
-            parents = np.array([[other in graph.parents[task] for other in range(count)]])
+            parents = np.array([[parent in graph.parents[task] for parent in range(count)]])
             latents[task] = coder.code([0], task, parents)
     checks, data = [coder.checks[0, task] for task in present], writing.finish()[0]
     if together:

@@ -131,18 +131,18 @@ def pair_scores(covariances: FloatArray) -> FloatArray:
     [[2048.0, 1024.0, 1024.0, 0.0]]
     """
     images, _, size, _ = covariances.shape
-    others = np.array([[task for task in range(size) if task != child] for child in range(size)])
+    parents = np.array([[task for task in range(size) if task != child] for child in range(size)])
     first, second = np.triu_indices(size - 1, 1)
     child = np.arange(size)[:, None]
-    left, right = others[:, first], others[:, second]
-    scores = np.zeros((images, size, 1 + others.shape[1] + len(first)))
+    left, right = parents[:, first], parents[:, second]
+    scores = np.zeros((images, size, 1 + parents.shape[1] + len(first)))
     for image, kinds in enumerate(covariances):
-        for own in kinds:
-            variance = np.diagonal(own)
-            partial_covariance = own - own[:, :, None] * own[:, None, :] / variance[:, None, None]  # [p, c, q]
+        for matrix in kinds:
+            variance = np.diagonal(matrix)
+            partial_covariance = matrix - matrix[:, :, None] * matrix[:, None, :] / variance[:, None, None]  # [p, c, q]
             given_one = np.diagonal(partial_covariance, axis1=1, axis2=2)  # [p, c]
             given_two = given_one[left, child] - partial_covariance[left, child, right] ** 2 / given_one[left, right]
-            scores[image] += _bits(np.concatenate([variance[:, None], given_one[others, child], given_two], 1))
+            scores[image] += _bits(np.concatenate([variance[:, None], given_one[parents, child], given_two], 1))
     return scores.reshape(images, -1)
 
 
@@ -187,22 +187,22 @@ def greedy_scores(size: int) -> int:
     return size * (1 + (size - 1) + (size - 2))
 
 
-def shortlist_scores(size: int, kept: int) -> int:
+def shortlist_scores(size: int, length: int) -> int:
     """Scores behind :func:`shortlisted`.
 
     >>> shortlist_scores(64, 4), len(candidate_sets(64, 2))
     (4480, 129088)
     """
-    return size * (size + comb(min(kept, size - 1), 2))
+    return size * (size + comb(min(length, size - 1), 2))
 
 
-def shortlisted(bits: FloatArray, size: int, kept: int) -> FloatArray:
-    """Scores of no and one parent, and of pairs of the ``kept`` best single parents; the rest is not scored, +inf.
+def shortlisted(bits: FloatArray, size: int, length: int) -> FloatArray:
+    """Scores of no and one parent, and of pairs of the ``length`` best single parents; the rest is not scored, +inf.
 
     Args:
         bits: (N, P), as ``candidate_sets(size, 2)`` orders it.
         size: ``T``.
-        kept: single parents per child.
+        length: single parents per child.
 
     >>> bits = np.array([[9.0, 5, 6, 7, 4, 3, 2] * 4])  # of each task: alone, with one parent, with two
     >>> shortlisted(bits, 4, 2)[0, :7].tolist()
@@ -212,7 +212,7 @@ def shortlisted(bits: FloatArray, size: int, kept: int) -> FloatArray:
     singles = by_child[:, :, 1:size]
     rank = singles.argsort(-1, kind="stable").argsort(-1, kind="stable")
     first, second = np.triu_indices(size - 1, 1)
-    by_child[:, :, size:][np.maximum(rank[..., first], rank[..., second]) >= kept] = np.inf
+    by_child[:, :, size:][np.maximum(rank[..., first], rank[..., second]) >= length] = np.inf
     return by_child.reshape(bits.shape)
 
 
@@ -225,12 +225,12 @@ def searches(size: int) -> dict[str, Search]:
     >>> list(searches(16)), list(searches(17))
     (['exact', 'greedy', 'greedy+local', 'local'], ['greedy', 'greedy+local', 'local'])
     """
-    found: dict[str, Search] = {
+    settings: dict[str, Search] = {
         "greedy": search.greedy,
         "greedy+local": partial(search.local_search, restarts=0),
         "local": partial(search.local_search, restarts=RESTARTS),
     }
-    return {"exact": search.exact, **found} if size <= MAX_EXACT_TASKS else found
+    return {"exact": search.exact, **settings} if size <= MAX_EXACT_TASKS else settings
 
 
 def best_search(size: int) -> Search:
@@ -319,8 +319,10 @@ def compare_settings(planted: Planted) -> dict[str, Any]:
     candidates, took_candidates = search_all(searches(size)["greedy+local"], planted.training, size)
     took_book, graph_tables = timed(search.build_candidates, planted.training, CODEBOOK, [fixed], candidates)
     pairs = pairs_of(graph_tables)
-    own = planted.bits[:, [pair_index(size, PARENTS)[pair] for pair in pairs]]
-    took, chosen = zip(*(timed(search.cheapest_candidates, row[None], graph_tables, pairs) for row in own), strict=True)
+    pair_bits = planted.bits[:, [pair_index(size, PARENTS)[pair] for pair in pairs]]
+    took, chosen = zip(
+        *(timed(search.cheapest_candidates, row[None], graph_tables, pairs) for row in pair_bits), strict=True
+    )
     graphs = [graph_tables[int(choice[0])] for choice in chosen]
     once = {"search_ms": sum(took_candidates) + took_fixed + took_book, "scores": all_scores}
     result["codebook"] = _row(planted, planted.saved(graphs), len(pairs), took, once)
@@ -351,13 +353,13 @@ def compare_shortlists(planted: Planted, full_percent: float) -> dict[str, Any]:
         ``share_of_saving`` of the one with all scores, ``search_ms``.
     """
     result = {}
-    for kept in SHORTLISTS:
+    for length in SHORTLISTS:
         graphs, took = search_all(
-            best_search(planted.size), shortlisted(planted.bits, planted.size, kept), planted.size
+            best_search(planted.size), shortlisted(planted.bits, planted.size, length), planted.size
         )
-        scores = shortlist_scores(planted.size, kept)
+        scores = shortlist_scores(planted.size, length)
         percent = 100 * planted.saved(graphs) / planted.alone
-        result[str(kept)] = {
+        result[str(length)] = {
             "scores": scores,
             "share_of_scores": scores / planted.bits.shape[1],
             "saving_percent": percent,
@@ -404,11 +406,11 @@ def scoring_cost(size: int, counts: Mapping[str, int], seed: int) -> dict[str, A
 
     shares_ms, pair_ms = [], []
     for number in range(-1, ROUNDS):
-        own, _ = timed(shares)
-        whole, _ = timed(score_bits, predictor, features, sample, distortion)
+        share_ms, _ = timed(shares)
+        score_ms, _ = timed(score_bits, predictor, features, sample, distortion)
         if number >= 0:
-            shares_ms.append(own / BATCH)
-            pair_ms.append((whole - own) / BATCH / len(sample))
+            shares_ms.append(share_ms / BATCH)
+            pair_ms.append((score_ms - share_ms) / BATCH / len(sample))
     shares_mmac = macs(shares) / BATCH
     pair_mmac = macs(score_bits, predictor, features, sample[:1], distortion) / BATCH - shares_mmac
     parents = sum(len(row) for _, row in pairs)
@@ -436,7 +438,7 @@ def scaling_at(size: int, images: int, seed: int) -> dict[str, Any]:
     settings = compare_settings(planted)
     full = settings["exact" if "exact" in settings else "local"]["saving_percent"]
     counts = {"all": planted.bits.shape[1], "greedy": greedy_scores(size)}
-    counts |= {f"shortlist_{kept}": shortlist_scores(size, kept) for kept in SHORTLISTS}
+    counts |= {f"shortlist_{length}": shortlist_scores(size, length) for length in SHORTLISTS}
     return {
         "pairs": planted.bits.shape[1],
         "independent_bits": planted.alone / images,

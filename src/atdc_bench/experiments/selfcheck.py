@@ -217,37 +217,38 @@ class Processes:
         Raises:
             AtdcError: the process failed, and may not.
         """
-        kept = self.folder / f"{name}.json"
-        if kept.exists():
-            return json.loads(kept.read_text(encoding="utf-8"))
-        own = self.folder / name
-        own.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{name}.json"
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        process_folder = self.folder / name
+        process_folder.mkdir(parents=True, exist_ok=True)
         job = self.folder / f"{name}.job"
         job.write_text(
-            Job(self.model, configuration.settings, str(own), list(encode), list(decode)).to_json(), encoding="utf-8"
+            Job(self.model, configuration.settings, str(process_folder), list(encode), list(decode)).to_json(),
+            encoding="utf-8",
         )
         command = list(self.worker)
         if configuration.python is not None:
             command[0] = str(configuration.python)
         start = time.perf_counter()
-        said = ""
+        message = ""
         try:
             environment = self._environment(configuration)
-            done = subprocess.run([*command, str(job)], env=environment, capture_output=True, text=True, check=False)
-            if done.returncode:
-                said = (done.stderr.strip().splitlines() or ["no word"])[-1]
-            if done.returncode < 0:
-                said = f"ended by {signal.Signals(-done.returncode).name}; {said}"
+            process = subprocess.run([*command, str(job)], env=environment, capture_output=True, text=True, check=False)
+            if process.returncode:
+                message = (process.stderr.strip().splitlines() or ["no word"])[-1]
+            if process.returncode < 0:
+                message = f"ended by {signal.Signals(-process.returncode).name}; {message}"
         except OSError as error:
-            said = str(error)
-        if said and not configuration.may_fail:
-            raise AtdcError(f"configuration {name}", said, "a process that encodes and decodes")
-        if said:
-            answer = {"not_run": said}
+            message = str(error)
+        if message and not configuration.may_fail:
+            raise AtdcError(f"configuration {name}", message, "a process that encodes and decodes")
+        if message:
+            answer = {"not_run": message}
         else:
-            answer = json.loads(done.stdout.splitlines()[-1])
+            answer = json.loads(process.stdout.splitlines()[-1])
             answer["seconds"] = round(time.perf_counter() - start, 2)
-        write_result(kept, answer)
+        write_result(path, answer)
         return answer
 
     def _environment(self, configuration: Configuration) -> dict[str, str]:
@@ -312,9 +313,9 @@ def run_round(
     plain = Configuration("reference")
 
     def files(process: str, restored: Iterable[int]) -> list[Files]:
-        own = set(restored)
+        places = set(restored)
         return [
-            Files([processes.file(process, name) for name in names[place]], place in own)
+            Files([processes.file(process, name) for name in names[place]], place in places)
             for place in range(len(groups))
         ]
 
@@ -325,11 +326,11 @@ def run_round(
     advance(reference)
     for place, configuration in enumerate(chosen):
         why = configuration.why_not(flags)
-        mine = everywhere[place % share :: share]
+        group_places = everywhere[place % share :: share]
         answer: dict[str, Any] = {"not_run": why}
         if not why:
-            encode = [groups[group] for group in mine]
-            answer = processes.run(configuration.name, configuration, encode, files("reference", mine))
+            encode = [groups[group] for group in group_places]
+            answer = processes.run(configuration.name, configuration, encode, files("reference", group_places))
         answers[configuration.name] = answer
         advance(answer)
     written = [
@@ -339,17 +340,17 @@ def run_round(
         for file in answer.get("encoded", {})
     ]
     again = processes.run("again", plain, [], [Files(written, False)])["decoded"]
-    found = {"reference": compare(processes, "reference", reference, reference, {})}
+    rows = {"reference": compare(processes, "reference", reference, reference, {})}
     for configuration in chosen:
         answer = answers[configuration.name]
         if "not_run" in answer:
-            found[configuration.name] = answer
+            rows[configuration.name] = answer
             continue
-        found[configuration.name] = compare(processes, configuration.name, answer, reference, again)
+        rows[configuration.name] = compare(processes, configuration.name, answer, reference, again)
         unmet = configuration.unmet(answer["effective"])
-        if unmet and not found[configuration.name]["mismatches"]:
-            found[configuration.name] = {"not_run": unmet}
-    return found
+        if unmet and not rows[configuration.name]["mismatches"]:
+            rows[configuration.name] = {"not_run": unmet}
+    return rows
 
 
 def compare(
@@ -368,15 +369,17 @@ def compare(
         Symbols compared, mismatched files, and how far restored features are from those the reference restored.
     """
     read = [(Path(path).stem, path, answer["decoded"][path]) for path in answer["decoded"]]
-    mismatched = _mismatches("read", ((file, reference["encoded"][file], told) for file, _, told in read))
+    mismatched = _mismatches("read", ((file, reference["encoded"][file], record) for file, _, record in read))
     drift = 0.0
-    for file, _, told in read:
-        if told.get("finite") and reference["decoded"][processes.file("reference", file)].get("finite"):
-            one, other = (np.load(processes.file(process, file, ".npy")) for process in (name, "reference"))
-            drift = max(drift, float(np.abs(one - other).max()))
+    for file, _, record in read:
+        if record.get("finite") and reference["decoded"][processes.file("reference", file)].get("finite"):
+            values, reference_values = (
+                np.load(processes.file(process, file, ".npy")) for process in (name, "reference")
+            )
+            drift = max(drift, float(np.abs(values - reference_values).max()))
     written = answer["encoded"] if name != "reference" else {}
     mismatched += _mismatches(
-        "written", ((file, told, again[processes.file(name, file)]) for file, told in written.items())
+        "written", ((file, record, again[processes.file(name, file)]) for file, record in written.items())
     )
     otherwise = sum(
         Path(processes.file(name, file)).read_bytes() != Path(processes.file("reference", file)).read_bytes()
@@ -388,7 +391,7 @@ def compare(
         "files_written": len(written),
         "files_written_otherwise": otherwise,
         "symbols_read": sum(reference["encoded"][file]["symbols"] for file, _, _ in read),
-        "symbols_written": sum(told["symbols"] for told in written.values()),
+        "symbols_written": sum(record["symbols"] for record in written.values()),
         "mismatches": len(mismatched),
         "mismatched": mismatched,
         "drift": drift,
@@ -398,14 +401,16 @@ def compare(
 
 def _mismatches(way: str, pairs: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]) -> list[dict[str, str]]:
     """Files of which the reader had not what the writer had: (name, writer's, reader's)."""
-    found = []
-    for file, had, got in pairs:
-        why = got.get("error") or ("" if got["digest"] == had["digest"] else "other integers")
-        if not why and not got.get("finite", True):
+    mismatches = []
+    for file, written_record, read_record in pairs:
+        why = read_record.get("error") or (
+            "" if read_record["digest"] == written_record["digest"] else "other integers"
+        )
+        if not why and not read_record.get("finite", True):
             why = "restored features that are not finite"
         if why:
-            found.append({"file": file, "way": way, "why": why})
-    return found
+            mismatches.append({"file": file, "way": way, "why": why})
+    return mismatches
 
 
 def processor_flags() -> frozenset[str]:
@@ -469,7 +474,7 @@ def run_selfcheck(
         weights.fingerprint.hex(),
         images,
         repr(qualities),
-        repr([(one.name, one.asked()) for one in chosen]),
+        repr([(configuration.name, configuration.asked()) for configuration in chosen]),
         *worker,
         _source_digest(),
     ]
@@ -480,7 +485,7 @@ def run_selfcheck(
     bar: tqdm[Any]
 
     def advance(answer: Mapping[str, Any]) -> None:
-        read = sum(told.get("symbols", 0) for told in answer.get("decoded", {}).values())
+        read = sum(record.get("symbols", 0) for record in answer.get("decoded", {}).values())
         bar.update(read if symbols_target else 1)
 
     total, unit = (int(symbols_target), "symbol") if symbols_target else (len(chosen) + 1, "process")
@@ -497,11 +502,14 @@ def run_selfcheck(
                 write_result(summary, rounds[-1])
             shutil.rmtree(processes.folder, ignore_errors=True)
             symbols += _symbols(rounds[-1].values())
-    found = {
-        name: {"asked": asked, **merged([one[name] for one in rounds])}
-        for name, asked in {"reference": {}, **{one.name: one.asked() for one in chosen}}.items()
+    rows = {
+        name: {"asked": options, **merged([outcome[name] for outcome in rounds])}
+        for name, options in {
+            "reference": {},
+            **{configuration.name: configuration.asked() for configuration in chosen},
+        }.items()
     }
-    mismatches = sum(row.get("mismatches", 0) for row in found.values())
+    mismatches = sum(row.get("mismatches", 0) for row in rows.values())
     result = {
         "what": "Files read by processes that compute differently. Every configuration reads the reference's files, "
         "and the reference reads those that it writes; a mismatch is a file of which the reader has not the integers "
@@ -510,14 +518,14 @@ def run_selfcheck(
         "data": {"name": "rooms", "first_seed": FIRST_SEED, "images": images * len(rounds), "rounds": len(rounds)},
         "qualities": [_plain(quality) for quality in qualities],
         "graphs": list(GRAPHS),
-        "configurations": found,
+        "configurations": rows,
         "totals": {
-            "run": sum("not_run" not in row for row in found.values()),
-            "not_run": sum("not_run" in row for row in found.values()),
+            "run": sum("not_run" not in row for row in rows.values()),
+            "not_run": sum("not_run" in row for row in rows.values()),
             "symbols": symbols,
             "mismatches": mismatches,
-            "drift": max(row.get("drift", 0.0) for row in found.values()),
-            "seconds": round(sum(row.get("seconds", 0.0) for row in found.values()), 2),
+            "drift": max(row.get("drift", 0.0) for row in rows.values()),
+            "seconds": round(sum(row.get("seconds", 0.0) for row in rows.values()), 2),
         },
         "passed": mismatches == 0,
     }
@@ -533,12 +541,12 @@ def merged(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     >>> merged([one, one | {"drift": 0.25}])
     {'effective': {}, 'symbols_read': 10, 'mismatched': [], 'drift': 0.5}
     """
-    run = [one for one in rounds if "not_run" not in one]
+    run = [row for row in rounds if "not_run" not in row]
     if not run:
         return dict(rounds[0])
     total: dict[str, Any] = {}
     for key, first in run[0].items():
-        values = [one[key] for one in run]
+        values = [row[key] for row in run]
         if key == "drift":
             total[key] = max(values)
         elif key == "mismatched":
@@ -549,11 +557,11 @@ def merged(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _plain(quality: Quality) -> float | list[float]:
-    return float(quality) if isinstance(quality, (int, float)) else [float(one) for one in quality]
+    return float(quality) if isinstance(quality, (int, float)) else [float(q) for q in quality]
 
 
-def _symbols(found: Iterable[Mapping[str, Any]]) -> int:
-    return sum(row.get("symbols_read", 0) + row.get("symbols_written", 0) for row in found)
+def _symbols(rows: Iterable[Mapping[str, Any]]) -> int:
+    return sum(row.get("symbols_read", 0) + row.get("symbols_written", 0) for row in rows)
 
 
 def _source_digest() -> str:

@@ -137,52 +137,52 @@ class ListeningModel(EntropyModel):
     """An entropy model that keeps the integers it is told of: the same for who writes and who reads.
 
     Attributes:
-        heard: by call, the task, and its decoded hyper-latents and latents.
+        calls: in order, the task, and its decoded hyper-latents and latents.
     """
 
-    heard: list[tuple[int, Integers, Integers]] = field(default_factory=list)
+    calls: list[tuple[int, Integers, Integers]] = field(default_factory=list)
 
     @classmethod
     def of(cls, model: EntropyModel) -> ListeningModel:
         """One that computes what another does."""
-        return cls(**{own.name: getattr(model, own.name) for own in dataclasses.fields(EntropyModel) if own.init})
+        return cls(**{item.name: getattr(model, item.name) for item in dataclasses.fields(EntropyModel) if item.init})
 
     def hidden_sums(
         self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers]
     ) -> Integers:
         """As the model has it; the hyper-latents are kept."""
-        self.heard.append((task, hyper, hyper[:0]))
+        self.calls.append((task, hyper, hyper[:0]))
         return super().hidden_sums(task, steps, hyper, parents, states)
 
     def state(self, task: int, steps: Integers, latent: Integers, hidden: Integers) -> Integers:
         """As the model has it; the latents are kept."""
-        told, hyper, _ = self.heard[-1]
-        assert told == task, "a task's state follows its prior"
-        self.heard[-1] = task, hyper, latent
+        call_task, hyper, _ = self.calls[-1]
+        assert call_task == task, "a task's state follows its prior"
+        self.calls[-1] = task, hyper, latent
         return super().state(task, steps, latent, hidden)
 
     def written(self, encoded: EncodedBatch) -> list[dict[int, TaskIntegers]]:
         """Per image of a batch that was just coded, the integers its writer had; forgets them."""
         images: list[dict[int, TaskIntegers]] = [{} for _ in encoded.graphs]
-        for (task, members), (told, hyper, latent) in zip(schedule(encoded.graphs), self.heard, strict=True):
-            assert told == task, "tasks are coded in the order of the schedule"
+        for (task, members), (call_task, hyper, latent) in zip(schedule(encoded.graphs), self.calls, strict=True):
+            assert call_task == task, "tasks are coded in the order of the schedule"
             for row, image in enumerate(members):
                 images[image][task] = hyper[row], latent[row]
-        self.heard.clear()
+        self.calls.clear()
         return images
 
     def read(self) -> dict[int, TaskIntegers]:
         """The integers of a file that was just read; forgets them."""
-        integers = {task: (hyper[0], latent[0]) for task, hyper, latent in self.heard}
-        self.heard.clear()
+        integers = {task: (hyper[0], latent[0]) for task, hyper, latent in self.calls}
+        self.calls.clear()
         return integers
 
 
 def digest(integers: Mapping[int, TaskIntegers]) -> str:
     """SHA-256 of an image's integers: by task, hyper-latent and latent, int32, little-endian.
 
-    >>> one = {0: (np.zeros((1, 1, 2), np.int64), np.ones((2, 2, 3), np.int64))}
-    >>> digest(one) == digest(dict(one)), digest(one) == digest({1: one[0]})
+    >>> integers = {0: (np.zeros((1, 1, 2), np.int64), np.ones((2, 2, 3), np.int64))}
+    >>> digest(integers) == digest(dict(integers)), digest(integers) == digest({1: integers[0]})
     (True, False)
     """
     total = hashlib.sha256()
@@ -193,7 +193,7 @@ def digest(integers: Mapping[int, TaskIntegers]) -> str:
     return total.hexdigest()
 
 
-def _told(integers: Mapping[int, TaskIntegers]) -> dict[str, Any]:
+def _record(integers: Mapping[int, TaskIntegers]) -> dict[str, Any]:
     return {"digest": digest(integers), "symbols": sum(values.size for pair in integers.values() for values in pair)}
 
 
@@ -207,25 +207,25 @@ def float_networks(codec: Codec) -> list[nn.Module]:
     assert isinstance(estimator, PairEstimator), "shipped weights have an output for each pair"
     units: list[nn.Module] = [*codec.networks.encoders, networks.predictor, *networks.predictor.shares, estimator.local]
     for task in range(networks.task_count):
-        own = networks.task(task)
-        units += [own.block, own.unblock, own.analysis_layers, own.hyper_analysis_layers]
-        units += [own.synthesis_deep, own.synthesis_merge]
+        transforms = networks.task(task)
+        units += [transforms.block, transforms.unblock, transforms.analysis_layers, transforms.hyper_analysis_layers]
+        units += [transforms.synthesis_deep, transforms.synthesis_merge]
     return units
 
 
 def place(codec: Codec, device: torch.device) -> None:
     """Lets the networks compute on a device, while everything between them stays where it is."""
 
-    def there(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def to_device(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(value.to(device) if isinstance(value, Tensor) else value for value in inputs)
 
-    def back(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+    def to_cpu(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         return output.cpu() if isinstance(output, Tensor) else tuple(value.cpu() for value in output)
 
     for unit in float_networks(codec):
         unit.to(device)
-        unit.register_forward_pre_hook(there)
-        unit.register_forward_hook(back)
+        unit.register_forward_pre_hook(to_device)
+        unit.register_forward_hook(to_cpu)
 
 
 def lay_out(codec: Codec, layout: str) -> None:
@@ -244,16 +244,16 @@ def compile_networks(codec: Codec) -> None:
     for encoder in codec.networks.encoders:
         encoder.compile()
     for task in range(codec.feature_codec.task_count):
-        own = codec.feature_codec.networks.task(task)
+        transforms = codec.feature_codec.networks.task(task)
         for name in ("analysis", "hyper_analysis", "synthesis"):
-            setattr(own, name, torch.compile(getattr(own, name)))
+            setattr(transforms, name, torch.compile(getattr(transforms, name)))
 
 
 class Observer:
     """Notes, by hooks on convolutions that every image passes, how the networks really compute."""
 
     def __init__(self, codec: Codec) -> None:
-        self.seen: dict[str, str] = {}
+        self.properties: dict[str, str] = {}
         self.batch = 0
         first = next(layer for layer in codec.networks.encoders[0].modules() if isinstance(layer, nn.Conv2d))
         self._watch(first, "encoders")
@@ -262,9 +262,9 @@ class Observer:
     def _watch(self, layer: nn.Module, name: str) -> None:
         def note(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             last = output.is_contiguous(memory_format=torch.channels_last)
-            self.seen[f"{name}_layout"] = "channels_last" if last else "contiguous"
-            self.seen[f"{name}_dtype"] = str(output.dtype).removeprefix("torch.")
-            self.seen[f"{name}_device"] = output.device.type
+            self.properties[f"{name}_layout"] = "channels_last" if last else "contiguous"
+            self.properties[f"{name}_dtype"] = str(output.dtype).removeprefix("torch.")
+            self.properties[f"{name}_device"] = output.device.type
             self.batch = max(self.batch, len(output))
 
         layer.register_forward_hook(note)
@@ -290,8 +290,8 @@ def blas() -> dict[str, Any]:
 
 def numpy_features() -> list[str]:
     """The processor's features that numpy has code for, found, and does not leave out on request."""
-    known: Any = np.show_config(mode="dicts")  # typed as None by some releases
-    return list(known.get("SIMD Extensions", {}).get("found", []))
+    config: Any = np.show_config(mode="dicts")  # typed as None by some releases
+    return list(config.get("SIMD Extensions", {}).get("found", []))
 
 
 def took_effect(observer: Observer) -> dict[str, Any]:
@@ -309,7 +309,7 @@ def took_effect(observer: Observer) -> dict[str, Any]:
         "numpy_features": numpy_features(),
         "batch": observer.batch,
         "compiled": graphs > 0,
-        **observer.seen,
+        **observer.properties,
     }
 
 
@@ -349,7 +349,7 @@ def run_job(job: Job) -> dict[str, Any]:
 
 
 def _encode(codec: Codec, model: ListeningModel, group: Group, batch: int, folder: Path) -> dict[str, Any]:
-    images, told = np.load(group.images), {}
+    images, records = np.load(group.images), {}
     for start in range(0, len(images), batch):
         settings = group.graphs[start : start + batch]
         features = codec.features_of(as_input(images[start : start + batch]))
@@ -360,30 +360,30 @@ def _encode(codec: Codec, model: ListeningModel, group: Group, batch: int, folde
         for row, (data, integers) in enumerate(zip(coded.data, model.written(coded), strict=True)):
             name = f"{group.name}-{start + row}"
             write_bytes_atomically(folder / f"{name}.atdc", data)
-            told[name] = _told(integers)
-    return told
+            records[name] = _record(integers)
+    return records
 
 
 def _decode(codec: FeatureCodec, model: ListeningModel, files: Files, batch: int, folder: Path) -> dict[str, Any]:
     """The two halves of ``decode_batch``, reading and restoring, so that a file that is refused fails alone."""
-    told: dict[str, Any] = {}
+    records: dict[str, Any] = {}
     whole = []
     for path in files.paths:
-        model.heard.clear()
+        model.calls.clear()
         try:
             whole.append((path, codec.integers.read(Path(path).read_bytes())))
-            told[path] = _told(model.read())
+            records[path] = _record(model.read())
         except BitstreamError as error:
-            told[path] = {"error": str(error)}
+            records[path] = {"error": str(error)}
     for start in range(0, len(whole) if files.restore else 0, batch):
         part = whole[start : start + batch]
         restored = torch.stack(codec.restore([integers for _, integers in part]), 1).float()
         mean, std = (torch.stack(rows)[:, :, None, None] for rows in (codec.mean, codec.std))
         normalised = (restored - mean) / std
         for (path, _), values in zip(part, normalised, strict=True):
-            told[path]["finite"] = bool(values.isfinite().all())
+            records[path]["finite"] = bool(values.isfinite().all())
             np.save(folder / f"{Path(path).stem}.npy", values.numpy())
-    return told
+    return records
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -110,14 +110,19 @@ def run_set_codecs(
     each = min(PER_EPOCH, steps, anew)
     budget = Budget(warmup=anew // 6, codec=anew, further=steps, lr=RATE, per_epoch=each)
     trainer = trainer_of(model, recipe, budget, run, data, real)
-    rows = [KINDS[kind](own, tasks_of(own)) for own in sets for kind in kinds if f"{kind}_{own}" in trained_names()]
+    rows = [
+        KINDS[kind](letters, tasks_of(letters))
+        for letters in sets
+        for kind in kinds
+        if f"{kind}_{letters}" in trained_names()
+    ]
     codecs.mkdir(parents=True, exist_ok=True)
-    made: dict[str, Any] = {}
+    records: dict[str, Any] = {}
     for row in tqdm(rows, desc="codecs", disable=quiet):
         system, history = trainer.make(row)
         weights = codecs / f"{row.name}.safetensors"
         system.codec.save(weights)
-        made[row.name] = {
+        records[row.name] = {
             "title": row.title,
             "fingerprint": open_weights(weights).fingerprint.hex(),
             **(history or {}),
@@ -127,7 +132,7 @@ def run_set_codecs(
         "this machine, validation objective at qualities 0, 2, 4, 7 along the set's graphs.",
         "provenance": provenance(seed=0, weights=trainer.base.feature_codec.fingerprint.hex()),
         "data": trainer.recipe.data,
-        "codecs": made,
+        "codecs": records,
     }
     write_result(out, result)
     return result

@@ -206,11 +206,11 @@ def encode_times(
         row["scoring"] = normalising + estimating
         level = nearest_integer_quality(quality, codec.task_count)
         row["search"], (graph,) = timed(codec.graph_tables.cheapest, costs, level, batch.mean_elements)
-        both, encoded = timed(codec.encode_batch, features, quality, [graph], sizes=[size], restore_all=False)
+        encoding, encoded = timed(codec.encode_batch, features, quality, [graph], sizes=[size], restore_all=False)
         recorder, container = _recorded(codec, features, quality, graph), unpack(encoded.data[0])
         row["writing"], data = timed(_write, codec, recorder, container)
         assert data == encoded.data[0], "the recorded symbols write another file"
-        row["coding"] = both - row["writing"]
+        row["coding"] = encoding - row["writing"]
         row["total"], _ = timed(encode, evaluated, image, quality, DEFAULT_GRAPH)
         if number >= 0:
             rows.append(row)
@@ -243,8 +243,8 @@ def choosing_times(
         def encoded(pixels: NDArray[np.uint8], wanted: list[int] = wanted, needed: list[int] = needed) -> bytes:
             parts = dict(zip(needed, evaluated.features_of(as_input(pixels), needed).unbind(1), strict=True))
             features = [parts.get(task) for task in range(codec.task_count)]
-            made = codec.encode_batch(features, quality, sizes=sizes, restore_all=False, wanted=wanted)
-            return made.data[0]
+            encoded_batch = codec.encode_batch(features, quality, sizes=sizes, restore_all=False, wanted=wanted)
+            return encoded_batch.data[0]
 
         rows: list[tuple[float, float]] = []
         for number in tqdm(range(-WARM_UP, len(images)), desc=f"choosing, {name}", unit="image", disable=quiet):
@@ -273,13 +273,15 @@ def decode_times(
 ) -> dict[str, Any]:
     """Milliseconds of reading all features of one file, of all heads, of both, and of one task from file to answer."""
     codec = evaluated.feature_codec
-    one = [ONE_ANSWER]
-    wanted = codec.task_indices(one)
+    tasks = [ONE_ANSWER]
+    wanted = codec.task_indices(tasks)
     rows: list[dict[str, float]] = []
     files = [encode(evaluated, image[None], quality, DEFAULT_GRAPH)[0] for image in images]
 
     def answer_one(data: bytes) -> object:
-        return evaluated.answer_tensors(torch.stack(codec.restore([codec.integers.read(data, wanted)], wanted), 1), one)
+        return evaluated.answer_tensors(
+            torch.stack(codec.restore([codec.integers.read(data, wanted)], wanted), 1), tasks
+        )
 
     for number in tqdm(range(-WARM_UP, len(images)), desc="decode", unit="image", disable=quiet):
         data = files[max(number, 0)]
@@ -385,13 +387,13 @@ def peak_memory_mib(model: str | Path, height: int, width: int) -> dict[str, flo
         AtdcError: the process failed; its last line is quoted.
     """
     arguments = [str(model), str(torch.get_num_threads()), str(height), str(width)]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", _MEMORY_SCRIPT, *arguments], capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["nothing"]
-        raise AtdcError("memory measurement", said[-1], "a process that encodes and decodes an image")
-    return {name: round(value, 1) for name, value in json.loads(done.stdout).items()}
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or ["nothing"]
+        raise AtdcError("memory measurement", lines[-1], "a process that encodes and decodes an image")
+    return {name: round(value, 1) for name, value in json.loads(process.stdout).items()}
 
 
 # --- device and server -----------------------------------------------------------------------------------------------
@@ -456,8 +458,8 @@ def device_and_server(
             photo = np.ascontiguousarray(image.transpose(1, 2, 0))
             took, sent = timed(_jpeg, photo, jpeg_quality)
             reading, pixels = timed(_from_jpeg, sent)
-            networks, seen = timed(evaluated.features_of, as_input(pixels))
-            heads, _ = timed(evaluated.answer_tensors, seen)
+            networks, jpeg_features = timed(evaluated.features_of, as_input(pixels))
+            heads, _ = timed(evaluated.answer_tensors, jpeg_features)
             device.append(took)
             server.append(reading + networks + heads)
             lengths.append(len(sent))

@@ -171,13 +171,13 @@ def stability(graphs: Sequence[TaskGraph], disturbed: Sequence[TaskGraph], costs
         ``extra_cost_percent``, what coding the images along the disturbed ones' graphs adds to their scored cost.
     """
     pairs = list(zip(graphs, disturbed, strict=True))
-    either = sum(len(set(a.edges) | set(b.edges)) for a, b in pairs)
-    both = sum(len(set(a.edges) & set(b.edges)) for a, b in pairs)
-    own, other = graph_cost(graphs, costs).sum(), graph_cost(disturbed, costs).sum()
+    all_edges = sum(len(set(a.edges) | set(b.edges)) for a, b in pairs)
+    common_edges = sum(len(set(a.edges) & set(b.edges)) for a, b in pairs)
+    cost, disturbed_cost = graph_cost(graphs, costs).sum(), graph_cost(disturbed, costs).sum()
     return {
         "changed_share": sum(a != b for a, b in pairs) / len(pairs),
-        "edges_changed": 1 - both / either if either else 0.0,
-        "extra_cost_percent": float(100 * (other - own) / own) if own else 0.0,
+        "edges_changed": 1 - common_edges / all_edges if all_edges else 0.0,
+        "extra_cost_percent": float(100 * (disturbed_cost - cost) / cost) if cost else 0.0,
     }
 
 

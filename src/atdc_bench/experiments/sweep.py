@@ -106,14 +106,14 @@ def run_sweep(
     elements = features[0].numel()
     rows = []
     for (quality, name), (size, loss_sum, images) in sums.items():
-        own, mean_bytes, task_loss = graphs[quality, name], size / images, loss_sum / images
+        chosen_graphs, mean_bytes, task_loss = graphs[quality, name], size / images, loss_sum / images
         limit, threshold = settings[name]
         figures = {
             "bytes": mean_bytes,
             "task_loss": task_loss,
             "total_loss": 8 * mean_bytes / elements + objective.weight(quality) * task_loss,
-            "mean_edges": float(np.mean([len(graph.edges) for graph in own])),
-            "distinct": len(set(own)),
+            "mean_edges": float(np.mean([len(graph.edges) for graph in chosen_graphs])),
+            "distinct": len(set(chosen_graphs)),
         }
         rows.append({"quality": quality, "setting": name, "max_parents": limit, "threshold": threshold, **figures})
     result = {

@@ -166,8 +166,8 @@ def run_wanted(
     require_images(labelled(name, data, "val"), val_count)
     height, width = image_size(images)
     fingerprint = codec.feature_codec.fingerprint.hex()
-    points: dict[str, Any] = {system: own.points for system, own in PICTURES.items()}
-    points |= {system: [str(point) for point in own.points] for system, own in sent_answers.CODECS.items()}
+    points: dict[str, Any] = {system: rival.points for system, rival in PICTURES.items()}
+    points |= {system: [str(point) for point in rival.points] for system, rival in sent_answers.CODECS.items()}
     measured = [VERSION, fingerprint, name, split, height, width, plan.qualities, val_count, list(ARMS), points]
     folder = runs / hashlib.sha256(json.dumps(measured).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
@@ -199,6 +199,6 @@ def run_wanted(
 
 
 def _titles() -> dict[str, str]:
-    titles = {name: arm.title for name, arm in ARMS.items()} | {name: own.title for name, own in PICTURES.items()}
+    titles = {name: arm.title for name, arm in ARMS.items()} | {name: system.title for name, system in PICTURES.items()}
     titles |= {name: codec.title for name, codec in sent_answers.CODECS.items()}
     return titles | {name: TRAINED[name.partition("_")[0]] for name in trained_names()}

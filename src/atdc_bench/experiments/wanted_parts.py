@@ -90,8 +90,10 @@ class Plan:
         if len(set(self.qualities)) < 4 or not all(0 <= quality <= MAX_QUALITY for quality in self.qualities):
             raise ArgumentError("qualities", str(self.qualities), f"four or more, from 0 to {MAX_QUALITY}")
         if not (1 <= self.subset_count <= self.count and 1 <= self.rival_count <= self.count and self.val_count > 0):
-            found = f"{self.count}; {self.subset_count}, {self.rival_count} of them; {self.val_count}"
-            raise ArgumentError("counts", found, "images; no more of all sets and of rivals; and some to choose graphs")
+            counts = f"{self.count}; {self.subset_count}, {self.rival_count} of them; {self.val_count}"
+            raise ArgumentError(
+                "counts", counts, "images; no more of all sets and of rivals; and some to choose graphs"
+            )
 
     @property
     def spans(self) -> tuple[range, ...]:
@@ -129,8 +131,8 @@ class Bench:
 
     def batch(self, span: range) -> Batch:
         """Images, features and ground truth of a block."""
-        (one,) = batches(self.codec, self.data, span, len(span))
-        return one
+        (batch,) = batches(self.codec, self.data, span, len(span))
+        return batch
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -147,13 +149,13 @@ def statistics(bench: Bench, task: int, features: Tensor, batch: Batch, rows: Se
 
 def measure_anchors(bench: Bench, span: range) -> Arrays:
     """Both ends of the scale: answers from channel means, and from features as they are."""
-    batch, codec, found = bench.batch(span), bench.codec.feature_codec, {}
+    batch, codec, arrays = bench.batch(span), bench.codec.feature_codec, {}
     for task in range(len(TASKS)):
-        own = batch.features[:, task]
-        ends = {"zero": codec.mean[task][None, :, None, None].expand_as(own), "uncompressed": own}
+        part = batch.features[:, task]
+        ends = {"zero": codec.mean[task][None, :, None, None].expand_as(part), "uncompressed": part}
         for end, features in ends.items():
-            found[f"statistics/{LETTERS[task]}/{end}"] = statistics(bench, task, features, batch, range(len(own)))
-    return found
+            arrays[f"statistics/{LETTERS[task]}/{end}"] = statistics(bench, task, features, batch, range(len(part)))
+    return arrays
 
 
 def name_of(key: Ancestry) -> str:
@@ -175,33 +177,35 @@ def measure_features(bench: Bench, span: range) -> Arrays:
     """
     batch, codec = bench.batch(span), bench.codec.feature_codec
     size = (batch.images.shape[2], batch.images.shape[3])
-    found: Arrays = {}
+    arrays: Arrays = {}
     for quality in bench.plan.qualities:
         choice = Choice.of(codec, batch.features, quality, bench.graphs[quality])
-        sent = {(arm, letters): ARMS[arm].sent(choice, letters) for letters in bench.plan.sets(span) for arm in ARMS}
-        files = SubsetFiles(codec, batch.features, quality, size, sent.values())
-        for (arm, letters), each in sent.items():
-            sizes = [files.file_bytes(image, one) for image, one in enumerate(each)]
-            found[f"bytes/{arm}/{letters}/{quality:g}"] = np.array(sizes, np.int32)
+        sent_by_arm = {
+            (arm, letters): ARMS[arm].sent(choice, letters) for letters in bench.plan.sets(span) for arm in ARMS
+        }
+        files = SubsetFiles(codec, batch.features, quality, size, sent_by_arm.values())
+        for (arm, letters), each in sent_by_arm.items():
+            sizes = [files.file_bytes(image, sent) for image, sent in enumerate(each)]
+            arrays[f"bytes/{arm}/{letters}/{quality:g}"] = np.array(sizes, np.int32)
             for task in tasks_of(letters):
-                names = [name_of(ancestry(one.graph, task)) for one in each]
-                found[f"names/{arm}/{letters}/{quality:g}/{LETTERS[task]}"] = np.array(names)
+                names = [name_of(ancestry(sent.graph, task)) for sent in each]
+                arrays[f"names/{arm}/{letters}/{quality:g}/{LETTERS[task]}"] = np.array(names)
         for letters in NAMED:
-            _require_same(codec, files, sent["own", letters][0])
+            _require_same(codec, files, sent_by_arm["own", letters][0])
         for key, images in files.items().items():
-            own = statistics(bench, key[-1][0], files.decoded(key)[images], batch, images)
-            rows = np.zeros((len(batch.features), own.shape[1]), np.float32)
-            rows[images] = own
-            found[f"statistics/{quality:g}/{name_of(key)}"] = rows
-    return found
+            vectors = statistics(bench, key[-1][0], files.decoded(key)[images], batch, images)
+            rows = np.zeros((len(batch.features), vectors.shape[1]), np.float32)
+            rows[images] = vectors
+            arrays[f"statistics/{quality:g}/{name_of(key)}"] = rows
+    return arrays
 
 
 def _require_same(codec: FeatureCodec, files: SubsetFiles, sent: Sent) -> None:
     """Decodes the first image's file from its bytes alone."""
     decoded = codec.decode(files.file(0, sent))
     for task in sent.present:
-        own, back = files.decoded(ancestry(sent.graph, task))[0], decoded[codec.task_names[task]]
-        difference = float(((own - back).abs() / codec.std[task][:, None, None]).max())
+        features, back = files.decoded(ancestry(sent.graph, task))[0], decoded[codec.task_names[task]]
+        difference = float(((features - back).abs() / codec.std[task][:, None, None]).max())
         if difference > _SAME:
             where = f"features of {codec.task_names[task]}"
             raise DataError(where, f"{difference:.2g} standard deviations from the encoder's", f"at most {_SAME:g}")
@@ -210,39 +214,41 @@ def _require_same(codec: FeatureCodec, files: SubsetFiles, sent: Sent) -> None:
 @torch.no_grad()
 def measure_images(bench: Bench, span: range, name: str) -> Arrays:
     """An image codec: bytes of each point, and the vectors of all tasks, answered from what was decoded."""
-    batch, system, found = bench.batch(span), PICTURES[name], {}
+    batch, system, arrays = bench.batch(span), PICTURES[name], {}
     for point in system.points:
         sizes, features, shown = received(system, bench.codec, batch.features, batch.images, point)
-        found[f"bytes/{point:g}"] = np.array(sizes, np.int32)
+        arrays[f"bytes/{point:g}"] = np.array(sizes, np.int32)
         outputs = bench.codec.answer_tensors(features)
         for letter, task in zip(LETTERS, TASKS, strict=True):
             output = shown if task.presentation == "image" else outputs[task.name]
             assert output is not None, "receivers of images have them"
             vectors = MEASURES[task.name].statistics(output, batch.targets[task.name])
-            found[f"statistics/{letter}/{point:g}"] = vectors.astype(np.float32)
-    return found
+            arrays[f"statistics/{letter}/{point:g}"] = vectors.astype(np.float32)
+    return arrays
 
 
 @torch.no_grad()
 def measure_answers(bench: Bench, span: range, name: str) -> Arrays:
     """A codec of answers: for every task and point the bytes, the container's among them, and vectors."""
-    batch, codec, found = bench.batch(span), sent_answers.CODECS[name], {}
+    batch, codec, arrays = bench.batch(span), sent_answers.CODECS[name], {}
     size = (batch.images.shape[2], batch.images.shape[3])
     outputs = bench.codec.answer_tensors(batch.features)
     for letter, task in zip(LETTERS, TASKS, strict=True):
         answers = [presented(task.name, output[None, :, : size[0], : size[1]]) for output in outputs[task.name]]
         if task.presentation == "image":  # who wants the image is sent the image, not what a head makes of it
-            answers = [np.asarray(own.transpose(1, 2, 0) / np.float32(255)) for own in batch.images]
+            answers = [np.asarray(image.transpose(1, 2, 0) / np.float32(255)) for image in batch.images]
         form = answer_form(task.name)
         for place, point in enumerate(points_of(task, codec)):
             coded = [encode_answer(task, answer, codec, point) for answer in answers]
-            back = [decode_answer(task, one.data, codec, size) for one in coded]
-            output = torch.cat([form.as_output(own) for own in back])
-            found[f"bytes/{letter}/{place}"] = np.array([len(one.data) for one in coded], np.int32)
-            found[f"overhead/{letter}/{place}"] = np.array([one.overhead_bytes for one in coded], np.int32)
+            back = [decode_answer(task, sent_answer.data, codec, size) for sent_answer in coded]
+            output = torch.cat([form.as_output(answer) for answer in back])
+            arrays[f"bytes/{letter}/{place}"] = np.array([len(sent_answer.data) for sent_answer in coded], np.int32)
+            arrays[f"overhead/{letter}/{place}"] = np.array(
+                [sent_answer.overhead_bytes for sent_answer in coded], np.int32
+            )
             vectors = MEASURES[task.name].statistics(output, batch.targets[task.name])
-            found[f"statistics/{letter}/{place}"] = vectors.astype(np.float32)
-    return found
+            arrays[f"statistics/{letter}/{place}"] = vectors.astype(np.float32)
+    return arrays
 
 
 def trained_names() -> list[str]:
@@ -265,25 +271,25 @@ def measure_trained(bench: Bench, span: range, name: str) -> Arrays:
     batch, letters = bench.batch(span), name.partition("_")[2]
     path, tasks = bench.codecs / f"{name}.safetensors", tasks_of(letters)
     codec = FeatureCodec.load(path)
-    found: Arrays = {}
-    own = [batch.features[:, task] for task in tasks]
-    channels = [part.shape[1] for part in own]
+    arrays: Arrays = {}
+    inputs = [batch.features[:, task] for task in tasks]
+    channels = [part.shape[1] for part in inputs]
     joint = name.startswith("joint_")
     expected = [sum(channels)] if joint else [part.shape[1] for part in batch.features.unbind(1)]
     if (of_weights := [spec.channels for spec in codec.tensors.tensors]) != expected:
         raise DataError(str(path), f"tensors of {of_weights} channels", f"{expected}")
     for quality in bench.plan.qualities:
         if joint:
-            encoded = codec.encode_batch([torch.cat(own, 1)], quality)
+            encoded = codec.encode_batch([torch.cat(inputs, 1)], quality)
         else:
             sent = [part if task in tasks else None for task, part in enumerate(batch.features.unbind(1))]
             encoded = codec.encode_batch(sent, quality, [graph_of(codec, tasks, quality)] * len(batch.features))
         restored = codec.restore([codec.integers.read(data) for data in encoded.data])
         parts = list(torch.split(restored[0], channels, 1)) if joint else [restored[task] for task in tasks]
-        found[f"bytes/{quality:g}"] = np.array([len(data) for data in encoded.data], np.int32)
+        arrays[f"bytes/{quality:g}"] = np.array([len(data) for data in encoded.data], np.int32)
         for task, part in zip(tasks, parts, strict=True):
-            found[f"statistics/{LETTERS[task]}/{quality:g}"] = statistics(bench, task, part, batch, range(len(part)))
-    return found
+            arrays[f"statistics/{LETTERS[task]}/{quality:g}"] = statistics(bench, task, part, batch, range(len(part)))
+    return arrays
 
 
 FAMILIES: dict[str, Callable[..., Arrays]] = {
@@ -315,8 +321,8 @@ class Part:
         """Whether its file is there, with all sets that the plan wants of these images."""
         if self.family != "features" or not self.path(folder).exists():
             return self.path(folder).exists()
-        with np.load(self.path(folder)) as kept:
-            return all(f"bytes/own/{letters}/{plan.qualities[-1]:g}" in kept for letters in plan.sets(self.span))
+        with np.load(self.path(folder)) as arrays:
+            return all(f"bytes/own/{letters}/{plan.qualities[-1]:g}" in arrays for letters in plan.sets(self.span))
 
     def measure(self, bench: Bench, folder: Path) -> None:
         """Measures it and keeps what is found."""
@@ -356,31 +362,31 @@ def parts_of(plan: Plan, missing: Iterable[str]) -> list[Part]:
 def graphs_of_sets(codec: Codec, val: LabelledImages, plan: Plan, path: Path) -> dict[float, dict[str, Sent]]:
     """What is sent where a set has one graph, chosen by measured costs of validation images; kept in a file."""
     if path.exists():
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8"))
         return {
             float(quality): {
                 letters: Sent(TaskGraph(tuple(map(tuple, row["parents"]))), tuple(row["present"]))
                 for letters, row in rows.items()
             }
-            for quality, rows in kept.items()
+            for quality, rows in table.items()
         }
-    own, found = codec.feature_codec, {}
+    feature_codec, graphs = codec.feature_codec, {}
     spans = [range(start, min(start + BLOCK, plan.val_count)) for start in range(0, plan.val_count, BLOCK)]
-    features = [own.normalise(features_at(codec, val, span)) for span in spans]
+    features = [feature_codec.normalise(features_at(codec, val, span)) for span in spans]
     for quality in plan.qualities:
-        pairs = [own.costs.pair_costs(part, quality) for part in features]
+        pairs = [feature_codec.costs.pair_costs(part, quality) for part in features]
         bits, errors = (np.concatenate([pair[place] for pair in pairs]).mean(0) for place in (0, 1))
-        weights = own.costs.lagrange_multipliers(quality)[own.costs.children]
-        found[quality] = best_of_subsets(own, bits, weights * errors, subsets())
+        weights = feature_codec.costs.lagrange_multipliers(quality)[feature_codec.costs.children]
+        graphs[quality] = best_of_subsets(feature_codec, bits, weights * errors, subsets())
     plain = {
         f"{quality:g}": {
             letters: {"parents": [list(row) for row in sent.graph.parents], "present": list(sent.present)}
             for letters, sent in rows.items()
         }
-        for quality, rows in found.items()
+        for quality, rows in graphs.items()
     }
     write_bytes_atomically(path, json.dumps(plain).encode())
-    return found
+    return graphs
 
 
 def device_ms(bench: Bench, missing: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -392,7 +398,8 @@ def device_ms(bench: Bench, missing: Iterable[str]) -> dict[str, dict[str, Any]]
     colours = [np.ascontiguousarray(pixels.transpose(1, 2, 0)) for pixels in images]
     features = [codec.features_of(image) for image in inputs]
     answers = [
-        {name: presented(name, output) for name, output in codec.answer_tensors(own).items()} for own in features
+        {name: presented(name, output) for name, output in codec.answer_tensors(image_features).items()}
+        for image_features in features
     ]
 
     @torch.no_grad()
@@ -403,37 +410,37 @@ def device_ms(bench: Bench, missing: Iterable[str]) -> dict[str, dict[str, Any]]
     def encoded(task: int, number: int) -> Tensor:
         return codec.networks.encoders[task](inputs[number])
 
-    def sent(arm: str, letters: str, number: int) -> Sent:
+    def sent_of(arm: str, letters: str, number: int) -> Sent:
         return ARMS[arm].sent(Choice.of(coding, features[number], middle, bench.graphs[middle]), letters)[0]
 
     def coded(arm: str, letters: str, number: int) -> None:
-        one = sent(arm, letters, number)
-        parts = [part if task in one.present else None for task, part in enumerate(features[number].unbind(1))]
-        coding.encode_batch(parts, middle, [one.graph], sizes=[size], restore_all=False)
+        sent = sent_of(arm, letters, number)
+        parts = [part if task in sent.present else None for task, part in enumerate(features[number].unbind(1))]
+        coding.encode_batch(parts, middle, [sent.graph], sizes=[size], restore_all=False)
 
     def answered(name: str, letters: str, number: int) -> None:
-        own = sent_answers.CODECS[name]
+        answer_codec = sent_answers.CODECS[name]
         for task in (TASKS[place] for place in tasks_of(letters)):
-            points = points_of(task, own)
-            encode_answer(task, answers[number][task.name], own, points[len(points) // 2])
+            points = points_of(task, answer_codec)
+            encode_answer(task, answers[number][task.name], answer_codec, points[len(points) // 2])
 
     def depicted(name: str, number: int) -> None:
         PICTURES[name].encode(colours[number], PICTURES[name].points[len(PICTURES[name].points) // 2])
 
     encoders = [median(partial(encoded, task)) for task in range(len(TASKS))]
-    heads = [median(lambda number, own=name: codec.answer_tensors(features[number], [own])) for name in TASK_NAMES]  # type: ignore[misc]
+    heads = [median(lambda number, head=name: codec.answer_tensors(features[number], [head])) for name in TASK_NAMES]  # type: ignore[misc]
     shown = {name: median(partial(depicted, name)) for name in PICTURES if name not in without}
-    found: dict[str, dict[str, Any]] = {}
+    times: dict[str, dict[str, Any]] = {}
     for letters in NAMED:
-        rows = found[letters] = {name: _device(0.0, 0.0, own) for name, own in shown.items()}
+        rows = times[letters] = {name: _device(0.0, 0.0, milliseconds) for name, milliseconds in shown.items()}
         for arm in ARMS:
-            present = sent(arm, letters, 0).present
+            present = sent_of(arm, letters, 0).present
             rows[arm] = _device(sum(encoders[task] for task in present), 0.0, median(partial(coded, arm, letters)))
         for name in sent_answers.CODECS:
             if name not in without:
                 tasks, took = tasks_of(letters), median(partial(answered, name, letters))
                 rows[name] = _device(sum(encoders[task] for task in tasks), sum(heads[task] for task in tasks), took)
-    return found
+    return times
 
 
 def _device(encoders: float, heads: float, codec: float) -> dict[str, float]:

@@ -79,15 +79,15 @@ class Curves:
         return self._reached[target]
 
     def _bytes_at(self, target: float) -> tuple[FloatArray, str]:
-        found, state = np.full(len(self.rates), np.nan), "none"
+        sizes, state = np.full(len(self.rates), np.nan), "none"
         for row, curve in enumerate(self.cheapest):
             size = None if isinstance(curve, ArgumentError) else curve.rate_at(target)
             if size is not None:
-                found[row] = size
+                sizes[row] = size
         first = self.cheapest[0]
-        if not np.isnan(found[0]) and isinstance(first, Curve):
+        if not np.isnan(sizes[0]) and isinstance(first, Curve):
             state = "lowest" if target <= first.utilities[0] else "between"
-        return found, state
+        return sizes, state
 
 
 def _cheapest(rates: FloatArray, utilities: FloatArray) -> Curve | ArgumentError:
@@ -114,9 +114,9 @@ class Records:
         self.plan, self._missing = plan, missing
         self._parts: dict[tuple[str, str], list[tuple[range, Mapping[str, NDArray[Any]]]]] = {}
         for part in parts_of(plan, missing):
-            with np.load(part.path(folder)) as arrays:
-                own = {name: arrays[name] for name in arrays.files}
-            self._parts.setdefault((part.family, part.name), []).append((part.span, own))
+            with np.load(part.path(folder)) as file:
+                arrays = {name: file[name] for name in file.files}
+            self._parts.setdefault((part.family, part.name), []).append((part.span, arrays))
         self._errors: dict[tuple[int, str, bytes], FloatArray] = {}
         self._draws: dict[int, FloatArray] = {}
         self._ends: dict[tuple[int, int], tuple[FloatArray, FloatArray]] = {}
@@ -141,7 +141,7 @@ class Records:
         return self._draws[images]
 
     def _rows(self, family: str, name: str, key: str, images: int) -> NDArray[Any]:
-        parts = [own[key] for span, own in self._parts[family, name] if span.stop <= images]
+        parts = [arrays[key] for span, arrays in self._parts[family, name] if span.stop <= images]
         return np.concatenate(parts)
 
     def _error(self, task: int, vectors: NDArray[Any], images: int) -> FloatArray:
@@ -165,9 +165,9 @@ class Records:
         key = (images, f"{quality}/{letter}", ids.tobytes())
         if key not in self._errors:
             vectors = []
-            for span, own in self._parts["features", ""]:
+            for span, arrays in self._parts["features", ""]:
                 if span.stop <= images:
-                    rows = [own[f"statistics/{quality}/{names[image]}"][image - span.start] for image in span]
+                    rows = [arrays[f"statistics/{quality}/{names[image]}"][image - span.start] for image in span]
                     vectors.append(np.stack(rows))
             self._errors[key] = self._error(task, np.concatenate(vectors), images)
         return self._errors[key]
@@ -184,8 +184,8 @@ class Records:
             family, name = ("features", "") if system in ARMS else ("trained", system)
         counts, rates, errors = self.draws(images), [], []
         for label in labels:
-            own = f"bytes/{system}/{letters}/{label}" if family == "features" else f"bytes/{label}"
-            rates.append(counts @ self._rows(family, name, own, images) / images)
+            bytes_key = f"bytes/{system}/{letters}/{label}" if family == "features" else f"bytes/{label}"
+            rates.append(counts @ self._rows(family, name, bytes_key, images) / images)
             if family == "features":
                 errors.append([self._coded_error(system, letters, label, task, images) for task in tasks])
             else:
@@ -196,10 +196,10 @@ class Records:
         return self._of(tuple(labels), np.stack(rates, 1), np.array(errors), tasks, images)
 
     def _rival_error(self, family: str, name: str, key: str, task: int, images: int) -> FloatArray:
-        known = (images, f"{family}/{name}/{key}", b"")
-        if known not in self._errors:
-            self._errors[known] = self._error(task, self._rows(family, name, key, images), images)
-        return self._errors[known]
+        error_key = (images, f"{family}/{name}/{key}", b"")
+        if error_key not in self._errors:
+            self._errors[error_key] = self._error(task, self._rows(family, name, key, images), images)
+        return self._errors[error_key]
 
     def _of(
         self, labels: tuple[str, ...], rates: FloatArray, errors: FloatArray, tasks: Sequence[int], images: int,
@@ -218,14 +218,16 @@ class Records:
         for task in tasks:
             letter = LETTERS[task]
             places = range(len(sent_answers.points_of(TASKS[task], sent_answers.CODECS[system])))
-            own = [counts @ self._rows("answers", system, f"bytes/{letter}/{p}", images) / images for p in places]
-            rest = [self._rows("answers", system, f"overhead/{letter}/{p}", images).mean() for p in places]
+            task_sizes = [
+                counts @ self._rows("answers", system, f"bytes/{letter}/{p}", images) / images for p in places
+            ]
+            task_overheads = [self._rows("answers", system, f"overhead/{letter}/{p}", images).mean() for p in places]
             error = [self._rival_error("answers", system, f"statistics/{letter}/{p}", task, images) for p in places]
             reached = np.minimum(utility(np.array(error), *self.ends(task, images))[:, 0], 1)
-            sizes.append(own)
+            sizes.append(task_sizes)
             errors.append(error)
-            overheads.append(rest)
-            curves.append([(float(size[0]), float(u)) for size, u in zip(own, reached, strict=True)])
+            overheads.append(task_overheads)
+            curves.append([(float(size[0]), float(u)) for size, u in zip(task_sizes, reached, strict=True)])
         chosen = combined(curves)
         rates = np.stack([sum(sizes[t][p] for t, p in enumerate(row)) for row in chosen], 1)
         picked = np.array([[errors[t][p] for t, p in enumerate(row)] for row in chosen])
@@ -239,12 +241,12 @@ class Records:
 
 def summarise(records: Records) -> dict[str, Any]:
     """The part of the result that follows from the records."""
-    known: dict[tuple[str, str, int], Curves] = {}
+    cache: dict[tuple[str, str, int], Curves] = {}
 
     def curves(system: str, letters: str, images: int) -> Curves:
-        if (system, letters, images) not in known:
-            known[system, letters, images] = records.curves(system, letters, images)
-        return known[system, letters, images]
+        if (system, letters, images) not in cache:
+            cache[system, letters, images] = records.curves(system, letters, images)
+        return cache[system, letters, images]
 
     points: list[dict[str, Any]] = []
     rates: list[dict[str, Any]] = []
@@ -254,21 +256,21 @@ def summarise(records: Records) -> dict[str, Any]:
         systems = records.systems(letters)
         for system in systems:
             images = records.images(system, letters)
-            own = curves(system, letters, images)
+            system_curves = curves(system, letters, images)
             if letters not in NAMED and system not in (*OURS, *RIVALS):
-                own = own.of_all_images()
-            points += _points(system, letters, images, own)
-            sizes += _bytes_at(system, letters, images, own)
+                system_curves = system_curves.of_all_images()
+            points += _points(system, letters, images, system_curves)
+            sizes += _bytes_at(system, letters, images, system_curves)
         for ours in OURS:
-            for other in systems if letters in NAMED else (*OURS, *RIVALS):
-                if other == ours:
+            for rival in systems if letters in NAMED else (*OURS, *RIVALS):
+                if rival == ours:
                     continue
-                images = min(records.images(ours, letters), records.images(other, letters))
-                both = [curves(system, letters, images) for system in (other, ours)]
-                found = differences(both[0].cheapest, both[1].cheapest)
-                rates.append({"setting": ours, "reference": other, "over": letters, **_difference(found, images)})
-                percents[ours, other, letters] = np.array(
-                    [np.nan if isinstance(row, ArgumentError) else row.percent for row in found]
+                images = min(records.images(ours, letters), records.images(rival, letters))
+                pair = [curves(system, letters, images) for system in (rival, ours)]
+                bd_rates = differences(pair[0].cheapest, pair[1].cheapest)
+                rates.append({"setting": ours, "reference": rival, "over": letters, **_difference(bd_rates, images)})
+                percents[ours, rival, letters] = np.array(
+                    [np.nan if isinstance(row, ArgumentError) else row.percent for row in bd_rates]
                 )
     return {
         "ends": _ends(records),
@@ -290,39 +292,39 @@ def _ends(records: Records) -> dict[str, Any]:
     }
 
 
-def _points(system: str, letters: str, images: int, own: Curves) -> list[dict[str, Any]]:
+def _points(system: str, letters: str, images: int, curves: Curves) -> list[dict[str, Any]]:
     rows = []
-    for place, label in enumerate(own.labels):
+    for place, label in enumerate(curves.labels):
         row: dict[str, Any] = {
             "set": letters, "system": system, "point": label, "images": images,
-            "bytes": round(float(own.rates[0, place]), 2), "utility": _rounded(own.utilities[0, place]),
+            "bytes": round(float(curves.rates[0, place]), 2), "utility": _rounded(curves.utilities[0, place]),
         }  # fmt: skip
         if letters == LETTERS:
-            row["u6"] = _rounded(own.each[0, place].mean())
-        if own.overhead is not None:
-            row["overhead_bytes"] = round(float(own.overhead[place]), 2)
-        row["errors"] = {letter: _rounded(error) for letter, error in zip(letters, own.errors[place], strict=True)}
+            row["u6"] = _rounded(curves.each[0, place].mean())
+        if curves.overhead is not None:
+            row["overhead_bytes"] = round(float(curves.overhead[place]), 2)
+        row["errors"] = {letter: _rounded(error) for letter, error in zip(letters, curves.errors[place], strict=True)}
         rows.append(row)
     return rows
 
 
-def _bytes_at(system: str, letters: str, images: int, own: Curves) -> list[dict[str, Any]]:
+def _bytes_at(system: str, letters: str, images: int, curves: Curves) -> list[dict[str, Any]]:
     rows = []
     for target in UTILITIES:
-        found, state = own.bytes_at(target)
-        size = None if np.isnan(found[0]) else round(float(found[0]), 2)
-        low, high = _interval(found[1:]) if size is not None else (None, None)
+        sizes, state = curves.bytes_at(target)
+        size = None if np.isnan(sizes[0]) else round(float(sizes[0]), 2)
+        low, high = _interval(sizes[1:]) if size is not None else (None, None)
         rows.append({"set": letters, "system": system, "utility": target, "images": images, "bytes": size,
                      "reached": state, "low": low, "high": high})  # fmt: skip
     return rows
 
 
-def _difference(found: Sequence[BDRate | ArgumentError], images: int) -> dict[str, Any]:
-    whole = found[0]
+def _difference(bd_rates: Sequence[BDRate | ArgumentError], images: int) -> dict[str, Any]:
+    whole = bd_rates[0]
     if isinstance(whole, ArgumentError):
         return {"images": images, "refused": str(whole)}
-    percents = [row.percent for row in found[1:] if isinstance(row, BDRate)]
-    return with_interval(whole, percents, len(found) - 1, images).to_json()
+    percents = [row.percent for row in bd_rates[1:] if isinstance(row, BDRate)]
+    return with_interval(whole, percents, len(bd_rates) - 1, images).to_json()
 
 
 def _by_size(
@@ -334,9 +336,9 @@ def _by_size(
         sets = [letters for letters in subsets() if len(letters) == size]
         for ours in OURS:
             for rival in (*RIVALS, BEST_OF_TWO):
-                others = RIVALS[1:] if rival == BEST_OF_TWO else (rival,)
+                rivals = RIVALS[1:] if rival == BEST_OF_TWO else (rival,)
                 at_equal = [
-                    np.log1p(np.fmax.reduce([percents[ours, other, letters] for other in others]) / 100)
+                    np.log1p(np.fmax.reduce([percents[ours, name, letters] for name in rivals]) / 100)
                     for letters in sets
                 ]
                 row: dict[str, Any] = {
@@ -350,9 +352,11 @@ def _by_size(
                 for target in UTILITIES:
                     ratios = []
                     for letters in sets:
-                        own = curves(ours, letters, images).bytes_at(target)[0]
-                        other = np.fmin.reduce([curves(name, letters, images).bytes_at(target)[0] for name in others])
-                        ratios.append(np.log(own / other))
+                        our_bytes = curves(ours, letters, images).bytes_at(target)[0]
+                        rival_bytes = np.fmin.reduce(
+                            [curves(name, letters, images).bytes_at(target)[0] for name in rivals]
+                        )
+                        ratios.append(np.log(our_bytes / rival_bytes))
                     row[f"at {target:g}"] = _mean(ratios)
                 rows.append(row)
     return rows
@@ -360,12 +364,12 @@ def _by_size(
 
 def _mean(logarithms: Sequence[FloatArray]) -> dict[str, Any]:
     """The mean over sets, of those that can be compared on all images, with an interval over resamples."""
-    kept = [row for row in logarithms if np.isfinite(row[0])]
-    if not kept:
+    rows = [row for row in logarithms if np.isfinite(row[0])]
+    if not rows:
         return {"compared": 0, "percent": None, "low": None, "high": None}
-    found = 100 * np.expm1(_nanmean(np.stack(kept)))
-    low, high = _interval(found[1:])
-    return {"compared": len(kept), "percent": _rounded(found[0]), "low": low, "high": high}
+    percents = 100 * np.expm1(_nanmean(np.stack(rows)))
+    low, high = _interval(percents[1:])
+    return {"compared": len(rows), "percent": _rounded(percents[0]), "low": low, "high": high}
 
 
 def _against_best(records: Records, curves: CurvesOf) -> list[dict[str, Any]]:
@@ -380,33 +384,33 @@ def _against_best(records: Records, curves: CurvesOf) -> list[dict[str, Any]]:
             names = [name for name in members if name in systems]
             images = records.images(names[0], letters) if names else records.plan.rival_count
             for target in UTILITIES:
-                told = {name: curves(name, letters, images).bytes_at(target) for name in names}
-                sizes = {name: size for name, (size, _) in told.items()}
+                candidates = {name: curves(name, letters, images).bytes_at(target) for name in names}
+                sizes = {name: size for name, (size, _) in candidates.items()}
                 reached = {name: float(size[0]) for name, size in sizes.items() if np.isfinite(size[0])}
                 best = min(reached, key=lambda name: reached[name]) if reached else None
                 for ours in OURS:
-                    own = curves(ours, letters, images).bytes_at(target)[0]
+                    our_bytes = curves(ours, letters, images).bytes_at(target)[0]
                     row = {"set": letters, "setting": ours, "family": family, "utility": target, "images": images,
-                           "best": best, "bytes": None if np.isnan(own[0]) else round(float(own[0]), 2),
+                           "best": best, "bytes": None if np.isnan(our_bytes[0]) else round(float(our_bytes[0]), 2),
                            "best_bytes": None if best is None else round(reached[best], 2),
-                           "best_reached": None if best is None else told[best][1]}  # fmt: skip
-                    ratio = np.log(own / np.fmin.reduce([*sizes.values()])) if sizes else np.full(1, np.nan)
+                           "best_reached": None if best is None else candidates[best][1]}  # fmt: skip
+                    ratio = np.log(our_bytes / np.fmin.reduce([*sizes.values()])) if sizes else np.full(1, np.nan)
                     rows.append(row | _mean([ratio]))
     return rows
 
 
 def _nanmean(rows: FloatArray) -> FloatArray:
     """Over sets, of those that a resample can compare; NaN where there are none."""
-    known = np.isfinite(rows)
-    return np.where(known, rows, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+    is_finite = np.isfinite(rows)
+    return np.where(is_finite, rows, 0).sum(0) / np.where(is_finite.any(0), is_finite.sum(0), np.nan)
 
 
 def _interval(resampled: FloatArray) -> tuple[float | None, float | None]:
     """95 % of the resamples that have a value; none where more than a tenth have not."""
-    known = resampled[np.isfinite(resampled)]
-    if not len(known) or len(resampled) - len(known) > MOST_REFUSED * len(resampled):
+    values = resampled[np.isfinite(resampled)]
+    if not len(values) or len(resampled) - len(values) > MOST_REFUSED * len(resampled):
         return None, None
-    low, high = np.percentile(known, [2.5, 97.5])
+    low, high = np.percentile(values, [2.5, 97.5])
     return _rounded(low), _rounded(high)
 
 

@@ -131,5 +131,5 @@ def best_of_subsets(codec: FeatureCodec, rates: FloatArray, errors: FloatArray, 
         sets: by letters.
     """
     limit, count = codec.config.max_parents, codec.task_count
-    found = {letters: best_superset(rates, errors, count, tasks_of(letters), limit) for letters in sets}
-    return {letters: Sent(own.graph, own.tensors) for letters, own in found.items()}
+    supersets = {letters: best_superset(rates, errors, count, tasks_of(letters), limit) for letters in sets}
+    return {letters: Sent(superset.graph, superset.tensors) for letters, superset in supersets.items()}

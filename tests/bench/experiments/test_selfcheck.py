@@ -56,7 +56,7 @@ def test_the_model_that_listens_computes_as_the_codecs() -> None:
     reader = reader_of(TensorSpec("a", 2, (5, 5)), padding="zero", spatial_context="checkerboard")
     model = ListeningModel.of(reader.model)
     assert (model.padding, model.spatial_context, model.factorised) == ("zero", "checkerboard", "none")
-    assert model.tasks is reader.model.tasks and model.tables is reader.model.tables and not model.heard
+    assert model.tasks is reader.model.tasks and model.tables is reader.model.tables and not model.calls
 
 
 @pytest.mark.slow
