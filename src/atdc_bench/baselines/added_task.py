@@ -41,8 +41,8 @@ Goals = Mapping[str, Objective]
 def first_of(sets: Sets, count: int) -> dict[str, StackedFeatures]:
     """The first tasks' features of some splits."""
     return {
-        split: StackedFeatures(FeaturesOf(own.cache, range(count)), own.mean[:count], own.std[:count])
-        for split, own in sets.items()
+        split: StackedFeatures(FeaturesOf(features.cache, range(count)), features.mean[:count], features.std[:count])
+        for split, features in sets.items()
     }
 
 
@@ -144,9 +144,9 @@ def first_tasks(codec: FeatureCodec, count: int, fingerprint: bytes) -> FeatureC
     """The codec of the first tasks that is inside a codec of more: what reads files from before a task was added."""
     config = codec.config
     networks = CodecNetworks(config, FeatureSet(codec.tensors.tensors[:count]))
-    whole = codec.networks.state_dict()
+    weights = codec.networks.state_dict()
     part = {
-        name: value if name.startswith("scorer.") else whole[name][tuple(slice(size) for size in value.shape)]
+        name: value if name.startswith("scorer.") else weights[name][tuple(slice(size) for size in value.shape)]
         for name, value in networks.state_dict().items()
     }
     networks.load_state_dict(part)

@@ -59,7 +59,7 @@ _IMAGES_PER_BATCH = 50
 
 
 def look_ahead(
-    losses: Callable[[Mapping[str, Tensor]], Tensor], shared: Mapping[str, Tensor], step_sizes: Mapping[str, Tensor]
+    losses: Callable[[Mapping[str, Tensor]], Tensor], parameters: Mapping[str, Tensor], step_sizes: Mapping[str, Tensor]
 ) -> Floats:
     """Inter-task affinity on one batch: by which share a step on task i alone lowers the loss of task j.
 
@@ -70,31 +70,31 @@ def look_ahead(
 
     Args:
         losses: the losses of all T tasks, (T,), as a function of θ and of nothing else that varies.
-        shared: θ, by name.
+        parameters: θ, the shared ones, by name.
         step_sizes: s, of the same names; tensors of the same shapes, or of one element.
 
     Returns:
         (T, T), rows i, columns j. Positive where the step helps.
 
-    >>> def losses(shared):
-    ...     return torch.stack([(shared["x"] - goal).square().sum() for goal in (1.0, 2.0, -1.0)])
+    >>> def losses(parameters):
+    ...     return torch.stack([(parameters["x"] - goal).square().sum() for goal in (1.0, 2.0, -1.0)])
     >>> look_ahead(losses, {"x": torch.zeros(1)}, {"x": torch.tensor(0.1)}).round(3)
     array([[ 0.36 ,  0.19 , -0.44 ],
            [ 0.19 ,  0.098, -0.21 ],
            [-0.44 , -0.21 ,  0.36 ]])
     """
-    theta = {name: value.detach().requires_grad_() for name, value in shared.items()}
+    theta = {name: value.detach().requires_grad_() for name, value in parameters.items()}
     before = losses(theta)
-    scaled = before / before.detach().clamp(min=_SMALLEST_LOSS)
+    scaled_losses = before / before.detach().clamp(min=_SMALLEST_LOSS)
     rows = []
-    for own in scaled:
-        gradients = torch.autograd.grad(own, list(theta.values()), retain_graph=True)
+    for loss in scaled_losses:
+        gradients = torch.autograd.grad(loss, list(theta.values()), retain_graph=True)
         with torch.no_grad():
-            moved = {
+            task_theta = {
                 name: value - step_sizes[name] * gradient
                 for (name, value), gradient in zip(theta.items(), gradients, strict=True)
             }
-            rows.append(1 - losses(moved) / before.clamp(min=_SMALLEST_LOSS))
+            rows.append(1 - losses(task_theta) / before.clamp(min=_SMALLEST_LOSS))
     return torch.stack(rows).double().numpy()
 
 
@@ -161,8 +161,10 @@ def affinity_trace(
         optimiser.load_state_dict(state["optimiser"])
         first, trace = int(state["step"]), state["trace"].numpy()
 
-    def losses_on(targets: dict[str, Tensor], shared: Mapping[str, Tensor]) -> Tensor:
-        features = functional_call(trunk, dict(shared), targets[IMAGE].contiguous(memory_format=torch.channels_last))
+    def losses_on(targets: dict[str, Tensor], parameters: Mapping[str, Tensor]) -> Tensor:
+        features = functional_call(
+            trunk, dict(parameters), targets[IMAGE].contiguous(memory_format=torch.channels_last)
+        )
         return torch.stack(
             [
                 task_loss(task, head(features), targets[task.name], weights.get(task.name)).mean()
@@ -180,12 +182,12 @@ def affinity_trace(
         rng = np.random.default_rng([seed, step])
         indices = np.sort(rng.choice(images, batch, replace=False))
         targets = load_targets(data, indices, flip=bool(rng.integers(2)))
-        shared = dict(trunk.named_parameters())
+        parameters = dict(trunk.named_parameters())
         due = (step + 1) % every == 0
         if due and step >= UNMEASURED_SHARE * steps:
-            measured = look_ahead(partial(losses_on, targets), shared, _step_sizes(optimiser, shared))
-            trace = np.concatenate([trace, measured[None]])
-        values = losses_on(targets, shared)
+            matrix = look_ahead(partial(losses_on, targets), parameters, _step_sizes(optimiser, parameters))
+            trace = np.concatenate([trace, matrix[None]])
+        values = losses_on(targets, parameters)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward((values / values.detach().clamp(min=_SMALLEST_LOSS)).sum())
         optimiser.step()
@@ -239,12 +241,12 @@ def partition_affinity(affinity: ArrayLike, groups: Sequence[Sequence[int]]) -> 
     2.0
     """
     rows = np.asarray(affinity, np.float64).tolist()
-    helped = [
-        sum(rows[other][task] for other in group if other != task) / max(len(group) - 1, 1)
+    gains = [
+        sum(rows[member][task] for member in group if member != task) / max(len(group) - 1, 1)
         for group in groups
         for task in group
     ]
-    return float(sum(helped) / len(helped))
+    return float(sum(gains) / len(gains))
 
 
 def best_partition(affinity: ArrayLike) -> Grouping:
@@ -299,13 +301,16 @@ def group_costs(codec: FeatureCodec, features: Tensor, grouping: Grouping, quali
         raise ArgumentError("features", "no images", "at least one")
     cells = [(g, p) for g in range(len(groups)) for p in range(len(groups)) for _ in groups[g]]
     pairs = [
-        (child, () if own is other else tuple(sorted(other))) for own in groups for other in groups for child in own
+        (child, () if group is parent_group else tuple(sorted(parent_group)))
+        for group in groups
+        for parent_group in groups
+        for child in group
     ]
     distortion = torch.from_numpy(codec.graph_tables.distortion[[quality]])
     cost = np.zeros((len(groups), len(groups)))
     for start in range(0, len(features), _IMAGES_PER_BATCH):
-        normalised = codec.normalise(features[start : start + _IMAGES_PER_BATCH])
-        scores = score_bits(codec.networks.predictor, normalised, pairs, distortion)[:, 0]
+        batch = codec.normalise(features[start : start + _IMAGES_PER_BATCH])
+        scores = score_bits(codec.networks.predictor, batch, pairs, distortion)[:, 0]
         for cell, bits in zip(cells, scores.double().sum(0).tolist(), strict=True):
             cost[cell] += bits / len(features)
     return cost

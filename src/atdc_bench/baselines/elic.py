@@ -108,23 +108,23 @@ class _Group(nn.Module):
     def __init__(self, config: ElicConfig, start: int, width: int) -> None:
         super().__init__()
         self.start, self.stop = start, start + width
-        given = 2 * config.latent + 2 * width
+        inputs = 2 * config.latent + 2 * width
         if start:
             self.channel_context = stack((start, *config.channel_context, 2 * width), 5, nn.ReLU)
-            given += 2 * width
+            inputs += 2 * width
         # The paper masks the weights between positions of one colour; here those positions hold zeros.
         self.spatial_context = nn.Conv2d(width, 2 * width, 5, padding=2)
-        self.aggregation = stack((given, *config.aggregation, 2 * width), 1, nn.ReLU)
+        self.aggregation = stack((inputs, *config.aggregation, 2 * width), 1, nn.ReLU)
 
     def forward(self, coder: GainedCoder, side: Tensor, before: Tensor, latent: Tensor | None) -> Tensor:
         first = anchors(side)
         coder = coder.channels(self.start, self.stop)
         value = None if latent is None else latent[:, self.start : self.stop]
-        known = torch.cat([side, self.channel_context(before)], 1) if self.start else side
+        context = torch.cat([side, self.channel_context(before)], 1) if self.start else side
         spatial = side.new_zeros(len(side), 2 * (self.stop - self.start), *side.shape[2:])
-        mean, log_scale = self.aggregation(torch.cat([known, spatial], 1)).chunk(2, 1)
+        mean, log_scale = self.aggregation(torch.cat([context, spatial], 1)).chunk(2, 1)
         decoded = coder.code(value, mean, log_scale, first)
-        mean, log_scale = self.aggregation(torch.cat([known, self.spatial_context(decoded)], 1)).chunk(2, 1)
+        mean, log_scale = self.aggregation(torch.cat([context, self.spatial_context(decoded)], 1)).chunk(2, 1)
         return decoded + coder.code(value, mean, log_scale, ~first)
 
 

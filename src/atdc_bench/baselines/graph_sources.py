@@ -13,7 +13,7 @@ from atdc.graph.task_graph import TaskGraph
 _IMAGES_PER_GRAPH = 16
 
 
-def shared(
+def shared_graphs(
     images: NDArray[np.int64], rng: np.random.Generator, graph_of: Callable[[int], TaskGraph]
 ) -> list[TaskGraph]:
     """Every sixteen images share the graph of one of them: each step then meets few graphs with many images each, which
@@ -43,18 +43,18 @@ class GraphsByImage:
 
     def __init__(self, graph_of: Callable[[int], TaskGraph]) -> None:
         self._graph_of = graph_of
-        self._known: dict[int, TaskGraph] = {}
+        self._graphs: dict[int, TaskGraph] = {}
 
     def draw(
         self, images: NDArray[np.int64], level: int, rng: np.random.Generator, tensors: Sequence[int]
     ) -> list[TaskGraph]:
         """One graph per image, shared among sixteen."""
-        return shared(images, rng, lambda image: self._of(image).within(tensors))
+        return shared_graphs(images, rng, lambda image: self._of(image).within(tensors))
 
     def _of(self, image: int) -> TaskGraph:
-        if image not in self._known:
-            self._known[image] = self._graph_of(image)
-        return self._known[image]
+        if image not in self._graphs:
+            self._graphs[image] = self._graph_of(image)
+        return self._graphs[image]
 
 
 @dataclass(frozen=True)

@@ -40,14 +40,14 @@ def row(setting: str, seed: int = 0, *, balanced: bool = False) -> Row:
     if balanced:
         name, title = f"{name}-balanced", f"{title}, balanced"
     return Row(
-        name, title, partial(_chosen, setting=setting), partial(_trained, setting=setting), seed=seed,
+        name, title, partial(_choose, setting=setting), partial(_graph_source, setting=setting), seed=seed,
         trained_as=trained_as, balanced=balanced,
     )  # fmt: skip
 
 
-def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, setting: str) -> Sequence[TaskGraph]:
+def _choose(codec: FeatureCodec, features: Tensor, quality: Quality, setting: str) -> Sequence[TaskGraph]:
     return codec.choose_graphs(features, quality, setting)
 
 
-def _trained(trainer: BaselineTrainer, split: str, setting: str) -> GraphSource:
+def _graph_source(trainer: BaselineTrainer, split: str, setting: str) -> GraphSource:
     return trainer.mixed(split, {setting: 1.0})

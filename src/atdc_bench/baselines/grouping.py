@@ -56,8 +56,8 @@ class Grouping:
         rows = []
         for group in self.groups:
             row = features[:, list(group)].flatten(1, 2)
-            missing = (self.largest - len(group)) * features.shape[2]
-            rows.append(F.pad(row, (0, 0) * (row.ndim - 2) + (0, missing), value=fill))
+            padding = (self.largest - len(group)) * features.shape[2]
+            rows.append(F.pad(row, (0, 0) * (row.ndim - 2) + (0, padding), value=fill))
         return torch.stack(rows, 1)
 
     def pack_statistics(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:

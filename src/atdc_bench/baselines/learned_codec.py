@@ -99,9 +99,9 @@ class RateCounter:
         assert value is not None, "training codes known values"
         distance = value - mean
         log_scale = lower_bound(log_scale, _LOG_MIN).clamp(max=_LOG_MAX)
-        rounded = round_straight_through(distance)
-        bits = gaussian_bits(distance + torch.rand_like(value) - 0.5 if self._noise else rounded, log_scale)
-        decoded = rounded + mean
+        integers = round_straight_through(distance)
+        bits = gaussian_bits(distance + torch.rand_like(value) - 0.5 if self._noise else integers, log_scale)
+        decoded = integers + mean
         if where is not None:
             bits, decoded = bits * where, decoded * where
         self.bits = self.bits + bits.sum((1, 2, 3))
@@ -137,17 +137,17 @@ class SymbolCoder:
         # Symbols of a damaged file may lead networks to anything, even to what is no number.
         index = scale_index(torch.nan_to_num(log_scale), SCALE_MIN, SCALE_MAX, SCALE_COUNT)
         mean = quantised_mean(torch.nan_to_num(mean).clamp(-_MEAN_LIMIT, _MEAN_LIMIT))
-        chosen = torch.ones(mean.shape[2:], dtype=torch.bool) if where is None else where.cpu()
+        mask = torch.ones(mean.shape[2:], dtype=torch.bool) if where is None else where.cpu()
         symbols = None
         if value is not None:
-            rounded = torch.round(value - mean).clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
-            symbols = rounded.cpu()[0, :, chosen].flatten().numpy().astype(np.int32)
-        table_index = index.cpu()[0, :, chosen].flatten().numpy().astype(np.uint8)
+            integers = torch.round(value - mean).clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
+            symbols = integers.cpu()[0, :, mask].flatten().numpy().astype(np.int32)
+        table_index = index.cpu()[0, :, mask].flatten().numpy().astype(np.uint8)
         symbols = self._coder.code(0, 0, symbols, table_index)
         if symbols.size and int(np.abs(symbols).max()) > LARGEST_SYMBOL:
             raise CorruptFileError("latents", f"a symbol of magnitude {np.abs(symbols).max()}", f"{LARGEST_SYMBOL}")
         decoded = torch.zeros(mean.shape)
-        decoded[0, :, chosen] = torch.from_numpy(symbols.astype(np.float32)).reshape(mean.shape[1], -1)
+        decoded[0, :, mask] = torch.from_numpy(symbols.astype(np.float32)).reshape(mean.shape[1], -1)
         decoded = decoded.to(mean.device) + mean
         return decoded if where is None else decoded * where
 

@@ -67,13 +67,13 @@ class Trained:
         Raises:
             OutputError: the file cannot be written.
         """
-        stored = {
+        tensors = {
             key: value.detach().cpu().to(torch.float16 if value.ndim > 1 else torch.float32).contiguous()
             for key, value in self.networks.state_dict().items()
         }
-        stored |= {_TABLES + key: torch.from_numpy(value) for key, value in self.tables.to_arrays().items()}
+        tensors |= {_TABLES + key: torch.from_numpy(value) for key, value in self.tables.to_arrays().items()}
         header = {"format": WEIGHTS_FORMAT, "kind": kind, "size": size, "card": dict(self.card)}
-        write_bytes_atomically(path, save(stored, {_HEADER: json.dumps(header)}))
+        write_bytes_atomically(path, save(tensors, {_HEADER: json.dumps(header)}))
 
     @classmethod
     def load(cls, path: Path, kind: str, size: str, build: Callable[[str], PixelCodec]) -> Trained:
@@ -85,9 +85,9 @@ class Trained:
         try:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get(_HEADER, "{}"))
-                found = tuple(header.get(key) for key in ("format", "kind", "size"))
-                if found != (WEIGHTS_FORMAT, kind, size):
-                    raise WeightsError(str(path), f"weights of {found}", f"{(WEIGHTS_FORMAT, kind, size)}")
+                signature = tuple(header.get(key) for key in ("format", "kind", "size"))
+                if signature != (WEIGHTS_FORMAT, kind, size):
+                    raise WeightsError(str(path), f"weights of {signature}", f"{(WEIGHTS_FORMAT, kind, size)}")
                 tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             arrays = {key: tensors.pop(_TABLES + key).numpy() for key in ("frequencies", "radius")}
             tables = FrequencyTables.from_arrays(arrays)
@@ -167,8 +167,8 @@ def padded(side_px: int) -> int:
 def as_image(pixels: Tensor) -> RgbImage:
     """(3, H, W) about 0 … 1 to (H, W, 3) of 8 bits."""
     # Latents of a damaged file may lead networks to what is no number.
-    whole = torch.nan_to_num(pixels).clamp(0, 1).mul(255).round().to(torch.uint8)
-    return whole.permute(1, 2, 0).contiguous().cpu().numpy()
+    levels = torch.nan_to_num(pixels).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return levels.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 @final
@@ -188,7 +188,7 @@ class LearnedPixels(PixelSystem):
         self.points = tuple(float(point) for point in range(POINTS))
         self.weights = weights
         self._build = build
-        self._trained: Trained | None = None
+        self._codec: Trained | None = None
 
     def missing(self) -> str | None:
         """The command that trains it, where it is not trained."""
@@ -198,8 +198,8 @@ class LearnedPixels(PixelSystem):
 
     def describe(self) -> Mapping[str, Any]:
         """Parameters, multiply-accumulates, and the card of its training."""
-        trained = self.trained()
-        return {"size": self.size, **complexity(trained.networks), "training": dict(trained.card)}
+        codec = self.trained()
+        return {"size": self.size, **complexity(codec.networks), "training": dict(codec.card)}
 
     def trained(self) -> Trained:
         """The codec itself.
@@ -207,12 +207,12 @@ class LearnedPixels(PixelSystem):
         Raises:
             WeightsError: it is not trained, or its weights are damaged.
         """
-        if self._trained is None:
-            lacking = self.missing()
-            if lacking is not None:
-                raise WeightsError(str(self.weights), lacking, "trained weights")
-            self._trained = Trained.load(self.weights, self.name, self.size, self._build)
-        return self._trained
+        if self._codec is None:
+            reason = self.missing()
+            if reason is not None:
+                raise WeightsError(str(self.weights), reason, "trained weights")
+            self._codec = Trained.load(self.weights, self.name, self.size, self._build)
+        return self._codec
 
     def encode(self, image: RgbImage, point: float) -> bytes:
         """One image to bytes that say everything, its size included.

@@ -129,7 +129,7 @@ def fit(
     """
     networks.to(device).train()
     weight = rate_weight(settings).to(device) * 255**2
-    seen = val.targets(range(min(_REPORTED, len(val))), (IMAGE,))[IMAGE].to(device).float() / 255
+    sample = val.targets(range(min(_REPORTED, len(val))), (IMAGE,))[IMAGE].to(device).float() / 255
 
     def prepare(draw: Draw) -> tuple[Tensor, Tensor]:
         indices = np.sort(draw.rng.integers(len(train), size=settings.batch))
@@ -151,7 +151,7 @@ def fit(
     def validate() -> dict[str, float]:
         figures: dict[str, float] = {}
         for point in range(POINTS):
-            rate_bpp, error = rate_and_error(networks, torch.full((len(seen),), point, device=device), seen, False)
+            rate_bpp, error = rate_and_error(networks, torch.full((len(sample),), point, device=device), sample, False)
             figures[f"bpp{point}"] = float(rate_bpp.mean())
             figures[f"psnr{point}_db"] = float(-10 * error.log10().mean())
         return figures
@@ -207,8 +207,8 @@ def train_pixel_codec(
     networks = KINDS[kind](size)
     figures = fit(networks, settings, run, train, val, device)
     weights = run_folder / f"{kind}_{size}.safetensors"
-    rounded = {name: round(value, 4) for name, value in figures.items()}
-    Trained.of(networks, {**asdict(settings), "training_pictures": len(train), **rounded}).save(weights, kind, size)
+    entries = {name: round(value, 4) for name, value in figures.items()}
+    Trained.of(networks, {**asdict(settings), "training_pictures": len(train), **entries}).save(weights, kind, size)
     return weights
 
 
@@ -222,10 +222,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    given = parser.parse_args(arguments)
-    run = given.run or Path("runs") / f"{given.kind}_{given.size}"
-    train, val = (RoomsDataset(given.data, split) for split in ("train", "val"))
-    print(train_pixel_codec(given.kind, given.size, run, train, val, given.steps, given.seed, given.device))
+    options = parser.parse_args(arguments)
+    run = options.run or Path("runs") / f"{options.kind}_{options.size}"
+    train, val = (RoomsDataset(options.data, split) for split in ("train", "val"))
+    print(train_pixel_codec(options.kind, options.size, run, train, val, options.steps, options.seed, options.device))
 
 
 if __name__ == "__main__":

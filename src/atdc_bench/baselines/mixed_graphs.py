@@ -18,7 +18,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import device_of
 from atdc.training.codec_stage import TrainingState
 from atdc.training.data import TrainingFeatures
-from atdc_bench.baselines.graph_sources import shared
+from atdc_bench.baselines.graph_sources import shared_graphs
 
 MIX = {"codebook": 0.5, "exact": 0.2, "fixed": 0.1, "random": 0.05, "independent": 0.1, "chain": 0.05}
 """Share of training images coded under each setting, where nothing else is said."""
@@ -63,7 +63,7 @@ class MixedGraphs:
     ) -> list[TaskGraph]:
         """One graph per image at an integer quality, shared among sixteen; settings that search do so among the
         tensors, the others' graphs lose what is not there."""
-        return shared(
+        return shared_graphs(
             images, rng, lambda image: self._graph(self._costs[image, level].astype(np.float64), level, rng, tensors)
         )
 
@@ -73,9 +73,9 @@ class MixedGraphs:
         names = list(self._mix)
         weights = np.array([self._mix[name] for name in names])
         name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-        whole = self._tables.whole(name, level)
-        if whole is not None:
-            return whole.within(tensors)
+        whole_graph = self._tables.whole(name, level)
+        if whole_graph is not None:
+            return whole_graph.within(tensors)
         if name == "codebook":
             if len(tensors) == self._tasks:
                 return self._tables.cheapest(costs[None], level)[0]

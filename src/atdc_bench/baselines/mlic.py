@@ -35,7 +35,7 @@ from atdc_bench.baselines.learned_codec import GainedCoder, PixelCodec
 from atdc_bench.baselines.learned_pixels import LearnedPixels
 
 _WINDOW = 5
-_OTHERS = slice(1, None, 2)
+_ANCHORS = slice(1, None, 2)
 """Where, among the 25 of a window around a position of one colour, those of the other colour lie."""
 
 
@@ -124,42 +124,42 @@ class _Slice(nn.Module):
         width, side = config.slice_channels, 2 * config.latent
         before = index * width
         self.start, self.stop = before, before + width
-        given = side
+        inputs = side
         if index:
             self.channel_context = stack((before, *config.channel_context, 4 * width), 3, nn.GELU)
             self.inter_slice = _InterSlice(before, 2 * width, before // config.head_channels)
             self.intra_slice = _IntraSlice(width, heads=2)
-            given += 6 * width
+            inputs += 6 * width
         local = 2 * width + (2 * width if index else 0)
         self.local = _Local(width, heads=2)
-        self.first_parameters = stack((given, *config.parameters, 2 * width), 1, nn.GELU)
-        self.other_parameters = stack((given + local, *config.parameters, 2 * width), 1, nn.GELU)
-        seen = side + before + width
-        self.first_residual = stack((seen, *config.residual_prediction, width), 3, nn.GELU)
-        self.other_residual = stack((seen, *config.residual_prediction, width), 3, nn.GELU)
+        self.first_parameters = stack((inputs, *config.parameters, 2 * width), 1, nn.GELU)
+        self.other_parameters = stack((inputs + local, *config.parameters, 2 * width), 1, nn.GELU)
+        residual_inputs = side + before + width
+        self.first_residual = stack((residual_inputs, *config.residual_prediction, width), 3, nn.GELU)
+        self.other_residual = stack((residual_inputs, *config.residual_prediction, width), 3, nn.GELU)
 
     def forward(self, coder: GainedCoder, side: Tensor, before: Tensor, latent: Tensor | None) -> Tensor:
         first = anchors(side)
         coder = coder.channels(self.start, self.stop)
         value = None if latent is None else latent[:, self.start : self.stop]
-        known = torch.cat([side, self.channel_context(before), self.inter_slice(before)], 1) if self.start else side
+        context = torch.cat([side, self.channel_context(before), self.inter_slice(before)], 1) if self.start else side
 
-        mean, log_scale = self.first_parameters(known).chunk(2, 1)
+        mean, log_scale = self.first_parameters(context).chunk(2, 1)
         decoded = coder.code(value, mean, log_scale, first)
         decoded = decoded + _half_step(self.first_residual(torch.cat([side, before, decoded], 1)), coder) * first
 
-        known = torch.cat([known, self.local(decoded)], 1)
+        context = torch.cat([context, self.local(decoded)], 1)
         if self.start:
             last = before[:, 2 * self.start - self.stop :]
-            known = torch.cat([known, self.intra_slice(last, decoded, first)], 1)
-        mean, log_scale = self.other_parameters(known).chunk(2, 1)
+            context = torch.cat([context, self.intra_slice(last, decoded, first)], 1)
+        mean, log_scale = self.other_parameters(context).chunk(2, 1)
         decoded = decoded + coder.code(value, mean, log_scale, ~first)
         return decoded + _half_step(self.other_residual(torch.cat([side, before, decoded], 1)), coder) * ~first
 
 
-def _half_step(predicted: Tensor, coder: GainedCoder) -> Tensor:
+def _half_step(prediction: Tensor, coder: GainedCoder) -> Tensor:
     """At most what quantisation may have taken away."""
-    return 0.5 * torch.tanh(predicted) * coder.step
+    return 0.5 * torch.tanh(prediction) * coder.step
 
 
 class _Local(nn.Module):
@@ -170,7 +170,7 @@ class _Local(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads, count = heads, len(range(_WINDOW**2)[_OTHERS])
+        self.heads, count = heads, len(range(_WINDOW**2)[_ANCHORS])
         self.norm = nn.LayerNorm(width)
         self.project = nn.Linear(width, 3 * width)
         self.bias = nn.Parameter(torch.zeros(heads, count, count))
@@ -181,16 +181,16 @@ class _Local(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, width, rows, columns = x.shape
-        projected = self.project(self.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
-        windows = F.unfold(projected, _WINDOW, padding=_WINDOW // 2)
+        projection = self.project(self.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        windows = F.unfold(projection, _WINDOW, padding=_WINDOW // 2)
         windows = windows.reshape(batch, 3, self.heads, -1, _WINDOW**2, rows * columns)
         # (B, heads, positions, anchors, channels of a head)
-        queries, keys, values = windows[..., _OTHERS, :].permute(1, 0, 2, 5, 4, 3)
+        queries, keys, values = windows[..., _ANCHORS, :].permute(1, 0, 2, 5, 4, 3)
         weights = queries @ keys.transpose(-1, -2) * (width // self.heads) ** -0.5 + self.bias[:, None]
-        seen = torch.softmax(weights, -1) @ values
-        fused = self.fuse(seen.permute(0, 2, 3, 1, 4).reshape(batch, rows * columns, -1))
-        fused = fused + self.feed_forward(fused)
-        return fused.transpose(1, 2).reshape(batch, -1, rows, columns)
+        context = torch.softmax(weights, -1) @ values
+        outputs = self.fuse(context.permute(0, 2, 3, 1, 4).reshape(batch, rows * columns, -1))
+        outputs = outputs + self.feed_forward(outputs)
+        return outputs.transpose(1, 2).reshape(batch, -1, rows, columns)
 
 
 def _pointwise_depthwise(width: int) -> nn.Sequential:
@@ -234,9 +234,9 @@ class _InterSlice(nn.Module):
         self.shortcut = nn.Conv2d(middle, outputs, 1)
 
     def forward(self, before: Tensor) -> Tensor:
-        seen = _linear_attention(self.queries(before), self.keys(before), self.values(before), self.heads)
-        seen = self.project(seen)
-        return self.shortcut(seen) + self.feed_forward(seen)
+        context = _linear_attention(self.queries(before), self.keys(before), self.values(before), self.heads)
+        context = self.project(context)
+        return self.shortcut(context) + self.feed_forward(context)
 
 
 class _IntraSlice(nn.Module):
@@ -252,8 +252,8 @@ class _IntraSlice(nn.Module):
     def forward(self, last: Tensor, decoded: Tensor, first: Tensor) -> Tensor:
         queries = self.queries(last * ~first)
         keys = self.keys(last * first).masked_fill(~first, -math.inf)
-        seen = self.project(_linear_attention(queries, keys, self.values(decoded), self.heads) * ~first)
-        return seen + self.feed_forward(seen)
+        context = self.project(_linear_attention(queries, keys, self.values(decoded), self.heads) * ~first)
+        return context + self.feed_forward(context)
 
 
 def build(size: str) -> Mlic:

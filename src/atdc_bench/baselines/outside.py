@@ -64,15 +64,15 @@ def run_program(command: Sequence[str | Path], timeout_s: float, *, any_status: 
     words = [str(word) for word in command]
     name = Path(words[0]).name
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False, errors="replace"
         )
     except subprocess.TimeoutExpired as error:
         raise ProgramError(name, f"no end after {timeout_s:g} seconds", "one by then", "Allow it more.") from error
     except OSError as error:
         raise ProgramError(name, f"a program that does not start ({error})", "one that runs here") from error
-    if done.returncode != 0 and not any_status:
-        lines = [line.strip() for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
-        said = f": {lines[-1][:200]}" if lines else ""
-        raise ProgramError(name, f"status {done.returncode}{said}", "status 0")
-    return done.stdout + done.stderr
+    if result.returncode != 0 and not any_status:
+        lines = [line.strip() for line in (result.stdout + "\n" + result.stderr).splitlines() if line.strip()]
+        message = f": {lines[-1][:200]}" if lines else ""
+        raise ProgramError(name, f"status {result.returncode}{message}", "status 0")
+    return result.stdout + result.stderr

@@ -29,13 +29,13 @@ def model(base: ModelConfig) -> Mapping[str, Any]:
 
 def row() -> Row:
     """The row."""
-    return Row("paper", "the paper's codec and search", _chosen, _trained, model, from_base=False)
+    return Row("paper", "the paper's codec and search", _choose, _graph_source, model, from_base=False)
 
 
-def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:
+def _choose(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:
     return codec.choose_graphs(features, quality, "paper")
 
 
-def _trained(trainer: BaselineTrainer, split: str) -> GraphSource:
+def _graph_source(trainer: BaselineTrainer, split: str) -> GraphSource:
     base, cache = trainer.base.feature_codec, trainer.features[split].cache
     return GraphsByImage(lambda image: base.choose_graphs(cache.read(np.array([image])), 4, "paper")[0])

@@ -154,16 +154,16 @@ class Reduced(PixelSystem):
         """One image to a byte and the base's file; raises what the base's `encode` raises."""
         height, width = pixels.shape[:2]
         rows, columns = -height % self.by, -width % self.by
-        whole = np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge")
-        image = Image.fromarray(whole).reduce(self.by)
+        padded_pixels = np.pad(pixels, ((0, rows), (0, columns), (0, 0)), mode="edge")
+        image = Image.fromarray(padded_pixels).reduce(self.by)
         return bytes([columns | rows << 4]) + self.base.encode(np.asarray(image, np.uint8), point)
 
     def decode(self, data: bytes) -> RgbImage:
         """The image at its size; raises what the base's `decode` raises, for no bytes too."""
         image = Image.fromarray(self.base.decode(data[1:]))
         size = (self.by * image.width, self.by * image.height)
-        whole = np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.uint8)
-        return np.ascontiguousarray(whole[: size[1] - (data[0] >> 4), : size[0] - (data[0] & 15)])
+        pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.uint8)
+        return np.ascontiguousarray(pixels[: size[1] - (data[0] >> 4), : size[0] - (data[0] & 15)])
 
 
 JPEG = PillowSystem(

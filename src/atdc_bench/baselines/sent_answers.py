@@ -74,15 +74,15 @@ class SentCodec:
 
 def webp_payload(data: bytes) -> int:
     """Bytes of the chunks of coded pixels in a WebP file (RFC 9649)."""
-    found, place = 0, 12
+    payload, place = 0, 12
     while place < len(data):
         size = int.from_bytes(data[place + 4 : place + 8], "little")
         if data[place : place + 4] in (b"VP8 ", b"VP8L", b"ALPH"):
-            found += size
+            payload += size
         place += 8 + size + size % 2
-    if not found:
+    if not payload:
         raise DataError("WebP", "a file without coded pixels", "a chunk VP8 or VP8L")
-    return found
+    return payload
 
 
 def avif_payload(data: bytes) -> int:
@@ -234,19 +234,19 @@ def encode_answer(task: Task, answer: NDArray[Any], codec: SentCodec, point: Poi
 
 def decode_answer(task: Task, data: bytes, codec: SentCodec, size: tuple[int, int]) -> NDArray[Any]:
     """The answer (H, W) or (H, W, 3) of a height and width, from its bytes."""
-    form, wanted = FORMS[task.presentation], (size[1], size[0])
+    form, target_size = FORMS[task.presentation], (size[1], size[0])
     if form is None:
-        classes = Image.fromarray(_opened(data)[..., 0]).resize(wanted, Image.Resampling.NEAREST)
+        classes = Image.fromarray(_opened(data)[..., 0]).resize(target_size, Image.Resampling.NEAREST)
         return np.asarray(classes, np.uint8)
     pixels = codec.decode(data[form.head_bytes :])
     if task.answer_channels is None and pixels.ndim == 3:
         pixels = np.asarray(Image.fromarray(pixels).convert("L"), np.uint8)
     channels = [pixels] if pixels.ndim == 2 else [pixels[..., channel] for channel in range(3)]
-    enlarged = [
-        np.asarray(Image.fromarray(own.astype(np.float32)).resize(wanted, Image.Resampling.BILINEAR), np.float32)
-        for own in channels
+    planes = [
+        np.asarray(Image.fromarray(plane.astype(np.float32)).resize(target_size, Image.Resampling.BILINEAR), np.float32)
+        for plane in channels
     ]
-    values = enlarged[0] if pixels.ndim == 2 else np.stack(enlarged, -1)
+    values = planes[0] if pixels.ndim == 2 else np.stack(planes, -1)
     return form.answer(data[: form.head_bytes], np.clip(values / np.float32(255), 0, 1))
 
 
@@ -267,23 +267,23 @@ def combined(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[int,
     [(0, 0), (1, 0), (1, 1)]
     """
     steps: list[tuple[float, int, int]] = []
-    now = []
+    choice = []
     for task, points in enumerate(curves):
         place = min(range(len(points)), key=lambda number: (points[number][0], -points[number][1]))
-        now.append(place)
+        choice.append(place)
         while True:
             size, utility = points[place]
             further = [
-                ((points[other][1] - utility) / (points[other][0] - size), points[other][0], other)
-                for other in range(len(points))
-                if points[other][0] > size and points[other][1] > utility
+                ((points[candidate][1] - utility) / (points[candidate][0] - size), points[candidate][0], candidate)
+                for candidate in range(len(points))
+                if points[candidate][0] > size and points[candidate][1] > utility
             ]
             if not further:
                 break
             gain, _, place = max(further)
             steps.append((-gain, task, place))
-    chosen = [tuple(now)]
+    choices = [tuple(choice)]
     for _, task, place in sorted(steps, key=lambda step: step[0]):
-        now[task] = place
-        chosen.append(tuple(now))
-    return chosen
+        choice[task] = place
+        choices.append(tuple(choice))
+    return choices

@@ -144,19 +144,19 @@ class FittedSender(_TensorSender):
         indices = self.codec.tensors.wanted(self.set.tensors_of(list(members)), "wanted")
         parts = [torch.from_numpy(photo.features[name])[None] for name in self.codec.task_names]
         quality = point if self.balance is None else self.balance.at(point)
-        made = self.codec.encode_batch(parts, quality, self.graph, wanted=indices)
-        decoded = {self.codec.task_names[place]: made.reconstruction[place][0].numpy() for place in indices}
-        return Coded(decoded, {TOGETHER: len(made.data[0])})
+        batch = self.codec.encode_batch(parts, quality, self.graph, wanted=indices)
+        decoded = {self.codec.task_names[place]: batch.reconstruction[place][0].numpy() for place in indices}
+        return Coded(decoded, {TOGETHER: len(batch.data[0])})
 
 
 @final
 class UntrainedSender(_TensorSender):
     """Principal components; points are steps, logarithms to the base 2 in a tensor's standard deviations."""
 
-    def __init__(self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
+    def __init__(self, networks: NetworkSet, samples: Sequence[Mapping[str, NDArray[np.float32]]]) -> None:
         super().__init__(networks, "codec without training", (1.0, 0.0, -1.0, -2.0, -3.0))
-        self._known, self._tables = known, dict[tuple[str, float], CountedTables]()
-        self._bases = {name: components([sample[name][None] for sample in known]) for name in networks.names}
+        self._samples, self._tables = samples, dict[tuple[str, float], CountedTables]()
+        self._bases = {name: components([sample[name][None] for sample in samples]) for name in networks.names}
 
     def _integers(self, name: str, value: NDArray[np.float32], point: float) -> NDArray[Any]:
         mean, basis, std, side = self._bases[name]
@@ -167,7 +167,7 @@ class UntrainedSender(_TensorSender):
         for name in self.set.tensors_of(list(members)):
             mean, basis, std, side = self._bases[name]
             if (name, point) not in self._tables:
-                rows = [self._integers(name, sample[name], point) for sample in self._known]
+                rows = [self._integers(name, sample[name], point) for sample in self._samples]
                 self._tables[name, point] = CountedTables(np.concatenate(rows))
             integers, shape = self._integers(name, photo.features[name], point), photo.features[name][None].shape
             sizes[self.set.places[name][0]] += self._tables[name, point].bits(integers) / 8
@@ -226,16 +226,16 @@ class TiledTensors(_TensorSender):
     by an image codec; points are its qualities."""
 
     def __init__(
-        self, networks: NetworkSet, known: Sequence[Mapping[str, NDArray[np.float32]]], codec: SentCodec, title: str,
+        self, networks: NetworkSet, samples: Sequence[Mapping[str, NDArray[np.float32]]], codec: SentCodec, title: str,
         points: tuple[float, ...],
     ) -> None:  # fmt: skip
         super().__init__(networks, f"tensors side by side, {title}", points)
         self._codec = codec
         self._statistics = {}
         for name in networks.names:
-            every = np.stack([sample[name] for sample in known])
-            std = every.std((0, 2, 3))[:, None, None]
-            self._statistics[name] = every.mean((0, 2, 3))[:, None, None], np.maximum(std, 1e-3 * std.max())
+            stack = np.stack([sample[name] for sample in samples])
+            std = stack.std((0, 2, 3))[:, None, None]
+            self._statistics[name] = stack.mean((0, 2, 3))[:, None, None], np.maximum(std, 1e-3 * std.max())
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
         decoded, sizes = {}, dict.fromkeys(members, 0.0)
@@ -325,13 +325,13 @@ class AnswerSender(Sender):
         self._set, self._codec, self.title, self.points = networks, codec, f"the answers, {title}", points
 
     def code(self, photo: Photo, members: Sequence[str], point: float) -> Coded:
-        sent: dict[str, Array] = {}
+        content: dict[str, Array] = {}
         sizes = dict.fromkeys(members, 0.0)
         for name in members:
             for key, answer in self._set.networks[name].reported.items():
-                size, sent[f"{name}/{key}"] = self._sent(photo.before[f"{name}/{key}"], answer.metric, point)
+                size, content[f"{name}/{key}"] = self._sent(photo.before[f"{name}/{key}"], answer.metric, point)
                 sizes[name] += size
-        return Coded(sent, sizes)
+        return Coded(content, sizes)
 
     def answers(self, coded: Coded, members: Sequence[str]) -> dict[str, Array]:
         return coded.content
@@ -339,10 +339,10 @@ class AnswerSender(Sender):
     def _sent(self, value: Array, metric: str, point: float) -> tuple[int, Array]:
         if metric == "top1" and value.dtype.kind == "f":
             classes = value.argmax(1)
-            kept = np.zeros_like(value)
-            np.put_along_axis(kept, classes[:, None], 1, 1)
+            one_hot = np.zeros_like(value)
+            np.put_along_axis(one_hot, classes[:, None], 1, 1)
             size = 2 * classes.size if classes.size < 16 else packed_bytes(classes)
-            return size, kept
+            return size, one_hot
         if not value.size:
             return 1, value
         if value.dtype.kind != "f":
@@ -391,7 +391,7 @@ GRAPHS = {"codebook": "its own graph", "independent": "each tensor alone", "fixe
 
 
 def senders(
-    networks: NetworkSet, codec: FeatureCodec | None, known: Sequence[Mapping[str, NDArray[np.float32]]],
+    networks: NetworkSet, codec: FeatureCodec | None, samples: Sequence[Mapping[str, NDArray[np.float32]]],
     qualities: tuple[float, ...], balance: Balance | None,
 ) -> tuple[dict[str, Sender], dict[str, str]]:  # fmt: skip
     """All ways to send by name, and why those that are left out are.
@@ -399,29 +399,29 @@ def senders(
     Args:
         networks: whose answers are wanted.
         codec: fitted to their features.
-        known: features of other photos, which the untrained codec learns from.
+        samples: features of other photos, which the untrained codec learns from.
         qualities: of the fitted codec; where each network has its own, all integer ones.
         balance: of its tensors, if one was measured.
     """
-    found: dict[str, Sender] = {}
-    missing: dict[str, str] = {}
+    ways: dict[str, Sender] = {}
+    reasons: dict[str, str] = {}
     for graph, title in GRAPHS.items():
         if codec is None:
-            missing[f"{FITTED}-{graph}"] = "no weights were given"
+            reasons[f"{FITTED}-{graph}"] = "no weights were given"
         else:
-            found[f"{FITTED}-{graph}"] = FittedSender(networks, f"fitted codec, {title}", qualities, codec, graph)
+            ways[f"{FITTED}-{graph}"] = FittedSender(networks, f"fitted codec, {title}", qualities, codec, graph)
     if codec is not None and balance is not None:
         title = "fitted codec, its own graph, a quality for each network"
-        every = tuple(float(level) for level in range(MAX_QUALITY + 1))
-        found[BALANCED] = FittedSender(networks, title, every, codec, "codebook", balance)
+        all_qualities = tuple(float(level) for level in range(MAX_QUALITY + 1))
+        ways[BALANCED] = FittedSender(networks, title, all_qualities, codec, "codebook", balance)
     elif len(networks.networks) > 1:
-        missing[BALANCED] = "no weights were given" if codec is None else "no balance lies next to the weights"
-    found["untrained"] = UntrainedSender(networks, known)
+        reasons[BALANCED] = "no weights were given" if codec is None else "no balance lies next to the weights"
+    ways["untrained"] = UntrainedSender(networks, samples)
     if (why := missing_library("imagecodecs")) is None:
-        found["levels"] = WholeNumbers(networks)
-        found["answers-levels"] = AnswerSender(networks)
+        ways["levels"] = WholeNumbers(networks)
+        ways["answers-levels"] = AnswerSender(networks)
     else:
-        missing |= {"levels": why, "answers-levels": why}
+        reasons |= {"levels": why, "answers-levels": why}
     largest = max((network.input.size for network in networks.networks.values()), key=math.prod)
     for name, form in IMAGE_CODECS.items():
         of_codec: dict[str, Sender] = {form.photos.name: ImageSender(networks, form.photos, form.points)}
@@ -429,12 +429,12 @@ def senders(
             title = form.photos.title
             of_codec |= {
                 f"answers-{name}": AnswerSender(networks, form.grey, title, form.grey_points),
-                f"tiled-{name}": TiledTensors(networks, known, form.grey, title, form.grey_points),
+                f"tiled-{name}": TiledTensors(networks, samples, form.grey, title, form.grey_points),
                 f"{name}-small": ImageSender(networks, form.photos, form.points, largest),
                 f"{name}-half": ImageSender(networks, form.photos, form.points, tuple(side // 2 for side in largest)),
             }
         if (why := form.photos.missing()) is None:
-            found |= of_codec
+            ways |= of_codec
         else:
-            missing |= dict.fromkeys(of_codec, why)
-    return found, missing
+            reasons |= dict.fromkeys(of_codec, why)
+    return ways, reasons

@@ -31,8 +31,8 @@ def alone(letters: str, tasks: tuple[int, ...]) -> Row:
         tasks: of the set.
     """
     return Row(
-        f"alone_{letters}", f"trained for {letters} alone", partial(_chosen, tasks=tasks), partial(_kept, tasks=tasks),
-        tasks=tasks,
+        f"alone_{letters}", f"trained for {letters} alone", partial(_choose, tasks=tasks),
+        partial(_kept_graphs, tasks=tasks), tasks=tasks,
     )  # fmt: skip
 
 
@@ -44,8 +44,8 @@ def longer(letters: str, tasks: tuple[int, ...]) -> Row:
         tasks: of that set.
     """
     return Row(
-        f"longer_{letters}", "trained longer for all sets", partial(_chosen, tasks=tasks), _mixed, trained_as="longer",
-        subsets=True,
+        f"longer_{letters}", "trained longer for all sets", partial(_choose, tasks=tasks), _mixed_graphs,
+        trained_as="longer", subsets=True,
     )  # fmt: skip
 
 
@@ -76,15 +76,15 @@ def graph_of(codec: FeatureCodec, tasks: Sequence[int], quality: float) -> TaskG
     return tables.wanted.graph(tasks, steps, tasks).within(tasks)
 
 
-def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, tasks: Sequence[int]) -> Sequence[TaskGraph]:
+def _choose(codec: FeatureCodec, features: Tensor, quality: Quality, tasks: Sequence[int]) -> Sequence[TaskGraph]:
     assert isinstance(quality, float)
     return [graph_of(codec, tasks, quality)] * len(features)
 
 
-def _kept(trainer: BaselineTrainer, split: str, tasks: Sequence[int]) -> GraphSource:
-    own = trainer.base.feature_codec
-    return PooledGraphs([[graph_of(own, tasks, level)] for level in range(MAX_QUALITY + 1)])
+def _kept_graphs(trainer: BaselineTrainer, split: str, tasks: Sequence[int]) -> GraphSource:
+    base = trainer.base.feature_codec
+    return PooledGraphs([[graph_of(base, tasks, level)] for level in range(MAX_QUALITY + 1)])
 
 
-def _mixed(trainer: BaselineTrainer, split: str) -> GraphSource:
+def _mixed_graphs(trainer: BaselineTrainer, split: str) -> GraphSource:
     return trainer.mixed(split, MIX)

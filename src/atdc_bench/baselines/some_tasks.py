@@ -17,28 +17,28 @@ from atdc_bench.baselines.stacked_features import RawFeatures
 class FeaturesOf:
     """Features of some of the tasks."""
 
-    whole: RawFeatures
+    features: RawFeatures
     tasks: Sequence[int]
 
     def __len__(self) -> int:
-        return len(self.whole)
+        return len(self.features)
 
     def read(self, indices: NDArray[np.int64]) -> Tensor:
         """Of some images, (n, tasks, C, h, w)."""
-        return self.whole.read(indices)[:, self.tasks]
+        return self.features.read(indices)[:, self.tasks]
 
 
 @dataclass(frozen=True)
 class ObjectiveOf:
     """An objective of some of the tasks, which are counted from 0."""
 
-    whole: Objective
+    objective: Objective
     tasks: Sequence[int]
 
     def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
         """Whatever :meth:`loss` compares with."""
-        return self.whole.targets(indices, [self.tasks[task] for task in tasks])
+        return self.objective.targets(indices, [self.tasks[task] for task in tasks])
 
     def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Of each image, (n,)."""
-        return self.whole.loss(self.tasks[task], decoded, targets)
+        return self.objective.loss(self.tasks[task], decoded, targets)

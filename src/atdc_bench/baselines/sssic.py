@@ -29,12 +29,12 @@ def layers() -> TaskGraph:
 
 def row() -> Row:
     """The row."""
-    return Row("sssic", "SSSIC-style", _chosen, _trained)
+    return Row("sssic", "SSSIC-style", _choose, _graph_source)
 
 
-def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:
+def _choose(codec: FeatureCodec, features: Tensor, quality: Quality) -> Sequence[TaskGraph]:
     return [layers()] * len(features)
 
 
-def _trained(trainer: BaselineTrainer, split: str) -> GraphSource:
+def _graph_source(trainer: BaselineTrainer, split: str) -> GraphSource:
     return OneGraph(layers())

@@ -90,8 +90,8 @@ class StackedFeatures:
 
     def alike(self, count: int, last: bool = False) -> NDArray[np.int64]:
         """At most so many samples, the first or the last."""
-        every = np.arange(len(self))
-        return every[-count:] if last else every[:count]
+        indices = np.arange(len(self))
+        return indices[-count:] if last else indices[:count]
 
     def having(self, tensor: int, count: int) -> NDArray[np.int64]:
         """At most so many samples, the first: each has every tensor."""
@@ -115,25 +115,25 @@ class GroupedObjective:
     as the largest has, so that all groups together weigh their tasks alike.
 
     Attributes:
-        whole: of the tasks.
+        objective: of the tasks.
         grouping: of them.
         per_step: the most tasks whose loss is taken of a batch.
     """
 
-    whole: Objective
+    objective: Objective
     grouping: Grouping
     per_step: int
 
     def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
         """Whatever :meth:`loss` compares with, of some tasks of each group; which ones follows from the images."""
-        each, rng = math.ceil(self.per_step / len(tasks)), np.random.default_rng(indices.astype(np.uint64))
-        found: dict[str, Tensor] = {}
+        per_group, rng = math.ceil(self.per_step / len(tasks)), np.random.default_rng(indices.astype(np.uint64))
+        targets: dict[str, Tensor] = {}
         for group in tasks:
             members = self.grouping.groups[group]
-            for task in rng.permutation(members)[:each].tolist():
-                own = self.whole.targets(indices, [task])
-                found |= {f"{task} {name}": value for name, value in own.items()}
-        return found
+            for task in rng.permutation(members)[:per_group].tolist():
+                task_targets = self.objective.targets(indices, [task])
+                targets |= {f"{task} {name}": value for name, value in task_targets.items()}
+        return targets
 
     def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Of each image, (n,); of those tasks of the group that the targets are of."""
@@ -142,18 +142,22 @@ class GroupedObjective:
         losses: list[Tensor] = []
         for place, member in enumerate(members):
             prefix = f"{member} "
-            own = {name.removeprefix(prefix): value for name, value in targets.items() if name.startswith(prefix)}
-            if own:
-                losses.append(self.whole.loss(member, places[:, place], own))
+            task_targets = {
+                name.removeprefix(prefix): value for name, value in targets.items() if name.startswith(prefix)
+            }
+            if task_targets:
+                losses.append(self.objective.loss(member, places[:, place], task_targets))
         return torch.stack(losses).mean(0) * (len(members) / largest)
 
 
 def features_of(run: RunFolder, codec: Codec, images: Mapping[str, LabelledImages]) -> dict[str, StackedFeatures]:
     """A trained model's features of some splits, cached in the run folder."""
-    own = codec.feature_codec
+    feature_codec = codec.feature_codec
     return {
         split: StackedFeatures(
-            CachedFeatures(FeatureCache(run, split, codec.networks, data)), torch.stack(own.mean), torch.stack(own.std)
+            CachedFeatures(FeatureCache(run, split, codec.networks, data)),
+            torch.stack(feature_codec.mean),
+            torch.stack(feature_codec.std),
         )
         for split, data in images.items()
     }

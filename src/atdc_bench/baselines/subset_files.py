@@ -41,7 +41,7 @@ def ancestry(graph: TaskGraph, task: int) -> Ancestry:
     >>> ancestry(TaskGraph(((2,), (0,), ())), 0)
     ((2, ()), (0, (2,)))
     """
-    return tuple((other, graph.parents[other]) for other in graph.closure([task]))
+    return tuple((ancestor, graph.parents[ancestor]) for ancestor in graph.closure([task]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,12 @@ class SubsetFiles:
         features: raw, (B, T, C, h, w).
         quality: of all tensors.
         size: height and width of the images.
-        sent: every file that will be asked for, one for each image.
+        contents: of every file that will be asked for, one for each image.
     """
 
     def __init__(
         self, codec: FeatureCodec, features: Tensor, quality: float, size: tuple[int, int],
-        sent: Iterable[Sequence[Sent]],
+        contents: Iterable[Sequence[Sent]],
     ) -> None:  # fmt: skip
         self._codec, self._size = codec, size
         self._batch = codec.normalise(features)
@@ -103,14 +103,14 @@ class SubsetFiles:
         self._tensor = torch.full((len(features), codec.task_count), float(quality), device=codec.device)
         self._coded: dict[Ancestry, _Coded] = {}
         self._sizes: dict[tuple[int, Sent], int] = {}
-        needed: dict[Ancestry, set[int]] = {}
-        for files in sent:
-            for image, one in enumerate(files):
-                for task in one.present:
-                    needed.setdefault(ancestry(one.graph, task), set()).add(image)
+        images: dict[Ancestry, set[int]] = {}
+        for files in contents:
+            for image, content in enumerate(files):
+                for task in content.present:
+                    images.setdefault(ancestry(content.graph, task), set()).add(image)
         with torch.no_grad():
-            for key in sorted(needed, key=len):
-                self._code(key, sorted(needed[key]))
+            for key in sorted(images, key=len):
+                self._code(key, sorted(images[key]))
 
     def _code(self, key: Ancestry, images: list[int]) -> None:
         codec, grids = self._codec, self._batch.grids
@@ -119,21 +119,21 @@ class SubsetFiles:
         above = {parent: self._coded[ancestry(graph, parent)] for parent in parents}
         mask = torch.zeros(len(images), codec.task_count, device=codec.device)
         mask[:, list(parents)] = 1
-        rows, passed = torch.tensor(images, device=codec.device), _Passed()
+        rows, recorder = torch.tensor(images, device=codec.device), _Passed()
         coder = EntropyCoder(
-            codec.entropy, passed, np.array([self._steps] * len(self._batch), np.int64), grids,
-            {parent: own.state for parent, own in above.items()},
+            codec.entropy, recorder, np.array([self._steps] * len(self._batch), np.int64), grids,
+            {parent: coded.state for parent, coded in above.items()},
         )  # fmt: skip
-        given = [resampled(own.share[rows], grids[parent], grids[task]) for parent, own in above.items()]
+        contributions = [resampled(coded.share[rows], grids[parent], grids[task]) for parent, coded in above.items()]
         target = self._batch.parts[task]
         value, _ = code_task(
-            codec.networks, task, rows, given, mask, self._tensor[rows, task], padded(grids[task]),
+            codec.networks, task, rows, contributions, mask, self._tensor[rows, task], padded(grids[task]),
             IntegerLatentCoder(coder), target[rows],
         )  # fmt: skip
         share = codec.networks.contribution(task, value)
-        everywhere = [torch.zeros(len(self._batch), *part.shape[1:], device=codec.device) for part in (value, share)]
-        whole = [empty.index_copy(0, rows, part) for empty, part in zip(everywhere, (value, share), strict=True)]
-        self._coded[key] = _Coded(passed.runs, coder.checks, coder.states[task], *whole)
+        zeros = [torch.zeros(len(self._batch), *part.shape[1:], device=codec.device) for part in (value, share)]
+        tensors = [empty.index_copy(0, rows, part) for empty, part in zip(zeros, (value, share), strict=True)]
+        self._coded[key] = _Coded(recorder.runs, coder.checks, coder.states[task], *tensors)
 
     def items(self) -> Mapping[Ancestry, list[int]]:
         """What was coded, and of which images."""
@@ -146,33 +146,33 @@ class SubsetFiles:
         mean, std = (row[task][:, None, None] for row in (self._codec.mean, self._codec.std))
         return self._coded[key].value[..., :height, :width] * std + mean
 
-    def file(self, image: int, sent: Sent) -> bytes:
+    def file(self, image: int, content: Sent) -> bytes:
         """The file of an image."""
-        codec, present = self._codec, sent.present
+        codec, present = self._codec, content.present
         writer = SymbolWriter(codec.entropy.tables, 1, codec.task_count, together=True)
         checks = {}
-        for task in sent.graph.order:
+        for task in content.graph.order:
             if task in present:
-                coded = self._coded[ancestry(sent.graph, task)]
+                coded = self._coded[ancestry(content.graph, task)]
                 checks[task] = coded.checks[image, task]
                 for symbols, tables in coded.runs[image]:
                     writer.code(0, task, symbols, tables)
         ((data,),) = writer.finish()
-        among = sent.graph.among(present)
-        whole = len(present) == codec.task_count
+        subgraph = content.graph.among(present)
+        is_whole = len(present) == codec.task_count
         header = Header(
             fingerprint=codec.fingerprint, kind="image", profile="compact", height=self._size[0], width=self._size[1],
             qualities=tuple(self._steps[task] for task in present),
-            graph=graph_code(among, codec.graph_tables.listed) if whole else among,
+            graph=graph_code(subgraph, codec.graph_tables.listed) if is_whole else subgraph,
             tensor_count=codec.task_count, present=present, grids=(),
         )  # fmt: skip
         return pack(Container(header, (Segment(data, combined_check([checks[task] for task in present])),)))
 
-    def file_bytes(self, image: int, sent: Sent) -> int:
+    def file_bytes(self, image: int, content: Sent) -> int:
         """The length of the file of an image; each is written once, however often it is asked for."""
-        if (image, sent) not in self._sizes:
-            self._sizes[image, sent] = len(self.file(image, sent))
-        return self._sizes[image, sent]
+        if (image, content) not in self._sizes:
+            self._sizes[image, content] = len(self.file(image, content))
+        return self._sizes[image, content]
 
 
 def _graph_of(key: Ancestry, size: int) -> TaskGraph:

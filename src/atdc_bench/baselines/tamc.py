@@ -38,14 +38,14 @@ def row(affinity: ArrayLike, cost: ArrayLike) -> Row:
     """
     graph = static_graph(cost)
     return Row(
-        "tamc", "TAMC-style", partial(_chosen, graph=graph), partial(_trained, graph=graph), model,
+        "tamc", "TAMC-style", partial(_choose, graph=graph), partial(_graph_source, graph=graph), model,
         best_partition(np.asarray(affinity)), from_base=False,
     )  # fmt: skip
 
 
-def _chosen(codec: FeatureCodec, features: Tensor, quality: Quality, graph: TaskGraph) -> Sequence[TaskGraph]:
+def _choose(codec: FeatureCodec, features: Tensor, quality: Quality, graph: TaskGraph) -> Sequence[TaskGraph]:
     return [graph] * len(features)
 
 
-def _trained(trainer: BaselineTrainer, split: str, graph: TaskGraph) -> GraphSource:
+def _graph_source(trainer: BaselineTrainer, split: str, graph: TaskGraph) -> GraphSource:
     return OneGraph(graph)

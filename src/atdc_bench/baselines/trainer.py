@@ -147,7 +147,7 @@ class Row:
     subsets: bool = False
 
     @property
-    def known(self) -> list[int]:
+    def known_tasks(self) -> list[int]:
         """Tasks whose features its codec has."""
         return list(range(len(TASKS)) if self.from_base else self.tasks)
 
@@ -184,7 +184,10 @@ class BaselineTrainer:
     @cached_property
     def costs(self) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
         """The base rate estimator's costs of both, (N, 8, P)."""
-        return {split: estimator_costs(self.base.feature_codec.networks, own) for split, own in self.features.items()}
+        return {
+            split: estimator_costs(self.base.feature_codec.networks, features)
+            for split, features in self.features.items()
+        }
 
     @property
     def graph_tables(self) -> GraphTables:
@@ -216,48 +219,52 @@ class BaselineTrainer:
             row: which.
             trained: False only builds it around whatever checkpoint there is, for a process that measures.
         """
-        own = self.base.feature_codec
+        base = self.base.feature_codec
         if row.from_base and not self.budget.further:
-            return self._system(row, own, {}), None
-        channels = own.config.feature_channels * row.grouping.largest
-        changed = row.model(own.config)
-        config = dataclasses.replace(own.config, feature_channels=channels, **changed)
+            return self._system(row, base, {}), None
+        channels = base.config.feature_channels * row.grouping.largest
+        changes = row.model(base.config)
+        config = dataclasses.replace(base.config, feature_channels=channels, **changes)
         recipe = dataclasses.replace(self.recipe.codec, seed=row.seed)
         folder = row.trained_as or row.name
         if row.from_base:  # another base is another start
-            folder = f"{folder}-{own.fingerprint.hex()}"
+            folder = f"{folder}-{base.fingerprint.hex()}"
         run = RunFolder(self.run / "rows" / folder, recipe)
         self._require_same_training(run, row, config)
         networks, float_model = self._start(row, config)
         if trained:
             sets = {split: self._features_for(row, split) for split in ("train", "val")}
             sources = {split: row.graphs(self, split) for split in sets}
-            coded = row.tasks if row.from_base else tuple(range(networks.task_count))
+            subset = row.tasks if row.from_base else tuple(range(networks.task_count))
             state = TrainingState(
                 networks, float_model, sources["train"], sources["val"], sets["train"], sets["val"],
-                subset=None if row.subsets else coded, levels=row.levels,
+                subset=None if row.subsets else subset, levels=row.levels,
             )  # fmt: skip
             self._train(run, recipe, row, state)
         last = run.load("further")
         assert last is not None, "a row is trained before it is measured"
         for part, module in (("networks", networks), ("entropy", float_model)):
             prefix = f"{part}."
-            kept = {key.removeprefix(prefix): v for key, v in last["module"].items() if key.startswith(prefix)}
-            module.load_state_dict(kept)
-        mean, std = row.grouping.pack_statistics(torch.stack(own.mean)[row.known], torch.stack(own.std)[row.known])
+            weights = {key.removeprefix(prefix): v for key, v in last["module"].items() if key.startswith(prefix)}
+            module.load_state_dict(weights)
+        mean, std = row.grouping.pack_statistics(
+            torch.stack(base.mean)[row.known_tasks], torch.stack(base.std)[row.known_tasks]
+        )
         groups = len(row.grouping.groups)
-        graph_tables = self.graph_tables if groups == own.task_count else GraphTables.untrained(groups)
-        codec = FeatureCodec(networks, quantised_model(float_model, networks), mean, std, graph_tables, own.fingerprint)
-        settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changed}
+        graph_tables = self.graph_tables if groups == base.task_count else GraphTables.untrained(groups)
+        codec = FeatureCodec(
+            networks, quantised_model(float_model, networks), mean, std, graph_tables, base.fingerprint
+        )
+        settings = {"groups": [list(group) for group in row.grouping.groups], "seed": row.seed, **changes}
         return self._system(row, codec, settings), self._history(run, row)
 
     def _require_same_training(self, run: RunFolder, row: Row, config: ModelConfig) -> None:
         """Refuses to take up a training of other steps, tasks, qualities or networks."""
-        now = {**dataclasses.asdict(self.budget), "tasks": list(row.tasks), "levels": list(row.levels)}
-        now["model"] = json.loads(json.dumps(dataclasses.asdict(config)))
-        for changed, before in run.changes("row.json", now).items():
+        settings = {**dataclasses.asdict(self.budget), "tasks": list(row.tasks), "levels": list(row.levels)}
+        settings["model"] = json.loads(json.dumps(dataclasses.asdict(config)))
+        for key, before in run.changes("row.json", settings).items():
             raise ArgumentError(
-                str(run.path), f"a training with {changed} {before}", f"{now.get(changed)}",
+                str(run.path), f"a training with {key} {before}", f"{settings.get(key)}",
                 "Pass another --run folder, or delete this one.",
             )  # fmt: skip
 
@@ -269,43 +276,47 @@ class BaselineTrainer:
         return list(self.base.balanced(point).values())
 
     def _start(self, row: Row, config: ModelConfig) -> tuple[CodecNetworks, FloatEntropyModel]:
-        own = self.base.feature_codec
+        base = self.base.feature_codec
         torch.manual_seed(row.seed)
         groups = len(row.grouping.groups)
-        alone = groups == own.task_count
-        tensors = own.tensors if alone else config.tensors(f"group {place}" for place in range(groups))
+        alone = groups == base.task_count
+        tensors = base.tensors if alone else config.tensors(f"group {place}" for place in range(groups))
         networks = CodecNetworks(config, tensors)
         if row.from_base:
-            networks.load_state_dict(own.networks.state_dict())
-            return networks.requires_grad_(True), dequantised_model(own.entropy, config, tensors)
+            networks.load_state_dict(base.networks.state_dict())
+            return networks.requires_grad_(True), dequantised_model(base.entropy, config, tensors)
         float_model = FloatEntropyModel(config, tensors)
         if config.predicts:
-            networks.predictor.load_state_dict(own.networks.predictor.state_dict())
-            networks.rate_estimator.load_state_dict(own.networks.rate_estimator.state_dict())
+            networks.predictor.load_state_dict(base.networks.predictor.state_dict())
+            networks.rate_estimator.load_state_dict(base.networks.rate_estimator.state_dict())
         start_from_principal_components(networks, float_model, self._features_for(row, "train"))
         return networks, float_model
 
     def _features_for(self, row: Row, split: str) -> StackedFeatures:
         """What a row's codec is trained on."""
-        whole, known = self.features[split], row.known
-        return StackedFeatures(FeaturesOf(whole.cache, known), whole.mean[known], whole.std[known], row.grouping)
+        features, tasks = self.features[split], row.known_tasks
+        return StackedFeatures(
+            FeaturesOf(features.cache, tasks), features.mean[tasks], features.std[tasks], row.grouping
+        )
 
     def _train(self, run: RunFolder, recipe: FitRecipe, row: Row, state: TrainingState) -> None:
-        budget, rate, end, each = self.budget, recipe.lr, recipe.lr_end, self.budget.per_epoch
+        budget, rate, end, steps = self.budget, recipe.lr, recipe.lr_end, self.budget.per_epoch
         goal, val_goal = (
             GroupedObjective(
-                ObjectiveOf((row.objective or BaselineTrainer.task_losses)(self, split), row.known), row.grouping, few
+                ObjectiveOf((row.objective or BaselineTrainer.task_losses)(self, split), row.known_tasks),
+                row.grouping,
+                per_step,
             )
-            for split, few in (("train", recipe.tasks_per_step), ("val", len(TASKS) ** 2))
+            for split, per_step in (("train", recipe.tasks_per_step), ("val", len(TASKS) ** 2))
         )
         if not row.from_base:
-            train_codec(run, recipe, "warmup", (budget.warmup // each, each), (rate, rate), state, None, val_goal)
-            train_codec(run, recipe, "codec", (budget.codec // each, each), (rate, end), state, goal, val_goal)
-        train_codec(run, recipe, "further", (budget.further // each, each), (budget.lr, end), state, goal, val_goal)
+            train_codec(run, recipe, "warmup", (budget.warmup // steps, steps), (rate, rate), state, None, val_goal)
+            train_codec(run, recipe, "codec", (budget.codec // steps, steps), (rate, end), state, goal, val_goal)
+        train_codec(run, recipe, "further", (budget.further // steps, steps), (budget.lr, end), state, goal, val_goal)
 
     def _history(self, run: RunFolder, row: Row) -> dict[str, Any]:
         budget, curves = self.budget, run.read_json("curves.json", {})
-        kept = [
+        curve = [
             {key.removeprefix("val "): value for key, value in point.items() if key.startswith("val objective")}
             for stage in ("codec", "further")
             for point in curves.get(stage, [])
@@ -316,8 +327,8 @@ class BaselineTrainer:
             "steps_run": budget.further if row.from_base else budget.warmup + budget.codec + budget.further,
             "batch": self.recipe.codec.batch,
             "seconds": round(sum(run.read_json("times.json", {}).values()), 1),
-            "curve": kept,
-            "improvement_percent_per_epoch": improvement(kept, 250 / budget.per_epoch),
+            "curve": curve,
+            "improvement_percent_per_epoch": improvement(curve, 250 / budget.per_epoch),
         }
 
 

@@ -73,8 +73,8 @@ class Vvc(PixelSystem):
             ProgramError: there is none on the PATH.
         """
         for name in self.programs:
-            if (found := shutil.which(name)) is not None:
-                return Path(found)
+            if (path := shutil.which(name)) is not None:
+                return Path(path)
         raise ProgramError(" or ".join(self.programs), "no such program on the PATH", "a VVC encoder", self.cure)
 
     def missing(self) -> str | None:
@@ -100,10 +100,10 @@ class Vvc(PixelSystem):
             ProgramError: the encoder or PyAV is not there.
         """
         # VTM prints its help, version first, and ends with status 1.
-        said = run_program([self.program(), self.version_argument], 20, any_status=True).splitlines()
+        lines = run_program([self.program(), self.version_argument], 20, any_status=True).splitlines()
         av = load_library("av")
         return {
-            "program": next((line.strip() for line in said if "ersion" in line), "version not told"),
+            "program": next((line.strip() for line in lines if "ersion" in line), "version not told"),
             "decoder": f"PyAV {av.__version__}, libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}",
             "point": f"QP, {MAX_QP} (fewest bytes) to 0",
             "colour": "BT.709 full range, 4:2:0, 8 bits in, 10 bits inside",

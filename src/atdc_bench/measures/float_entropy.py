@@ -51,9 +51,9 @@ class FloatEntropyParameters:
         self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Numbers]
     ) -> Numbers:
         """What hyper-latent and parents tell of the latent."""
-        known = [_first(states[p]) if p in states else None for p in range(len(self._float_model))]
+        parent_states = [_first(states[p]) if p in states else None for p in range(len(self._float_model))]
         sums = self._float_model.task(task).hidden_sums(
-            _first(hyper / (1 << MEAN_BITS)), _quality(steps), torch.from_numpy(parents).double(), known
+            _first(hyper / (1 << MEAN_BITS)), _quality(steps), torch.from_numpy(parents).double(), parent_states
         )
         return _last(sums)
 

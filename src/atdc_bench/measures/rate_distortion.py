@@ -79,25 +79,25 @@ class Curve:
         [0.5, 0.65, 0.9]
         """
         rate = np.asarray(rates, np.float64)
-        reached = np.asarray(utilities, np.float64)
-        if rate.ndim != 1 or rate.shape != reached.shape:
-            raise ArgumentError(name, f"{rate.shape} rates, {reached.shape} utilities", "two lists of one length")
-        if not (np.isfinite(rate).all() and np.isfinite(reached).all() and (rate > 0).all()):
+        utility = np.asarray(utilities, np.float64)
+        if rate.ndim != 1 or rate.shape != utility.shape:
+            raise ArgumentError(name, f"{rate.shape} rates, {utility.shape} utilities", "two lists of one length")
+        if not (np.isfinite(rate).all() and np.isfinite(utility).all() and (rate > 0).all()):
             raise ArgumentError(name, "a rate or utility that is not usable", "finite numbers, positive rates")
         if len(np.unique(rate)) < LEAST_RATES:
             raise ArgumentError(
                 name, f"{len(np.unique(rate))} different rates", f"at least {LEAST_RATES}", "measure more qualities"
             )
-        order = np.lexsort((reached, rate))
-        rate, reached = np.log(rate[order]), reached[order]
-        if (np.diff(reached) > 0).all() and (np.diff(rate) > 0).all():
-            return cls(rate, reached, True)
-        fit = isotonic_regression(reached)
+        order = np.lexsort((utility, rate))
+        rate, utility = np.log(rate[order]), utility[order]
+        if (np.diff(utility) > 0).all() and (np.diff(rate) > 0).all():
+            return cls(rate, utility, True)
+        fit = isotonic_regression(utility)
         starts = np.asarray(fit.blocks[:-1], np.intp)
         if len(starts) < 2:
             raise ArgumentError(name, "utilities that never rise with the rate", "a rate-distortion trade-off")
-        pooled = np.add.reduceat(rate, starts) / np.diff(fit.blocks)
-        return cls(pooled, np.asarray(fit.x)[starts], len(starts) == len(rate))
+        block_rates = np.add.reduceat(rate, starts) / np.diff(fit.blocks)
+        return cls(block_rates, np.asarray(fit.x)[starts], len(starts) == len(rate))
 
     @classmethod
     def of_cheapest(cls, rates: ArrayLike, utilities: ArrayLike) -> Curve:
@@ -114,16 +114,16 @@ class Curve:
         >>> curve.utilities.tolist(), np.exp(curve.log_rates).round(1).tolist()
         ([0.5, 0.7, 0.9, 1.0], [1.0, 2.0, 4.0, 5.0])
         """
-        rate, reached = np.asarray(rates, np.float64), np.asarray(utilities, np.float64)
-        if rate.ndim != 1 or rate.shape != reached.shape or not rate.size or not (rate > 0).all():
+        rate, utility = np.asarray(rates, np.float64), np.asarray(utilities, np.float64)
+        if rate.ndim != 1 or rate.shape != utility.shape or not rate.size or not (rate > 0).all():
             raise ArgumentError("curve", "rates that are not usable", "as many positive rates as utilities")
-        if not (reached <= 1).all():  # in this form true of NaN, too
+        if not (utility <= 1).all():  # in this form true of NaN, too
             raise ArgumentError("curve", "a utility above 1, or that is no number", "clipped utilities")
-        order = np.lexsort((-reached, rate))
-        rate, reached = rate[order], reached[order]
-        before = np.concatenate([[-np.inf], np.maximum.accumulate(reached)[:-1]])
-        better = reached > before
-        return cls(np.log(rate[better]), reached[better], bool(better.all()))
+        order = np.lexsort((-utility, rate))
+        rate, utility = rate[order], utility[order]
+        before = np.concatenate([[-np.inf], np.maximum.accumulate(utility)[:-1]])
+        better = utility > before
+        return cls(np.log(rate[better]), utility[better], bool(better.all()))
 
     def rate_at(self, utility: float) -> float | None:
         """The rate at which a utility is reached, between points as in comparisons; the lowest rate where that answers
@@ -263,8 +263,8 @@ def draw_counts(images: int, resamples: int, seed: int) -> FloatArray:
     [5.0, 5.0, 5.0, 5.0]
     """
     generator = np.random.Generator(np.random.PCG64(seed))
-    drawn = generator.multinomial(images, np.full(images, 1 / images), size=resamples)
-    return np.concatenate([np.ones((1, images)), drawn.astype(np.float64)])
+    counts = generator.multinomial(images, np.full(images, 1 / images), size=resamples)
+    return np.concatenate([np.ones((1, images)), counts.astype(np.float64)])
 
 
 def bd_rate_with_interval(
@@ -291,7 +291,7 @@ def bd_rate_with_interval(
         ArgumentError: the comparison on all images is refused (see :func:`bd_rate`). Resamples that are refused are
             left out and counted; when more than a tenth are, no interval is given.
     """
-    whole = bd_rate(reference_rates[0], reference_utilities[0], rates[0], utilities[0])
+    difference = bd_rate(reference_rates[0], reference_utilities[0], rates[0], utilities[0])
     percents: list[float] = []
     for row in zip(reference_rates[1:], reference_utilities[1:], rates[1:], utilities[1:], strict=True):
         try:
@@ -299,25 +299,27 @@ def bd_rate_with_interval(
             percents.append(_difference(reference, candidate).percent)
         except ArgumentError:
             continue
-    return with_interval(whole, percents, len(rates) - 1, images, level)
+    return with_interval(difference, percents, len(rates) - 1, images, level)
 
 
-def with_interval(whole: BDRate, percents: Sequence[float], resamples: int, images: int, level: float = 0.95) -> BDRate:
+def with_interval(
+    difference: BDRate, percents: Sequence[float], resamples: int, images: int, level: float = 0.95
+) -> BDRate:
     """A difference on all images with the percentile interval of its resamples, unless too many were refused.
 
     Args:
-        whole: on all images.
+        difference: on all images.
         percents: of the resamples that could be compared.
         resamples: that were drawn.
         images: that were drawn from.
         level: coverage of the interval.
     """
-    refused = resamples - len(percents)
+    refusals = resamples - len(percents)
     low = high = None
-    if percents and refused <= MOST_REFUSED * resamples:
+    if percents and refusals <= MOST_REFUSED * resamples:
         tail = 100 * (1 - level) / 2
         low, high = (float(value) for value in np.percentile(percents, [tail, 100 - tail]))
-    return replace(whole, low=low, high=high, images=images, resamples=resamples, resamples_refused=refused)
+    return replace(difference, low=low, high=high, images=images, resamples=resamples, resamples_refused=refusals)
 
 
 def differences(
@@ -334,22 +336,22 @@ def differences(
     >>> round(row.percent, 6)
     -30.0
     """
-    found: list[BDRate | ArgumentError] = []
+    results: list[BDRate | ArgumentError] = []
     for pair in zip(references, candidates, strict=True):
         refusals = [curve for curve in pair if isinstance(curve, ArgumentError)]
-        few = [curve for curve in pair if isinstance(curve, Curve) and len(curve.utilities) < LEAST_RATES]
-        if few:
+        short_curves = [curve for curve in pair if isinstance(curve, Curve) and len(curve.utilities) < LEAST_RATES]
+        if short_curves:
             refusals.append(
                 ArgumentError(
-                    "curve", f"{len(few[0].utilities)} rates that answer better than every lower one",
+                    "curve", f"{len(short_curves[0].utilities)} rates that answer better than every lower one",
                     f"at least {LEAST_RATES}", "Measure more qualities below the utility 1.",
                 )
             )  # fmt: skip
         if refusals:
-            found.append(refusals[0])
+            results.append(refusals[0])
             continue
         try:
-            found.append(_difference(*pair))  # type: ignore[arg-type]
+            results.append(_difference(*pair))  # type: ignore[arg-type]
         except ArgumentError as refusal:
-            found.append(refusal)
-    return found
+            results.append(refusal)
+    return results

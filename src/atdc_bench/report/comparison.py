@@ -52,8 +52,8 @@ def render_comparison(result: Mapping[str, Any]) -> str:
     try:
         return rendered("atdc_bench.report", "comparison.html", **_values(result))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        said = f"{type(error).__name__}: {error}"
-        raise DataError("comparison", said, "a result of the comparison", "make it again") from error
+        message = f"{type(error).__name__}: {error}"
+        raise DataError("comparison", message, "a result of the comparison", "make it again") from error
 
 
 def styles_of(systems: Mapping[str, Mapping[str, Any]]) -> dict[str, Style]:
@@ -65,8 +65,8 @@ def styles_of(systems: Mapping[str, Mapping[str, Any]]) -> dict[str, Style]:
     """
     styles = {}
     for number, (family, (_, dash, shapes)) in enumerate(FAMILIES.items()):
-        own = [name for name, system in systems.items() if system["family"] == family]
-        for place, name in enumerate(own):
+        names = [name for name, system in systems.items() if system["family"] == family]
+        for place, name in enumerate(names):
             turn, colour = divmod(place, len(COLOURS))
             styles[name] = Style(
                 colour=COLOURS[(colour + 2 * number) % len(COLOURS)],  # families start elsewhere in the palette
@@ -84,17 +84,17 @@ def _values(result: Mapping[str, Any]) -> dict[str, Any]:
     """What the page says and draws, by the names that the template has for it."""
     systems = result["systems"]
     styles = styles_of(systems)
-    measured = {name: systems[name] for name in styles if systems[name]["points"]}
-    added = {name: systems[name] for name in styles if systems[name].get("cumulative")}
-    missing = {name: systems[name]["missing"] for name in styles if systems[name].get("missing")}
+    measured_systems = {name: systems[name] for name in styles if systems[name]["points"]}
+    cumulative_systems = {name: systems[name] for name in styles if systems[name].get("cumulative")}
+    reasons = {name: systems[name]["missing"] for name in styles if systems[name].get("missing")}
     rates, images = result.get("bd_rates"), result.get("pictures")
     sections = {
-        "together": ("All tasks together", measured),
-        "tasks": ("Task by task", measured),
-        "added": ("As tasks are added", added),
+        "together": ("All tasks together", measured_systems),
+        "tasks": ("Task by task", measured_systems),
+        "added": ("As tasks are added", cumulative_systems),
         "rates": ("Bytes at equal answers", rates),
         "systems": ("Systems and training", True),
-        "missing": ("Not measured here", missing),
+        "missing": ("Not measured here", reasons),
         "pictures": ("Answers at equal bytes", images),
     }
     families = {
@@ -106,14 +106,14 @@ def _values(result: Mapping[str, Any]) -> dict[str, Any]:
         "systems": systems,
         "styles": styles,
         "families": families,
-        "measured": measured,
-        "together": _together(measured, styles),
-        "panels": {task: _panel(measured, styles, task) for task in _tasks_of(measured)},
-        "added": added,
-        "as_added": _as_added(added, styles),
-        "added_tasks": _added_tasks(added),
+        "measured": measured_systems,
+        "together": _together(measured_systems, styles),
+        "panels": {task: _panel(measured_systems, styles, task) for task in _tasks_of(measured_systems)},
+        "added": cumulative_systems,
+        "as_added": _as_added(cumulative_systems, styles),
+        "added_tasks": _added_tasks(cumulative_systems),
         "rate_tables": _rate_tables(rates or [], list(styles)),
-        "missing": missing,
+        "missing": reasons,
         "images": [(image, _tasks_shown(image)) for image in images or []],
         "facts": _facts(result["provenance"]),
         "described": _described,
@@ -151,19 +151,19 @@ def _chart(
     return _Chart(svg, bool(values) and value_range(values)[0] > min(values))
 
 
-def _together(measured: Mapping[str, Any], styles: Mapping[str, Style]) -> _Chart:
-    curves = [_curve(system, styles[name], None) for name, system in measured.items()]
+def _together(systems: Mapping[str, Any], styles: Mapping[str, Style]) -> _Chart:
+    curves = [_curve(system, styles[name], None) for name, system in systems.items()]
     return _chart(curves, "bytes per image", "utility U6")
 
 
-def _panel(measured: Mapping[str, Any], styles: Mapping[str, Style], task: str) -> _Chart:
-    curves = [_curve(system, styles[name], task) for name, system in measured.items()]
+def _panel(systems: Mapping[str, Any], styles: Mapping[str, Style], task: str) -> _Chart:
+    curves = [_curve(system, styles[name], task) for name, system in systems.items()]
     return _chart(curves, "bytes per image, all tasks", "utility", size=(400, 300))
 
 
-def _as_added(added: Mapping[str, Any], styles: Mapping[str, Style]) -> _Chart:
+def _as_added(systems: Mapping[str, Any], styles: Mapping[str, Style]) -> _Chart:
     curves = []
-    for name, system in added.items():
+    for name, system in systems.items():
         points, before = [], 0
         for step in system["cumulative"]:
             tasks = step["tasks"]
@@ -209,9 +209,9 @@ def _rate_tables(rates: Sequence[Mapping[str, Any]], order: Sequence[str]) -> di
 
 
 def _rate_table(rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> _RateTable:
-    own = {row["system"] for row in rows}
+    systems = {row["system"] for row in rows}
     return _RateTable(
-        names=[name for name in order if name in own] + sorted(own - set(order)),
+        names=[name for name in order if name in systems] + sorted(systems - set(order)),
         references=list(dict.fromkeys(row["reference"] for row in rows)),
         cells={(row["system"], row["reference"]): row for row in rows},
     )
@@ -241,13 +241,13 @@ def _facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def _tasks_of(measured: Mapping[str, Any]) -> list[str]:
-    found = [task for system in measured.values() for row in system["points"] for task in row["tasks"]]
-    return _ordered(found)
+def _tasks_of(systems: Mapping[str, Any]) -> list[str]:
+    tasks = [task for system in systems.values() for row in system["points"] for task in row["tasks"]]
+    return _ordered(tasks)
 
 
-def _added_tasks(added: Mapping[str, Any]) -> list[str]:
-    return _ordered([task for system in added.values() for step in system["cumulative"] for task in step["tasks"]])
+def _added_tasks(systems: Mapping[str, Any]) -> list[str]:
+    return _ordered([task for system in systems.values() for step in system["cumulative"] for task in step["tasks"]])
 
 
 def _ordered(tasks: Sequence[str]) -> list[str]:

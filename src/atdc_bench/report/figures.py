@@ -39,7 +39,7 @@ ADMISSION = "no result file"
 _COMMENT = re.compile(r"<!-- figures\n(.*?)-->\n?", re.DOTALL)
 _NUMBER = re.compile(r"[+−-]?\d[\d,]*(?:\.\d+)?|[+−-]?\.\d+")
 _UNIT = r"(?= ?(?:%|ms\b|bytes\b|MB\b|dB\b|MMAC\b|GMAC\b|°|times\b))"
-_MEASURED = re.compile(
+_QUANTITY = re.compile(
     rf"(?<![\w.×²-])(?:[+−]\d[\d,.]*\d|[+−]\d|\d[\d,]*\.\d+|\.\d+|\d+(?:,\d{{3}})+|\d[\d,]*{_UNIT})(?![\w×])"
 )
 _NOT_PROSE = re.compile(r"<!-- numbers: .*?<!-- end -->|```.*?```|`[^`\n]*`|\]\([^)]*\)|<sub>.*?</sub>", re.DOTALL)
@@ -60,8 +60,8 @@ class Paragraph:
 def pages(root: Path) -> dict[Path, str]:
     """What is checked, by file: the README, pages of results, decisions, and cards of weights."""
     results = [root / "docs" / f"{name}.md" for name in ("results", "real", "published-networks")]
-    others = [*root.glob("docs/decisions/0*.md"), *root.glob("src/atdc/shipped/*.md")]
-    return {page: page.read_text(encoding="utf-8") for page in (root / "README.md", *results, *sorted(others))}
+    documents = [*root.glob("docs/decisions/0*.md"), *root.glob("src/atdc/shipped/*.md")]
+    return {page: page.read_text(encoding="utf-8") for page in (root / "README.md", *results, *sorted(documents))}
 
 
 def problems(text: str, results: Path) -> list[str]:
@@ -84,41 +84,41 @@ def paragraphs(text: str) -> Iterator[Paragraph]:
         DataError: a comment that stands under no paragraph, or a line of it that says nothing.
     """
     for part in re.split(r"\n\s*\n", _NOT_PROSE.sub(lambda match: "\n" if "\n" in match[0] else "¤", text)):
-        listed = [line for comment in _COMMENT.findall(part) for line in comment.splitlines()]
+        lines = [line for comment in _COMMENT.findall(part) for line in comment.splitlines()]
         figures = []
-        for line in listed:
-            shown, found, source = line.rpartition(" = ")
-            if not found:
+        for line in lines:
+            words, separator, source = line.rpartition(" = ")
+            if not separator:
                 raise DataError("comment with figures", repr(line), "what the text says = where that comes from")
-            figures.append((shown, source.strip()))
+            figures.append((words, source.strip()))
         prose = " ".join(_COMMENT.sub("", part).split())
         if figures and not prose:
-            raise DataError("comment with figures", repr(listed[0]), "a paragraph just above it")
+            raise DataError("comment with figures", repr(lines[0]), "a paragraph just above it")
         yield Paragraph(prose, tuple(figures))
 
 
 def _problems_of(paragraph: Paragraph, results: Path) -> Iterator[str]:
-    left = paragraph.text
-    for shown, source in sorted(paragraph.figures, key=lambda figure: -len(figure[0])):  # long ones may hold short ones
-        if shown not in left:
-            yield f'"{shown}" is not in "{_start(paragraph.text)}"'
+    prose = paragraph.text
+    for words, source in sorted(paragraph.figures, key=lambda figure: -len(figure[0])):  # long ones may hold short ones
+        if words not in prose:
+            yield f'"{words}" is not in "{_start(paragraph.text)}"'
             continue
-        bare = rf"(?<!\d){re.escape(shown)}(?!\d)" if source == "given" else re.escape(shown)
-        left = re.sub(bare, "¤", left, count=0 if source == "given" else 1)  # a setting may be named again and again
+        bare = rf"(?<!\d){re.escape(words)}(?!\d)" if source == "given" else re.escape(words)
+        prose = re.sub(bare, "¤", prose, count=0 if source == "given" else 1)  # a setting may be named again and again
         if source == "once" and ADMISSION not in paragraph.text.lower():
-            yield f'"{shown}" has no file, and "{_start(paragraph.text)}" does not admit it: "{ADMISSION}"'
+            yield f'"{words}" has no file, and "{_start(paragraph.text)}" does not admit it: "{ADMISSION}"'
         if source in ("given", "once"):
             continue
-        numbers = [number.replace("−", "-") for number in _NUMBER.findall(shown)]
-        values = [value for part in source.split(" | ") for value in evaluated(part, results, "[" in shown)]
+        numbers = [number.replace("−", "-") for number in _NUMBER.findall(words)]
+        values = [value for part in source.split(" | ") for value in evaluated(part, results, "[" in words)]
         if len(values) != len(numbers) or not all(map(_agree, numbers, values)):
-            yield f'"{shown}" is {", ".join(f"{value:.4f}" for value in values)} in the files ({source})'
-    for number in _MEASURED.findall(left):
+            yield f'"{words}" is {", ".join(f"{value:.4f}" for value in values)} in the files ({source})'
+    for number in _QUANTITY.findall(prose):
         yield f'{number} of "{_start(paragraph.text)}" has no line under it that says where it comes from'
 
 
-def _agree(shown: str, value: float) -> bool:
-    number = shown.replace(",", "")
+def _agree(text: str, value: float) -> bool:
+    number = text.replace(",", "")
     step = 10.0 ** -len(number.partition(".")[2])
     return abs(float(number) - value) <= step * (0.5 + 1e-9)
 
@@ -174,8 +174,8 @@ def _looked_up(reference: str, results: Path) -> Any:
     try:
         value = _read(results / f"{file}.json")
         if path.startswith("rate "):
-            name, other, *over = path.split()[1:]
-            return _rate(value["bd_rates"], name, other, over[0] if over else "U")
+            name, rival, *over = path.split()[1:]
+            return _rate(value["bd_rates"], name, rival, over[0] if over else "U")
         for step in path.split("/"):
             value = _selected(value, step) if isinstance(value, list) else value[step]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -183,13 +183,13 @@ def _looked_up(reference: str, results: Path) -> Any:
     return value
 
 
-def _rate(rows: Sequence[Mapping[str, Any]], name: str, other: str, over: str) -> Mapping[str, Any]:
-    wanted = {"reference": other, "over": over}
+def _rate(rows: Sequence[Mapping[str, Any]], name: str, rival: str, over: str) -> Mapping[str, Any]:
+    conditions = {"reference": rival, "over": over}
     (row,) = [
         row
         for row in rows
         if name in (row.get("system"), row.get("setting"), row.get("model"))
-        and all(row[key] == value for key, value in wanted.items())
+        and all(row[key] == value for key, value in conditions.items())
     ]
     return row
 
@@ -197,8 +197,8 @@ def _rate(rows: Sequence[Mapping[str, Any]], name: str, other: str, over: str) -
 def _selected(rows: Sequence[Any], step: str) -> Any:
     if step.isdigit():
         return rows[int(step)]
-    wanted = dict(condition.split("=") for condition in step.split(";"))
-    (row,) = [row for row in rows if all(_written(row[key]) == value for key, value in wanted.items())]
+    conditions = dict(condition.split("=") for condition in step.split(";"))
+    (row,) = [row for row in rows if all(_written(row[key]) == value for key, value in conditions.items())]
     return row
 
 

@@ -12,8 +12,8 @@ def steps_of(system: Mapping[str, Any]) -> int | None:
     >>> steps_of({"trained": {"steps_run": 100}}), steps_of({"describe": {"training": {"steps": 2000}}}), steps_of({})
     (100, 2000, None)
     """
-    if trained := system.get("trained"):
-        return int(trained["steps_run"])
+    if record := system.get("trained"):
+        return int(record["steps_run"])
     training = (system.get("describe") or {}).get("training")
     return None if training is None else int(training["steps"])
 
@@ -26,5 +26,5 @@ def is_finished(system: Mapping[str, Any]) -> bool:
     >>> is_finished({"trained": None}), is_finished({"describe": {"training": {"steps": 2000}}})
     (True, False)
     """
-    trained = system.get("trained")
-    return not trained["undertrained"] if trained else steps_of(system) is None
+    record = system.get("trained")
+    return not record["undertrained"] if record else steps_of(system) is None

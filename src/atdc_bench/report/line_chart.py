@@ -111,10 +111,10 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
         return [float(tick) for tick in ticks if low <= tick <= high]
 
     for steps, stride in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 4)):
-        if len(found := inside(steps, stride)) <= most:
+        if len(ticks := inside(steps, stride)) <= most:
             break
     finer = inside((1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
-    return finer if len(found) < 2 and len(finer) <= most else found
+    return finer if len(ticks) < 2 and len(finer) <= most else ticks
 
 
 def linear_ticks(low: float, high: float, most: int) -> list[float]:
@@ -172,7 +172,7 @@ def line_chart(
         # The words of the last one stay inside the image.
         return [(place, min(place, width - _CHARACTER * len(words) / 2 - 1), words) for place, words in ticks]
 
-    level = next((found for most in range(inner_width // 30, 0, -1) if _are_apart(found := labels(most))), [])
+    level = next((candidate for most in range(inner_width // 30, 0, -1) if _are_apart(candidate := labels(most))), [])
     upright = linear_ticks(bottom, top, max(2, inner_height // 34))
     parts = [
         f'<svg class="chart" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '

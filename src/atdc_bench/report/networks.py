@@ -18,14 +18,14 @@ _MUCH_SLOWER = 5
 
 def bytes_at_agreement(result: Result) -> Iterable[str]:
     """For each set of networks and each way to send: bytes at equal agreement, and the device's time."""
-    found = {(row["set"], row["system"], row["agreement"]): row for row in result["at"]}
+    lookup = {(row["set"], row["system"], row["agreement"]): row for row in result["at"]}
     yield f"| wanted | sent | {' | '.join(f'bytes at {target:g}' for target in result['targets'])} | device, ms |"
     yield "|---|---|" + "---:|" * (len(result["targets"]) + 1)
     for wanted in result["sets"]:
         for system, title in result["titles"].items():
-            if (wanted, system, result["targets"][0]) not in found:
+            if (wanted, system, result["targets"][0]) not in lookup:
                 continue
-            cells = [_bytes(found[wanted, system, target]) for target in result["targets"]]
+            cells = [_bytes(lookup[wanted, system, target]) for target in result["targets"]]
             yield f"| {wanted} | {title} | {' | '.join(cells)} | {result['device_ms'][wanted][system]:.0f} |"
     for system, reason in result["missing"].items():
         yield f"| | `{system}`: {reason} | {' | '.join('–' for _ in result['targets'])} | – |"
@@ -36,11 +36,11 @@ def bytes_at_agreement(result: Result) -> Iterable[str]:
         for key, count in network["photos_that_say_something"].items()
         if count < result["data"]["images"]
     ]
-    few = f" Photos in which there is something to find: {', '.join(says)}." if says else ""
+    note = f" Photos in which there is something to find: {', '.join(says)}." if says else ""
     yield (
         "Agreement of answers after with before, the mean over answers and networks; bytes between measured points, "
         "`≤` where the smallest files agree better. The device's time is CPU time on one thread: first halves of the "
-        f"networks for tensors, whole networks for answers, and coding.{few}"
+        f"networks for tensors, whole networks for answers, and coding.{note}"
     )
 
 
@@ -52,22 +52,22 @@ def bytes_against_time(result: Result) -> str:
     """
     wanted, target = list(result["sets"])[-1], result["targets"][0]
     best = "fitted-balanced" if "fitted-balanced" in result["titles"] else "fitted-codebook"
-    others = [name for name in result["titles"] if not (name.startswith("fitted") or name.endswith("-apart"))]
-    shown = {best, *others}
+    rivals = [name for name in result["titles"] if not (name.startswith("fitted") or name.endswith("-apart"))]
+    systems = {best, *rivals}
     colours = {"first": TENSORS, "whole": RESULT, "": IMAGE}
     rows = [
         (result["device_ms"][wanted][row["system"]], row)
         for row in result["at"]
-        if (row["set"], row["agreement"]) == (wanted, target) and row["bytes"] is not None and row["system"] in shown
+        if (row["set"], row["agreement"]) == (wanted, target) and row["bytes"] is not None and row["system"] in systems
     ]
-    own = next(((time, row["bytes"]) for time, row in rows if row["system"] == best), (math.inf, math.inf))
+    best_point = next(((time, row["bytes"]) for time, row in rows if row["system"] == best), (math.inf, math.inf))
     points = [
         CostPoint(
             time, row["bytes"], colours[result["sent"][row["system"]]],
             f"{result['titles'][row['system']]}: {_bytes(row)} bytes", result["titles"][row["system"]],
         )
         for time, row in rows
-        if time <= _MUCH_SLOWER * own[0] or row["bytes"] < own[1]
+        if time <= _MUCH_SLOWER * best_point[0] or row["bytes"] < best_point[1]
     ]  # fmt: skip
     if not points:
         raise DataError("picture", f"no way to send that reaches an agreement of {target:g}", "one at least")
@@ -80,15 +80,15 @@ def bytes_against_time(result: Result) -> str:
 
 def against_rivals(result: Result) -> Iterable[str]:
     """The fitted codec's bytes in percent of each rival's at equal agreement, with intervals."""
-    found = {(row["set"], row["rival"], row["agreement"]): row for row in result["against"]}
+    lookup = {(row["set"], row["rival"], row["agreement"]): row for row in result["against"]}
     rivals = list(dict.fromkeys(row["rival"] for row in result["against"]))
     yield f"| wanted | against | {' | '.join(f'at {target:g}' for target in result['targets'])} |"
     yield "|---|---|" + "---:|" * len(result["targets"])
     for wanted in result["sets"]:
         for rival in rivals:
-            if (wanted, rival, result["targets"][0]) not in found:
+            if (wanted, rival, result["targets"][0]) not in lookup:
                 continue
-            cells = [_percent(found[wanted, rival, target]) for target in result["targets"]]
+            cells = [_percent(lookup[wanted, rival, target]) for target in result["targets"]]
             yield f"| {wanted} | {rival} | {' | '.join(cells)} |"
 
 
@@ -101,14 +101,14 @@ def _percent(row: Result) -> str:
 
 def fitted_points(result: Result) -> Iterable[str]:
     """The fitted codec's points, answer by answer."""
-    shown = {"fitted-codebook": "", "fitted-balanced": ", a quality for each"}
-    rows = [row for row in result["points"] if row["system"] in shown]
+    notes = {"fitted-codebook": "", "fitted-balanced": ", a quality for each"}
+    rows = [row for row in result["points"] if row["system"] in notes]
     keys = list(dict.fromkeys(key for row in rows for key in row["answers"]))
     yield f"| wanted | quality | bytes | agreement | {' | '.join(keys)} |"
     yield "|---|---:|---:|---:|" + "---:|" * len(keys)
     for row in rows:
         cells = [_agreement(row["answers"].get(key)) for key in keys]
-        head = f"| {row['set']}{shown[row['system']]} | {row['point']:g} | {row['bytes']:,.0f} | {row['agreement']:.3f}"
+        head = f"| {row['set']}{notes[row['system']]} | {row['point']:g} | {row['bytes']:,.0f} | {row['agreement']:.3f}"
         yield f"{head} | {' | '.join(cells)} |"
 
 

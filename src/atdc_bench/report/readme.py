@@ -65,7 +65,7 @@ def fill(text: str, results: Path, link: str = "results") -> str:
             return f"{match[1]}*Not measured yet: `{command}` writes `results/{file}`.*\n{match[3]}"
         try:
             result = json.loads(path.read_text(encoding="utf-8"))
-            body = "\n".join(block.said(result))
+            body = "\n".join(block.formatter(result))
         except (OSError, ValueError, KeyError) as error:
             raise DataError(str(path), repr(error), f"a result of `{command}`", "Run it again.") from error
         return f"{match[1]}{body}\n\n{_origin(result, command, file, link)}\n{match[3]}"
@@ -92,15 +92,15 @@ def _marks(result: Result) -> str:
     rows: dict[str, Result] = {
         name: row["provenance"] for name, row in result.get("systems", {}).items() if "provenance" in row
     }
-    concerned: dict[str, list[str]] = {}
+    names_by_words: dict[str, list[str]] = {}
     for name, origin in (rows or {"": result["provenance"]}).items():
         for words in reservations(origin, shipped_weights()):
-            concerned.setdefault(words, []).append(name)
-    said = [
+            names_by_words.setdefault(words, []).append(name)
+    notes = [
         words if len(names) == max(1, len(rows)) else f"{words} ({', '.join(f'`{name}`' for name in names)})"
-        for words, names in concerned.items()
+        for words, names in names_by_words.items()
     ]
-    return f" **To renew:** {'; '.join(said)}." if said else ""
+    return f" **To renew:** {'; '.join(notes)}." if notes else ""
 
 
 @cache
@@ -120,15 +120,15 @@ def main() -> None:
     for name, link in PAGES.items():
         path = Path(name)
         text = path.read_text(encoding="utf-8")
-        filled = fill(text, Path("results"), link)
-        if filled != text:
-            write_bytes_atomically(path, filled.encode())
-        print(f"{path}: {'numbers rewritten' if filled != text else 'numbers are up to date'}", file=sys.stderr)
-    wrong = [
+        new_text = fill(text, Path("results"), link)
+        if new_text != text:
+            write_bytes_atomically(path, new_text.encode())
+        print(f"{path}: {'numbers rewritten' if new_text != text else 'numbers are up to date'}", file=sys.stderr)
+    errors = [
         f"{page}: {problem}" for page, text in pages(Path()).items() for problem in problems(text, Path("results"))
     ]
-    if wrong:
-        sys.exit("\n".join(wrong))
+    if errors:
+        sys.exit("\n".join(errors))
 
 
 if __name__ == "__main__":

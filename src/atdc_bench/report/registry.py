@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from atdc_bench.report import networks, said, wanted
 
 Result: TypeAlias = Mapping[str, Any]
-Said: TypeAlias = Callable[[Result], Iterable[str]]
+Formatter: TypeAlias = Callable[[Result], Iterable[str]]
 """A result to lines of Markdown."""
 
 
@@ -25,12 +25,12 @@ class Block:
     Attributes:
         file: under ``results/``.
         command: what writes the file.
-        said: what stands on the page.
+        formatter: what stands on the page.
     """
 
     file: str
     command: str
-    said: Said
+    formatter: Formatter
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Experiment:
     Attributes:
         run: the function, as ``module:name`` below :mod:`atdc_bench.experiments`; it takes the command's options, among
             them ``out`` and ``quiet``, writes the result file and returns what is in it.
-        said: what a terminal shows of the result.
+        formatters: what a terminal shows of the result.
         blocks: what pages show, by the block's name.
     """
 
     run: str
-    said: tuple[Said, ...]
+    formatters: tuple[Formatter, ...]
     blocks: Mapping[str, Block] = field(default_factory=dict)
 
     def function(self) -> Callable[..., Result]:
@@ -59,7 +59,7 @@ class Experiment:
 
     def summary(self, result: Result) -> str:
         """What a terminal shows, in Markdown."""
-        return "\n\n".join("\n".join(said(result)) for said in self.said)
+        return "\n\n".join("\n".join(formatter(result)) for formatter in self.formatters)
 
 
 _EVALUATE = ("evaluate_small.json", "atdc bench evaluate --count 400 --extra-count 100")
@@ -257,8 +257,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         "networks:run_networks",
         (networks.bytes_at_agreement, networks.against_rivals),
         {
-            f"{name}network{block}": Block(*_NETWORKS[name], said_of)
-            for block, names, said_of in (
+            f"{name}network{block}": Block(*_NETWORKS[name], formatter)
+            for block, names, formatter in (
                 ("sets", ("", "mixed"), networks.bytes_at_agreement),
                 ("rivals", tuple(_NETWORKS), networks.against_rivals),
                 ("points", ("", "mixed", "pyramid"), networks.fitted_points),
@@ -270,9 +270,9 @@ EXPERIMENTS: dict[str, Experiment] = {
         "feature_graphs:run_feature_graphs",
         (networks.graph_arms, networks.saved_by_parents),
         {
-            f"{name}network{block}": Block(*_GRAPHS[name], said_of)
+            f"{name}network{block}": Block(*_GRAPHS[name], formatter)
             for name in _GRAPHS
-            for block, said_of in {"graphs": networks.graph_arms, "pairs": networks.saved_by_parents}.items()
+            for block, formatter in {"graphs": networks.graph_arms, "pairs": networks.saved_by_parents}.items()
         },
     ),
     "selfcheck": Experiment(

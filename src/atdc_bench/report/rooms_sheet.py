@@ -38,11 +38,11 @@ def rooms_sheet(seeds: Sequence[int], side_px: int = 128, size: int = 256) -> ND
     Returns:
         ``(6 · side + 5 · gap, n · side + (n − 1) · gap, 3)``.
     """
-    stored = render_rooms(list(seeds), size=size)
+    targets = render_rooms(list(seeds), size=size)
     step = side_px + GAP_PX
     sheet = np.full((len(ROWS) * step - GAP_PX, len(seeds) * step - GAP_PX, 3), 255, dtype=np.uint8)
     for row, task in enumerate(ROWS):
-        values = decode_stored(task, stored[task]).numpy()
+        values = decode_stored(task, targets[task]).numpy()
         for column, value in enumerate(values):
             image = image_of(task, answer_form(task).of_target(value))
             small = Image.fromarray(image).resize((side_px, side_px), Image.Resampling.LANCZOS)

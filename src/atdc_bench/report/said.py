@@ -76,14 +76,14 @@ def score_calibration(result: Result) -> Iterable[str]:
         for name, agreement in values["bits"].items():
             parts = (agreement["overall"], agreement["within_image_and_child"])
             cells = [_number(part[key], ".3f") for part in parts for key in ("spearman", "slope", "r2")]
-            kept = values["saving_kept"]["judged_by_cost"][name]
-            yield f"| {quality}, {name} | {' | '.join(cells)} | {_number(kept, '.1%')} |"
+            saving = values["saving_kept"]["judged_by_cost"][name]
+            yield f"| {quality}, {name} | {' | '.join(cells)} | {_number(saving, '.1%')} |"
     yield ""
     headroom = []
     for quality, values in result["qualities"].items():
-        judged = values["saving_kept"]["judged_by_cost"]
-        left = judged["possible_percent"] * (1 - judged["best_fixed"])
-        headroom.append(f"{left:.1f} % at quality {quality} (of {judged['possible_percent']:.1f} %)")
+        savings = values["saving_kept"]["judged_by_cost"]
+        percent = savings["possible_percent"] * (1 - savings["best_fixed"])
+        headroom.append(f"{percent:.1f} % at quality {quality} (of {savings['possible_percent']:.1f} %)")
     yield (
         "What the best graph of each image saves beyond the best single graph, as sums of the measured costs of pairs "
         f"judge both: {', '.join(headroom)} of the independent cost. Really coded, graphs chosen by such sums cost up "
@@ -103,12 +103,12 @@ def graphs(result: Result) -> Iterable[str]:
             letters = {task.name: task.letter for task in TASKS}
             shares = sorted(row["root_share"].items(), key=lambda item: -item[1])
             roots = ", ".join(f"{letters.get(name, name)} {share:.0%}" for name, share in shares if share >= 0.005)
-            changed = [
+            changes = [
                 _number(by[setting]["changed_share"], ".0%") for by in values["stability"].values() if setting in by
             ]
             yield (
                 f"| {quality}, `{setting}` | {row['distinct']} | {row['top_ten_share']:.0%} | {row['mean_edges']:.2f} "
-                f"| {roots} | {', '.join(changed) or '–'} |"
+                f"| {roots} | {', '.join(changes) or '–'} |"
             )
 
 
@@ -123,8 +123,8 @@ def times(result: Result) -> Iterable[str]:
         for setting, row in result["adaptive_over_fixed"]["batch_1"].items()
     ]
     yield f"Time over that of the fixed graph, paired, one image at a time: {', '.join(ratios)}."
-    others = sum(encode[stage]["median"] for stage in ("scoring", "search", "coding", "writing"))
-    yield f"All but the encoders takes {others / encode['encoders']['median']:.2f} times what the encoders take."
+    codec_ms = sum(encode[stage]["median"] for stage in ("scoring", "search", "coding", "writing"))
+    yield f"All but the encoders takes {codec_ms / encode['encoders']['median']:.2f} times what the encoders take."
     best = {job: max(result["throughput"].values(), key=lambda row: row[job]) for job in _THROUGHPUT}
     speeds = ", ".join(f"{_THROUGHPUT[job]} {row[job]:.0f}" for job, row in best.items())
     yield f"Images a second, at the best number at a time: {speeds}."
@@ -140,11 +140,11 @@ def times(result: Result) -> Iterable[str]:
 def exact(result: Result) -> Iterable[str]:
     """How many symbols were compared, under what, and what could not be run."""
     totals = result["totals"]
-    run = [name for name, row in result["configurations"].items() if "not_run" not in row]
+    names = [name for name, row in result["configurations"].items() if "not_run" not in row]
     yield (
-        f"{totals['symbols']:,} symbols compared between {len(run)} ways to compute: **{totals['mismatches']} "
+        f"{totals['symbols']:,} symbols compared between {len(names)} ways to compute: **{totals['mismatches']} "
         f"mismatches**; restored features differ by {totals['drift']:.2g} standard deviations at most. Run: "
-        f"{', '.join(f'`{name}`' for name in run)}."
+        f"{', '.join(f'`{name}`' for name in names)}."
     )
     for name, row in result["configurations"].items():
         if "not_run" in row:
@@ -191,21 +191,23 @@ def ablation(result: Result) -> Iterable[str]:
 
 def systems(result: Result) -> Iterable[str]:
     """Every system's bytes at equal mean utility against four others; other seeds of one have a block of their own."""
-    measured = {name: system for name, system in result["systems"].items() if system["points"] and "-seed" not in name}
-    found = {(row["system"], row["reference"]): row for row in result["bd_rates"] if row["over"] == "U"}
+    measured_systems = {
+        name: system for name, system in result["systems"].items() if system["points"] and "-seed" not in name
+    }
+    lookup = {(row["system"], row["reference"]): row for row in result["bd_rates"] if row["over"] == "U"}
     best = result["best_pixel_codec"]
-    references = [name for name in ("independent", "fixed", "paper", "joint", best) if name in measured]
+    references = [name for name in ("independent", "fixed", "paper", "joint", best) if name in measured_systems]
     yield from _table_head("system", [*(f"against `{name}`" for name in references), "bytes", "U6", "steps here"])
-    for name, system in measured.items():
+    for name, system in measured_systems.items():
         cells = [
-            _difference(found.get((name, reference)), is_finished(system) and is_finished(measured[reference]))
+            _difference(lookup.get((name, reference)), is_finished(system) and is_finished(measured_systems[reference]))
             for reference in references
         ]
         points, steps_run = sorted(system["points"], key=lambda point: float(point["bytes_mean"])), steps_of(system)
         steps = "–" if steps_run is None else f"{steps_run:,}{'' if is_finished(system) else ' ²'}"
         sizes = f"{points[0]['bytes_mean']:,.0f} … {points[-1]['bytes_mean']:,.0f}"
-        reached = " … ".join(_number(point["utility"], ".2f") for point in (points[0], points[-1]))
-        yield f"| {system['title']} (`{name}`) | {' | '.join(cells)} | {sizes} | {reached} | {steps} |"
+        utilities = " … ".join(_number(point["utility"], ".2f") for point in (points[0], points[-1]))
+        yield f"| {system['title']} (`{name}`) | {' | '.join(cells)} | {sizes} | {utilities} | {steps} |"
     yield ""
     reasons: dict[str, list[str]] = {}
     for name, system in result["systems"].items():
@@ -217,12 +219,12 @@ def systems(result: Result) -> Iterable[str]:
 
 def by_task(result: Result) -> Iterable[str]:
     """Our bytes at equal utility of each task, against every other system that is no graph setting."""
-    found = {(row["reference"], row["over"]): row for row in result["bd_rates"] if row["system"] == "ours"}
-    names = dict.fromkeys(reference for reference, _ in found)
+    lookup = {(row["reference"], row["over"]): row for row in result["bd_rates"] if row["system"] == "ours"}
+    names = dict.fromkeys(reference for reference, _ in lookup)
     yield from _table_head("`ours` against", ["U6", *(task.title for task in TASKS)])
     for name in names:
         finished = is_finished(result["systems"]["ours"]) and is_finished(result["systems"][name])
-        cells = [_difference(found.get((name, over)), finished) for over in ("U", *(task.name for task in TASKS))]
+        cells = [_difference(lookup.get((name, over)), finished) for over in ("U", *(task.name for task in TASKS))]
         yield f"| {result['systems'][name]['title']} (`{name}`){'' if finished else ' ²'} | {' | '.join(cells)} |"
 
 
@@ -241,11 +243,11 @@ def compared_weights(result: Result) -> Iterable[str]:
     yield ""
     first = next(iter(result["models"]))
     for model in list(result["models"])[1:]:
-        each = []
+        parts = []
         for over, title in (("U", "U6"), *((task.name, task.title) for task in TASKS)):
-            found = [row for row in result["bd_rates"] if (row["model"], row["over"]) == (model, over)]
-            each.append(f"{title} {_difference(found[0])}")
-        yield f"Bytes of `{model}` against `{first}`, at equal utility of: {', '.join(each)}."
+            rows = [row for row in result["bd_rates"] if (row["model"], row["over"]) == (model, over)]
+            parts.append(f"{title} {_difference(rows[0])}")
+        yield f"Bytes of `{model}` against `{first}`, at equal utility of: {', '.join(parts)}."
 
 
 def uncompressed(result: Result) -> Iterable[str]:
@@ -284,26 +286,26 @@ def order(result: Result) -> Iterable[str]:
 
 def seeds(result: Result) -> Iterable[str]:
     """How much three trainings differ: bytes at equal U6 against the first training of `independent`."""
-    found = {
+    percents = {
         row["system"]: row.get("percent")
         for row in result["bd_rates"]
         if row["over"] == "U" and row["reference"] == "independent"
     }
     for name in ("ours", "fixed", "independent"):
-        values = [0.0 if name == "independent" else found.get(name)]
-        values += [value for system, value in found.items() if system.startswith(f"{name}-seed")]
-        known = [value for value in values if value is not None]
-        count = "one training so far" if len(known) < 2 else f"{len(known)} trainings"
-        yield f"- `{name}`: {', '.join(f'{value:+.1f} %' for value in known) or 'not measured'} ({count})"
+        values = [0.0 if name == "independent" else percents.get(name)]
+        values += [value for system, value in percents.items() if system.startswith(f"{name}-seed")]
+        numbers = [value for value in values if value is not None]
+        count = "one training so far" if len(numbers) < 2 else f"{len(numbers)} trainings"
+        yield f"- `{name}`: {', '.join(f'{value:+.1f} %' for value in numbers) or 'not measured'} ({count})"
 
 
 def sweep(result: Result) -> Iterable[str]:
     """The paper's K and τ: bytes and objective."""
     qualities = list(dict.fromkeys(row["quality"] for row in result["rows"]))
-    found = {(row["setting"], row["quality"]): row for row in result["rows"]}
+    lookup = {(row["setting"], row["quality"]): row for row in result["rows"]}
     yield from _table_head("setting", ["edges", *(f"quality {quality:g}: bytes, loss" for quality in qualities)])
     for setting in dict.fromkeys(row["setting"] for row in result["rows"]):
-        rows = [found[setting, quality] for quality in qualities]
+        rows = [lookup[setting, quality] for quality in qualities]
         cells = [f"{row['bytes']:,.0f}, {row['total_loss']:.4f}" for row in rows]
         yield f"| {setting} | {rows[0]['mean_edges']:.2f} | {' | '.join(cells)} |"
 
@@ -316,8 +318,8 @@ def adaptivity(result: Result) -> Iterable[str]:
         cells = []
         for arm in arms:
             cost, truth = row["arms"][arm]["cost_percent"], row["arms"][arm]["truth_percent"]
-            said = f"{cost[0]:+.1f} [{cost[1]:+.1f}, {cost[2]:+.1f}]"
-            cells.append(said + (f", {truth[0]:+.1f} [{truth[1]:+.1f}, {truth[2]:+.1f}]" if truth else ""))
+            cell = f"{cost[0]:+.1f} [{cost[1]:+.1f}, {cost[2]:+.1f}]"
+            cells.append(cell + (f", {truth[0]:+.1f} [{truth[1]:+.1f}, {truth[2]:+.1f}]" if truth else ""))
         yield f"| {row['condition']}, {row['quality']:g} | {' | '.join(cells)} |"
 
 
@@ -346,9 +348,9 @@ def low_rates(result: Result) -> Iterable[str]:
     }
     yield from _table_head("system", ["bytes", "bpp", "U6", *(task.title for task in TASKS)])
     for name, point in sorted(smallest.items(), key=lambda item: float(item[1]["bytes_mean"])):
-        each = " | ".join(f"{point['tasks'][task.name]['utility']:.2f}" for task in TASKS)
+        utilities = " | ".join(f"{point['tasks'][task.name]['utility']:.2f}" for task in TASKS)
         cells = f"{point['bytes_mean']:,.0f} | {point['bpp']:.4f} | {point['utility']:.2f}"
-        yield f"| {result['systems'][name]['title']} | {cells} | {each} |"
+        yield f"| {result['systems'][name]['title']} | {cells} | {utilities} |"
 
 
 def entropy_models(result: Result) -> Iterable[str]:
@@ -378,8 +380,8 @@ def added_task(result: Result) -> Iterable[str]:
     for row in result["rows"]:
         losses = [f"{row['losses'][task.name]:.4f}" for task in tasks]
         five = sum(row["ideal_bytes"][task.name] for task in tasks)
-        added = row["ideal_bytes"].get(new.name)
-        cells = [f"{row['bytes']:,.0f}", *losses, f"{five:,.0f}", "–" if added is None else f"{added:,.0f}"]
+        new_bytes = row["ideal_bytes"].get(new.name)
+        cells = [f"{row['bytes']:,.0f}", *losses, f"{five:,.0f}", "–" if new_bytes is None else f"{new_bytes:,.0f}"]
         yield f"| {row['quality']:g}, {row['coding']} | {' | '.join(cells)} |"
     old = result["old_files"]
     yield ""
@@ -411,9 +413,9 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _table_head(first: str, others: list[str]) -> Iterable[str]:
-    yield f"| {' | '.join([first, *others])} |"
-    yield "|---|" + "---:|" * len(others)
+def _table_head(first: str, columns: list[str]) -> Iterable[str]:
+    yield f"| {' | '.join([first, *columns])} |"
+    yield "|---|" + "---:|" * len(columns)
 
 
 def _difference(row: Result | None, finished: bool = True) -> str:
@@ -425,12 +427,12 @@ def _difference(row: Result | None, finished: bool = True) -> str:
         return "–"
     if "percent" not in row:
         return "refused"
-    low, high, drawn, refused = (row[key] for key in ("low", "high", "resamples", "resamples_refused"))
+    low, high, resamples, refusals = (row[key] for key in ("low", "high", "resamples", "resamples_refused"))
     value, mark = f"{row['percent']:+.1f} %", "" if row["monotone"] else " ¹"
     if low is None:
-        return f"{value} (no interval: {drawn - refused}/{drawn}){mark}"
-    shown = f"**{value}**" if finished and not low <= 0 <= high else value
-    return f"{shown} [{low:+.1f}, {high:+.1f}]{f' of {drawn - refused}/{drawn}' if refused else ''}{mark}"
+        return f"{value} (no interval: {resamples - refusals}/{resamples}){mark}"
+    text = f"**{value}**" if finished and not low <= 0 <= high else value
+    return f"{text} [{low:+.1f}, {high:+.1f}]{f' of {resamples - refusals}/{resamples}' if refusals else ''}{mark}"
 
 
 def _heading(task: Task) -> str:

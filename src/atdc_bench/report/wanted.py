@@ -16,12 +16,12 @@ _SIZE_COLUMNS = {
 
 def by_size(result: Result) -> Iterable[str]:
     """By how many tasks are wanted: bytes of a set's own graphs at equal utility of the set, against other graphs."""
-    found = {(row["size"], row["reference"]): row for row in result["by_size"] if row["setting"] == _OURS}
+    lookup = {(row["size"], row["reference"]): row for row in result["by_size"] if row["setting"] == _OURS}
     heads = [f"against {title}" for title in _SIZE_COLUMNS.values()]
     yield f"| tasks wanted | sets | {' | '.join(heads)} | against ancestors sent, at utility 0.9 |"
     yield "|---:" * (len(heads) + 3) + "|"
-    for size in sorted({size for size, _ in found}):
-        rows = [found[size, reference] for reference in _SIZE_COLUMNS]
+    for size in sorted({size for size, _ in lookup}):
+        rows = [lookup[size, reference] for reference in _SIZE_COLUMNS]
         cells = [_mean(row["bd_rate"], row["sets"]) for row in rows]
         cells.append(_mean(rows[0]["at 0.9"], rows[0]["sets"]))
         yield f"| {size} | {rows[0]['sets']} | {' | '.join(cells)} |"
@@ -34,7 +34,7 @@ def by_size(result: Result) -> Iterable[str]:
 
 def named_sets(result: Result) -> Iterable[str]:
     """Named sets at each utility: our bytes and device's time, against the best image codec and the answers."""
-    found = {
+    lookup = {
         (row["set"], row["utility"], row["family"]): row for row in result["against_best"] if row["setting"] == _OURS
     }
     titles, times = result["titles"], result["device_ms"]
@@ -47,16 +47,16 @@ def named_sets(result: Result) -> Iterable[str]:
         for utility in sorted({row["utility"] for row in result["against_best"]}):
             cells = []
             for family in ("pictures", "answers"):
-                row = found[letters, utility, family]
+                row = lookup[letters, utility, family]
                 if row["best"] is None:
                     cells += ["not reached", "–"]
                     continue
                 size, ms = _bytes(row["best_bytes"]), _milliseconds(times[letters][row["best"]])
                 size += " (its smallest)" if row["best_reached"] == "lowest" else ""
                 cells += [f"{titles[row['best']]}: {size}, {ms}", _mean(row, 1)]
-            own = found[letters, utility, "pictures"]
+            codec_row = lookup[letters, utility, "pictures"]
             ms = _milliseconds(times[letters][_OURS])
-            yield f"| {name} | {utility:g} | {_bytes(own['bytes'])} | {ms} | {' | '.join(cells)} |"
+            yield f"| {name} | {utility:g} | {_bytes(codec_row['bytes'])} | {ms} | {' | '.join(cells)} |"
     yield ""
     yield (
         f"Fewest bytes that reach the utility of the set, between measured points; {result['rival_images']} images. "
@@ -67,7 +67,7 @@ def named_sets(result: Result) -> Iterable[str]:
 def against_single_rivals(result: Result) -> Iterable[str]:
     """Named sets against codecs that were trained for the set, and against VVC: at equal utility, and at one."""
     rates = {(row["over"], row["reference"]): row for row in result["bd_rates"] if row["setting"] == _OURS}
-    found = {
+    lookup = {
         (row["set"], row["family"]): row
         for row in result["against_best"]
         if row["setting"] == _OURS and row["utility"] == _UTILITY
@@ -77,25 +77,27 @@ def against_single_rivals(result: Result) -> Iterable[str]:
         "joint": "joint latent of the set", "vvc": "VVC of the image",
     }  # fmt: skip
     systems = {"alone": "alone_{}", "longer": "longer_{}", "joint": "joint_{}", "vvc": "vvc_vvenc"}
-    run = [family for family, system in systems.items() if any((s, system.format(s)) in rates for s in result["sets"])]
-    if not run:
+    families = [
+        family for family, system in systems.items() if any((s, system.format(s)) in rates for s in result["sets"])
+    ]
+    if not families:
         return
-    yield f"| wanted | {' | '.join(f'{heads[family]} | at utility {_UTILITY:g}' for family in run)} |"
-    yield "|---|" + "---:|" * (2 * len(run))
+    yield f"| wanted | {' | '.join(f'{heads[family]} | at utility {_UTILITY:g}' for family in families)} |"
+    yield "|---|" + "---:|" * (2 * len(families))
     for letters, name in result["sets"].items():
         cells = []
-        for family in run:
+        for family in families:
             system = systems[family]
-            own = system.format(letters)
-            if (letters, own) not in rates:
+            rival = system.format(letters)
+            if (letters, rival) not in rates:
                 cells += ["not run", "–"]
                 continue
-            rate, at = rates[letters, own], found[letters, family]
+            rate, at = rates[letters, rival], lookup[letters, family]
             cells.append("refused" if "refused" in rate else _mean({"compared": 1, **rate}, 1))
             cells.append("not reached" if at["percent"] is None else _mean(at, 1))
         yield f"| {name} | {' | '.join(cells)} |"
     yield ""
-    rivals = f", {result['rival_images']} where it is VVC" if "vvc" in run else ""
+    rivals = f", {result['rival_images']} where it is VVC" if "vvc" in families else ""
     yield (
         f"Bytes of the any-graph codec at equal utility of the set, percent above or below each rival, "
         f"{result['data']['images']} images{rivals}."
@@ -145,13 +147,13 @@ def budget(result: Result) -> Iterable[str]:
     )
     yield "|---:" * 9 + "|"
     for row in result["rows"]:
-        within, one = row["arms"]["within bytes"], row["arms"]["one quality"]
+        bytes_arm, quality_arm = row["arms"]["within bytes"], row["arms"]["one quality"]
         gain, low, high = row["gain"]
-        shown = f"**{gain:+.3f}**" if not low <= 0 <= high else f"{gain:+.3f}"
+        text = f"**{gain:+.3f}**" if not low <= 0 <= high else f"{gain:+.3f}"
         yield (
-            f"| {row['max_bytes']:,} | {100 * within['used_share']:.1f} % | {within['most_bytes']:,} "
-            f"| {within['utility']:.3f} | {100 * one['used_share']:.1f} % | {one['utility']:.3f} "
-            f"| {shown} [{low:+.3f}, {high:+.3f}] | {row['told_gain']:+.3f} | {100 * row['told_better_share']:.0f} % |"
+            f"| {row['max_bytes']:,} | {100 * bytes_arm['used_share']:.1f} % | {bytes_arm['most_bytes']:,} "
+            f"| {bytes_arm['utility']:.3f} | {100 * quality_arm['used_share']:.1f} % | {quality_arm['utility']:.3f} "
+            f"| {text} [{low:+.3f}, {high:+.3f}] | {row['told_gain']:+.3f} | {100 * row['told_better_share']:.0f} % |"
         )
 
 
@@ -172,11 +174,11 @@ def _mean(row: Result, sets: int) -> str:
     if row["percent"] is None:
         return "refused"
     value, low, high = (row[key] for key in ("percent", "low", "high"))
-    few = "" if row["compared"] == sets else f", {row['compared']} of {sets} sets"
+    note = "" if row["compared"] == sets else f", {row['compared']} of {sets} sets"
     if low is None:
-        return f"{value:+.1f} % (no interval{few})"
-    shown = f"**{value:+.1f} %**" if not low <= 0 <= high else f"{value:+.1f} %"
-    return f"{shown} [{low:+.1f}, {high:+.1f}]{few}"
+        return f"{value:+.1f} % (no interval{note})"
+    text = f"**{value:+.1f} %**" if not low <= 0 <= high else f"{value:+.1f} %"
+    return f"{text} [{low:+.1f}, {high:+.1f}]{note}"
 
 
 def _bytes(size: float | None) -> str:
@@ -193,8 +195,8 @@ def set_codecs(result: Result) -> Iterable[str]:
     yield "|---|---|---:|---:|---:|"
     for row in result["codecs"].values():
         falls = row["improvement_percent_per_epoch"]
-        told = "–" if falls is None else f"{falls:.1f}"
-        yield f"| {row['title']} | {row['start']} | {row['steps_run']} | {row['seconds'] / 60:.0f} | {told} |"
+        fall = "–" if falls is None else f"{falls:.1f}"
+        yield f"| {row['title']} | {row['start']} | {row['steps_run']} | {row['seconds'] / 60:.0f} | {fall} |"
 
 
 def own_graphs(result: Result) -> Iterable[str]:
@@ -202,7 +204,7 @@ def own_graphs(result: Result) -> Iterable[str]:
     yield "| graphs | J against, before | after, each seed | mean |"
     yield "|---|---:|---:|---:|"
     for name, row in result["compared"].items():
-        seeds = ", ".join(f"{one[0]:+.2f}" for one in row["seeds"])
+        seeds = ", ".join(f"{seed[0]:+.2f}" for seed in row["seeds"])
         before = "{:+.2f} % [{:+.2f}, {:+.2f}]".format(*row["before"])
         yield f"| {name} | {before} | {seeds} | {row['percent']:+.2f} % [{row['low']:+.2f}, {row['high']:+.2f}] |"
     distinct, usual = result["distinct_graphs"], result["images_with_the_one_graph"]

@@ -55,7 +55,7 @@ def test_arms_that_choose_by_real_costs_never_cost_more_than_the_fixed_graph(fol
         roots = row["roots"]["fixed"]
         assert roots == {name: float(name != "a/coarse") for name in result["sets"][row["set"]]}
     for block in EXPERIMENTS["graphs"].blocks.values():
-        assert len(list(block.said(result))) > 3
+        assert len(list(block.formatter(result))) > 3
 
 
 def test_a_tensor_saves_nothing_of_itself_and_what_is_saved_is_of_the_childs_bits(folder: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_result_is_what_the_terminal_and_the_page_say(measured: dict[str, Any]
         {*measured["titles"], *networks.RIVALS}
     )
     for block in EXPERIMENTS["networks"].blocks.values():
-        assert list(block.said(measured))
+        assert list(block.formatter(measured))
 
 
 def test_the_chart_has_every_way_that_reaches_the_agreement_at_its_bytes_and_time(measured: dict[str, Any]) -> None:

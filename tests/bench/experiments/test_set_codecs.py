@@ -98,7 +98,7 @@ def test_a_set_is_coded_along_the_graph_that_the_weights_keep_for_it(tiny_codec:
     graph = graph_of(codec, (3, 4), 4.0)
     assert graph == codec.graph_tables.fixed[4].within((3, 4)) and graph.size == 6
     row = alone("nd", (3, 4))
-    assert row.choose(codec, torch.zeros(2, 6, 4, 4, 4), 4.0) == [graph, graph] and row.known == list(range(6))
+    assert row.choose(codec, torch.zeros(2, 6, 4, 4, 4), 4.0) == [graph, graph] and row.known_tasks == list(range(6))
 
 
 def test_shuffled_graphs_are_the_same_ones_at_other_images() -> None:
