@@ -46,7 +46,7 @@ NORMAL_EFFORT = {
     "atdc/cli/coding.py", "atdc/codec.py", "atdc/cli/jobs.py",
     "atdc/pipeline.py", "atdc_bench/experiments/balance.py",
     "atdc_bench/experiments/compare.py", "atdc_bench/experiments/evaluate.py", "atdc_bench/experiments/speed.py",
-    "atdc_bench/experiments/compare_weights.py", "atdc_bench/report/said.py",
+    "atdc_bench/experiments/compare_weights.py", "atdc_bench/report/result_lines.py",
 }  # fmt: skip
 """Where ``normal`` is an effort, besides ``high``."""
 

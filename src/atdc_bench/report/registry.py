@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from atdc_bench.report import networks, said, wanted
+from atdc_bench.report import networks, result_lines, wanted
 
 Result: TypeAlias = Mapping[str, Any]
 Formatter: TypeAlias = Callable[[Result], Iterable[str]]
@@ -136,123 +136,133 @@ _FUZZ_SMALL = ("fuzz_small.json", "atdc bench fuzz --model small --count 50000")
 EXPERIMENTS: dict[str, Experiment] = {
     "evaluate": Experiment(
         "evaluate:run_evaluate",
-        (said.default_rates, said.rates),
+        (result_lines.default_rates, result_lines.rates),
         {
-            "rates": Block(*_EVALUATE, said.rates),
-            "points": Block(*_EVALUATE, said.points),
-            "checks": Block(*_EVALUATE, said.checks),
-            "cardsmall": Block(*_EVALUATE, said.uncompressed),
-            "cardrates": Block(*_EVALUATE, said.default_rates),
-            "cardstyles": Block(*_STYLES, said.uncompressed),
+            "rates": Block(*_EVALUATE, result_lines.rates),
+            "points": Block(*_EVALUATE, result_lines.points),
+            "checks": Block(*_EVALUATE, result_lines.checks),
+            "cardsmall": Block(*_EVALUATE, result_lines.uncompressed),
+            "cardrates": Block(*_EVALUATE, result_lines.default_rates),
+            "cardstyles": Block(*_STYLES, result_lines.uncompressed),
         },
     ),
     "score-calibration": Experiment(
         "score_calibration:run_score_calibration",
-        (said.score_calibration,),
+        (result_lines.score_calibration,),
         {
             "calibration": Block(
-                "score_calibration_small.json", "atdc bench score-calibration --count 50", said.score_calibration
+                "score_calibration_small.json",
+                "atdc bench score-calibration --count 50",
+                result_lines.score_calibration,
             )
         },
     ),
     "statistics": Experiment(
         "statistics:run_statistics",
-        (said.graphs,),
-        {"graphs": Block("statistics_small.json", "atdc bench statistics --count 250", said.graphs)},
+        (result_lines.graphs,),
+        {"graphs": Block("statistics_small.json", "atdc bench statistics --count 250", result_lines.graphs)},
     ),
     "speed": Experiment(
         "speed:run_speed",
-        (said.times,),
-        {"times": Block("bench_small.json", "atdc bench speed --count 30 --threads 2", said.times)},
+        (result_lines.times,),
+        {"times": Block("bench_small.json", "atdc bench speed --count 30 --threads 2", result_lines.times)},
     ),
     "fuzz": Experiment(
         "fuzz:run_fuzz",
-        (said.fuzz,),
-        {"fuzztiny": Block(*_FUZZ_TINY, said.fuzz), "fuzz": Block(*_FUZZ_SMALL, said.fuzz)},
+        (result_lines.fuzz,),
+        {"fuzztiny": Block(*_FUZZ_TINY, result_lines.fuzz), "fuzz": Block(*_FUZZ_SMALL, result_lines.fuzz)},
     ),
     "entropy-cost": Experiment(
         "entropy_cost:run_entropy_cost",
-        (said.entropy,),
-        {"entropy": Block("entropy_small.json", "atdc bench entropy-cost --count 250", said.entropy)},
+        (result_lines.entropy,),
+        {"entropy": Block("entropy_small.json", "atdc bench entropy-cost --count 250", result_lines.entropy)},
     ),
     "ablation": Experiment(
         "ablation:run_ablation",
-        (said.ablation,),
-        {"ablation": Block("ablation_small.json", "atdc bench ablation --epochs 1 --count 250", said.ablation)},
+        (result_lines.ablation,),
+        {"ablation": Block("ablation_small.json", "atdc bench ablation --epochs 1 --count 250", result_lines.ablation)},
     ),
     "compare-weights": Experiment(
         "compare_weights:run_compare_weights",
-        (said.compared_weights,),
+        (result_lines.compared_weights,),
         {
-            "weightsrooms": Block(*_WEIGHTS_ROOMS, said.compared_weights),
-            "weightsnyuv": Block(*_WEIGHTS_NYUV2, said.compared_weights),
-            "cardrooms": Block(*_WEIGHTS_ROOMS, said.uncompressed),
-            "cardnyuv": Block(*_WEIGHTS_NYUV2, said.uncompressed),
+            "weightsrooms": Block(*_WEIGHTS_ROOMS, result_lines.compared_weights),
+            "weightsnyuv": Block(*_WEIGHTS_NYUV2, result_lines.compared_weights),
+            "cardrooms": Block(*_WEIGHTS_ROOMS, result_lines.uncompressed),
+            "cardnyuv": Block(*_WEIGHTS_NYUV2, result_lines.uncompressed),
         },
     ),
     "joint-finetune": Experiment(
         "joint_finetune:run_joint_finetune",
-        (said.compared_weights,),
+        (result_lines.compared_weights,),
         {
             "tuned": Block(
-                "joint_finetune_small.json", "atdc bench joint-finetune --steps 100 --count 100", said.compared_weights
+                "joint_finetune_small.json",
+                "atdc bench joint-finetune --steps 100 --count 100",
+                result_lines.compared_weights,
             )
         },
     ),
     "compare": Experiment(
         "compare:run_compare",
-        (said.systems,),
+        (result_lines.systems,),
         {
-            "systems": Block(*_COMPARE, said.systems),
-            "bytask": Block(*_COMPARE, said.by_task),
-            "order": Block(*_COMPARE, said.order),
-            "seeds": Block(*_COMPARE, said.seeds),
-            "low": Block(*_COMPARE, said.low_rates),
-            "realsystems": Block(*_COMPARE_NYUV2, said.systems),
-            "realtasks": Block(*_COMPARE_NYUV2, said.by_task),
+            "systems": Block(*_COMPARE, result_lines.systems),
+            "bytask": Block(*_COMPARE, result_lines.by_task),
+            "order": Block(*_COMPARE, result_lines.order),
+            "seeds": Block(*_COMPARE, result_lines.seeds),
+            "low": Block(*_COMPARE, result_lines.low_rates),
+            "realsystems": Block(*_COMPARE_NYUV2, result_lines.systems),
+            "realtasks": Block(*_COMPARE_NYUV2, result_lines.by_task),
         },
     ),
     "entropy-models": Experiment(
         "entropy_models:run_entropy_models",
-        (said.entropy_models,),
+        (result_lines.entropy_models,),
         {
             "entropymodels": Block(
-                "entropy_models_small.json", "atdc bench entropy-models --count 24", said.entropy_models
+                "entropy_models_small.json", "atdc bench entropy-models --count 24", result_lines.entropy_models
             )
         },
     ),
     "add-task": Experiment(
         "added_task:run_added_task",
-        (said.added_task,),
-        {"addedtask": Block("added_task_small.json", "atdc bench add-task --steps 300 --count 100", said.added_task)},
+        (result_lines.added_task,),
+        {
+            "addedtask": Block(
+                "added_task_small.json", "atdc bench add-task --steps 300 --count 100", result_lines.added_task
+            )
+        },
     ),
     "sweep": Experiment(
         "sweep:run_sweep",
-        (said.sweep,),
-        {"sweep": Block("sweep_small.json", "atdc bench sweep --count 100", said.sweep)},
+        (result_lines.sweep,),
+        {"sweep": Block("sweep_small.json", "atdc bench sweep --count 100", result_lines.sweep)},
     ),
     "adaptivity": Experiment(
         "adaptivity:run_adaptivity",
-        (said.adaptivity,),
+        (result_lines.adaptivity,),
         {
             "adaptivity": Block(
-                "adaptivity_nyuv2.json", "atdc bench adaptivity --data nyuv2 --count 24 --qualities 4", said.adaptivity
+                "adaptivity_nyuv2.json",
+                "atdc bench adaptivity --data nyuv2 --count 24 --qualities 4",
+                result_lines.adaptivity,
             ),
             "tiles": Block(
                 "adaptivity_tiles.json",
                 "atdc bench adaptivity --images tiles --data kodak --count 24 "
                 "--conditions 'as they are,without the image,random qualities' -o results/adaptivity_tiles.json",
-                said.adaptivity,
+                result_lines.adaptivity,
             ),
         },
     ),
     "scaling": Experiment(
         "scaling:run_scaling",
-        (said.many_tasks,),
-        {"manytasks": Block("scaling.json", "atdc bench scaling", said.many_tasks)},
+        (result_lines.many_tasks,),
+        {"manytasks": Block("scaling.json", "atdc bench scaling", result_lines.many_tasks)},
     ),
-    "affinity": Experiment("affinity:run_affinity", (said.affinity,)),
-    "balance": Experiment("balance:run_balance", (said.balance,)),
+    "affinity": Experiment("affinity:run_affinity", (result_lines.affinity,)),
+    "balance": Experiment("balance:run_balance", (result_lines.balance,)),
     "networks": Experiment(
         "networks:run_networks",
         (networks.bytes_at_agreement, networks.against_rivals),
@@ -277,12 +287,12 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "selfcheck": Experiment(
         "selfcheck:run_selfcheck",
-        (said.exact,),
+        (result_lines.exact,),
         {
             "exact": Block(
                 "selfcheck_small.json",
                 "atdc bench selfcheck --set full --symbols 1e8",
-                said.exact,
+                result_lines.exact,
             )
         },
     ),

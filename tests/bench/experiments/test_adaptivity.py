@@ -11,7 +11,7 @@ from atdc.errors import ArgumentError, DataError
 from atdc.pipeline import Codec
 from atdc_bench.experiments import adaptivity
 from atdc_bench.experiments.photo_tiles import PhotoTiles
-from atdc_bench.report import said
+from atdc_bench.report import result_lines
 
 
 def test_an_oracle_never_costs_more_than_one_graph_nor_any_nearby_quality(
@@ -31,7 +31,7 @@ def test_an_oracle_never_costs_more_than_one_graph_nor_any_nearby_quality(
         assert costs["oracle"][0] <= min(0, costs["graph by kind"][0]) and costs["control"][0] <= 0
         judged = row["condition"] != "one modality noise"
         assert (row["arms"]["oracle"]["truth_percent"] is not None) == judged
-    assert len(list(said.adaptivity(result))) == 2 + 4
+    assert len(list(result_lines.adaptivity(result))) == 2 + 4
 
 
 def test_tiles_of_photos_have_no_truth_and_no_photo_is_in_both_halves(

@@ -18,7 +18,7 @@ from atdc.tasks import TASKS
 from atdc_bench import cli as measuring
 from atdc_bench.report.readme import PAGES, fill
 from atdc_bench.report.registry import BLOCKS
-from atdc_bench.report.said import _difference
+from atdc_bench.report.result_lines import _difference
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
