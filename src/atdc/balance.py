@@ -69,8 +69,8 @@ class Balance:
         Raises:
             WeightsError: there is none, it is damaged, or it belongs to other weights.
         """
-        with _measured(weights, fingerprint) as said:
-            rows = [said["qualities"][str(level)] for level in range(MAX_QUALITY + 1)]
+        with _measured(weights, fingerprint) as record:
+            rows = [record["qualities"][str(level)] for level in range(MAX_QUALITY + 1)]
             if texts := [row[name] for row in rows for name in names if isinstance(row[name], str)]:
                 raise ValueError(f"the text {texts[0]!r} as a quality")
             return cls(tuple(tuple(quality_of(row[name], f"quality of {name}") for name in names) for row in rows))
@@ -88,8 +88,8 @@ def measured_utilities(weights: Path, fingerprint: bytes) -> NDArray[np.float64]
     Raises:
         WeightsError: as :meth:`Balance.read`.
     """
-    with _measured(weights, fingerprint) as said:
-        rows = [np.array(row["utility"], np.float64) for row in said["measured"].values()]
+    with _measured(weights, fingerprint) as record:
+        rows = [np.array(row["utility"], np.float64) for row in record["measured"].values()]
         if {row.shape for row in rows} != {_LEVELS.shape} or not np.isfinite(rows).all():
             raise ValueError("utilities that are not one number for each quality")
         return np.stack([np.minimum(_rising(row), 1) for row in rows], 1)
@@ -100,17 +100,17 @@ def _measured(weights: Path, fingerprint: bytes) -> Iterator[dict[str, Any]]:
     """What was measured for some weights; a block that cannot make sense of it raises :class:`WeightsError`."""
     path = balance_path(weights)
     try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if said["provenance"]["weights"] != fingerprint.hex():
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if record["provenance"]["weights"] != fingerprint.hex():
             raise WeightsError(
-                str(path), f"a balance of weights {str(said['provenance']['weights'])[:_SHOWN]}", fingerprint.hex(),
+                str(path), f"a balance of weights {str(record['provenance']['weights'])[:_SHOWN]}", fingerprint.hex(),
                 f"Measure it again with {_MADE_BY}",
             )  # fmt: skip
-        yield said
+        yield record
     except OSError as error:
-        found = "no balance" if isinstance(error, FileNotFoundError) else reason_of(error)
+        reason = "no balance" if isinstance(error, FileNotFoundError) else reason_of(error)
         expected = "one that was measured for these weights"
-        raise WeightsError(str(path), found, expected, f"Make it with {_MADE_BY}") from error
+        raise WeightsError(str(path), reason, expected, f"Make it with {_MADE_BY}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"nothing of {error}" if isinstance(error, KeyError) else str(error)
         raise WeightsError(
@@ -143,8 +143,8 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
 
     >>> levels = np.arange(8)[:, None]
     >>> cheap, dear = 2.0 ** levels, 8 * 2.0 ** levels
-    >>> found = balanced(np.hstack([cheap, dear]), np.hstack([1 - 2.0 ** -levels] * 2))
-    >>> found.at(3)[0] > 3 > found.at(3)[1]
+    >>> balance = balanced(np.hstack([cheap, dear]), np.hstack([1 - 2.0 ** -levels] * 2))
+    >>> balance.at(3)[0] > 3 > balance.at(3)[1]
     True
     """
     tasks = sizes.shape[1]
@@ -163,12 +163,12 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     alike = (_LEVELS * QUALITY_STEPS_PER_UNIT)[:, None].repeat(tasks, 1)
     candidates = np.concatenate([path, *between, alike])
     every = np.arange(tasks)
-    reached = np.array([worth[row, every].mean() for row in candidates])
-    taken = np.array([cost[row, every].sum() for row in candidates])
+    means = np.array([worth[row, every].mean() for row in candidates])
+    totals = np.array([cost[row, every].sum() for row in candidates])
     rows: list[tuple[float, ...]] = []
     for level in _LEVELS:
-        good = np.flatnonzero(reached >= rising[level].mean() - 1e-9)
-        best = candidates[good[taken[good].argmin()]]
+        good = np.flatnonzero(means >= rising[level].mean() - 1e-9)
+        best = candidates[good[totals[good].argmin()]]
         rows.append(tuple(_STEPS[best].tolist()))
     return Balance(tuple(rows))
 

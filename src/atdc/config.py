@@ -80,10 +80,14 @@ def quality_steps(quality: Quality, task_count: int) -> tuple[int, ...]:
     >>> quality_steps(4, 2), quality_steps([0.5, 7], 2)
     ((32, 32), (4, 56))
     """
-    given: Any = quality
-    if isinstance(given, (str, bytes, Mapping, Set)) or not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
-        return (round(quality_of(given) * QUALITY_STEPS_PER_UNIT),) * task_count
-    values = [quality_of(value) for value in given]
+    argument: Any = quality
+    if (
+        isinstance(argument, (str, bytes, Mapping, Set))
+        or not hasattr(argument, "__len__")
+        or getattr(argument, "ndim", 1) == 0
+    ):
+        return (round(quality_of(argument) * QUALITY_STEPS_PER_UNIT),) * task_count
+    values = [quality_of(value) for value in argument]
     if len(values) != task_count:
         raise ArgumentError("quality", f"{len(values)} values", f"one for each of the {task_count} tasks")
     return tuple(round(value * QUALITY_STEPS_PER_UNIT) for value in values)
@@ -129,17 +133,17 @@ def pixel_limit_of(value: Any) -> int:
         raise ArgumentError("pixel_limit", repr(value), "a whole number of pixels") from error
 
 
-def require_one_of(where: str, value: Any, known: Sequence[str]) -> None:
+def require_one_of(where: str, value: Any, choices: Sequence[str]) -> None:
     """Refuses what is none of the known words, and names the one probably meant.
 
     >>> require_one_of("effort", "hihg", ("normal", "high"))
     Traceback (most recent call last):
     atdc.errors.ArgumentError: effort: found 'hihg'; expected one of normal, high. Did you mean 'high'?
     """
-    if not isinstance(value, str) or value not in known:
-        close = difflib.get_close_matches(str(value), known, n=1)
+    if not isinstance(value, str) or value not in choices:
+        close = difflib.get_close_matches(str(value), choices, n=1)
         cure = f"Did you mean {close[0]!r}?" if close else ""
-        raise ArgumentError(where, repr(value), f"one of {', '.join(known)}", cure)
+        raise ArgumentError(where, repr(value), f"one of {', '.join(choices)}", cure)
 
 
 MAX_TABLES = 256
@@ -208,9 +212,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuses what no network can be built from."""
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ArgumentError(f"model.{name}", repr(getattr(self, name)), f"one of {', '.join(known)}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ArgumentError(f"model.{name}", repr(getattr(self, name)), f"one of {', '.join(choices)}")
         for name in _COUNTS:
             value, least = getattr(self, name), 0 if name == "max_parents" else 1
             if isinstance(value, bool) or not least <= value <= _LARGEST_COUNT:
@@ -218,19 +222,19 @@ class ModelConfig:
         if not 2 <= self.scale_count <= MAX_TABLES:
             raise ArgumentError("model.scale_count", str(self.scale_count), f"2 to {MAX_TABLES}")
         if not 0 < self.scale_min < self.scale_max < _LARGEST_COUNT:
-            found = f"scale_min {self.scale_min:g}, scale_max {self.scale_max:g}"
-            raise ArgumentError("model.scale_min", found, "positive numbers, the first the smaller")
+            values = f"scale_min {self.scale_min:g}, scale_max {self.scale_max:g}"
+            raise ArgumentError("model.scale_min", values, "positive numbers, the first the smaller")
         if self.stride != STRIDE:
             raise ArgumentError("model.stride", str(self.stride), f"{STRIDE}, which all task networks have")
         for name in _WIDTHS_OF_SMALL:
             widths: Any = getattr(self, name)
             if len(widths) != 3 or not all(type(width) is int and 1 <= width <= _LARGEST_COUNT for width in widths):
-                found = repr(list(widths))
-                raise ArgumentError(f"model.{name}", found, f"three whole numbers from 1 to {_LARGEST_COUNT}")
+                values = repr(list(widths))
+                raise ArgumentError(f"model.{name}", values, f"three whole numbers from 1 to {_LARGEST_COUNT}")
             usual = type(self).__dataclass_fields__[name].default
             if self.architecture != "small" and getattr(self, name) != usual:
-                where, found = f"model.{name}", f"{getattr(self, name)} for {self.architecture}"
-                raise ArgumentError(where, found, f"{usual}: that architecture has widths of its own", "Leave it out.")
+                where, values = f"model.{name}", f"{getattr(self, name)} for {self.architecture}"
+                raise ArgumentError(where, values, f"{usual}: that architecture has widths of its own", "Leave it out.")
 
     def tensors(self, names: Iterable[object]) -> FeatureSet:
         """Tensors of these names, alike as the task networks' features are.
@@ -465,9 +469,9 @@ class Recipe:
         if self.train_count < 2:
             raise ArgumentError("train_count", str(self.train_count), "2 or more")
         for setting in ("name", "seed", "val_share"):
-            found, usual = getattr(self.codec, setting), getattr(FitRecipe(), setting)
-            if found != usual:
-                raise ArgumentError(f"codec.{setting}", repr(found), "nothing: a training has its own", "Leave it out.")
+            value, usual = getattr(self.codec, setting), getattr(FitRecipe(), setting)
+            if value != usual:
+                raise ArgumentError(f"codec.{setting}", repr(value), "nothing: a training has its own", "Leave it out.")
         try:
             self.model()
         except ArgumentError as error:
@@ -505,10 +509,10 @@ def settings_of(cls: type[T], values: Any, where: str) -> T:
     """
     if not isinstance(values, dict):
         raise ArgumentError(where, repr(values), "a mapping of settings")
-    known = [f.name for f in dataclasses.fields(cast(Any, cls))]
-    unknown = sorted(set(values) - set(known))
+    names = [f.name for f in dataclasses.fields(cast(Any, cls))]
+    unknown = sorted(set(values) - set(names))
     if unknown:
-        raise ArgumentError(where, f"unknown setting {unknown[0]!r}", f"one of {', '.join(known)}")
+        raise ArgumentError(where, f"unknown setting {unknown[0]!r}", f"one of {', '.join(names)}")
     built: dict[str, Any] = {}
     for key, value in values.items():
         default = getattr(cls(), key)
@@ -611,11 +615,11 @@ class _UniqueKeys(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """See :class:`yaml.SafeLoader`."""
-        seen = set()
+        keys = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
+            if key.value in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
-            seen.add(key.value)
+            keys.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -632,9 +636,9 @@ def _read(path: Path, folder: Path, what: str) -> Any:
         with open(file, "rb") as stream:  # whose name is in YAML's messages, as a text's is not
             values = yaml.load(stream, _UniqueKeys)
     except OSError as error:
-        found = "a folder" if file.is_dir() else reason_of(error)
+        reason = "a folder" if file.is_dir() else reason_of(error)
         expected = f"the name of a shipped {what} ({', '.join(shipped)}) or a readable YAML file"
-        raise ArgumentError(str(path), found, expected) from error
+        raise ArgumentError(str(path), reason, expected) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArgumentError(str(path), f"broken YAML ({error})", f"a {what} like {folder / shipped[0]}.yaml") from error
     if values is None:

@@ -51,8 +51,8 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        found = "a file" if isinstance(error, (FileExistsError, NotADirectoryError)) else reason_of(error)
-        raise OutputError(str(folder), found, "a folder to write to", "Choose another one with -o.") from error
+        reason = "a file" if isinstance(error, (FileExistsError, NotADirectoryError)) else reason_of(error)
+        raise OutputError(str(folder), reason, "a folder to write to", "Choose another one with -o.") from error
 
 
 def write_bytes_atomically(path: str | os.PathLike[str], data: bytes | memoryview) -> None:
@@ -78,9 +78,9 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes | memoryvie
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

@@ -209,16 +209,16 @@ def verify(source: FileLike, integers: IntegerReader | None = None, *, pixel_lim
 
 
 def _verification(source: Source, integers: IntegerReader | None, pixel_limit: int) -> Verification:
-    seen = container.verify(source, pixel_limit=pixel_limit)
-    if seen.header is None:
-        return Verification(seen.problems)
-    fingerprint = seen.header.fingerprint.hex()
-    if integers is None or integers.fingerprint != seen.header.fingerprint:
-        return Verification(seen.problems, False, fingerprint)
-    if seen.header.profile == "compact" and seen.problems:  # nothing of it is decoded
-        return Verification(seen.problems, False, fingerprint)
+    verification = container.verify(source, pixel_limit=pixel_limit)
+    if verification.header is None:
+        return Verification(verification.problems)
+    fingerprint = verification.header.fingerprint.hex()
+    if integers is None or integers.fingerprint != verification.header.fingerprint:
+        return Verification(verification.problems, False, fingerprint)
+    if verification.header.profile == "compact" and verification.problems:  # nothing of it is decoded
+        return Verification(verification.problems, False, fingerprint)
     decoded, further = _decoded(source, integers, pixel_limit)
-    problems, names = [*seen.problems, *further], _names_by_place(seen.header, integers)
+    problems, names = [*verification.problems, *further], _names_by_place(verification.header, integers)
     named = {str(error): error for error in (_with_task_name(error, names) for error in problems)}
     return Verification(tuple(named.values()), decoded, fingerprint)  # by text: damaged bytes are met twice
 

@@ -97,9 +97,11 @@ class Codec:
 
     def __repr__(self) -> str:
         """Which weights, and where they are."""
-        own = self.feature_codec
+        codec = self.feature_codec
         name = "weights in memory" if self.path is None else str(self.path)
-        return f"<atdc.Codec: {name}, fingerprint {own.fingerprint.hex()}, {own.task_count} tasks, on {own.device}>"
+        return (
+            f"<atdc.Codec: {name}, fingerprint {codec.fingerprint.hex()}, {codec.task_count} tasks, on {codec.device}>"
+        )
 
     def to(self, device: str | torch.device) -> Codec:
         """Moves all networks to another device, a GPU, say, itself, and returns itself. Integers stay on the CPU: what
@@ -165,22 +167,22 @@ class Codec:
         >>> list(codec.decode(data))
         ['normal', 'depth_zbuffer']
         """
-        own = self.feature_codec
-        wanted = None if tasks is None else own.tensors.wanted(tasks)
+        feature_codec = self.feature_codec
+        wanted = None if tasks is None else feature_codec.tensors.wanted(tasks)
         pixels = _bytes_tensor(image, pixel_limit_of(pixel_limit))
-        graphs, qualities = given_graphs(graph), None if quality is None else own.qualities(quality)
+        graphs, qualities = given_graphs(graph), None if quality is None else feature_codec.qualities(quality)
         size = (pixels.shape[2], pixels.shape[3])
         features: Features
         if wanted is None or max_bytes is not None:  # which others help depends on the qualities
             features = self.features_of(pixels)
         else:
-            needed = own.needed(wanted, 4 if qualities is None else qualities, graphs)
-            seen = dict(zip(needed, self.features_of(pixels, needed).unbind(1), strict=True))
-            features = [seen.get(task) for task in range(own.task_count)]
-        utilities = 1 - own.graph_tables.distortion if max_bytes is None else self.utilities()
-        return own.encode_one(
+            needed = feature_codec.needed(wanted, 4 if qualities is None else qualities, graphs)
+            tensors = dict(zip(needed, self.features_of(pixels, needed).unbind(1), strict=True))
+            features = [tensors.get(task) for task in range(feature_codec.task_count)]
+        utilities = 1 - feature_codec.graph_tables.distortion if max_bytes is None else self.utilities()
+        return feature_codec.encode_one(
             features, qualities, max_bytes, weights, utilities, graph=graphs, effort=effort, sizes=[size],
-            profile=profile_for(profile, first), first=own.first_indices(first), wanted=wanted,
+            profile=profile_for(profile, first), first=feature_codec.first_indices(first), wanted=wanted,
         )  # fmt: skip
 
     def utilities(self) -> NDArray[np.float64]:
@@ -372,8 +374,8 @@ class Codec:
 
     def to_bytes(self) -> bytes:
         """The weights file's content."""
-        own = {f"{TASKS_PREFIX}{key}": value for key, value in stored_arrays(self.networks).items()}
-        return self.feature_codec.to_bytes(self.card, own)
+        arrays = {f"{TASKS_PREFIX}{key}": value for key, value in stored_arrays(self.networks).items()}
+        return self.feature_codec.to_bytes(self.card, arrays)
 
 
 @torch_defaults()

@@ -61,8 +61,8 @@ def command_of(arguments: Sequence[str]) -> str:
     >>> command_of(["/usr/bin/atdc", "bench", "evaluate", "--data", "/mnt/disk 1/rooms", "-o", "results/a.json"])
     'atdc bench evaluate --data rooms -o results/a.json'
     """
-    program, *others = arguments
-    shown = [Path(word).name if Path(word).is_absolute() else word for word in others]
+    program, *words = arguments
+    shown = [Path(word).name if Path(word).is_absolute() else word for word in words]
     return shlex.join([Path(program).name, *shown])
 
 

@@ -151,8 +151,8 @@ class IntegerReader:
         """Refuses to read what a file does not hold."""
         for task in wanted:
             if task not in header.present:
-                there = ", ".join(self.task_names[place] for place in header.present)
-                raise ArgumentError("tasks", repr(self.task_names[task]), f"what is in the file: {there}")
+                names = ", ".join(self.task_names[place] for place in header.present)
+                raise ArgumentError("tasks", repr(self.task_names[task]), f"what is in the file: {names}")
 
     def _require_room(self, header: Header, grids: Sequence[Grid], pixel_limit: int, position_limit: int) -> None:
         """Refuses what is far larger than the limits: padding makes four rows of one, and tensors are many."""
@@ -352,7 +352,7 @@ class Arrivals(Iterator[tuple[str, T]]):
             self._stack = stack.pop_all()
         self.header = self._file.header
         self._wanted = set(self._file.tasks if wanted is None else wanted)
-        self._rest = self._answers(converted(self._file), wanted is None)
+        self._iterator = self._answers(converted(self._file), wanted is None)
 
     def __iter__(self) -> Arrivals[T]:
         """Itself."""
@@ -360,7 +360,7 @@ class Arrivals(Iterator[tuple[str, T]]):
 
     def __next__(self) -> tuple[str, T]:
         """The name of the next tensor, and what was made of it; its bytes are waited for."""
-        return next(self._rest)
+        return next(self._iterator)
 
     @property
     def bytes_read(self) -> int:
@@ -369,7 +369,7 @@ class Arrivals(Iterator[tuple[str, T]]):
 
     def close(self) -> None:
         """Leaves the rest aside, and closes the file, unless it is the caller's own object."""
-        self._rest.close()
+        self._iterator.close()
         self._stack.close()
 
     def _answers(self, converted: Callable[[int, Integers], T], whole: bool) -> Generator[tuple[str, T], None, None]:
@@ -390,14 +390,14 @@ class Arrivals(Iterator[tuple[str, T]]):
     def _incomplete(self, failed: Mapping[int, BitstreamError]) -> IncompleteFileError:
         """Names what is damaged, what is predicted from it, and what came to no end."""
         parents, sentences = self._file.graph.parents, []
-        own = {task: error for task, error in failed.items() if not set(parents[task]) & failed.keys()}
-        for task, error in own.items():
+        causes = {task: error for task, error in failed.items() if not set(parents[task]) & failed.keys()}
+        for task, error in causes.items():
             if not isinstance(error, TruncatedFileError):
                 sentences.append(f"damage to {self._names[task]} ({error.found} instead of {error.expected})")
-        if any(isinstance(error, TruncatedFileError) for error in own.values()):
-            cut = [self._names[task] for task, error in own.items() if isinstance(error, TruncatedFileError)]
+        if any(isinstance(error, TruncatedFileError) for error in causes.values()):
+            cut = [self._names[task] for task, error in causes.items() if isinstance(error, TruncatedFileError)]
             sentences.append(f"its end before {', '.join(cut)}")
-        if after := [self._names[task] for task in failed if task not in own]:
+        if after := [self._names[task] for task in failed if task not in causes]:
             sentences.append(f"for want of their parents, nothing of {', '.join(after)}")
         lost = [self._names[task] for task in self._file.tasks if task in failed and task in self._wanted]
         error = IncompleteFileError("file", "; ".join(sentences), f"whole segments for {', '.join(lost)}", DAMAGED)

@@ -71,8 +71,8 @@ class TensorSpec:
         if not _is_count(self.latent_channels) or self.latent_channels > 4 * self.channels:
             raise ArgumentError(f"{where}, latent channels", repr(self.latent_channels), f"1 to {4 * self.channels}")
         grid: Any = self.grid
-        known = grid is None or _is_count(grid)
-        if not known and not (isinstance(grid, tuple) and len(grid) == 2 and all(map(_is_count, grid))):
+        is_scalar = grid is None or _is_count(grid)
+        if not is_scalar and not (isinstance(grid, tuple) and len(grid) == 2 and all(map(_is_count, grid))):
             raise ArgumentError(f"{where}, grid", repr(grid), "pixels per position, (height, width), or None")
 
     def grid_of_image(self, height: int, width: int) -> Grid | None:
@@ -164,8 +164,8 @@ class FeatureSet:
         except TypeError as error:
             raise ArgumentError(where, repr(names), "a list of names") from error
         for name in wanted:
-            given: object = name
-            if not isinstance(given, str) or name not in self._index:
+            key: object = name
+            if not isinstance(key, str) or name not in self._index:
                 close = difflib.get_close_matches(str(name), self.names, n=1)
                 cure = f"Did you mean {close[0]!r}?" if close else ""
                 raise ArgumentError(where, repr(name), f"some of {', '.join(self.names)}", cure)

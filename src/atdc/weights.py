@@ -85,8 +85,8 @@ class WeightsFile:
         except WeightsError as error:
             raise WeightsError(f"{self.path}, {error.where}", error.found, error.expected, error.cure) from error
         if unread := sorted(set(arrays) - set(model.to_arrays())):
-            where, found = f"{self.path}, {ENTROPY_PREFIX}{unread[0]}", "integers that nothing reads"
-            raise WeightsError(where, found, f"those of {len(self.tensors)} tasks", _REINSTALL)
+            where, problem = f"{self.path}, {ENTROPY_PREFIX}{unread[0]}", "integers that nothing reads"
+            raise WeightsError(where, problem, f"those of {len(self.tensors)} tasks", _REINSTALL)
         return IntegerReader(model, self.graph_tables.listed, self.tensors, self.fingerprint)
 
     def require_agreement(self, model: EntropyModel) -> None:
@@ -101,9 +101,9 @@ class WeightsFile:
         ]
         for index, tensor in enumerate(self.tensors.tensors):
             counts.append(("latent_channels", tensor.latent_channels, model.latent_channels(index)))
-        for name, said, found in counts:
-            if said != found:
-                raise WeightsError(f"{self.path}, model.{name}", str(said), f"{found}, as its integers have", _AGAIN)
+        for name, setting, count in counts:
+            if setting != count:
+                raise WeightsError(f"{self.path}, model.{name}", str(setting), f"{count}, as its integers have", _AGAIN)
 
     def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         """The arrays whose names begin with a prefix, by the rest of their names."""
@@ -128,8 +128,8 @@ class WeightsFile:
                 raise WeightsError(where, "no such tensor", f"finite numbers of shape {shapes[name]}", _AGAIN)
             array = arrays[name]
             if array.dtype.kind != "f" or array.shape != shapes[name] or not np.isfinite(array).all():
-                found = f"{array.dtype}, shape {array.shape}, or no finite numbers"
-                raise WeightsError(where, found, f"finite numbers of shape {shapes[name]}", _AGAIN)
+                problem = f"{array.dtype}, shape {array.shape}, or no finite numbers"
+                raise WeightsError(where, problem, f"finite numbers of shape {shapes[name]}", _AGAIN)
         return {name: array.astype(np.float32) for name, array in arrays.items()}
 
     def require_prefixes(self, prefixes: tuple[str, ...]) -> None:
@@ -140,8 +140,8 @@ class WeightsFile:
         """
         for key in self.contents:
             if not key.startswith(prefixes):
-                found, expected = "a tensor that nothing reads", f"names that begin with {', '.join(prefixes)}"
-                raise WeightsError(f"{self.path}, {key}", found, expected, _AGAIN)
+                problem, expected = "a tensor that nothing reads", f"names that begin with {', '.join(prefixes)}"
+                raise WeightsError(f"{self.path}, {key}", problem, expected, _AGAIN)
 
 
 def weights_bytes(
@@ -247,8 +247,8 @@ def _shipped(name: str) -> Path:
 
 
 def _version(path: Path, name: str) -> int:
-    said = path.stem.removeprefix(f"{name}-")
-    return int(said) if said.isascii() and said.isdecimal() else 0
+    version = path.stem.removeprefix(f"{name}-")
+    return int(version) if version.isascii() and version.isdecimal() else 0
 
 
 def open_weights(name: str | Path | None = None) -> WeightsFile:
@@ -270,11 +270,11 @@ def open_weights(name: str | Path | None = None) -> WeightsFile:
             shipped = ", ".join(file.stem for file in _shipped_files()) or "none"
             expected = f"shipped weights ({shipped}) or a .safetensors file"
             if os.path.exists(name):
-                found = "a folder" if os.path.isdir(name) else "a file of another kind, by its name"
-                raise WeightsError(str(name), found, expected, "Name the file that `atdc fit` or `atdc train` wrote.")
-            meant = f"{name}.safetensors"
+                kind = "a folder" if os.path.isdir(name) else "a file of another kind, by its name"
+                raise WeightsError(str(name), kind, expected, "Name the file that `atdc fit` or `atdc train` wrote.")
+            guess = f"{name}.safetensors"
             cure = (
-                f"Did you mean {meant}?" if os.path.isfile(meant) else "See `atdc fit --help` and `atdc train --help`."
+                f"Did you mean {guess}?" if os.path.isfile(guess) else "See `atdc fit --help` and `atdc train --help`."
             )
             raise WeightsError("model", repr(str(name)), expected, cure)
     return weights_of(path, read_bytes(path, _WEIGHTS_LIMIT, error_class=WeightsError))

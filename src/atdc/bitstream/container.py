@@ -265,8 +265,8 @@ class Header:
         if (first := listed.index(graph)) != self.graph:
             raise CorruptFileError("graph", f"number {self.graph}", f"number {first}, the same graph", DAMAGED)
         if not graph.is_closed(self._first_places):
-            found = "a tensor without one of its parents"
-            raise CorruptFileError("first", found, "all that they are predicted from", DAMAGED)
+            problem = "a tensor without one of its parents"
+            raise CorruptFileError("first", problem, "all that they are predicted from", DAMAGED)
         return graph
 
     def require_model(self, fingerprint: bytes) -> None:
@@ -494,11 +494,11 @@ class ContainerReader:
         _require(_is_integer(index, 0, last), "segment", index, f"0 to {last}")
         row = self._row(index)
         where = "header or payload" if self.header.profile == "compact" else f"segment {index}"
-        left = row.length if self.is_stream else max(0, self._source.size() - row.start)
-        data = self._read(row.start, min(row.length, left))
+        remainder = row.length if self.is_stream else max(0, self._source.size() - row.start)
+        data = self._read(row.start, min(row.length, remainder))
         if len(data) < row.length:
-            found, expected = f"{len(data)} bytes left", f"{row.length} bytes"
-            raise TruncatedFileError(f"{where} (byte {row.start})", found, expected, DAMAGED)
+            size, expected = f"{len(data)} bytes left", f"{row.length} bytes"
+            raise TruncatedFileError(f"{where} (byte {row.start})", size, expected, DAMAGED)
         _compare(where, row.check, _crc16(data, self._seed), CHECK_BYTES)
         return Segment(data, row.symbol_check)
 
@@ -520,10 +520,10 @@ class ContainerReader:
 
     def _read(self, start: int, length: int) -> bytes:
         """Bytes of a segment."""
-        known = self._fetched(start)[:length]
-        if len(known) == length:
-            return known
-        return known + self._source.read(start + len(known), length - len(known))
+        prefix = self._fetched(start)[:length]
+        if len(prefix) == length:
+            return prefix
+        return prefix + self._source.read(start + len(prefix), length - len(prefix))
 
 
 def unpack(data: bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT) -> Container:
@@ -634,14 +634,14 @@ def _compare(where: str, stored: int, computed: int, count: int) -> None:
         )
 
 
-def _beyond(end: int, found: str) -> CorruptFileError:
-    return CorruptFileError(f"after the last segment (byte {end})", found, "the end of the file", DAMAGED)
+def _beyond(end: int, excess: str) -> CorruptFileError:
+    return CorruptFileError(f"after the last segment (byte {end})", excess, "the end of the file", DAMAGED)
 
 
 def _is_integer(value: object, least: int, greatest: int) -> bool:
     return isinstance(value, int) and least <= value <= greatest
 
 
-def _require(holds: bool, name: str, found: object, expected: str) -> None:
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
     if not holds:
-        raise ArgumentError(name, str(found), expected)
+        raise ArgumentError(name, str(value), expected)

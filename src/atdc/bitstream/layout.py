@@ -193,10 +193,10 @@ class Field:
 
 
 def _read_magic(reader: ByteReader, _: Mapping[str, Any]) -> bytes:
-    found = reader.peek(len(MAGIC))
-    if not found or not MAGIC.startswith(found):
+    magic = reader.peek(len(MAGIC))
+    if not magic or not MAGIC.startswith(magic):
         raise NotAnAtdcFileError(
-            "file", f"it begins with {found!r}" if found else "0 bytes", f"the magic bytes {MAGIC!r}", "Check the path."
+            "file", f"it begins with {magic!r}" if magic else "0 bytes", f"the magic bytes {MAGIC!r}", "Check the path."
         )
     return reader.take(len(MAGIC), "magic")
 
@@ -205,12 +205,12 @@ def _read_form(reader: ByteReader, _: Mapping[str, Any]) -> tuple[str, str]:
     form = reader.take(1, "form")[0]
     version, profile, kind = form >> 4, form >> 1 & 7, form & 1
     if version not in TABLES:
-        known = " or ".join(map(str, TABLES))
-        raise UnsupportedVersionError("version", f"version {version}", f"version {known}", _OTHER_RELEASE)
-    those = PROFILES if version > 1 else PLAIN_PROFILES
-    if profile >= len(those):
-        known = ", ".join(f"{number} ({name})" for number, name in enumerate(those))
-        raise UnsupportedVersionError("profile", f"profile {profile}", f"one of {known}", _OTHER_RELEASE)
+        choices = " or ".join(map(str, TABLES))
+        raise UnsupportedVersionError("version", f"version {version}", f"version {choices}", _OTHER_RELEASE)
+    profiles = PROFILES if version > 1 else PLAIN_PROFILES
+    if profile >= len(profiles):
+        choices = ", ".join(f"{number} ({name})" for number, name in enumerate(profiles))
+        raise UnsupportedVersionError("profile", f"profile {profile}", f"one of {choices}", _OTHER_RELEASE)
     return PROFILES[profile], KINDS[kind]
 
 
@@ -272,10 +272,8 @@ def _second_side_bytes(height: int, width: int) -> bytes:
     return number_bytes(0 if width == height else width)
 
 
-def _too_large(where: str, found: str, most: str) -> CorruptFileError:
-    return CorruptFileError(
-        where, found, f"at most {most}", "If that size is meant, read the file with a higher limit."
-    )
+def _too_large(where: str, size: str, most: str) -> CorruptFileError:
+    return CorruptFileError(where, size, f"at most {most}", "If that size is meant, read the file with a higher limit.")
 
 
 def _read_grids(reader: ByteReader, before: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
@@ -295,8 +293,8 @@ def _read_grids(reader: ByteReader, before: Mapping[str, Any]) -> tuple[tuple[in
             raise CorruptFileError(where, "0, the grid before", "a height, as no grid is before the first", DAMAGED)
         positions += grid[0] * grid[1]
         if positions > limit:
-            found = f"{grid[0]} x {grid[1]}, {positions} positions up to here"
-            raise _too_large(where, found, f"{limit} positions")
+            size = f"{grid[0]} x {grid[1]}, {positions} positions up to here"
+            raise _too_large(where, size, f"{limit} positions")
         grids.append(grid)
     profile, kind = before["form"]
     if profile != "ordered" and not _is_subset(before) and has_one_size(kind, before["tensors"], grids):
@@ -365,11 +363,12 @@ def _read_graph(reader: ByteReader, before: Mapping[str, Any]) -> TaskGraph | in
 
 
 def _read_parent_lists(reader: ByteReader, tasks: int) -> Iterator[tuple[int, ...]]:
-    left = tasks * (tasks - 1) // 2  # As many edges as an acyclic graph can have: more need not be held to be refused.
+    # As many edges as an acyclic graph can have: more need not be held to be refused.
+    edge_limit = tasks * (tasks - 1) // 2
     for task in range(tasks):
         field = f"parents of task {task}"
-        count = reader.number_within(field, 0, min(left, tasks - 1))
-        left -= count
+        count = reader.number_within(field, 0, min(edge_limit, tasks - 1))
+        edge_limit -= count
         parents: list[int] = []
         previous = -1
         for _ in range(count):
@@ -399,8 +398,8 @@ def _read_first(reader: ByteReader, before: Mapping[str, Any]) -> tuple[int, ...
     present, graph = before["mask"], before["graph"]
     mask = int.from_bytes(reader.take(_mask_bytes(len(present)), "first"), "little")
     if not 0 < mask < (1 << len(present)) - 1:
-        found = f"{mask.bit_count()} tensors, of {len(present)}"
-        raise CorruptFileError("first", found, "some of the tensors, and not all", DAMAGED)
+        count = f"{mask.bit_count()} tensors, of {len(present)}"
+        raise CorruptFileError("first", count, "some of the tensors, and not all", DAMAGED)
     places = [place for place in range(len(present)) if mask >> place & 1]
     if isinstance(graph, TaskGraph) and not graph.is_closed(places):
         raise CorruptFileError(

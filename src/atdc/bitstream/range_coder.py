@@ -198,8 +198,8 @@ def _code_symbols(
     values = coded - radius
     escaped = np.flatnonzero(values > radius)
     if escaped.size:
-        known = None if symbols is None else symbols[order[escaped]].astype(np.int32, copy=False)
-        values[escaped] = _code_escaped(exchange, known, radius[escaped], where)
+        escaped_symbols = None if symbols is None else symbols[order[escaped]].astype(np.int32, copy=False)
+        values[escaped] = _code_escaped(exchange, escaped_symbols, radius[escaped], where)
     result: _Int32s = np.empty_like(values)
     result[order] = values
     return result
@@ -250,8 +250,8 @@ def _shortest_bytes(coder: Any) -> bytes:
     position, (lower, width) = cast(tuple[int, tuple[int, int]], coder.pos())
     words: bytes = np.asarray(coder.get_compressed()[:position]).astype(">u4").tobytes()
     carried = lower + (1 << _STATE_BITS // 2) - 1 >> _STATE_BITS
-    for kept in range(_STATE_BITS // 8 + 1):
-        unit = 1 << _STATE_BITS - 8 * kept
+    for length in range(_STATE_BITS // 8 + 1):
+        unit = 1 << _STATE_BITS - 8 * length
         end = -(-lower // unit) * unit
         if end < lower + width:
             break

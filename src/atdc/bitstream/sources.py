@@ -304,8 +304,8 @@ def opened(data: FileLike) -> Iterator[Source]:
         if not isinstance(content, bytes):
             raise _no_bytes(content)
         if not content and _position(stream):
-            found = "0 bytes left in it: it has been read, or written, to its end"
-            raise ArgumentError("file", found, "a file object at its start", "Call its seek(0) first.")
+            problem = "0 bytes left in it: it has been read, or written, to its end"
+            raise ArgumentError("file", problem, "a file object at its start", "Call its seek(0) first.")
         yield BytesSource(content)
     else:
         raise ArgumentError("file", type(data).__name__, "a path, bytes, or a file object")
@@ -335,21 +335,21 @@ def arriving(data: FileLike) -> Iterator[Source]:
     ...     source.read(1, 1)
     b'b'
     """
-    given: object = data
-    is_stream = hasattr(given, "read") and not isinstance(given, _IN_MEMORY) and not _is_source(given)
+    file: object = data
+    is_stream = hasattr(file, "read") and not isinstance(file, _IN_MEMORY) and not _is_source(file)
     with opened(StreamSource(cast(BinaryIO, data)) if is_stream else data) as source:
         yield source
 
 
 def _content_range(answer: Any) -> tuple[int, int]:
     """The first byte of a server's answer, and how many the file has; -1 and 0 where it does not say."""
-    said = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", answer.headers.get("Content-Range") or "")
-    return (int(said[1] or -1), int(said[2])) if said else (-1, 0)
+    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", answer.headers.get("Content-Range") or "")
+    return (int(match[1] or -1), int(match[2])) if match else (-1, 0)
 
 
 def _unreadable(error: OSError | ValueError) -> ArgumentError:
-    found = f"an object that cannot be read ({error})"
-    return ArgumentError("file", found, "an open file object", "Open it with 'rb'.")
+    problem = f"an object that cannot be read ({error})"
+    return ArgumentError("file", problem, "an open file object", "Open it with 'rb'.")
 
 
 def _no_bytes(content: object) -> ArgumentError:

@@ -56,8 +56,8 @@ class BitCount:
         symbols, table_index = (np.concatenate([entry[part] for entry in waiting]) for part in (2, 3))
         bits = self._tables.ideal_bits(symbols, table_index)
         ends = np.cumsum([len(entry[2]) for entry in waiting])[:-1]
-        for (image, task, _, _), own in zip(waiting, np.split(bits, ends), strict=True):
-            self._bits.setdefault(image, defaultdict(float))[task] += float(own.sum())
+        for (image, task, _, _), task_bits in zip(waiting, np.split(bits, ends), strict=True):
+            self._bits.setdefault(image, defaultdict(float))[task] += float(task_bits.sum())
 
     def array(self, images: int, tasks: int) -> NDArray[np.float64]:
         """The same as float64 ``(images, tasks)``."""

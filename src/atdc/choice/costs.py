@@ -80,8 +80,8 @@ class CostModel:
         """
         columns: slice | Tensor = slice(None)
         if pairs is not None:
-            found = _columns_of(pairs, self.networks.task_count, self.networks.config.max_parents)
-            columns = found.to(batch.parts[0].device)
+            indices = _columns_of(pairs, self.networks.task_count, self.networks.config.max_parents)
+            columns = indices.to(batch.parts[0].device)
         children, steps = children_of(self.pairs if pairs is None else pairs), self._steps(quality)
         levels = levels_around(steps)
         estimated = self.networks.rate_estimator.at(batch, levels, columns).cpu().numpy()
@@ -122,17 +122,17 @@ class CostModel:
         for columns in _together(pairs, max(1, _ROWS_AT_ONCE // images)):
             child, copies = pairs[columns[0]][0], len(columns)
             mask = torch.zeros(copies, images, count, device=qualities.device)
-            for own, column in zip(mask, columns, strict=True):
-                own[:, list(pairs[column][1])] = 1
-            given = [
+            for parent_mask, column in zip(mask, columns, strict=True):
+                parent_mask[:, list(pairs[column][1])] = 1
+            stacks = [
                 torch.stack([resampled(contributions[p], batch.grids[p], batch.grids[child]) for p in pairs[column][1]])
                 for column in columns
                 if pairs[column][1]
             ]
-            summed = [torch.cat([parts.sum(0) for parts in given])] if given else []
+            summed = [torch.cat([parts.sum(0) for parts in stacks])] if stacks else []
             counter = SymbolCounter(self.entropy.tables)
-            known = {parent for column in columns for parent in pairs[column][1]}
-            trial = IntegerLatentCoder(coder.for_trial(counter, copies, known))
+            all_parents = {parent for column in columns for parent in pairs[column][1]}
+            trial = IntegerLatentCoder(coder.for_trial(counter, copies, all_parents))
             rows = torch.arange(copies * images, device=qualities.device)
             target, shape = batch.parts[child].repeat(copies, 1, 1, 1), padded(batch.grids[child])
             own_qualities = qualities[:, child].repeat(copies)
@@ -177,16 +177,16 @@ class CostModel:
             wanted: the tensors that errors count of; bits count of these and of their ancestors. All there are if None.
             multipliers: the ``w`` of each task; by default that of its quality.
         """
-        asked = list(batch.available if wanted is None else wanted)
+        tensors = list(batch.available if wanted is None else wanted)
         counter = SymbolCounter(self.entropy.tables)
         coder, qualities = self._counting(counter, batch, quality)
         result = code_along_graph(
-            self.networks, graphs, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, asked
+            self.networks, graphs, qualities, IntegerLatentCoder(coder), batch.grids, batch.parts, tensors
         )
         errors = squared_errors(result.reconstruction, batch.parts, batch.grids).double().cpu().numpy()
         bits = counter.bits.array(len(batch), self.networks.task_count).sum(1)
         multipliers = self.lagrange_multipliers(quality) if multipliers is None else multipliers
-        return bits + errors[:, asked] @ multipliers[asked]
+        return bits + errors[:, tensors] @ multipliers[tensors]
 
     def _steps(self, quality: Quality) -> tuple[int, ...]:
         return quality_steps(quality, self.networks.task_count)

@@ -43,11 +43,11 @@ def choose(
         ArgumentError: no such setting, or one that is not for these tensors.
     """
     name = search.parse_setting(setting)
-    asked = batch.available if wanted is None else tuple(sorted(wanted))
+    tensors = batch.available if wanted is None else tuple(sorted(wanted))
     steps = quality_steps(quality, costs.networks.task_count)
-    if name == "codebook" and len(asked) < costs.networks.task_count and costs.graph_tables.wanted is not None:
-        return [costs.graph_tables.wanted.graph(asked, steps, batch.available)] * len(batch)
-    batch = batch.only(asked)
+    if name == "codebook" and len(tensors) < costs.networks.task_count and costs.graph_tables.wanted is not None:
+        return [costs.graph_tables.wanted.graph(tensors, steps, batch.available)] * len(batch)
+    batch = batch.only(tensors)
     level = nearest_integer_quality(quality, costs.networks.task_count)
     whole = costs.graph_tables.whole(name, level)
     if whole is not None:

@@ -125,8 +125,8 @@ def for_each(
     )  # fmt: skip
     try:
         work = make()  # what no input could be worked on with is said once
-        here = jobs == 1 or len(items) == 1 or traceback
-        outcomes = _one_by_one(work, items, traceback) if here else _in_processes(make, items, jobs)
+        is_serial = jobs == 1 or len(items) == 1 or traceback
+        outcomes = _one_by_one(work, items, traceback) if is_serial else _in_processes(make, items, jobs)
         with progress, contextlib.closing(outcomes):
             step = progress.add_task(verbs[0], total=len(items))
             for index, outcome in outcomes:
@@ -187,12 +187,12 @@ def complaint(error: Exception | str, item: Item | None = None) -> str:
 
 
 @contextlib.contextmanager
-def warnings_as_lines(where: str = "", told: Collection[str] = ()) -> Iterator[None]:
+def warnings_as_lines(where: str = "", shown_sentences: Collection[str] = ()) -> Iterator[None]:
     """Shows this package's warnings as one line each on standard error; those of others stay as they are.
 
     Args:
         where: what they are about, for the beginning of a line.
-        told: sentences that were shown before, and are not repeated.
+        shown_sentences: those that were shown before, and are not repeated.
     """
     with warnings.catch_warnings():
         usual = warnings.showwarning
@@ -203,7 +203,7 @@ def warnings_as_lines(where: str = "", told: Collection[str] = ()) -> Iterator[N
         ) -> None:  # fmt: skip
             if not issubclass(category, (FeatureWarning, FitWarning)):
                 usual(message, category, filename, lineno, file, line)
-            elif str(message) not in told:
+            elif str(message) not in shown_sentences:
                 complain(f"{where}{': ' if where else ''}{message}")
 
         warnings.showwarning = show
@@ -254,14 +254,14 @@ def _in_processes(make: Callable[[], Work], items: Sequence[Item], jobs: int) ->
         yield from ((index, item.refusal) for index, item in enumerate(items) if item.refusal)
         while waiting or busy:
             while waiting and len(busy) < jobs:
-                ours, theirs = context.Pipe()
-                process: BaseProcess = context.Process(target=_serve, args=(make, theirs), daemon=True)
+                parent_end, child_end = context.Pipe()
+                process: BaseProcess = context.Process(target=_serve, args=(make, child_end), daemon=True)
                 with _interrupts_held():
                     process.start()
-                theirs.close()  # so that its death is the end of the connection
+                child_end.close()  # so that its death is the end of the connection
                 processes.append(process)
-                busy[ours] = (process, waiting[0][0])
-                _send(ours, waiting.popleft()[1])
+                busy[parent_end] = (process, waiting[0][0])
+                _send(parent_end, waiting.popleft()[1])
             for ready in cast("list[Connection]", wait(list(busy))):
                 process, index = busy.pop(ready)
                 try:

@@ -104,10 +104,10 @@ def _task_qualities(values: list[str] | None) -> list[str] | None:
             in_range(float(number))
         except ValueError as error:
             raise typer.BadParameter(f"{number!r} in {value!r} is not a number.") from error
-    given = {value.rpartition("=")[0]: value for value in values or []}
+    settings = {value.rpartition("=")[0]: value for value in values or []}
     for value in values or []:
-        if _task_quality(value) != _task_quality(other := given[value.rpartition("=")[0]]):
-            raise typer.BadParameter(f"{value} and {other} contradict each other.")
+        if _task_quality(value) != _task_quality(setting := settings[value.rpartition("=")[0]]):
+            raise typer.BadParameter(f"{value} and {setting} contradict each other.")
     return values
 
 
@@ -259,24 +259,24 @@ def encode(
     model = model or default_model()
     items = items_of(ctx, images, from_file, encodable_with(model) if networks is None else is_image)
     to = destination_of(out, items, "input", existing_of(skip_existing, force))
-    given = dict(_task_quality(value) for value in task_quality or [])
+    qualities = dict(_task_quality(value) for value in task_quality or [])
     wanted = _once_each(tasks) if tasks else None
     leading = _once_each(first or [])
     weights = dict(_task_quality(value) for value in weight or [])
     if networks is None:  # otherwise names may be those of networks, which are known once these are loaded
-        _require_names([*given, *leading, *(wanted or []), *weights], model)
+        _require_names([*qualities, *leading, *(wanted or []), *weights], model)
     if leading and profile is Profile.COMPACT:
         raise typer.BadParameter("--first and --profile compact exclude each other.")
     if max_bytes is None and weights:
         raise typer.BadParameter("--weight counts within --max-bytes; give it, too.")
     source = ctx.get_parameter_source("quality")
     quality_given = source is not None and source.name != "DEFAULT"
-    if max_bytes is not None and (quality_given or given or balanced):
+    if max_bytes is not None and (quality_given or qualities or balanced):
         raise typer.BadParameter("--max-bytes chooses qualities; leave out --quality, --task-quality and --balanced.")
     if as_json and to.kind == "stream":
         raise typer.BadParameter("--json tells what is written to files; name one, or a folder, with -o.")
     request = jobs_of.Request(
-        quality=quality, task_quality=given, balanced=balanced, max_bytes=max_bytes, weights=weights, graph=graph,
+        quality=quality, task_quality=qualities, balanced=balanced, max_bytes=max_bytes, weights=weights, graph=graph,
         effort=effort.value, profile=None if profile is None else profile.value, first=leading, tasks=wanted,
     )  # fmt: skip
     make = partial(jobs_of.encoder, model, device, networks, request, pixel_limit, to, as_json)
@@ -375,8 +375,8 @@ def decode(
             better += ", .npz or .safetensors for features"
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: [to.of(item, "")]) if to.kind != "stream" else items
-    told = _told_as_json if as_json else _told_quietly if quiet or globally(ctx, "quiet") else _told
-    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, told, networks, as_json)
+    listener = _told_as_json if as_json else _told_quietly if quiet or globally(ctx, "quiet") else _told
+    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, listener, networks, as_json)
     done = for_each(
         ctx, ("decoding", "decoded"), items, make,
         quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME,

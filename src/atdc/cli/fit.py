@@ -142,22 +142,22 @@ def fit(
             require_names(source.names, ())
         samples: DescribedSource = source if val is None else DumpedFeatures(val)
         folders = [*features, *([] if val is None else [val])]
-        told, known_before = digests_in(folders), {} if start is None else start.card.get(DIGESTS, {})
-        _require_networks(known_before, told or {}, add or start_from)
+        digests, earlier_digests = digests_in(folders), {} if start is None else start.card.get(DIGESTS, {})
+        _require_networks(earlier_digests, digests or {}, add or start_from)
         loaded = None if networks is None or report_only else load_networks(networks)
         if loaded is not None:
-            loaded.require_digests(told, ", ".join(map(str, folders)))
+            loaded.require_digests(digests, ", ".join(map(str, folders)))
         processes.join()
         quiet = quiet or not processes.is_first()  # of several that train together
-        seen = report(source, progress=not quiet)
+        feature_report = report(source, progress=not quiet)
         if not as_json and not quiet:
-            for line in seen.table().splitlines():
+            for line in feature_report.table().splitlines():
                 console.print(escape(line))
-        for sentence in seen.warnings:
+        for sentence in feature_report.warnings:
             complain(sentence)
         if report_only or out is None:
             if as_json:
-                _print_json(seen.to_json())
+                _print_json(feature_report.to_json())
             return
         if val is None and any(map(holds_copies, features)):
             complain(
@@ -168,10 +168,10 @@ def fit(
             "recipe": settings_of_fit, "run": run or Path("runs") / out.stem, "start": start, "grids": grids,
             "device": device, "progress": not quiet,
         }  # fmt: skip
-        with warnings_as_lines(told=seen.warnings), contextlib.redirect_stdout(sys.stderr):
+        with warnings_as_lines(shown_sentences=feature_report.warnings), contextlib.redirect_stdout(sys.stderr):
             if loaded is None:
-                codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=seen, **settings)
-                codec = _of_networks(codec, {**known_before, **(told or {})} or None)
+                codec = FeatureCodec.fit(source, val=None if val is None else samples, seen=feature_report, **settings)
+                codec = _of_networks(codec, {**earlier_digests, **(digests or {})} or None)
             else:
                 codec, samples = _fitted_to_answers(loaded, source, None if val is None else samples, settings)
     if not processes.is_first():  # of several that trained together
@@ -183,8 +183,8 @@ def fit(
             balance = _balance(loaded, codec, samples, out, quiet)
     next_words = ["atdc", "encode", *map(str, features[:1]), "--model", str(out), "-o", "encoded"]
     if networks is not None:
-        both = ["--model", str(out), "--networks", str(networks)]
-        next_words = ["atdc", "encode", "photo.jpg", *both, "-o", "photo.atdc"]
+        options = ["--model", str(out), "--networks", str(networks)]
+        next_words = ["atdc", "encode", "photo.jpg", *options, "-o", "photo.atdc"]
     place = _a_validation_sample(samples)
     sizes = _sizes(codec, samples, place)
     if as_json:
@@ -192,7 +192,7 @@ def fit(
             {
                 "weights": str(out), "balance": None if balance is None else str(balance),
                 "fingerprint": codec.fingerprint.hex(), "tensors": codec.tensors.to_json(),
-                "report": seen.to_json(), "validation_sample": samples.described(place), "bytes": sizes,
+                "report": feature_report.to_json(), "validation_sample": samples.described(place), "bytes": sizes,
             }
         )  # fmt: skip
     elif not quiet:

@@ -65,14 +65,14 @@ def find_items(
     Raises:
         ArgumentError: the list cannot be read, or standard input is asked for twice.
     """
-    asked = [*names, *([] if listed is None else [listed])]
-    _once(asked)
+    arguments = [*names, *([] if listed is None else [listed])]
+    _once(arguments)
     lines = [] if listed is None else _lines(listed)
-    _once([*asked, *lines])
-    found = [item for name in names for item in _expanded(name, None, wanted)]
-    found += [item for line in lines for item in _expanded(line, _relative(Path(line)), wanted)]
+    _once([*arguments, *lines])
+    items = [item for name in names for item in _expanded(name, None, wanted)]
+    items += [item for line in lines for item in _expanded(line, _relative(Path(line)), wanted)]
     distinct: dict[tuple[Path, Path, str], Item] = {}
-    for item in found:
+    for item in items:
         distinct.setdefault((item.path, item.place, item.refusal), item)  # ./a and a are one file
     if temporary is None:
         return list(distinct.values())
@@ -97,15 +97,15 @@ def apart(items: Iterable[Item], targets: Callable[[Item], Sequence[Path]]) -> l
     result = []
     for item in items:
         for path in () if item.refusal else targets(item):
-            found, expected, cure = "", "", ""
-            if others := [other for other in sharing[_key(path)] if other is not item]:
-                found, expected = f"{path}, which {others[0].name} would be written to, too", "an output of its own"
-                cure = _cure_of_sharing(Path(item.name), Path(others[0].name))
+            problem, expected, cure = "", "", ""
+            if rivals := [rival for rival in sharing[_key(path)] if rival is not item]:
+                problem, expected = f"{path}, which {rivals[0].name} would be written to, too", "an output of its own"
+                cure = _cure_of_sharing(Path(item.name), Path(rivals[0].name))
             elif _same_file(path, item.path):
-                found, expected = "the input itself as its output", "another file"
+                problem, expected = "the input itself as its output", "another file"
                 cure = "Choose another name with -o."
-            if found:
-                item = replace(item, refusal=_refusal(item.name, found, expected, cure))
+            if problem:
+                item = replace(item, refusal=_refusal(item.name, problem, expected, cure))
                 break
         result.append(item)
     return result
@@ -118,18 +118,18 @@ def _key(output: Path) -> str:
         return os.path.normcase(output)
 
 
-def _cure_of_sharing(path: Path, other: Path) -> str:
-    if path.parent != other.parent:
+def _cure_of_sharing(path: Path, rival: Path) -> str:
+    if path.parent != rival.parent:
         return "Name their common folder instead, or use two calls with different -o folders."
-    if path.suffix == other.suffix:
+    if path.suffix == rival.suffix:
         return "Use two calls with different -o folders."
-    kinds = " and ".join(f"'{one.with_name('*' + one.suffix)}'" for one in (path, other))
+    kinds = " and ".join(f"'{file.with_name('*' + file.suffix)}'" for file in (path, rival))
     return f"Use two calls with different -o folders, for example for the patterns {kinds}."
 
 
-def _same_file(path: Path, other: Path) -> bool:
+def _same_file(path: Path, input_path: Path) -> bool:
     try:
-        return os.path.samefile(path, other)
+        return os.path.samefile(path, input_path)
     except (OSError, ValueError):  # one of them is not there, or may not be looked at: whoever opens it says so
         return False
 
@@ -206,12 +206,12 @@ def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> I
 
 def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iterator[Item]:
     unreadable: list[OSError] = []
-    empty, others = True, Counter[str]()
+    empty, suffixes = True, Counter[str]()
     for parent, folders, files in os.walk(folder, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(parent, name) for name in sorted(files) if not name.startswith(".")):
             if not wanted(path):
-                others[path.suffix.lower() or path.name] += 1
+                suffixes[path.suffix.lower() or path.name] += 1
             elif not _is_pipe(path):  # one that nobody writes to would be waited for
                 empty = False
                 yield Item(str(path), path, _stem(base / path.relative_to(folder)))
@@ -222,12 +222,12 @@ def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iter
             where, Path(where), Path(where), _refusal(where, reason, "a folder to read", "Check its permissions.")
         )
     if empty and not unreadable:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(_KINDS_NAMED))
-        found = f"a folder of other files ({kinds})" if kinds else "a folder without files"
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(_KINDS_NAMED))
+        problem = f"a folder of other files ({kinds})" if kinds else "a folder without files"
         cure = "Name files by their paths."
-        if any(suffix in (".npz", ".safetensors") for suffix in others):
+        if any(suffix in (".npz", ".safetensors") for suffix in suffixes):
             cure = "For features, name weights that were fitted to them by --model."
-        refusal = _refusal(str(folder), found, "files that this command reads", cure)
+        refusal = _refusal(str(folder), problem, "files that this command reads", cure)
         yield Item(str(folder), folder, folder, refusal)
 
 
@@ -235,8 +235,8 @@ def _matches(folder: Path, parts: Sequence[str]) -> list[Path]:
     """The files below a folder that a pattern means, sorted."""
     hidden = any(part.startswith(".") for part in parts)
     pattern = Path(*parts, "*") if parts[-1] == "**" else Path(*parts)  # where ** alone is the folders
-    found = {path for path in folder.glob(str(pattern)) if not os.path.isdir(path)}
-    shown = (p for p in found if hidden or not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    paths = {path for path in folder.glob(str(pattern)) if not os.path.isdir(path)}
+    shown = (p for p in paths if hidden or not any(part.startswith(".") for part in p.relative_to(folder).parts))
     return sorted(shown, key=str)
 
 
@@ -285,15 +285,15 @@ def _is_pipe(path: Path) -> bool:
 
 def _copied(item: Item, stream: BinaryIO, copy: Path) -> Item:
     with open(copy, "wb") as file:
-        left = STREAM_LIMIT_BYTES + 1
-        while left and (part := stream.read(min(left, 2**20))):
+        remainder = STREAM_LIMIT_BYTES + 1
+        while remainder and (part := stream.read(min(remainder, 2**20))):
             file.write(part)
-            left -= len(part)
-    if not left:
+            remainder -= len(part)
+    if not remainder:
         limit = f"at most {STREAM_LIMIT_BYTES:,} bytes"
         return replace(item, refusal=_refusal(item.name, "more bytes than that", limit, "Check where they come from."))
     return replace(item, path=copy)
 
 
-def _refusal(where: str, found: str, expected: str, cure: str) -> str:
-    return str(OutputError(where, found, expected, cure))
+def _refusal(where: str, problem: str, expected: str, cure: str) -> str:
+    return str(OutputError(where, problem, expected, cure))

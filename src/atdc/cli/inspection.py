@@ -48,17 +48,17 @@ def inspect(
     items = items_of(ctx, files, from_file, is_coded)
     make = partial(jobs_of.inspector, model, pixel_limit)
     done = for_each(ctx, ("inspecting", "inspected"), items, make, quiet=False, lines=False)
-    seen = [(item.name, report.value) for item, report in zip(done.items, done.reports, strict=True)]
+    inspections = [(item.name, report.value) for item, report in zip(done.items, done.reports, strict=True)]
     if not as_json:
-        for number, (name, inspection) in enumerate(seen):
+        for number, (name, inspection) in enumerate(inspections):
             if number:
                 console.print()
             _show_inspection(name, inspection)
     elif is_one_file(files, from_file):
-        for _, inspection in seen:
+        for _, inspection in inspections:
             print(inspection.to_json())
     else:
-        print(json.dumps([{"file": name, **asdict(inspection)} for name, inspection in seen], indent=1))
+        print(json.dumps([{"file": name, **asdict(inspection)} for name, inspection in inspections], indent=1))
     require_output()
     done.finish()
 
@@ -92,38 +92,38 @@ def verify(
     done.finish()
 
 
-def _show_inspection(name: str, seen: Inspection) -> None:
+def _show_inspection(name: str, inspection: Inspection) -> None:
     """Prints a file's sizes and a table of what is in it."""
-    if seen.kind == "image":
-        size = f"{seen.width}×{seen.height} pixels, {seen.bpp:.3f} bpp"
+    if inspection.kind == "image":
+        size = f"{inspection.width}×{inspection.height} pixels, {inspection.bpp:.3f} bpp"
     else:
-        size = f"the features of {len(seen.tasks)} tensors"
-        size += "" if seen.bpp is None else f", {seen.bpp:.3f} bits per position"
-    console.print(f"[bold]{escape(name)}[/bold]: {seen.bytes:,} bytes for {size}")
-    known = [key for key in ("bytes", "ideal_bits") if all(key in row for row in seen.tasks.values())]
-    columns = ["quality", *(key.replace("_", " ") for key in known), *(["share"] if known else [])]
-    grids = seen.grids if seen.kind == "features" else None
-    table = plain_table("task" if seen.kind == "image" else "tensor", [] if grids is None else ["grid"])
-    if seen.graph is not None:
+        size = f"the features of {len(inspection.tasks)} tensors"
+        size += "" if inspection.bpp is None else f", {inspection.bpp:.3f} bits per position"
+    console.print(f"[bold]{escape(name)}[/bold]: {inspection.bytes:,} bytes for {size}")
+    keys = [key for key in ("bytes", "ideal_bits") if all(key in row for row in inspection.tasks.values())]
+    columns = ["quality", *(key.replace("_", " ") for key in keys), *(["share"] if keys else [])]
+    grids = inspection.grids if inspection.kind == "features" else None
+    table = plain_table("task" if inspection.kind == "image" else "tensor", [] if grids is None else ["grid"])
+    if inspection.graph is not None:
         table.add_column("predicted from")
     for column in columns:
         table.add_column(column, justify="right")
-    total = sum(row[known[0]] for row in seen.tasks.values()) if known else 0
-    for name, row in seen.tasks.items():
+    total = sum(row[keys[0]] for row in inspection.tasks.values()) if keys else 0
+    for name, row in inspection.tasks.items():
         cells = [escape(name)]
         cells += [] if grids is None else ["×".join(map(str, grids[name]))]
-        cells += [] if seen.graph is None else [escape(", ".join(seen.graph[name])) or "–"]
-        cells += [f"{seen.quality[name]:g}", *(f"{row[key]:,.0f}" for key in known)]
-        table.add_row(*cells, *([f"{row[known[0]] / (total or 1):.0%}"] if known else []))
+        cells += [] if inspection.graph is None else [escape(", ".join(inspection.graph[name])) or "–"]
+        cells += [f"{inspection.quality[name]:g}", *(f"{row[key]:,.0f}" for key in keys)]
+        table.add_row(*cells, *([f"{row[keys[0]] / (total or 1):.0%}"] if keys else []))
     console.print(table)
-    if seen.graph is None:
-        console.print(f"graph: number {seen.graph_number} of the list kept with weights {seen.fingerprint}")
-    ideal = "" if seen.ideal_bits is None else f"ideal {seen.ideal_bits / 8:,.1f} bytes; "
+    if inspection.graph is None:
+        console.print(f"graph: number {inspection.graph_number} of the list kept with weights {inspection.fingerprint}")
+    ideal = "" if inspection.ideal_bits is None else f"ideal {inspection.ideal_bits / 8:,.1f} bytes; "
     console.print(
-        f"header and checks {seen.framing_bytes} bytes; {ideal}format {seen.version}, profile {seen.profile}, "
-        f"weights {seen.fingerprint}"
+        f"header and checks {inspection.framing_bytes} bytes; {ideal}format {inspection.version}, "
+        f"profile {inspection.profile}, weights {inspection.fingerprint}"
     )
-    if seen.first:
-        console.print(f"first: {escape(', '.join(seen.first))}; a reader may stop after these")
-    if seen.ideal_bits is None:
-        console.print(f"For names, the graph and ideal bits, name the weights {seen.fingerprint} with --model.")
+    if inspection.first:
+        console.print(f"first: {escape(', '.join(inspection.first))}; a reader may stop after these")
+    if inspection.ideal_bits is None:
+        console.print(f"For names, the graph and ideal bits, name the weights {inspection.fingerprint} with --model.")

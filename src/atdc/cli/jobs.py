@@ -182,8 +182,8 @@ class Request:
     def of_tensors(self, tensors_among: Callable[[Iterable[str]], list[str]]) -> Request:
         """The same with the names of tensors where those of networks stand."""
         qualities, weights = (
-            {tensor: number for name, number in given.items() for tensor in tensors_among([name])}
-            for given in (self.task_quality, self.weights)
+            {tensor: number for name, number in mapping.items() for tensor in tensors_among([name])}
+            for mapping in (self.task_quality, self.weights)
         )
         tasks = None if self.tasks is None else tensors_among(self.tasks)
         return replace(self, task_quality=qualities, weights=weights, first=tensors_among(self.first), tasks=tasks)
@@ -245,10 +245,10 @@ def encoder(
         rgb = read_image(item.path, pixel_limit)
         with warnings_as_lines(item.name):
             data = file_of(rgb, item.name)
-        told = (_told_of(item, target, data, features, tasks),) if as_json else ()
+        files = (_told_of(item, target, data, features, tasks),) if as_json else ()
         helpers = tuple(_helpers(data, features, tasks))
-        where, left = destination.write(target, data)
-        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", left, told, helpers)
+        where, output = destination.write(target, data)
+        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", output, files, helpers)
         return Report(f"{item.name} → {where}  {coded}", value=coded)
 
     def encode_features(item: Item) -> Report:
@@ -264,18 +264,18 @@ def encoder(
         if not todo:
             return _there_before(item, *targets)
         length = positions = 0
-        told: list[Mapping[str, object]] = []
+        files: list[Mapping[str, object]] = []
         helpers: list[str] = []
         for row in todo:
             sample = samples.read(row)
             with warnings_as_lines(item.name if single else f"{item.name}, sample {row}"):
                 data = features.encode(sample, steps, wanted=tasks, **settings)
-            told += [_told_of(item, targets[row], data, features, tasks)] if as_json else []
+            files += [_told_of(item, targets[row], data, features, tasks)] if as_json else []
             helpers += _helpers(data, features, tasks)
             positions += sum(value.shape[1] * value.shape[2] for value in sample.values())
             length += len(data)
-            where, left = destination.write(targets[row], data)
-        coded = Coded(length, positions, "bits per position", left, tuple(told), tuple(dict.fromkeys(helpers)))
+            where, output = destination.write(targets[row], data)
+        coded = Coded(length, positions, "bits per position", output, tuple(files), tuple(dict.fromkeys(helpers)))
         return Report(f"{item.name} → {where if single else _first_to_last(targets)}  {coded}", value=coded)
 
     def work(item: Item) -> Report:
@@ -314,17 +314,17 @@ def decoder(
     tasks: Sequence[str] | None,
     pixel_limit: int,
     destination: Destination,
-    told: Callable[[Item, Mapping[str, object]], None],
+    listener: Callable[[Item, Mapping[str, object]], None],
     networks: str | None,
-    told_all: bool,
+    all_files: bool,
 ) -> Work:
     """Decodes files: to answers where they were made of images, to tensors where of features.
 
     With networks, a set of them by name or file, tensors go through their second halves; tasks are networks then.
 
-    What arrives through a pipe or from a server, on its way to a folder, is written answer by answer, and `told` of
-    each: plain values for JSON. With `told_all`, it is told of all other files' answers, too. The value of a report is
-    the bytes for standard output, if that is where they go.
+    What arrives through a pipe or from a server, on its way to a folder, is written answer by answer, and `listener`
+    told of each: plain values for JSON. With `all_files`, it is told of all other files' answers, too. The value of a
+    report is the bytes for standard output, if that is where they go.
     """
     from atdc.data.dumped import features_as_bytes
     from atdc.pipeline import Answers
@@ -340,11 +340,11 @@ def decoder(
     suffix = destination.path.suffix.lower()
 
     def tell(item: Item, answers: Answers, outputs: Mapping[str, Sequence[Path]]) -> None:
-        for name in answers if told_all else ():
+        for name in answers if all_files else ():
             paths = [str(path) for path in outputs[name]]
-            told(item, {"task": name, "outputs": paths, "bytes_read": answers.bytes_read})
-        for name, error in answers.failed.items() if told_all else ():
-            told(item, {"task": name, "error": str(error)})
+            listener(item, {"task": name, "outputs": paths, "bytes_read": answers.bytes_read})
+        for name, error in answers.failed.items() if all_files else ():
+            listener(item, {"task": name, "error": str(error)})
 
     def decode_features(item: Item, source: Source, codec: FeatureCodec, cut: NetworkCodec | None) -> Report:
         target = destination.of(item, ".npz")
@@ -373,15 +373,15 @@ def decoder(
         decoder = images if images is not None and of_image else features
         arrivals = decoder.decode_progressive(source, tasks, pixel_limit=pixel_limit)
         if arrivals.header.profile == "compact":
-            told(item, {"note": "a compact file cannot be decoded in parts: its answers come once it is whole"})
+            listener(item, {"note": "a compact file cannot be decoded in parts: its answers come once it is whole"})
         try:
             for name, answer in arrivals:
                 answers[name] = answer if isinstance(answer, np.ndarray) else answer.cpu().numpy()
                 replaces = destination.replaces
                 paths = write_answers(target, {name: answers[name]}, replace=replaces) if of_image else []
-                told(item, {"task": name, "outputs": list(map(str, paths)), "bytes_read": arrivals.bytes_read})
+                listener(item, {"task": name, "outputs": list(map(str, paths)), "bytes_read": arrivals.bytes_read})
         except IncompleteFileError as error:
-            told(item, {"error": str(error), "missing": list(error.missing)})
+            listener(item, {"error": str(error), "missing": list(error.missing)})
             failed.append(complaint(error, item))
         where = f"{target}{os.sep}" if of_image and answers else "nothing"
         if answers and not of_image:
@@ -399,7 +399,7 @@ def decoder(
                 with arriving_bytes(item) as source:
                     return decode_as_it_comes(item, source)
             except AtdcError as error:
-                told(item, {"error": str(error)})
+                listener(item, {"error": str(error)})
                 raise
         with opened(item) as source:
             name = model or writer_of(source) or default_model()
@@ -442,12 +442,12 @@ def verifier(model: str | None, pixel_limit: int) -> Work:
     def work(item: Item) -> Report:
         try:
             with opened(item) as source:
-                seen = verify(source, quantised_model(source), pixel_limit=pixel_limit)
+                verification = verify(source, quantised_model(source), pixel_limit=pixel_limit)
         except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
-            seen = Verification((error,))
-        problems = tuple(complaint(problem, item) for problem in seen.problems)
-        checked = _what_was_checked(seen, model)
-        return Report(f"{item.name}: ok; {checked}" if seen.ok else "", problems, seen.to_json())
+            verification = Verification((error,))
+        problems = tuple(complaint(problem, item) for problem in verification.problems)
+        checked = _what_was_checked(verification, model)
+        return Report(f"{item.name}: ok; {checked}" if verification.ok else "", problems, verification.to_json())
 
     return work
 
@@ -508,15 +508,15 @@ def _told_of(
     reader = _reader_of(data)
     header, helpers = reader.header, _helpers(data, codec, tasks)
     names = [codec.task_names[tensor] for tensor in header.present]
-    told: dict[str, object] = {
+    description: dict[str, object] = {
         "file": item.name, "output": str(target), "bytes": len(data),
         "wanted": [name for name in names if name not in helpers], "helpers": helpers,
         "quality": {name: step / QUALITY_STEPS_PER_UNIT for name, step in zip(names, header.qualities, strict=True)},
     }  # fmt: skip
     if header.profile != "compact":  # where one stream holds all, only decoding would tell
         places = header.places(header.resolve(codec.graph_tables.listed))
-        told["segment_bytes"] = {name: reader.lengths[place] for name, place in zip(names, places, strict=True)}
-    return told
+        description["segment_bytes"] = {name: reader.lengths[place] for name, place in zip(names, places, strict=True)}
+    return description
 
 
 def _samples_of(item: Item) -> DumpedFeatures:
@@ -580,9 +580,12 @@ def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | N
     return of
 
 
-def _what_was_checked(seen: Verification, model: str | None) -> str:
-    if seen.decoded:
-        return f"checked: header, checks, and all integers with the weights {seen.fingerprint}"
+def _what_was_checked(verification: Verification, model: str | None) -> str:
+    if verification.decoded:
+        return f"checked: header, checks, and all integers with the weights {verification.fingerprint}"
     if model is not None:
-        return f"checked: header and checks; not the integers: not {model}, but the weights {seen.fingerprint} wrote it"
-    return f"checked: header and checks; for the integers, name the weights {seen.fingerprint} with --model"
+        return (
+            f"checked: header and checks; not the integers: not {model}, "
+            f"but the weights {verification.fingerprint} wrote it"
+        )
+    return f"checked: header and checks; for the integers, name the weights {verification.fingerprint} with --model"

@@ -124,7 +124,7 @@ def cuts(
     model = OnnxModel(network, "", settings)
     answer = answer or model.graph.outputs[0]
     model.graph.require(answer, f"{model.name}, answer")
-    images = [found for _, found in _images(photos, count)]
+    images = [photo for _, photo in _images(photos, count)]
     silent = as_json or quiet
     with err.status("starting", spinner="line") as status:
         update: Callable[[str], None] = (lambda _: None) if silent else status.update
@@ -173,32 +173,36 @@ def check(
     images = list(_images(photos, count))
     checks = [network.check(images) for network in loaded.networks.values()]
     samples = [
-        {name: value for found in checks for name, value in found.samples[place].items()}
+        {name: value for result in checks for name, value in result.samples[place].items()}
         for place in range(len(images))
     ]
-    seen = report(InMemoryFeatures(samples))
+    feature_report = report(InMemoryFeatures(samples))
     if as_json:
-        print(json.dumps({"networks": [found.to_json() for found in checks], "report": seen.to_json()}, indent=1))
+        print(
+            json.dumps(
+                {"networks": [result.to_json() for result in checks], "report": feature_report.to_json()}, indent=1
+            )
+        )
         require_output()
         return
     table = plain_table(
         "network", ["values", "device ms", "server ms", "whole ms", "on the device", "halves", "batches"]
     )
-    for found in checks:
+    for result in checks:
         table.add_row(
-            escape(found.name), f"{sum(tensor.values for tensor in found.tensors):,}", f"{found.device_ms:.0f}",
-            f"{found.server_ms:.0f}", f"{found.whole_ms:.0f}", f"{found.device_share:.0%}",
-            f"{max(found.differences.values()):.1g}", "yes" if found.batches else "one by one",
+            escape(result.name), f"{sum(tensor.values for tensor in result.tensors):,}", f"{result.device_ms:.0f}",
+            f"{result.server_ms:.0f}", f"{result.whole_ms:.0f}", f"{result.device_share:.0%}",
+            f"{max(result.differences.values()):.1g}", "yes" if result.batches else "one by one",
         )  # fmt: skip
     console.print(table)
-    for line in seen.table().splitlines():
+    for line in feature_report.table().splitlines():
         console.print(escape(line))
-    for found in checks:
-        for name, size in found.gradients.items():
+    for result in checks:
+        for name, size in result.gradients.items():
             what = f"gradient at the cut {size:.2g}" if isinstance(size, float) and size else f"no gradient: {size}"
             if size == 0.0:
                 what = "no gradient: name a tensor ahead of ArgMax, TopK or rounding as its loss_on"
-            console.print(escape(f"{found.name}/{name}: {what}"))
+            console.print(escape(f"{result.name}/{name}: {what}"))
     console.print(f"{len(checks)} networks on {len(images)} images: halves are the whole, cuts separate, runs repeat.")
 
 
@@ -240,8 +244,12 @@ def features(
     looks = [_Look(path, copy) for copy in range(augment + 1) for path in paths]
     shards = [looks[start : start + PHOTOS_PER_SHARD] for start in range(0, len(looks), PHOTOS_PER_SHARD)]
     make_folder(out)
-    told = {"networks": loaded.digests, "tensors": list(loaded.names), "photos": [list(map(str, s)) for s in shards]}
-    _write_manifest(out, told | ({AUGMENT: augment} if augment else {}))
+    manifest = {
+        "networks": loaded.digests,
+        "tensors": list(loaded.names),
+        "photos": [list(map(str, s)) for s in shards],
+    }
+    _write_manifest(out, manifest | ({AUGMENT: augment} if augment else {}))
     items = [
         Item(f"photos {start + 1} to {start + len(shard)}", out / f"{number:05}.safetensors", Path(f"{number:05}"))
         for number, (start, shard) in enumerate(zip(range(0, len(looks), PHOTOS_PER_SHARD), shards, strict=True))
@@ -287,13 +295,13 @@ def balance(
 
     loaded, path = load_networks(networks), balance_path(open_weights(model).path)
     loaded.require_digests(digests_in([features]), str(features))
-    both = NetworkCodec(loaded, FeatureCodec.load(model), model)
-    write_balance(both, DumpedFeatures(features), path, count, quiet=quiet)
+    network_codec = NetworkCodec(loaded, FeatureCodec.load(model), model)
+    write_balance(network_codec, DumpedFeatures(features), path, count, quiet=quiet)
     if not quiet:
         console.print(f"written: {escape(str(path))}")
 
 
-def write_balance(both: NetworkCodec, samples: FeatureSource, path: Path, count: int, *, quiet: bool) -> None:
+def write_balance(network_codec: NetworkCodec, samples: FeatureSource, path: Path, count: int, *, quiet: bool) -> None:
     """Measures the balance of a codec's networks, with a progress bar, and writes it.
 
     Raises:
@@ -304,10 +312,10 @@ def write_balance(both: NetworkCodec, samples: FeatureSource, path: Path, count:
 
     if path.is_dir():
         raise OutputError(str(path), "a folder", "a place for the balance", "Move it away.")
-    measured = measured_balance(both, samples, count, quiet=quiet)
-    if (found := measured["data"]["samples"]) < _FEW_PHOTOS:
+    measured = measured_balance(network_codec, samples, count, quiet=quiet)
+    if (photo_count := measured["data"]["samples"]) < _FEW_PHOTOS:
         complain(
-            f"{path}: measured on {_photos(found)} alone, which says little about others. Give more to: "
+            f"{path}: measured on {_photos(photo_count)} alone, which says little about others. Give more to: "
             "atdc networks balance"
         )
     write_result(path, measured)
@@ -338,13 +346,13 @@ def demo(
     from atdc.config import quality_of
     from atdc.report.networks_demo import run_networks_demo
 
-    asked = [quality_of(word, "qualities") for word in qualities.split(",")]
+    values = [quality_of(word, "qualities") for word in qualities.split(",")]
     loaded, codec = load_networks(networks), FeatureCodec.load(model)
     items, refused = readable_images(ctx, photos)
     with err.status("starting", spinner="line") as status:
         page = run_networks_demo(
             loaded, codec, {item.name: item.path for item in items}, out,
-            qualities=asked, whose=str(model), report=status.update, refused=refused,
+            qualities=values, whose=str(model), report=status.update, refused=refused,
         )  # fmt: skip
     console.print(f"written: {escape(str(page))}")
     if refused:
@@ -381,15 +389,15 @@ def _feature_maker(networks: str, photos: Path, shards: list[list[_Look]]) -> Wo
 
     def work(item: Item) -> Report:
         if item.path.is_file():
-            wanted, there = len(shards[int(item.place.name)]), len(DumpedFeatures(item.path))
+            wanted, count = len(shards[int(item.place.name)]), len(DumpedFeatures(item.path))
             line = f"{item.name} → {item.path}  there before"
-            found = {"photos": there, "bytes": item.path.stat().st_size}
-            if there == wanted:
-                return Report(line, value=found, skipped=True)
+            value = {"photos": count, "bytes": item.path.stat().st_size}
+            if count == wanted:
+                return Report(line, value=value, skipped=True)
             problem = (
-                f"{item.path}: found {there} of {_photos(wanted)}, the others could not be used before; expected all."
+                f"{item.path}: found {count} of {_photos(wanted)}, the others could not be used before; expected all."
             )
-            return Report(line, (f"{problem} Delete the file to try again, or leave them out.",), found)
+            return Report(line, (f"{problem} Delete the file to try again, or leave them out.",), value)
         samples, problems = [], []
         for look in shards[int(item.place.name)]:
             try:
@@ -443,15 +451,15 @@ def _manifest(path: Path) -> dict[str, Any]:
         DataError: a damaged file.
     """
     try:
-        said = json.loads(path.read_text("utf-8"))
-        if not isinstance(said, dict) or not isinstance(said["networks"], dict):
+        manifest = json.loads(path.read_text("utf-8"))
+        if not isinstance(manifest, dict) or not isinstance(manifest["networks"], dict):
             raise TypeError("no networks")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             str(path), f"a damaged file ({str(error)[:80]})", "what `atdc networks features` writes",
             "Make the features again, into another folder.",
         ) from error  # fmt: skip
-    return said
+    return manifest
 
 
 def digests_in(folders: list[Path]) -> dict[str, str] | None:
@@ -460,15 +468,15 @@ def digests_in(folders: list[Path]) -> dict[str, str] | None:
     Raises:
         ArgumentError: folders of different networks.
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for folder in folders:
         path = (folder if folder.is_dir() else folder.parent) / MANIFEST
         if not path.is_file():
             return None
         for name, digest in _manifest(path)["networks"].items():
-            if found.setdefault(name, digest) != digest:
+            if digests.setdefault(name, digest) != digest:
                 raise ArgumentError(str(folder), f"features of another {name}", f"those of {folders[0]}")
-    return found
+    return digests
 
 
 def holds_copies(folder: Path) -> bool:

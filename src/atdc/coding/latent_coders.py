@@ -98,8 +98,10 @@ class TrainingLatentCoder:
         for parent in wanted:
             state = self._states[parent]
             if state is not None:
-                own, child = latent_grid(self._grids[parent]), latent_grid(self._grids[task])
-                states[parent] = resampled_states(state[images], own, child, (latent.shape[2], latent.shape[3]))
+                parent_grid, child_grid = latent_grid(self._grids[parent]), latent_grid(self._grids[task])
+                states[parent] = resampled_states(
+                    state[images], parent_grid, child_grid, (latent.shape[2], latent.shape[3])
+                )
         log_gain = self._networks.task(task).log_gain(quality)
         sums = float_model.hidden_sums(hyper, quality, mask, states)
         prior = partial(float_model.latent_prior, sums, quality, log_gain)
@@ -116,9 +118,9 @@ class TrainingLatentCoder:
         decoded = F.pad(self._coded(images, task, *inner), (0, width - columns, 0, height - rows))
         state = float_model.state(decoded, hidden, quality)
         if len(images) < self._batch:
-            known = self._states[task]
-            known = state.new_zeros(self._batch, *state.shape[1:]) if known is None else known
-            state = known.index_copy(0, images, state)
+            batch_state = self._states[task]
+            batch_state = state.new_zeros(self._batch, *state.shape[1:]) if batch_state is None else batch_state
+            state = batch_state.index_copy(0, images, state)
         self._states[task] = state
         return decoded
 

@@ -108,15 +108,15 @@ def code_along_graph(
         everyone = len(members) == batch  # then nothing is copied, and nothing kept of zeros for tasks not yet coded
         chosen = slice(None) if everyone else images
         mask = masks[chosen, task]
-        those = np.flatnonzero(edges[members, task].any(0)).tolist()
-        given = [
+        parent_tasks = np.flatnonzero(edges[members, task].any(0)).tolist()
+        inputs = [
             resampled(contributions[parent][chosen], grids[parent], grids[task]) * mask[:, parent, None, None, None]
-            for parent in those
+            for parent in parent_tasks
         ]
         target = None if features is None else features[task][chosen]
         restore = restore_all or bool(has_children[task])
         value, guess = code_task(
-            networks, task, images, given, mask, quality[chosen, task], padded(grids[task]), coder, target, restore
+            networks, task, images, inputs, mask, quality[chosen, task], padded(grids[task]), coder, target, restore
         )
         decoded[task] = value if everyone else decoded[task].index_copy(0, images, value)
         if proxy is not None and target is not None:
@@ -124,12 +124,12 @@ def code_along_graph(
         if has_children[task]:
             contribution = networks.contribution(task, value).float()
             if not everyone:
-                known = (
+                batch_contribution = (
                     contributions[task]
                     if task in contributions
                     else networks.no_contribution(batch, padded(grids[task]))
                 )
-                contribution = known.index_copy(0, images, contribution)
+                contribution = batch_contribution.index_copy(0, images, contribution)
             contributions[task] = contribution
     return TraversalResult(decoded, proxy)
 
@@ -196,9 +196,9 @@ class StepwiseDecoder:
         parents, device = self._graph.parents[task], self._quality.device
         mask = torch.zeros(1, self._graph.size, device=device)
         mask[:, list(parents)] = 1
-        given = [resampled(self._contributions[parent], self._grids[parent], self._grids[task]) for parent in parents]
+        inputs = [resampled(self._contributions[parent], self._grids[parent], self._grids[task]) for parent in parents]
         value, _ = code_task(
-            self._networks, task, torch.zeros(1, dtype=torch.long, device=device), given, mask,
+            self._networks, task, torch.zeros(1, dtype=torch.long, device=device), inputs, mask,
             self._quality[:, task], padded(self._grids[task]), coder, None,
         )  # fmt: skip
         if self._graph.children(task):

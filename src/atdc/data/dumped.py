@@ -140,7 +140,7 @@ class DumpedFeatures:
         paths = [path] if isinstance(path, str | Path) else list(path)
         if not paths:
             raise DataError("features", "no file", _EXPECTED, "Name a folder or files.")
-        self._files = [_open(file) for given in paths for file in _files_of(Path(given))]
+        self._files = [_open(file) for entry in paths for file in _files_of(Path(entry))]
         channels: dict[str, tuple[int, str]] = {}
         for file in self._files:
             for name, array in file.arrays.items():

@@ -94,10 +94,10 @@ def _recognise(data: LabelledImages, folder: Path, building: str) -> None:
         return
     try:
         with Image.open(path) as image:
-            there = np.array(image)
+            pixels = np.array(image)
     except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
         raise DataError(str(path), f"no readable image ({error})", "an exported image", "delete it.") from error
-    if not np.array_equal(there, DOMAINS[IMAGE].to_file(np.asarray(data.targets([0], [IMAGE])[IMAGE])[0])):
+    if not np.array_equal(pixels, DOMAINS[IMAGE].to_file(np.asarray(data.targets([0], [IMAGE])[IMAGE])[0])):
         raise DataError(str(path), "another image", "the first of these images", "choose another building's name.")
 
 
@@ -106,13 +106,13 @@ def _make_folders(folder: Path, building: str) -> None:
         for task in DOMAINS:
             (folder / task / building).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        found = reason_of(error)
-        raise OutputError(str(folder), found, "a folder that can be written", "choose another folder.") from error
+        reason = reason_of(error)
+        raise OutputError(str(folder), reason, "a folder that can be written", "choose another folder.") from error
 
 
 def _note_split(path: Path, building: str, split: str) -> None:
     """Adds the building to the table of splits, or moves it."""
     table = read_split(path) if path.exists() else {}
-    of = {name: other for other, names in table.items() for name in names} | {building: split}
-    lines = [",".join([name, *("01"[of[name] == other] for other in ("train", "val", "test"))]) for name in sorted(of)]
+    of = {name: part for part, names in table.items() for name in names} | {building: split}
+    lines = [",".join([name, *("01"[of[name] == part] for part in ("train", "val", "test"))]) for name in sorted(of)]
     write_bytes_atomically(path, "\n".join(["id,train,val,test", *lines, ""]).encode())

@@ -135,8 +135,8 @@ class FeatureReport:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What speaks against fitting to these features as they are, a sentence each."""
-        there = "is 1 sample" if self.samples == 1 else f"are {self.samples} samples"
-        few = f"There {there}, fewer than {_FEW_SAMPLES}: what is fitted will not hold for others."
+        clause = "is 1 sample" if self.samples == 1 else f"are {self.samples} samples"
+        few = f"There {clause}, fewer than {_FEW_SAMPLES}: what is fitted will not hold for others."
         of_tensors = [sentence for tensor in self.tensors.values() for sentence in tensor.warnings(self.samples)]
         many = f"There are {len(self.tensors)} tensors; a codec takes at most {MAX_TENSORS}: leave some out."
         return (

@@ -113,12 +113,12 @@ class InMemoryFeatures:
         channels: dict[str, tuple[int, str]] = {}
         for index, sample in enumerate(self._samples):
             where = self.described(index)
-            given: Any = sample
-            if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-                raise ArgumentError(where, type(given).__name__, "a mapping of tensors by name")
+            mapping: Any = sample
+            if not isinstance(mapping, Mapping) or not all(isinstance(name, str) for name in mapping):
+                raise ArgumentError(where, type(mapping).__name__, "a mapping of tensors by name")
             if not sample:
                 raise ArgumentError(where, "no tensor", "at least one", "Leave the sample out.")
-            for name, value in given.items():
+            for name, value in mapping.items():
                 if not hasattr(value, "shape") or not hasattr(value, "dtype"):
                     expected = "a NumPy array or a torch tensor (C, h, w)"
                     raise ArgumentError(f"{where}, tensor {name!r}", type(value).__name__, expected)
@@ -251,9 +251,9 @@ Find out what made it, or leave the sample out.
     finite = np.isfinite(result)
     if not finite.all():
         channel, row, column = np.argwhere(~finite)[0]
-        found = f"{values[channel, row, column]:.6g}"
+        value = f"{values[channel, row, column]:.6g}"
         raise DataError(
-            f"{where}, tensor {name!r}, channel {channel}", found, "finite values within float32",
+            f"{where}, tensor {name!r}, channel {channel}", value, "finite values within float32",
             "Find out what made it, or leave the sample out.",
         )  # fmt: skip
     return result

@@ -86,8 +86,8 @@ class Mixed:
         places = self.order[np.asarray(indices)]
         of_second = places >= len(self.first)
         parts = [
-            (where, data.targets(own, names))
-            for data, where, own in (
+            (where, data.targets(rows, names))
+            for data, where, rows in (
                 (self.first, np.flatnonzero(~of_second), places[~of_second]),
                 (self.second, np.flatnonzero(of_second), (places[of_second] - len(self.first)) % len(self.second)),
             )

@@ -248,8 +248,8 @@ class NyuV2Dataset:
         metres = METRES_TIMES_Q / q.clamp(min=1e-3)
         depth = torch.where(q > 0, (metres * DEPTH_UNITS_PER_METRE).round().clamp(1, 65535), NO_DEPTH)
         normals = normals_of(q, self._camera)
-        known = normals.square().sum(1, keepdim=True) > 0
-        normal = torch.where(known, ((normals + 1) * 127.5).round(), NO_NORMAL)
+        mask = normals.square().sum(1, keepdim=True) > 0
+        normal = torch.where(mask, ((normals + 1) * 127.5).round(), NO_NORMAL)
         values = {
             "rgb": rgb8,
             "depth_zbuffer": depth.to(torch.int32).numpy().astype(np.uint16),
@@ -287,8 +287,8 @@ def _read(path: Path, modes: tuple[str, ...]) -> NDArray[np.generic]:
     try:
         with Image.open(path) as image:
             if image.mode not in modes or image.size != (SIDE_PX, SIDE_PX):
-                found, expected = f"{image.mode} of {image.size}", f"{modes[0]} of {SIDE_PX}×{SIDE_PX}"
-                raise DataError(str(path), found, expected, "copy the data again.")
+                kind, expected = f"{image.mode} of {image.size}", f"{modes[0]} of {SIDE_PX}×{SIDE_PX}"
+                raise DataError(str(path), kind, expected, "copy the data again.")
             return np.array(image)
     except DataError:
         raise

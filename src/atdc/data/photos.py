@@ -27,11 +27,11 @@ def photos_in(folder: Path) -> tuple[Path, ...]:
     """
     if not os.path.isdir(folder):
         raise DataError(str(folder), "no such folder", "a folder of photos", "Check the path.")
-    endings, found = image_suffixes(), list[Path]()
+    endings, paths = image_suffixes(), list[Path]()
     for parent, folders, names in os.walk(folder, onerror=_closed):
         folders[:] = [name for name in folders if not name.startswith(".")]
         photos = (name for name in names if not name.startswith(".") and Path(name).suffix.lower() in endings)
-        found += [path for path in (Path(parent) / name for name in photos) if path.is_file()]
-    if not found:
+        paths += [path for path in (Path(parent) / name for name in photos) if path.is_file()]
+    if not paths:
         raise DataError(str(folder), "no photo", "files that Pillow reads (.jpg, .png, .webp, …)", "Check the path.")
-    return tuple(sorted(found))
+    return tuple(sorted(paths))

@@ -163,7 +163,7 @@ DOMAINS: dict[str, Domain] = {
 
 def _masks_of(tasks: Iterable[str]) -> list[str]:
     """The domains that mask those of some tasks."""
-    return [other for task in tasks if (other := DOMAINS[task].masked_by) is not None]
+    return [mask for task in tasks if (mask := DOMAINS[task].masked_by) is not None]
 
 
 def file_of(folder: Path, task: str, building: str, point: int, view: int) -> Path:
@@ -229,9 +229,9 @@ class TaskonomyImages:
         self._folder, self._buildings = Path(folder), splits[split]
         self._views, self.absent, self.missing = _list_views(self._folder, self._buildings, tuple(DOMAINS))
         if not len(self._views):
-            found = f"no complete view of {len(self._buildings)} buildings (missing files: {_counts(self.missing)})"
+            problem = f"no complete view of {len(self._buildings)} buildings (missing files: {_counts(self.missing)})"
             cure = "check the folder, which holds rgb, depth_zbuffer and so on, and the names of the buildings."
-            raise DataError(str(folder), found, f"{Path('rgb') / 'BUILDING' / 'point_0_view_0_domain_rgb.png'}", cure)
+            raise DataError(str(folder), problem, f"{Path('rgb') / 'BUILDING' / 'point_0_view_0_domain_rgb.png'}", cure)
         if self.absent or any(self.missing.values()):
             _log.warning(
                 "%s: %d of %d buildings are absent; left out for a missing file: %s; %d views remain",
@@ -273,7 +273,7 @@ class TaskonomyImages:
             where = str(file_of(self._folder, "*", self._buildings[number], point, view))
             expected = "one size for all targets of a view"
             raise DataError(where, f"sizes {sorted(shapes)}", expected, "download it again.")
-        masking = {task: read[other] for task in names for other in _masks_of([task])}
+        masking = {task: read[mask] for task in names for mask in _masks_of([task])}
         return {task: DOMAINS[task].to_stored(read[task], masking.get(task)) for task in names}
 
 
@@ -284,13 +284,13 @@ def _list_views(
     views: list[tuple[int, int, int]] = []
     absent, missing = [], dict.fromkeys(tasks, 0)
     for number, building in enumerate(buildings):
-        found = {task: _views_in(folder / task / building, _ending(task)) for task in tasks}
-        every = set().union(*found.values())
+        task_views = {task: _views_in(folder / task / building, _ending(task)) for task in tasks}
+        every = set().union(*task_views.values())
         if not every:
             absent.append(building)
         for task in tasks:
-            missing[task] += len(every - found[task])
-        views += sorted((number, *view) for view in every.intersection(*found.values()))
+            missing[task] += len(every - task_views[task])
+        views += sorted((number, *view) for view in every.intersection(*task_views.values()))
     return np.array(views, np.int32).reshape(-1, 3), tuple(absent), missing
 
 

@@ -80,8 +80,8 @@ class GraphTables:
                 raise ArgumentError(f"book.{name}", f"{len(graphs)} graphs", f"{expected} of them")
             for graph in graphs:
                 if graph.size != task_count:
-                    found = f"a graph of {graph.size} tasks"
-                    raise ArgumentError(f"book.{name}", found, f"graphs of {task_count} tasks")
+                    problem = f"a graph of {graph.size} tasks"
+                    raise ArgumentError(f"book.{name}", problem, f"graphs of {task_count} tasks")
         shapes = {
             "distortion": (levels, task_count), "bits_per_error": (levels, task_count),
             "surcharge": (levels, len(self.candidates)),
@@ -89,8 +89,8 @@ class GraphTables:
         for name, shape in shapes.items():
             values: NDArray[np.float64] = getattr(self, _ATTRIBUTES.get(name, name))
             if values.shape != shape or not np.isfinite(values).all():
-                found = f"shape {values.shape}" if values.shape != shape else "a number that is not finite"
-                raise ArgumentError(f"book.{name}", found, f"finite numbers of shape {shape}")
+                problem = f"shape {values.shape}" if values.shape != shape else "a number that is not finite"
+                raise ArgumentError(f"book.{name}", problem, f"finite numbers of shape {shape}")
             if name != "surcharge" and values.min() < 0:
                 raise ArgumentError(f"book.{name}", f"{values.min():g}", "0 or more")
         if self.wanted is not None:

@@ -41,5 +41,5 @@ def joined(head: TaskGraph, tail: TaskGraph, first: Collection[int]) -> TaskGrap
     >>> joined(TaskGraph(((), (0,), ())), TaskGraph(((2,), (2,), ())), {0, 1}).parents
     ((), (0,), ())
     """
-    kept = head.within(first)
-    return TaskGraph(tuple((kept if task in first else tail).parents[task] for task in range(tail.size)))
+    subgraph = head.within(first)
+    return TaskGraph(tuple((subgraph if task in first else tail).parents[task] for task in range(tail.size)))

@@ -71,8 +71,8 @@ def best_superset(
             finite.
 
     >>> rates, errors = [9, 2, 1, 1], [0, 0, 5, 5]  # 0 is dear alone, and cheap given 1
-    >>> found = best_superset(rates, errors, 2, wanted=[0])
-    >>> found.tensors, found.cost, found.graph.describe("ab")
+    >>> best = best_superset(rates, errors, 2, wanted=[0])
+    >>> best.tensors, best.cost, best.graph.describe("ab")
     ((0, 1), 3.0, 'b a←b')
     >>> best_superset(rates, errors, 2, wanted=[0], helpers=()).cost
     9.0
@@ -84,8 +84,8 @@ def best_superset(
     columns = columns_within(size, max_parents, allowed)
     pairs = candidate_sets(size, max_parents)
     rate, error = (_costs(name, values, len(pairs)) for name, values in (("rates", rates), ("errors", errors)))
-    asked = np.array([pairs[column][0] in within for column in columns])
-    costs = rate[columns] + np.where(asked, error[columns], 0.0)
+    is_wanted = np.array([pairs[column][0] in within for column in columns])
+    costs = rate[columns] + np.where(is_wanted, error[columns], 0.0)
     places = [allowed.index(tensor) for tensor in within]
     search = _exact_order if len(allowed) <= MAX_EXACT_TENSORS else _local_order
     order = search(costs, len(allowed), places, max_parents)
@@ -120,27 +120,27 @@ def _exact_order(costs: Floats, size: int, wanted: Sequence[int], max_parents: i
     mask = sum(1 << tensor for tensor in wanted)
     supersets = np.flatnonzero((np.arange(len(best)) & mask) == mask)
     numbers = np.array([int(superset).bit_count() for superset in supersets])
-    left = int(supersets[np.lexsort((best.imag[supersets, 0], numbers, best.real[supersets, 0]))[0]])
+    subset = int(supersets[np.lexsort((best.imag[supersets, 0], numbers, best.real[supersets, 0]))[0]])
     order: list[int] = []
-    while left:
-        order.insert(0, int(last[left, 0]))
-        left ^= 1 << order[0]
+    while subset:
+        order.insert(0, int(last[subset, 0]))
+        subset ^= 1 << order[0]
     return order
 
 
 def _local_order(costs: Floats, size: int, wanted: Sequence[int], max_parents: int | None) -> list[int]:
     cost = predecessor_cost(costs, size, max_parents)
-    own = ScoreTable.of(len(wanted), costs[columns_within(size, max_parents, wanted)], max_parents)
-    order = improved_order([wanted[place] for place in greedy(own, max_parents).order], cost)
-    others = sorted(set(range(size)) - set(wanted))
-    while others:
-        added = {other: costs_of_places(other, order, cost) for other in others}
-        helper = min(others, key=lambda other: float(added[other].min()))
+    table = ScoreTable.of(len(wanted), costs[columns_within(size, max_parents, wanted)], max_parents)
+    order = improved_order([wanted[place] for place in greedy(table, max_parents).order], cost)
+    candidates = sorted(set(range(size)) - set(wanted))
+    while candidates:
+        added = {candidate: costs_of_places(candidate, order, cost) for candidate in candidates}
+        helper = min(candidates, key=lambda candidate: float(added[candidate].min()))
         place = int(added[helper].argmin())
         if not added[helper][place] < -_LEAST_GAIN * (1 + abs(costs).max()):
             break
         order = improved_order([*order[:place], helper, *order[place:]], cost)
-        others.remove(helper)
+        candidates.remove(helper)
     return order
 
 

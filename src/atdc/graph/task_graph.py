@@ -154,12 +154,12 @@ class TaskGraph:
         >>> TaskGraph(((1,), (2,), ())).within([0, 1]).parents
         ((1,), (), ())
         """
-        kept = set(tasks)
-        if len(kept) == self.size:
+        members = set(tasks)
+        if len(members) == self.size:
             return self
         return TaskGraph(
             tuple(
-                tuple(parent for parent in row if parent in kept) if child in kept else ()
+                tuple(parent for parent in row if parent in members) if child in members else ()
                 for child, row in enumerate(self.parents)
             )
         )
@@ -213,14 +213,14 @@ class TaskGraph:
         (0, 1)
         """
         self._require(task)
-        found: set[int] = set()
+        ancestors: set[int] = set()
         waiting = list(self.parents[task])
         while waiting:
             ancestor = waiting.pop()
-            if ancestor not in found:
-                found.add(ancestor)
+            if ancestor not in ancestors:
+                ancestors.add(ancestor)
                 waiting.extend(self.parents[ancestor])
-        return tuple(sorted(found))
+        return tuple(sorted(ancestors))
 
     def closure(self, wanted: Iterable[int]) -> tuple[int, ...]:
         """What must be decoded for some tasks, in coding order: their ancestors and themselves.
@@ -296,15 +296,15 @@ class TaskGraph:
         last: list[int] = []
         remaining = list(range(self.size))
         for number in range(max(self.layers) + 1):
-            layer = [task for task, own in enumerate(self.layers) if own == number]
-            placed, size, left = len(earlier) + len(last), len(layer), len(remaining) - len(layer)
+            layer = [task for task, task_layer in enumerate(self.layers) if task_layer == number]
+            placed, size, remainder = len(earlier) + len(last), len(layer), len(remaining) - len(layer)
             choices = _parent_choices(placed, len(last), limit)
             for larger in range(len(remaining), size, -1):
                 rank += _layer_block(placed, len(last), len(remaining), larger, limit)
             digit = _subset_rank([remaining.index(task) for task in layer], len(remaining))
             for task in layer:
                 digit = digit * choices + _parent_set_rank(self.parents[task], earlier, last)
-            rank += digit * _completions(placed + size, size, left, limit)
+            rank += digit * _completions(placed + size, size, remainder, limit)
             earlier, last = sorted(earlier + last), layer
             remaining = [task for task in remaining if task not in layer]
         return rank
@@ -340,8 +340,8 @@ class TaskGraph:
             while rank >= (block := _layer_block(placed, len(last), len(remaining), layer_size, limit)):
                 rank -= block
                 layer_size -= 1
-            left = len(remaining) - layer_size
-            digit, rank = divmod(rank, _completions(placed + layer_size, layer_size, left, limit))
+            remainder = len(remaining) - layer_size
+            digit, rank = divmod(rank, _completions(placed + layer_size, layer_size, remainder, limit))
             subset, digit = divmod(digit, choices**layer_size)
             layer = [remaining[position] for position in _subset_unrank(subset, len(remaining), layer_size)]
             for task in reversed(layer):
@@ -431,8 +431,8 @@ def _completions(placed: int, last: int, remaining: int, limit: int) -> int:
 @cache
 def _layer_block(placed: int, last: int, remaining: int, size: int, limit: int) -> int:
     """One term of F: the arrangements whose next layer holds exactly ``size`` tasks."""
-    own: int = comb(remaining, size) * _parent_choices(placed, last, limit) ** size
-    return own * _completions(placed + size, size, remaining - size, limit)
+    arrangements: int = comb(remaining, size) * _parent_choices(placed, last, limit) ** size
+    return arrangements * _completions(placed + size, size, remaining - size, limit)
 
 
 def _subset_rank(positions: Sequence[int], total: int) -> int:

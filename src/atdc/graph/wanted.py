@@ -35,7 +35,7 @@ class WantedGraphs:
     rates: NDArray[np.float64]
     errors: NDArray[np.float64]
     graphs: Mapping[tuple[int, ...], tuple[TaskGraph, ...]]
-    _found: dict[tuple[Any, ...], TaskGraph] = field(init=False, repr=False, default_factory=dict)
+    _cache: dict[tuple[Any, ...], TaskGraph] = field(init=False, repr=False, default_factory=dict)
 
     def graph(self, wanted: Sequence[int], steps: Sequence[int], available: Collection[int]) -> TaskGraph:
         """The graph of a wanted set, over all tensors; what is sent is the set and its ancestors.
@@ -48,22 +48,22 @@ class WantedGraphs:
             steps: quality of every tensor, in eighths.
             available: tensors that may be sent, the wanted ones among them.
         """
-        there = set(available)
-        asked = {steps[tensor] for tensor in wanted}
-        if len(asked) == 1 and tuple(wanted) in self.graphs:
-            kept = self.graphs[tuple(wanted)][level_of(asked.pop())]
-            if there.issuperset(kept.closure(wanted)):
-                return kept
-        key = (tuple(wanted), tuple(steps), tuple(sorted(there)))
-        found = self._found.get(key)
-        if found is None:
+        tensors = set(available)
+        wanted_steps = {steps[tensor] for tensor in wanted}
+        if len(wanted_steps) == 1 and tuple(wanted) in self.graphs:
+            kept_graph = self.graphs[tuple(wanted)][level_of(wanted_steps.pop())]
+            if tensors.issuperset(kept_graph.closure(wanted)):
+                return kept_graph
+        key = (tuple(wanted), tuple(steps), tuple(sorted(tensors)))
+        graph = self._cache.get(key)
+        if graph is None:
             children = children_of(candidate_sets(len(steps), self.max_parents))
             tables = at_quality(self.rates, children, steps), at_quality(self.errors, children, steps)
-            found = best_superset(*tables, len(steps), wanted, self.max_parents, there).graph
-            if len(self._found) >= _REMEMBERED:
-                self._found.clear()
-            self._found[key] = found
-        return found
+            graph = best_superset(*tables, len(steps), wanted, self.max_parents, tensors).graph
+            if len(self._cache) >= _REMEMBERED:
+                self._cache.clear()
+            self._cache[key] = graph
+        return graph
 
     def require_tasks(self, task_count: int) -> None:
         """Checks that costs and graphs are those of so many tasks.
@@ -75,15 +75,15 @@ class WantedGraphs:
         shape = (MAX_QUALITY + 1, len(candidate_sets(task_count, self.max_parents)))
         for name, values in (("rates", self.rates), ("errors", self.errors)):
             if values.shape != shape or not np.isfinite(values).all() or values.min() < 0:
-                found = f"shape {values.shape}" if values.shape != shape else "a number below 0 or not finite"
-                raise ArgumentError(f"book.wanted.{name}", found, f"finite numbers of shape {shape}, 0 or more")
+                problem = f"shape {values.shape}" if values.shape != shape else "a number below 0 or not finite"
+                raise ArgumentError(f"book.wanted.{name}", problem, f"finite numbers of shape {shape}, 0 or more")
         for wanted, graphs in self.graphs.items():
             where = f"book.wanted.graphs of {list(wanted)}"
             if not wanted or list(wanted) != sorted(set(wanted)) or not 0 <= wanted[0] <= wanted[-1] < task_count:
                 raise ArgumentError(where, "no set of tensors", f"ascending indices below {task_count}, at least one")
             if len(graphs) != MAX_QUALITY + 1 or any(graph.size != task_count for graph in graphs):
-                found = f"{len(graphs)} graphs of {sorted({graph.size for graph in graphs})} tasks"
-                raise ArgumentError(where, found, f"{MAX_QUALITY + 1} graphs of {task_count} tasks")
+                problem = f"{len(graphs)} graphs of {sorted({graph.size for graph in graphs})} tasks"
+                raise ArgumentError(where, problem, f"{MAX_QUALITY + 1} graphs of {task_count} tasks")
 
     def require_parents(self, max_parents: int) -> None:
         """Checks that the pairs are those of the model.

@@ -111,8 +111,8 @@ def image_suffixes() -> frozenset[str]:
     """
     endings = Image.registered_extensions()  # which loads what opens them
     kinds = Image.OPEN.keys() - _WITHOUT_PIXELS
-    known = {suffix for suffix, kind in endings.items() if kind in kinds}
-    return frozenset(known | {".heic", ".heif", ".avif"})
+    suffixes = {suffix for suffix, kind in endings.items() if kind in kinds}
+    return frozenset(suffixes | {".heic", ".heif", ".avif"})
 
 
 @contextlib.contextmanager
@@ -142,10 +142,10 @@ def _named_errors(where: str, pixel_limit: int) -> Iterator[None]:
     except MemoryError as error:
         raise ImageError(where, "an image larger than the free memory", "one that fits", "Make it smaller.") from error
     except Exception as error:  # Pillow's readers let OSError, SyntaxError, ValueError, struct.error, … escape
-        found = "a truncated image" if "truncated" in str(error).lower() else f"a damaged image ({error})"
+        problem = "a truncated image" if "truncated" in str(error).lower() else f"a damaged image ({error})"
         if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
             raise ImageError(where, str(error.strerror).lower(), _READABLE, "Check the path.") from error
-        raise ImageError(where, found, "a whole, readable image", "Copy or download it again.") from error
+        raise ImageError(where, problem, "a whole, readable image", "Copy or download it again.") from error
 
 
 def _from_its_start(stream: BinaryIO) -> BinaryIO:
@@ -399,5 +399,5 @@ def _empty(where: str) -> ImageError:
     return ImageError(where, "an empty file (0 bytes)", _READABLE, "Copy or download it again.")
 
 
-def _too_large(where: str, found: str, pixel_limit: int) -> ImageError:
-    return ImageError(where, found, f"at most {pixel_limit:,} pixels", "Make the image smaller first.")
+def _too_large(where: str, size: str, pixel_limit: int) -> ImageError:
+    return ImageError(where, size, f"at most {pixel_limit:,} pixels", "Make the image smaller first.")

@@ -72,8 +72,8 @@ def _channels_last(tensor: Any) -> NDArray[Any]:
     try:
         array: NDArray[Any] = tensor.permute(1, 2, 0).cpu().numpy()
     except (TypeError, RuntimeError) as error:  # sparse, quantised, or on the device `meta`, which holds no values
-        found = f"a tensor without plain values ({str(error).splitlines()[0]})"
-        raise ArgumentError("image", found, "a dense tensor of uint8, uint16 or floats") from error
+        problem = f"a tensor without plain values ({str(error).splitlines()[0]})"
+        raise ArgumentError("image", problem, "a dense tensor of uint8, uint16 or floats") from error
     return array
 
 
@@ -101,11 +101,11 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
         return array
     if array.dtype == np.uint16:
         return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    found = f"an array of {array.dtype}"
+    kind = f"an array of {array.dtype}"
     if array.dtype.kind == "b":
-        raise ArgumentError("image", found, "uint8, uint16 or floats", "Pass image.astype('uint8') * 255.")
+        raise ArgumentError("image", kind, "uint8, uint16 or floats", "Pass image.astype('uint8') * 255.")
     if array.dtype.kind not in "uif":
-        raise ArgumentError("image", found, "uint8, uint16 or floats")
+        raise ArgumentError("image", kind, "uint8, uint16 or floats")
     if not bool(np.isfinite(array).all()):
         raise ArgumentError("image", "a value that is not finite", "numbers from 0 to 1")
     low, high = float(array.min()), float(array.max())
@@ -113,7 +113,7 @@ def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
         fitting = "uint8" if high <= 255 else "uint16"
         fits = low >= 0 and high <= 65535
         cure = f"Its values fit {fitting}: convert it to that type." if fits else "Scale it to 0 … 255, as uint8."
-        raise ArgumentError("image", f"{found}, {low:g} to {high:g}", "uint8, uint16 or floats", cure)
+        raise ArgumentError("image", f"{kind}, {low:g} to {high:g}", "uint8, uint16 or floats", cure)
     if low < 0 or high > 1:
         cure = "Undo its normalisation, or scale it to 0 … 1."
         if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:

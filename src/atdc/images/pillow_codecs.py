@@ -99,8 +99,8 @@ class PillowCodec:
         try:
             image.save(buffer, self.format, quality=quality, **self.options)
         except (OSError, ValueError) as error:  # WebP ends at 16383 pixels a side, JPEG at 65500
-            found = f"an image of {image.width}×{image.height} that it refuses ({error})"
-            raise ImageError(self.title, found, "one within the format's bounds", "Make it smaller.") from error
+            problem = f"an image of {image.width}×{image.height} that it refuses ({error})"
+            raise ImageError(self.title, problem, "one within the format's bounds", "Make it smaller.") from error
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> RgbImage:

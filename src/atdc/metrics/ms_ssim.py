@@ -77,9 +77,9 @@ def _blurred(values: Tensor) -> Tensor:
         size = min(WINDOW, values.shape[dimension])
         places = [place - (size - 1) / 2 for place in range(size)]
         taps = [math.exp(-(place**2) / (2 * DEVIATION**2)) for place in places]
-        kept = values.shape[dimension] - size + 1
-        total = torch.zeros_like(values.narrow(dimension, 0, kept))
+        length = values.shape[dimension] - size + 1
+        total = torch.zeros_like(values.narrow(dimension, 0, length))
         for start, tap in enumerate(taps):
-            total.add_(values.narrow(dimension, start, kept), alpha=tap / sum(taps))
+            total.add_(values.narrow(dimension, start, length), alpha=tap / sum(taps))
         values = total
     return values

@@ -165,9 +165,9 @@ class AngleMeasure(Measure):
         below = np.cumsum(counts, axis=-1)
         half = below[..., -1:] / 2
         place = np.argmax(below >= half, axis=-1)[..., None]
-        own = np.take_along_axis(counts, place, -1)
-        before = np.take_along_axis(below, place, -1) - own
-        median = place + (half - before) / np.maximum(own, 1)
+        count = np.take_along_axis(counts, place, -1)
+        before = np.take_along_axis(below, place, -1) - count
+        median = place + (half - before) / np.maximum(count, 1)
         return {"mean_degrees": sums[..., 0] / pixels, "median_degrees": median[..., 0], **shares}
 
     def error(self, sums: FloatArray) -> FloatArray:

@@ -40,8 +40,8 @@ def answers_as_bytes(answers: Mapping[str, NDArray[np.generic]], suffix: str, na
     b'\\x93NUMPY'
     """
     if suffix != ".zip" and (len(answers) != 1 or suffix not in _WRITERS):
-        found, cure = f"{len(answers)} answer{'s' if len(answers) > 1 else ''}", "Name one by --tasks, or a folder."
-        raise ArgumentError(name, found, "one in .npy or .png, or any number in .zip", cure)
+        count, cure = f"{len(answers)} answer{'s' if len(answers) > 1 else ''}", "Name one by --tasks, or a folder."
+        raise ArgumentError(name, count, "one in .npy or .png, or any number in .zip", cure)
     if suffix != ".zip":
         ((task, answer),) = answers.items()
         return _WRITERS[suffix](task, answer)

@@ -42,16 +42,23 @@ def candidates_of(
     feature_codec = codec.feature_codec
     names = feature_codec.task_names
     estimates = candidate_estimates(feature_codec.costs, feature_codec.normalise(features), quality)[:, 0].tolist()
-    own = TaskGraph(tuple(tuple(map(names.index, chosen[name])) for name in names))
-    known = dict(zip(feature_codec.graph_tables.candidates, estimates, strict=True))
-    graphs = list(dict.fromkeys([*known, own, TaskGraph.independent(len(names))]))
+    chosen_graph = TaskGraph(tuple(tuple(map(names.index, chosen[name])) for name in names))
+    candidate_costs = dict(zip(feature_codec.graph_tables.candidates, estimates, strict=True))
+    graphs = list(dict.fromkeys([*candidate_costs, chosen_graph, TaskGraph.independent(len(names))]))
     repeated = features.expand(len(graphs), -1, -1, -1, -1)
     coded = feature_codec.encode_batch(repeated, quality, graphs, sizes=[rgb.shape[:2]] * len(graphs))
     difference = (coded.stacked - repeated) / torch.stack(feature_codec.std)[:, :, None, None]
     errors = difference.square().sum((2, 3, 4)).double().cpu().numpy()
     costs = coded.ideal_bits.sum(1) + errors @ feature_codec.costs.lagrange_multipliers(quality)
     candidates = [
-        Candidate(_named(graph, names), graph in known, known.get(graph), float(cost), len(data), graph == own)
+        Candidate(
+            _named(graph, names),
+            graph in candidate_costs,
+            candidate_costs.get(graph),
+            float(cost),
+            len(data),
+            graph == chosen_graph,
+        )
         for graph, cost, data in zip(graphs, costs, coded.data, strict=True)
     ]
     return sorted(candidates, key=lambda candidate: candidate.cost_bits)

@@ -178,8 +178,8 @@ def apportioned(total: int, parts: Mapping[str, float]) -> dict[str, int]:
     whole = sum(parts.values())
     exact = {name: total * part / whole if whole else total / len(parts) for name, part in parts.items()}
     counts = {name: math.floor(value) for name, value in exact.items()}
-    left = total - sum(counts.values())
-    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:left]:
+    remainder = total - sum(counts.values())
+    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:remainder]:
         counts[name] += 1
     return counts
 

@@ -76,12 +76,12 @@ def layers(names: Sequence[str], parents: Mapping[str, Sequence[str]]) -> dict[s
     >>> layers(["a", "d", "n"], {"n": ["a", "d"], "d": ["a"]})
     {'a': 0, 'd': 1, 'n': 2}
     """
-    known: dict[str, int] = {}
+    layer_of: dict[str, int] = {}
 
     def layer(name: str) -> int:
-        if name not in known:
-            known[name] = 1 + max((layer(parent) for parent in parents.get(name, ())), default=-1)
-        return known[name]
+        if name not in layer_of:
+            layer_of[name] = 1 + max((layer(parent) for parent in parents.get(name, ())), default=-1)
+        return layer_of[name]
 
     return {name: layer(name) for name in names}
 
@@ -112,9 +112,9 @@ def _fewest_crossings(columns: list[list[Item]], chains: list[list[Item]]) -> li
         centres = _place(candidate)[0]
         ends = [(a[0], centres[a][1], centres[b][1]) for a, b in links]
         crossings = sum(
-            layer == other and (start - start2) * (end - end2) < 0
+            layer == layer2 and (start - start2) * (end - end2) < 0
             for index, (layer, start, end) in enumerate(ends)
-            for other, start2, end2 in ends[:index]
+            for layer2, start2, end2 in ends[:index]
         )
         return crossings, sum(abs(start - end) for _, start, end in ends)
 
@@ -155,8 +155,12 @@ def _port(
     chain: list[Item], chains: list[list[Item]], centres: Mapping[Item, tuple[float, float]]
 ) -> tuple[float, float]:
     """How far above or below the middle an edge leaves its parent and meets its child, so that ends do not coincide."""
-    leaving = sorted((other for other in chains if other[0] == chain[0]), key=lambda other: centres[other[1]][1])
-    meeting = sorted((other for other in chains if other[-1] == chain[-1]), key=lambda other: centres[other[-2]][1])
+    leaving = sorted(
+        (sibling for sibling in chains if sibling[0] == chain[0]), key=lambda sibling: centres[sibling[1]][1]
+    )
+    meeting = sorted(
+        (sibling for sibling in chains if sibling[-1] == chain[-1]), key=lambda sibling: centres[sibling[-2]][1]
+    )
     start = min(9.0, 40.0 / len(leaving)) * (leaving.index(chain) - (len(leaving) - 1) / 2)
     end = min(16.0, 40.0 / len(meeting)) * (meeting.index(chain) - (len(meeting) - 1) / 2)
     return start, end

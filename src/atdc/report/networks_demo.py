@@ -83,42 +83,42 @@ def run_networks_demo(
         NetworkError: the codec is of other networks.
         DataError: no photo that the networks can take.
     """
-    both = NetworkCodec(networks, codec, whose)
+    network_codec = NetworkCodec(networks, codec, whose)
     make_folder(out)
-    shown_photos, left = [], list(refused)
+    shown_photos, refusals = [], list(refused)
     for name, path in photos.items():
         report(escape(f"{name}: networks, files, answers"))
         try:
-            shown_photos.append(_photo(both, name, path, qualities))
+            shown_photos.append(_photo(network_codec, name, path, qualities))
         except DataError as error:
-            left.append(str(error))
+            refusals.append(str(error))
     if not shown_photos:
-        raise DataError("photos", f"none that can be shown ({left[0] if left else 'no photo'})", "one at least")
+        raise DataError("photos", f"none that can be shown ({refusals[0] if refusals else 'no photo'})", "one at least")
     title = f"{', '.join(networks.networks)}: answers before and after"
     html = rendered(
         "atdc.report", "networks.html", title=title, whose=whose, fingerprint=codec.fingerprint.hex(),
-        photos=shown_photos, refused=left, data_uri=data_uri,
+        photos=shown_photos, refused=refusals, data_uri=data_uri,
     )  # fmt: skip
     page = out / "index.html"
     write_bytes_atomically(page, html.encode(errors="replace"))  # names of files need not be text
     return page
 
 
-def _photo(both: NetworkCodec, name: str, path: Path, qualities: Sequence[float]) -> dict[str, Any]:
+def _photo(network_codec: NetworkCodec, name: str, path: Path, qualities: Sequence[float]) -> dict[str, Any]:
     """What the page shows of a photo, by the names that the template has for it."""
     image = read_image(path)
-    before, features = both.networks.whole(image), both.networks.features(image, name)
-    files = [both.feature_codec.encode(features, quality) for quality in qualities]
-    after = [both.answers_of(both.feature_codec.decode(data)) for data in files]
-    agreements = [both.networks.agreement(before, answers) for answers in after]
+    before, features = network_codec.networks.whole(image), network_codec.networks.features(image, name)
+    files = [network_codec.feature_codec.encode(features, quality) for quality in qualities]
+    after = [network_codec.answers_of(network_codec.feature_codec.decode(data)) for data in files]
+    agreements = [network_codec.networks.agreement(before, answers) for answers in after]
     return {
         "name": name,
         "image": image,
         "files": list(zip(qualities, map(len, files), strict=True)),
-        "before": {key: _shown(both, key, image, answer, answer) for key, answer in before.items()},
+        "before": {key: _shown(network_codec, key, image, answer, answer) for key, answer in before.items()},
         "after": {
             key: [
-                (_shown(both, key, image, answer, answers[key]), agreement[key])
+                (_shown(network_codec, key, image, answer, answers[key]), agreement[key])
                 for answers, agreement in zip(after, agreements, strict=True)
             ]
             for key, answer in before.items()
@@ -126,8 +126,8 @@ def _photo(both: NetworkCodec, name: str, path: Path, qualities: Sequence[float]
     }
 
 
-def _shown(both: NetworkCodec, name: str, image: RgbImage, before: Array, answer: Array) -> ShownAnswer:
-    picture = both.networks.drawn(name, image, before, answer)
+def _shown(network_codec: NetworkCodec, name: str, image: RgbImage, before: Array, answer: Array) -> ShownAnswer:
+    picture = network_codec.networks.drawn(name, image, before, answer)
     return shown(before, answer) if picture is None else ShownAnswer(image=picture)
 
 
@@ -161,16 +161,16 @@ def drawn(before: Array, answer: Array) -> NDArray[np.uint8] | None:
         return _enlarged(hues[answer[0].astype(np.int64) % 256])
     if answer.ndim != 4 or answer.dtype.kind != "f":
         return None
-    base, own = (value[0].reshape(value.shape[1], -1).T.astype(np.float64) for value in (before, answer))
+    base, values = (value[0].reshape(value.shape[1], -1).T.astype(np.float64) for value in (before, answer))
     if base.shape[1] > 3:
         mean = base.mean(0)
         _, _, axes = np.linalg.svd(base - mean, full_matrices=False)
-        base, own = (base - mean) @ axes[:3].T, (own - mean) @ axes[:3].T
+        base, values = (base - mean) @ axes[:3].T, (values - mean) @ axes[:3].T
     low, high = np.quantile(base, 0.005, axis=0), np.quantile(base, 0.995, axis=0)
     if base.shape[1] == 1 and base.min() >= 0 and base.max() <= 1:
         low, high = np.zeros(1), np.ones(1)
-    scaled = np.clip((own - low) / np.maximum(high - low, 1e-12), 0, 1)
-    channels = np.zeros((len(own), 3))
+    scaled = np.clip((values - low) / np.maximum(high - low, 1e-12), 0, 1)
+    channels = np.zeros((len(values), 3))
     if scaled.shape[1] == 1:
         channels[:] = scaled
     else:

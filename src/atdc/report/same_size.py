@@ -52,13 +52,13 @@ class SameSize:
         return abs(self.size_bytes - wanted_bytes) <= ABOUT * wanted_bytes
 
 
-def psnr_db(original: NDArray[np.generic], other: NDArray[np.generic], peak: float = 255.0) -> float:
+def psnr_db(original: NDArray[np.generic], image: NDArray[np.generic], peak: float = 255.0) -> float:
     """Peak signal-to-noise ratio, ``10 log10(peak² / mean squared error)``, in decibels; infinite for equal images.
 
     >>> round(psnr_db(np.zeros((2, 2)), np.full((2, 2), 25.5)), 1)
     20.0
     """
-    error = float(np.mean((original.astype(np.float64) - other.astype(np.float64)) ** 2))
+    error = float(np.mean((original.astype(np.float64) - image.astype(np.float64)) ** 2))
     return math.inf if error == 0.0 else 10.0 * math.log10(peak**2 / error)
 
 
@@ -92,11 +92,11 @@ def same_size(rgb: NDArray[np.uint8], wanted_bytes: int, format: Format) -> Same
 
 
 def _sizes(original: Image.Image) -> Iterator[tuple[int, int]]:
-    seen = set()
+    sizes = set()
     for scale in _SCALES:
         size = (max(1, round(original.width * scale)), max(1, round(original.height * scale)))
-        if size not in seen:
-            seen.add(size)
+        if size not in sizes:
+            sizes.add(size)
             yield size
 
 

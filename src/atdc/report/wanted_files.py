@@ -45,12 +45,12 @@ def wanted_files(
     >>> file.size_bytes == len(codec.encode(grey, 4, tasks=TASK_NAMES[:2]))
     True
     """
-    own = codec.feature_codec
+    feature_codec = codec.feature_codec
     features = codec.features_of(as_batch(rgb)).unbind(1)
     files = []
     for tasks in sets:
-        wanted = own.task_indices(tasks)
-        coded = own.encode_batch(features, quality, sizes=[rgb.shape[:2]], restore_all=False, wanted=wanted)
-        helpers = tuple(TASK_NAMES[place] for place in own.needed(wanted, quality) if place not in wanted)
+        wanted = feature_codec.task_indices(tasks)
+        coded = feature_codec.encode_batch(features, quality, sizes=[rgb.shape[:2]], restore_all=False, wanted=wanted)
+        helpers = tuple(TASK_NAMES[place] for place in feature_codec.needed(wanted, quality) if place not in wanted)
         files.append(WantedFile(tuple(tasks), helpers, len(coded.data[0])))
     return files

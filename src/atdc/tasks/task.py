@@ -94,8 +94,8 @@ class Task:
             columns["formula"] = Formula
         for column, words in columns.items():
             if getattr(self, column) not in get_args(words):
-                found, known = repr(getattr(self, column)), ", ".join(get_args(words))
-                raise ArgumentError(f"task {self.name}: {column}", found, f"one of {known}", "Or teach its registry.")
+                value, choices = repr(getattr(self, column)), ", ".join(get_args(words))
+                raise ArgumentError(f"task {self.name}: {column}", value, f"one of {choices}", "Or teach its registry.")
         if len(self.letter) != 1:
             raise ArgumentError(f"task {self.name}: letter", repr(self.letter), "one letter")
         channels = _CHANNELS.get(self.presentation, self.out_channels)
@@ -103,8 +103,8 @@ class Task:
             expected = f"{channels} for answers shown as {self.presentation}" if channels > 0 else "at least 1"
             raise ArgumentError(f"task {self.name}: out_channels", str(self.out_channels), expected)
         if (self.loss == "cross_entropy") != (self.target == "classes"):
-            found = f"{self.loss} against {self.target}"
-            raise ArgumentError(f"task {self.name}: loss", found, "cross_entropy against classes, and only there")
+            value = f"{self.loss} against {self.target}"
+            raise ArgumentError(f"task {self.name}: loss", value, "cross_entropy against classes, and only there")
 
     @property
     def reads(self) -> str:
@@ -132,6 +132,6 @@ def registry(words: Any, functions: Mapping[K, V]) -> dict[K, V]:
     atdc.errors.ArgumentError: registry: found a; expected one entry for each of a, b.
     """
     if set(functions) != set(get_args(words)):
-        found, expected = (", ".join(map(str, keys)) for keys in (functions, get_args(words)))
-        raise ArgumentError("registry", found, f"one entry for each of {expected}")
+        entries, expected = (", ".join(map(str, keys)) for keys in (functions, get_args(words)))
+        raise ArgumentError("registry", entries, f"one entry for each of {expected}")
     return dict(functions)

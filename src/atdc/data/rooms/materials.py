@@ -126,10 +126,10 @@ def _masonry(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor, aspect: floa
     iu, fu = _cell(u + shift * (iv & 1))
     gap = torch.minimum(0.5 - (fu - 0.5).abs(), (0.5 - (fv - 0.5).abs()) / aspect)
     mortar = 0.01 + 0.03 * p
-    seen = _visible(w, aspect)
-    f = torch.lerp(2.0 * mortar * (1.0 + aspect), _step(mortar - gap, w), seen)
+    visibility = _visible(w, aspect)
+    f = torch.lerp(2.0 * mortar * (1.0 + aspect), _step(mortar - gap, w), visibility)
     shade = hash01(iu, iv, s)
-    return f, 1.0 + (shade - 0.5) * (0.7 * p * seen), None
+    return f, 1.0 + (shade - 0.5) * (0.7 * p * visibility), None
 
 
 def _bricks(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
@@ -159,8 +159,8 @@ def _marble(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
 
 
 def _cloud(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
-    seen = _visible(w, 3.7)
-    f = 0.6 * _noise(u, v, s) + 0.4 * torch.lerp(torch.full_like(u, 0.5), _noise(u * 3.7, v * 3.7, s + 1), seen)
+    visibility = _visible(w, 3.7)
+    f = 0.6 * _noise(u, v, s) + 0.4 * torch.lerp(torch.full_like(u, 0.5), _noise(u * 3.7, v * 3.7, s + 1), visibility)
     return ((f - 0.5) * (1.0 + 1.5 * p) + 0.5).clamp(0.0, 1.0), None, None
 
 
@@ -190,9 +190,9 @@ def _spines(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
 
 def _plaid(u: Tensor, v: Tensor, w: Tensor, p: Tensor, s: Tensor) -> _Mix:
     threshold = 2.0 * p - 1.0
-    seen = _visible(w)
-    x = torch.lerp(1.0 - p, _step(_triangle(u) - threshold, 4.0 * w), seen)
-    y = torch.lerp(1.0 - p, _step(_triangle(v) - threshold, 4.0 * w), seen)
+    visibility = _visible(w)
+    x = torch.lerp(1.0 - p, _step(_triangle(u) - threshold, 4.0 * w), visibility)
+    y = torch.lerp(1.0 - p, _step(_triangle(v) - threshold, 4.0 * w), visibility)
     fine = _step(_triangle(u * 2.0 + 0.25) - 0.85, 8.0 * w) * _visible(w, 2.0)
     return 0.5 * (x + y), None, 0.7 * fine
 

@@ -90,12 +90,12 @@ def render_scene(scene: Scene, size: int, device: torch.device) -> dict[str, Ten
     direction = torch.stack([cx * axes[0, i] + cy * axes[1, i] + axes[2, i] for i in range(3)])
 
     # What each pixel sees. A direction has length 1 along the optical axis, so that t is the z-depth.
-    depth, seen = _room_exit(scene, eye, direction)
+    depth, hits = _room_exit(scene, eye, direction)
     tile, primitive = _pairs_on_screen(shapes, eye, axes, focal, size)
     for block_tile, block_primitive, near in _intersect(shapes, tile, primitive, eye[None], direction, None):
-        depth, seen = _keep_nearest(depth, seen, block_tile, block_primitive, near)
+        depth, hits = _keep_nearest(depth, hits, block_tile, block_primitive, near)
     point = eye[:, None, None] + direction * depth
-    normal, u, v, label, material = _surface(scene, shapes, seen, point, direction)
+    normal, u, v, label, material = _surface(scene, shapes, hits, point, direction)
 
     # How it looks.
     toward = -(direction * normal).sum(0) / direction.square().sum(0).sqrt()
@@ -103,7 +103,7 @@ def render_scene(scene: Scene, size: int, device: torch.device) -> dict[str, Ten
     table = _material_table(scene, device)
     base = albedo(table, material.flatten(), u.flatten(), v.flatten(), pixel_m.flatten())
     base = base.view(*material.shape, 3).permute(2, 0, 1).clamp(0.0, 1.0)
-    light, shine = _lighting(scene, shapes, point, normal, direction, seen, size, table.gloss[material])
+    light, shine = _lighting(scene, shapes, point, normal, direction, hits, size, table.gloss[material])
     linear = base * (light + table.emission[material]) + shine
     rgb = _develop(scene, _to_image(linear, side), size)
 
@@ -283,16 +283,16 @@ def _hit_sphere(o: _Triple, d: _Triple) -> Tensor:
 _HIT = {BOX: _hit_box, CYLINDER: _hit_cylinder, SPHERE: _hit_sphere}
 
 
-def _keep_nearest(depth: Tensor, seen: Tensor, tile: Tensor, primitive: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
+def _keep_nearest(depth: Tensor, hits: Tensor, tile: Tensor, primitive: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
     """Lower ``depth`` where a block hit something nearer, and note what it was."""
     best = depth.index_reduce(0, tile, near, "amin")
     pair, pixel = torch.nonzero((near == best[tile]) & (near < depth[tile])).unbind(1)
-    seen[tile[pair], pixel] = primitive[pair]
-    return best, seen
+    hits[tile[pair], pixel] = primitive[pair]
+    return best, hits
 
 
 def _surface(
-    scene: Scene, shapes: _Shapes, seen: Tensor, point: Tensor, direction: Tensor
+    scene: Scene, shapes: _Shapes, hits: Tensor, point: Tensor, direction: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """World normal ``(3, T, 256)``, surface coordinates in metres, class and material of every pixel."""
     device = point.device
@@ -311,10 +311,10 @@ def _surface(
     material = torch.tensor(scene.room_material, device=device)[face]
     u, v = _face_coordinates(axis, p)
 
-    tile, pixel = torch.nonzero(seen >= 0).unbind(1)
+    tile, pixel = torch.nonzero(hits >= 0).unbind(1)
     if tile.numel() == 0:
         return normal, u, v, label, material
-    i = seen[tile, pixel]
+    i = hits[tile, pixel]
     offset = point[:, tile, pixel].T - shapes.centre[i]
     inverse = shapes.inverse[i]
     q = (inverse * offset[:, None, :]).sum(-1)
@@ -365,7 +365,7 @@ def _lighting(
     point: Tensor,
     normal: Tensor,
     direction: Tensor,
-    seen: Tensor,
+    hits: Tensor,
     size: int,
     gloss: Tensor,
 ) -> tuple[Tensor, Tensor]:
@@ -383,7 +383,7 @@ def _lighting(
 
     lamps = torch.tensor([lamp.position for lamp in scene.lights], dtype=torch.float32, device=device)
     lifted = point + normal * 0.004
-    visible = _visibility(scene, shapes, lamps, lifted, normal, seen, size)
+    visible = _visibility(scene, shapes, lamps, lifted, normal, hits, size)
     view = direction / direction.square().sum(0).sqrt()
     for k, lamp in enumerate(scene.lights):
         to = lamps[k][:, None, None] - point
@@ -401,7 +401,7 @@ def _lighting(
 
 
 def _visibility(
-    scene: Scene, shapes: _Shapes, lamps: Tensor, point: Tensor, normal: Tensor, seen: Tensor, size: int
+    scene: Scene, shapes: _Shapes, lamps: Tensor, point: Tensor, normal: Tensor, hits: Tensor, size: int
 ) -> Tensor:
     """Share of each lamp that every pixel sees, ``(lamps, T, 256)``: one shadow ray each, to a jittered lamp point.
 
@@ -460,13 +460,13 @@ def _visibility(
     for block, _, near in _intersect(shapes, bundle, primitive, lamps, rays, (lamp, jitter, radius)):
         pair, pixel = torch.nonzero(near < 0.9995).unbind(1)
         clear[block[pair], pixel] = 0.0
-    return _average_jitter(clear.view(count, tiles, _PIXELS), normal, seen, size)
+    return _average_jitter(clear.view(count, tiles, _PIXELS), normal, hits, size)
 
 
-def _average_jitter(clear: Tensor, normal: Tensor, seen: Tensor, size: int) -> Tensor:
+def _average_jitter(clear: Tensor, normal: Tensor, hits: Tensor, size: int) -> Tensor:
     """Mean over 4 pixels along each axis, among pixels of the same primitive and nearly the same normal."""
     side = size // TILE_PX
-    image, facing, owner = _to_image(clear, side), _to_image(normal, side), _to_image(seen[None], side)[0]
+    image, facing, owner = _to_image(clear, side), _to_image(normal, side), _to_image(hits[None], side)[0]
     for dim in (2, 1):
         total, weight = image * 0.25, torch.full((size, size), 0.25, device=image.device)
         for shift in (1, 2):

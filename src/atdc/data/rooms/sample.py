@@ -69,7 +69,7 @@ class _Room:
         width, depth = r.uniform(*style.side_m), r.uniform(*style.side_m)
         height = r.uniform(*style.height_m)
         self.w, self.h, self.d = width / 2, height, depth / 2
-        self.taken: list[tuple[float, float, float, float]] = []
+        self.footprints: list[tuple[float, float, float, float]] = []
         self.lights: list[Light] = []
         self.windows: list[Light] = []
         self.pattern_rate = r.unit()
@@ -167,7 +167,7 @@ class _Room:
     # Places.
 
     def _free(self, x: float, z: float, ex: float, ez: float) -> bool:
-        return all(abs(x - tx) > ex + tw or abs(z - tz) > ez + td for tx, tz, tw, td in self.taken)
+        return all(abs(x - tx) > ex + tw or abs(z - tz) > ez + td for tx, tz, tw, td in self.footprints)
 
     def _wall_frame(self, wall: int, along: float, out: float) -> tuple[float, float, float]:
         """Position and yaw with the back to a wall: 0 = -z, 1 = +x, 2 = +z, 3 = -x."""
@@ -205,7 +205,7 @@ class _Room:
                 ex, ez = (c * size[0] + s * size[2]) / 2, (s * size[0] + c * size[2]) / 2
                 if abs(x) + ex > self.w or abs(z) + ez > self.d or not self._free(x, z, ex, ez):
                     continue
-                self.taken.append((x, z, ex, ez))
+                self.footprints.append((x, z, ex, ez))
                 make(self.b, r, Frame(x, 0.0, z, yaw), self.paint, (size[0], min(size[1], self.h - 0.2), size[2]))
                 break
 
@@ -262,7 +262,7 @@ class _Room:
                 drop = r.uniform(0.0, 0.15) if r.chance(0.5) else r.uniform(0.3, 0.9)
                 self.lights.append(furniture.pendant(self.b, r, Frame(x, self.h, z), self.paint, drop, colour))
             elif kind == "floor" and self._free(x, z, 0.2, 0.2):
-                self.taken.append((x, z, 0.2, 0.2))
+                self.footprints.append((x, z, 0.2, 0.2))
                 self.lights.append(
                     furniture.floor_lamp(self.b, r, Frame(x, 0.0, z), self.paint, r.uniform(1.1, 1.8), colour)
                 )
@@ -350,7 +350,7 @@ class _Room:
         for _ in range(r.integer(0, style.columns)):
             x, z, size = r.uniform(-0.9, 0.9) * self.w, r.uniform(-0.9, 0.9) * self.d, r.uniform(0.1, 0.28)
             if self._free(x, z, size, size):
-                self.taken.append((x, z, size, size))
+                self.footprints.append((x, z, size, size))
                 foot = Frame(x, 0.0, z, r.uniform(0, 0.2))
                 furniture.column(b, r, foot, self.paint, size, self.h, walls[r.integer(0, 3)])
         if r.chance(style.beams):

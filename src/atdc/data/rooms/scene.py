@@ -61,10 +61,10 @@ class Random:
 
     def weighted(self, weights: dict[str, float]) -> str:
         """A key, with probability proportional to its value."""
-        left = self.unit() * sum(weights.values())
+        remainder = self.unit() * sum(weights.values())
         for key, weight in weights.items():
-            left -= weight
-            if left < 0.0:
+            remainder -= weight
+            if remainder < 0.0:
                 return key
         return key
 

@@ -95,8 +95,8 @@ def materialise(
         raise ArgumentError("workers", str(workers), "at least 1")
     target = Path(folder) / split
     plan = _plan(rooms, count, size)
-    known = _read_json(target / _META)
-    if isinstance(known, dict) and known == plan | {"count": known.get("count")} and int(known["count"]) >= count:
+    meta = _read_json(target / _META)
+    if isinstance(meta, dict) and meta == plan | {"count": meta.get("count")} and int(meta["count"]) >= count:
         return
     try:
         done = _prepare(target, plan, count, size)
@@ -211,11 +211,11 @@ class RoomsDataset:
         renew = f"delete the folder and {cure}"
         meta = _read_json(self.folder / _META)
         if not isinstance(meta, dict):
-            found = "an unfinished split" if (self.folder / _PROGRESS).exists() else "no finished split"
-            raise DataError(str(self.folder), found, f"rooms with a {_META}", cure)
+            problem = "an unfinished split" if (self.folder / _PROGRESS).exists() else "no finished split"
+            raise DataError(str(self.folder), problem, f"rooms with a {_META}", cure)
         if meta != _plan(self.split, int(meta.get("count", 0)), int(meta.get("size", 0))):
-            found = f"rooms of version {meta.get('rooms_version')}"
-            raise DataError(str(self.folder), found, f"version {ROOMS_VERSION}", renew)
+            problem = f"rooms of version {meta.get('rooms_version')}"
+            raise DataError(str(self.folder), problem, f"version {ROOMS_VERSION}", renew)
         self._count, self.size = int(meta["count"]), int(meta["size"])
         self.arrays: dict[str, NDArray[np.generic]] = {}
         for name, (channels, dtype) in _LAYOUT.items():
@@ -226,8 +226,8 @@ class RoomsDataset:
                 raise DataError(str(path), str(error), "a NumPy array", renew) from error
             shape = (self._count, channels, self.size, self.size)
             if array.shape != shape or array.dtype != dtype:
-                found = f"{array.dtype} of shape {array.shape}"
-                raise DataError(str(path), found, f"{np.dtype(dtype)} of shape {shape}", renew)
+                problem = f"{array.dtype} of shape {array.shape}"
+                raise DataError(str(path), problem, f"{np.dtype(dtype)} of shape {shape}", renew)
             self.arrays[name] = array[:count]
         self._count = min(self._count, count or self._count)
 

@@ -100,8 +100,8 @@ def keypoints2d(rgb01: Tensor) -> Tensor:
 
 def _check(rgb01: Tensor) -> None:
     if rgb01.dim() != 4 or rgb01.shape[1] != 3 or not rgb01.is_floating_point():
-        found = f"{rgb01.dtype} of shape {tuple(rgb01.shape)}"
-        raise ArgumentError("rgb01", found, "a floating-point tensor of shape (B, 3, H, W)", "divide uint8 by 255.")
+        kind = f"{rgb01.dtype} of shape {tuple(rgb01.shape)}"
+        raise ArgumentError("rgb01", kind, "a floating-point tensor of shape (B, 3, H, W)", "divide uint8 by 255.")
 
 
 def _blur(image: Tensor, sigma_px: float) -> Tensor:
