@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASK_NAMES
+from atdc.training import wanted_stage
 
 # Times depend on what else the machine does; laws do not.
 hypothesis.settings.register_profile("laws", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -53,6 +54,14 @@ class OneDevice(TorchDispatchMode):
         if func not in self._transfers:
             assert len(places) < 2, f"{func} meets the devices {', '.join(places)}"
         return func(*args, **kwargs)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_listed_sets() -> Iterator[None]:
+    """Trainings list the graphs of all sets of up to three tensors: of six there are 62, each coded several times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wanted_stage, "_LISTED_TENSORS", 3)
+        yield
 
 
 @pytest.fixture

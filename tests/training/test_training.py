@@ -58,7 +58,7 @@ networks:
   feature_channels: 8
   encoder_widths: [8, 8, 16]
   head_widths: [8, 8, 8]
-tasks: {epochs: 1, batch: 4}
+tasks: {shared_epochs: 2, half_epochs: 1, epochs: 1, batch: 4}
 codec:
   predictor_width: 8
   latent_channels: 8
@@ -441,7 +441,7 @@ def test_a_recipe_may_start_from_weights(finished: tuple[Path, Path, Path], tmp_
     _, run, rooms = finished
     start = run / "tiny.safetensors"
     recipe = tmp_path / "further.yaml"
-    further = RECIPE.replace("tasks: {", "tasks: {half_epochs: 0, ").replace("predictor_steps: 3", "predictor_steps: 0")
+    further = RECIPE.replace("half_epochs: 1", "half_epochs: 0").replace("predictor_steps: 3", "predictor_steps: 0")
     recipe.write_text(f"start: {start}\n{further.replace('train_count: 12', 'train_count: 9')}")
     before, after = atdc.load(start), atdc.load(train(recipe, tmp_path / "run", rooms))
     assert after.card["start"].endswith(before.feature_codec.fingerprint.hex())
