@@ -78,7 +78,7 @@ def cost_chart(points: Sequence[CostPoint], title: str, axis: str, marks: Sequen
     parts.append(
         f'<text x="16" y="{height / 2}" transform="rotate(-90 16 {height / 2})" text-anchor="middle">bytes</text>'
     )
-    taken = [
+    spans = [
         (across(point.work) - _RADIUS, across(point.work) + _RADIUS, down(log) + _BASELINE)
         for point, log in zip(points, logs, strict=True)
     ]
@@ -87,25 +87,27 @@ def cost_chart(points: Sequence[CostPoint], title: str, axis: str, marks: Sequen
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_RADIUS}" fill="{point.colour}">')
         parts.append(f"<title>{escape(point.words)}</title></circle>")
         if point.label:
-            parts.append(_label(point.label, x, y, taken))
+            parts.append(_label(point.label, x, y, spans))
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _label(label: str, x: float, y: float, taken: list[tuple[float, float, float]]) -> str:
+def _label(label: str, x: float, y: float, spans: list[tuple[float, float, float]]) -> str:
     """Words beside a point, on the side that has room, below points and words that are there already.
 
     Args:
         label: the words.
         x: of the point.
         y: of the point.
-        taken: from where to where, and the base line, of what is there; the label is added.
+        spans: from where to where, and the base line, of what is there; the label is added.
     """
-    long = _LETTER * len(label)
-    right = x + 8 + long <= _WIDTH
-    begin = x + 8 if right else x - 8 - long
+    length = _LETTER * len(label)
+    right = x + 8 + length <= _WIDTH
+    begin = x + 8 if right else x - 8 - length
     line = y + _BASELINE
-    while any(abs(line - other) < _LINE and begin < end and start < begin + long for start, end, other in taken):
+    while any(
+        abs(line - baseline) < _LINE and begin < end and start < begin + length for start, end, baseline in spans
+    ):
         line += 1
-    taken.append((begin, begin + long, line))
+    spans.append((begin, begin + length, line))
     anchor = "start" if right else "end"
     return f'<text x="{x + (8 if right else -8):.1f}" y="{line:.1f}" text-anchor="{anchor}">{escape(label)}</text>'

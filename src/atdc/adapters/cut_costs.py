@@ -97,27 +97,29 @@ def separating_cuts(model: OnnxModel, answer: str, images: Sequence[RgbImage], m
         uses.update(dict.fromkeys(graph.nodes[place].input, place))
     live: dict[str, None] = {}
     last_read = max((place for place in nodes if model.input_name in graph.nodes[place].input), default=-1)
-    spent, found = 0.0, list[tuple[tuple[str, ...], float]]()
+    seconds, candidates = 0.0, list[tuple[tuple[str, ...], float]]()
     for place in nodes[:-1]:
         node = graph.nodes[place]
-        spent += times.get(place, 0.0)
+        seconds += times.get(place, 0.0)
         live.update(dict.fromkeys(name for name in node.output if name in graph.of_image and name in uses))
         for name in [name for name in live if uses[name] <= place]:
             del live[name]
         if 0 < len(live) <= most and place >= last_read:
-            found.append((tuple(live), spent / total))
-    known = _shapes(model, list({name for names, _ in found for name in names}), images[0])
+            candidates.append((tuple(live), seconds / total))
+    shapes = _shapes(model, list({name for names, _ in candidates for name in names}), images[0])
     cuts = [
-        Cut(names, tuple(known[name] for name in names), share) for names, share in found if set(names) <= set(known)
+        Cut(names, tuple(shapes[name] for name in names), share)
+        for names, share in candidates
+        if set(names) <= set(shapes)
     ]
-    chosen: list[Cut] = []
+    selection: list[Cut] = []
     for cut in cuts:
-        if chosen and cut.device_share - chosen[-1].device_share < 0.01:
-            if cut.values <= chosen[-1].values:
-                chosen[-1] = cut
+        if selection and cut.device_share - selection[-1].device_share < 0.01:
+            if cut.values <= selection[-1].values:
+                selection[-1] = cut
         else:
-            chosen.append(cut)
-    return chosen
+            selection.append(cut)
+    return selection
 
 
 def _shapes(model: OnnxModel, names: list[str], image: RgbImage) -> dict[str, tuple[int, ...]]:
@@ -187,8 +189,8 @@ def cut_costs(
 
     before = [whole(image) for image in test]
     progress("the image")
-    nothing = Cut((model.input_name,), ((1, *model.input.size, 3),), 0.0)
-    costs = [CutCost("image", nothing, *_image_bytes(model.input, test, before, whole, metric, agreement))]
+    image_cut = Cut((model.input_name,), ((1, *model.input.size, 3),), 0.0)
+    costs = [CutCost("image", image_cut, *_image_bytes(model.input, test, before, whole, metric, agreement))]
     cuts = separating_cuts(model, answer, images[:2], most)
     for number, cut in enumerate(cuts, 1):
         progress(f"cut {number} of {len(cuts)}: {', '.join(cut.tensors)}")
@@ -196,12 +198,12 @@ def cut_costs(
             CutCost("tensors", cut, *_tensor_bytes(model, answer, cut, train, test, before, metric, agreement))
         )
     sizes = [packed_bytes(value) for value in before]
-    last = Cut((answer,), (before[0].shape,), 1.0)
-    return [*costs, CutCost("answer", last, float(np.mean(sizes)), 1.0)]
+    answer_cut = Cut((answer,), (before[0].shape,), 1.0)
+    return [*costs, CutCost("answer", answer_cut, float(np.mean(sizes)), 1.0)]
 
 
 def _image_bytes(
-    wanted: ImageInput, images: Sequence[RgbImage], before: Sequence[Array], whole: Callable[[RgbImage], Array],
+    image_input: ImageInput, images: Sequence[RgbImage], before: Sequence[Array], whole: Callable[[RgbImage], Array],
     metric: Metric, agreement: float,
 ) -> tuple[float | None, float]:  # fmt: skip
     """The fewest bytes of AVIF at the size of the network's input that give the agreement, and what they give."""
@@ -209,16 +211,16 @@ def _image_bytes(
         raise ProgramError("Pillow", "a build without AVIF", "one with it", "Install a Pillow wheel, 11.3 or later.")
 
     def at(quality: int) -> tuple[float, float]:
-        sizes, found = [], []
-        for pixels, expected in zip(images, before, strict=True):
+        sizes, agreements = [], []
+        for pixels, reference in zip(images, before, strict=True):
             buffer = io.BytesIO()
-            wanted.stretched(Image.fromarray(pixels)).save(buffer, "AVIF", quality=quality)
+            image_input.stretched(Image.fromarray(pixels)).save(buffer, "AVIF", quality=quality)
             sizes.append(buffer.tell())
             with Image.open(buffer) as image:
-                found.append(metric(expected, whole(np.asarray(image.convert("RGB")))))
-        return float(np.mean(sizes)), float(np.mean(found))
+                agreements.append(metric(reference, whole(np.asarray(image.convert("RGB")))))
+        return float(np.mean(sizes)), float(np.mean(agreements))
 
-    return _least(at, 100, agreement, within=5)
+    return _least(at, 100, agreement, tolerance=5)
 
 
 def _tensor_bytes(
@@ -234,11 +236,14 @@ def _tensor_bytes(
         rows = [first.run(names, {model.input_name: model.input.array(image)}) for image in images]
         return [[np.asarray(row[place], np.float32) for row in rows] for place in range(len(names))]
 
-    known, coded = of(train), of(test)
+    train_values, test_values = of(train), of(test)
     types = [value.type for value in second.get_inputs()]
-    bases = [components(values) for values in known]
-    projected = [  # of the photos that are learnt from, and of the others
-        [[(grid_of_blocks(value, side) - mean) @ basis for value in values[place]] for values in (known, coded)]
+    bases = [components(values) for values in train_values]
+    projections = [  # of the photos that are learnt from, and of the others
+        [
+            [(grid_of_blocks(value, side) - mean) @ basis for value in values[place]]
+            for values in (train_values, test_values)
+        ]
         for place, (mean, basis, _, side) in enumerate(bases)
     ]
 
@@ -247,28 +252,28 @@ def _tensor_bytes(
         for place in range(len(names)):
             mean, basis, std, side = bases[place]
             step = std * 2.0 ** (4 - 10 * fineness / _FINENESSES)
-            table, integers = ([np.round(value / step) for value in values] for values in projected[place])
+            table, integers = ([np.round(value / step) for value in values] for values in projections[place])
             bits += CountedTables(np.concatenate(table)).bits(np.concatenate(integers))
             rows.append(
                 [
                     unblocked((value * step) @ basis.T + mean, whole.shape, side)
-                    for value, whole in zip(integers, coded[place], strict=True)
+                    for value, whole in zip(integers, test_values[place], strict=True)
                 ]
             )
-        found = []
-        for number, expected in enumerate(before):
-            given = {
+        agreements = []
+        for number, reference in enumerate(before):
+            inputs = {
                 name: np.ascontiguousarray(rows[place][number], np.float16 if "float16" in types[place] else np.float32)
                 for place, name in enumerate(names)
             }
-            found.append(metric(expected, second.run([answer], given)[0]))
-        return bits / 8 / len(before), float(np.mean(found))
+            agreements.append(metric(reference, second.run([answer], inputs)[0]))
+        return bits / 8 / len(before), float(np.mean(agreements))
 
     return _least(at, _FINENESSES, agreement)
 
 
 def _least(
-    at: Callable[[int], tuple[float, float]], most: int, agreement: float, within: int = 1
+    at: Callable[[int], tuple[float, float]], most: int, agreement: float, tolerance: int = 1
 ) -> tuple[float | None, float]:
     """What the least number up to ``most`` that gives the agreement takes and gives, found by bisection to within so
     many; no bytes where not even ``most`` gives it.
@@ -279,10 +284,10 @@ def _least(
     low, high, best = 0, most, at(most)
     if best[1] < agreement:
         return None, best[1]
-    while high - low > within:
+    while high - low > tolerance:
         middle = (low + high) // 2
-        if (tried := at(middle))[1] >= agreement:
-            high, best = middle, tried
+        if (result := at(middle))[1] >= agreement:
+            high, best = middle, result
         else:
             low = middle
     return best
@@ -313,8 +318,8 @@ def components(values: Sequence[NDArray[np.float32]]) -> tuple[NDArray[Any], NDA
     blocks = np.concatenate([grid_of_blocks(value, side) for value in values])
     blocks = blocks[:: max(1, len(blocks) // _BLOCKS)].astype(np.float64)
     mean = blocks.mean(0)
-    centred = blocks - mean
-    variances, basis = np.linalg.eigh(centred.T @ centred / len(centred))
+    deviations = blocks - mean
+    variances, basis = np.linalg.eigh(deviations.T @ deviations / len(deviations))
     std = float(np.sqrt(max(variances.mean(), 1e-24)))
     return mean.astype(np.float32), basis.astype(np.float32), std, side
 
@@ -323,22 +328,22 @@ class CountedTables:
     """Tables of whole numbers, one for each component, counted on some values; what was never seen counts 0.3.
 
     Args:
-        known: (values, components), whole numbers.
+        symbols: (values, components), whole numbers.
 
     >>> round(CountedTables(np.array([[0.0]] * 9 + [[1.0]])).bits(np.array([[0.0]] * 10)), 1)
     3.1
     """
 
-    def __init__(self, known: NDArray[Any]) -> None:
-        self._rows = [np.unique(column, return_counts=True) for column in known.T]
+    def __init__(self, symbols: NDArray[Any]) -> None:
+        self._rows = [np.unique(column, return_counts=True) for column in symbols.T]
 
-    def bits(self, coded: NDArray[Any]) -> float:
+    def bits(self, symbols: NDArray[Any]) -> float:
         """Ideal bits of others' values (values, components)."""
         total = 0.0
-        for (values, counts), column in zip(self._rows, coded.T, strict=True):
+        for (values, counts), column in zip(self._rows, symbols.T, strict=True):
             places = np.minimum(np.searchsorted(values, column), len(values) - 1)
-            seen = np.where(values[places] == column, counts[places], 0) + 0.3
-            total -= float(np.log2(seen / (counts.sum() + 0.3 * (len(values) + 3))).sum())
+            frequencies = np.where(values[places] == column, counts[places], 0) + 0.3
+            total -= float(np.log2(frequencies / (counts.sum() + 0.3 * (len(values) + 3))).sum())
         return total
 
 

@@ -41,8 +41,8 @@ def _root(squares: Tensor) -> Tensor:
 def _kl(before: Tensor, after: Tensor) -> Tensor:
     """The root of Kullback and Leibler's divergence of the classes along axis 1, before from after, the mean over
     places."""
-    one, other = before.float().log_softmax(1), after.float().log_softmax(1)
-    divergence = (one.exp() * (one - other)).sum(1)
+    log_p, log_q = before.float().log_softmax(1), after.float().log_softmax(1)
+    divergence = (log_p.exp() * (log_p - log_q)).sum(1)
     return _root(divergence.flatten(1).mean(1) if before.ndim > 2 else divergence)
 
 
@@ -62,8 +62,8 @@ def _log_probability(after: Tensor, generator: torch.Generator) -> Tensor:
     """The signed logarithms of the probabilities of classes that are drawn by them: their Fisher information is the
     curvature of Kullback and Leibler's divergence."""
     logits = after.float().log_softmax(1).movedim(1, -1).flatten(0, -2)
-    drawn = logits.detach().exp().multinomial(1, generator=generator)
-    return (logits.gather(1, drawn)[:, 0] * _signs(logits[:, 0], generator)).sum()
+    classes = logits.detach().exp().multinomial(1, generator=generator)
+    return (logits.gather(1, classes)[:, 0] * _signs(logits[:, 0], generator)).sum()
 
 
 def _signed_sum(after: Tensor, generator: torch.Generator) -> Tensor:
@@ -107,11 +107,11 @@ def _same(before: NDArray[Any], after: NDArray[Any]) -> float:
 
 def _relative(before: NDArray[Any], after: NDArray[Any]) -> float:
     """1 − mean difference / mean deviation of the values before; not a number for a constant answer."""
-    one, other = before.astype(np.float64), after.astype(np.float64)
-    scale = float(np.abs(one - one.mean()).mean())
-    if scale <= 1e-6 * float(np.abs(one).mean()):
+    reference, answer = before.astype(np.float64), after.astype(np.float64)
+    scale = float(np.abs(reference - reference.mean()).mean())
+    if scale <= 1e-6 * float(np.abs(reference).mean()):
         return math.nan
-    return 1 - float(np.abs(one - other).mean()) / scale
+    return 1 - float(np.abs(reference - answer).mean()) / scale
 
 
 def _top1(before: NDArray[Any], after: NDArray[Any]) -> float:
@@ -121,24 +121,27 @@ def _top1(before: NDArray[Any], after: NDArray[Any]) -> float:
 
 def _miou(before: NDArray[Any], after: NDArray[Any]) -> float:
     """Intersection over union of the classes that are there before; logits are taken by their greatest class."""
-    one, other = (value.argmax(1) if value.dtype.kind == "f" else value for value in (before, after))
-    shares = [((one == k) & (other == k)).sum() / ((one == k) | (other == k)).sum() for k in np.unique(one)]
+    reference, answer = (value.argmax(1) if value.dtype.kind == "f" else value for value in (before, after))
+    shares = [
+        ((reference == k) & (answer == k)).sum() / ((reference == k) | (answer == k)).sum()
+        for k in np.unique(reference)
+    ]
     return float(np.mean(shares))
 
 
 def _cosine(before: NDArray[Any], after: NDArray[Any]) -> float:
     """The mean cosine of vectors along axis 1."""
-    one, other = before.astype(np.float64), after.astype(np.float64)
-    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    return float(((one * other).sum(1) / np.maximum(norms, 1e-12)).mean())
+    reference, answer = before.astype(np.float64), after.astype(np.float64)
+    norms = np.linalg.norm(reference, axis=1) * np.linalg.norm(answer, axis=1)
+    return float(((reference * answer).sum(1) / np.maximum(norms, 1e-12)).mean())
 
 
 def _overlap(before: NDArray[Any], after: NDArray[Any]) -> float:
     """Σ min / Σ max of maps from 0 to 1, the soft intersection over union; a thousandth of the map is added to both, so
     that empty maps agree."""
-    one, other = before.astype(np.float64), after.astype(np.float64)
-    floor = 1e-3 * one.size
-    return float((np.minimum(one, other).sum() + floor) / (np.maximum(one, other).sum() + floor))
+    reference, answer = before.astype(np.float64), after.astype(np.float64)
+    floor = 1e-3 * reference.size
+    return float((np.minimum(reference, answer).sum() + floor) / (np.maximum(reference, answer).sum() + floor))
 
 
 METRICS: Mapping[str, Metric] = {
@@ -186,8 +189,8 @@ def metric_function(name: str, folder: Path) -> Metric:
         if not before.size or not after.size:
             return float("nan") if before.size == after.size else 0.0
         if before.shape != after.shape:
-            found = f"answers of the shapes {before.shape} and {after.shape}"
-            raise NetworkError(f"metric {name}", found, "one shape", "Write a metric of your own: file.py:function.")
+            shapes = f"answers of the shapes {before.shape} and {after.shape}"
+            raise NetworkError(f"metric {name}", shapes, "one shape", "Write a metric of your own: file.py:function.")
         return metric(before, after)
 
     return measured
@@ -199,7 +202,7 @@ def _checked(name: str, value: Any) -> float:
         number = np.asarray(value)
     except ValueError:  # rows of different lengths
         number = np.array(None)
-    known = number.size == 1 and number.dtype.kind in "biuf"
-    if not known or not (np.isnan(number) | ((number > -np.inf) & (number <= 1 + 1e-6))).all():
+    is_number = number.size == 1 and number.dtype.kind in "biuf"
+    if not is_number or not (np.isnan(number) | ((number > -np.inf) & (number <= 1 + 1e-6))).all():
         raise NetworkError(name, repr(value)[:80], "a number up to 1, or not a number where nothing can be compared")
     return float(number.item())

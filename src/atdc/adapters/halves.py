@@ -85,8 +85,8 @@ class Answer:
             if not isinstance(name, str):
                 raise ArgumentError("answer, tensors", repr(name), "a name", "Write it in quotes.")
         if bool(self.tensors) != bool(self.function) or (self.tensor and self.tensors):
-            found = f"tensor {self.tensor!r}, tensors {list(self.tensors)}, function {self.function!r}"
-            raise ArgumentError("answer", found, "a tensor, or tensors with a function of them")
+            settings = f"tensor {self.tensor!r}, tensors {list(self.tensors)}, function {self.function!r}"
+            raise ArgumentError("answer", settings, "a tensor, or tensors with a function of them")
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -220,7 +220,7 @@ class CutNetwork(ABC):
     # --- what each kind of network does --------------------------------------------------------------------------
 
     @abstractmethod
-    def _first(self, given: Array) -> dict[str, Array]:
+    def _first(self, array: Array) -> dict[str, Array]:
         """Tensors at the cut by place, of a batch of one."""
 
     @abstractmethod
@@ -228,7 +228,7 @@ class CutNetwork(ABC):
         """Answers' tensors by name, of a batch of one."""
 
     @abstractmethod
-    def _whole(self, given: Array) -> dict[str, Array]:
+    def _whole(self, array: Array) -> dict[str, Array]:
         """Likewise, from the network that is not cut."""
 
     @abstractmethod
@@ -253,10 +253,10 @@ class CutNetwork(ABC):
             ImageError: one that cannot be read.
             DataError: a value is not finite.
         """
-        found = self._first(self.input.array(as_rgb(image)))
+        arrays = self._first(self.input.array(as_rgb(image)))
         result = {}
         for tensor in self.tensors:
-            values = found[tensor.place]
+            values = arrays[tensor.place]
             if values.shape != tensor.shape:
                 raise NetworkError(
                     f"{self.name}, {tensor.name}", f"the shape {values.shape}", f"{tensor.shape}, as of other images",
@@ -311,50 +311,48 @@ class CutNetwork(ABC):
             or not 0 < picture.size <= 3 * _LARGEST_DRAWING**2
             or max(picture.shape) > _LONGEST_DRAWING
         ):
-            found = (
-                f"{picture.dtype} of the shape {picture.shape}" if isinstance(picture, np.ndarray) else repr(picture)
-            )
+            form = f"{picture.dtype} of the shape {picture.shape}" if isinstance(picture, np.ndarray) else repr(picture)
             raise NetworkError(
-                f"{self.name}/{name}, {function}", found[:80],
+                f"{self.name}/{name}, {function}", form[:80],
                 f"a picture (h, w, 3) of uint8, at most {_LARGEST_DRAWING} by {_LARGEST_DRAWING}",
             )  # fmt: skip
         return picture
 
-    def _made(self, found: Mapping[str, Array]) -> dict[str, Array]:
+    def _made(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         return {
-            name: self._made_by(answer, found) if answer.function else found[answer.tensor]
+            name: self._made_by(answer, arrays) if answer.function else arrays[answer.tensor]
             for name, answer in self.reported.items()
         }
 
-    def _made_by(self, answer: Answer, found: Mapping[str, Array]) -> Array:
-        made = called(answer.function, self.folder, *(found[tensor] for tensor in answer.tensors))
+    def _made_by(self, answer: Answer, arrays: Mapping[str, Array]) -> Array:
+        result = called(answer.function, self.folder, *(arrays[tensor] for tensor in answer.tensors))
         try:
-            array = np.asarray(made)
+            array = np.asarray(result)
         except ValueError:  # rows of different lengths
             array = np.array(None)
         if array.dtype.kind not in "biuf" or array.ndim == 0 or (array.dtype.kind == "f" and np.isnan(array).any()):
-            raise NetworkError(answer.function, repr(made)[:80], "an array of numbers, its batch of one first")
+            raise NetworkError(answer.function, repr(result)[:80], "an array of numbers, its batch of one first")
         return array
 
     def _placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
-        placed = {}
-        given: Any = features
-        if not isinstance(given, Mapping):
-            raise ArgumentError(f"features of {self.name}", type(given).__name__, "a mapping of tensors by name")
+        inputs = {}
+        mapping: Any = features
+        if not isinstance(mapping, Mapping):
+            raise ArgumentError(f"features of {self.name}", type(mapping).__name__, "a mapping of tensors by name")
         for tensor in self.tensors:
-            if tensor.name not in given:
+            if tensor.name not in mapping:
                 raise ArgumentError(f"features of {self.name}", f"no {tensor.name}", "all tensors of its cut")
-            value = given[tensor.name]
+            value = mapping[tensor.name]
             values = value.detach().cpu().float().numpy() if hasattr(value, "detach") else np.asarray(value)
             if values.dtype.kind not in "buif":
                 raise ArgumentError(f"features of {tensor.name}", type(value).__name__, "an array of numbers")
             if values.shape != tensor.feature_shape:
-                found, expected = (" x ".join(map(str, shape)) for shape in (values.shape, tensor.feature_shape))
+                size, expected_size = (" x ".join(map(str, shape)) for shape in (values.shape, tensor.feature_shape))
                 raise ArgumentError(
-                    f"features of {tensor.name}", f"the shape {found}", f"{expected}, as {self.name} has"
+                    f"features of {tensor.name}", f"the shape {size}", f"{expected_size}, as {self.name} has"
                 )
-            placed[tensor.place] = np.ascontiguousarray(tensor.place_of(values[None]), dtype=tensor.type)
-        return placed
+            inputs[tensor.place] = np.ascontiguousarray(tensor.place_of(values[None]), dtype=tensor.type)
+        return inputs
 
     def second_half(self, features: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         """Tensors of the second half by name, of a batch (n, C, h, w), with gradients.
@@ -367,35 +365,35 @@ class CutNetwork(ABC):
         """
         import torch
 
-        placed = {
+        inputs = {
             tensor.place: tensor.place_of(features[tensor.name]).to(getattr(torch, tensor.type))
             for tensor in self.tensors
         }
-        count = len(next(iter(placed.values())))
+        count = len(next(iter(inputs.values())))
         if count > 1 and self._takes_batches is None:
-            self._takes_batches = self._batches_agree({place: x[:2].detach() for place, x in placed.items()}, wanted)
+            self._takes_batches = self._batches_agree({place: x[:2].detach() for place, x in inputs.items()}, wanted)
         if count == 1 or self._takes_batches:
-            return self._differentiable(placed, wanted)
+            return self._differentiable(inputs, wanted)
         rows = [
-            self._differentiable({place: values[i : i + 1] for place, values in placed.items()}, wanted)
+            self._differentiable({place: values[i : i + 1] for place, values in inputs.items()}, wanted)
             for i in range(count)
         ]
         return {name: torch.cat([row[name] for row in rows]) for name in wanted}
 
-    def _batches_agree(self, two: Mapping[str, Tensor], wanted: Sequence[str]) -> bool:
+    def _batches_agree(self, pair: Mapping[str, Tensor], wanted: Sequence[str]) -> bool:
         """Whether a batch of two images gives what each of them gives."""
         import torch
 
         with torch.no_grad():
-            rows = [self._differentiable({place: x[i : i + 1] for place, x in two.items()}, wanted) for i in range(2)]
+            rows = [self._differentiable({place: x[i : i + 1] for place, x in pair.items()}, wanted) for i in range(2)]
             try:
-                both = self._differentiable(two, wanted)
+                outputs = self._differentiable(pair, wanted)
             except (NetworkError, RuntimeError, ValueError, IndexError):
                 return False
-            single = {name: torch.cat([row[name] for row in rows]) for name in wanted}
+            references = {name: torch.cat([row[name] for row in rows]) for name in wanted}
         return all(
-            both[name].shape == single[name].shape
-            and difference(single[name].cpu().numpy(), both[name].cpu().numpy()) <= SAME
+            outputs[name].shape == references[name].shape
+            and difference(references[name].cpu().numpy(), outputs[name].cpu().numpy()) <= SAME
             for name in wanted
         )
 
@@ -428,21 +426,29 @@ class CutNetwork(ABC):
                         f"{self.name}, {where}, {name}", "an answer that is not a number", "numbers",
                         "Check the input's settings, and what the network does at its end.",
                     )  # fmt: skip
-                found, most = self._difference(name, before, answers[name])
-                differences[name] = max(differences[name], found)
-                if found > most:
+                distance, limit = self._difference(name, before, answers[name])
+                differences[name] = max(differences[name], distance)
+                if distance > limit:
                     raise NetworkError(
-                        f"{self.name}, {where}, {name}", f"a difference of {found:.2g} between halves and whole",
-                        f"at most {most:g}",
+                        f"{self.name}, {where}, {name}", f"a difference of {distance:.2g} between halves and whole",
+                        f"at most {limit:g}",
                         "Find what the second half takes besides the tensors at the cut.",
                     )  # fmt: skip
             samples.append(features)
         if not samples:
             raise DataError(self.name, "no image", "one at least", "Name a folder of photos.")
         gradients = self._gradients(samples[:2])
-        first, second, both = (1000 * float(seconds) / len(samples) for seconds in times)
+        device_ms, server_ms, whole_ms = (1000 * float(seconds) / len(samples) for seconds in times)
         return NetworkCheck(
-            self.name, self.tensors, differences, gradients, bool(self._takes_batches), first, second, both, samples
+            self.name,
+            self.tensors,
+            differences,
+            gradients,
+            bool(self._takes_batches),
+            device_ms,
+            server_ms,
+            whole_ms,
+            samples,
         )
 
     def _difference(self, name: str, before: Array, after: Array) -> tuple[float, float]:
@@ -456,11 +462,11 @@ class CutNetwork(ABC):
             return (1.0 if np.isnan(agreement) else 1 - agreement), _SAME_WHOLE
         return difference(before, after), SAME if before.dtype.kind == "f" else _SAME_WHOLE
 
-    def _require_repeats(self, one: Mapping[str, Array], other: Mapping[str, Array], where: str) -> None:
-        for name, values in one.items():
-            if (found := difference(values, other[name])) > _SAME_RUN:
+    def _require_repeats(self, first: Mapping[str, Array], second: Mapping[str, Array], where: str) -> None:
+        for name, values in first.items():
+            if (distance := difference(values, second[name])) > _SAME_RUN:
                 raise NetworkError(
-                    f"{self.name}, {where}, {name}", f"two runs that differ by {found:.2g} of the deviation",
+                    f"{self.name}, {where}, {name}", f"two runs that differ by {distance:.2g} of the deviation",
                     "the same numbers", "Switch off what is random in it, such as dropout.",
                 )  # fmt: skip
 
@@ -473,16 +479,16 @@ class CutNetwork(ABC):
             tensor.name: torch.from_numpy(np.stack([sample[tensor.name] for sample in pair])).requires_grad_()
             for tensor in self.tensors
         }
-        found: dict[str, float | str] = {}
+        gradients: dict[str, float | str] = {}
         for name, answer in self.answers.items():
             if answer.loss == "none":
-                found[name] = "none is asked for"
+                gradients[name] = "none is asked for"
                 continue
             place = answer.compared
             try:
                 after = self.second_half(features, [place])[place]
             except NetworkError as error:
-                found[name] = str(error)
+                gradients[name] = str(error)
                 continue
             before = self._reference(self._placed(pair[0]), place)
             if before is not None and difference(before, after[:1].detach().numpy()) > SAME:
@@ -490,15 +496,15 @@ class CutNetwork(ABC):
                     f"{self.name}, {place}", "other numbers in the half with gradients", "those of the network",
                     "Set this answer's loss to none, and report the operator.",
                 )  # fmt: skip
-            found[name] = size = _gradient_size(after, features)
+            gradients[name] = size = _gradient_size(after, features)
             if np.isnan(size):
                 raise NetworkError(
                     f"{self.name}, {place}", "gradients that are not numbers", "numbers",
                     "Let training compare a tensor ahead of it (loss_on), or none (loss: none).",
                 )  # fmt: skip
-        return found
+        return gradients
 
-    def _reference(self, placed: Mapping[str, Array], place: str) -> Array | None:
+    def _reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
         """A tensor of the second half as the network itself computes it; None where that is what computes gradients."""
         return None
 
@@ -528,21 +534,27 @@ def difference(before: Array, after: Array) -> float:
         return float("inf")
     if before.dtype.kind != "f":
         return float((before != after).mean()) if before.size else 0.0
-    one, other = before.astype(np.float64), after.astype(np.float64)
-    error, scale = float(np.abs(one - other).mean()), float(np.abs(one - one.mean()).mean())
+    reference, values = before.astype(np.float64), after.astype(np.float64)
+    error, scale = float(np.abs(reference - values).mean()), float(np.abs(reference - reference.mean()).mean())
     if error == 0:
         return 0.0
-    return error / max(scale, 1e-6 * float(np.abs(one).mean()), _LEAST_SCALE)
+    return error / max(scale, 1e-6 * float(np.abs(reference).mean()), _LEAST_SCALE)
 
 
-def no_such(where: str, name: str, known: Iterable[str], what: str) -> NetworkError:
+def no_such(where: str, name: str, candidates: Iterable[str], kind: str) -> NetworkError:
     """The error of a name that is not there, with near ones."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.3)
-    near = list(dict.fromkeys(near))
-    near += [other for other in names if name and name.lower() in other.lower() and other not in near][: 3 - len(near)]
-    cure = f"Near: {', '.join(near)}." if near else f"Known: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}."
-    return NetworkError(where, f"no {what} {name!r}", f"one of its {len(names)} {what}s", cure)
+    names = list(candidates)
+    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.3)
+    matches = list(dict.fromkeys(matches))
+    matches += [
+        candidate for candidate in names if name and name.lower() in candidate.lower() and candidate not in matches
+    ][: 3 - len(matches)]
+    cure = (
+        f"Near: {', '.join(matches)}."
+        if matches
+        else f"Known: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}."
+    )
+    return NetworkError(where, f"no {kind} {name!r}", f"one of its {len(names)} {kind}s", cure)
 
 
 def library(name: str) -> Any:
@@ -573,18 +585,18 @@ def require_answers(name: str, answers: Mapping[str, Answer]) -> None:
         raise ArgumentError(f"{name}, answers", "none with a metric", "one at least that is reported")
 
 
-def cut_names(name: str, given: Mapping[str, str] | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+def cut_names(name: str, cuts: Mapping[str, str] | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Names of the tensors at the cut: those given, or like ``segments/64x33x33``.
 
     >>> cut_names("net", ["a", "b"], {"a": (4, 8, 8), "b": (4, 8, 8)})
     ['net/4x8x8', 'net/4x8x8.2']
     """
-    if isinstance(given, Mapping):
-        return list(given)
+    if isinstance(cuts, Mapping):
+        return list(cuts)
     names: list[str] = []
-    for place in given:
+    for place in cuts:
         base = f"{name}/{'x'.join(map(str, shapes[place]))}"
-        count = sum(other == base or other.startswith(f"{base}.") for other in names)
+        count = sum(entry == base or entry.startswith(f"{base}.") for entry in names)
         names.append(f"{base}.{count + 1}" if count else base)
     return names
 
@@ -605,7 +617,7 @@ def require_cut(name: str, cuts: Mapping[str, str] | Sequence[str]) -> list[str]
 
 
 def cut_tensors(
-    name: str, cuts: Mapping[str, str] | Sequence[str], found: Mapping[str, Array], places: Sequence[str]
+    name: str, cuts: Mapping[str, str] | Sequence[str], arrays: Mapping[str, Array], places: Sequence[str]
 ) -> tuple[CutTensor, ...]:
     """The tensors at the cut, from what one image gives.
 
@@ -613,15 +625,15 @@ def cut_tensors(
         NetworkError: one of another rank, of whole numbers, or with another batch than one.
     """
     for place in places:
-        values = found[place]
+        values = arrays[place]
         if values.dtype.kind != "f" or not 2 <= values.ndim <= 4 or values.shape[0] != 1 or 0 in values.shape:
             raise NetworkError(
                 f"{name}, {place}", f"{values.dtype} of the shape {values.shape}",
                 "numbers with a point, (1, C, h, w), (1, N, D) or (1, C)", "Cut at another tensor.",
             )  # fmt: skip
-    unnamed = {place: CutTensor("", place, found[place].shape, str(found[place].dtype)) for place in places}
-    names = cut_names(name, cuts, {place: tensor.feature_shape for place, tensor in unnamed.items()})
+    tensors = {place: CutTensor("", place, arrays[place].shape, str(arrays[place].dtype)) for place in places}
+    names = cut_names(name, cuts, {place: tensor.feature_shape for place, tensor in tensors.items()})
     return tuple(
-        CutTensor(own, place, unnamed[place].shape, unnamed[place].type)
-        for own, place in zip(names, places, strict=True)
+        CutTensor(tensor_name, place, tensors[place].shape, tensors[place].type)
+        for tensor_name, place in zip(names, places, strict=True)
     )

@@ -51,10 +51,10 @@ class ImageInput:
             raise ArgumentError("input.size", repr(size), "height and width, such as [224, 224]")
         if size and size[0] * size[1] > PIXEL_LIMIT:
             raise ArgumentError("input.size", repr(size), f"at most {PIXEL_LIMIT:,} pixels")
-        for name, known in (("layout", ("", *_LAYOUTS)), ("type", ("", *_TYPES)), ("order", _ORDERS)):
-            if getattr(self, name) not in known:
+        for name, choices in (("layout", ("", *_LAYOUTS)), ("type", ("", *_TYPES)), ("order", _ORDERS)):
+            if getattr(self, name) not in choices:
                 raise ArgumentError(
-                    f"input.{name}", repr(getattr(self, name)), f"one of {', '.join(filter(None, known))}"
+                    f"input.{name}", repr(getattr(self, name)), f"one of {', '.join(filter(None, choices))}"
                 )
         channels = 1 if self.order == "grey" else 3
         for name in ("mean", "std"):
@@ -76,11 +76,11 @@ class ImageInput:
         "", "white": 255.0}'
         """
         values = {key: getattr(self, key) for key in sorted(self.__dataclass_fields__)}
-        plain = {
+        settings = {
             key: value if isinstance(value, str) else np.asarray(value, np.float64).tolist()
             for key, value in values.items()
         }
-        return json.dumps(plain)
+        return json.dumps(settings)
 
     @property
     def channels(self) -> int:
@@ -90,8 +90,8 @@ class ImageInput:
     def stretched(self, image: Image.Image) -> Image.Image:
         """An image of the size."""
         height, width = self.size
-        there = image.size == (width, height)
-        return image if there else image.resize((width, height), Image.Resampling.BILINEAR)
+        has_size = image.size == (width, height)
+        return image if has_size else image.resize((width, height), Image.Resampling.BILINEAR)
 
     def array(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """An image (H, W, 3) as a batch of one."""

@@ -18,14 +18,16 @@ from atdc.errors import DataError, NetworkError
 from atdc.provenance import provenance
 
 
-def measured_balance(both: NetworkCodec, samples: FeatureSource, count: int, *, quiet: bool = True) -> dict[str, Any]:
+def measured_balance(
+    network_codec: NetworkCodec, samples: FeatureSource, count: int, *, quiet: bool = True
+) -> dict[str, Any]:
     """Codes samples along the fixed graphs at every integer quality, and finds the balance of their networks.
 
     A network's utility is the mean agreement of its answers, after coding with before, none below 0; networks count
     alike (:mod:`atdc.balance`). All tensors of a network get one quality.
 
     Args:
-        both: the codec, and all networks whose features it codes.
+        network_codec: the codec, and all networks whose features it codes.
         samples: that neither codec nor graphs were fitted to.
         count: of the samples that have all tensors, so many, evenly spaced; all, where there are fewer.
         quiet: no progress bar.
@@ -37,25 +39,29 @@ def measured_balance(both: NetworkCodec, samples: FeatureSource, count: int, *, 
         DataError: no sample has all tensors.
         NetworkError: the codec codes further tensors, or an agreement is not finite.
     """
-    networks, codec = both.networks, both.feature_codec
-    if left := [name for name in codec.task_names if name not in networks.places]:
-        raise NetworkError("networks", f"none with {', '.join(left)}", "all networks whose features the codec codes")
+    networks, codec = network_codec.networks, network_codec.feature_codec
+    if extra_names := [name for name in codec.task_names if name not in networks.places]:
+        raise NetworkError(
+            "networks", f"none with {', '.join(extra_names)}", "all networks whose features the codec codes"
+        )
     whole = [place for place in range(len(samples)) if set(networks.names) <= set(samples.shapes(place))]
     if not whole:
         raise DataError("features", "no sample that has all tensors", f"some with {', '.join(networks.names)}")
-    chosen = [whole[place] for place in evenly_spaced(len(whole), min(count, len(whole)))]
+    selection = [whole[place] for place in evenly_spaced(len(whole), min(count, len(whole)))]
     levels = range(MAX_QUALITY + 1)
     bits = np.zeros((len(levels), codec.task_count))
     agreements: list[dict[str, list[float]]] = [{} for _ in levels]
-    for place in tqdm(chosen, unit="photo", desc="balance", disable=quiet or None):
+    for place in tqdm(selection, unit="photo", desc="balance", disable=quiet or None):
         features = samples.read(place)
         before = networks.answers_of(features)
         saying = networks.saying(before)
         parts = [torch.from_numpy(features[name])[None] for name in codec.task_names]
         for level in levels:
-            made = codec.encode_batch(parts, level, "fixed")
-            bits[level] += made.ideal_bits[0] / len(chosen)
-            decoded = {name: part[0].numpy() for name, part in zip(codec.task_names, made.reconstruction, strict=True)}
+            result = codec.encode_batch(parts, level, "fixed")
+            bits[level] += result.ideal_bits[0] / len(selection)
+            decoded = {
+                name: part[0].numpy() for name, part in zip(codec.task_names, result.reconstruction, strict=True)
+            }
             for key, value in networks.counted(before, networks.answers_of(decoded), saying).items():
                 if math.isinf(value):
                     raise NetworkError(key, f"an agreement of {value}", "a number, 1 where nothing has changed")
@@ -72,7 +78,7 @@ def measured_balance(both: NetworkCodec, samples: FeatureSource, count: int, *, 
         "what": "Qualities of each tensor that reach the mean agreement of one quality for all in the fewest bytes, "
         "from measured bytes and agreements of each network along the fixed graphs.",
         "provenance": provenance(weights=codec.fingerprint.hex()),
-        "data": {"samples": len(chosen)},
+        "data": {"samples": len(selection)},
         "qualities": {
             str(level): {tensor: row[names.index(networks.places[tensor][0])] for tensor in codec.task_names}
             for level, row in enumerate(qualities.tolist())
@@ -96,7 +102,7 @@ def mean_agreements(answers: dict[str, list[float]] | dict[str, NDArray[np.float
     by_network: dict[str, list[float]] = {}
     for key, values in answers.items():
         row = np.asarray(values, np.float64)
-        known = row[~np.isnan(row)]
-        if len(known):
-            by_network.setdefault(key.partition("/")[0], []).append(float(known.mean()))
+        numbers = row[~np.isnan(row)]
+        if len(numbers):
+            by_network.setdefault(key.partition("/")[0], []).append(float(numbers.mean()))
     return {name: float(np.mean(values)) for name, values in by_network.items()}

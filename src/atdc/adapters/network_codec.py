@@ -32,8 +32,10 @@ class NetworkCodec:
             networks.require_digests(codec.card.get(DIGESTS), whose)
         except NetworkError as error:  # only then are the shipped weights looked at
             raise NetworkError(error.where, error.found, error.expected, _name_others(networks)) from error
-        if unknown := [name for name in networks.names if name not in codec.task_names]:
-            raise NetworkError(whose, f"no tensor {unknown[0]}", "all tensors of the networks", "Fit one that has it.")
+        if missing_names := [name for name in networks.names if name not in codec.task_names]:
+            raise NetworkError(
+                whose, f"no tensor {missing_names[0]}", "all tensors of the networks", "Fit one that has it."
+            )
         self.networks, self.feature_codec = networks, codec
 
     def answers_of(self, features: Mapping[str, Any]) -> dict[str, Array]:
@@ -43,9 +45,9 @@ class NetworkCodec:
 
 def _name_others(networks: NetworkSet) -> str:
     """What to do with weights of other features."""
-    shipped = [name for name, card in shipped_cards() if card.get(DIGESTS) == networks.digests]
-    named = f"that is {' or '.join(shipped)}, or" if shipped else "made by"
-    return f"Name weights that are fitted to these networks by --model, {named} atdc fit FEATURES --networks NETWORKS."
+    names = [name for name, card in shipped_cards() if card.get(DIGESTS) == networks.digests]
+    hint = f"that is {' or '.join(names)}, or" if names else "made by"
+    return f"Name weights that are fitted to these networks by --model, {hint} atdc fit FEATURES --networks NETWORKS."
 
 
 def summary(answer: NDArray[Any]) -> str:
@@ -59,9 +61,9 @@ def summary(answer: NDArray[Any]) -> str:
         return head
     if answer.dtype.kind in "iub":
         values, counts = np.unique(answer, return_counts=True)
-        most = np.argsort(-counts, kind="stable")[:5]
+        order = np.argsort(-counts, kind="stable")[:5]
         return f"{head}: " + ", ".join(
-            f"{values[place]} {counts[place] / answer.size:.0%}".replace("%", " %") for place in most
+            f"{values[place]} {counts[place] / answer.size:.0%}".replace("%", " %") for place in order
         )
     if answer.size <= 8:
         return f"{head}: " + ", ".join(f"{value:.4g}" for value in answer.ravel())

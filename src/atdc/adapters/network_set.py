@@ -95,9 +95,9 @@ class NetworkSet:
         if not networks or len(self.networks) < len(networks):
             raise ArgumentError("networks", "none" if not networks else "a name twice", "networks of different names")
         self.places = {tensor.name: (network.name, tensor) for network in networks for tensor in network.tensors}
-        every = [tensor.name for network in networks for tensor in network.tensors]
-        for name in every:
-            if every.count(name) > 1:
+        names = [tensor.name for network in networks for tensor in network.tensors]
+        for name in names:
+            if names.count(name) > 1:
                 raise ArgumentError(
                     "networks", f"the tensor {name!r} twice", "each name once", "Give cuts other names."
                 )
@@ -133,10 +133,10 @@ class NetworkSet:
             DataError: a value is not finite.
         """
         image = as_rgb(image)
-        found: dict[str, NDArray[np.float32]] = {}
+        features: dict[str, NDArray[np.float32]] = {}
         for network in self.networks.values():
-            found |= network.features(image, where)
-        return found
+            features |= network.features(image, where)
+        return features
 
     def answers_of(self, features: Mapping[str, Array]) -> dict[str, Array]:
         """Answers of the networks whose tensors are all there, by ``network/answer``."""
@@ -168,10 +168,10 @@ class NetworkSet:
         Maps that ``overlap`` compares reach 0.3 somewhere: without anything in them, they agree whatever is sent.
         Others can be compared with themselves, which an answer that finds no line, or no body, cannot.
         """
-        own = self.agreement(before, before)
+        agreements = self.agreement(before, before)
         return frozenset(
             key
-            for key, value in own.items()
+            for key, value in agreements.items()
             if not math.isnan(value)
             and (self._answer(key).metric != "overlap" or before[key].max(initial=0) >= _SAYS_SOMETHING)
         )
@@ -198,8 +198,8 @@ class NetworkSet:
 
     def drawn(self, key: str, image: RgbImage, before: Array, answer: Array) -> RgbImage | None:
         """A picture of the answer ``network/answer``; see :meth:`~atdc.adapters.halves.CutNetwork.drawn`."""
-        name, _, own = key.partition("/")
-        return self.networks[name].drawn(own, image, before, answer)
+        name, _, answer_name = key.partition("/")
+        return self.networks[name].drawn(answer_name, image, before, answer)
 
     def tensors_of(self, networks: list[str]) -> list[str]:
         """Names of the tensors of networks.
@@ -214,7 +214,7 @@ class NetworkSet:
 
     def tensors_among(self, names: Iterable[str]) -> list[str]:
         """Names of tensors, networks' replaced by those of their tensors; what is neither stays as it is."""
-        return [each for name in names for each in (self.tensors_of([name]) if name in self.networks else [name])]
+        return [tensor for name in names for tensor in (self.tensors_of([name]) if name in self.networks else [name])]
 
     def require_digests(self, digests: Mapping[str, str] | None, whose: str) -> None:
         """Refuses features, or a codec, of other networks.
@@ -248,9 +248,9 @@ def load_networks(path: str | Path) -> NetworkSet:
         ProgramError: a package is missing.
     """
     file = Path(path)
-    shipped = NETWORK_SETS / f"{path}.yaml"
+    shipped_file = NETWORK_SETS / f"{path}.yaml"
     values = read_settings(NetworkSettingsFile, file, NETWORK_SETS, "set of networks")
-    folder = shipped.parent if shipped.is_file() else file.parent
+    folder = shipped_file.parent if shipped_file.is_file() else file.parent
     where = f"{file.name}.networks"
     names: list[Any] = list(values.networks)
     for name in names:

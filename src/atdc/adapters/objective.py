@@ -37,7 +37,7 @@ _SENSITIVITY_BATCH = 8
 
 
 @dataclass(frozen=True)
-class _Compared:
+class _Comparison:
     """One tensor that training compares: where, how, its weight, and the distance that counts as 1."""
 
     place: str
@@ -54,7 +54,7 @@ class _Group:
 
     tensors: tuple[str, ...]
     network: CutNetwork | None
-    compared: tuple[_Compared, ...]
+    comparisons: tuple[_Comparison, ...]
 
 
 class AnswerObjective:
@@ -79,22 +79,22 @@ class AnswerObjective:
 
     def __init__(self, networks: NetworkSet, source: FeatureSource, names: Sequence[str] | None = None) -> None:
         self._source, self.names = source, tuple(names or source.names)
-        asked = [
+        settings = [
             (network.digest, [(answer.compared, answer.loss, answer.weight) for answer in network.answers.values()])
             for network in networks.networks.values()
         ]
-        self.identity = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+        self.identity = hashlib.sha256(repr(settings).encode()).hexdigest()[:16]
         for name in networks.names:
             if name not in self.names:
                 raise ArgumentError(
                     "features", f"no {name}", f"all tensors of the networks: {', '.join(networks.names)}"
                 )
         for index in range(len(source)):
-            there = source.shapes(index)
-            if left := [name for name in self.names if name not in there]:
+            shapes = source.shapes(index)
+            if missing_names := [name for name in self.names if name not in shapes]:
                 raise DataError(
-                    f"features, sample {index}", f"none of {left[0]}", "all tensors of the networks in every sample",
-                    "Leave such samples out, or fit without --networks.",
+                    f"features, sample {index}", f"none of {missing_names[0]}",
+                    "all tensors of the networks in every sample", "Leave such samples out, or fit without --networks.",
                 )  # fmt: skip
         sample = self._read(evenly_spaced(len(source), _STATISTICS_SAMPLES))
         self._mean = {name: value.mean((0, 2, 3))[:, None, None] for name, value in sample.items()}
@@ -105,8 +105,8 @@ class AnswerObjective:
             for name, value in sample.items()
         }
         groups = [self._group(network, networks, sample) for network in networks.networks.values()]
-        known = {name for group in groups for name in group.tensors}
-        groups += [_Group((name,), None, ()) for name in self.names if name not in known]
+        network_names = {name for group in groups for name in group.tensors}
+        groups += [_Group((name,), None, ()) for name in self.names if name not in network_names]
         self._groups = groups
         self._of_task = [
             next(place for place, group in enumerate(groups) if name in group.tensors) for name in self.names
@@ -119,8 +119,8 @@ class AnswerObjective:
     def _group(self, network: CutNetwork, networks: NetworkSet, sample: Mapping[str, Tensor]) -> _Group:
         """A network's part, with the distances that count as 1."""
         tensors = tuple(tensor.name for tensor in network.tensors)
-        asked = {name: answer for name, answer in network.answers.items() if answer.loss != "none" and answer.weight}
-        places = list(dict.fromkeys(answer.compared for answer in asked.values()))
+        answers = {name: answer for name, answer in network.answers.items() if answer.loss != "none" and answer.weight}
+        places = list(dict.fromkeys(answer.compared for answer in answers.values()))
         if not places:
             return _Group(tensors, None, ())
         empty = {name: self._mean[name].expand_as(sample[name]).clone() for name in tensors}
@@ -136,27 +136,27 @@ class AnswerObjective:
                 FitWarning, stacklevel=3,
             )  # fmt: skip
             return _Group(tensors, None, ())
-        compared = []
-        for name, answer in asked.items():
+        comparisons = []
+        for name, answer in answers.items():
             place = answer.compared
             if not after[place].requires_grad:
                 raise _no_gradient(f"{network.name}/{name}, {place}")
             distance = loss_function(answer.loss, networks.folder)
-            measured = distance(before[place], after[place])
-            where, scale = f"{network.name}/{name}, {place}", float(measured.detach().mean())
-            if measured.shape != (len(before[place]),) or not np.isfinite(scale) or scale <= 0:
+            distances = distance(before[place], after[place])
+            where, scale = f"{network.name}/{name}, {place}", float(distances.detach().mean())
+            if distances.shape != (len(before[place]),) or not np.isfinite(scale) or scale <= 0:
                 raise NetworkError(
-                    where, f"distances {tuple(measured.shape)} with the mean {scale:g} for features without content",
+                    where, f"distances {tuple(distances.shape)} with the mean {scale:g} for features without content",
                     "one above 0 for each image", "Let training compare another tensor (loss_on), or another loss.",
                 )  # fmt: skip
             gradients: Sequence[Tensor | None] = torch.autograd.grad(
-                measured.sum(), list(empty.values()), retain_graph=True, allow_unused=True
+                distances.sum(), list(empty.values()), retain_graph=True, allow_unused=True
             )
             if not any(gradient is not None and bool(gradient.any()) for gradient in gradients):
                 raise _no_gradient(where)
             draw = curvature_draw(answer.loss)
-            compared.append(_Compared(place, distance, draw, anchor(answer.loss), answer.weight, scale))
-        return _Group(tensors, network, tuple(compared))
+            comparisons.append(_Comparison(place, distance, draw, anchor(answer.loss), answer.weight, scale))
+        return _Group(tensors, network, tuple(comparisons))
 
     def sensitivities(self) -> Mapping[str, NDArray[np.float64]]:
         """How much errors of features matter to the answers, by tensor: a positive semidefinite matrix (4C, 4C) by
@@ -166,72 +166,72 @@ class AnswerObjective:
         features have numbers, as squared errors in units of standard deviations do. Tensors without such a matrix are
         left out.
         """
-        chosen = evenly_spaced(len(self._source), _SENSITIVITY_SAMPLES)
-        found: dict[str, NDArray[np.float64]] = {}
+        indices = evenly_spaced(len(self._source), _SENSITIVITY_SAMPLES)
+        matrices: dict[str, NDArray[np.float64]] = {}
         for group in self._groups:
             if group.network is not None:
-                found |= self._sensitivities_of(group, group.network, chosen)
-        return found
+                matrices |= self._sensitivities_of(group, group.network, indices)
+        return matrices
 
     def anchors(self) -> Mapping[str, float]:
         """How much errors by these sensitivities count next to the losses, by tensor: 1, as much as they do."""
         return {
-            name: sum(entry.weight * entry.anchor for entry in group.compared)
-            / sum(entry.weight for entry in group.compared)
+            name: sum(entry.weight * entry.anchor for entry in group.comparisons)
+            / sum(entry.weight for entry in group.comparisons)
             for group in self._groups
             if group.network is not None
             for name in group.tensors
         }
 
     def _sensitivities_of(
-        self, group: _Group, network: CutNetwork, chosen: NDArray[np.int64]
+        self, group: _Group, network: CutNetwork, indices: NDArray[np.int64]
     ) -> dict[str, NDArray[np.float64]]:
         generator = torch.Generator().manual_seed(0)
-        places = list({entry.place for entry in group.compared})
-        curvatures = [dict[str, Any]() for _ in group.compared]
+        places = list({entry.place for entry in group.comparisons})
+        curvatures = [dict[str, Any]() for _ in group.comparisons]
         covariances: dict[str, Any] = {}
-        for start in range(0, len(chosen), _SENSITIVITY_BATCH):
-            features = self._read(chosen[start : start + _SENSITIVITY_BATCH])
-            given = {name: features[name].requires_grad_() for name in group.tensors}
+        for start in range(0, len(indices), _SENSITIVITY_BATCH):
+            features = self._read(indices[start : start + _SENSITIVITY_BATCH])
+            inputs = {name: features[name].requires_grad_() for name in group.tensors}
             for name in group.tensors:
-                product = _products(given[name].detach() - self._mean[name])
+                product = _products(inputs[name].detach() - self._mean[name])
                 covariances[name] = covariances.get(name, 0.0) + product
-            after = network.second_half(given, places)
-            for entry, curvature in zip(group.compared, curvatures, strict=True):
+            after = network.second_half(inputs, places)
+            for entry, curvature in zip(group.comparisons, curvatures, strict=True):
                 for _ in range(_SENSITIVITY_DRAWS):
-                    drawn = entry.draw(after[entry.place], generator)
+                    scalar = entry.draw(after[entry.place], generator)
                     gradients: Sequence[Tensor | None] = torch.autograd.grad(
-                        drawn, list(given.values()), retain_graph=True, allow_unused=True
+                        scalar, list(inputs.values()), retain_graph=True, allow_unused=True
                     )
                     for name, gradient in zip(group.tensors, gradients, strict=True):
                         if gradient is not None:
                             curvature[name] = curvature.get(name, 0.0) + _products(gradient)
-        blocks = {name: len(chosen) * _block_count(features[name]) for name in group.tensors}
+        blocks = {name: len(indices) * _block_count(features[name]) for name in group.tensors}
         covariances = {name: total / blocks[name] for name, total in covariances.items()}
         numbers = sum(features[name][0].numel() for name in group.tensors)
-        found = {name: np.zeros_like(covariance) for name, covariance in covariances.items()}
-        for entry, totals in zip(group.compared, curvatures, strict=True):
+        matrices = {name: np.zeros_like(covariance) for name, covariance in covariances.items()}
+        for entry, totals in zip(group.comparisons, curvatures, strict=True):
             curvature = {name: total / blocks[name] for name, total in totals.items()}
             energy = sum(
                 _block_count(features[name]) * float(np.vdot(curvature[name], covariances[name])) for name in curvature
             )
-            share = entry.weight / sum(other.weight for other in group.compared)
+            share = entry.weight / sum(comparison.weight for comparison in group.comparisons)
             for name, matrix in curvature.items():
-                found[name] += share * numbers / max(energy, 1e-300) * matrix
-        return found
+                matrices[name] += share * numbers / max(energy, 1e-300) * matrix
+        return matrices
 
     def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
         """Features as they were, and what the networks of tasks make of them."""
         features = self._read(indices)
-        found = {f"features {name}": value for name, value in features.items()}
+        targets = {f"features {name}": value for name, value in features.items()}
         for place in dict.fromkeys(self._of_task[task] for task in tasks):
             group = self._groups[place]
             if group.network is not None:
-                given = {name: features[name] for name in group.tensors}
+                inputs = {name: features[name] for name in group.tensors}
                 with torch.no_grad():
-                    made = group.network.second_half(given, list({entry.place for entry in group.compared}))
-                found |= {f"answer {place} {name}": value for name, value in made.items()}
-        return found
+                    outputs = group.network.second_half(inputs, list({entry.place for entry in group.comparisons}))
+                targets |= {f"answer {place} {name}": value for name, value in outputs.items()}
+        return targets
 
     def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """Of one tensor alone, others as they were; see :meth:`joint_losses`."""
@@ -264,18 +264,18 @@ class AnswerObjective:
                 for name in group.tensors
             ]
             return torch.stack(errors).mean(0)
-        trained_on = features[group.tensors[0]].device
+        device = features[group.tensors[0]].device
         # Second halves are on the CPU, wherever the codec is trained.
-        given = {name: features[name].float().cpu() for name in group.tensors}
-        before = {entry.place: targets[f"answer {place} {entry.place}"].cpu() for entry in group.compared}
+        inputs = {name: features[name].float().cpu() for name in group.tensors}
+        before = {entry.place: targets[f"answer {place} {entry.place}"].cpu() for entry in group.comparisons}
         # In half precision an answer of unchanged features differs from the target by as much as codes at high quality.
         with torch.autocast("cpu", enabled=False):
-            after = group.network.second_half(given, list(before))
+            after = group.network.second_half(inputs, list(before))
             parts = [
                 entry.weight / entry.scale * entry.distance(before[entry.place], after[entry.place])
-                for entry in group.compared
+                for entry in group.comparisons
             ]
-        return (torch.stack(parts).sum(0) / sum(entry.weight for entry in group.compared)).to(trained_on)
+        return (torch.stack(parts).sum(0) / sum(entry.weight for entry in group.comparisons)).to(device)
 
 
 def _products(values: Tensor) -> NDArray[np.float64]:

@@ -36,11 +36,11 @@ class OnnxGraph:
     @cached_property
     def of_image(self) -> frozenset[str]:
         """Tensors that depend on the inputs."""
-        found = {value.name for value in self.inputs}
+        names = {value.name for value in self.inputs}
         for node in self.nodes:
-            if any(name in found for name in node.input):
-                found.update(name for name in node.output if name)
-        return frozenset(found)
+            if any(name in names for name in node.input):
+                names.update(name for name in node.output if name)
+        return frozenset(names)
 
     def require(self, name: str, where: str) -> None:
         """Refuses a tensor that is not there, or does not depend on the image.
@@ -49,24 +49,24 @@ class OnnxGraph:
             NetworkError: with near names.
         """
         if name not in self.of_image:
-            known = [out for node in self.nodes for out in node.output if out in self.of_image]
-            raise no_such(where, name, known, "tensor")
+            names = [out for node in self.nodes for out in node.output if out in self.of_image]
+            raise no_such(where, name, names, "tensor")
 
-    def needed(self, wanted: Iterable[str], given: Iterable[str]) -> tuple[list[int], set[str]]:
+    def needed(self, wanted: Iterable[str], cut: Iterable[str]) -> tuple[list[int], set[str]]:
         """Nodes, in order, that make tensors from given ones and constants, and the inputs that they still take."""
-        given, names = set(given), {value.name for value in self.inputs}
+        cut, names = set(cut), {value.name for value in self.inputs}
         nodes: set[int] = set()
         inputs: set[str] = set()
-        waiting = [name for name in wanted if name not in given]
-        while waiting:
-            name = waiting.pop()
+        stack = [name for name in wanted if name not in cut]
+        while stack:
+            name = stack.pop()
             if name in names:
                 inputs.add(name)
             place = self.producers.get(name)
             if place is None or place in nodes:
                 continue
             nodes.add(place)
-            waiting += [before for before in self.nodes[place].input if before and before not in given]
+            stack += [source for source in self.nodes[place].input if source and source not in cut]
         return sorted(nodes), inputs
 
     def crossing(self, cut: Sequence[str], wanted: Sequence[str]) -> list[str]:
@@ -74,19 +74,19 @@ class OnnxGraph:
         second, _ = self.needed(wanted, cut)
         first = set(self.needed(cut, ())[0])
         inputs = {value.name for value in self.inputs}
-        known = set(cut)
-        found: dict[str, None] = {}
+        cut_names = set(cut)
+        names: dict[str, None] = {}
         for place in second:
             if place in first:
                 continue
             for name in self.nodes[place].input:
-                made_before = self.producers.get(name) in first or name in inputs
-                if name in self.of_image and made_before and name not in known:
-                    found[name] = None
+                is_earlier = self.producers.get(name) in first or name in inputs
+                if name in self.of_image and is_earlier and name not in cut_names:
+                    names[name] = None
         for name in wanted:  # an answer of the first half is no answer to what was decoded
-            if name not in known and self.producers.get(name) in first:
-                found[name] = None
-        return list(found)
+            if name not in cut_names and self.producers.get(name) in first:
+                names[name] = None
+        return list(names)
 
     def require_separation(self, cut: Sequence[str], wanted: Sequence[str], where: str) -> None:
         """Refuses a cut that does not separate.
@@ -95,10 +95,10 @@ class OnnxGraph:
             CutError: with the tensors that still cross.
         """
         if crossing := self.crossing(cut, wanted):
-            more = f" and {len(crossing) - 3} more" if len(crossing) > 3 else ""
-            goes = "goes" if len(crossing) == 1 else "go"
+            remainder = f" and {len(crossing) - 3} more" if len(crossing) > 3 else ""
+            verb = "goes" if len(crossing) == 1 else "go"
             raise CutError(
-                where, f"a cut that leaks: {', '.join(crossing[:3])}{more} still {goes} "
+                where, f"a cut that leaks: {', '.join(crossing[:3])}{remainder} still {verb} "
                 "from the first half to the second", f"a cut at {', '.join(cut)} that separates",
                 "Add what crosses to the cut, or cut elsewhere: `atdc networks cuts` lists places.",
             )  # fmt: skip

@@ -52,7 +52,7 @@ class OnnxModel:
         self.graph = OnnxGraph(self.proto)
         self.input = self._image_input(input or ImageInput())
 
-    def _image_input(self, given: ImageInput) -> ImageInput:
+    def _image_input(self, settings: ImageInput) -> ImageInput:
         names = [value.name for value in self.graph.inputs]
         if len(names) != 1:
             raise NetworkError(str(self.path), f"the inputs {', '.join(names)}", "one, an image")
@@ -63,24 +63,26 @@ class OnnxModel:
             raise NetworkError(
                 where, f"the shape {sides} of type {tensor.elem_type}", "a batch of images, (1, C, H, W)"
             )
-        channels = given.channels
-        layout = given.layout or ("hwc" if sides[3] == channels and sides[1] != channels else "chw")
-        own, size = (sides[1:3] if layout == "hwc" else sides[2:4]), given.size
-        found = sides[3] if layout == "hwc" else sides[1]
-        if found not in (0, channels):
+        channels = settings.channels
+        layout = settings.layout or ("hwc" if sides[3] == channels and sides[1] != channels else "chw")
+        file_size, size = (sides[1:3] if layout == "hwc" else sides[2:4]), settings.size
+        file_channels = sides[3] if layout == "hwc" else sides[1]
+        if file_channels not in (0, channels):
             raise NetworkError(
-                where, f"{found} channels", f"{channels}",
+                where, f"{file_channels} channels", f"{channels}",
                 "Say its order, layout, or extra channels; where cuts are sought, by --order and --extra.",
             )  # fmt: skip
-        if size and any(side not in (0, asked) for side, asked in zip(own, size, strict=True)):
-            raise NetworkError(where, f"the size {own[0]} x {own[1]}", f"{size[0]} x {size[1]}, as its input says")
-        if not size and 0 in own:
+        if size and any(side not in (0, length) for side, length in zip(file_size, size, strict=True)):
+            raise NetworkError(
+                where, f"the size {file_size[0]} x {file_size[1]}", f"{size[0]} x {size[1]}, as its input says"
+            )
+        if not size and 0 in file_size:
             shape = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in tensor.shape.dim)
             raise NetworkError(
                 where, f"the shape ({shape}), with sides that are not fixed", "a height and a width",
                 "Say them: input: {size: [480, 640]}; or, where cuts are sought, --size 480x640.",
             )  # fmt: skip
-        return replace(given, size=tuple(size or own), layout=layout, type=_TYPES[tensor.elem_type])
+        return replace(settings, size=tuple(size or file_size), layout=layout, type=_TYPES[tensor.elem_type])
 
     def session(self, model: Any, **options: Any) -> Any:
         """What runs a model, or a part of this one."""
@@ -98,9 +100,9 @@ class OnnxModel:
                 "a model that it runs", "Cut elsewhere.",
             ) from error  # fmt: skip
 
-    def part(self, given: Sequence[str], wanted: Sequence[str]) -> Any:
+    def part(self, inputs: Sequence[str], wanted: Sequence[str]) -> Any:
         """The part of the model between tensors, as a model."""
-        return self._extractor.extract_model(list(given), list(wanted))
+        return self._extractor.extract_model(list(inputs), list(wanted))
 
     @cached_property
     def _extractor(self) -> Any:
@@ -147,18 +149,18 @@ class OnnxNetwork(CutNetwork):
         probe = np.random.default_rng(0).integers(0, 256, (*self.input.size, 3), np.uint8)
         self.tensors = cut_tensors(self.name, cuts, self._first(self.input.array(probe)), places)
         cut = sorted((tensor.name, tensor.place) for tensor in self.tensors)
-        said = f"{model.bytes_digest} {self.input.canonical} {cut}"
-        self.digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+        text = f"{model.bytes_digest} {self.input.canonical} {cut}"
+        self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _first(self, given: Array) -> dict[str, Array]:
-        return dict(zip(self._places, self._device.run(self._places, {self._model.input_name: given}), strict=True))
+    def _first(self, array: Array) -> dict[str, Array]:
+        return dict(zip(self._places, self._device.run(self._places, {self._model.input_name: array}), strict=True))
 
     def _second(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         return dict(zip(self._wanted, self._server.run(self._wanted, dict(tensors)), strict=True))
 
-    def _whole(self, given: Array) -> dict[str, Array]:
-        found = self._uncut.run(self._wanted, {self._model.input_name: given})
-        return dict(zip(self._wanted, found, strict=True))
+    def _whole(self, array: Array) -> dict[str, Array]:
+        values = self._uncut.run(self._wanted, {self._model.input_name: array})
+        return dict(zip(self._wanted, values, strict=True))
 
     @cached_property
     def _uncut(self) -> Any:
@@ -173,6 +175,6 @@ class OnnxNetwork(CutNetwork):
     def _differentiable(self, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         return self._tensors_with_gradients(tensors, wanted)
 
-    def _reference(self, placed: Mapping[str, Array], place: str) -> Array | None:
+    def _reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
         session = self._model.session(self._model.part(self._places, [place]))
-        return session.run([place], dict(placed))[0]
+        return session.run([place], dict(inputs))[0]

@@ -41,20 +41,20 @@ class OnnxTensors:
         self._constants: dict[str, Tensor] = {}
         self._attributes: dict[int, dict[str, Any]] = {}
 
-    def __call__(self, given: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+    def __call__(self, sources: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         """Wanted tensors by name.
 
         Raises:
             NetworkError: a node's operator is not known here, or a tensor that is not given is needed.
         """
-        nodes, inputs = self._graph.needed(wanted, given)
+        nodes, inputs = self._graph.needed(wanted, sources)
         if inputs:
             raise NetworkError(self._where, f"a need for {', '.join(sorted(inputs))}", "none past the cut")
-        last: dict[str, int] = {}
+        last_uses: dict[str, int] = {}
         for place in nodes:
-            last.update(dict.fromkeys(self._graph.nodes[place].input, place))
-        known: dict[str, Any] = dict(given)
-        batch = len(next(iter(given.values())))
+            last_uses.update(dict.fromkeys(self._graph.nodes[place].input, place))
+        tensors: dict[str, Any] = dict(sources)
+        batch = len(next(iter(sources.values())))
         for place in nodes:
             node = self._graph.nodes[place]
             if node.op_type not in _OPERATORS:
@@ -62,30 +62,30 @@ class OnnxTensors:
                     self._where, f"the operator {node.op_type}", f"those that have gradients here ({len(_OPERATORS)})",
                     "Let training compare a tensor ahead of it (loss_on), or none (loss: none).",
                 )  # fmt: skip
-            values = [self._tensor(name, known) for name in node.input]
+            values = [self._tensor(name, tensors) for name in node.input]
             attributes = self._attributes_of(place)
             if node.op_type == "Reshape" and node.input[0] in self._graph.of_image:
                 values[1] = _freed(values[1], values[0], batch)
             try:
-                made = _OPERATORS[node.op_type](values, attributes)
+                result = _OPERATORS[node.op_type](values, attributes)
             except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
-                found = f"{node.op_type} that fails ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+                failure = f"{node.op_type} that fails ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
                 raise NetworkError(
-                    f"{self._where}, {next(filter(None, node.output), '')}", found, "a tensor with gradients",
+                    f"{self._where}, {next(filter(None, node.output), '')}", failure, "a tensor with gradients",
                     "Let training compare a tensor ahead of it (loss_on), or none (loss: none).",
                 ) from error  # fmt: skip
-            parts = made if isinstance(made, tuple) else (made,)
-            known.update({name: part for name, part in zip(node.output, parts, strict=False) if name})
+            parts = result if isinstance(result, tuple) else (result,)
+            tensors.update({name: part for name, part in zip(node.output, parts, strict=False) if name})
             for name in node.input:
-                if last.get(name) == place and name not in wanted:
-                    known.pop(name, None)
-        return {name: known[name] for name in wanted}
+                if last_uses.get(name) == place and name not in wanted:
+                    tensors.pop(name, None)
+        return {name: tensors[name] for name in wanted}
 
-    def _tensor(self, name: str, known: Mapping[str, Any]) -> Any:
+    def _tensor(self, name: str, tensors: Mapping[str, Any]) -> Any:
         if not name:
             return None
-        if name in known:
-            return known[name]
+        if name in tensors:
+            return tensors[name]
         if name not in self._constants:
             self._constants[name] = torch.from_numpy(self._array(self._graph.constants[name]).copy())
         return self._constants[name]
@@ -126,17 +126,17 @@ def _axes(values: Values, attributes: Mapping[str, Any]) -> list[int] | None:
 def _padding(x: Tensor, kernel: Sequence[int], attributes: Mapping[str, Any]) -> tuple[list[int], list[int]]:
     """Before and after each axis."""
     rank = len(kernel)
-    how = attributes.get("auto_pad", "NOTSET")
-    if how in ("NOTSET", "VALID"):
-        pads = [0] * (2 * rank) if how == "VALID" else list(attributes.get("pads", [0] * (2 * rank)))
+    auto_pad = attributes.get("auto_pad", "NOTSET")
+    if auto_pad in ("NOTSET", "VALID"):
+        pads = [0] * (2 * rank) if auto_pad == "VALID" else list(attributes.get("pads", [0] * (2 * rank)))
         return pads[:rank], pads[rank:]
     strides, dilations = (list(attributes.get(key, [1] * rank)) for key in ("strides", "dilations"))
     before, after = [], []
     for side, size, stride, dilation in zip(x.shape[2:], kernel, strides, dilations, strict=True):
         whole = max((-(-side // stride) - 1) * stride + (size - 1) * dilation + 1 - side, 0)
         small, large = whole // 2, whole - whole // 2
-        before.append(small if how == "SAME_UPPER" else large)
-        after.append(large if how == "SAME_UPPER" else small)
+        before.append(small if auto_pad == "SAME_UPPER" else large)
+        after.append(large if auto_pad == "SAME_UPPER" else small)
     return before, after
 
 
@@ -169,22 +169,22 @@ def _conv_transpose(values: Values, attributes: Mapping[str, Any]) -> Tensor:
         (side - 1) * stride + extra_side + (size - 1) * dilation + 1
         for side, stride, extra_side, size, dilation in zip(x.shape[2:], strides, extra, kernel, dilations, strict=True)
     ]
-    sides, how = attributes.get("output_shape"), attributes.get("auto_pad", "NOTSET")
-    if sides is None and how.startswith("SAME"):
+    sides, auto_pad = attributes.get("output_shape"), attributes.get("auto_pad", "NOTSET")
+    if sides is None and auto_pad.startswith("SAME"):
         sides = [side * stride for side, stride in zip(x.shape[2:], strides, strict=True)]
     if sides is not None:
-        over = [whole - side for whole, side in zip(full, list(sides)[-rank:], strict=True)]
-        before = [side - side // 2 if how == "SAME_LOWER" else side // 2 for side in over]
-        after = [side - first for side, first in zip(over, before, strict=True)]
+        excess = [whole - side for whole, side in zip(full, list(sides)[-rank:], strict=True)]
+        before = [side - side // 2 if auto_pad == "SAME_LOWER" else side // 2 for side in excess]
+        after = [side - first for side, first in zip(excess, before, strict=True)]
     else:
-        pads = list(attributes.get("pads", [0] * (2 * rank))) if how == "NOTSET" else [0] * (2 * rank)
+        pads = list(attributes.get("pads", [0] * (2 * rank))) if auto_pad == "NOTSET" else [0] * (2 * rank)
         before, after = pads[:rank], pads[rank:]
     function: Callable[..., Tensor] = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
-    made = function(x, weight, None, tuple(strides), 0, 0, attributes.get("group", 1), tuple(dilations))
-    made = _padded(made, [0] * rank, extra)
+    output = function(x, weight, None, tuple(strides), 0, 0, attributes.get("group", 1), tuple(dilations))
+    output = _padded(output, [0] * rank, extra)
     for axis, (first, last) in enumerate(zip(before, after, strict=True)):
-        made = made.narrow(axis + 2, first, made.shape[axis + 2] - first - last)
-    return made if bias is None else made + bias.reshape(1, -1, *[1] * rank)
+        output = output.narrow(axis + 2, first, output.shape[axis + 2] - first - last)
+    return output if bias is None else output + bias.reshape(1, -1, *[1] * rank)
 
 
 def _max_pool(values: Values, attributes: Mapping[str, Any]) -> Tensor:
@@ -206,11 +206,11 @@ def _average_pool(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     rank = len(kernel)
     function: Callable[..., Tensor] = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1]
     strides, ceil = tuple(attributes.get("strides", [1] * rank)), bool(attributes.get("ceil_mode", 0))
-    made = function(_padded(x, before, after), kernel, strides, 0, ceil)
+    output = function(_padded(x, before, after), kernel, strides, 0, ceil)
     if attributes.get("count_include_pad", 0) or not any(before + after):
-        return made
-    inside = function(_padded(torch.ones_like(x[:1, :1]), before, after), kernel, strides, 0, ceil)
-    return made / inside
+        return output
+    shares = function(_padded(torch.ones_like(x[:1, :1]), before, after), kernel, strides, 0, ceil)
+    return output / shares
 
 
 # --- resizing --------------------------------------------------------------------------------------------------------
@@ -223,37 +223,39 @@ def _resize(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     else:
         scales = values[2] if len(values) > 2 and values[2] is not None and values[2].numel() else None
         sizes = values[3] if len(values) > 3 else ()
-    how = attributes.get("coordinate_transformation_mode", "asymmetric" if len(values) == 2 else "half_pixel")
+    coordinates = attributes.get("coordinate_transformation_mode", "asymmetric" if len(values) == 2 else "half_pixel")
     mode = attributes.get("mode", "nearest")
-    if mode not in ("nearest", "linear") or how not in (
+    if mode not in ("nearest", "linear") or coordinates not in (
         "half_pixel",
         "asymmetric",
         "align_corners",
         "pytorch_half_pixel",
     ):
         raise NetworkError(
-            "Resize", f"{mode}, {how}", "nearest or linear", "Let training compare a tensor ahead of it."
+            "Resize", f"{mode}, {coordinates}", "nearest or linear", "Let training compare a tensor ahead of it."
         )
     axes = attributes.get("axes", range(x.ndim))
     for number, axis in enumerate(axes):
         side = x.shape[axis]
         scale = float(scales[number]) if scales is not None else int(sizes[number]) / side
-        wanted = int(np.floor(side * scale)) if scales is not None else int(sizes[number])
-        if axis > 1 and (wanted != side or scale != 1):
-            x = _resized(x, axis, wanted, scale, mode, how, attributes.get("nearest_mode", "round_prefer_floor"))
+        length = int(np.floor(side * scale)) if scales is not None else int(sizes[number])
+        if axis > 1 and (length != side or scale != 1):
+            x = _resized(
+                x, axis, length, scale, mode, coordinates, attributes.get("nearest_mode", "round_prefer_floor")
+            )
     return torch.as_tensor(x)
 
 
-def _resized(x: Tensor, axis: int, wanted: int, scale: float, mode: str, how: str, nearest: str) -> Tensor:
+def _resized(x: Tensor, axis: int, length: int, scale: float, mode: str, coordinates: str, nearest: str) -> Tensor:
     """Along one axis; where a row looks is computed in single precision, as runtimes do."""
-    side, rows = x.shape[axis], np.arange(wanted, dtype=np.float32)
+    side, rows = x.shape[axis], np.arange(length, dtype=np.float32)
     scale32 = np.float32(scale)
     places: Any
-    if how == "align_corners":
-        places = rows * np.float32((side - 1) / (wanted - 1)) if wanted > 1 else rows * 0
-    elif how == "asymmetric":
+    if coordinates == "align_corners":
+        places = rows * np.float32((side - 1) / (length - 1)) if length > 1 else rows * 0
+    elif coordinates == "asymmetric":
         places = rows / scale32
-    elif how == "pytorch_half_pixel" and wanted == 1:
+    elif coordinates == "pytorch_half_pixel" and length == 1:
         places = rows * 0
     else:
         places = (rows + np.float32(0.5)) / scale32 - np.float32(0.5)
@@ -269,7 +271,7 @@ def _resized(x: Tensor, axis: int, wanted: int, scale: float, mode: str, how: st
     share = torch.from_numpy((places - low).astype(np.float32)).to(x.device, x.dtype)
     high = np.minimum(low + 1, side - 1)
     shape = [1] * x.ndim
-    shape[axis] = wanted
+    shape[axis] = length
     first, second = (x.index_select(axis, torch.from_numpy(index).to(x.device)) for index in (low, high))
     return first + (second - first) * share.reshape(shape)
 
@@ -344,8 +346,8 @@ def _gather(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     x, index = values
     axis = attributes.get("axis", 0) % x.ndim
     index = torch.where(index < 0, index + x.shape[axis], index)
-    found: Tensor = x.index_select(axis, index.reshape(-1))
-    return found.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
+    rows: Tensor = x.index_select(axis, index.reshape(-1))
+    return rows.reshape([*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]])
 
 
 def _gather_nd(values: Values, attributes: Mapping[str, Any]) -> Tensor:
@@ -391,8 +393,8 @@ def _layer_norm(values: Values, attributes: Mapping[str, Any]) -> Tensor:
 def _gemm(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     a = values[0].T if attributes.get("transA", 0) else values[0]
     b = values[1].T if attributes.get("transB", 0) else values[1]
-    made: Tensor = attributes.get("alpha", 1.0) * (a @ b)
-    return made if len(values) < 3 or values[2] is None else made + attributes.get("beta", 1.0) * values[2]
+    output: Tensor = attributes.get("alpha", 1.0) * (a @ b)
+    return output if len(values) < 3 or values[2] is None else output + attributes.get("beta", 1.0) * values[2]
 
 
 def _cast(values: Values, attributes: Mapping[str, Any]) -> Tensor:
@@ -430,8 +432,8 @@ def _extreme(function: Callable[..., Tensor]) -> Callable[[Values, Mapping[str, 
 def _top_k(values: Values, attributes: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     count = int(values[1]) if len(values) > 1 else attributes["k"]
     largest = bool(attributes.get("largest", 1))
-    found, places = values[0].topk(count, attributes.get("axis", -1), largest, bool(attributes.get("sorted", 1)))
-    return found, places
+    entries, places = values[0].topk(count, attributes.get("axis", -1), largest, bool(attributes.get("sorted", 1)))
+    return entries, places
 
 
 def _plain(function: Callable[..., Any]) -> Callable[[Values, Mapping[str, Any]], Any]:

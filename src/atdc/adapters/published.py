@@ -45,31 +45,31 @@ def lines(centres: Array, scores: Array, displacements: Array) -> Array:
     height, width = displacements.shape[1:3]
     rows, columns = centres[0].astype(np.int64).T
     field = displacements[0, np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)].astype(np.float64)
-    found = np.stack([columns, rows, columns, rows], 1) + field
-    kept = (scores[0] > _LEAST_SCORE) & (np.hypot(*(field[:, :2] - field[:, 2:]).T) > _LEAST_LENGTH)
-    return np.asarray((found[kept] / (width, height, width, height))[None], np.float32)
+    segments = np.stack([columns, rows, columns, rows], 1) + field
+    mask = (scores[0] > _LEAST_SCORE) & (np.hypot(*(field[:, :2] - field[:, 2:]).T) > _LEAST_LENGTH)
+    return np.asarray((segments[mask] / (width, height, width, height))[None], np.float32)
 
 
 def line_f1(before: Array, after: Array) -> float:
     """F1 of segments that lie within a tolerance of one before, each taken once, the nearest pairs first.
 
-    >>> one = np.array([[[0.1, 0.1, 0.5, 0.5], [0.2, 0.8, 0.9, 0.8]]])
-    >>> line_f1(one, one[:, ::-1, [2, 3, 0, 1]]), round(line_f1(one, one[:, :1]), 3), line_f1(one, one + 0.1)
+    >>> pair = np.array([[[0.1, 0.1, 0.5, 0.5], [0.2, 0.8, 0.9, 0.8]]])
+    >>> line_f1(pair, pair[:, ::-1, [2, 3, 0, 1]]), round(line_f1(pair, pair[:, :1]), 3), line_f1(pair, pair + 0.1)
     (1.0, 0.667, 0.0)
     """
-    one, other = before[0].astype(np.float64) * _LINE_SIDE, after[0].astype(np.float64) * _LINE_SIDE
-    if not len(one):
+    reference, answer = before[0].astype(np.float64) * _LINE_SIDE, after[0].astype(np.float64) * _LINE_SIDE
+    if not len(reference):
         return float("nan")
-    if not len(other):
+    if not len(answer):
         return 0.0
-    turned = other[:, [2, 3, 0, 1]]
-    apart = np.minimum(*(np.square(one[:, None] - ends[None]).sum(2) for ends in (other, turned)))
+    reversed_ends = answer[:, [2, 3, 0, 1]]
+    distances = np.minimum(*(np.square(reference[:, None] - ends[None]).sum(2) for ends in (answer, reversed_ends)))
     pairs = 0
-    while apart.min() <= _LINE_TOLERANCE:
-        row, column = np.unravel_index(apart.argmin(), apart.shape)
-        apart[row], apart[:, column] = np.inf, np.inf
+    while distances.min() <= _LINE_TOLERANCE:
+        row, column = np.unravel_index(distances.argmin(), distances.shape)
+        distances[row], distances[:, column] = np.inf, np.inf
         pairs += 1
-    return 2 * pairs / (len(one) + len(other))
+    return 2 * pairs / (len(reference) + len(answer))
 
 
 def keypoint_similarity(before: Array, after: Array) -> float:
@@ -85,12 +85,12 @@ def keypoint_similarity(before: Array, after: Array) -> float:
     >>> keypoint_similarity(pose, pose), keypoint_similarity(pose * [1, 1, 0], pose)
     (1.0, nan)
     """
-    one, other = before[0, 0].astype(np.float64), after[0, 0].astype(np.float64)
-    visible = one[:, 2] >= _VISIBLE
+    reference, answer = before[0, 0].astype(np.float64), after[0, 0].astype(np.float64)
+    visible = reference[:, 2] >= _VISIBLE
     if not visible.any():
         return float("nan")
-    area = max(float(np.prod(np.ptp(one[visible, :2], axis=0))), _LEAST_AREA)
-    squares = np.square(one[:, :2] - other[:, :2]).sum(1)[visible]
+    area = max(float(np.prod(np.ptp(reference[visible, :2], axis=0))), _LEAST_AREA)
+    squares = np.square(reference[:, :2] - answer[:, :2]).sum(1)[visible]
     return float(np.exp(-squares / (2 * area * np.square(2 * _SIGMAS[visible]))).mean())
 
 
@@ -117,12 +117,16 @@ def match_rate(before: Array, after: Array) -> float:
     (1.0, True)
     """
     width = before.shape[3]
-    one, other = (value[0, :-1].reshape(value.shape[1] - 1, -1).T.astype(np.float64) for value in (before, after))
-    one, other = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (one, other))
+    reference, answer = (
+        value[0, :-1].reshape(value.shape[1] - 1, -1).T.astype(np.float64) for value in (before, after)
+    )
+    reference, answer = (
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in (reference, answer)
+    )
     reliability = before[0, -1].ravel()
-    wanted = np.flatnonzero(reliability >= np.median(reliability))
-    nearest = (other[wanted] @ one.T).argmax(1)
-    rows, columns = np.divmod(np.stack([wanted, nearest]), width)
+    cells = np.flatnonzero(reliability >= np.median(reliability))
+    nearest = (answer[cells] @ reference.T).argmax(1)
+    rows, columns = np.divmod(np.stack([cells, nearest]), width)
     return float(np.mean(np.maximum(np.abs(np.diff(rows, axis=0)), np.abs(np.diff(columns, axis=0))) <= 1))
 
 
@@ -167,9 +171,9 @@ def keypoints_drawn(image: Picture, before: Array, answer: Array) -> Picture:
     pen = ImageDraw.Draw(canvas)
     rows, columns, scores = answer[0, 0].astype(np.float64).T
     places = list(zip(columns * canvas.width, rows * canvas.height, strict=True))
-    for one, other in _BONES:
-        if min(scores[one], scores[other]) >= _VISIBLE:
-            pen.line([*places[one], *places[other]], fill=_INK, width=2)
+    for start, end in _BONES:
+        if min(scores[start], scores[end]) >= _VISIBLE:
+            pen.line([*places[start], *places[end]], fill=_INK, width=2)
     for (x, y), score in zip(places, scores, strict=True):
         if score >= _VISIBLE:
             pen.ellipse([x - 3, y - 3, x + 3, y + 3], fill=_INK)

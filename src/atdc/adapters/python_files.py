@@ -32,17 +32,17 @@ def file_of(name: str, folder: Path) -> Path:
         ProgramError: no such package.
     """
     if name.startswith(_PACKAGE):
-        package, _, rest = name.removeprefix(_PACKAGE).partition("/")
-        found = importlib.util.find_spec(package)
-        if found is None or not found.submodule_search_locations:
+        package, _, path = name.removeprefix(_PACKAGE).partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
             project = package.replace("_", "-")
             raise ProgramError(
-                package, "no such package", f"the one with {rest}", f"Install it: pip install --no-deps {project}"
+                package, "no such package", f"the one with {path}", f"Install it: pip install --no-deps {project}"
             )
-        places = [Path(place) / rest for place in found.submodule_search_locations]
+        places = [Path(place) / path for place in spec.submodule_search_locations]
     else:
-        named = os.environ.get(FOLDER_VARIABLE)
-        places = [folder / name, *([Path(named) / name] if named else [])]
+        root = os.environ.get(FOLDER_VARIABLE)
+        places = [folder / name, *([Path(root) / name] if root else [])]
     for place in places:
         if place.is_file():
             return place
@@ -64,12 +64,12 @@ def loaded(name: str, folder: Path) -> Any:
     >>> loaded("math:sqrt", Path())(4.0)
     2.0
     """
-    where, _, attribute = name.rpartition(":")
-    if not where or not attribute:
+    origin, _, attribute = name.rpartition(":")
+    if not origin or not attribute:
         raise ArgumentError(name, "that", "module:attribute or file.py:attribute")
     try:
-        if where.endswith(".py"):
-            path = file_of(where, folder)
+        if origin.endswith(".py"):
+            path = file_of(origin, folder)
             key = f"atdc_user_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}"
             with _LOADING:  # training reads batches in a thread of its own
                 if key not in sys.modules:
@@ -82,23 +82,23 @@ def loaded(name: str, folder: Path) -> Any:
                     except BaseException:
                         del sys.modules[key]
                         raise
-            found: Any = sys.modules[key]
+            value: Any = sys.modules[key]
         else:
-            found = importlib.import_module(where)
+            value = importlib.import_module(origin)
         for part in attribute.split("."):
-            if not hasattr(found, part):
-                near = difflib.get_close_matches(part, [known for known in dir(found) if known[:1] != "_"], n=3)
+            if not hasattr(value, part):
+                matches = difflib.get_close_matches(part, [entry for entry in dir(value) if entry[:1] != "_"], n=3)
                 raise ArgumentError(
-                    name, f"no {part} there", "a name that it has", f"Near: {', '.join(near)}." if near else ""
+                    name, f"no {part} there", "a name that it has", f"Near: {', '.join(matches)}." if matches else ""
                 )
-            found = getattr(found, part)
+            value = getattr(value, part)
     except (ArgumentError, NetworkError, ProgramError):
         raise
     except Exception as error:  # whatever a user's module raises
         raise ArgumentError(
             name, f"{type(error).__name__} ({error})", "what can be imported", "Check the name."
         ) from error
-    return found
+    return value
 
 
 def loaded_function(name: str, folder: Path) -> Callable[..., Any]:
@@ -111,10 +111,10 @@ def loaded_function(name: str, folder: Path) -> Callable[..., Any]:
     Traceback (most recent call last):
     atdc.errors.ArgumentError: math:pi: found float; expected a function.
     """
-    found = loaded(name, folder)
-    if not callable(found):
-        raise ArgumentError(name, type(found).__name__, "a function")
-    return found
+    function = loaded(name, folder)
+    if not callable(function):
+        raise ArgumentError(name, type(function).__name__, "a function")
+    return function
 
 
 def called(name: str, folder: Path, *arrays: NDArray[Any]) -> Any:
@@ -131,6 +131,6 @@ def called(name: str, folder: Path, *arrays: NDArray[Any]) -> Any:
     try:
         return function(*(np.array(array) for array in arrays))
     except (Exception, SystemExit) as error:  # whatever a user's function raises; an interruption stays one
-        said = (str(error).splitlines() or [""])[0]
+        message = (str(error).splitlines() or [""])[0]
         shapes = ", ".join(str(array.shape) for array in arrays)
-        raise NetworkError(name, f"{type(error).__name__} ({said})", f"a result for arrays like {shapes}") from error
+        raise NetworkError(name, f"{type(error).__name__} ({message})", f"a result for arrays like {shapes}") from error

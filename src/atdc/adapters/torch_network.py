@@ -84,7 +84,7 @@ class TorchNetwork(CutNetwork):
             self._require_module(place, "cuts")
         probe = np.random.default_rng(0).integers(0, 256, (*input.size, 3), np.uint8)
         array = input.array(probe)
-        outputs, found = self._probe(array)
+        outputs, arrays = self._probe(array)
         self.answers = dict(answers) if answers else {key: Answer(key) for key in outputs}
         require_answers(name, self.answers)
         self._outputs = tuple(outputs)
@@ -95,27 +95,27 @@ class TorchNetwork(CutNetwork):
                         f"{name}, answers", place, [*outputs, *filter(None, self._modules)], "output or module"
                     )
         self._wanted = self._outputs_wanted
-        self.tensors = cut_tensors(name, cuts, found, self._places)
-        self._require_repeats(found, self._first(array), "noise")
-        self._require_separation(array, found)
-        said = hashlib.sha256(f"{type(model).__qualname__} {self.input.canonical}".encode())
-        said.update(str(sorted((tensor.name, tensor.place) for tensor in self.tensors)).encode())
+        self.tensors = cut_tensors(name, cuts, arrays, self._places)
+        self._require_repeats(arrays, self._first(array), "noise")
+        self._require_separation(array, arrays)
+        digest = hashlib.sha256(f"{type(model).__qualname__} {self.input.canonical}".encode())
+        digest.update(str(sorted((tensor.name, tensor.place) for tensor in self.tensors)).encode())
         for key, value in sorted(model.state_dict().items()):
-            said.update(
+            digest.update(
                 key.encode() + value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
             )
-        self.digest = said.hexdigest()[:16]
+        self.digest = digest.hexdigest()[:16]
 
     # --- hooks -----------------------------------------------------------------------------------------------------
 
-    def _require_module(self, place: str, what: str) -> None:
+    def _require_module(self, place: str, setting: str) -> None:
         module = place.partition(":")[0]
         if not module or module not in self._modules:
-            raise no_such(f"{self.name}, {what}", module, filter(None, self._modules), "module")
+            raise no_such(f"{self.name}, {setting}", module, filter(None, self._modules), "module")
 
     @contextlib.contextmanager
     def _hooked(
-        self, collect: Sequence[str], put: Mapping[str, Tensor] | None = None, stop: bool = False
+        self, collect: Sequence[str], replacements: Mapping[str, Tensor] | None = None, stop: bool = False
     ) -> Iterator[dict[str, Tensor]]:
         """Within it, tensors at places are collected as the network runs, or replaced.
 
@@ -123,10 +123,10 @@ class TorchNetwork(CutNetwork):
         while another thread prepares the next batch with them, and hooks are the module's, not a thread's. Whoever else
         runs the module meanwhile is left alone.
         """
-        found: dict[str, Tensor] = {}
+        captures: dict[str, Tensor] = {}
         thread = threading.get_ident()
         by_module: dict[str, list[str]] = {}
-        for place in [*collect, *(put or {})]:
+        for place in [*collect, *(replacements or {})]:
             by_module.setdefault(place.partition(":")[0], []).append(place)
 
         def hook_of(places: list[str]) -> Any:
@@ -135,11 +135,11 @@ class TorchNetwork(CutNetwork):
                     return output
                 for place in dict.fromkeys(places):
                     path = place.partition(":")[2]
-                    if put and place in put:
-                        output = _replaced(output, path, put[place].clone(), place, self.name)
+                    if replacements and place in replacements:
+                        output = _replaced(output, path, replacements[place].clone(), place, self.name)
                     elif place in collect:
-                        found[place] = _item(output, path, place, self.name).clone()
-                if stop and len(found) == len(set(collect)):
+                        captures[place] = _item(output, path, place, self.name).clone()
+                if stop and len(captures) == len(set(collect)):
                     raise _Collected
                 return output
 
@@ -150,21 +150,21 @@ class TorchNetwork(CutNetwork):
                 self._modules[module].register_forward_hook(hook_of(places)) for module, places in by_module.items()
             ]
             try:
-                yield found
+                yield captures
             finally:
                 for handle in handles:
                     handle.remove()
 
-    def _run(self, given: Tensor) -> dict[str, Tensor]:
+    def _run(self, image: Tensor) -> dict[str, Tensor]:
         """The model's outputs by name."""
         try:
-            return _outputs_of(self._model(given))
+            return _outputs_of(self._model(image))
         except (_Collected, NetworkError):
             raise
         except Exception as error:  # whatever the user's code raises
-            found = f"{type(error).__name__} ({str(error).splitlines()[0] if str(error) else 'without a word'})"
+            failure = f"{type(error).__name__} ({str(error).splitlines()[0] if str(error) else 'without a word'})"
             raise NetworkError(
-                self.name, found, f"a run on {tuple(given.shape)}", "Check its input's settings."
+                self.name, failure, f"a run on {tuple(image.shape)}", "Check its input's settings."
             ) from error
 
     @torch.no_grad()
@@ -181,7 +181,7 @@ class TorchNetwork(CutNetwork):
 
         handles = [self._modules[name].register_forward_hook(counting(name)) for name in modules]
         try:
-            with self._hooked(self._places) as found:
+            with self._hooked(self._places) as captures:
                 outputs = self._run(torch.from_numpy(array))
         finally:
             for handle in handles:
@@ -192,19 +192,19 @@ class TorchNetwork(CutNetwork):
                     f"{self.name}, {name}", f"a module that runs {counts.get(name, 0)} times", "one that runs once",
                     "Cut at another module.",
                 )  # fmt: skip
-        return outputs, {place: value.numpy() for place, value in found.items()}
+        return outputs, {place: value.numpy() for place, value in captures.items()}
 
     @torch.no_grad()
-    def _first(self, given: Array) -> dict[str, Array]:
-        with self._hooked(self._places, stop=True) as found, contextlib.suppress(_Collected):
-            self._run(torch.from_numpy(given))
-        return {place: value.numpy() for place, value in found.items()}
+    def _first(self, array: Array) -> dict[str, Array]:
+        with self._hooked(self._places, stop=True) as captures, contextlib.suppress(_Collected):
+            self._run(torch.from_numpy(array))
+        return {place: value.numpy() for place, value in captures.items()}
 
     def _second_on(self, tensors: Mapping[str, Tensor], wanted: Sequence[str], image: Tensor) -> dict[str, Tensor]:
-        inside = [place for place in wanted if place not in self._outputs]
-        with self._hooked(inside, tensors) as found:
+        places = [place for place in wanted if place not in self._outputs]
+        with self._hooked(places, tensors) as captures:
             outputs = self._run(image)
-        return {place: outputs[place] if place in outputs else found[place] for place in wanted}
+        return {place: outputs[place] if place in outputs else captures[place] for place in wanted}
 
     def _differentiable(self, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         for place in wanted:
@@ -216,34 +216,34 @@ class TorchNetwork(CutNetwork):
 
     @torch.no_grad()
     def _second(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        given = {place: torch.from_numpy(value) for place, value in tensors.items()}
-        return {name: value.numpy() for name, value in self._differentiable(given, self._wanted).items()}
+        inputs = {place: torch.from_numpy(value) for place, value in tensors.items()}
+        return {name: value.numpy() for name, value in self._differentiable(inputs, self._wanted).items()}
 
     @torch.no_grad()
-    def _whole(self, given: Array) -> dict[str, Array]:
+    def _whole(self, array: Array) -> dict[str, Array]:
         return {
-            name: value.numpy() for name, value in self._second_on({}, self._wanted, torch.from_numpy(given)).items()
+            name: value.numpy() for name, value in self._second_on({}, self._wanted, torch.from_numpy(array)).items()
         }
 
     # --- separation ------------------------------------------------------------------------------------------------
 
-    def _require_separation(self, array: Array, found: Mapping[str, Array]) -> None:
+    def _require_separation(self, array: Array, arrays: Mapping[str, Array]) -> None:
         """Answers must be the same whatever image the second half runs on."""
         losses = [answer.loss_on for answer in self.answers.values() if answer.loss_on]
         wanted = list(dict.fromkeys([*self._wanted, *losses]))
-        tensors = {place: torch.from_numpy(value) for place, value in found.items()}
+        tensors = {place: torch.from_numpy(value) for place, value in arrays.items()}
         with torch.no_grad():
             whole = self._second_on({}, wanted, torch.from_numpy(array))
-            other = self._differentiable(tensors, wanted)
+            halves = self._differentiable(tensors, wanted)
         for name in wanted:
-            if difference(whole[name].numpy(), other[name].numpy()) > SAME:
+            if difference(whole[name].numpy(), halves[name].numpy()) > SAME:
                 with torch.no_grad():  # what is random differs without any leak
-                    again = self._second_on({}, [name], torch.from_numpy(array))[name]
-                self._require_repeats({name: whole[name].numpy()}, {name: again.numpy()}, "noise")
+                    repeat = self._second_on({}, [name], torch.from_numpy(array))[name]
+                self._require_repeats({name: whole[name].numpy()}, {name: repeat.numpy()}, "noise")
                 crossing = self._crossing(array, wanted)
-                reaches = "reaches" if len(crossing) == 1 else "reach"
+                verb = "reaches" if len(crossing) == 1 else "reach"
                 raise CutError(
-                    self.name, f"a cut that leaks: {', '.join(crossing[:3])} still {reaches} "
+                    self.name, f"a cut that leaks: {', '.join(crossing[:3])} still {verb} "
                     f"{name} past the cut", f"a cut at {', '.join(self._places)} that separates",
                     "Add what crosses to the cut, cut elsewhere, or leave that answer out.",
                 )  # fmt: skip
@@ -262,22 +262,22 @@ class TorchNetwork(CutNetwork):
 
         handles = [module.register_forward_hook(noting(name)) for name, module in self._modules.items() if name]
         image = torch.from_numpy(array).float().requires_grad_()
-        inside = [place for place in wanted if place not in self._outputs]
+        places = [place for place in wanted if place not in self._outputs]
         try:
-            with self._hooked([*self._places, *inside]) as found, torch.enable_grad():
+            with self._hooked([*self._places, *places]) as captures, torch.enable_grad():
                 outputs = self._run(image)
         finally:
             for handle in handles:
                 handle.remove()
-        cut = {_before_copy(found[place]) for place in self._places}
+        cut = {_before_copy(captures[place]) for place in self._places}
         first = _reachable(cut, set())
-        answers = {_before_copy(found[place]) if place in found else outputs[place].grad_fn for place in wanted}
+        answers = {_before_copy(captures[place]) if place in captures else outputs[place].grad_fn for place in wanted}
         names: dict[str, None] = {}
         for node in _reachable(answers, first) - first:
-            for before, _ in node.next_functions:
-                if before is not None and before in first - cut:
-                    of_image = before.name() == "torch::autograd::AccumulateGrad"
-                    names[_PICTURE if of_image else makers.get(before, _NAMELESS)] = None
+            for source, _ in node.next_functions:
+                if source is not None and source in first - cut:
+                    of_image = source.name() == "torch::autograd::AccumulateGrad"
+                    names[_PICTURE if of_image else makers.get(source, _NAMELESS)] = None
         return list(names) or [_PICTURE]
 
 
@@ -289,17 +289,17 @@ def _before_copy(tensor: Tensor) -> Any:
 
 def _reachable(start: set[Any], borders: set[Any]) -> set[Any]:
     """Nodes of autograd's graph that others depend on, not beyond some."""
-    found: set[Any] = set()
-    waiting = [node for node in start if node is not None]
-    while waiting:
-        node = waiting.pop()
-        if node in found:
+    nodes: set[Any] = set()
+    stack = [node for node in start if node is not None]
+    while stack:
+        node = stack.pop()
+        if node in nodes:
             continue
-        found.add(node)
+        nodes.add(node)
         if node in borders and node not in start:
             continue
-        waiting += [before for before, _ in node.next_functions if before is not None]
-    return found
+        stack += [source for source, _ in node.next_functions if source is not None]
+    return nodes
 
 
 def _outputs_of(output: Any, prefix: str = "") -> dict[str, Tensor]:
@@ -321,14 +321,14 @@ def _outputs_of(output: Any, prefix: str = "") -> dict[str, Tensor]:
 
 def _item(output: Any, path: str, place: str, where: str) -> Tensor:
     """The tensor at a path in a module's output."""
-    found = _outputs_of(output)
+    tensors = _outputs_of(output)
     key = path or "output"
-    if key not in found:
+    if key not in tensors:
         raise NetworkError(
-            f"{where}, {place}", f"the outputs {', '.join(found) or 'none'}", "one tensor",
-            f"Name one of them behind a colon: {place.partition(':')[0]}:{next(iter(found), '0')}",
+            f"{where}, {place}", f"the outputs {', '.join(tensors) or 'none'}", "one tensor",
+            f"Name one of them behind a colon: {place.partition(':')[0]}:{next(iter(tensors), '0')}",
         )  # fmt: skip
-    return found[key]
+    return tensors[key]
 
 
 def _replaced(output: Any, path: str, value: Tensor, place: str, where: str) -> Any:
@@ -336,12 +336,12 @@ def _replaced(output: Any, path: str, value: Tensor, place: str, where: str) -> 
     _item(output, path, place, where)
     if not path:
         return value
-    key, _, rest = path.partition(".")
+    key, _, subpath = path.partition(".")
     if isinstance(output, Mapping):
         result = copy.copy(output)
         name = next(entry for entry in output if str(entry) == key)
-        result[name] = _replaced(output[name], rest, value, place, where) if rest else value  # type: ignore[index]
+        result[name] = _replaced(output[name], subpath, value, place, where) if subpath else value  # type: ignore[index]
         return result
     parts = list(output)
-    parts[int(key)] = _replaced(parts[int(key)], rest, value, place, where) if rest else value
+    parts[int(key)] = _replaced(parts[int(key)], subpath, value, place, where) if subpath else value
     return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)

@@ -108,9 +108,9 @@ class EntropyCoder:
         """A coder of so many copies of the batch, one after the other, that knows these parents as far as they were
         decoded, hands its symbols elsewhere, and remembers nothing of them."""
         states = {task: np.tile(state, (copies, 1, 1, 1)) for task, state in self.states.items() if task in parents}
-        other = EntropyCoder(self._model, symbols, np.tile(self._steps, (copies, 1)), self._grids, states)
-        other._remembers = False
-        return other
+        trial = EntropyCoder(self._model, symbols, np.tile(self._steps, (copies, 1)), self._grids, states)
+        trial._remembers = False
+        return trial
 
     def code(
         self,
@@ -137,11 +137,11 @@ class EntropyCoder:
         height, width = padded(grid)
         shape = (len(rows), height // 4, width // 4, model.hyper_channels)
         mean, table = (np.broadcast_to(row[:, None, None], shape) for row in model.hyper_prior(task, steps))
-        sent = np.flatnonzero(model.sends_hyper(parents)).tolist()
+        hyper_rows = np.flatnonzero(model.sends_hyper(parents)).tolist()
         decoded_hyper = np.zeros(shape, np.int64)
-        if sent:
-            senders, own = [images[row] for row in sent], None if hyper is None else hyper[sent]
-            decoded_hyper[sent] = self._exchange(senders, task, own, mean[sent], table[sent])
+        if hyper_rows:
+            senders, hyper_values = [images[row] for row in hyper_rows], None if hyper is None else hyper[hyper_rows]
+            decoded_hyper[hyper_rows] = self._exchange(senders, task, hyper_values, mean[hyper_rows], table[hyper_rows])
         states = {
             parent: resampled_states(state[rows], self._grids[parent], grid)
             for parent, state in self.states.items()
@@ -153,8 +153,8 @@ class EntropyCoder:
             inner = (slice(None), slice(own_rows), slice(own_columns))
             mean, table, hidden = prior()
             decoded = np.zeros_like(mean)
-            given = None if latent is None else latent[inner]
-            decoded[inner] = self._exchange(images, task, given, mean[inner], table[inner])
+            values = None if latent is None else latent[inner]
+            decoded[inner] = self._exchange(images, task, values, mean[inner], table[inner])
         else:
             places = np.zeros((height // 2, width // 2), np.bool_)
             places[:own_rows, :own_columns] = True
@@ -182,8 +182,8 @@ class EntropyCoder:
         for half in (before, after) if after.any() else (before,):
             if half is after:
                 mean, table, _ = prior(symbols, after)
-            given = None if latent is None else latent[:, half]
-            decoded[:, half] = self._exchange(images, task, given, mean, table)
+            values = None if latent is None else latent[:, half]
+            decoded[:, half] = self._exchange(images, task, values, mean, table)
             symbols[:, half] = (decoded[:, half] - mean) >> MEAN_BITS
         return decoded, hidden
 
@@ -196,11 +196,11 @@ class EntropyCoder:
             rounded = np.rint(value - mean / (1 << MEAN_BITS))
             symbols = np.clip(rounded, -LARGEST_SYMBOL, LARGEST_SYMBOL).astype(np.int32)
         tables = table.astype(np.uint8)
-        coded = [
+        parts = [
             self._symbols.code(image, task, None if symbols is None else symbols[row].ravel(), tables[row].ravel())
             for row, image in enumerate(images)
         ]
-        return (np.stack(coded).reshape(mean.shape).astype(np.int64) << MEAN_BITS) + mean
+        return (np.stack(parts).reshape(mean.shape).astype(np.int64) << MEAN_BITS) + mean
 
 
 def resampled_states(states: Numbers, parent: Grid, child: Grid) -> Numbers:
@@ -225,14 +225,14 @@ def resampled_states(states: Numbers, parent: Grid, child: Grid) -> Numbers:
     means, counts = states, np.ones(1, np.int64)
     pairs = list(zip((1, 2), latent_grid(parent), latent_grid(child), strict=True))
     # What shrinks goes first: a tall grid and a wide one never meet in one that is both.
-    for axis, length, wanted in sorted(pairs, key=lambda pair: pair[2] >= pair[1]):
-        starts, stops = spans(length, wanted).T
-        if wanted >= length:
+    for axis, length, target in sorted(pairs, key=lambda pair: pair[2] >= pair[1]):
+        starts, stops = spans(length, target).T
+        if target >= length:
             means = means.take(starts, axis)
             continue
-        before = np.zeros_like(means, shape=(*means.shape[:axis], means.shape[axis] + 1, *means.shape[axis + 1 :]))
-        means.cumsum(axis, out=before[(slice(None),) * axis + (slice(1, None),)])
-        means = before.take(stops, axis) - before.take(starts, axis)
+        sums = np.zeros_like(means, shape=(*means.shape[:axis], means.shape[axis] + 1, *means.shape[axis + 1 :]))
+        means.cumsum(axis, out=sums[(slice(None),) * axis + (slice(1, None),)])
+        means = sums.take(stops, axis) - sums.take(starts, axis)
         counts = counts * np.expand_dims(stops - starts, (1, 2) if axis == 1 else 1)
     means = means // counts if states.dtype.kind in "iu" else means / counts
     height, width = padded(child)

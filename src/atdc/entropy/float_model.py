@@ -108,8 +108,8 @@ class FloatTensorEntropy(nn.Module):
         x = F.pixel_shuffle(self.up(x), 2)
         for parent, state in enumerate(states):
             if state is not None:
-                given = torch.einsum("bzhw,zc->bchw", state, self.parents[parent])
-                x = x + given * mask[:, parent, None, None, None]
+                contribution = torch.einsum("bzhw,zc->bchw", state, self.parents[parent])
+                x = x + contribution * mask[:, parent, None, None, None]
         return x
 
     def latent_prior(
@@ -169,23 +169,25 @@ def quantised_model(float_model: FloatEntropyModel, networks: CodecNetworks) -> 
 
 
 @torch.no_grad()
-def extended_model(before: EntropyModel, float_model: FloatEntropyModel, networks: CodecNetworks) -> EntropyModel:
+def extended_model(model: EntropyModel, float_model: FloatEntropyModel, networks: CodecNetworks) -> EntropyModel:
     """The integers of a float model that has tasks more than a model, whose own integers stay as they are.
 
     The old tasks get rows for their new parents, in the units that they have; a weight beyond those saturates.
     """
-    fresh, count = quantised_model(float_model, networks), len(before.tasks)
-    kept = []
-    for task, own in enumerate(before.tasks):
-        first_unit, up_fraction = MEAN_BITS + int(own.fractions[0]), int(own.fractions[1])
+    fresh, count = quantised_model(float_model, networks), len(model.tasks)
+    tasks = []
+    for task, integers in enumerate(model.tasks):
+        first_unit, up_fraction = MEAN_BITS + int(integers.fractions[0]), int(integers.fractions[1])
         parents = _weight(_array(float_model.task(task).parents)[count:], up_fraction)
         bias = _fixed(_array(float_model.task(task).parent_bias)[count:], first_unit)
-        kept.append(
+        tasks.append(
             replace(
-                own, parents=np.concatenate([own.parents, parents]), parent_bias=np.concatenate([own.parent_bias, bias])
+                integers,
+                parents=np.concatenate([integers.parents, parents]),
+                parent_bias=np.concatenate([integers.parent_bias, bias]),
             )
         )
-    return replace(fresh, tasks=(*kept, *fresh.tasks[count:]))
+    return replace(fresh, tasks=(*tasks, *fresh.tasks[count:]))
 
 
 def _task_integers(float_model: FloatTensorEntropy, transforms: TaskTransforms, config: ModelConfig) -> TaskEntropy:
@@ -259,32 +261,32 @@ def dequantised_model(model: EntropyModel, config: ModelConfig, tensors: Feature
     float_model = FloatEntropyModel(config, tensors)
     log_step = math.log(config.scale_max / config.scale_min) / (config.scale_count - 1)
     width = config.hyper_width
-    for own, task in zip(model.tasks, map(float_model.task, range(len(model.tasks))), strict=True):
-        first, up, means, counts, state = (2.0**-bits for bits in own.fractions.tolist())
+    for integers, task in zip(model.tasks, map(float_model.task, range(len(model.tasks))), strict=True):
+        first, up, means, counts, state = (2.0**-bits for bits in integers.fractions.tolist())
         activation, mean = 2.0**-ACTIVATION_BITS, 2.0**-MEAN_BITS
         # Constants of integer qualities are the tables' rows; the biases that were added to them stay in them.
-        _fill(task.first.weight, (own.first * first).transpose(3, 2, 0, 1))
-        _fill(task.quality.rows, own.first_bias[::QUALITY_STEPS_PER_UNIT] * (first * mean))
-        rearranged = (own.up * up).reshape(1, 1, width, 4, width).transpose(0, 1, 2, 4, 3)
-        _fill(task.up.weight, rearranged.reshape(1, 1, width, 4 * width).transpose(3, 2, 0, 1))
-        _fill(task.up.bias, (own.up_bias * (up * activation)).reshape(4, width).T.ravel())
+        _fill(task.first.weight, (integers.first * first).transpose(3, 2, 0, 1))
+        _fill(task.quality.rows, integers.first_bias[::QUALITY_STEPS_PER_UNIT] * (first * mean))
+        up_weight = (integers.up * up).reshape(1, 1, width, 4, width).transpose(0, 1, 2, 4, 3)
+        _fill(task.up.weight, up_weight.reshape(1, 1, width, 4 * width).transpose(3, 2, 0, 1))
+        _fill(task.up.bias, (integers.up_bias * (up * activation)).reshape(4, width).T.ravel())
         if config.informs:
-            _fill(task.parent_bias, own.parent_bias * (first * mean))
-            _fill(task.parents, own.parents * up)
-        last = np.concatenate([own.last_mean * means, own.last_scale * (counts * log_step)], -1)
+            _fill(task.parent_bias, integers.parent_bias * (first * mean))
+            _fill(task.parents, integers.parents * up)
+        last = np.concatenate([integers.last_mean * means, integers.last_scale * (counts * log_step)], -1)
         _fill(task.last.weight, last.transpose(3, 2, 0, 1))
-        log_scale = own.last_scale_bias * (counts * activation * log_step) + math.log(config.scale_min)
-        _fill(task.last.bias, np.concatenate([own.last_mean_bias * (means * activation), log_scale]))
-        _fill(task.hyper_mean.rows, own.hyper_mean[::QUALITY_STEPS_PER_UNIT] * mean)
-        tables = own.hyper_table[::QUALITY_STEPS_PER_UNIT]
+        log_scale = integers.last_scale_bias * (counts * activation * log_step) + math.log(config.scale_min)
+        _fill(task.last.bias, np.concatenate([integers.last_mean_bias * (means * activation), log_scale]))
+        _fill(task.hyper_mean.rows, integers.hyper_mean[::QUALITY_STEPS_PER_UNIT] * mean)
+        tables = integers.hyper_table[::QUALITY_STEPS_PER_UNIT]
         _fill(task.hyper_log_scale.rows, tables * log_step + math.log(config.scale_min))
-        _fill(task.own.weight, (own.own * state).transpose(3, 2, 0, 1))
-        _fill(task.hidden.weight, (own.hidden * state).transpose(3, 2, 0, 1))
-        _fill(task.state_quality.rows, own.state_bias[::QUALITY_STEPS_PER_UNIT] * (state * activation))
-        if task.around is not None and own.around is not None:
-            _fill(task.around.weight, (own.around * up).transpose(3, 2, 0, 1))
-        if task.neighbours is not None and own.neighbours is not None:
-            _fill(task.neighbours.rows, own.neighbours[::QUALITY_STEPS_PER_UNIT] * (mean * 2.0**-NEIGHBOUR_BITS))
+        _fill(task.own.weight, (integers.own * state).transpose(3, 2, 0, 1))
+        _fill(task.hidden.weight, (integers.hidden * state).transpose(3, 2, 0, 1))
+        _fill(task.state_quality.rows, integers.state_bias[::QUALITY_STEPS_PER_UNIT] * (state * activation))
+        if task.around is not None and integers.around is not None:
+            _fill(task.around.weight, (integers.around * up).transpose(3, 2, 0, 1))
+        if task.neighbours is not None and integers.neighbours is not None:
+            _fill(task.neighbours.rows, integers.neighbours[::QUALITY_STEPS_PER_UNIT] * (mean * 2.0**-NEIGHBOUR_BITS))
         for layer in (task.first, task.own, task.hidden):
             _fill(layer.bias, np.zeros(layer.out_channels))
     return float_model

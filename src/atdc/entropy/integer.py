@@ -81,14 +81,14 @@ class IntegerConv:
         size, outputs = len(self._matrices), self._matrices.shape[3]
         images, height, width, inputs = x.shape
         border = size // 2
-        padded = np.zeros((images, height + 2 * border, width + 2 * border, inputs))
-        padded[:, border : border + height, border : border + width] = x
+        canvas = np.zeros((images, height + 2 * border, width + 2 * border, inputs))
+        canvas[:, border : border + height, border : border + width] = x
         places = (height, width) if at is None else (int(at.sum()),)
         total = np.zeros((images * math.prod(places), outputs))
         for row in range(size):
             for column in range(size):
-                seen = padded[:, row : row + height, column : column + width]
-                total += (seen if at is None else seen[:, at]).reshape(-1, inputs) @ self._matrices[row, column]
+                window = canvas[:, row : row + height, column : column + width]
+                total += (window if at is None else window[:, at]).reshape(-1, inputs) @ self._matrices[row, column]
         return total.astype(np.int64).reshape(images, *places, outputs)
 
 

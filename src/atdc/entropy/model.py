@@ -128,9 +128,9 @@ class EntropyModel:
 
     def __post_init__(self) -> None:
         """Checks shapes and bounds; builds the layers."""
-        sees = self.spatial_context != "none"
+        has_context = self.spatial_context != "none"
         layers = tuple(
-            _Layers.of(task, len(self.tasks), self.tables.size, i, sees) for i, task in enumerate(self.tasks)
+            _Layers.of(task, len(self.tasks), self.tables.size, i, has_context) for i, task in enumerate(self.tasks)
         )
         for name in ("hyper_mean", "own"):  # hyper-latents and states of all tasks are alike
             sizes = [getattr(task, name).shape[-1] for task in self.tasks]
@@ -158,8 +158,8 @@ class EntropyModel:
             task: which task.
             steps: quality steps, (n,).
         """
-        own = self.tasks[task]
-        return own.hyper_mean[steps].astype(np.int64), own.hyper_table[steps].astype(np.int64)
+        integers = self.tasks[task]
+        return integers.hyper_mean[steps].astype(np.int64), integers.hyper_table[steps].astype(np.int64)
 
     def hidden_sums(
         self, task: int, steps: Integers, hyper: Integers, parents: NDArray[np.bool_], states: Mapping[int, Integers]
@@ -173,15 +173,15 @@ class EntropyModel:
             parents: (n, T), True where a task is a parent.
             states: by parent, (n, rows, columns, Z); only those of parents are looked at.
         """
-        own, layers = self.tasks[task], self._layers[task]
-        first_bits = int(own.fractions[0])
+        integers, layers = self.tasks[task], self._layers[task]
+        first_bits = int(integers.fractions[0])
         x = layers.first(clamped(hyper, -HYPER_LIMIT, HYPER_LIMIT))
-        bias = own.first_bias[steps].astype(np.int64) + parents.astype(np.int64) @ own.parent_bias
+        bias = integers.first_bias[steps].astype(np.int64) + parents.astype(np.int64) @ integers.parent_bias
         x = rounded_shift(x + bias[:, None, None], MEAN_BITS + first_bits - ACTIVATION_BITS)
-        x = unfold_pixels(layers.up(clamped(x, 0, ACTIVATION_LIMIT)) + own.up_bias)
+        x = unfold_pixels(layers.up(clamped(x, 0, ACTIVATION_LIMIT)) + integers.up_bias)
         for parent in np.flatnonzero(parents.any(0)).tolist():
-            with_it = np.flatnonzero(parents[:, parent])
-            x[with_it] += layers.parents[parent](states[parent][with_it])
+            rows = np.flatnonzero(parents[:, parent])
+            x[rows] += layers.parents[parent](states[parent][rows])
         return x
 
     def latent_prior(
@@ -199,11 +199,11 @@ class EntropyModel:
             at: where means and tables are asked for, (rows, columns), which are (n, positions, M) then; None:
                 everywhere.
         """
-        own, layers = self.tasks[task], self._layers[task]
-        _, up_bits, mean_bits, scale_bits, _ = (int(bits) for bits in own.fractions)
+        integers, layers = self.tasks[task], self._layers[task]
+        _, up_bits, mean_bits, scale_bits, _ = (int(bits) for bits in integers.fractions)
         if around is not None and layers.around is not None:
             around = clamped(around, -LATENT_LIMIT, LATENT_LIMIT)
-            sums = sums + layers.around(own.asinh[np.abs(around) + LATENT_LIMIT].astype(np.int64))
+            sums = sums + layers.around(integers.asinh[np.abs(around) + LATENT_LIMIT].astype(np.int64))
         x = clamped(rounded_shift(sums, up_bits), 0, ACTIVATION_LIMIT)
 
         last, channels = layers.last(x, at), self.latent_channels(task)
@@ -212,30 +212,30 @@ class EntropyModel:
             return np.expand_dims(rows[steps], (1, 2) if at is None else 1).astype(np.int64)
 
         last_mean, last_scale = last[..., :channels], last[..., channels:]
-        mean = (last_mean + own.last_mean_bias) * of_steps(own.gain)
+        mean = (last_mean + integers.last_mean_bias) * of_steps(integers.gain)
         mean = rounded_shift(mean, ACTIVATION_BITS + mean_bits + GAIN_BITS - MEAN_BITS)
-        if around is not None and own.neighbours is not None:
+        if around is not None and integers.neighbours is not None:
             sums = sums_of_neighbours(around)
-            told = of_steps(own.neighbours) * (sums if at is None else sums[:, at])
-            mean += rounded_shift(told, NEIGHBOUR_BITS)
-        table = last_scale + own.last_scale_bias + of_steps(own.gain_tables)
+            offset = of_steps(integers.neighbours) * (sums if at is None else sums[:, at])
+            mean += rounded_shift(offset, NEIGHBOUR_BITS)
+        table = last_scale + integers.last_scale_bias + of_steps(integers.gain_tables)
         table = rounded_shift(table, ACTIVATION_BITS + scale_bits)
         return clamped(mean, -MEAN_LIMIT, MEAN_LIMIT), clamped(table, 0, self.tables.size - 1), x
 
     def state(self, task: int, steps: Integers, latent: Integers, hidden: Integers) -> Integers:
         """What a decoded latent (n, rows, columns, M) tells the task's children, (n, rows, columns, Z)."""
-        own, layers = self.tasks[task], self._layers[task]
+        integers, layers = self.tasks[task], self._layers[task]
         whole = clamped(rounded_shift(latent, MEAN_BITS), -LATENT_LIMIT, LATENT_LIMIT)
-        state = layers.own(own.asinh[whole + LATENT_LIMIT].astype(np.int64)) + layers.hidden(hidden)
-        state = rounded_shift(state + own.state_bias[steps][:, None, None], int(own.fractions[4]))
+        state = layers.own(integers.asinh[whole + LATENT_LIMIT].astype(np.int64)) + layers.hidden(hidden)
+        state = rounded_shift(state + integers.state_bias[steps][:, None, None], int(integers.fractions[4]))
         return clamped(state, 0, STATE_LIMIT)
 
     def to_arrays(self) -> dict[str, NDArray[np.integer]]:
         """Everything by name, to be kept with the weights."""
         arrays: dict[str, NDArray[np.integer]] = {f"tables.{k}": v for k, v in self.tables.to_arrays().items()}
         for index, task in enumerate(self.tasks):
-            own = {f"{index}.{entry.name}": getattr(task, entry.name) for entry in fields(TaskEntropy)}
-            arrays |= {name: array for name, array in own.items() if array is not None}
+            entries = {f"{index}.{entry.name}": getattr(task, entry.name) for entry in fields(TaskEntropy)}
+            arrays |= {name: array for name, array in entries.items() if array is not None}
         return arrays
 
     @classmethod
@@ -253,17 +253,17 @@ class EntropyModel:
         )
         tasks = []
         for index in range(task_count):
-            known = {}
+            values = {}
             for entry in fields(TaskEntropy):
                 if entry.default is None and spatial_context == "none":
                     continue
                 array = arrays.get(f"{index}.{entry.name}")
                 kind = "int16" if "int16" in str(entry.type) else "int32"
                 if array is None or array.dtype != kind:
-                    found = "no such array" if array is None else str(array.dtype)
-                    raise WeightsError(f"entropy.{index}.{entry.name}", found, kind, "Fetch the weights again.")
-                known[entry.name] = array
-            tasks.append(TaskEntropy(**known))  # type: ignore[arg-type]  # kinds checked here, shapes in _Layers
+                    dtype = "no such array" if array is None else str(array.dtype)
+                    raise WeightsError(f"entropy.{index}.{entry.name}", dtype, kind, "Fetch the weights again.")
+                values[entry.name] = array
+            tasks.append(TaskEntropy(**values))  # type: ignore[arg-type]  # kinds checked here, shapes in _Layers
         return cls(tuple(tasks), tables, factorised, padding, spatial_context)
 
 
@@ -310,7 +310,7 @@ class _Layers:
     around: IntegerConv | None
 
     @classmethod
-    def of(cls, task: TaskEntropy, task_count: int, tables: int, index: int, sees: bool) -> _Layers:
+    def of(cls, task: TaskEntropy, task_count: int, tables: int, index: int, has_context: bool) -> _Layers:
         for name, rank in (("hyper_mean", 2), ("first", 4), ("gain", 2), ("own", 4)):
             if getattr(task, name).ndim != rank:
                 raise WeightsError(f"entropy.{index}.{name}", f"shape {getattr(task, name).shape}", f"{rank} axes")
@@ -326,13 +326,13 @@ class _Layers:
             "asinh": (2 * LATENT_LIMIT + 1,),
         }  # fmt: skip
         of_context = {"around": (3, 3, latent, width), "neighbours": (steps, latent)}
-        for name, shape in (shapes | of_context if sees else shapes).items():
-            found = None if getattr(task, name) is None else getattr(task, name).shape
-            if found != shape:
-                raise WeightsError(f"entropy.{index}.{name}", f"shape {found}", str(shape))
+        for name, shape in (shapes | of_context if has_context else shapes).items():
+            extent = None if getattr(task, name) is None else getattr(task, name).shape
+            if extent != shape:
+                raise WeightsError(f"entropy.{index}.{name}", f"shape {extent}", str(shape))
         if task.hyper_table.min() < 0 or task.hyper_table.max() >= tables:
-            found = f"{task.hyper_table.min()} … {task.hyper_table.max()}"
-            raise WeightsError(f"entropy.{index}.hyper_table", found, f"0 … {tables - 1}")
+            extent = f"{task.hyper_table.min()} … {task.hyper_table.max()}"
+            raise WeightsError(f"entropy.{index}.hyper_table", extent, f"0 … {tables - 1}")
         if np.abs(task.asinh.astype(np.int64)).max() > _ASINH_LIMIT:
             raise WeightsError(f"entropy.{index}.asinh", f"{np.abs(task.asinh).max()}", f"at most {_ASINH_LIMIT}")
         sums = np.abs(task.last_mean.astype(np.int64)).sum((0, 1, 2)) * ACTIVATION_LIMIT
@@ -355,5 +355,5 @@ class _Layers:
             layer("last_mean and last_scale", ACTIVATION_LIMIT, np.concatenate([task.last_mean, task.last_scale], -1)),
             layer("own", _ASINH_LIMIT), layer("hidden", ACTIVATION_LIMIT),
             tuple(layer("parents", STATE_LIMIT, weight[None, None]) for weight in task.parents),
-            layer("around", _ASINH_LIMIT) if sees else None,
+            layer("around", _ASINH_LIMIT) if has_context else None,
         )  # fmt: skip

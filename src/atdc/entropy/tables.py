@@ -76,9 +76,9 @@ class FrequencyTables:
             raise ArgumentError(
                 "radius", f"{radius.min()} to {radius.max()}", f"0 or more, 2 * radius + 2 <= {frequencies.shape[1]}"
             )
-        used = np.arange(frequencies.shape[1]) < 2 * radius.astype(np.int64)[:, None] + 2
-        wrong = ((frequencies < 1) & used) | ((frequencies != 0) & ~used) | (frequencies > _TOTAL)
-        wrong_rows = np.flatnonzero(wrong.any(axis=1) | (frequencies.sum(axis=1, dtype=np.int64) != _TOTAL))
+        is_used = np.arange(frequencies.shape[1]) < 2 * radius.astype(np.int64)[:, None] + 2
+        is_wrong = ((frequencies < 1) & is_used) | ((frequencies != 0) & ~is_used) | (frequencies > _TOTAL)
+        wrong_rows = np.flatnonzero(is_wrong.any(axis=1) | (frequencies.sum(axis=1, dtype=np.int64) != _TOTAL))
         if wrong_rows.size:
             table = int(wrong_rows[0])
             raise ArgumentError(
@@ -87,7 +87,7 @@ class FrequencyTables:
                 f"used counts of at least 1, zeros after the escape, sum {_TOTAL}",
             )
         cost = np.full(frequencies.shape, np.inf)
-        cost[used] = PRECISION_BITS - np.log2(frequencies[used].astype(np.float64))
+        cost[is_used] = PRECISION_BITS - np.log2(frequencies[is_used].astype(np.float64))
         for name, array in (
             ("frequencies", frequencies.astype(np.int32)),
             ("radius", radius.astype(np.int32)),
@@ -154,9 +154,9 @@ class FrequencyTables:
                 "Lower the quality, or check the features for infinities.",
             )
         radius = self.radius[table_index]
-        shifted = symbols.astype(np.int32, copy=False) + radius
-        beyond = 2 * radius + 1
-        return np.where((shifted < 0) | (shifted > beyond), beyond, shifted)
+        columns = symbols.astype(np.int32, copy=False) + radius
+        escape = 2 * radius + 1
+        return np.where((columns < 0) | (columns > escape), escape, columns)
 
     def require_index(self, table_index: NDArray[np.integer]) -> None:
         """Raises ArgumentError unless ``table_index`` is a 1-D integer array of known tables."""
@@ -185,10 +185,10 @@ class FrequencyTables:
         columns = self.columns_of(symbols, table_index)
         bits: NDArray[np.float64] = self._cost_bits[table_index, columns]
         radius = self.radius[table_index]
-        escaped = np.flatnonzero(columns == 2 * radius + 1)
-        if escaped.size:
-            excess = np.abs(symbols[escaped].astype(np.int64)) - radius[escaped]
-            bits[escaped] += 2 * low_bits(excess) + 2
+        escapes = np.flatnonzero(columns == 2 * radius + 1)
+        if escapes.size:
+            excess = np.abs(symbols[escapes].astype(np.int64)) - radius[escapes]
+            bits[escapes] += 2 * low_bits(excess) + 2
         return bits
 
     def to_arrays(self) -> dict[str, NDArray[np.int32]]:
@@ -228,14 +228,14 @@ def _apportion(share: NDArray[np.float64]) -> NDArray[np.int64]:
     """Integer counts of at least 1 that sum to 2**16 and follow ``share``: the rare get 1, the rest is proportional."""
     rare = np.zeros(share.size, bool)
     while True:
-        wanted = share * ((_TOTAL - rare.sum()) / share[~rare].sum())
-        grown = rare | (wanted < 1)
-        if np.array_equal(grown, rare):
+        quotas = share * ((_TOTAL - rare.sum()) / share[~rare].sum())
+        union = rare | (quotas < 1)
+        if np.array_equal(union, rare):
             break
-        rare = grown
-    wanted[rare] = 1
-    counts: NDArray[np.int64] = np.floor(wanted).astype(np.int64)
-    missing = _TOTAL - int(counts.sum())
+        rare = union
+    quotas[rare] = 1
+    counts: NDArray[np.int64] = np.floor(quotas).astype(np.int64)
+    deficit = _TOTAL - int(counts.sum())
     # Mirrored symbols have equal remainders: the stable sort keeps ties in column order.
-    counts[np.argsort(counts - wanted, kind="stable")[:missing]] += 1
+    counts[np.argsort(counts - quotas, kind="stable")[:deficit]] += 1
     return counts

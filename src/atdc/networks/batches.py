@@ -50,8 +50,8 @@ class FeatureBatch:
     @property
     def elements(self) -> tuple[int, ...]:
         """Numbers of each tensor, with its padding; none of one that is not there."""
-        there = self.available
-        return tuple(math.prod(part.shape[1:]) if place in there else 0 for place, part in enumerate(self.parts))
+        tensors = self.available
+        return tuple(math.prod(part.shape[1:]) if place in tensors else 0 for place, part in enumerate(self.parts))
 
     @property
     def mean_elements(self) -> float:
@@ -78,9 +78,9 @@ class FeatureBatch:
         >>> batch.available, [float(part.mean()) for part in batch.parts]
         ((1,), [0.0, 1.0])
         """
-        kept = tuple(place for place in self.available if place in tensors)
-        parts = (part if place in kept else torch.zeros_like(part) for place, part in enumerate(self.parts))
-        return FeatureBatch(tuple(parts), self.grids, kept)
+        places = tuple(place for place in self.available if place in tensors)
+        parts = (part if place in places else torch.zeros_like(part) for place, part in enumerate(self.parts))
+        return FeatureBatch(tuple(parts), self.grids, places)
 
 
 def by_tensor(features: Tensor | Sequence[Tensor] | Sequence[Tensor | None]) -> list[Any]:

@@ -46,8 +46,8 @@ class CodecNetworks(nn.Module):
         """Mean and log variance of a child given its parents' contributions; zeros, the normalised features' own, where
         parents do not predict."""
         if not self.config.predicts:
-            nothing = torch.zeros(len(mask), self.tensors[child].channels, *shape, device=mask.device)
-            return nothing, nothing
+            zeros = torch.zeros(len(mask), self.tensors[child].channels, *shape, device=mask.device)
+            return zeros, zeros
         if not contributions:
             return self.predictor.alone(child, mask, shape)
         return self.predictor(child, sum(contributions[1:], contributions[0]), mask)

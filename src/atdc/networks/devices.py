@@ -31,10 +31,10 @@ def open_device(name: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, TypeError):  # for what is no device's name, or what a build or machine lacks
         holds_values = False
     if not holds_values:
-        here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        names = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         cure = "A GPU is called cuda." if str(name).lower().startswith(("gpu", "nvidia")) else ""
-        found = repr(str(name)) if isinstance(name, torch.device) else repr(name)
-        raise ArgumentError("device", found, f"one that is here: {', '.join(here)}", cure)
+        label = repr(str(name)) if isinstance(name, torch.device) else repr(name)
+        raise ArgumentError("device", label, f"one that is here: {', '.join(names)}", cure)
     return device
 
 
@@ -51,11 +51,11 @@ def coarse_arithmetic(wanted: bool) -> Iterator[None]:
     """Networks compute in bfloat16 where torch finds that fit, inside :func:`torch_defaults` too: to check that no
     float decides a bit."""
     global _coarse
-    before, _coarse = _coarse, wanted
+    previous, _coarse = _coarse, wanted
     try:
         yield
     finally:
-        _coarse = before
+        _coarse = previous
 
 
 class _DefaultType:
@@ -63,21 +63,21 @@ class _DefaultType:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._inside = 0
-        self._outside = torch.float32
+        self._count = 0
+        self._dtype = torch.float32
 
     def enter(self) -> None:
         with self._lock:
-            if not self._inside:
-                self._outside = torch.get_default_dtype()
+            if not self._count:
+                self._dtype = torch.get_default_dtype()
                 torch.set_default_dtype(torch.float32)
-            self._inside += 1
+            self._count += 1
 
     def leave(self) -> None:
         with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                torch.set_default_dtype(self._outside)
+            self._count -= 1
+            if not self._count:
+                torch.set_default_dtype(self._dtype)
 
 
 class _Fork:

@@ -37,8 +37,8 @@ class GlobalContext(nn.Module):
         self.outer = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        suggested: Tensor = self.outer(torch.relu(self.inner(x.mean((2, 3)))))
-        return x + suggested[:, :, None, None]
+        context: Tensor = self.outer(torch.relu(self.inner(x.mean((2, 3)))))
+        return x + context[:, :, None, None]
 
 
 def place_of_context(layers: nn.Sequential) -> int:
@@ -88,6 +88,6 @@ class SmallEncoder(nn.Module):
         """The layers that see surroundings only: may run tile by tile."""
         return self.layers[: place_of_context(self.layers)](image * 4 - 2)
 
-    def whole(self, seen: Tensor) -> Tensor:
+    def whole(self, activations: Tensor) -> Tensor:
         """The rest, from the context on, which takes all positions at once."""
-        return self.layers[place_of_context(self.layers) :](seen)
+        return self.layers[place_of_context(self.layers) :](activations)

@@ -52,6 +52,6 @@ class SmallHead(nn.Module):
         """The layers up to the context, which take all positions at once, at the features' resolution."""
         return self.layers[: place_of_context(self.layers) + 1](features)
 
-    def local(self, seen: Tensor) -> Tensor:
+    def local(self, activations: Tensor) -> Tensor:
         """The rest, up to full resolution, which sees surroundings only: may run tile by tile."""
-        return self.layers[place_of_context(self.layers) + 1 :](seen)
+        return self.layers[place_of_context(self.layers) + 1 :](activations)

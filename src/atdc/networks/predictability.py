@@ -28,9 +28,9 @@ def _predictions(
     for child, parents in pairs:
         mask = torch.zeros(batch, len(contributions), device=contributions[0].device)
         mask[:, list(parents)] = 1
-        given = [resampled(contributions[parent], grids[parent], grids[child]) for parent in parents]
-        summed = sum(given, torch.zeros_like(contributions[child]))
-        mean, log_variance = predictor(child, summed, mask)
+        terms = [resampled(contributions[parent], grids[parent], grids[child]) for parent in parents]
+        total = sum(terms, torch.zeros_like(contributions[child]))
+        mean, log_variance = predictor(child, total, mask)
         yield child, mean, log_variance
 
 

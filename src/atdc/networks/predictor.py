@@ -36,13 +36,13 @@ class Predictor(nn.Module):
         width, task_count = config.predictor_width, len(tensors)
         channels = [tensor.channels for tensor in tensors.tensors]
         self.width, self.channels = width, channels
-        self.shares = nn.ModuleList([nn.Conv2d(own, width, 3, padding=1, bias=False) for own in channels])
+        self.shares = nn.ModuleList([nn.Conv2d(count, width, 3, padding=1, bias=False) for count in channels])
         self.pair = nn.Parameter(torch.zeros(task_count, task_count, width))
         self.child_scale = nn.Parameter(torch.ones(3, task_count, width))
         self.child_shift = nn.Parameter(torch.zeros(3, task_count, width))
         self.hidden = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1) for _ in range(2)])
-        self.mean = nn.ModuleList([nn.Conv2d(width, own, 1) for own in channels])
-        self.log_variance = nn.ModuleList([nn.Conv2d(width, own, 1) for own in channels])
+        self.mean = nn.ModuleList([nn.Conv2d(width, count, 1) for count in channels])
+        self.log_variance = nn.ModuleList([nn.Conv2d(width, count, 1) for count in channels])
         for head in (*self.mean, *self.log_variance):
             assert isinstance(head, nn.Conv2d)
             if not head.weight.is_meta:  # where there are no values to draw, and torch would load its compiler for it
@@ -59,8 +59,8 @@ class Predictor(nn.Module):
         five positions tell all, a tenth of the work.
         """
         rows, columns = (_within_reach(length) for length in shape)
-        nothing = torch.zeros(1, self.width, rows[-1] + 1, columns[-1] + 1, device=mask.device)
-        mean, log_variance = self(child, nothing, mask[:1])
+        zeros = torch.zeros(1, self.width, rows[-1] + 1, columns[-1] + 1, device=mask.device)
+        mean, log_variance = self(child, zeros, mask[:1])
         whole = (len(mask), -1, -1, -1)
         mean, log_variance = (part[:, :, rows][..., columns].expand(whole) for part in (mean, log_variance))
         return mean, log_variance

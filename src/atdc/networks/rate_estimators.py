@@ -94,10 +94,10 @@ class AgreementEstimator(PairEstimator):
     """
 
     def __init__(self, config: ModelConfig, tensors: FeatureSet) -> None:
-        two = list(combinations(range(len(tensors)), 2))
-        super().__init__(config, tensors, _RANK * len(two))
-        self.project = nn.ModuleList([nn.Conv2d(own.channels, _RANK, 1, bias=False) for own in tensors.tensors])
-        places = torch.tensor([first * len(tensors) + second for first, second in two], dtype=torch.long)
+        pairs = list(combinations(range(len(tensors)), 2))
+        super().__init__(config, tensors, _RANK * len(pairs))
+        self.project = nn.ModuleList([nn.Conv2d(tensor.channels, _RANK, 1, bias=False) for tensor in tensors.tensors])
+        places = torch.tensor([first * len(tensors) + second for first, second in pairs], dtype=torch.long)
         self.register_buffer("two", places, persistent=False)
         self.two: Tensor
 
@@ -105,9 +105,9 @@ class AgreementEstimator(PairEstimator):
         """See :meth:`PairEstimator.summary`; then the correlations of every two tensors' projections."""
         weights = [cast(nn.Conv2d, layer).weight.flatten(1) for layer in self.project]
         parts = zip(weights, features.parts, strict=True)
-        own = torch.stack([weight @ part.flatten(2) for weight, part in parts], 2)  # (B, rank, T, h·w)
-        own = F.layer_norm(own, own.shape[3:], eps=_LEAST_VARIANCE)
-        correlations = own @ own.transpose(2, 3) / own.shape[3]
+        projections = torch.stack([weight @ part.flatten(2) for weight, part in parts], 2)  # (B, rank, T, h·w)
+        projections = F.layer_norm(projections, projections.shape[3:], eps=_LEAST_VARIANCE)
+        correlations = projections @ projections.transpose(2, 3) / projections.shape[3]
         agreement = correlations.flatten(2)[:, :, self.two].transpose(1, 2)
         return torch.cat([super().summary(features), agreement.flatten(1)], 1)
 
@@ -142,10 +142,10 @@ class FactorisedEstimator(nn.Module):
         self.overlap_scale: Tensor
         nn.init.zeros_(self.base.weight)
         nn.init.zeros_(self.child.weight)
-        children, parents, known = _pair_arrays(count, config.max_parents)
+        children, parents, mask = _pair_arrays(count, config.max_parents)
         self.register_buffer("_children", torch.from_numpy(children), persistent=False)
         self.register_buffer("_parents", torch.from_numpy(parents), persistent=False)
-        self.register_buffer("_known", torch.from_numpy(known), persistent=False)
+        self.register_buffer("_known", torch.from_numpy(mask), persistent=False)
         self._children: Tensor
         self._parents: Tensor
         self._known: Tensor
@@ -155,13 +155,13 @@ class FactorisedEstimator(nn.Module):
         vectors = []
         for index, part in enumerate(features.parts):
             vectors.append(torch.tanh(self.summary[index](_pooled(torch.relu(self.local[index](part))))))
-        own = torch.stack(vectors, 1)
-        there = list(features.available)
-        whole = own[:, there].mean(1, keepdim=True).expand_as(own)
-        base = self.base(torch.cat([own, whole], 2)).transpose(1, 2) * self.base_spread + self.base_offset
-        child = self.child(own).reshape(len(own), own.shape[1], -1, self.rank)
-        varying = torch.einsum("bclr,bpr->blcp", child, self.parent(own)) / self.rank
-        gain = varying * self.gain_spread + self.gain_offset
+        embeddings = torch.stack(vectors, 1)
+        places = list(features.available)
+        whole = embeddings[:, places].mean(1, keepdim=True).expand_as(embeddings)
+        base = self.base(torch.cat([embeddings, whole], 2)).transpose(1, 2) * self.base_spread + self.base_offset
+        child = self.child(embeddings).reshape(len(embeddings), embeddings.shape[1], -1, self.rank)
+        deviations = torch.einsum("bclr,bpr->blcp", child, self.parent(embeddings)) / self.rank
+        gain = deviations * self.gain_spread + self.gain_offset
         overlap = torch.einsum("cpr,cqr->cpq", self.shared, self.shared)
         return base, gain, overlap * self.overlap_scale[:, :, None, None]
 
@@ -173,13 +173,13 @@ class FactorisedEstimator(nn.Module):
         """:meth:`forward` for some integer qualities and pairs alone."""
         base, gain, overlap = self.parts(features)
         base, gain, overlap = base[:, levels], gain[:, levels], overlap[levels]
-        children, parents, known = self._children[columns], self._parents[columns], self._known[columns]
+        children, parents, mask = self._children[columns], self._parents[columns], self._known[columns]
         costs = base[:, :, children]
         for place in range(parents.shape[1]):
-            costs = costs - gain[:, :, children, parents[:, place]] * known[:, place]
-            for other in range(place):
-                shared = overlap[:, children, parents[:, place], parents[:, other]]
-                costs = costs + shared * (known[:, place] * known[:, other])
+            costs = costs - gain[:, :, children, parents[:, place]] * mask[:, place]
+            for partner in range(place):
+                overlaps = overlap[:, children, parents[:, place], parents[:, partner]]
+                costs = costs + overlaps * (mask[:, place] * mask[:, partner])
         return costs
 
 
@@ -198,10 +198,10 @@ def _pooled(local: Tensor) -> Tensor:
 def _pair_arrays(count: int, max_parents: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """Of each pair of :func:`candidate_sets`: the child (P,), parents (P, K), and which of them are there."""
     pairs = candidate_sets(count, max_parents)
-    most = max(1, *(len(row) for _, row in pairs))
-    parents = np.array([[*row, *[0] * (most - len(row))] for _, row in pairs], np.int64)
-    known = np.array([[1.0] * len(row) + [0.0] * (most - len(row)) for _, row in pairs], np.float32)
-    return np.array([child for child, _ in pairs], np.int64), parents, known
+    width = max(1, *(len(row) for _, row in pairs))
+    parents = np.array([[*row, *[0] * (width - len(row))] for _, row in pairs], np.int64)
+    mask = np.array([[1.0] * len(row) + [0.0] * (width - len(row)) for _, row in pairs], np.float32)
+    return np.array([child for child, _ in pairs], np.int64), parents, mask
 
 
 RATE_ESTIMATORS: dict[str, type[PairEstimator] | type[FactorisedEstimator]] = {

@@ -69,9 +69,9 @@ def _area_mean(x: Tensor, grid: Grid) -> Tensor:
         offsets = torch.arange(int(counts.max()), device=x.device)
         weight = (offsets < counts[:, None]).to(x.dtype) / counts[:, None]
         places = torch.minimum(ranges[:, :1] + offsets, ranges[:, 1:] - 1)
-        picked = x.index_select(2 + axis, places.flatten())
-        picked = picked.reshape(*x.shape[: 2 + axis], *places.shape, *x.shape[3 + axis :])
-        x = (picked * weight.reshape(*weight.shape, *(1,) * (1 - axis))).sum(3 + axis)
+        samples = x.index_select(2 + axis, places.flatten())
+        samples = samples.reshape(*x.shape[: 2 + axis], *places.shape, *x.shape[3 + axis :])
+        x = (samples * weight.reshape(*weight.shape, *(1,) * (1 - axis))).sum(3 + axis)
     return x
 
 

@@ -31,7 +31,7 @@ class TaskNetworks(nn.Module):
         encoder, head = ARCHITECTURES[config.architecture]
         self.encoders = nn.ModuleList([encoder(config) for _ in TASKS])
         channels = [config.classes if task.loss == "cross_entropy" else task.out_channels for task in TASKS]
-        self.heads = nn.ModuleList([head(config, own) for own in channels])
+        self.heads = nn.ModuleList([head(config, count) for count in channels])
 
     def channels_last(self) -> TaskNetworks:
         """Lays weights out channels last, which CPUs and tensor cores convolve fastest."""
@@ -75,15 +75,15 @@ class TaskNetworks(nn.Module):
         """
         features = []
         for encoder in self._encoders_of(tasks):
-            seen: Tensor | None = None
+            activations: Tensor | None = None
             for tile in tiles_of(rows, columns, side, encoder.halo):
                 image = read(tile).contiguous(memory_format=torch.channels_last)
                 part = tile.core_of(encoder.local(image))
-                if seen is None:
-                    seen = part.new_empty((*part.shape[:2], rows, columns))
-                seen[..., tile.rows, tile.columns] = part
-            assert seen is not None
-            features.append(encoder.whole(seen))
+                if activations is None:
+                    activations = part.new_empty((*part.shape[:2], rows, columns))
+                activations[..., tile.rows, tile.columns] = part
+            assert activations is not None
+            features.append(encoder.whole(activations))
         return torch.stack(features, dim=1)
 
     def output_by_tiles(self, features: Tensor, task: int, side: int) -> Iterator[tuple[Tile, Tensor]]:
@@ -95,7 +95,7 @@ class TaskNetworks(nn.Module):
             side: of a tile, in feature positions.
         """
         head = cast(Head, self.heads[task])
-        seen = head.whole(features)
+        activations = head.whole(features)
         for tile in tiles_of(features.shape[-2], features.shape[-1], side, head.halo):
-            outer = seen[..., tile.outer_rows, tile.outer_columns]
+            outer = activations[..., tile.outer_rows, tile.outer_columns]
             yield tile, tile.core_of(head.local(outer), 16)

@@ -96,8 +96,8 @@ class BlockMetric:
     def of(cls, matrix: NDArray[np.float64]) -> BlockMetric:
         """From M, whose smallest eigenvalues are raised to a ten-thousandth of their mean."""
         values, vectors = torch.linalg.eigh(torch.from_numpy(matrix).double())
-        kept = values.clamp(min=1e-4 * float(values.mean().clamp(min=1e-12)))
-        return cls((vectors * kept.sqrt()) @ vectors.T)
+        eigenvalues = values.clamp(min=1e-4 * float(values.mean().clamp(min=1e-12)))
+        return cls((vectors * eigenvalues.sqrt()) @ vectors.T)
 
     def errors(self, difference: Tensor) -> Tensor:
         """Of each image's difference (B, C, h, w) of even sides, (B,)."""
@@ -118,16 +118,16 @@ class TaskTransforms(nn.Module):
         # (the best transform there is for a Gaussian source); the networks next to them start at zero and refine.
         self.block = nn.Conv2d(channels, latent, 2, stride=2, bias=False)
         self.unblock = nn.ConvTranspose2d(latent, channels, 2, stride=2, bias=False)
-        seen = 3 * channels if self.conditional else channels
+        inputs = 3 * channels if self.conditional else channels
         self.analysis_layers = nn.Sequential(
-            _conv(seen, width, stride=2), Refine(width), nn.ReLU(), nn.Conv2d(width, latent, 1)
+            _conv(inputs, width, stride=2), Refine(width), nn.ReLU(), nn.Conv2d(width, latent, 1)
         )
         merge = width // 2
         self.synthesis_deep = nn.Sequential(
             _conv(latent, width), Refine(width), nn.ReLU(), nn.Conv2d(width, 4 * merge, 1), nn.PixelShuffle(2)
         )
         self.synthesis_merge = nn.Sequential(
-            _conv(merge + seen - channels, merge), nn.ReLU(), nn.Conv2d(merge, channels, 1)
+            _conv(merge + inputs - channels, merge), nn.ReLU(), nn.Conv2d(merge, channels, 1)
         )
         self.hyper_analysis_layers = nn.Sequential(
             _conv(latent, hyper_width), nn.ReLU(), _conv(hyper_width, hyper_width, stride=2), nn.ReLU(),
@@ -188,19 +188,19 @@ class TaskTransforms(nn.Module):
 
     def analysis(self, residual: Tensor, mean: Tensor, log_variance: Tensor, quality: Tensor) -> Tensor:
         """Residual r = z' − μ (B, C, h, w) to the latent in quantisation steps, (B, M, h/2, w/2)."""
-        seen = torch.cat([residual, *self._seen(mean, log_variance)], 1)
-        refined = _refined(self.analysis_layers, seen, self.analysis_gain, quality)
+        inputs = torch.cat([residual, *self._seen(mean, log_variance)], 1)
+        refinement = _refined(self.analysis_layers, inputs, self.analysis_gain, quality)
         linear: Tensor = self.block(residual)
-        return (linear + refined) * torch.exp(self.log_gain(quality)).to(residual.dtype)
+        return (linear + refinement) * torch.exp(self.log_gain(quality)).to(residual.dtype)
 
     def synthesis(self, latent: Tensor, mean: Tensor, log_variance: Tensor, quality: Tensor) -> Tensor:
         """Decoded latent to the decoded residual r̂ (B, C, h, w)."""
         latent = latent * torch.exp(self.log_inverse_gain(quality))
         deep = self.synthesis_deep(latent)
-        seen = torch.cat([deep, *self._seen(mean, log_variance)], 1)
-        refined = _refined(self.synthesis_merge, seen, self.synthesis_gain, quality)
+        inputs = torch.cat([deep, *self._seen(mean, log_variance)], 1)
+        refinement = _refined(self.synthesis_merge, inputs, self.synthesis_gain, quality)
         linear: Tensor = self.unblock(latent)
-        return linear + refined
+        return linear + refinement
 
     def hyper_analysis(self, latent: Tensor) -> Tensor:
         """Latent to hyper-latent, (B, hyper, h/4, w/4)."""

@@ -97,9 +97,9 @@ class XceptionEncoder(nn.Module):
         """All layers: each sees surroundings only, so may run tile by tile."""
         return self.last(self.body(image))
 
-    def whole(self, seen: Tensor) -> Tensor:
+    def whole(self, activations: Tensor) -> Tensor:
         """Nothing is left that takes all positions at once."""
-        return seen
+        return activations
 
 
 class XceptionHead(nn.Module):
@@ -131,9 +131,9 @@ class XceptionHead(nn.Module):
         """Nothing takes all positions at once."""
         return features
 
-    def local(self, seen: Tensor) -> Tensor:
+    def local(self, activations: Tensor) -> Tensor:
         """All layers, which see surroundings only: may run tile by tile."""
-        return self.layers(seen)
+        return self.layers(activations)
 
 
 @torch.no_grad()

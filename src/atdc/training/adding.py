@@ -24,18 +24,18 @@ def adopt(larger: nn.Module, smaller: nn.Module) -> None:
     for name, parameter in larger.named_parameters():
         if name not in old or name.startswith("scorer."):
             continue
-        known = tuple(slice(size) for size in old[name].shape)
-        parameter[known] = old[name]
+        region = tuple(slice(size) for size in old[name].shape)
+        parameter[region] = old[name]
         if parameter.shape == old[name].shape:
             parameter.requires_grad_(False)
         else:
-            parameter.register_hook(_without(known))  # type: ignore[no-untyped-call]
+            parameter.register_hook(_without(region))  # type: ignore[no-untyped-call]
 
 
-def _without(known: tuple[slice, ...]) -> Callable[[Tensor], Tensor]:
+def _without(region: tuple[slice, ...]) -> Callable[[Tensor], Tensor]:
     def hook(gradient: Tensor) -> Tensor:
-        kept = gradient.clone()
-        kept[known] = 0
-        return kept
+        result = gradient.clone()
+        result[region] = 0
+        return result
 
     return hook

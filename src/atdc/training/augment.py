@@ -24,7 +24,7 @@ LEAST_SIDE = 0.6
 """Shortest side of a cut-out that fills the image, as a share of the image's."""
 
 
-def augmented(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+def augmented(targets: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
     """Half of some images as a closer and differently coloured look at them.
 
     A square is cut out and enlarged to the whole image; what was Z metres away then looks as if it were at Z times
@@ -33,42 +33,42 @@ def augmented(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[st
     and keypoints follow from the new image.
 
     Args:
-        stored: stored targets (n, C, H, W) by name, ``rgb`` among them, see :mod:`atdc.data.targets`.
+        targets: stored targets (n, C, H, W) by name, ``rgb`` among them, see :mod:`atdc.data.targets`.
         rng: draws everything.
 
     >>> image = torch.full((2, 3, 32, 32), 100, dtype=torch.uint8)
     >>> augmented({"rgb": image}, np.random.default_rng(0))["rgb"].shape
     torch.Size([2, 3, 32, 32])
     """
-    changed = {name: values.clone() for name, values in stored.items()}
-    for image in np.flatnonzero(rng.random(len(stored[IMAGE])) < SHARE):
-        own = _zoomed({name: values[image : image + 1] for name, values in stored.items()}, rng)
-        own[IMAGE] = _coloured(own[IMAGE], rng)
-        own |= {name: image_target(name, own[IMAGE]) for name in PICTURE_TARGETS if name in own}
-        for name, values in own.items():
-            changed[name][image] = values[0]
-    return changed
+    result = {name: values.clone() for name, values in targets.items()}
+    for image in np.flatnonzero(rng.random(len(targets[IMAGE])) < SHARE):
+        view = _zoomed({name: values[image : image + 1] for name, values in targets.items()}, rng)
+        view[IMAGE] = _coloured(view[IMAGE], rng)
+        view |= {name: image_target(name, view[IMAGE]) for name in PICTURE_TARGETS if name in view}
+        for name, values in view.items():
+            result[name][image] = values[0]
+    return result
 
 
-def _zoomed(stored: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-    height, width = stored[IMAGE].shape[2:]
+def _zoomed(targets: Mapping[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+    height, width = targets[IMAGE].shape[2:]
     share = rng.uniform(LEAST_SIDE, 1.0)
     rows, columns = round(share * height), round(share * width)
     top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
-    zoomed = {}
-    for name, values in stored.items():
+    result = {}
+    for name, values in targets.items():
         part = values[:, :, top : top + rows, left : left + columns]
-        zoomed[name] = target_form(name).zoom(part, (height, width), share)
-    return zoomed
+        result[name] = target_form(name).zoom(part, (height, width), share)
+    return result
 
 
 def _coloured(rgb: Tensor, rng: np.random.Generator) -> Tensor:
     balance = torch.from_numpy(np.exp(rng.normal(0, 0.06, (1, 3, 1, 1)) + rng.normal(0, 0.2))).float()
     contrast, middle = float(np.exp(rng.normal(0, 0.15))), rgb.float().mean()
-    lit = ((rgb.float() - middle) * contrast + middle) * balance
+    pixels = ((rgb.float() - middle) * contrast + middle) * balance
     turn = rng.uniform(-math.pi, math.pi) if rng.random() < SHARE else 0.0
     saturation = float(np.exp(rng.normal(0.2, 0.4)))
-    colours = torch.einsum("rc,nchw->nrhw", turned(turn, saturation), lit)
+    colours = torch.einsum("rc,nchw->nrhw", turned(turn, saturation), pixels)
     return colours.clamp(0, 255).round().to(torch.uint8)
 
 
@@ -83,8 +83,8 @@ def turned(angle: float, saturation: float) -> Tensor:
     [0.0, 1.0, 0.0]
     """
     grey = torch.full((3, 3), 1 / 3)
-    across = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
-    return grey + saturation * (math.cos(angle) * (torch.eye(3) - grey) + math.sin(angle) * across)
+    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
+    return grey + saturation * (math.cos(angle) * (torch.eye(3) - grey) + math.sin(angle) * cross)
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,14 @@ class Augmented:
         self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
         """Stored targets (n, C, H, W) by name, all of the tasks if None."""
-        wanted = tuple(STORED_LAYOUT if names is None else names)
+        target_names = tuple(STORED_LAYOUT if names is None else names)
         places = np.asarray(indices)
-        stored = self.whole.targets(places, tuple(dict.fromkeys([*wanted, IMAGE])))
-        changed = [
+        targets = self.whole.targets(places, tuple(dict.fromkeys([*target_names, IMAGE])))
+        images = [
             augmented(
-                {name: values[row : row + 1] for name, values in stored.items()},
+                {name: values[row : row + 1] for name, values in targets.items()},
                 np.random.default_rng([self.seed, place]),
             )
             for row, place in enumerate(places.tolist())
         ]
-        return {name: torch.cat([own[name] for own in changed]) for name in wanted}
+        return {name: torch.cat([image[name] for image in images]) for name in target_names}

@@ -98,33 +98,33 @@ def losses_of(
     Raises:
         ArgumentError: what an objective gives is no loss of each image, or of another task.
     """
-    there = [task for task in tasks if task in decoded]
+    decoded_tasks = [task for task in tasks if task in decoded]
     if hasattr(objective, "joint_losses"):
-        losses: Any = cast(JointObjective, objective).joint_losses(there, decoded, targets)
+        losses: Any = cast(JointObjective, objective).joint_losses(decoded_tasks, decoded, targets)
         if not isinstance(losses, Mapping) or not set(losses) <= set(decoded):
-            found = f"joint_losses of {sorted(losses, key=str)}" if isinstance(losses, Mapping) else f"{losses!r:.80}"
-            raise ArgumentError("objective", found, f"a mapping of some of the tasks {sorted(decoded)} to losses")
+            form = f"joint_losses of {sorted(losses, key=str)}" if isinstance(losses, Mapping) else f"{losses!r:.80}"
+            raise ArgumentError("objective", form, f"a mapping of some of the tasks {sorted(decoded)} to losses")
     else:
-        losses = {task: objective.loss(task, decoded[task], targets) for task in there}
+        losses = {task: objective.loss(task, decoded[task], targets) for task in decoded_tasks}
     for task, loss in losses.items():
         count = len(decoded[task])
         if not isinstance(loss, Tensor) or loss.shape != (count,) or not loss.is_floating_point():
-            found = f"{loss.dtype} of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            form = f"{loss.dtype} of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             expected = f"a tensor of floats, ({count},): one an image"
-            raise ArgumentError(f"objective, loss of task {task}", found, expected)
+            raise ArgumentError(f"objective, loss of task {task}", form, expected)
     if losses:
-        unknown = torch.stack([loss.detach().isnan() for loss in losses.values()]).any(0)
-        if bool(unknown.any()):
+        mask = torch.stack([loss.detach().isnan() for loss in losses.values()]).any(0)
+        if bool(mask.any()):
             for value in decoded.values():
                 if value.requires_grad:
-                    value.register_hook(partial(_of_known, unknown))  # type: ignore[no-untyped-call]
+                    value.register_hook(partial(_of_known, mask))  # type: ignore[no-untyped-call]
     return dict(losses)
 
 
-def _of_known(unknown: Tensor, gradient: Tensor) -> Tensor:
+def _of_known(mask: Tensor, gradient: Tensor) -> Tensor:
     """The gradient of decoded features (n, C, h, w), 0 where a loss that is not a number has made it none: 0 times the
     derivative of what is not a number is none either, and one such image would take the step of all."""
-    return torch.where(unknown.to(gradient.device)[:, None, None, None] & gradient.isnan(), 0, gradient)
+    return torch.where(mask.to(gradient.device)[:, None, None, None] & gradient.isnan(), 0, gradient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,22 +180,22 @@ def _errors(
     if metric is None:
         return squared_errors(decoded, features, grids)
     columns = []
-    for own, one, other, grid in zip(metric, decoded, features, grids, strict=True):
-        if own is None:
-            columns.append(squared_errors([one], [other], [grid])[:, 0])
+    for tensor_metric, reconstruction, target, grid in zip(metric, decoded, features, grids, strict=True):
+        if tensor_metric is None:
+            columns.append(squared_errors([reconstruction], [target], [grid])[:, 0])
         else:
             rows, width = (LATENT_STRIDE * side for side in latent_grid(grid))
-            columns.append(own.errors((one - other)[..., :rows, :width]))
+            columns.append(tensor_metric.errors((reconstruction - target)[..., :rows, :width]))
     return torch.stack(columns, 1)
 
 
-def validation_count(trained: int) -> int:
+def validation_count(samples: int) -> int:
     """Of how many images validation measures, after training on so many: it costs about a tenth of that at most.
 
     >>> validation_count(200), validation_count(3000)
     (12, 40)
     """
-    return max(8, min(40, trained // (4 * len(_VALIDATION_LEVELS))))
+    return max(8, min(40, samples // (4 * len(_VALIDATION_LEVELS))))
 
 
 def train_codec(
@@ -253,18 +253,18 @@ def train_codec(
     def prepare(draw: Draw) -> CodecBatch:
         rng = draw.rng
         level = state.levels[int(rng.integers(len(state.levels)))]
-        every = state.subset or random_subset(task_count, recipe.subset_share, rng)
-        chosen: list[int] = []
+        subset = state.subset or random_subset(task_count, recipe.subset_share, rng)
+        tasks: list[int] = []
         targets: Mapping[str, Tensor] = {}
         if objective is not None:
-            number = min(recipe.tasks_per_step, len(every))
-            chosen = sorted(rng.choice(every, size=number, replace=False).tolist())
-            targets = objective.targets(draw.indices, chosen)
+            number = min(recipe.tasks_per_step, len(subset))
+            tasks = sorted(rng.choice(subset, size=number, replace=False).tolist())
+            targets = objective.targets(draw.indices, tasks)
         # One base quality a batch, so that graphs fit it; each group a step or so around it, so that they may differ.
         spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), task_count)).astype(np.float32))
         return CodecBatch(
-            train.load(draw.indices), tuple(every), level, (level + spread).clamp(0, MAX_QUALITY),
-            state.graphs.draw(draw.indices, level, rng, every), chosen, targets,
+            train.load(draw.indices), tuple(subset), level, (level + spread).clamp(0, MAX_QUALITY),
+            state.graphs.draw(draw.indices, level, rng, subset), tasks, targets,
         )  # fmt: skip
 
     def step(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
@@ -273,12 +273,12 @@ def train_codec(
 
     def loss_of(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
         level, quality = batch.level, batch.quality
-        seen = train.seen(batch.loaded)
+        features = train.seen(batch.loaded)
         if len(batch.subset) < task_count:
-            seen = seen.only(batch.subset)
-        if seen.present == ():  # none of the chosen tensors is there: all that are
-            seen = train.seen(batch.loaded)
-        rate, error, proxy, decoded = terms(seen, batch.graphs, quality)
+            features = features.only(batch.subset)
+        if features.present == ():  # none of the chosen tensors is there: all that are
+            features = train.seen(batch.loaded)
+        rate, error, proxy, decoded = terms(features, batch.graphs, quality)
         weight = task_weight(quality, recipe)
         loss = rate.mean() + PROXY_WEIGHT * proxy.mean()
         figures = {
@@ -289,37 +289,37 @@ def train_codec(
             loss = loss + (weight * error).sum(1).mean()
         else:
             loss = loss + recipe.feature_weight * (weight * anchored(error)).sum(1).mean()
-            there = list(seen.available)
+            tasks = list(features.available)
             if not hasattr(objective, "joint_losses"):
-                there = [task for task in there if task in batch.tasks]
-            restored = {task: train.restored(decoded, task, seen.grids) for task in there}
-            for task, measured in losses_of(objective, batch.tasks, restored, batch.targets).items():
-                known = ~torch.isnan(measured.detach())  # samples without a label
-                if not bool(known.any()):
+                tasks = [task for task in tasks if task in batch.tasks]
+            raw_features = {task: train.restored(decoded, task, features.grids) for task in tasks}
+            for task, task_loss in losses_of(objective, batch.tasks, raw_features, batch.targets).items():
+                mask = ~torch.isnan(task_loss.detach())  # samples without a label
+                if not bool(mask.any()):
                     continue
-                weighted = (weight[:, task] * measured)[known]
-                loss = loss + weighted.mean() / len(batch.tasks)
-                figures[f"loss q{level}"] = float(measured.detach()[known].mean())
+                costs = (weight[:, task] * task_loss)[mask]
+                loss = loss + costs.mean() / len(batch.tasks)
+                figures[f"loss q{level}"] = float(task_loss.detach()[mask].mean())
         # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
         return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
 
-    validated = validation_count(steps * recipe.batch)
+    val_count = validation_count(steps * recipe.batch)
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
         figures: dict[str, float] = {}
-        images = state.val.alike(validated)
+        images = state.val.alike(val_count)
         device = device_of(networks)
-        every = list(state.subset or range(task_count))
+        subset = list(state.subset or range(task_count))
         features = state.val.seen(moved(state.val.load(images), device))
-        if len(every) < task_count:
-            features = features.only(every)
+        if len(subset) < task_count:
+            features = features.only(subset)
         targets: Mapping[str, Tensor] = {}
         if val_objective is not None:
-            targets = moved(val_objective.targets(images, every), device)
+            targets = moved(val_objective.targets(images, subset), device)
         for level in [level for level in _VALIDATION_LEVELS if level in state.levels]:
             torch.manual_seed(level)  # the same noise and pixels at every validation
-            graphs = state.val_graphs.draw(images, level, np.random.default_rng(level), every)
+            graphs = state.val_graphs.draw(images, level, np.random.default_rng(level), subset)
             quality = torch.full((len(features), task_count), float(level), device=device)
             rate, error, _, decoded = terms(features, graphs, quality)
             weight = float(task_weight(torch.tensor(float(level)), recipe))
@@ -328,10 +328,10 @@ def train_codec(
             if val_objective is None:
                 figures[f"objective{level}"] = bits + weight * square
                 continue
-            restored = {task: state.val.restored(decoded, task, features.grids) for task in every}
-            measured = losses_of(val_objective, every, restored, targets)
-            losses = [float(loss.nanmean()) for loss in measured.values()]
-            loss = sum(losses) / len(every)
+            raw_features = {task: state.val.restored(decoded, task, features.grids) for task in subset}
+            task_losses = losses_of(val_objective, subset, raw_features, targets)
+            losses = [float(loss.nanmean()) for loss in task_losses.values()]
+            loss = sum(losses) / len(subset)
             figures[f"loss{level}"] = loss
             anchor = recipe.feature_weight * float(anchored(error).sum(1).mean())
             figures[f"objective{level}"] = bits + weight * (loss + anchor)

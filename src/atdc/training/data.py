@@ -88,7 +88,7 @@ class SourceFeatures:
         rows: dict[Kind, list[int]] = {}
         for row, kind in enumerate(self.kinds):
             rows.setdefault(kind, []).append(row)
-        object.__setattr__(self, "_by_kind", {kind: np.array(found) for kind, found in rows.items()})
+        object.__setattr__(self, "_by_kind", {kind: np.array(indices) for kind, indices in rows.items()})
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -125,9 +125,9 @@ class SourceFeatures:
         """Normalised features of samples of one kind: that of one of those asked for; others of that kind stand in
         for samples of other kinds, the same ones each time."""
         kind = self.kinds[int(indices[len(indices) // 2])]
-        own = self._by_kind[kind]
-        chosen = [int(i) if self.kinds[int(i)] == kind else int(own[int(i) % len(own)]) for i in indices]
-        rows = [self.source.read(int(self.samples[row])) for row in chosen]
+        peers = self._by_kind[kind]
+        selection = [int(i) if self.kinds[int(i)] == kind else int(peers[int(i) % len(peers)]) for i in indices]
+        rows = [self.source.read(int(self.samples[row])) for row in selection]
         parts = []
         for place, spec in enumerate(self.tensors.tensors):
             if kind[place] is None:
@@ -160,8 +160,8 @@ class SourceFeatures:
 
 def kinds_of(source: FeatureSource, names: Sequence[str]) -> list[Kind]:
     """The kind of each sample of a source."""
-    every = (source.shapes(index) for index in range(len(source)))
-    return [tuple(shapes[name][1:] if name in shapes else None for name in names) for shapes in every]
+    samples = (source.shapes(index) for index in range(len(source)))
+    return [tuple(shapes[name][1:] if name in shapes else None for name in names) for shapes in samples]
 
 
 Kind = tuple[Grid | None, ...]

@@ -31,7 +31,7 @@ few samples to learn from."""
 
 def train_estimator(
     run: RunFolder, recipe: FitRecipe, estimator: PairEstimator | FactorisedEstimator, blocks: Sequence[Measured],
-    means: NDArray[np.float64], pairs: Sequence[Pair], seen: NormalisedSource,
+    means: NDArray[np.float64], pairs: Sequence[Pair], source: NormalisedSource,
 ) -> float:  # fmt: skip
     """Fits a rate estimator of any kind to measured costs.
 
@@ -42,14 +42,14 @@ def train_estimator(
         blocks: what was measured.
         means: mean costs of all pairs at every integer quality, (8, P).
         pairs: what they are.
-        seen: normalised features of the samples.
+        source: normalised features of the samples.
 
     Returns:
         Of the factorised estimator, the mean relative error of its costs over no parents on the last tenth of the
         blocks, which are kept out of the fit where there are several; NaN of others, whose error is in the curves.
     """
     if isinstance(estimator, FactorisedEstimator):
-        return _train_factorised(recipe, estimator, blocks, means, pairs, seen)
+        return _train_factorised(recipe, estimator, blocks, means, pairs, source)
     estimator.offset.copy_(estimator.relative(torch.from_numpy(means).float()))  # of what no block has
     costs = torch.full((sum(len(block.samples) for block in blocks), MAX_QUALITY + 1, len(pairs)), torch.nan)
     row = 0
@@ -58,12 +58,12 @@ def train_estimator(
         part[:, torch.from_numpy(block.columns)] = torch.from_numpy(block.costs).float()
         row += len(block.samples)
     samples = np.concatenate([block.samples for block in blocks])
-    train_pair_estimator(run, estimator, samples, costs, seen, steps=recipe.estimator_steps, seed=recipe.seed)
+    train_pair_estimator(run, estimator, samples, costs, source, steps=recipe.estimator_steps, seed=recipe.seed)
     return math.nan
 
 
 def train_pair_estimator(
-    run: RunFolder, estimator: PairEstimator, samples: NDArray[np.int64], costs: Tensor, seen: NormalisedSource, *,
+    run: RunFolder, estimator: PairEstimator, samples: NDArray[np.int64], costs: Tensor, source: NormalisedSource, *,
     steps: int, seed: int = 0, batch: int = _BATCH, lr: float = _RATE, noise: float = _NOISE,
 ) -> None:  # fmt: skip
     """Fits an estimator of pairs to relative target costs, standardised per quality and pair.
@@ -75,7 +75,7 @@ def train_pair_estimator(
         estimator: is changed.
         samples: whose costs are known, (n,).
         costs: bits per feature element, (n, 8, P); NaN where they are not known.
-        seen: normalised features of the samples.
+        source: normalised features of the samples.
         steps: of training.
         seed: of all that is drawn.
         batch: samples of a step.
@@ -85,30 +85,30 @@ def train_pair_estimator(
     estimator.requires_grad_(True)
     costs = costs.to(device_of(estimator))
     relative = estimator.relative(costs)
-    known = ~relative.isnan()
-    number = known.sum(0)
+    mask = ~relative.isnan()
+    number = mask.sum(0)
     mean = relative.nansum(0) / number.clamp(min=1)
     variance = (relative - mean).square().nansum(0) / number.clamp(min=1)
     estimator.offset.copy_(torch.where(number > 0, mean, estimator.offset))
     estimator.spread.copy_(torch.where(number > 0, variance.sqrt().clamp(min=1e-4), estimator.spread))
     goal = ((relative - estimator.offset) / estimator.spread).nan_to_num()
-    there = known[:, :, estimator.is_relative == 0].any(1).cpu()  # which tensors the codec coded, (n, T)
-    held_out = len(samples) // 10
+    presence = mask[:, :, estimator.is_relative == 0].any(1).cpu()  # which tensors the codec coded, (n, T)
+    val_count = len(samples) // 10
 
     def loss_of(rows: NDArray[np.int64], features: FeatureBatch) -> Tensor:
-        error = torch.square(estimator.standardised(features) - goal[rows]) * known[rows]
-        return error.sum() / known[rows].sum()
+        error = torch.square(estimator.standardised(features) - goal[rows]) * mask[rows]
+        return error.sum() / mask[rows].sum()
 
     def only_coded(parts: Sequence[Tensor], rows: NDArray[np.int64], grids: tuple[Grid, ...]) -> FeatureBatch:
-        kept = there[rows].to(parts[0])[:, :, None, None, None]
-        return FeatureBatch(tuple(part * kept[:, place] for place, part in enumerate(parts)), grids)
+        weights = presence[rows].to(parts[0])[:, :, None, None, None]
+        return FeatureBatch(tuple(part * weights[:, place] for place, part in enumerate(parts)), grids)
 
     def prepare(draw: Draw) -> tuple[NDArray[np.int64], FeatureBatch]:
-        rows = draw.indices + held_out
-        features = seen.read(samples[rows])
-        mirrored = bool(draw.rng.integers(2))  # a mirrored map costs what the map costs
-        shown = [part.flip(-1) if mirrored else part for part in features.parts]
-        noisy = [part + noise * torch.randn_like(part) for part in shown]
+        rows = draw.indices + val_count
+        features = source.read(samples[rows])
+        is_mirrored = bool(draw.rng.integers(2))  # a mirrored map costs what the map costs
+        views = [part.flip(-1) if is_mirrored else part for part in features.parts]
+        noisy = [part + noise * torch.randn_like(part) for part in views]
         return rows, only_coded(noisy, rows, features.grids)
 
     def step(batch: tuple[NDArray[np.int64], FeatureBatch]) -> tuple[Tensor, dict[str, float]]:
@@ -117,17 +117,17 @@ def train_pair_estimator(
 
     @torch.no_grad()
     def validate() -> dict[str, float]:
-        rows = np.arange(held_out)
-        features = seen.read(samples[rows])
-        coded = only_coded(features.parts, rows, features.grids)
-        return {"error": float(loss_of(rows, coded.to(device_of(estimator))))}
+        rows = np.arange(val_count)
+        features = source.read(samples[rows])
+        coded_features = only_coded(features.parts, rows, features.grids)
+        return {"error": float(loss_of(rows, coded_features.to(device_of(estimator))))}
 
-    epochs, each = epochs_of(steps)
+    epochs, epoch_steps = epochs_of(steps)
     parts = processes.count()
-    batch = max(parts, min(batch, len(samples) - held_out) // parts * parts)
+    batch = max(parts, min(batch, len(samples) - val_count) // parts * parts)
     train_stage(
-        run, "estimator", estimator, images=len(samples) - held_out, epochs=epochs, steps=each, batch=batch, lr=lr,
-        lr_end=0.02 * lr, prepare=prepare, step=step, validate=validate if held_out else None, seed=seed,
+        run, "estimator", estimator, images=len(samples) - val_count, epochs=epochs, steps=epoch_steps, batch=batch,
+        lr=lr, lr_end=0.02 * lr, prepare=prepare, step=step, validate=validate if val_count else None, seed=seed,
         weight_decay=1e-2,
     )  # fmt: skip
     estimator.requires_grad_(False)
@@ -135,62 +135,66 @@ def train_pair_estimator(
 
 def _train_factorised(
     recipe: FitRecipe, estimator: FactorisedEstimator, blocks: Sequence[Measured], means: NDArray[np.float64],
-    pairs: Sequence[Pair], seen: NormalisedSource,
+    pairs: Sequence[Pair], source: NormalisedSource,
 ) -> float:  # fmt: skip
     """Fits the estimator to measured costs; returns the mean relative error of its costs over no parents on the last
     tenth of the blocks, which are kept out of the fit where there are several; NaN where nothing can have a parent."""
     index = {pair: place for place, pair in enumerate(pairs)}
     count = len(estimator.local)
-    alone = [index[child, ()] for child in range(count)]
-    base = torch.from_numpy(means[:, alone])
+    base_columns = [index[child, ()] for child in range(count)]
+    base = torch.from_numpy(means[:, base_columns])
     estimator.base_offset.copy_(base)
     stds = _stds(blocks, pairs, count)
     estimator.base_spread.copy_(torch.from_numpy(stds).clamp(min=1e-4))
     for child in range(count):
         for parent in range(count):
             if parent != child:
-                gain = torch.from_numpy(means[:, alone[child]] - means[:, index[child, (parent,)]])
+                gain = torch.from_numpy(means[:, base_columns[child]] - means[:, index[child, (parent,)]])
                 estimator.gain_offset[:, child, parent] = gain
                 estimator.gain_spread[:, child, parent] = 0.25 * gain.abs()
-    usual = estimator.gain_offset.abs().amax(2).clamp(min=1e-5)
-    estimator.overlap_scale.copy_(0.5 * usual)
+    scale = estimator.gain_offset.abs().amax(2).clamp(min=1e-5)
+    estimator.overlap_scale.copy_(0.5 * scale)
     draw = torch.Generator().manual_seed(recipe.seed)  # the same whether stages before ran or were skipped
     with torch.no_grad():
         noise = 0.1 * torch.randn(estimator.shared.shape, generator=draw)
         estimator.shared.copy_(estimator.rank**-0.5 + noise)
     children = torch.tensor([child for child, _ in pairs])
     relative = torch.tensor([bool(parents) for _, parents in pairs])
-    held_out = min(max(1, len(blocks) // 10), len(blocks) - 1)
-    kept = [(seen.read(block.samples), block) for block in blocks]
+    val_count = min(max(1, len(blocks) // 10), len(blocks) - 1)
+    batches = [(source.read(block.samples), block) for block in blocks]
     estimator.requires_grad_(True)
     optimiser = torch.optim.AdamW(estimator.parameters(), lr=3e-3, weight_decay=1e-2)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.estimator_steps)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.estimator_steps)
     rng = np.random.default_rng(recipe.seed)
 
     def errors(place: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Squared errors in units of what is usual, of base costs and of gains."""
-        features, block = kept[place]
+        features, block = batches[place]
         columns = torch.from_numpy(block.columns)
         costs = torch.from_numpy(block.costs).float()
-        estimated = estimator.at(features, slice(block.level, block.level + 1), columns)[:, 0]
-        own, has_parents = children[columns], relative[columns]
-        where = {int(child): row for row, child in enumerate(own.tolist()) if not bool(has_parents[row])}
-        at = torch.tensor([where[int(child)] for child in own])
-        unit = torch.where(has_parents, usual[block.level, own], estimator.base_spread[block.level, own])
-        difference = (estimated - estimated[:, at] * has_parents) - (costs - costs[:, at] * has_parents)
-        squared = torch.square(difference / unit)
-        return squared[:, ~has_parents], squared[:, has_parents]
+        estimates = estimator.at(features, slice(block.level, block.level + 1), columns)[:, 0]
+        block_children, has_parents = children[columns], relative[columns]
+        base_rows = {int(child): row for row, child in enumerate(block_children.tolist()) if not bool(has_parents[row])}
+        base_index = torch.tensor([base_rows[int(child)] for child in block_children])
+        unit = torch.where(
+            has_parents, scale[block.level, block_children], estimator.base_spread[block.level, block_children]
+        )
+        difference = (estimates - estimates[:, base_index] * has_parents) - (costs - costs[:, base_index] * has_parents)
+        squares = torch.square(difference / unit)
+        return squares[:, ~has_parents], squares[:, has_parents]
 
     for _ in processes.bar(range(recipe.estimator_steps), desc="rate estimator"):
-        loss = torch.stack([part.mean() for part in errors(int(rng.integers(len(kept) - held_out))) if part.numel()])
+        loss = torch.stack(
+            [part.mean() for part in errors(int(rng.integers(len(batches) - val_count))) if part.numel()]
+        )
         optimiser.zero_grad()
         torch.autograd.backward(loss.sum())
         optimiser.step()
-        falling.step()
+        scheduler.step()
     estimator.requires_grad_(False)
-    kept_out = [errors(place)[1].flatten() for place in range(len(kept) - held_out, len(kept))]
-    rest = torch.cat(kept_out) if kept_out else torch.zeros(0)
-    return float(rest.mean().sqrt()) if rest.numel() else math.nan
+    val_parts = [errors(place)[1].flatten() for place in range(len(batches) - val_count, len(batches))]
+    val_errors = torch.cat(val_parts) if val_parts else torch.zeros(0)
+    return float(val_errors.mean().sqrt()) if val_errors.numel() else math.nan
 
 
 def _stds(blocks: Sequence[Measured], pairs: Sequence[Pair], count: int) -> NDArray[np.float64]:

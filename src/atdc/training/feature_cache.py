@@ -34,36 +34,36 @@ class FeatureCache:
         self._path = run.path / "features" / f"{split}.npy"
         self._path.parent.mkdir(exist_ok=True)
         key = f"features/{split}.json"
-        done = run.read_json(key, {"images": 0})["images"]
-        if done < len(data):
-            self._fill(run, key, done, networks, data)
+        count = run.read_json(key, {"images": 0})["images"]
+        if count < len(data):
+            self._fill(run, key, count, networks, data)
         self.features: NDArray[np.float16] = np.load(self._path, mmap_mode="r")
 
     @torch.no_grad()
-    def _fill(self, run: RunFolder, key: str, done: int, networks: TaskNetworks, data: LabelledImages) -> None:
+    def _fill(self, run: RunFolder, key: str, count: int, networks: TaskNetworks, data: LabelledImages) -> None:
         networks.eval()
 
         def features_of(indices: NDArray[np.int64]) -> NDArray[np.float16]:
             image = torch.from_numpy(np.asarray(data.targets(indices, (IMAGE,))[IMAGE]).astype(np.float32) / 255)
             return networks.features(image.to(device_of(networks))).half().cpu().numpy()
 
-        if done == 0 and processes.is_first():
+        if count == 0 and processes.is_first():
             shape = (len(data), *features_of(np.arange(1)).shape[1:])
             np.lib.format.open_memmap(self._path, "w+", np.float16, shape).flush()
         processes.wait()
         array = np.lib.format.open_memmap(self._path, "r+")
         # Each process takes a block of a round; after some rounds all are known to be there.
-        together = _BATCH * processes.count()
-        rounds = processes.bar(range(done, len(data), together), desc=f"features of {Path(key).stem}")
+        round_size = _BATCH * processes.count()
+        rounds = processes.bar(range(count, len(data), round_size), desc=f"features of {Path(key).stem}")
         for number, start in enumerate(rounds):
-            own = start + _BATCH * processes.rank()
-            indices = np.arange(own, min(own + _BATCH, len(data)))
+            first = start + _BATCH * processes.rank()
+            indices = np.arange(first, min(first + _BATCH, len(data)))
             if len(indices):
                 array[indices] = features_of(indices)
-            if number % _ROUNDS == _ROUNDS - 1 or start + together >= len(data):
+            if number % _ROUNDS == _ROUNDS - 1 or start + round_size >= len(data):
                 array.flush()
                 processes.wait()
-                run.write_json(key, {"images": min(start + together, len(data))})
+                run.write_json(key, {"images": min(start + round_size, len(data))})
 
     def __len__(self) -> int:
         return len(self.features)

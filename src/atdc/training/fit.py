@@ -101,14 +101,14 @@ def fit(
     """See :meth:`atdc.FeatureCodec.fit`; ``seen`` is what :func:`~atdc.data.feature_report.report` says of the dataset,
     where it was asked before, and ``model`` what the weights are to say of task networks next to the recipe's
     settings."""
-    given: Any = recipe
-    if not isinstance(given, (str, Path, FitRecipe)):
-        raise ArgumentError("recipe", repr(given), "a recipe's name, a YAML file, or a FitRecipe")
-    settings = given if isinstance(given, FitRecipe) else load_fit_recipe(Path(given))
-    for where, what in (("objective", objective), ("val_objective", val_objective)):
-        if what is not None and not (hasattr(what, "targets") and hasattr(what, "loss")):
-            raise ArgumentError(where, type(what).__name__, "an object with the methods targets and loss")
-    opened = open_device(device)
+    choice: Any = recipe
+    if not isinstance(choice, (str, Path, FitRecipe)):
+        raise ArgumentError("recipe", repr(choice), "a recipe's name, a YAML file, or a FitRecipe")
+    settings = choice if isinstance(choice, FitRecipe) else load_fit_recipe(Path(choice))
+    for name, value in (("objective", objective), ("val_objective", val_objective)):
+        if value is not None and not (hasattr(value, "targets") and hasattr(value, "loss")):
+            raise ArgumentError(name, type(value).__name__, "an object with the methods targets and loss")
+    torch_device = open_device(device)
     if isinstance(start, (str, Path)):
         start = FeatureCodec.load(start)
     if start is not None and not isinstance(start, FeatureCodec):
@@ -123,15 +123,16 @@ def fit(
     seen = report(source, progress=progress) if seen is None else seen
     place = tempfile.TemporaryDirectory(prefix="atdc-fit-") if run is None else nullcontext(run)
     with _ONE_AT_A_TIME, processes.silent(not progress), place as folder:
-        own = RunFolder(Path(folder), settings)
-        with own.claimed():
+        run_folder = RunFolder(Path(folder), settings)
+        with run_folder.claimed():
             config = settings.model() if model is None else model
             return _fit(
-                own, source, settings, config, objective, val, val_objective, grids or {}, start, seen, opened
+                run_folder, source, settings, config, objective, val, val_objective, grids or {}, start, seen,
+                torch_device,
             )  # fmt: skip
 
 
-def require_names(names: Sequence[str], known: Sequence[str]) -> None:
+def require_names(names: Sequence[str], old_names: Sequence[str]) -> None:
     """Refuses names that no tensor has, and those by which nobody could ask for one on the command line; those of older
     weights remain.
 
@@ -141,7 +142,7 @@ def require_names(names: Sequence[str], known: Sequence[str]) -> None:
     """
     for name in names:
         TensorSpec(name, 1)
-        if name not in known and ("," in name or name != name.strip()):
+        if name not in old_names and ("," in name or name != name.strip()):
             raise DataError(
                 "features", f"a tensor of the name {name!r}", "names without commas, and without blanks at their ends",
                 "Rename it where features are written: lists of names, as in --tasks a,b, have commas between them.",
@@ -151,12 +152,14 @@ def require_names(names: Sequence[str], known: Sequence[str]) -> None:
 def _fit(
     run: RunFolder, source: FeatureSource, recipe: FitRecipe, model: ModelConfig, objective: Objective | None,
     val: Samples | None, val_objective: Objective | None, grids: Mapping[str, int | Grid | None],
-    start: FeatureCodec | None, seen: FeatureReport, device: torch.device,
+    start: FeatureCodec | None, feature_report: FeatureReport, device: torch.device,
 ) -> FeatureCodec:  # fmt: skip
-    for sentence in seen.warnings if processes.is_first() else ():
+    for sentence in feature_report.warnings if processes.is_first() else ():
         warnings.warn(sentence, FitWarning, stacklevel=5)
-    sensitivities, anchors = _sensitivities(objective, seen), _anchors(objective, seen)
-    sets, tensors = _sets(source, recipe, seen, None if val is None else _source(val), grids, start, sensitivities)
+    sensitivities, anchors = _sensitivities(objective, feature_report), _anchors(objective, feature_report)
+    sets, tensors = _sets(
+        source, recipe, feature_report, None if val is None else _source(val), grids, start, sensitivities
+    )
     if model.rate_estimator != "factorised":
         _require_one_grid(model.rate_estimator, tensors, [*sets.train.kinds, *sets.val.kinds])
     smaller = start if start is not None and len(tensors) > start.task_count else None  # to which tensors are added
@@ -164,8 +167,8 @@ def _fit(
     if smaller is None and recipe.trains_entropy:
         config = replace(config, spatial_context=model.spatial_context)
     objectives = {"objective": objective, "val_objective": val_objective}
-    _require_same_features(run, seen, grids, start, config, objectives, sets)
-    run.write_json("report.json", seen.to_json())
+    _require_same_features(run, feature_report, grids, start, config, objectives, sets)
+    run.write_json("report.json", feature_report.to_json())
     torch.manual_seed(recipe.seed)
     if start is not None and smaller is None:
         networks, float_model = copy_for(start.networks, config), dequantised_model(start.entropy, config, tensors)
@@ -215,8 +218,8 @@ def _fit(
         integers = quantised_model(float_model, networks)
     mean, std = sets.train.mean, sets.train.std
     codec = FeatureCodec(copy_of(networks), integers, mean, std, GraphTables.untrained(len(tensors)))
-    known = None if start is None or smaller is not None else start.graph_tables.fixed
-    codec.graph_tables = replace(codec.graph_tables, fixed=known or tuple(pool[0] for pool in pools))
+    fixed_graphs = None if start is None or smaller is not None else start.graph_tables.fixed
+    codec.graph_tables = replace(codec.graph_tables, fixed=fixed_graphs or tuple(pool[0] for pool in pools))
     fit_graphs(run, recipe, codec, sets.train, sets.val)
     card: dict[str, Any] = {"recipe": recipe.name, "samples": len(sets.train)}
     if start is not None:
@@ -225,27 +228,28 @@ def _fit(
 
 
 def _require_same_features(
-    run: RunFolder, seen: FeatureReport, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None,
+    run: RunFolder, feature_report: FeatureReport, grids: Mapping[str, int | Grid | None], start: FeatureCodec | None,
     config: ModelConfig, objectives: Mapping[str, Objective | None], sets: _Sets,
 ) -> None:  # fmt: skip
     """Refuses to resume with a codec of other features, whose numbers that no rounding touches tell them apart, of
     other objectives, or with other networks, as another version of the program may make of the same recipe."""
-    tensors = {name: tensor.to_json() for name, tensor in seen.tensors.items()}
+    tensors = {name: tensor.to_json() for name, tensor in feature_report.tensors.items()}
     exact = ("samples", "channels", "grids", "least", "greatest")
-    noted = run.read_json("features.json", {})
-    now: dict[str, Any] = {
-        "samples": seen.samples,
+    record = run.read_json("features.json", {})
+    settings: dict[str, Any] = {
+        "samples": feature_report.samples,
         "tensors": {name: {key: row[key] for key in exact} for name, row in tensors.items()},
         "grids": {name: list(grid) if isinstance(grid, tuple) else grid for name, grid in grids.items()},
         "start": None if start is None else start.fingerprint.hex(),
         "model": json.loads(json.dumps(dataclasses.asdict(config))),
     }
-    newer: dict[str, Any] = {"val": sets.val.identity()}
-    newer |= {name: None if what is None else _identity(what) for name, what in objectives.items()}
-    now |= {key: value for key, value in newer.items() if not noted or key in noted}  # older runs have not noted them
-    if changed := run.changes("features.json", now):
+    additions: dict[str, Any] = {"val": sets.val.identity()}
+    additions |= {name: None if goal is None else _identity(goal) for name, goal in objectives.items()}
+    # Older runs have not noted them.
+    settings |= {key: value for key, value in additions.items() if not record or key in record}
+    if changes := run.changes("features.json", settings):
         raise ArgumentError(
-            str(run.path), f"a run with other {', '.join(changed)}",
+            str(run.path), f"a run with other {', '.join(changes)}",
             "the same features, validation samples, objective, grids, start and version of the program",
             "Pass another --run folder, or delete this one.",
         )  # fmt: skip
@@ -257,10 +261,10 @@ def _identity(objective: Objective) -> str:
     Raises:
         ArgumentError: it says something that is no text.
     """
-    said = getattr(objective, "identity", f"{type(objective).__module__}.{type(objective).__qualname__}")
-    if not isinstance(said, str):
-        raise ArgumentError("objective.identity", type(said).__name__, "a text, the same for the same objective")
-    return said
+    identity = getattr(objective, "identity", f"{type(objective).__module__}.{type(objective).__qualname__}")
+    if not isinstance(identity, str):
+        raise ArgumentError("objective.identity", type(identity).__name__, "a text, the same for the same objective")
+    return identity
 
 
 def adopt_entropy(float_model: FloatEntropyModel, start: FeatureCodec) -> None:
@@ -273,30 +277,30 @@ def _source(dataset: Samples) -> FeatureSource:
         return DumpedFeatures(dataset)
     if isinstance(dataset, (list, tuple)):
         return InMemoryFeatures(dataset)
-    given: Any = dataset
-    if not all(hasattr(given, name) for name in ("names", "__len__", "shapes", "read")):
-        raise ArgumentError("dataset", type(given).__name__, "a folder of features, a FeatureSource, or samples")
-    return given
+    source: Any = dataset
+    if not all(hasattr(source, name) for name in ("names", "__len__", "shapes", "read")):
+        raise ArgumentError("dataset", type(source).__name__, "a folder of features, a FeatureSource, or samples")
+    return source
 
 
 def _sets(
-    source: FeatureSource, recipe: FitRecipe, seen: FeatureReport, val: FeatureSource | None,
+    source: FeatureSource, recipe: FitRecipe, feature_report: FeatureReport, val: FeatureSource | None,
     grids: Mapping[str, int | Grid | None], start: FeatureCodec | None,
     sensitivities: Mapping[str, NDArray[np.float64]],
 ) -> tuple[_Sets, FeatureSet]:  # fmt: skip
     """Training and validation samples, and what tensors the codec has."""
     names = list(source.names)
-    if unknown := sorted(set(grids) - set(names)):
-        raise ArgumentError("grids", repr(unknown[0]), f"names among {', '.join(names)}")
+    if unknown_names := sorted(set(grids) - set(names)):
+        raise ArgumentError("grids", repr(unknown_names[0]), f"names among {', '.join(names)}")
     for name in grids:
         if start is not None and name in start.task_names:
             raise ArgumentError("grids", f"one for {name}", "grids of new tensors: the codec knows that of this one")
-    known: list[TensorSpec] = []
+    old_specs: list[TensorSpec] = []
     if start is not None:
-        missing = [name for name in start.tensors.names if name not in names]
-        if missing:
-            raise DataError("features", f"none of {missing[0]}", "samples of all tensors that the codec has")
-        known = list(start.tensors.tensors)
+        missing_names = [name for name in start.tensors.names if name not in names]
+        if missing_names:
+            raise DataError("features", f"none of {missing_names[0]}", "samples of all tensors that the codec has")
+        old_specs = list(start.tensors.tensors)
         names = [*start.tensors.names, *(name for name in names if name not in start.tensors.names)]
     if len(source) < 2:
         raise DataError(
@@ -304,50 +308,50 @@ def _sets(
             "Add samples.",
         )  # fmt: skip
     kinds = kinds_of(source, names)
-    apart = [] if val is not None else held_out(kinds, recipe.val_share)
-    rows = sorted(set(range(len(source))) - set(apart))
-    mean, std, specs = [], [], list(known)
+    val_rows = [] if val is not None else held_out(kinds, recipe.val_share)
+    rows = sorted(set(range(len(source))) - set(val_rows))
+    mean, std, specs = [], [], list(old_specs)
     metric: list[BlockMetric | None] = []
     for place, name in enumerate(names):
-        tensor = seen.tensors[name]
-        if start is not None and place < len(known):
-            if tensor.channels != known[place].channels:
-                raise DataError(f"features of {name}", f"{tensor.channels} channels", f"{known[place].channels}")
+        tensor = feature_report.tensors[name]
+        if start is not None and place < len(old_specs):
+            if tensor.channels != old_specs[place].channels:
+                raise DataError(f"features of {name}", f"{tensor.channels} channels", f"{old_specs[place].channels}")
             mean.append(start.mean[place].cpu())
             std.append(start.std[place].cpu())
-            trained = len(names) == len(known) and name in sensitivities
-            metric.append(_metric(sensitivities[name], std[-1].double().numpy()) if trained else None)
+            is_trained = len(names) == len(old_specs) and name in sensitivities
+            metric.append(_metric(sensitivities[name], std[-1].double().numpy()) if is_trained else None)
             continue
-        centre, own = statistics_of(tensor)
+        centre, spread = statistics_of(tensor)
         mean.append(torch.from_numpy(centre).float())
-        std.append(torch.from_numpy(own).float())
+        std.append(torch.from_numpy(spread).float())
         grid = grids.get(name, next(iter(tensor.grids)) if len(tensor.grids) == 1 else None)
         sample = [row for row in rows if kinds[row][place] is not None][:_STATISTICS_SAMPLES]
         if not sample:
             raise DataError(f"features of {name}", "no training sample", "some that have it")
         blocks = [_blocks(source.read(row)[name], mean[-1], std[-1]) for row in sample]
-        limit = recipe.latent_channels if start is None else max(spec.latent_channels for spec in known)
-        metric.append(_metric(sensitivities[name], own) if name in sensitivities else None)
-        every = torch.cat(blocks)
-        every = every if metric[-1] is None else every @ metric[-1].root
-        specs.append(TensorSpec(name, tensor.channels, grid, _latent_channels(every, recipe, limit)))
+        limit = recipe.latent_channels if start is None else max(spec.latent_channels for spec in old_specs)
+        metric.append(_metric(sensitivities[name], spread) if name in sensitivities else None)
+        values = torch.cat(blocks)
+        values = values if metric[-1] is None else values @ metric[-1].root
+        specs.append(TensorSpec(name, tensor.channels, grid, _latent_channels(values, recipe, limit)))
     tensors = FeatureSet(tuple(specs))
     val_kinds = [] if val is None else kinds_of(val, names)
     _require_grids(tensors, [*kinds, *val_kinds])
     if val is not None:
         _require_validation(tensors, val, val_kinds)
 
-    def of(whose: FeatureSource, indices: Sequence[int], whose_kinds: Sequence[tuple[Grid | None, ...]]) -> Any:
-        chosen = np.array(indices, np.int64)
-        return SourceFeatures(whose, tensors, mean, std, chosen, [whose_kinds[index] for index in indices])
+    def of(split: FeatureSource, indices: Sequence[int], split_kinds: Sequence[tuple[Grid | None, ...]]) -> Any:
+        samples = np.array(indices, np.int64)
+        return SourceFeatures(split, tensors, mean, std, samples, [split_kinds[index] for index in indices])
 
     train = of(source, rows, kinds)
     if val is None:
-        return _Sets(train, of(source, apart, kinds), metric), tensors
+        return _Sets(train, of(source, val_rows, kinds), metric), tensors
     return _Sets(train, of(val, range(len(val)), val_kinds), metric), tensors
 
 
-def _sensitivities(objective: Objective | None, seen: FeatureReport) -> dict[str, NDArray[np.float64]]:
+def _sensitivities(objective: Objective | None, feature_report: FeatureReport) -> dict[str, NDArray[np.float64]]:
     """What an objective says of how much errors matter, checked.
 
     Raises:
@@ -355,24 +359,26 @@ def _sensitivities(objective: Objective | None, seen: FeatureReport) -> dict[str
     """
     if not hasattr(objective, "sensitivities"):
         return {}
-    found = {}
-    for name, given in _by_tensor("sensitivities", cast(SensitiveObjective, objective).sensitivities(), seen).items():
-        side, where = 4 * seen.tensors[name].channels, f"objective, sensitivities of {name}"
+    matrices = {}
+    for name, value in _by_tensor(
+        "sensitivities", cast(SensitiveObjective, objective).sensitivities(), feature_report
+    ).items():
+        side, where = 4 * feature_report.tensors[name].channels, f"objective, sensitivities of {name}"
         try:
-            matrix = np.asarray(given, np.float64)
+            matrix = np.asarray(value, np.float64)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ArgumentError(where, f"{type(given).__name__} ({error})", f"a matrix ({side}, {side})") from error
+            raise ArgumentError(where, f"{type(value).__name__} ({error})", f"a matrix ({side}, {side})") from error
         if matrix.shape != (side, side) or not np.isfinite(matrix).all():
-            said = f"shape {matrix.shape}" if matrix.shape != (side, side) else "numbers that are not finite"
-            raise ArgumentError(where, said, f"a matrix ({side}, {side}) of finite numbers")
+            flaw = f"shape {matrix.shape}" if matrix.shape != (side, side) else "numbers that are not finite"
+            raise ArgumentError(where, flaw, f"a matrix ({side}, {side}) of finite numbers")
         least, most = np.linalg.eigvalsh((matrix + matrix.T) / 2)[[0, -1]]
         if least < -1e-6 * max(most, 0) - 1e-12:
             raise ArgumentError(where, f"the eigenvalue {least:.3g}", "a positive semidefinite matrix")
-        found[name] = matrix
-    return found
+        matrices[name] = matrix
+    return matrices
 
 
-def _anchors(objective: Objective | None, seen: FeatureReport) -> dict[str, float]:
+def _anchors(objective: Objective | None, feature_report: FeatureReport) -> dict[str, float]:
     """How much an objective says errors of features count, checked.
 
     Raises:
@@ -380,20 +386,20 @@ def _anchors(objective: Objective | None, seen: FeatureReport) -> dict[str, floa
     """
     if not hasattr(objective, "anchors"):
         return {}
-    anchors = _by_tensor("anchors", cast(AnchoredObjective, objective).anchors(), seen)
+    anchors = _by_tensor("anchors", cast(AnchoredObjective, objective).anchors(), feature_report)
     for name, value in anchors.items():
         if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
             raise ArgumentError(f"objective, anchors of {name}", repr(value), "a number, 0 or more")
     return {name: float(value) for name, value in anchors.items()}
 
 
-def _by_tensor(what: str, given: Any, seen: FeatureReport) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
-        raise ArgumentError(f"objective, {what}", type(given).__name__, "a mapping by names of tensors")
-    for name in given:
-        if name not in seen.tensors:
-            raise ArgumentError(f"objective, {what}", repr(name), f"some of {', '.join(seen.tensors)}")
-    return given
+def _by_tensor(kind: str, values: Any, feature_report: FeatureReport) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise ArgumentError(f"objective, {kind}", type(values).__name__, "a mapping by names of tensors")
+    for name in values:
+        if name not in feature_report.tensors:
+            raise ArgumentError(f"objective, {kind}", repr(name), f"some of {', '.join(feature_report.tensors)}")
+    return values
 
 
 def statistics_of(tensor: TensorReport) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -414,7 +420,7 @@ def _require_grids(tensors: FeatureSet, kinds: Sequence[tuple[Grid | None, ...]]
         for spec, grid in zip(tensors.tensors, kind, strict=True):
             if grid is None or spec.grid is None:
                 continue
-            expected, whose = (
+            expected_grid, reason = (
                 (spec.grid, "that of every sample")
                 if isinstance(spec.grid, tuple)
                 else (
@@ -423,24 +429,24 @@ def _require_grids(tensors: FeatureSet, kinds: Sequence[tuple[Grid | None, ...]]
                     )
                 )
             )
-            if grid != expected:
-                found, right = (f"{height} x {width}" for height, width in (grid, expected))
+            if grid != expected_grid:
+                size, expected_size = (f"{height} x {width}" for height, width in (grid, expected_grid))
                 raise ArgumentError(
-                    f"grid of {spec.name}", found, f"{right}, {whose}",
+                    f"grid of {spec.name}", size, f"{expected_size}, {reason}",
                     "Leave the grid to the samples, or sort out those of another.",
                 )  # fmt: skip
 
 
 def _require_one_grid(estimator: str, tensors: FeatureSet, kinds: Sequence[tuple[Grid | None, ...]]) -> None:
     """Refuses tensors that an estimator of pairs cannot take side by side."""
-    several = next((kind for kind in kinds if len({grid for grid in kind if grid is not None}) > 1), None)
-    spelled = any(spec.grid is None for spec in tensors.tensors) and len(tensors) > 1
-    if several is None and not spelled:
+    mixed_kind = next((kind for kind in kinds if len({grid for grid in kind if grid is not None}) > 1), None)
+    is_spelled = any(spec.grid is None for spec in tensors.tensors) and len(tensors) > 1
+    if mixed_kind is None and not is_spelled:
         return
-    found = "grids that every file spells out" if several is None else "tensors of different grids"
+    grids = "grids that every file spells out" if mixed_kind is None else "tensors of different grids"
     raise ArgumentError(
-        f"rate_estimator {estimator}", found, "all tensors on one grid",
-        "Use the rate estimator factorised" + ("." if several else ", or tell the grids."),
+        f"rate_estimator {estimator}", grids, "all tensors on one grid",
+        "Use the rate estimator factorised" + ("." if mixed_kind else ", or tell the grids."),
     )  # fmt: skip
 
 
@@ -485,16 +491,16 @@ def _latent_channels(blocks: Tensor, recipe: FitRecipe, limit: int) -> int:
     """As many as principal components need for the recipe's share of the energy."""
     covariance = blocks.T @ blocks / len(blocks)
     energy = torch.linalg.eigvalsh(covariance).flip(0).clamp(min=0).cumsum(0)
-    needed = int((energy < recipe.latent_energy * energy[-1]).sum()) + 1
-    return min(needed, limit, blocks.shape[1])
+    count = int((energy < recipe.latent_energy * energy[-1]).sum()) + 1
+    return min(count, limit, blocks.shape[1])
 
 
 def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: SourceFeatures) -> list[list[TaskGraph]]:
     """Graphs at each quality that the codec learns on: the best by the predictor's mean scores first, good ones by
     scores with noise, some of random orders, and the graph without edges."""
-    known = run.read_json("pools.json", None)
-    if known is not None:
-        return [list(graphs_of(pool)) for pool in known]
+    record = run.read_json("pools.json", None)
+    if record is not None:
+        return [list(graphs_of(pool)) for pool in record]
     count, limit = networks.task_count, networks.config.max_parents
     pairs = candidate_sets(count, limit)
     distortion = torch.from_numpy(GraphTables.untrained(count).distortion).to(device_of(networks))
@@ -503,15 +509,15 @@ def _pools(run: RunFolder, recipe: FitRecipe, networks: CodecNetworks, train: So
     columns = np.arange(len(pairs))
     if count > FEW_TENSORS:
         columns = single_columns(pairs)
-    scored = [pairs[place] for place in columns.tolist()]
-    means[:, columns] = score_bits(networks.predictor, sample, scored, distortion).double().mean(0).cpu().numpy()
+    scored_pairs = [pairs[place] for place in columns.tolist()]
+    means[:, columns] = score_bits(networks.predictor, sample, scored_pairs, distortion).double().mean(0).cpu().numpy()
     means = completed(means, pairs)
-    rng, pools, alone = np.random.default_rng(recipe.seed), [], alone_columns(pairs)
+    rng, pools, base_columns = np.random.default_rng(recipe.seed), [], alone_columns(pairs)
     shares = _POOL if count <= FEW_TENSORS else _SMALL_POOL
     for row in means:
         graphs = [best_graph(row, count, limit, EDGE_SHARE)] * shares["best"]
         for _ in range(shares["noisy"]):
-            noisy = row + (row[alone] - row) * rng.normal(0, 0.5, len(row))
+            noisy = row + (row[base_columns] - row) * rng.normal(0, 0.5, len(row))
             graphs.append(search.greedy(ScoreTable.of(count, noisy, limit), limit))
         table = ScoreTable.of(count, row, limit)
         graphs += [search.random_order(table, rng, limit) for _ in range(shares["random"])]

@@ -55,25 +55,25 @@ def settled(codec: FeatureCodec, features: Features, quality: float, edge_share:
     """
     level, limit, count = int(quality), codec.config.max_parents, codec.task_count
     batch = codec.normalise(features)
-    known: dict[TaskGraph, float] = {}
-    alone = np.zeros(count)
+    totals: dict[TaskGraph, float] = {}
+    base_costs = np.zeros(count)
 
     def total(graph: TaskGraph) -> float:
-        if graph not in known:
-            known[graph] = float(codec.costs.total_costs(batch, quality, [graph] * len(batch)).mean())
-        return known[graph] + edge_share * float(alone @ [len(parents) for parents in graph.parents])
+        if graph not in totals:
+            totals[graph] = float(codec.costs.total_costs(batch, quality, [graph] * len(batch)).mean())
+        return totals[graph] + edge_share * float(base_costs @ [len(parents) for parents in graph.parents])
 
     for graph in (*codec.graph_tables.fixed, *codec.graph_tables.candidates):
         total(graph)
     for _ in range(_ROUNDS):
-        codec.graph_tables = _with_fixed(codec.graph_tables, level, min(known, key=total))
+        codec.graph_tables = _with_fixed(codec.graph_tables, level, min(totals, key=total))
         costs = codec.costs.measured_costs(batch, quality).mean(0)
-        alone = costs[np.unique(alone_columns(codec.pairs))]
-        found = best_graph(costs, count, limit, edge_share)
-        if found in known:
+        base_costs = costs[np.unique(alone_columns(codec.pairs))]
+        candidate = best_graph(costs, count, limit, edge_share)
+        if candidate in totals:
             break
-        total(found)
-    best = min(known, key=total)
+        total(candidate)
+    best = min(totals, key=total)
     codec.graph_tables = _with_fixed(codec.graph_tables, level, best)
     return best
 

@@ -64,36 +64,36 @@ def fit_graphs(
     run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, train: SourceFeatures, val: SourceFeatures
 ) -> None:
     """Fits all that chooses a graph to what a codec's coding costs; changes the codec."""
-    count, few, pairs = codec.task_count, codec.task_count <= FEW_TENSORS, codec.pairs
+    count, is_small, pairs = codec.task_count, codec.task_count <= FEW_TENSORS, codec.pairs
     codec.graph_tables = measured_rates(run, codec, val)
-    if few:
+    if is_small:
         settle_fixed_graphs(run, codec, val)
     rng = np.random.default_rng(recipe.seed)
     torch.manual_seed(recipe.seed)  # whatever was drawn before: a resumed run has drawn less
     samples = rng.permutation(train.alike(recipe.estimator_images))
     blocks = [samples[start : start + BLOCK] for start in range(0, len(samples), BLOCK)]
-    seen = SpoiltFeatures(train, random_spoiling(blocks[1:], count, recipe.spoilt_share, rng), recipe.seed)
+    source = SpoiltFeatures(train, random_spoiling(blocks[1:], count, recipe.spoilt_share, rng), recipe.seed)
     columns = np.arange(len(pairs))
-    if not few:
+    if not is_small:
         first = measured(run, "single_costs", codec, train, samples[:BLOCK], single_columns(pairs), rng)
         table = mean_table(first, pairs)[first[0].level]
         columns = columns_to_measure(table[alone_columns(pairs)] - table, pairs)
     estimator = codec.networks.rate_estimator
-    known = measured(
-        run, "costs", codec, seen, samples, columns, rng, spoilt=frozenset(seen.tensors),
+    costs = measured(
+        run, "costs", codec, source, samples, columns, rng, spoilt=frozenset(source.tensors),
         subset_share=recipe.subset_share if isinstance(estimator, PairEstimator) else 0.0,
     )  # fmt: skip
-    means = mean_table(known, pairs)
-    error = train_estimator(run, recipe, estimator, known, means, pairs, seen)
+    means = mean_table(costs, pairs)
+    error = train_estimator(run, recipe, estimator, costs, means, pairs, source)
     run.write_json("estimator.json", {"relative_error": None if math.isnan(error) else round(error, 4)})
     elements = np.array([part[0].numel() for part in val.raw(val.alike(1))])
     totals = means * elements[codec.costs.children]
-    if not few:
+    if not is_small:
         fixed = tuple(best_graph(row, count, codec.config.max_parents, EDGE_SHARE) for row in totals)
         codec.graph_tables = replace(codec.graph_tables, fixed=fixed)
-    apart = measured_graphs_apart(run, codec, val) if seen.tensors else ()
-    codec.graph_tables = _with_candidates(codec, recipe, train, totals, elements, apart)
-    margin = _MARGIN if seen.tensors else 0.0
+    graphs_apart = measured_graphs_apart(run, codec, val) if source.tensors else ()
+    codec.graph_tables = _with_candidates(codec, recipe, train, totals, elements, graphs_apart)
+    margin = _MARGIN if source.tensors else 0.0
     codec.graph_tables = replace(codec.graph_tables, correction=measured_correction(run, codec, val, margin))
     codec.graph_tables = replace(codec.graph_tables, wanted=measured_wanted_graphs(run, codec, val))
 
@@ -101,7 +101,7 @@ def fit_graphs(
 @torch.no_grad()
 def _with_candidates(
     codec: FeatureCodec, recipe: FitRecipe, train: SourceFeatures, totals: NDArray[np.float64],
-    elements: NDArray[np.int64], others: Sequence[TaskGraph],
+    elements: NDArray[np.int64], extra_graphs: Sequence[TaskGraph],
 ) -> GraphTables:  # fmt: skip
     """The codec's graph tables with candidate graphs, which start from the fixed ones, and what else is listed.
 
@@ -111,28 +111,32 @@ def _with_candidates(
         train: of some samples, the best graph by the rate estimator may become one.
         totals: mean costs of all pairs at every integer quality, bits, (8, P).
         elements: numbers of each tensor.
-        others: further candidates.
+        extra_graphs: further candidates.
     """
-    count, limit, alone = codec.task_count, codec.config.max_parents, alone_columns(codec.pairs)
-    chosen = train.alike(_CANDIDATES_FROM if count <= FEW_TENSORS else _CANDIDATES_FROM // 25)
+    count, limit, base_columns = codec.task_count, codec.config.max_parents, alone_columns(codec.pairs)
+    selection = train.alike(_CANDIDATES_FROM if count <= FEW_TENSORS else _CANDIDATES_FROM // 25)
     estimator = codec.networks.rate_estimator
-    parts = [estimator(train.read(chosen[start : start + 50])) for start in range(0, len(chosen), 50)]
+    parts = [estimator(train.read(selection[start : start + 50])) for start in range(0, len(selection), 50)]
     costs = torch.cat(parts).double().numpy() * elements[codec.costs.children]
     # One list for every quality: rows are samples, each at a quality of its own, scaled to equal weight.
     levels = np.arange(len(costs)) % (MAX_QUALITY + 1)
     rows = costs[np.arange(len(costs)), levels]
-    rows = rows / totals[levels][:, np.unique(alone)].sum(1)[:, None]
+    rows = rows / totals[levels][:, np.unique(base_columns)].sum(1)[:, None]
     candidates = [best_graph(row, count, limit, EDGE_SHARE) for row in rows]
-    usual = search.most_frequent(candidates, _LISTED_GRAPHS)
+    frequent_graphs = search.most_frequent(candidates, _LISTED_GRAPHS)
     tables, independent = codec.graph_tables, TaskGraph.independent(count)
     fixed = tuple(dict.fromkeys(tables.fixed))
-    kept = search.build_candidates(rows, max(recipe.codebook_size, len(fixed)), fixed, [*usual, independent])
-    kept = tuple(dict.fromkeys([*kept, *others]))
+    codebook = search.build_candidates(
+        rows, max(recipe.codebook_size, len(fixed)), fixed, [*frequent_graphs, independent]
+    )
+    codebook = tuple(dict.fromkeys([*codebook, *extra_graphs]))
     chain = tuple(_chain(graph) for graph in tables.fixed)
-    listed = tuple(dict.fromkeys([*kept, *fixed, *chain, independent, *usual]))[:_LISTED_GRAPHS]
+    graphs = tuple(dict.fromkeys([*codebook, *fixed, *chain, independent, *frequent_graphs]))[:_LISTED_GRAPHS]
     mode = (search.fixed_mode(candidates),) * (MAX_QUALITY + 1)
-    nothing = np.zeros((MAX_QUALITY + 1, len(kept)))
-    return GraphTables(tables.fixed, mode, chain, kept, listed, tables.distortion, tables.bits_per_error, nothing)
+    correction = np.zeros((MAX_QUALITY + 1, len(codebook)))
+    return GraphTables(
+        tables.fixed, mode, chain, codebook, graphs, tables.distortion, tables.bits_per_error, correction
+    )
 
 
 def _chain(graph: TaskGraph) -> TaskGraph:
@@ -156,36 +160,36 @@ def measured_correction(
         val: validation images, which are whole.
         margin: each graph takes more by so many deviations, over these images, of its score over the fixed graph's.
     """
-    known = run.read_json("surcharge.json", None)
-    if known is None:
+    correction = run.read_json("surcharge.json", None)
+    if correction is None:
         features = val.raw(val.alike(_CORRECTION_IMAGES, last=True))
-        normalised, graphs = codec.normalise(features), codec.graph_tables.candidates
-        known = np.zeros((MAX_QUALITY + 1, len(graphs)))
-        with processes.bar(total=known.size, desc="cost corrections") as bar:
-            for quality, row in enumerate(known):
-                estimated = codec.costs.estimated_costs(normalised, quality)
-                scores = graph_costs(estimated, graphs)
-                differences = (scores - graph_costs(estimated, [codec.graph_tables.fixed[quality]])).std(1)
+        batch, graphs = codec.normalise(features), codec.graph_tables.candidates
+        correction = np.zeros((MAX_QUALITY + 1, len(graphs)))
+        with processes.bar(total=correction.size, desc="cost corrections") as bar:
+            for quality, row in enumerate(correction):
+                estimates = codec.costs.estimated_costs(batch, quality)
+                scores = graph_costs(estimates, graphs)
+                differences = (scores - graph_costs(estimates, [codec.graph_tables.fixed[quality]])).std(1)
                 for place, graph in enumerate(graphs):
-                    real = codec.costs.total_costs(normalised, quality, [graph] * len(normalised)).mean()
-                    beyond = real - scores[place].mean() + margin * differences[place]
-                    row[place] = beyond / normalised.mean_elements
+                    cost = codec.costs.total_costs(batch, quality, [graph] * len(batch)).mean()
+                    excess = cost - scores[place].mean() + margin * differences[place]
+                    row[place] = excess / batch.mean_elements
                     bar.update()
-        known = known.tolist()
-        run.write_json("surcharge.json", known)
-    return np.array(known)
+        correction = correction.tolist()
+        run.write_json("surcharge.json", correction)
+    return np.array(correction)
 
 
 def settle_fixed_graphs(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> None:
     """Gives the codec's graph tables the best single graph of each quality, by real costs on some validation images."""
-    known = run.read_json("fixed_graphs.json", None)
-    if known is None:
+    record = run.read_json("fixed_graphs.json", None)
+    if record is None:
         features = val.raw(val.alike(images_for_pairs(codec)))
         for quality in processes.bar(range(MAX_QUALITY + 1), desc="fixed graphs"):
             settled(codec, features, quality, edge_share=EDGE_SHARE)
-        known = plain_graphs(codec.graph_tables.fixed)
-        run.write_json("fixed_graphs.json", known)
-    codec.graph_tables = replace(codec.graph_tables, fixed=graphs_of(known))
+        record = plain_graphs(codec.graph_tables.fixed)
+        run.write_json("fixed_graphs.json", record)
+    codec.graph_tables = replace(codec.graph_tables, fixed=graphs_of(record))
 
 
 def copy_of(networks: CodecNetworks) -> CodecNetworks:
@@ -214,12 +218,12 @@ def measured_rates(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -
     if state is None:
         features = val.raw(val.alike(100))
         parts = by_tensor(features)
-        grids, scaled = [(part.shape[2], part.shape[3]) for part in parts], codec.scaled(parts)
+        grids, targets = [(part.shape[2], part.shape[3]) for part in parts], codec.scaled(parts)
         rows = []
         for level in range(MAX_QUALITY + 1):
-            encoded = codec.encode_batch(features, level, "fixed")
-            error = squared_errors(codec.scaled(encoded.reconstruction), scaled, grids)
-            rows.append(torch.stack([torch.from_numpy(encoded.ideal_bits).mean(0), error.double().mean(0)]))
+            result = codec.encode_batch(features, level, "fixed")
+            error = squared_errors(codec.scaled(result.reconstruction), targets, grids)
+            rows.append(torch.stack([torch.from_numpy(result.ideal_bits).mean(0), error.double().mean(0)]))
         elements = torch.tensor([float(part[0].numel()) for part in parts])
         state = {"rates": torch.stack(rows), "elements": elements}
         run.save("rates", state)
@@ -248,10 +252,10 @@ def fitted_multipliers(bits: NDArray[np.float64], errors: NDArray[np.float64]) -
     slopes = -np.diff(bits, axis=0) / np.minimum(np.diff(errors, axis=0), -1e-9)
     places, levels = np.arange(len(slopes)) + 0.5, np.arange(len(bits))
     rates = np.zeros_like(bits)
-    for task, own in enumerate(slopes.T):
-        usable = (own > 0) & (-np.diff(errors[:, task]) > _LEAST_FALL * errors[:-1, task])
+    for task, task_slopes in enumerate(slopes.T):
+        usable = (task_slopes > 0) & (-np.diff(errors[:, task]) > _LEAST_FALL * errors[:-1, task])
         if usable.sum() > 1:
-            growth, start = np.polyfit(places[usable], np.log(own[usable]), 1)
-            reached = np.clip(levels, places[usable][0] - 0.5, places[usable][-1] + 0.5)
-            rates[:, task] = np.exp(start + growth * reached)
+            growth, start = np.polyfit(places[usable], np.log(task_slopes[usable]), 1)
+            positions = np.clip(levels, places[usable][0] - 0.5, places[usable][-1] + 0.5)
+            rates[:, task] = np.exp(start + growth * positions)
     return rates

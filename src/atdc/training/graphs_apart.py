@@ -28,19 +28,19 @@ _QUALITIES = (1, 4, 7)
 def measured_graphs_apart(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -> tuple[TaskGraph, ...]:
     """For each tensor, the cheapest graphs of all others at a low, a middle and a high quality, by what coding them
     costs on validation images; each once, and kept in the run folder."""
-    known = run.read_json("graphs_apart.json", None)
-    if known is None:
+    record = run.read_json("graphs_apart.json", None)
+    if record is None:
         batch = codec.normalise(val.raw(val.alike(_IMAGES)))
-        found = []
+        graphs = []
         with processes.bar(total=len(_QUALITIES) * codec.task_count, desc="graphs apart") as bar:
             for quality in _QUALITIES:
                 means = codec.costs.measured_costs(batch, quality).mean(0)
                 for tensor in range(codec.task_count):
-                    found.append(_cheapest(codec, batch, quality, means, tensor))
+                    graphs.append(_cheapest(codec, batch, quality, means, tensor))
                     bar.update()
-        known = plain_graphs(list(dict.fromkeys(found)))
-        run.write_json("graphs_apart.json", known)
-    return graphs_of(known)
+        record = plain_graphs(list(dict.fromkeys(graphs)))
+        run.write_json("graphs_apart.json", record)
+    return graphs_of(record)
 
 
 def graph_apart(costs: NDArray[np.float64], tensors: int, max_parents: int, tensor: int) -> TaskGraph:
@@ -50,20 +50,20 @@ def graph_apart(costs: NDArray[np.float64], tensors: int, max_parents: int, tens
     >>> graph_apart(np.array(costs, float), 3, 1, 0).describe("abc")
     'a c b←c'
     """
-    others = tuple(place for place in range(tensors) if place != tensor)
-    columns = columns_within(tensors, max_parents, others)
-    found = best_graph(costs[columns], len(others), max_parents)
-    return found.expanded(others, tensors)
+    other_tensors = tuple(place for place in range(tensors) if place != tensor)
+    columns = columns_within(tensors, max_parents, other_tensors)
+    graph = best_graph(costs[columns], len(other_tensors), max_parents)
+    return graph.expanded(other_tensors, tensors)
 
 
 def _cheapest(
     codec: FeatureCodec, batch: FeatureBatch, quality: int, means: NDArray[np.float64], tensor: int
 ) -> TaskGraph:
-    others = [place for place in range(codec.task_count) if place != tensor]
+    other_tensors = [place for place in range(codec.task_count) if place != tensor]
     graphs = [graph_apart(means, codec.task_count, codec.config.max_parents, tensor)]
-    graphs += [graph.within(others) for graph in (*codec.graph_tables.fixed, *codec.graph_tables.candidates)]
+    graphs += [graph.within(other_tensors) for graph in (*codec.graph_tables.fixed, *codec.graph_tables.candidates)]
 
     def cost(graph: TaskGraph) -> float:
-        return float(codec.costs.total_costs(batch, quality, [graph] * len(batch), others).mean())
+        return float(codec.costs.total_costs(batch, quality, [graph] * len(batch), other_tensors).mean())
 
     return min(dict.fromkeys(graphs), key=cost)

@@ -131,12 +131,12 @@ def train_stage(
     """
     if not epochs:
         return
-    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    parameters = [p for _, p in named]
+    entries = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    parameters = [p for _, p in entries]
     device = device_of(module)
-    tables = [p for name, p in named if name.endswith(QUALITY_TABLE)]
+    tables = [p for name, p in entries if name.endswith(QUALITY_TABLE)]
     groups = [
-        {"params": [p for name, p in named if not name.endswith(QUALITY_TABLE)], "share": 1.0},
+        {"params": [p for name, p in entries if not name.endswith(QUALITY_TABLE)], "share": 1.0},
         {"params": tables, "share": TABLE_RATE},
     ]
     optimiser = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98), fused=True)
@@ -155,62 +155,62 @@ def train_stage(
     log = _events(run.path / "log" / name) if processes.is_first() else None
     loader = ThreadPoolExecutor(1)
     per_epoch = images // batch if steps is None else steps
-    skipped = 0
+    skips = 0
     try:
         for epoch in range(first, epochs):
-            started = time.perf_counter()
+            start_time = time.perf_counter()
             rng = np.random.default_rng([seed, epoch, *name.encode()])
             torch.manual_seed(int(rng.integers(2**31)) + processes.rank())
             order = rng.permutation(images)
             while len(order) < per_epoch * batch:  # an epoch may be longer than the data
                 order = np.concatenate([order, rng.permutation(images)])
-            shown: dict[str, float] = {}
-            usual: float | None = None
+            point: dict[str, float] = {}
+            usual_norm: float | None = None
             draws = []
             for index in range(per_epoch):
                 whole = np.sort(order[index * batch : (index + 1) * batch])
-                own = whole[processes.rank() :: processes.count()]
+                indices = whole[processes.rank() :: processes.count()]
                 for part in range(accumulate):
                     # A single whole batch has the seed that it always had.
                     seeds = [seed, epoch, index] + ([part, processes.rank()] if parts > 1 else [])
-                    draws.append(Draw(own[part::accumulate], np.random.default_rng(seeds)))
+                    draws.append(Draw(indices[part::accumulate], np.random.default_rng(seeds)))
             bar = processes.bar(range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False)
-            coming = loader.submit(prepare, draws[0])
+            future = loader.submit(prepare, draws[0])
             for index in bar:
                 progress = (epoch + index / per_epoch) / epochs
                 for group in optimiser.param_groups:
                     group["lr"] = group["share"] * cosine(progress, lr, lr_end)
                 optimiser.zero_grad(set_to_none=True)
                 for part in range(index * accumulate, (index + 1) * accumulate):
-                    ready = coming.result()
+                    prepared = future.result()
                     if part + 1 < len(draws):
-                        coming = loader.submit(prepare, draws[part + 1])
-                    loss, figures = step(moved(ready, device))
+                        future = loader.submit(prepare, draws[part + 1])
+                    loss, figures = step(moved(prepared, device))
                     torch.autograd.backward(loss / accumulate)
                     for key, value in figures.items():
-                        shown[key] = value if key not in shown else 0.98 * shown[key] + 0.02 * value
+                        point[key] = value if key not in point else 0.98 * point[key] + 0.02 * value
                 processes.average_gradients(parameters)
                 # One gradient far beyond the usual can undo hours: Adam divides by what gradients used to be.
-                limit = clip if usual is None else min(clip, _SPIKE * usual)
+                limit = clip if usual_norm is None else min(clip, _SPIKE * usual_norm)
                 norm = float(nn.utils.clip_grad_norm_(parameters, limit))
-                skipped = 0 if math.isfinite(norm) else skipped + 1
-                if skipped == _HOPELESS:
+                skips = 0 if math.isfinite(norm) else skips + 1
+                if skips == _HOPELESS:
                     raise ArgumentError(
                         str(run.path), f"no finite gradient in {_HOPELESS} steps of the stage {name}",
                         "training that does not diverge",
                         "Lower the recipe's lr, and delete the folder; or check the features for huge values.",
                     )  # fmt: skip
-                if not skipped:
+                if not skips:
                     optimiser.step()
-                    usual = norm if usual is None else 0.95 * usual + 0.05 * min(norm, limit)
+                    usual_norm = norm if usual_norm is None else 0.95 * usual_norm + 0.05 * min(norm, limit)
                 if index % 20 == 0:
-                    bar.set_postfix({key: f"{value:.4g}" for key, value in shown.items()})
+                    bar.set_postfix({key: f"{value:.4g}" for key, value in point.items()})
                     if log is not None:
                         for key, value in figures.items():
                             log.add_scalar(f"train/{key}", value, epoch * per_epoch + index)
             processes.average_buffers(module)
             if processes.is_first():
-                _finish_epoch(run, name, module, optimiser, (epoch, epochs, started), validate, shown, log)
+                _finish_epoch(run, name, module, optimiser, (epoch, epochs, start_time), validate, point, log)
             processes.wait()
     finally:
         loader.shutdown(cancel_futures=True)
@@ -229,25 +229,25 @@ def _events(folder: Path) -> SummaryWriter | None:
 
 def _finish_epoch(
     run: RunFolder, name: str, module: nn.Module, optimiser: torch.optim.Optimizer,
-    at: tuple[int, int, float], validate: Callable[[], dict[str, float]] | None, shown: dict[str, float],
+    at: tuple[int, int, float], validate: Callable[[], dict[str, float]] | None, point: dict[str, float],
     log: SummaryWriter | None,
 ) -> None:  # fmt: skip
     """Validates, saves and says what an epoch came to; `at` is the epoch, their number, and when it started."""
-    epoch, epochs, started = at
+    epoch, epochs, start_time = at
     if validate is not None:
-        measured = validate()
+        figures = validate()
         if log is not None:
-            for key, value in measured.items():
+            for key, value in figures.items():
                 log.add_scalar(f"val/{key}", value, epoch + 1)
-        shown.update({f"val {key}": value for key, value in measured.items()})
+        point.update({f"val {key}": value for key, value in figures.items()})
     run.save(name, {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1})
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - start_time
     run.add_time(name, seconds)
     curve = run.read_json("curves.json", {})
-    curve.setdefault(name, []).append({key: round(value, 6) for key, value in shown.items()})
+    curve.setdefault(name, []).append({key: round(value, 6) for key, value in point.items()})
     run.write_json("curves.json", curve)
     if processes.shows_progress():
         tqdm.write(
             f"{name} epoch {epoch + 1}/{epochs} ({seconds:.0f} s): "
-            + ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+            + ", ".join(f"{key} {value:.4g}" for key, value in point.items())
         )

@@ -66,7 +66,7 @@ class _Block:
 
 
 def measured(
-    run: RunFolder, name: str, codec: FeatureCodec, seen: NormalisedSource, samples: NDArray[np.int64],
+    run: RunFolder, name: str, codec: FeatureCodec, source: NormalisedSource, samples: NDArray[np.int64],
     columns: NDArray[np.int64], rng: np.random.Generator, *, subset_share: float = 0.0,
     spoilt: frozenset[int] = frozenset(),
 ) -> list[Measured]:  # fmt: skip
@@ -77,7 +77,7 @@ def measured(
         run: where costs are kept.
         name: under which.
         codec: that codes, with its fixed graphs.
-        seen: normalised features.
+        source: normalised features.
         samples: of whom; those of a block are alike, all of them spoilt or none.
         columns: which pairs.
         rng: draws qualities and tensors.
@@ -91,13 +91,13 @@ def measured(
     state = run.load(name)
     costs: list[Tensor] = [] if state is None else list(state["costs"])
     with processes.bar(total=len(blocks), initial=len(costs), desc=name) as bar:
-        while (done := len(costs)) < len(blocks):
-            own = done + processes.rank()
-            gathered = processes.gathered(_costs(codec, seen, blocks[own]) if own < len(blocks) else None)
-            found = [torch.from_numpy(block) for block in gathered if block is not None]
-            costs += found
-            bar.update(len(found))
-            if len(costs) // _KEPT > done // _KEPT or len(costs) == len(blocks):
+        while (count := len(costs)) < len(blocks):
+            index = count + processes.rank()
+            results = processes.gathered(_costs(codec, source, blocks[index]) if index < len(blocks) else None)
+            tensors = [torch.from_numpy(block) for block in results if block is not None]
+            costs += tensors
+            bar.update(len(tensors))
+            if len(costs) // _KEPT > count // _KEPT or len(costs) == len(blocks):
                 run.save(name, {"costs": costs})
     return [
         Measured(block.samples, block.level, block.columns, row.numpy(), int(block.samples[0]) in spoilt)
@@ -110,14 +110,16 @@ def _block(
 ) -> _Block:
     level, count = int(rng.integers(MAX_QUALITY + 1)), codec.task_count
     tensors = tuple(random_subset(count, share, rng))
-    own = np.intersect1d(columns, columns_within(count, codec.config.max_parents, tensors))
-    alone = np.array([place for place in own.tolist() if not codec.pairs[place][1]], np.int64)
-    others = rng.permutation(np.setdiff1d(own, alone))[: _COLUMNS if count > FEW_TENSORS else None]
-    return _Block(samples, level, tensors, np.sort(np.concatenate([alone, others])))
+    subset_columns = np.intersect1d(columns, columns_within(count, codec.config.max_parents, tensors))
+    base_columns = np.array([place for place in subset_columns.tolist() if not codec.pairs[place][1]], np.int64)
+    further_columns = rng.permutation(np.setdiff1d(subset_columns, base_columns))[
+        : _COLUMNS if count > FEW_TENSORS else None
+    ]
+    return _Block(samples, level, tensors, np.sort(np.concatenate([base_columns, further_columns])))
 
 
-def _costs(codec: FeatureCodec, seen: NormalisedSource, block: _Block) -> NDArray[np.float64]:
-    batch = seen.read(block.samples)
+def _costs(codec: FeatureCodec, source: NormalisedSource, block: _Block) -> NDArray[np.float64]:
+    batch = source.read(block.samples)
     batch = batch if len(block.tensors) == codec.task_count else batch.only(block.tensors)
     bits, errors = codec.costs.pair_costs(batch, block.level, [codec.pairs[place] for place in block.columns.tolist()])
     children = codec.costs.children[block.columns]
@@ -156,15 +158,17 @@ def completed(costs: NDArray[np.float64], pairs: Sequence[Pair]) -> NDArray[np.f
     base = alone_columns(pairs)
     whole = np.array(costs, np.float64)
     numbers = np.array([len(parents) for _, parents in pairs])
-    single = numbers == 1  # a parent whose share nobody knows gives nothing
-    whole[..., single] = np.where(np.isnan(whole[..., single]), whole[..., base[single]], whole[..., single])
+    is_single = numbers == 1  # a parent whose share nobody knows gives nothing
+    whole[..., is_single] = np.where(
+        np.isnan(whole[..., is_single]), whole[..., base[is_single]], whole[..., is_single]
+    )
     gains = np.maximum(whole[..., base] - whole, 0.0)
     for number in range(2, int(numbers.max(initial=0)) + 1):
         places = np.flatnonzero(numbers == number)
         parents_of = [[index[pairs[place][0], (parent,)] for parent in pairs[place][1]] for place in places.tolist()]
-        own = np.sort(gains[..., np.array(parents_of)], -1)[..., ::-1]
-        expected = whole[..., base[places]] - own[..., 0] - _UNSHARED * own[..., 1:].sum(-1)
-        whole[..., places] = np.where(np.isnan(whole[..., places]), expected, whole[..., places])
+        parent_gains = np.sort(gains[..., np.array(parents_of)], -1)[..., ::-1]
+        estimates = whole[..., base[places]] - parent_gains[..., 0] - _UNSHARED * parent_gains[..., 1:].sum(-1)
+        whole[..., places] = np.where(np.isnan(whole[..., places]), estimates, whole[..., places])
     return whole
 
 
@@ -187,7 +191,7 @@ def mean_table(blocks: Sequence[Measured], pairs: Sequence[Pair]) -> NDArray[np.
         means = totals / counts
     levels = np.arange(MAX_QUALITY + 1)
     for place in np.flatnonzero(np.isnan(means).any(0)).tolist():
-        known = ~np.isnan(means[:, place])
-        if known.any():
-            means[:, place] = np.interp(levels, levels[known], means[known, place])
+        mask = ~np.isnan(means[:, place])
+        if mask.any():
+            means[:, place] = np.interp(levels, levels[mask], means[mask, place])
     return completed(means, pairs)

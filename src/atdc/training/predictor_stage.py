@@ -31,10 +31,10 @@ def random_parent_mask(rng: np.random.Generator, batch: int, child: int, tasks: 
     """Random parent sets of a child, (B, T) of 0 and 1."""
     weights = np.array(PARENT_COUNT_WEIGHTS[:tasks])
     counts = rng.choice(len(weights), size=batch, p=weights / weights.sum())
-    others = [task for task in range(tasks) if task != child]
+    candidates = [task for task in range(tasks) if task != child]
     mask = torch.zeros(batch, tasks)
     for row, count in enumerate(counts):
-        mask[row, rng.choice(others, size=count, replace=False)] = 1
+        mask[row, rng.choice(candidates, size=count, replace=False)] = 1
     return mask
 
 
@@ -46,17 +46,17 @@ def train_predictor(
 
     def loss_of(features: FeatureBatch, parents: Sequence[Tensor], rng: np.random.Generator) -> Tensor:
         contributions, grids = [predictor.contribution(task, part) for task, part in enumerate(parents)], features.grids
-        there = range(tasks) if features.present is None else features.present
+        children = range(tasks) if features.present is None else features.present
         losses = []
-        for child in there:
+        for child in children:
             target = features.parts[child]
             mask = random_parent_mask(rng, len(features), child, tasks).to(target.device)
-            mask[:, [task for task in range(tasks) if task not in there]] = 0
-            given = torch.zeros_like(contributions[child])
+            mask[:, [task for task in range(tasks) if task not in children]] = 0
+            total = torch.zeros_like(contributions[child])
             for parent in np.flatnonzero(mask.cpu().numpy().any(0)).tolist():
                 contribution = resampled(contributions[parent], grids[parent], grids[child])
-                given = given + contribution * mask[:, parent, None, None, None]
-            mean, log_variance = predictor(child, given, mask)
+                total = total + contribution * mask[:, parent, None, None, None]
+            mean, log_variance = predictor(child, total, mask)
             losses.append(proxy_loss(mean, log_variance, target).mean())
         return torch.stack(losses).mean()
 

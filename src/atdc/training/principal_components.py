@@ -29,7 +29,7 @@ def start_from_principal_components(
     for rows, tensors in tensors_of.items():
         parts = train.read(np.array(rows)).parts
         for tensor in tensors:
-            own = None if metric is None else metric[tensor]
-            std = networks.task(tensor).start_from_principal_components(parts[tensor], own)
+            tensor_metric = None if metric is None else metric[tensor]
+            std = networks.task(tensor).start_from_principal_components(parts[tensor], tensor_metric)
             float_model.task(tensor).start_from_std(std)
             networks.task(tensor).start_hyper_latent()

@@ -59,14 +59,14 @@ def shows_progress() -> bool:
     return is_first() and not _silent
 
 
-def bar(over: Any = None, **settings: Any) -> tqdm[Any]:
+def bar(iterable: Any = None, **settings: Any) -> tqdm[Any]:
     """A progress bar, where one is shown: on a terminal.
 
     >>> list(bar(range(2), desc="twice", disable=True))
     [0, 1]
     """
     hidden = not shows_progress() or None  # None: where standard error is no terminal
-    return tqdm(over, **{"mininterval": 2.0, "disable": hidden, **settings})
+    return tqdm(iterable, **{"mininterval": 2.0, "disable": hidden, **settings})
 
 
 _silent = False
@@ -76,11 +76,11 @@ _silent = False
 def silent(wanted: bool) -> Iterator[None]:
     """No bars and no figures of epochs inside, if that is wanted."""
     global _silent
-    before, _silent = _silent, _silent or wanted
+    previous, _silent = _silent, _silent or wanted
     try:
         yield
     finally:
-        _silent = before
+        _silent = previous
 
 
 def wait() -> None:
@@ -89,16 +89,16 @@ def wait() -> None:
         dist.barrier()
 
 
-def gathered(own: Value) -> list[Value]:
+def gathered(value: Value) -> list[Value]:
     """Every process's value, in their order.
 
     >>> gathered("alone")
     ['alone']
     """
     if count() == 1:
-        return [own]
+        return [value]
     values: list[Any] = [None] * count()
-    dist.all_gather_object(values, own)
+    dist.all_gather_object(values, value)
     return values
 
 

@@ -45,14 +45,14 @@ class RunFolder:
         except OSError as error:
             raise ArgumentError(str(path), reason_of(error), "a folder that can be written") from error
         settings = dataclasses.asdict(recipe)
-        known = path / "recipe.json"
-        if known.exists():
-            now = json.loads(json.dumps(settings))
-            before = _completed(self.read_json("recipe.json", {}), recipe)
-            if before != now:
+        recipe_file = path / "recipe.json"
+        if recipe_file.exists():
+            new_settings = json.loads(json.dumps(settings))
+            old_settings = _completed(self.read_json("recipe.json", {}), recipe)
+            if old_settings != new_settings:
                 raise ArgumentError(
-                    str(known), f"a run with other settings of {', '.join(_changed(before, now))}", "the same recipe",
-                    "pass another --run folder, or delete this one",
+                    str(recipe_file), f"a run with other settings of {', '.join(_changed(old_settings, new_settings))}",
+                    "the same recipe", "pass another --run folder, or delete this one",
                 )  # fmt: skip
         else:
             self.write_json("recipe.json", settings)
@@ -68,7 +68,7 @@ class RunFolder:
             ArgumentError: another process trains in it.
         """
         key = (os.getpid(), os.path.realpath(self.path))
-        if sys.platform == "win32" or key in _claimed or not processes.is_first():
+        if sys.platform == "win32" or key in _claims or not processes.is_first():
             yield
             return
         try:
@@ -85,10 +85,10 @@ class RunFolder:
                         str(self.path), "a training that another process is at", "a folder that nobody trains in",
                         "Wait for its end, or pass another --run folder.",
                     ) from error  # fmt: skip
-            _claimed.add(key)
+            _claims.add(key)
             yield
         finally:
-            _claimed.discard(key)
+            _claims.discard(key)
             os.close(lock)
 
     def write_json(self, name: str, value: Any) -> None:
@@ -112,23 +112,23 @@ class RunFolder:
             cure = "Delete the run folder, or pass another one with --run."
             raise DataError(str(path), f"a damaged file ({error})", "what training wrote", cure) from error
 
-    def changes(self, name: str, now: dict[str, Any]) -> dict[str, Any]:
+    def changes(self, name: str, settings: dict[str, Any]) -> dict[str, Any]:
         """What a run was begun with where that is not what it has now, by key; what it has is kept if nothing is."""
-        before: dict[str, Any] = self.read_json(name, now)
-        if before == now:
-            self.write_json(name, now)
-        alike = {key for key in before.keys() & now.keys() if before[key] == now[key]}
-        return {key: before.get(key) for key in {**now, **before} if key not in alike}
+        record: dict[str, Any] = self.read_json(name, settings)
+        if record == settings:
+            self.write_json(name, settings)
+        alike = {key for key in record.keys() & settings.keys() if record[key] == settings[key]}
+        return {key: record.get(key) for key in {**settings, **record} if key not in alike}
 
-    def require_same(self, now: dict[str, Any]) -> None:
+    def require_same(self, settings: dict[str, Any]) -> None:
         """Refuses to resume a run that was begun with anything else than it has now, see :meth:`changes`.
 
         Raises:
             ArgumentError: it was; what has changed is named.
         """
-        for changed, before in self.changes("course.json", now).items():
+        for key, value in self.changes("course.json", settings).items():
             raise ArgumentError(
-                str(self.path), f"a run with other {changed} ({before})", f"{now.get(changed)}",
+                str(self.path), f"a run with other {key} ({value})", f"{settings.get(key)}",
                 "Pass another --run folder, or delete this one.",
             )  # fmt: skip
 
@@ -158,36 +158,40 @@ class RunFolder:
         self.write_json("times.json", times)
 
 
-_claimed: set[tuple[int, str]] = set()
+_claims: set[tuple[int, str]] = set()
 """Processes and the run folders that they train in: a child that was forked is another process."""
 
 
-def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _changed(old_settings: dict[str, Any], new_settings: dict[str, Any]) -> list[str]:
     """The settings that differ, with the path of each.
 
     >>> _changed({"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 4, "d": 3}, "e": 5})
     ['b.c', 'e']
     """
-    found = []
-    for key in {**now, **before}:
-        first, second = before.get(key), now.get(key)
+    paths = []
+    for key in {**new_settings, **old_settings}:
+        first, second = old_settings.get(key), new_settings.get(key)
         if isinstance(first, dict) and isinstance(second, dict):
-            found += [f"{key}.{inner}" for inner in _changed(first, second)]
+            paths += [f"{key}.{inner}" for inner in _changed(first, second)]
         elif first != second:
-            found.append(key)
-    return found
+            paths.append(key)
+    return paths
 
 
-def _completed(before: dict[str, Any], recipe: DataclassInstance) -> dict[str, Any]:
+def _completed(old_settings: dict[str, Any], recipe: DataclassInstance) -> dict[str, Any]:
     """Stored settings of a run that may be older than some of them: those had what is now their default."""
-    whole = dict(before)
+    whole = dict(old_settings)
     for setting in dataclasses.fields(recipe):
         value = getattr(recipe, setting.name)
-        if setting.name not in before:
-            made = setting.default_factory
-            default = made() if made is not dataclasses.MISSING else setting.default
+        if setting.name not in old_settings:
+            factory = setting.default_factory
+            default = factory() if factory is not dataclasses.MISSING else setting.default
             if default is not dataclasses.MISSING:
                 whole[setting.name] = json.loads(json.dumps(default, default=dataclasses.asdict))
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type) and isinstance(before[setting.name], dict):
-            whole[setting.name] = _completed(before[setting.name], value)
+        elif (
+            dataclasses.is_dataclass(value)
+            and not isinstance(value, type)
+            and isinstance(old_settings[setting.name], dict)
+        ):
+            whole[setting.name] = _completed(old_settings[setting.name], value)
     return whole

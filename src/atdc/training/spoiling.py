@@ -45,23 +45,23 @@ class SpoiltFeatures:
         if not rows:
             return batch
         draws = {row: np.random.default_rng([self.seed, int(indices[row])]) for row in rows}
-        others = self.features.read(np.array([self._other(int(indices[row]), draws[row]) for row in rows]))
+        donors = self.features.read(np.array([self._other(int(indices[row]), draws[row]) for row in rows]))
         parts = [part.clone() for part in batch.parts]
         for place, row in enumerate(rows):
             tensor = self.tensors[int(indices[row])]
             height, width = batch.grids[tensor]
-            own, other = (part[..., :height, :width] for part in (parts[tensor][row], others.parts[tensor][place]))
-            made = spoilt(own, other, draws[row])
-            parts[tensor][row] = FeatureBatch.of([made[None]]).parts[0][0]
+            values, donor = (part[..., :height, :width] for part in (parts[tensor][row], donors.parts[tensor][place]))
+            replacement = spoilt(values, donor, draws[row])
+            parts[tensor][row] = FeatureBatch.of([replacement[None]]).parts[0][0]
         return FeatureBatch(tuple(parts), batch.grids, batch.present)
 
     def _other(self, index: int, rng: np.random.Generator) -> int:
         """Another spoilt sample, where there is one."""
-        others = self._pool[self._pool != index]
-        return int(rng.choice(others)) if len(others) else index
+        candidates = self._pool[self._pool != index]
+        return int(rng.choice(candidates)) if len(candidates) else index
 
 
-def spoilt(own: Tensor, other: Tensor, rng: np.random.Generator) -> Tensor:
+def spoilt(values: Tensor, donor: Tensor, rng: np.random.Generator) -> Tensor:
     """What replaces a sample's tensor, (C, h, w), each kind as often as another.
 
     - another sample's;
@@ -70,23 +70,23 @@ def spoilt(own: Tensor, other: Tensor, rng: np.random.Generator) -> Tensor:
     - one of the other's positions everywhere.
 
     Args:
-        own: the sample's.
-        other: another sample's of the same shape.
+        values: the sample's.
+        donor: another sample's of the same shape.
         rng: draws the kind and all else.
     """
-    channels, height, width = own.shape
-    flat = other.reshape(channels, -1)
+    channels, height, width = values.shape
+    flat = donor.reshape(channels, -1)
     kind, count = int(rng.integers(4)), flat.shape[1]
     if kind == 0:
-        return other.clone()
+        return donor.clone()
     if kind == 1:
-        return own.reshape(channels, -1)[:, torch.from_numpy(rng.permutation(count))].reshape(own.shape)
-    around = flat[:, int(rng.integers(count))][:, None] * rng.uniform(0, 1.5)
+        return values.reshape(channels, -1)[:, torch.from_numpy(rng.permutation(count))].reshape(values.shape)
+    centre = flat[:, int(rng.integers(count))][:, None] * rng.uniform(0, 1.5)
     if kind == 2:
         weights = torch.from_numpy(rng.normal(0, count**-0.5, (count, count)).astype(np.float32))
         grain = (flat - flat.mean(1, keepdim=True)) @ weights.to(flat)
-        return (around + rng.uniform(0.1, 1.5) * grain).reshape(own.shape)
-    return around.expand(-1, count).reshape(channels, height, width).clone()
+        return (centre + rng.uniform(0.1, 1.5) * grain).reshape(values.shape)
+    return centre.expand(-1, count).reshape(channels, height, width).clone()
 
 
 def random_spoiling(
@@ -100,5 +100,5 @@ def random_spoiling(
     """
     if tensors < 2:
         return {}
-    chosen = np.sort(rng.permutation(len(blocks))[: round(share * len(blocks))])
-    return {int(index): int(rng.integers(tensors)) for block in chosen.tolist() for index in blocks[block]}
+    selection = np.sort(rng.permutation(len(blocks))[: round(share * len(blocks))])
+    return {int(index): int(rng.integers(tensors)) for block in selection.tolist() for index in blocks[block]}

@@ -88,8 +88,8 @@ def train(
     data = training_images(recipe, data_path, real_path)
     run = RunFolder(run_path, recipe)
     with run.claimed():
-        begun = None if model is None else model.feature_codec.fingerprint.hex()
-        course = {"start": begun, "stages": list(stages), "images": [_identity(images) for images in data]}
+        fingerprint = None if model is None else model.feature_codec.fingerprint.hex()
+        course = {"start": fingerprint, "stages": list(stages), "images": [_identity(images) for images in data]}
         run.require_same(course)
         return _train(run, recipe, stages, data, data_path, real_path, model, origin, out, device)
 
@@ -109,15 +109,16 @@ def _train(
     task_networks.to(device)
     if recipe.augment:
         data = Augmented(data[0], recipe.seed), data[1]
-    features, known = (
-        FeatureCache(run, split, task_networks, own) for split, own in zip(("train", "val"), data, strict=True)
+    features, val_features = (
+        FeatureCache(run, split, task_networks, split_images)
+        for split, split_images in zip(("train", "val"), data, strict=True)
     )
-    seen = report(features, progress=processes.shows_progress())
+    feature_report = report(features, progress=processes.shows_progress())
     further = None if model is None or (recipe.anew and "codec" in stages) else model.feature_codec
     if model is None or "networks" in stages:
-        rows = zip(*(statistics_of(seen.tensors[name]) for name in features.names), strict=True)
+        rows = zip(*(statistics_of(feature_report.tensors[name]) for name in features.names), strict=True)
         means, stds = (torch.from_numpy(np.stack(row)).float() for row in rows)
-        bounds = loss_bounds(run, task_networks, known, data[1], means)
+        bounds = loss_bounds(run, task_networks, val_features, data[1], means)
         if further is not None:  # its networks see other features than they did
             further = copy.copy(further)
             further.mean, further.std = list(means), list(stds)
@@ -128,8 +129,8 @@ def _train(
     if "codec" not in stages:
         settings = replace(settings, predictor_steps=0, warmup_steps=0, steps=0, entropy_steps=0)
     codec = fit(
-        features, recipe=settings, objective=goal, val=known, val_objective=val_goal, seen=seen, start=further,
-        grids=None if further is not None else dict.fromkeys(features.names, recipe.model().stride),
+        features, recipe=settings, objective=goal, val=val_features, val_objective=val_goal, seen=feature_report,
+        start=further, grids=None if further is not None else dict.fromkeys(features.names, recipe.model().stride),
         run=run.path / CODEC_FOLDER, device=device, model=recipe.model(), progress=processes.shows_progress(),
     )  # fmt: skip
     times = {
@@ -140,7 +141,7 @@ def _train(
         **({} if model is None else model.card),
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "data": f"{recipe.data}: {len(features)} training and {len(known)} validation images",
+        "data": f"{recipe.data}: {len(features)} training and {len(val_features)} validation images",
         "trained": datetime.date.today().isoformat(),
         "stages": list(stages),
         "stage_seconds": times,
@@ -164,12 +165,12 @@ def _require_stages(stages: Sequence[str], model: Codec | None, recipe: Recipe) 
         ArgumentError: a later one is left out, or an earlier one though there are no weights to start from; or a codec
             that begins has no steps.
     """
-    given = ", ".join(stages) or "none"
+    names = ", ".join(stages) or "none"
     if not stages or set(stages) != set(STAGES[min(map(STAGES.index, stages)) :]):
         ends = (", ".join(STAGES[first:]) for first in range(len(STAGES)))
-        raise ArgumentError("stages", given, f"one and all after it: {'; or '.join(ends)}")
+        raise ArgumentError("stages", names, f"one and all after it: {'; or '.join(ends)}")
     if model is None and set(stages) != set(STAGES):
-        raise ArgumentError("stages", given, "all of them, or weights to start from", "--from W")
+        raise ArgumentError("stages", names, "all of them, or weights to start from", "--from W")
     if model is None and recipe.anew:
         raise ArgumentError("anew", "no weights to start from", "weights whose task networks are kept", "--from W")
     if (model is None or recipe.anew) and "codec" in stages and not recipe.codec.trains_transforms:
@@ -182,18 +183,18 @@ def _require_networks(model: Codec, recipe: Recipe, origin: str | Path) -> None:
     Raises:
         ArgumentError: they are.
     """
-    found = model.feature_codec.config
-    for setting, wanted in dataclasses.asdict(recipe.networks).items():
-        if getattr(found, setting) != wanted:
+    config = model.feature_codec.config
+    for setting, value in dataclasses.asdict(recipe.networks).items():
+        if getattr(config, setting) != value:
             raise ArgumentError(
-                "start", f"{origin!r}, whose networks.{setting} is {getattr(found, setting)}", f"{wanted}, the recipe's"
+                "start", f"{origin!r}, whose networks.{setting} is {getattr(config, setting)}", f"{value}, the recipe's"
             )
 
 
 def _identity(images: LabelledImages) -> list[int]:
     """What tells some images from others: how many, and a checksum of a few."""
-    few = images.targets(evenly_spaced(len(images), 4), (IMAGE,))[IMAGE]
-    return [len(images), zlib.crc32(few.contiguous().numpy().tobytes())]
+    samples = images.targets(evenly_spaced(len(images), 4), (IMAGE,))[IMAGE]
+    return [len(images), zlib.crc32(samples.contiguous().numpy().tobytes())]
 
 
 Both = tuple[LabelledImages, LabelledImages]
@@ -218,9 +219,9 @@ def training_images(recipe: Recipe, folder: Path, real: Path | None = None, half
     if recipe.data == BOTH:
         if real is None:
             raise ArgumentError("real", "no folder", "one that holds NYUv2 frames", "pass --real FOLDER")
-        drawn = training_images(replace(recipe, data="rooms"), folder, half=half)
+        rooms = training_images(replace(recipe, data="rooms"), folder, half=half)
         frames = [labelled("nyuv2", real, split, side) for split in ("train", "val")]
-        return Mixed(drawn[0], frames[0], recipe.real_repeats), Mixed(drawn[1], frames[1])
+        return Mixed(rooms[0], frames[0], recipe.real_repeats), Mixed(rooms[1], frames[1])
     counts = {"train": recipe.train_count, "val": recipe.val_count}
     if processes.is_first():  # whatever is rendered is rendered once
         for split, count in counts.items():
@@ -243,9 +244,9 @@ def loss_bounds(
     run: RunFolder, networks: TaskNetworks, val: FeatureCache, data: LabelledImages, means: Tensor
 ) -> Tensor:
     """``L_0`` (heads fed channel means, (T, C)) and ``L_∞`` (uncompressed features) on validation images, (2, T)."""
-    known = run.read_json("loss_bounds.json", None)
-    if known is not None:
-        return torch.tensor(known)
+    record = run.read_json("loss_bounds.json", None)
+    if record is not None:
+        return torch.tensor(record)
     networks.eval()
     sums, count, device = torch.zeros(2, len(TASKS)), min(len(val), 400), device_of(networks)
     for start in range(0, count, 20):

@@ -24,18 +24,20 @@ from atdc.training.run_folder import RunFolder
 
 def load_targets(
     data: LabelledImages, indices: NDArray[np.int64], tasks: tuple[str, ...] = TASK_NAMES, flip: bool = False,
-    changed_by: np.random.Generator | None = None,
+    rng: np.random.Generator | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Decoded targets of some images, by task name, optionally mirrored; the key
     :data:`~atdc.data.labelled.IMAGE` is the input image too.
 
     Given a generator, as :func:`~atdc.training.augment.augmented` changes them.
     """
-    stored = data.targets(indices, tasks)
-    if changed_by is not None:
-        stored = augmented(stored, changed_by)
-    arrays = {name: np.asarray(stored[name]) for name in tasks}
-    return {name: decode_stored(name, target_form(name).flip(own) if flip else own) for name, own in arrays.items()}
+    targets = data.targets(indices, tasks)
+    if rng is not None:
+        targets = augmented(targets, rng)
+    arrays = {name: np.asarray(targets[name]) for name in tasks}
+    return {
+        name: decode_stored(name, target_form(name).flip(array) if flip else array) for name, array in arrays.items()
+    }
 
 
 def class_weights(data: LabelledImages, classes: int = len(CLASSES)) -> dict[str, Tensor]:
@@ -45,8 +47,8 @@ def class_weights(data: LabelledImages, classes: int = len(CLASSES)) -> dict[str
     Mean IoU counts a class of books as much as one of walls, which fill a hundred times the pixels.
     """
     names = tuple(task.name for task in TASKS if task.loss == "cross_entropy")
-    stored = data.targets(np.arange(min(len(data), 1000)), names)
-    return {name: _class_weights(stored[name], classes) for name in names}
+    labels = data.targets(np.arange(min(len(data), 1000)), names)
+    return {name: _class_weights(labels[name], classes) for name in names}
 
 
 def _class_weights(labels: Tensor, classes: int) -> Tensor:
@@ -76,19 +78,19 @@ def train_tasks(
     settings = recipe.tasks
     weights = moved(class_weights(half[0], recipe.networks.classes), device_of(networks))
     scene = [place for place, task in enumerate(TASKS) if task.needs_scene]
-    shared = nn.ModuleDict({"encoder": networks.encoders[scene[0]], "heads": networks.heads})
+    shared_module = nn.ModuleDict({"encoder": networks.encoders[scene[0]], "heads": networks.heads})
     if not further:
         _train(
-            run, recipe, "tasks_shared", shared, [(networks.encoders[scene[0]], scene)], networks.heads, *half, weights,
-            settings.shared_epochs, (1.0, 0.5),
+            run, recipe, "tasks_shared", shared_module, [(networks.encoders[scene[0]], scene)], networks.heads, *half,
+            weights, settings.shared_epochs, (1.0, 0.5),
         )  # fmt: skip
         start = networks.encoders[scene[0]].state_dict()
         for encoder in networks.encoders:
             encoder.load_state_dict(start)
-    alone = [(encoder, [task]) for task, encoder in enumerate(networks.encoders)]
-    every = (networks, alone, networks.heads)
-    _train(run, recipe, "tasks_half", *every, *half, weights, settings.half_epochs, (0.5, 0.25))
-    _train(run, recipe, "tasks", *every, *full, weights, settings.epochs, (0.25, 0.005))
+    branches = [(encoder, [task]) for task, encoder in enumerate(networks.encoders)]
+    arguments = (networks, branches, networks.heads)
+    _train(run, recipe, "tasks_half", *arguments, *half, weights, settings.half_epochs, (0.5, 0.25))
+    _train(run, recipe, "tasks", *arguments, *full, weights, settings.epochs, (0.25, 0.005))
 
 
 def _train(

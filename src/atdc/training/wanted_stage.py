@@ -40,12 +40,12 @@ def measured_wanted_graphs(run: RunFolder, codec: FeatureCodec, val: TrainingFea
     """
     if codec.task_count > MAX_EXACT_TENSORS:
         return None
-    known = run.read_json("wanted_graphs.json", None)
-    if known is None:
-        found = wanted_graphs(codec, codec.normalise(val.raw(val.alike(images_for_pairs(codec)))))
-        known = found.to_json()
-        run.write_json("wanted_graphs.json", known)
-    return WantedGraphs.from_json(known)
+    record = run.read_json("wanted_graphs.json", None)
+    if record is None:
+        graphs = wanted_graphs(codec, codec.normalise(val.raw(val.alike(images_for_pairs(codec)))))
+        record = graphs.to_json()
+        run.write_json("wanted_graphs.json", record)
+    return WantedGraphs.from_json(record)
 
 
 def images_for_pairs(codec: FeatureCodec) -> int:
@@ -58,15 +58,15 @@ def wanted_graphs(codec: FeatureCodec, batch: FeatureBatch) -> WantedGraphs:
     count, limit = codec.task_count, codec.config.max_parents
     rates, errors = np.zeros((2, MAX_QUALITY + 1, len(codec.pairs)))
     for level in processes.bar(range(MAX_QUALITY + 1), desc="costs of pairs"):
-        bits, squared = codec.costs.pair_costs(batch, level)
+        bits, squares = codec.costs.pair_costs(batch, level)
         weights = codec.costs.lagrange_multipliers(level)[codec.costs.children]
-        rates[level], errors[level] = bits.mean(0), (weights * squared).mean(0)
+        rates[level], errors[level] = bits.mean(0), (weights * squares).mean(0)
     tables = WantedGraphs(limit, rates, errors, {})
     if count > _LISTED_TENSORS:
         return tables
-    judged = batch.select(slice(_JUDGED_IMAGES))
+    sample = batch.select(slice(_JUDGED_IMAGES))
     sets = [wanted for number in range(1, count) for wanted in combinations(range(count), number)]
-    graphs = {wanted: _kept(codec, judged, tables, wanted) for wanted in processes.bar(sets, desc="wanted sets")}
+    graphs = {wanted: _kept(codec, sample, tables, wanted) for wanted in processes.bar(sets, desc="wanted sets")}
     return WantedGraphs(limit, rates, errors, graphs)
 
 
@@ -75,14 +75,14 @@ def _kept(
 ) -> tuple[TaskGraph, ...]:
     """The cheapest graph of a set at each integer quality."""
     graphs: dict[int, TaskGraph] = {}
-    for judged, levels in _JUDGED.items():
-        costs = tables.rates[judged], tables.errors[judged], codec.task_count, wanted, tables.max_parents
+    for quality, levels in _JUDGED.items():
+        costs = tables.rates[quality], tables.errors[quality], codec.task_count, wanted, tables.max_parents
         candidates = [best_superset(*costs).graph, best_superset(*costs, ()).graph]
-        candidates.append(without_missing(codec.graph_tables.fixed[judged], wanted)[0])
+        candidates.append(without_missing(codec.graph_tables.fixed[quality], wanted)[0])
         candidates = list(dict.fromkeys(candidates))
         if len(candidates) > 1:
             candidates.sort(
-                key=lambda graph: float(codec.costs.total_costs(batch, judged, [graph] * len(batch), wanted).mean())
+                key=lambda graph: float(codec.costs.total_costs(batch, quality, [graph] * len(batch), wanted).mean())
             )
         graphs |= dict.fromkeys(levels, candidates[0])
     return tuple(graphs[level] for level in range(MAX_QUALITY + 1))
