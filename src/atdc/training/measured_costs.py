@@ -149,6 +149,7 @@ def columns_to_measure(gains: NDArray[np.float64], pairs: Sequence[Pair]) -> NDA
 def completed(costs: NDArray[np.float64], pairs: Sequence[Pair]) -> NDArray[np.float64]:
     """Costs of all pairs, (..., P), where those of sets of parents that are not known (NaN) follow from single ones.
 
+    >>> from atdc.graph.scores import candidate_sets
     >>> pairs = candidate_sets(3, 2)
     >>> row = np.array([9, 5, 7, np.nan, 9, 9, 9, 9, 9, 9, 9, 9])
     >>> completed(row, pairs)[:4].tolist()
