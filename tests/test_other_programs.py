@@ -24,6 +24,7 @@ from safetensors.torch import save
 import atdc
 from atdc import errors
 from atdc.config import ModelConfig, quality_of
+from atdc.features import FeatureScaling
 from atdc.inspection import inspect, verify
 from atdc.networks.devices import torch_defaults
 from atdc.pipeline import Codec
@@ -554,7 +555,7 @@ def test_weights_with_no_numbers_are_refused(codec: Codec, tmp_path: Path) -> No
     own = copy.copy(codec.feature_codec)
     mean, *others = own.mean
     for changed in (torch.full_like(mean, torch.nan), mean[:5]):
-        own.mean = [changed, *others]
+        own.scaling = FeatureScaling(own.tensors, [changed, *others], own.std)
         path = tmp_path / "other.safetensors"
         Codec(codec.networks, own, {}).save(path)
         with pytest.raises(atdc.WeightsError, match=r"feature\.0\.mean"):

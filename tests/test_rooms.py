@@ -1,7 +1,8 @@
 """The map of the source tree: which room may import which, read from the code itself.
 
     atdc          errors, tasks → tensors → config, files, images, terminal → networks, graph, balance, metrics
-                  → entropy → coding, bitstream → reader → weights, choice → codec, inspection → pipeline
+                  → entropy → coding, bitstream → reader → weights, choice, features → stored_networks
+                  → codec, inspection → pipeline
                   → data, training → adapters → report
     atdc.cli      inputs → batch → jobs → options, files → coding, inspection, fit, networks, weights, group
                   → the application
@@ -31,7 +32,8 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("entropy",)),
     ("atdc", ("coding", "bitstream")),
     ("atdc", ("reader",)),
-    ("atdc", ("weights", "choice")),
+    ("atdc", ("weights", "choice", "features")),
+    ("atdc", ("stored_networks",)),
     ("atdc", ("codec", "inspection")),
     ("atdc", ("pipeline",)),
     ("atdc", ("data", "training")),
@@ -58,7 +60,8 @@ OFFER = "atdc.cli.group"
 
 CORE = (
     "atdc.tensors", "atdc.graph", "atdc.entropy", "atdc.coding", "atdc.bitstream", "atdc.reader", "atdc.weights",
-    "atdc.choice", "atdc.codec", "atdc.networks.batches", "atdc.networks.codec_networks", "atdc.networks.predictor",
+    "atdc.choice", "atdc.codec", "atdc.features", "atdc.stored_networks", "atdc.networks.batches",
+    "atdc.networks.codec_networks", "atdc.networks.predictor",
     "atdc.networks.rate_estimators", "atdc.networks.resampling", "atdc.networks.transforms", "atdc.training.adding",
     "atdc.training.codec_stage", "atdc.training.data", "atdc.training.estimator_stage", "atdc.training.fit",
     "atdc.training.graph_stage", "atdc.training.predictor_stage", "atdc.training.principal_components",

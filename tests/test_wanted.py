@@ -149,7 +149,9 @@ def test_total_costs_count_errors_of_wanted_tensors_and_bits_of_their_ancestors(
     parts = [features_of(plain)[name][None] for name in TASK_NAMES]
     batch = own.normalise(parts)
     encoded = own.encode_batch(parts, 4, [HELPED])
-    error = (own.scaled(encoded.reconstruction)[NORMAL] - own.scaled(parts)[NORMAL]).square().sum().item()
+    error = (
+        (own.scaling.scaled(encoded.reconstruction)[NORMAL] - own.scaling.scaled(parts)[NORMAL]).square().sum().item()
+    )
     expected = encoded.ideal_bits[0, [EDGES, NORMAL]].sum() + own.costs.lagrange_multipliers(4)[NORMAL] * error
     assert own.costs.total_costs(batch, 4, [HELPED], [NORMAL])[0] == pytest.approx(expected, rel=1e-3)
     multipliers = own.costs.lagrange_multipliers(4)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
-import sys
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from atdc.balance import at_steps, balanced_qualities
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
@@ -33,7 +32,8 @@ from atdc.config import QUALITY_STEPS_PER_UNIT, ModelConfig, Quality, quality_st
 from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
-from atdc.errors import ArgumentError, FeatureWarning, WeightsError
+from atdc.errors import ArgumentError, WeightsError, caller_level
+from atdc.features import Features, FeatureScaling
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.scores import candidate_sets
 from atdc.graph.search import parse_setting
@@ -42,7 +42,7 @@ from atdc.networks.batches import FeatureBatch, by_tensor
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.networks.devices import open_device, torch_defaults
 from atdc.reader import Arrivals, CodedFile, DecodedIntegers, IntegerReader, combined_check
-from atdc.tensors import Grid, require_unmasked
+from atdc.stored_networks import built, stored_arrays
 from atdc.weights import (
     ENTROPY_PREFIX,
     OLDER_FORMAT,
@@ -59,24 +59,11 @@ DEFAULT_GRAPH = "codebook"
 """The search setting used when none is named."""
 
 _CODEC_PREFIX, _FEATURE_PREFIX = "codec.", "feature."
-_SINGLE_PRECISION = (
-    "log_gain", "log_inverse_gain", "analysis_gain", "synthesis_gain", "scorer.offset", "scorer.spread",
-    "scorer.base_offset", "scorer.base_spread", "scorer.gain_offset", "scorer.gain_spread", "scorer.overlap_scale",
-)  # fmt: skip
-
 T = TypeVar("T")
-Module = TypeVar("Module", bound=nn.Module)
-Features = Tensor | Sequence[Tensor] | Sequence[Tensor | None]
-"""Raw features of several images: by tensor (B, C, h, w), None for those that there are none of; or stacked
-(B, T, C, h, w) where all are alike."""
 Effort = Literal["normal", "high"]
 Profile = Literal["compact", "segments"]
 
 EFFORTS: tuple[Effort, ...] = ("normal", "high")
-EXTREME_DEVIATIONS = 100.0
-"""Features further from their mean than this, in standard deviations, are warned of; those of photos lie within 40."""
-LARGEST_DEVIATIONS = 1e12
-"""Features further from their mean than this are refused: their squares leave single precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +147,23 @@ class FeatureCodec:
         self.tensors = networks.tensors
         self.task_names = self.tensors.names
         self.task_count = len(self.tensors)
-        self.mean, self.std = list(mean), list(std)
+        self.scaling = FeatureScaling(self.tensors, mean, std)
         self.graph_tables = graph_tables
         self.fingerprint = fingerprint
         self.card = dict(card or {})
         self.of_older_format = False
         self._stored_settings: Mapping[str, Any] | None = None
         self.pairs = candidate_sets(self.task_count, networks.config.max_parents)
+
+    @property
+    def mean(self) -> list[Tensor]:
+        """Of each tensor's channels, (C,)."""
+        return self.scaling.mean
+
+    @property
+    def std(self) -> list[Tensor]:
+        """Likewise."""
+        return self.scaling.std
 
     @property
     def config(self) -> ModelConfig:
@@ -362,7 +359,7 @@ class FeatureCodec:
 
         Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
-        parts = [None if part is None else part[None] for part in self._parts(features)]
+        parts = [None if part is None else part[None] for part in self.scaling.by_index(features)]
         own = None if quality is None else self.qualities(quality)
         return self.encode_one(
             parts, own, max_bytes, weights, 1 - self.graph_tables.distortion, graph=given_graphs(graph), effort=effort,
@@ -433,62 +430,6 @@ class FeatureCodec:
     def first_indices(self, first: Sequence[str]) -> list[int]:
         """Indices of the tensors that are to come first; raises :class:`ArgumentError` that lists the known ones."""
         return self.tensors.indices(first, "first")
-
-    def _parts(self, features: Any) -> list[Tensor | None]:
-        """Features by name as tensors (C, h, w) in index order, single precision, without gradients; None where there
-        are none."""
-        if not isinstance(features, Mapping):
-            raise ArgumentError("features", type(features).__name__, f"a mapping of {', '.join(self.task_names)}")
-        self.tensors.indices(list(features), "features")
-        if not features:
-            raise ArgumentError("features", "none", f"some of {', '.join(self.task_names)}")
-        parts: list[Tensor | None] = []
-        for name, spec in zip(self.task_names, self.tensors.tensors, strict=True):
-            if name not in features:
-                parts.append(None)
-                continue
-            tensor, channels = _float_tensor(features[name], f"features of {name}"), spec.channels
-            if tensor.ndim != 3 or tensor.shape[0] != channels:
-                found = f"shape {tuple(tensor.shape)}"
-                raise ArgumentError(f"features of {name}", found, f"shape ({channels}, height, width)")
-            if tensor.is_meta and self.device.type != "meta":
-                raise ArgumentError(f"features of {name}", "a tensor on the device meta", "one that holds values")
-            parts.append(tensor.to(self.device))
-        return parts
-
-    def _require_grids(self, batch: FeatureBatch, size: tuple[int, int] | None) -> None:
-        """Refuses grids that a reader would not expect."""
-        grids, there = batch.grids, batch.available
-        of_image = self.tensors.grids_of_image(*size) if size is not None else (None,) * self.task_count
-        first: dict[int, tuple[str, Grid]] = {}
-        for place in there:
-            spec, grid, expected = self.tensors[place], grids[place], of_image[place]
-            expected = spec.grid if isinstance(spec.grid, tuple) else expected
-            whose = "that of every sample" if size is None else f"that of an image of {size[0]} x {size[1]}"
-            if size is None and isinstance(spec.grid, int):
-                name, expected = first.setdefault(spec.grid, (spec.name, grid))
-                whose = f"that of {name}: tensors of one stride have one size"
-            if expected is not None and grid != expected:
-                found, right = (f"a grid of {pair[0]} x {pair[1]}" for pair in (grid, expected))
-                raise ArgumentError(f"features of {spec.name}", found, f"{right}, {whose}")
-
-    def _warn_of_extremes(self, batch: FeatureBatch) -> None:
-        """Says which tensor has values that no training has shown the codec."""
-        extremes = [_extremes(part) for part in batch.parts]
-        count = sum(int((row > EXTREME_DEVIATIONS).sum()) for row in extremes)
-        if not count:
-            return
-        task = max(range(self.task_count), key=lambda index: float(extremes[index].max()))
-        channel = int(extremes[task].argmax())
-        more = f" (and {count - 1} more channels likewise)" if count > 1 else ""
-        warnings.warn(
-            f"features of {self.task_names[task]}, channel {channel}: found a value {extremes[task][channel]:.3g} "
-            f"standard deviations from the mean{more}; expected at most {EXTREME_DEVIATIONS:g}. Answers of this task "
-            "and of those predicted from it are in doubt: check that the features are those of the networks that the "
-            "codec was trained with.",
-            FeatureWarning,
-            stacklevel=_frames_of_the_package(),
-        )
 
     @torch_defaults()
     def decode(
@@ -576,7 +517,7 @@ class FeatureCodec:
             @torch.no_grad()
             def features(task: int, latent: Integers) -> T:
                 value = decoder.restore(task, KnownLatentCoder({task: latent}))
-                return present(task, self._raw(value, task, file.grids[task])[0])
+                return present(task, self.scaling.raw(value, task, file.grids[task])[0])
 
             return features
 
@@ -596,7 +537,7 @@ class FeatureCodec:
     @property
     def device(self) -> torch.device:
         """Where the networks run, and where features come back."""
-        return self.mean[0].device
+        return self.scaling.device
 
     def to(self, device: str | torch.device) -> FeatureCodec:
         """Moves the networks to another device, itself, and returns itself; files stay the same but for what rounding
@@ -607,7 +548,7 @@ class FeatureCodec:
         """
         device = open_device(device)
         self.networks.to(device)
-        self.mean, self.std = ([row.to(device) for row in rows] for rows in (self.mean, self.std))
+        self.scaling.to(device)
         return self
 
     # --- batches ---------------------------------------------------------------------------------------------------
@@ -650,7 +591,7 @@ class FeatureCodec:
             quality = self._with_helpers_qualities(quality, wanted)
             features = self._needed_alone(features, quality, graph, wanted)
         steps = quality_steps(quality, self.task_count)
-        normalised = self.normalise(features)
+        normalised = self.scaling.normalise(features)
         count, grids = len(normalised), normalised.grids
         asked = normalised.available if wanted is None else tuple(sorted(wanted))
         given: Any = graph  # of one image, it is easily given without its list
@@ -659,8 +600,8 @@ class FeatureCodec:
         if sizes is not None and len(sizes) != count:
             raise ArgumentError("sizes", f"{len(sizes)} of them", f"{count}, one per image")
         for size in [None] if sizes is None else sizes:
-            self._require_grids(normalised, size)
-        self._warn_of_extremes(normalised)
+            self.scaling.require_grids(normalised, size)
+        self.scaling.warn_of_extremes(normalised)
         head = self._head(first, asked, profile)
         if isinstance(graph, str) and head:
             graphs = choose_ordered(self.costs, normalised.only(asked), quality, graph, head, effort)
@@ -695,7 +636,7 @@ class FeatureCodec:
             rows = tuple(Segment(segments[task], coder.checks[image, task]) for task in order)
             data.append(pack(Container(header, rows)))
         bits = writer.bits.array(len(graphs), self.task_count)
-        return EncodedBatch(data, graphs, bits, self._restored(result.reconstruction, grids))
+        return EncodedBatch(data, graphs, bits, self.scaling.restored(result.reconstruction, grids))
 
     def helpers(self, wanted: Sequence[str], quality: Quality = 4, graph: str = DEFAULT_GRAPH) -> tuple[str, ...]:
         """Tensors that nobody asked for and that a file of the wanted ones holds: others are predicted from them.
@@ -806,7 +747,7 @@ class FeatureCodec:
         result = code_along_graph(
             self.networks, [file.graph for file in files], qualities, KnownLatentCoder(known), grids, wanted=wanted
         )
-        return self._restored(result.reconstruction, grids)
+        return self.scaling.restored(result.reconstruction, grids)
 
     def _require_places(self, where: str, places: Sequence[int]) -> None:
         for place in places:
@@ -837,99 +778,16 @@ class FeatureCodec:
         """What pairs and graphs cost: estimated, and measured by coding."""
         return CostModel(self.networks, self.entropy, self.graph_tables)
 
+    def normalise(self, features: Features) -> FeatureBatch:
+        """Raw features to normalised ones; see :meth:`~atdc.features.FeatureScaling.normalise`."""
+        return self.scaling.normalise(features)
+
     def choose_graphs(self, features: Features, quality: Quality, setting: str) -> list[TaskGraph]:
         """One graph per image of a batch, by a search setting's name.
 
         `random` draws from a generator seeded by the position in the batch, so that a call repeats itself.
         """
         return choose(self.costs, self.normalise(features), quality, setting)
-
-    # --- shared pieces ---------------------------------------------------------------------------------------------
-
-    def normalise(self, features: Features) -> FeatureBatch:
-        """Raw features to zero mean and unit standard deviation, padded by repetition to multiples of 4.
-
-        Args:
-            features: by tensor (B, C, h, w), or stacked (B, T, C, h, w) where all are alike.
-
-        Raises:
-            ArgumentError: a wrong shape, or values that are not finite or beyond :data:`LARGEST_DEVIATIONS`.
-        """
-        given: Any = features
-        if not isinstance(given, (Tensor, Sequence)) or isinstance(given, str):
-            raise ArgumentError(
-                "features",
-                type(given).__name__,
-                "a tensor, or one for each name; arrays are taken by name, see `encode`",
-            )
-        whole = features if isinstance(features, Tensor) else None
-        if whole is not None and whole.ndim != 5:
-            raise ArgumentError("features", f"shape {tuple(whole.shape)}", self._expected_shape())
-        parts = by_tensor(features)
-        if len(parts) != self.task_count:
-            found = f"shape {tuple(whole.shape)}" if whole is not None else f"{len(parts)} tensors"
-            raise ArgumentError("features", found, self._expected_shape())
-        present = [place for place, part in enumerate(parts) if part is not None]
-        if not present:
-            raise ArgumentError("features", "none", f"some of {', '.join(self.task_names)}")
-        count = len(parts[present[0]])
-        normalised = []
-        for place, (spec, part) in enumerate(zip(self.tensors.tensors, parts, strict=True)):
-            mean, std = self.mean[place], self.std[place]
-            if part is None:
-                normalised.append(torch.zeros(count, spec.channels, *self._empty_grid(parts), device=self.device))
-                continue
-            if part.ndim != 4 or part.shape[1] != spec.channels or 0 in part.shape or len(part) != count:
-                if whole is not None:
-                    raise ArgumentError("features", f"shape {tuple(whole.shape)}", self._expected_shape())
-                expected = f"({count}, {spec.channels}, height, width)"
-                raise ArgumentError(f"features of {spec.name}", f"shape {tuple(part.shape)}", expected)
-            part = part.detach().to(self.device, torch.float32)
-            part = (part - mean[:, None, None]) / std[:, None, None]
-            self._require_finite(spec.name, _extremes(part))
-            normalised.append(part)
-        batch = FeatureBatch.of(normalised)
-        return batch if len(present) == len(parts) else batch.only(present)
-
-    def _empty_grid(self, parts: Sequence[Tensor | None]) -> Grid:
-        """Of a tensor that there is none of: that of the others, where all are of one stride, as the rate estimator
-        of such models wants."""
-        if len({spec.grid for spec in self.tensors.tensors}) > 1:
-            return 1, 1
-        there = next(part for part in parts if part is not None)
-        return there.shape[2], there.shape[3]
-
-    def scaled(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Raw features, or differences of them, in units of each channel's standard deviation."""
-        return [part / own[:, None, None] for part, own in zip(features, self.std, strict=True)]
-
-    def _expected_shape(self) -> str:
-        channels = {spec.channels for spec in self.tensors.tensors}
-        if len(channels) > 1:
-            return f"{self.task_count} tensors, each (images, channels, height, width)"
-        return f"(images, {self.task_count}, {channels.pop()}, height, width)"
-
-    @staticmethod
-    def _require_finite(name: str, extremes: NDArray[np.float64]) -> None:
-        beyond = np.flatnonzero(~(extremes <= LARGEST_DEVIATIONS))  # in this form true of NaN
-        if len(beyond):
-            channel = int(beyond[0])
-            finite = math.isfinite(extremes[channel])
-            raise ArgumentError(
-                f"features of {name}, channel {channel}",
-                f"a value {extremes[channel]:.3g} standard deviations from the mean" if finite
-                else "a value that is not finite, or not in single precision",
-                f"finite numbers within {LARGEST_DEVIATIONS:g} standard deviations",
-            )  # fmt: skip
-
-    def _restored(self, normalised: Sequence[Tensor], grids: Sequence[Grid]) -> list[Tensor]:
-        rows = zip(normalised, grids, strict=True)
-        return [self._raw(part, task, grid) for task, (part, grid) in enumerate(rows)]
-
-    def _raw(self, normalised: Tensor, task: int, grid: Grid) -> Tensor:
-        """One tensor's features in their own units, without padding."""
-        mean, std = self.mean[task], self.std[task]
-        return normalised[..., : grid[0], : grid[1]] * std[:, None, None] + mean[:, None, None]
 
 
 def warn_of_older_format(path: str | Path, codec: FeatureCodec, data: bytes) -> None:
@@ -939,31 +797,8 @@ def warn_of_older_format(path: str | Path, codec: FeatureCodec, data: bytes) -> 
         warnings.warn(
             f"{path}: found the fingerprint {now} for weights loaded as {before}: neither can read files of the other. "
             "To keep it, copy the weights file instead.",
-            UserWarning, stacklevel=_frames_of_the_package(),
+            UserWarning, stacklevel=caller_level(),
         )  # fmt: skip
-
-
-def stored_arrays(module: nn.Module) -> dict[str, NDArray[Any]]:
-    """A module's parameters and buffers as a weights file keeps them: matrices in half precision."""
-    arrays = {}
-    for key, value in module.state_dict().items():
-        if key.endswith("num_batches_tracked"):
-            continue
-        exact = value.ndim < 2 or any(part in key for part in _SINGLE_PRECISION)
-        arrays[key] = value.detach().cpu().to(torch.float32 if exact else torch.float16).contiguous().numpy()
-    return arrays
-
-
-def built(make: Callable[[], Module], file: WeightsFile, prefix: str) -> Module:
-    """The inverse of :func:`stored_arrays`; raises :class:`WeightsError` on whatever does not fit the module."""
-    with torch.device("meta"):  # what is not as the settings say is refused before it takes memory
-        state = make().state_dict()
-    shapes = {key: tuple(value.shape) for key, value in state.items() if not key.endswith("num_batches_tracked")}
-    arrays = file.floats(prefix, shapes)
-    with torch.random.fork_rng(devices=[]):  # what layers start with is no business of the caller's generator
-        module = make()
-    module.load_state_dict({**module.state_dict(), **{key: torch.from_numpy(array) for key, array in arrays.items()}})
-    return module
 
 
 def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
@@ -976,38 +811,3 @@ def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
     shapes = {f"{i}.{k}": (spec.channels,) for i, spec in enumerate(tensors) for k in ("mean", "deviation")}
     rows = file.floats(_FEATURE_PREFIX, shapes)
     return [torch.from_numpy(rows[f"{index}.{kind}"]) for index in range(len(tensors))]
-
-
-def _float_tensor(value: Any, where: str) -> Tensor:
-    """A tensor or an array of any floating-point type, byte order and layout in memory as a tensor of floats."""
-    if not isinstance(value, Tensor):
-        require_unmasked(value, where)
-        try:
-            array = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ArgumentError(
-                where, f"{type(value).__name__} ({error})", "a tensor or an array of numbers"
-            ) from error
-        if array.dtype.kind != "f":
-            raise ArgumentError(where, f"{type(value).__name__} of {array.dtype}", "floating-point numbers")
-        with np.errstate(over="ignore"):  # what is infinite then is refused as such
-            return torch.from_numpy(np.array(array, np.float32, order="C"))
-    if not value.is_floating_point() or value.layout != torch.strided or value.is_quantized or value.is_nested:
-        raise ArgumentError(where, f"{value.dtype}, {value.layout}", "a dense tensor of floating-point numbers")
-    return value.detach().float()
-
-
-def _extremes(normalised: Tensor) -> NDArray[np.float64]:
-    """How far from the mean the values of each channel lie at most, (C,), of normalised features (B, C, h, w)."""
-    return normalised.abs().amax((0, 2, 3)).cpu().double().numpy()
-
-
-def _frames_of_the_package() -> int:
-    """How many frames up the caller's program begins, so that a warning names its line."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_CALLERS:
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-_NOT_THE_CALLERS = ("atdc", "contextlib", "torch")  # decorators are of the latter two

@@ -19,16 +19,14 @@ from atdc.codec import (
     DEFAULT_GRAPH,
     Effort,
     FeatureCodec,
-    Features,
     Profile,
-    built,
     given_graphs,
     profile_for,
-    stored_arrays,
     warn_of_older_format,
 )
 from atdc.config import PIXEL_LIMIT, pixel_limit_of
 from atdc.errors import ArgumentError, BitstreamError, WeightsError
+from atdc.features import Features
 from atdc.graph.task_graph import TaskGraph
 from atdc.images import ImageLike, as_rgb
 from atdc.inspection import Inspection, inspect
@@ -36,6 +34,7 @@ from atdc.networks.devices import torch_defaults
 from atdc.networks.task_networks import TaskNetworks
 from atdc.networks.tiles import Tile
 from atdc.reader import Arrivals, CodedFile
+from atdc.stored_networks import built, stored_arrays
 from atdc.tasks import TASK_NAMES, TENSOR_NAMES
 from atdc.tasks.answers import presented
 from atdc.weights import open_weights, write_weights

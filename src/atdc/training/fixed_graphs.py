@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.codec import FeatureCodec, Features
+from atdc.codec import FeatureCodec
+from atdc.features import Features
 from atdc.graph import search
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.scores import ScoreTable, alone_columns, candidate_sets

@@ -218,11 +218,11 @@ def measured_rates(run: RunFolder, codec: FeatureCodec, val: TrainingFeatures) -
     if state is None:
         features = val.raw(val.alike(100))
         parts = by_tensor(features)
-        grids, targets = [(part.shape[2], part.shape[3]) for part in parts], codec.scaled(parts)
+        grids, targets = [(part.shape[2], part.shape[3]) for part in parts], codec.scaling.scaled(parts)
         rows = []
         for level in range(MAX_QUALITY + 1):
             result = codec.encode_batch(features, level, "fixed")
-            error = squared_errors(codec.scaled(result.reconstruction), targets, grids)
+            error = squared_errors(codec.scaling.scaled(result.reconstruction), targets, grids)
             rows.append(torch.stack([torch.from_numpy(result.ideal_bits).mean(0), error.double().mean(0)]))
         elements = torch.tensor([float(part[0].numel()) for part in parts])
         state = {"rates": torch.stack(rows), "elements": elements}

@@ -31,6 +31,7 @@ from atdc.data.feature_report import report
 from atdc.data.feature_source import evenly_spaced
 from atdc.data.labelled import IMAGE, LabelledImages, Mixed
 from atdc.errors import ArgumentError
+from atdc.features import FeatureScaling
 from atdc.networks.devices import device_of, open_device
 from atdc.networks.task_networks import TaskNetworks
 from atdc.pipeline import Codec, load
@@ -121,7 +122,7 @@ def _train(
         bounds = loss_bounds(run, task_networks, val_features, data[1], means)
         if further is not None:  # its networks see other features than they did
             further = copy.copy(further)
-            further.mean, further.std = list(means), list(stds)
+            further.scaling = FeatureScaling(further.tensors, means, stds)
     else:
         bounds = torch.tensor(model.card["loss_bounds"])
     goal, val_goal = (TaskLosses(task_networks, images, bounds) for images in data)
