@@ -239,7 +239,7 @@ class FeatureCodec:
                 :class:`~atdc.data.feature_source.FeatureSource`. Samples may lack tensors; two at least have all.
             **settings: ``recipe``, the name of a shipped recipe (``fit``, ``fit_small``), a YAML file or a
                 :class:`~atdc.config.FitRecipe`; ``objective``, what decoded features are for, see
-                :class:`~atdc.training.codec_stage.Objective` (squared error of normalised features alone if None), and
+                :class:`~atdc.training.objectives.Objective` (squared error of normalised features alone if None), and
                 ``val_objective``, the same of validation samples; ``val``, validation samples (by default a tenth of
                 the dataset); ``grids``, by name what a tensor's grid follows from, where it is not the same in all
                 samples, see :mod:`atdc.tensors`; ``start``, a codec that is trained further, or if the dataset has

@@ -47,13 +47,14 @@ from atdc.networks.transforms import BlockMetric, blocks_of
 from atdc.tensors import FeatureSet, Grid, TensorSpec
 from atdc.training import processes
 from atdc.training.adding import adopt
-from atdc.training.codec_stage import AnchoredObjective, Objective, SensitiveObjective, TrainingState, train_codec
+from atdc.training.codec_stage import TrainingState, train_codec
 from atdc.training.data import SourceFeatures, kinds_of
 from atdc.training.fixed_graphs import best_graph
 from atdc.training.graph_source import PooledGraphs
 from atdc.training.graph_stage import EDGE_SHARE, copy_for, copy_of, fit_graphs
 from atdc.training.loop import epochs_of
 from atdc.training.measured_costs import FEW_TENSORS, completed, single_columns
+from atdc.training.objectives import AnchoredObjective, Objective, SensitiveObjective
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder

@@ -23,9 +23,10 @@ from atdc.networks.batches import FeatureBatch
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.tensors import FeatureSet
 from atdc.training.adding import adopt
-from atdc.training.codec_stage import Objective, TrainingState, train_codec
+from atdc.training.codec_stage import TrainingState, train_codec
 from atdc.training.graph_stage import copy_of
 from atdc.training.loop import epochs_of
+from atdc.training.objectives import Objective
 from atdc.training.predictor_stage import train_predictor
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder

@@ -20,7 +20,7 @@ from atdc.networks.devices import device_of
 from atdc.networks.heads import SmallHead
 from atdc.networks.task_networks import TaskNetworks
 from atdc.tasks import TASKS
-from atdc.training.codec_stage import Objective
+from atdc.training.objectives import Objective
 from atdc_bench.baselines.joint import TOGETHER, alone, alone_in_training, model
 from atdc_bench.baselines.stacked_features import StackedFeatures
 from atdc_bench.baselines.trainer import BaselineTrainer, Row

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.training.codec_stage import Objective
+from atdc.training.objectives import Objective
 from atdc_bench.baselines.stacked_features import RawFeatures
 
 

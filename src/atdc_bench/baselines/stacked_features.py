@@ -16,8 +16,8 @@ from atdc.data.labelled import LabelledImages
 from atdc.networks.batches import FeatureBatch
 from atdc.pipeline import Codec
 from atdc.tensors import Grid
-from atdc.training.codec_stage import Objective
 from atdc.training.feature_cache import FeatureCache
+from atdc.training.objectives import Objective
 from atdc.training.run_folder import RunFolder
 from atdc_bench.baselines.grouping import Grouping
 

@@ -26,8 +26,9 @@ from atdc.graph.task_graph import TaskGraph
 from atdc.networks.codec_networks import CodecNetworks
 from atdc.pipeline import Codec
 from atdc.tasks import TASKS
-from atdc.training.codec_stage import Objective, TrainingState, train_codec
+from atdc.training.codec_stage import TrainingState, train_codec
 from atdc.training.graph_source import GraphSource
+from atdc.training.objectives import Objective
 from atdc.training.principal_components import start_from_principal_components
 from atdc.training.run_folder import RunFolder
 from atdc.training.task_objectives import TaskLosses
