@@ -64,7 +64,8 @@ CORE = (
     "atdc.networks.codec_networks", "atdc.networks.predictor",
     "atdc.networks.rate_estimators", "atdc.networks.resampling", "atdc.networks.transforms", "atdc.training.adding",
     "atdc.training.codec_stage", "atdc.training.data", "atdc.training.estimator_stage", "atdc.training.fit",
-    "atdc.training.graph_stage", "atdc.training.objectives", "atdc.training.predictor_stage", "atdc.training.principal_components",
+    "atdc.training.graph_stage", "atdc.training.objectives", "atdc.training.predictor_stage",
+    "atdc.training.principal_components",
 )  # fmt: skip
 """Rooms and modules that know feature tensors and nothing of what they are for."""
 OF_TASKS_AND_IMAGES = ("atdc.tasks", "atdc.images", "atdc.pipeline", "atdc.data.rooms")

@@ -141,73 +141,80 @@ def train_codec(
         objective: of the training images; None warms up on features alone.
         val_objective: of the validation images, for the curve; None where features are all there is.
     """
-    networks, train, (count, steps) = state.networks, state.train, epochs
-    networks.rate_estimator.requires_grad_(False)
-    task_count = networks.task_count
+    count, steps = epochs
+    state.networks.rate_estimator.requires_grad_(False)
+    stage = _CodecStage(recipe, state, objective, val_objective, validation_count(steps * recipe.batch))
+    module = nn.ModuleDict({"networks": state.networks, "entropy": state.float_model})
+    if state.encoders is not None:
+        module["encoders"] = state.encoders
+    train_stage(
+        run, name, module, images=len(state.train), epochs=count, steps=steps, batch=recipe.batch, lr=lr[0],
+        lr_end=lr[1], prepare=stage.prepare, step=stage.step, validate=stage.validate, seed=recipe.seed, clip=1.0,
+        accumulate=recipe.accumulate,
+    )  # fmt: skip
 
-    def terms(
-        features: FeatureBatch, graphs: list[TaskGraph], quality: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        """Bits per feature element (B,), squared errors per feature element of all tensors (B, T), proxy losses,
-        reconstructions."""
-        coder = TrainingLatentCoder(networks, state.float_model, len(features), features.grids)
-        if features.present is not None:
-            graphs = [graph.within(features.present) for graph in graphs]
-        result = code_along_graph(
-            networks, graphs, quality, coder, features.grids, features.parts, wanted=features.present, with_proxy=True
-        )
-        assert result.proxy is not None
-        elements = sum(features.elements)
-        error = _errors(state.metric, result.reconstruction, features.parts, features.grids) / elements
-        return coder.bits.sum(1) / elements, error, result.proxy, result.reconstruction
 
-    def anchored(error: Tensor) -> Tensor:
-        return error if state.anchors is None else error * error.new_tensor(state.anchors)
+@dataclass(frozen=True)
+class _CodecStage:
+    """What :func:`train_codec` does at each step and between epochs.
 
-    def prepare(draw: Draw) -> CodecBatch:
-        rng = draw.rng
+    Attributes:
+        val_count: of how many images validation measures.
+    """
+
+    recipe: FitRecipe
+    state: TrainingState
+    objective: Objective | None
+    val_objective: Objective | None
+    val_count: int
+
+    def prepare(self, draw: Draw) -> CodecBatch:
+        """A batch of one base quality and one subset of the tensors."""
+        state, recipe, rng = self.state, self.recipe, draw.rng
+        task_count = state.networks.task_count
         level = state.levels[int(rng.integers(len(state.levels)))]
         subset = state.subset or random_subset(task_count, recipe.subset_share, rng)
         tasks: list[int] = []
         targets: Mapping[str, Tensor] = {}
-        if objective is not None:
+        if self.objective is not None:
             number = min(recipe.tasks_per_step, len(subset))
             tasks = sorted(rng.choice(subset, size=number, replace=False).tolist())
-            targets = objective.targets(draw.indices, tasks)
+            targets = self.objective.targets(draw.indices, tasks)
         # One base quality a batch, so that graphs fit it; each group a step or so around it, so that they may differ.
         spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), task_count)).astype(np.float32))
         return CodecBatch(
-            train.load(draw.indices), tuple(subset), level, (level + spread).clamp(0, MAX_QUALITY),
+            state.train.load(draw.indices), tuple(subset), level, (level + spread).clamp(0, MAX_QUALITY),
             state.graphs.draw(draw.indices, level, rng, subset), tasks, targets,
         )  # fmt: skip
 
-    def step(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
+    def step(self, batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch, and figures of it."""
         with mixed_precision(batch.quality.device):
-            return loss_of(batch)
+            return self._loss(batch)
 
-    def loss_of(batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
-        level, quality = batch.level, batch.quality
+    def _loss(self, batch: CodecBatch) -> tuple[Tensor, dict[str, float]]:
+        train, level, quality = self.state.train, batch.level, batch.quality
         features = train.seen(batch.loaded)
-        if len(batch.subset) < task_count:
+        if len(batch.subset) < self.state.networks.task_count:
             features = features.only(batch.subset)
         if features.present == ():  # none of the chosen tensors is there: all that are
             features = train.seen(batch.loaded)
-        rate, error, proxy, decoded = terms(features, batch.graphs, quality)
-        weight = task_weight(quality, recipe)
+        rate, error, proxy, decoded = self._terms(features, batch.graphs, quality)
+        weight = task_weight(quality, self.recipe)
         loss = rate.mean() + PROXY_WEIGHT * proxy.mean()
         figures = {
             f"rate q{level}": float(rate.detach().mean()),
             f"error q{level}": float(error.detach().sum(1).mean()),
         }
-        if objective is None:
+        if self.objective is None:
             loss = loss + (weight * error).sum(1).mean()
         else:
-            loss = loss + recipe.feature_weight * (weight * anchored(error)).sum(1).mean()
+            loss = loss + self.recipe.feature_weight * (weight * self._anchored(error)).sum(1).mean()
             tasks = list(features.available)
-            if not hasattr(objective, "joint_losses"):
+            if not hasattr(self.objective, "joint_losses"):
                 tasks = [task for task in tasks if task in batch.tasks]
             raw_features = {task: train.restored(decoded, task, features.grids) for task in tasks}
-            for task, task_loss in losses_of(objective, batch.tasks, raw_features, batch.targets).items():
+            for task, task_loss in losses_of(self.objective, batch.tasks, raw_features, batch.targets).items():
                 mask = ~torch.isnan(task_loss.detach())  # samples without a label
                 if not bool(mask.any()):
                     continue
@@ -215,47 +222,59 @@ def train_codec(
                 loss = loss + costs.mean() / len(batch.tasks)
                 figures[f"loss q{level}"] = float(task_loss.detach()[mask].mean())
         # Losses at high quality are many times those at low quality: the square root of Λ evens out their gradients.
-        return loss / task_weight(torch.tensor(float(level)), recipe).sqrt(), figures
-
-    val_count = validation_count(steps * recipe.batch)
+        return loss / task_weight(torch.tensor(float(level)), self.recipe).sqrt(), figures
 
     @torch.no_grad()
-    def validate() -> dict[str, float]:
+    def validate(self) -> dict[str, float]:
+        """The terms of the objective at a few qualities, on the same images and with the same noise every time."""
+        state, val = self.state, self.state.val
         figures: dict[str, float] = {}
-        images = state.val.alike(val_count)
-        device = device_of(networks)
+        images = val.alike(self.val_count)
+        device = device_of(state.networks)
+        task_count = state.networks.task_count
         subset = list(state.subset or range(task_count))
-        features = state.val.seen(moved(state.val.load(images), device))
+        features = val.seen(moved(val.load(images), device))
         if len(subset) < task_count:
             features = features.only(subset)
         targets: Mapping[str, Tensor] = {}
-        if val_objective is not None:
-            targets = moved(val_objective.targets(images, subset), device)
+        if self.val_objective is not None:
+            targets = moved(self.val_objective.targets(images, subset), device)
         for level in [level for level in _VALIDATION_LEVELS if level in state.levels]:
             torch.manual_seed(level)  # the same noise and pixels at every validation
             graphs = state.val_graphs.draw(images, level, np.random.default_rng(level), subset)
             quality = torch.full((len(features), task_count), float(level), device=device)
-            rate, error, _, decoded = terms(features, graphs, quality)
-            weight = float(task_weight(torch.tensor(float(level)), recipe))
+            rate, error, _, decoded = self._terms(features, graphs, quality)
+            weight = float(task_weight(torch.tensor(float(level)), self.recipe))
             bits, square = float(rate.mean()), float(error.sum(1).mean())
             figures |= {f"bpe{level}": bits, f"mse{level}": square}
-            if val_objective is None:
+            if self.val_objective is None:
                 figures[f"objective{level}"] = bits + weight * square
                 continue
-            raw_features = {task: state.val.restored(decoded, task, features.grids) for task in subset}
-            task_losses = losses_of(val_objective, subset, raw_features, targets)
+            raw_features = {task: val.restored(decoded, task, features.grids) for task in subset}
+            task_losses = losses_of(self.val_objective, subset, raw_features, targets)
             losses = [float(loss.nanmean()) for loss in task_losses.values()]
             loss = sum(losses) / len(subset)
             figures[f"loss{level}"] = loss
-            anchor = recipe.feature_weight * float(anchored(error).sum(1).mean())
+            anchor = self.recipe.feature_weight * float(self._anchored(error).sum(1).mean())
             figures[f"objective{level}"] = bits + weight * (loss + anchor)
         return figures
 
-    module = nn.ModuleDict({"networks": networks, "entropy": state.float_model})
-    if state.encoders is not None:
-        module["encoders"] = state.encoders
-    train_stage(
-        run, name, module, images=len(train), epochs=count, steps=steps, batch=recipe.batch, lr=lr[0], lr_end=lr[1],
-        prepare=prepare, step=step, validate=validate, seed=recipe.seed, clip=1.0,
-        accumulate=recipe.accumulate,
-    )  # fmt: skip
+    def _terms(
+        self, features: FeatureBatch, graphs: list[TaskGraph], quality: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Bits per feature element (B,), squared errors per feature element of all tensors (B, T), proxy losses,
+        reconstructions."""
+        networks = self.state.networks
+        coder = TrainingLatentCoder(networks, self.state.float_model, len(features), features.grids)
+        if features.present is not None:
+            graphs = [graph.within(features.present) for graph in graphs]
+        result = code_along_graph(
+            networks, graphs, quality, coder, features.grids, features.parts, wanted=features.present, with_proxy=True
+        )
+        assert result.proxy is not None
+        elements = sum(features.elements)
+        error = _errors(self.state.metric, result.reconstruction, features.parts, features.grids) / elements
+        return coder.bits.sum(1) / elements, error, result.proxy, result.reconstruction
+
+    def _anchored(self, error: Tensor) -> Tensor:
+        return error if self.state.anchors is None else error * error.new_tensor(self.state.anchors)
