@@ -6,11 +6,12 @@ import functools
 import importlib.util
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 import numpy as np
 import torch
@@ -131,15 +132,7 @@ def train_stage(
     """
     if not epochs:
         return
-    entries = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    parameters = [p for _, p in entries]
-    device = device_of(module)
-    tables = [p for name, p in entries if name.endswith(QUALITY_TABLE)]
-    groups = [
-        {"params": [p for name, p in entries if not name.endswith(QUALITY_TABLE)], "share": 1.0},
-        {"params": tables, "share": TABLE_RATE},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98), fused=True)
+    optimiser = _optimiser(module, lr, weight_decay)
     first = 0
     state = run.load(name)
     if state is not None:
@@ -153,56 +146,28 @@ def train_stage(
     if batch % parts:
         raise ArgumentError("batch", str(batch), f"a multiple of {parts}, the parts that it is cut into")
     log = _events(run.path / "log" / name) if processes.is_first() else None
-    loader = ThreadPoolExecutor(1)
     per_epoch = images // batch if steps is None else steps
-    skips = 0
-    try:
+    update = _Update(optimiser, [p for p in module.parameters() if p.requires_grad], clip, (str(run.path), name))
+    with closing(log) if log is not None else nullcontext(), _Loader(prepare, device_of(module)) as loader:
         for epoch in range(first, epochs):
             start_time = time.perf_counter()
             rng = np.random.default_rng([seed, epoch, *name.encode()])
             torch.manual_seed(int(rng.integers(2**31)) + processes.rank())
-            order = rng.permutation(images)
-            while len(order) < per_epoch * batch:  # an epoch may be longer than the data
-                order = np.concatenate([order, rng.permutation(images)])
+            batches = loader.batches(_draws(rng, images, batch, per_epoch, accumulate, (seed, epoch)))
+            update.begin_epoch()
             point: dict[str, float] = {}
-            usual_norm: float | None = None
-            draws = []
-            for index in range(per_epoch):
-                whole = np.sort(order[index * batch : (index + 1) * batch])
-                indices = whole[processes.rank() :: processes.count()]
-                for part in range(accumulate):
-                    # A single whole batch has the seed that it always had.
-                    seeds = [seed, epoch, index] + ([part, processes.rank()] if parts > 1 else [])
-                    draws.append(Draw(indices[part::accumulate], np.random.default_rng(seeds)))
             bar = processes.bar(range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False)
-            future = loader.submit(prepare, draws[0])
             for index in bar:
                 progress = (epoch + index / per_epoch) / epochs
                 for group in optimiser.param_groups:
                     group["lr"] = group["share"] * cosine(progress, lr, lr_end)
                 optimiser.zero_grad(set_to_none=True)
-                for part in range(index * accumulate, (index + 1) * accumulate):
-                    prepared = future.result()
-                    if part + 1 < len(draws):
-                        future = loader.submit(prepare, draws[part + 1])
-                    loss, figures = step(moved(prepared, device))
+                for _ in range(accumulate):
+                    loss, figures = step(next(batches))
                     torch.autograd.backward(loss / accumulate)
                     for key, value in figures.items():
                         point[key] = value if key not in point else 0.98 * point[key] + 0.02 * value
-                processes.average_gradients(parameters)
-                # One gradient far beyond the usual can undo hours: Adam divides by what gradients used to be.
-                limit = clip if usual_norm is None else min(clip, _SPIKE * usual_norm)
-                norm = float(nn.utils.clip_grad_norm_(parameters, limit))
-                skips = 0 if math.isfinite(norm) else skips + 1
-                if skips == _HOPELESS:
-                    raise ArgumentError(
-                        str(run.path), f"no finite gradient in {_HOPELESS} steps of the stage {name}",
-                        "training that does not diverge",
-                        "Lower the recipe's lr, and delete the folder; or check the features for huge values.",
-                    )  # fmt: skip
-                if not skips:
-                    optimiser.step()
-                    usual_norm = norm if usual_norm is None else 0.95 * usual_norm + 0.05 * min(norm, limit)
+                update.apply()
                 if index % 20 == 0:
                     bar.set_postfix({key: f"{value:.4g}" for key, value in point.items()})
                     if log is not None:
@@ -212,10 +177,95 @@ def train_stage(
             if processes.is_first():
                 _finish_epoch(run, name, module, optimiser, (epoch, epochs, start_time), validate, point, log)
             processes.wait()
-    finally:
-        loader.shutdown(cancel_futures=True)
-        if log is not None:
-            log.close()
+
+
+def _optimiser(module: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Of the trainable parameters, in two groups whose `share` of the learning rate differs."""
+    entries = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for name, p in entries if not name.endswith(QUALITY_TABLE)], "share": 1.0},
+        {"params": [p for name, p in entries if name.endswith(QUALITY_TABLE)], "share": TABLE_RATE},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98), fused=True)
+
+
+def _draws(
+    rng: np.random.Generator, images: int, batch: int, steps: int, accumulate: int, seeds: tuple[int, int]
+) -> list[Draw]:
+    """This process's share of the batches of an epoch, each in its parts; `seeds` are the stage's and the epoch."""
+    order = rng.permutation(images)
+    while len(order) < steps * batch:  # an epoch may be longer than the data
+        order = np.concatenate([order, rng.permutation(images)])
+    is_cut = accumulate * processes.count() > 1
+    draws = []
+    for index in range(steps):
+        indices = np.sort(order[index * batch : (index + 1) * batch])[processes.rank() :: processes.count()]
+        for part in range(accumulate):
+            # A single whole batch has the seed that it always had.
+            seed = [*seeds, index] + ([part, processes.rank()] if is_cut else [])
+            draws.append(Draw(indices[part::accumulate], np.random.default_rng(seed)))
+    return draws
+
+
+class _Loader(Generic[Batch]):
+    """Prepares each batch in a thread during the step before."""
+
+    def __init__(self, prepare: Callable[[Draw], Batch], device: torch.device) -> None:
+        self._prepare, self._device = prepare, device
+        self._executor = ThreadPoolExecutor(1)
+
+    def batches(self, draws: Sequence[Draw]) -> Iterator[Batch]:
+        """Batches of an epoch, where the module is."""
+        future = self._executor.submit(self._prepare, draws[0])
+        for following in [*draws[1:], None]:
+            prepared = future.result()
+            if following is not None:
+                future = self._executor.submit(self._prepare, following)
+            yield moved(prepared, self._device)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+
+class _Update:
+    """A step of the optimiser, with gradients cut where they are far from usual, and none where they are not finite."""
+
+    def __init__(
+        self, optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], clip: float, names: tuple[str, str]
+    ) -> None:
+        self._optimiser, self._parameters, self._clip = optimiser, parameters, clip
+        self._run, self._stage = names
+        self._usual_norm: float | None = None
+        self._skips = 0
+
+    def begin_epoch(self) -> None:
+        """Forgets the usual norm, so that a resumed stage repeats itself."""
+        self._usual_norm = None
+
+    def apply(self) -> None:
+        """Averages gradients over processes, and takes the step.
+
+        Raises:
+            ArgumentError: step after step has no finite gradient.
+        """
+        processes.average_gradients(self._parameters)
+        # One gradient far beyond the usual can undo hours: Adam divides by what gradients used to be.
+        limit = self._clip if self._usual_norm is None else min(self._clip, _SPIKE * self._usual_norm)
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, limit))
+        self._skips = 0 if math.isfinite(norm) else self._skips + 1
+        if self._skips == _HOPELESS:
+            raise ArgumentError(
+                self._run, f"no finite gradient in {_HOPELESS} steps of the stage {self._stage}",
+                "training that does not diverge",
+                "Lower the recipe's lr, and delete the folder; or check the features for huge values.",
+            )  # fmt: skip
+        if not self._skips:
+            self._optimiser.step()
+            usual_norm = self._usual_norm
+            self._usual_norm = norm if usual_norm is None else 0.95 * usual_norm + 0.05 * min(norm, limit)
 
 
 def _events(folder: Path) -> SummaryWriter | None:
