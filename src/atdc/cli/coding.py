@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-import atdc.cli.jobs as jobs_of
 from atdc.cli.batch import err, for_each, globally
 from atdc.cli.batch import out as console
+from atdc.cli.decoding import Decoder
+from atdc.cli.encoding import Coded, Encoder, Request, encoded_paths
 from atdc.cli.files import (
     destination_of,
     encodable_with,
@@ -275,12 +276,12 @@ def encode(
         raise typer.BadParameter("--max-bytes chooses qualities; leave out --quality, --task-quality and --balanced.")
     if as_json and to.kind == "stream":
         raise typer.BadParameter("--json tells what is written to files; name one, or a folder, with -o.")
-    request = jobs_of.Request(
+    request = Request(
         quality=quality, task_quality=qualities, balanced=balanced, max_bytes=max_bytes, weights=weights, graph=graph,
         effort=effort.value, profile=None if profile is None else profile.value, first=leading, tasks=wanted,
     )  # fmt: skip
-    make = partial(jobs_of.encoder, model, device, networks, request, pixel_limit, to, as_json)
-    items = apart(items, cache(partial(jobs_of.encoded_paths, to))) if to.kind != "stream" else items
+    make = partial(Encoder, model, device, networks, request, pixel_limit, to, as_json)
+    items = apart(items, cache(partial(encoded_paths, to))) if to.kind != "stream" else items
     done = for_each(
         ctx, ("encoding", "encoded"), items, make,
         quiet=quiet, lines=not as_json, jobs=jobs, resume=RESUME, console=err if to.kind == "stream" else console,
@@ -376,7 +377,7 @@ def decode(
             raise typer.BadParameter(f"{out} looks like a file; write {better}, or name a folder: {out}/")
     items = apart(items, lambda item: [to.of(item, "")]) if to.kind != "stream" else items
     listener = _told_as_json if as_json else _told_quietly if quiet or globally(ctx, "quiet") else _told
-    make = partial(jobs_of.decoder, model, device, wanted, pixel_limit, to, listener, networks, as_json)
+    make = partial(Decoder, model, device, wanted, pixel_limit, to, listener, networks, as_json)
     done = for_each(
         ctx, ("decoding", "decoded"), items, make,
         quiet=quiet, jobs=jobs, flawed_word="in part", resume=RESUME,
@@ -393,11 +394,11 @@ def decode(
 # --- plumbing --------------------------------------------------------------------------------------------------------
 
 
-def _total(coded: Sequence[jobs_of.Coded]) -> str:
+def _total(coded: Sequence[Coded]) -> str:
     length, units = sum(item.bytes for item in coded), {item.unit for item in coded}
     if len(units) > 1:
         return f"{length:,} bytes"
-    return str(jobs_of.Coded(length, sum(item.positions for item in coded), units.pop()))
+    return str(Coded(length, sum(item.positions for item in coded), units.pop()))
 
 
 def _task_quality(value: str) -> tuple[str, float]:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import typer
 
-import atdc.cli.jobs as jobs_of
-from atdc.cli.batch import for_each
+from atdc.cli.batch import Report, Work, complaint, for_each
 from atdc.cli.batch import out as console
 from atdc.cli.files import is_coded, is_one_file, items_of
+from atdc.cli.inputs import Item
+from atdc.cli.jobs import opened
 from atdc.cli.options import AsJson, Files, FromFile, Jobs, ModelAtHand, PixelLimit, Quiet
 from atdc.config import PIXEL_LIMIT
+from atdc.errors import ArgumentError
 from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
-    from atdc.inspection import Inspection
+    from atdc.bitstream.sources import Source
+    from atdc.inspection import Inspection, Verification
+    from atdc.reader import IntegerReader
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +51,7 @@ def inspect(
         atdc inspect photo.atdc --model my_weights.safetensors
     """
     items = items_of(ctx, files, from_file, is_coded)
-    make = partial(jobs_of.inspector, model, pixel_limit)
+    make = partial(inspector, model, pixel_limit)
     done = for_each(ctx, ("inspecting", "inspected"), items, make, quiet=False, lines=False)
     inspections = [(item.name, report.value) for item, report in zip(done.items, done.reports, strict=True)]
     if not as_json:
@@ -81,7 +86,7 @@ def verify(
         atdc verify photo.atdc --json | jq '.[0].problems'
     """
     items = items_of(ctx, files, from_file, is_coded)
-    make = partial(jobs_of.verifier, model, pixel_limit)
+    make = partial(verifier, model, pixel_limit)
     done = for_each(
         ctx, ("verifying", "verified"), items, make, quiet=quiet, lines=not as_json, jobs=jobs, flawed_word="not ok"
     )
@@ -127,3 +132,64 @@ def _show_inspection(name: str, inspection: Inspection) -> None:
         console.print(f"first: {escape(', '.join(inspection.first))}; a reader may stop after these")
     if inspection.ideal_bits is None:
         console.print(f"For names, the graph and ideal bits, name the weights {inspection.fingerprint} with --model.")
+
+
+# --- what works on one file -------------------------------------------------------------------------------------------
+
+
+def inspector(model: str | None, pixel_limit: int) -> Work:
+    """Looks into files; the value of a report is an :class:`~atdc.inspection.Inspection`."""
+    from atdc.inspection import inspect
+
+    quantised_model = _integers_at_hand(model)
+
+    def work(item: Item) -> Report:
+        with opened(item) as source:
+            return Report("", value=inspect(source, quantised_model(source), pixel_limit=pixel_limit))
+
+    return work
+
+
+def verifier(model: str | None, pixel_limit: int) -> Work:
+    """Checks files; the value of a report is a :class:`~atdc.inspection.Verification` as plain values."""
+    from atdc.inspection import Verification, verify
+
+    quantised_model = _integers_at_hand(model)
+
+    def work(item: Item) -> Report:
+        try:
+            with opened(item) as source:
+                verification = verify(source, quantised_model(source), pixel_limit=pixel_limit)
+        except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
+            verification = Verification((error,))
+        problems = tuple(complaint(problem, item) for problem in verification.problems)
+        checked = _what_was_checked(verification, model)
+        return Report(f"{item.name}: ok; {checked}" if verification.ok else "", problems, verification.to_json())
+
+    return work
+
+
+def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | None]:
+    """What reads a file's integers: the weights of that name; without a name, the shipped ones that wrote it."""
+    from atdc.weights import open_weights, writer_of
+
+    reader = cache(lambda name: open_weights(name).integers())
+    if model is not None:
+        reader(model)  # weights that cannot be used are said at once
+
+    def of(source: Source) -> IntegerReader | None:
+        name = model or writer_of(source)
+        return None if name is None else reader(name)
+
+    return of
+
+
+def _what_was_checked(verification: Verification, model: str | None) -> str:
+    if verification.decoded:
+        return f"checked: header, checks, and all integers with the weights {verification.fingerprint}"
+    if model is not None:
+        return (
+            f"checked: header and checks; not the integers: not {model}, "
+            f"but the weights {verification.fingerprint} wrote it"
+        )
+    return f"checked: header and checks; for the integers, name the weights {verification.fingerprint} with --model"
