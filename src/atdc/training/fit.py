@@ -95,13 +95,13 @@ def fit(
     start: FeatureCodec | str | Path | None = None,
     run: str | Path | None = None,
     device: str | torch.device = "cpu",
-    seen: FeatureReport | None = None,
+    feature_report: FeatureReport | None = None,
     model: ModelConfig | None = None,
     progress: bool = True,
 ) -> FeatureCodec:
-    """See :meth:`atdc.FeatureCodec.fit`; ``seen`` is what :func:`~atdc.data.feature_report.report` says of the dataset,
-    where it was asked before, and ``model`` what the weights are to say of task networks next to the recipe's
-    settings."""
+    """See :meth:`atdc.FeatureCodec.fit`; ``feature_report`` is what :func:`~atdc.data.feature_report.report` says of
+    the dataset, where it was asked before, and ``model`` what the weights are to say of task networks next to the
+    recipe's settings."""
     choice: Any = recipe
     if not isinstance(choice, (str, Path, FitRecipe)):
         raise ArgumentError("recipe", repr(choice), "a recipe's name, a YAML file, or a FitRecipe")
@@ -121,15 +121,15 @@ def fit(
         )  # fmt: skip
     source = _source(dataset)
     require_names(source.names, () if start is None else start.task_names)
-    seen = report(source, progress=progress) if seen is None else seen
+    feature_report = report(source, progress=progress) if feature_report is None else feature_report
     place = tempfile.TemporaryDirectory(prefix="atdc-fit-") if run is None else nullcontext(run)
     with _ONE_AT_A_TIME, processes.silent(not progress), place as folder:
         run_folder = RunFolder(Path(folder), settings)
         with run_folder.claimed():
             config = settings.model() if model is None else model
             return _fit(
-                run_folder, source, settings, config, objective, val, val_objective, grids or {}, start, seen,
-                torch_device,
+                run_folder, source, settings, config, objective, val, val_objective, grids or {}, start,
+                feature_report, torch_device,
             )  # fmt: skip
 
 

@@ -129,9 +129,10 @@ def _train(
     settings = recipe.codec_recipe()
     if "codec" not in stages:
         settings = replace(settings, predictor_steps=0, warmup_steps=0, steps=0, entropy_steps=0)
+    grids = None if further is not None else dict.fromkeys(features.names, recipe.model().stride)
     codec = fit(
-        features, recipe=settings, objective=goal, val=val_features, val_objective=val_goal, seen=feature_report,
-        start=further, grids=None if further is not None else dict.fromkeys(features.names, recipe.model().stride),
+        features, recipe=settings, objective=goal, val=val_features, val_objective=val_goal,
+        feature_report=feature_report, start=further, grids=grids,
         run=run.path / CODEC_FOLDER, device=device, model=recipe.model(), progress=processes.shows_progress(),
     )  # fmt: skip
     times = {
