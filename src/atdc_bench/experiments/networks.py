@@ -13,14 +13,14 @@ What each system has given is kept; a run that was stopped resumes where it stop
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import inspect
 import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from atdc.adapters.halves import CutNetwork
 from atdc.adapters.network_balance import mean_agreements
 from atdc.adapters.network_codec import NetworkCodec
 from atdc.adapters.network_set import NetworkSet, load_networks
@@ -148,28 +149,8 @@ def run_networks(
     sets = {name: [name] for name in loaded.networks}
     if len(sets) > 1:
         sets[ALL] = list(loaded.networks)
-    common_inputs = [
-        _VERSION, loaded.digests, answers_digest(loaded), [_digest(photo.image) for photo in sent_photos],
-        [_digest(*sample.values()) for sample in learned],
-    ]  # fmt: skip
-    folder, records = runs, {}
-    with tqdm(total=len(everything), unit="system", desc="networks", disable=quiet) as bar:
-        for name, sender in everything.items():
-            inputs = [*common_inputs, list(sender.points)]
-            if name.startswith(FITTED) and codec is not None:
-                inputs.append(codec.fingerprint.hex())
-            if name == BALANCED and balance is not None:
-                inputs.append(balance.qualities)
-            path = folder / f"{name}-{hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]}.json"
-            if not path.exists():
-                folder.mkdir(parents=True, exist_ok=True)
-                sender_sets = {
-                    key: members for key, members in sets.items() if len(members) > 1 or not sender.for_several
-                }
-                new_record = _measured(loaded, sender, sender_sets, sent_photos)
-                write_bytes_atomically(path, json.dumps(new_record).encode())
-            records[name] = json.loads(path.read_text("utf-8"))
-            bar.update()
+    fitted = _Fitted(codec, balance)
+    records = _records(runs, loaded, everything, sets, sent_photos, learned, fitted, quiet)
     titles = {name: sender.title for name, sender in everything.items()}
     sent = {name: sender.networks for name, sender in everything.items()}
     for name, record in list(records.items()):
@@ -177,53 +158,22 @@ def run_networks(
             apart = name + APART
             records[apart] = _with_settings_apart(record, sets)
             titles[apart], sent[apart] = f"{titles[name]}, settings chosen on these photos", sent[name]
+    halves = {name: _half_ms(network, sent_photos) for name, network in loaded.networks.items()}
     points = [
         {"set": wanted, "system": name, **_mean_point(point, row)}
         for wanted in sets
         for name, record in records.items()
         for point, row in record["points"].get(wanted, {}).items()
     ]
-    saying = [loaded.saying(photo.before) for photo in sent_photos]
-    halves = {
-        name: {
-            "first": _median_ms(lambda photo, network=network: network.features(photo.image), sent_photos),
-            "whole": _median_ms(lambda photo, network=network: network.whole(photo.image), sent_photos),
-            "": 0.0,
-        }
-        for name, network in loaded.networks.items()
-    }
-    curves = {
-        (wanted, name): list[tuple[float, float]]()
-        for wanted in sets
-        for name, record in records.items()
-        if wanted in record["points"]
-    }
-    for row in points:
-        curves[row["set"], row["system"]].append((row["bytes"], row["agreement"]))
     result = {
         "what": _WHAT,
         "provenance": provenance(seed=0, weights=None if codec is None else codec.fingerprint.hex()),
         "data": {"name": photos.name, "images": count, "learned_from": len(rows)},
-        "networks": {
-            name: {
-                "tensors": {tensor.name: list(tensor.feature_shape) for tensor in network.tensors},
-                "answers": {key: {"metric": answer.metric} for key, answer in network.reported.items()},
-                "photos_that_say_something": {
-                    key: sum(f"{name}/{key}" in says for says in saying)
-                    for key in network.reported
-                },
-                "first_ms": halves[name]["first"], "whole_ms": halves[name]["whole"],
-            }
-            for name, network in loaded.networks.items()
-        },
+        "networks": _described(loaded, halves, [loaded.saying(photo.before) for photo in sent_photos]),
         "sets": sets, "qualities": list(qualities), "targets": list(TARGETS),
         "titles": titles, "missing": missing, "sent": sent,
         "points": points,
-        "at": [
-            {"set": wanted, "system": name, "agreement": target, **bytes_at(curve, target)}
-            for (wanted, name), curve in curves.items()
-            for target in TARGETS
-        ],
+        "at": _at(points),
         "against": _against(records, loaded, sets),
         "device_ms": {
             wanted: {
@@ -236,6 +186,83 @@ def run_networks(
     }  # fmt: skip
     write_result(out, result)
     return result
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The fitted codec, if there is one, and its balance."""
+
+    codec: FeatureCodec | None
+    balance: Balance | None
+
+    def inputs(self, name: str) -> list[Any]:
+        """What a system of that name is measured with of it."""
+        inputs: list[Any] = []
+        if name.startswith(FITTED) and self.codec is not None:
+            inputs.append(self.codec.fingerprint.hex())
+        if name == BALANCED and self.balance is not None:
+            inputs.append(self.balance.qualities)
+        return inputs
+
+
+def _records(
+    folder: Path, loaded: NetworkSet, everything: Mapping[str, Sender], sets: Mapping[str, Sequence[str]],
+    sent_photos: Sequence[Photo], learned: Sequence[Mapping[str, NDArray[Any]]], fitted: _Fitted, quiet: bool,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """What was measured of each system, or is measured now, and kept in a folder by all that it follows from."""
+    common_inputs = [
+        _VERSION, loaded.digests, answers_digest(loaded), [_digest(photo.image) for photo in sent_photos],
+        [_digest(*sample.values()) for sample in learned],
+    ]  # fmt: skip
+    records = {}
+    for name, sender in tqdm(everything.items(), unit="system", desc="networks", disable=quiet):
+        inputs = [*common_inputs, list(sender.points), *fitted.inputs(name)]
+        path = folder / f"{name}-{hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:12]}.json"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            sender_sets = {key: members for key, members in sets.items() if len(members) > 1 or not sender.for_several}
+            record = _measured(loaded, sender, sender_sets, sent_photos)
+            write_bytes_atomically(path, json.dumps(record).encode())
+        records[name] = json.loads(path.read_text("utf-8"))
+    return records
+
+
+def _half_ms(network: CutNetwork, sent_photos: Sequence[Photo]) -> dict[str, float]:
+    """Times of what a device may run of a network: its first half, the whole, or nothing."""
+    return {
+        "first": _median_ms(lambda photo: network.features(photo.image), sent_photos),
+        "whole": _median_ms(lambda photo: network.whole(photo.image), sent_photos),
+        "": 0.0,
+    }
+
+
+def _described(
+    loaded: NetworkSet, halves: Mapping[str, Mapping[str, float]], saying: Sequence[Collection[str]]
+) -> dict[str, Any]:
+    """What each network is, and in how many photos its answers say anything."""
+    return {
+        name: {
+            "tensors": {tensor.name: list(tensor.feature_shape) for tensor in network.tensors},
+            "answers": {key: {"metric": answer.metric} for key, answer in network.reported.items()},
+            "photos_that_say_something": {
+                key: sum(f"{name}/{key}" in says for says in saying) for key in network.reported
+            },
+            "first_ms": halves[name]["first"], "whole_ms": halves[name]["whole"],
+        }
+        for name, network in loaded.networks.items()
+    }  # fmt: skip
+
+
+def _at(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Bytes that reach each of the targets."""
+    curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in points:
+        curves.setdefault((row["set"], row["system"]), []).append((row["bytes"], row["agreement"]))
+    return [
+        {"set": wanted, "system": name, "agreement": target, **bytes_at(curve, target)}
+        for (wanted, name), curve in curves.items()
+        for target in TARGETS
+    ]
 
 
 def _balance(model: Path | None, codec: FeatureCodec | None) -> Balance | None:
@@ -275,7 +302,7 @@ def answers_digest(networks: NetworkSet) -> list[Any]:
                 for function in (answer.function, answer.metric)
                 if ":" in function
             ]
-            rows.append([network.name, name, dataclasses.asdict(answer), code])
+            rows.append([network.name, name, asdict(answer), code])
     return rows
 
 
