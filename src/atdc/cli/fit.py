@@ -166,7 +166,7 @@ def fit(
             )
         settings: dict[str, Any] = {
             "recipe": settings_of_fit, "run": run or Path("runs") / out.stem, "start": start, "grids": grids,
-            "device": device, "progress": not quiet, "feature_report": feature_report,
+            "device": device, "progress": not quiet,
         }  # fmt: skip
         with warnings_as_lines(shown_sentences=feature_report.warnings), contextlib.redirect_stdout(sys.stderr):
             if loaded is None:
