@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import atdc.cli.jobs
+import atdc.cli.inputs
 import atdc.pipeline
 import atdc.weights
 from atdc import cli
@@ -24,7 +24,7 @@ from atdc.bitstream.container import Container, ContainerReader, Header, Segment
 from atdc.bitstream.sources import Source
 from atdc.cli.batch import complaint
 from atdc.cli.inputs import Item
-from atdc.config import DEFAULT_MODEL
+from atdc.config import DEFAULT_MODEL, ModelConfig
 from atdc.errors import AtdcError, CorruptFileError, ImageError, NotAnAtdcFileError, WeightsError
 from atdc.pipeline import Answers
 from atdc.tasks import TASK_NAMES
@@ -38,7 +38,7 @@ class FakeCodec:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
-    feature_codec = SimpleNamespace(task_names=TASK_NAMES)
+    feature_codec = SimpleNamespace(task_names=TASK_NAMES, tensors=ModelConfig().tensors(TASK_NAMES))
 
     def to(self, device: str) -> "FakeCodec":
         assert device == "cpu"
@@ -282,7 +282,7 @@ def test_a_file_that_no_image_needs_is_not_read(
     codec: FakeCodec, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("encode", "a.png", "-o", "a.atdc")
-    monkeypatch.setattr(atdc.cli.jobs, "FILE_LIMIT_BYTES", 15)
+    monkeypatch.setattr(atdc.cli.inputs, "FILE_LIMIT_BYTES", 15)
     for command in (["decode", "a.atdc", "-o", "answers"], ["inspect", "a.atdc"], ["verify", "a.atdc"]):
         result = run(*command)
         assert result.exit_code == FAILED and "a.atdc: found 16 bytes; expected at most 15 bytes" in result.stderr

@@ -4,7 +4,7 @@
                   → entropy → coding, bitstream → reader → weights, choice, features → stored_networks
                   → codec, inspection → pipeline
                   → data, training → adapters → report
-    atdc.cli      inputs → batch → jobs → options, files, encoding, decoding
+    atdc.cli      inputs → batch → codecs, destination → options, files, encoding, decoding
                   → coding, inspection, fit, networks, weights, group → the application
     atdc_bench    compare_recipe, measures → baselines → experiments → report → cli
 
@@ -41,7 +41,7 @@ STAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("atdc", ("report",)),
     ("atdc.cli", ("inputs",)),
     ("atdc.cli", ("batch",)),
-    ("atdc.cli", ("jobs",)),
+    ("atdc.cli", ("codecs", "destination")),
     ("atdc.cli", ("options", "files", "encoding", "decoding")),
     ("atdc.cli", ("coding", "inspection", "fit", "networks", "weights", "group")),
     ("atdc", ("cli",)),
@@ -77,7 +77,7 @@ WITHOUT_TORCH = (
     "atdc.bitstream.symbols", "atdc.bitstream.sources", "atdc.entropy.integer", "atdc.entropy.model",
     "atdc.entropy.coder", "atdc.reader", "atdc.weights", "atdc.inspection", "atdc.data.feature_source",
     "atdc.data.dumped", "atdc.data.feature_report", "atdc.report.answer_images", "atdc.report.page",
-    "atdc.images.pillow_codecs", "atdc.cli.batch", "atdc.cli.jobs", "atdc.cli.encoding",
+    "atdc.images.pillow_codecs", "atdc.cli.batch", "atdc.cli.codecs", "atdc.cli.destination", "atdc.cli.encoding",
     "atdc.cli.decoding", "atdc.cli.fit", "atdc.cli.networks", "atdc.cli",
     "atdc_bench.cli", "atdc_bench.report.line_chart",
     "atdc_bench.report.comparison", "atdc_bench.report.registry", "atdc_bench.baselines.pixels",

@@ -33,7 +33,7 @@ from atdc.entropy.coder import EntropyCoder
 from atdc.entropy.integer import Integers
 from atdc.entropy.model import EntropyModel
 from atdc.errors import ArgumentError, WeightsError, caller_level
-from atdc.features import Features, FeatureScaling
+from atdc.features import Features, FeatureScaling, by_index, require_grids, warn_of_extremes
 from atdc.graph.graph_tables import GraphTables
 from atdc.graph.scores import candidate_sets
 from atdc.graph.search import parse_setting
@@ -353,13 +353,13 @@ class FeatureCodec:
 
         Raises:
             ArgumentError: unknown names or none, features of a wanted tensor that are not given, a wrong
-                shape, values that are not finite or beyond :data:`LARGEST_DEVIATIONS`, an unknown setting; a
-                weight of a tensor that is not wanted; a `max_bytes` next to a quality, or below what quality 0 takes,
-                which is named.
+                shape, values that are not finite or beyond :data:`~atdc.features.LARGEST_DEVIATIONS`, an unknown
+                setting; a weight of a tensor that is not wanted; a `max_bytes` next to a quality, or below what
+                quality 0 takes, which is named.
 
-        Values beyond :data:`EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
+        Values beyond :data:`~atdc.features.EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
-        parts = [None if part is None else part[None] for part in self.scaling.by_index(features)]
+        parts = [None if part is None else part[None] for part in by_index(self.tensors, features, self.device)]
         own = None if quality is None else self.qualities(quality)
         return self.encode_one(
             parts, own, max_bytes, weights, 1 - self.graph_tables.distortion, graph=given_graphs(graph), effort=effort,
@@ -548,7 +548,7 @@ class FeatureCodec:
         """
         device = open_device(device)
         self.networks.to(device)
-        self.scaling.to(device)
+        self.scaling = self.scaling.on(device)
         return self
 
     # --- batches ---------------------------------------------------------------------------------------------------
@@ -591,7 +591,7 @@ class FeatureCodec:
             quality = self._with_helpers_qualities(quality, wanted)
             features = self._needed_alone(features, quality, graph, wanted)
         steps = quality_steps(quality, self.task_count)
-        normalised = self.scaling.normalise(features)
+        normalised = self.normalise(features)
         count, grids = len(normalised), normalised.grids
         asked = normalised.available if wanted is None else tuple(sorted(wanted))
         given: Any = graph  # of one image, it is easily given without its list
@@ -600,8 +600,8 @@ class FeatureCodec:
         if sizes is not None and len(sizes) != count:
             raise ArgumentError("sizes", f"{len(sizes)} of them", f"{count}, one per image")
         for size in [None] if sizes is None else sizes:
-            self.scaling.require_grids(normalised, size)
-        self.scaling.warn_of_extremes(normalised)
+            require_grids(self.tensors, normalised, size)
+        warn_of_extremes(self.tensors, normalised)
         head = self._head(first, asked, profile)
         if isinstance(graph, str) and head:
             graphs = choose_ordered(self.costs, normalised.only(asked), quality, graph, head, effort)

@@ -112,13 +112,13 @@ class CorruptFileError(BitstreamError):
     """A checksum, a field's range, or the entropy-coded payload contradicts itself, or bytes trail the end."""
 
 
+_NOT_THE_CALLERS = ("atdc", "contextlib", "torch")
+"""Packages; decorators are of the latter two."""
+
+
 def caller_level() -> int:
     """The `stacklevel` of :func:`warnings.warn` by which a warning names the line of the program that called us."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_CALLERS:
         level, frame = level + 1, frame.f_back
     return level
-
-
-_NOT_THE_CALLERS = ("atdc", "contextlib", "torch")
-"""Packages; decorators are of the latter two."""

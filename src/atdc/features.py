@@ -44,31 +44,9 @@ class FeatureScaling:
         """Where features are brought to."""
         return self.mean[0].device
 
-    def to(self, device: torch.device) -> None:
-        """Moves means and standard deviations, themselves."""
-        self.mean, self.std = ([row.to(device) for row in rows] for rows in (self.mean, self.std))
-
-    def by_index(self, features: Any) -> list[Tensor | None]:
-        """Features by name as tensors (C, h, w) in index order, single precision, without gradients; None where there
-        are none."""
-        if not isinstance(features, Mapping):
-            raise ArgumentError("features", type(features).__name__, f"a mapping of {', '.join(self.tensors.names)}")
-        self.tensors.indices(list(features), "features")
-        if not features:
-            raise ArgumentError("features", "none", f"some of {', '.join(self.tensors.names)}")
-        parts: list[Tensor | None] = []
-        for name, spec in zip(self.tensors.names, self.tensors.tensors, strict=True):
-            if name not in features:
-                parts.append(None)
-                continue
-            tensor, channels = _float_tensor(features[name], f"features of {name}"), spec.channels
-            if tensor.ndim != 3 or tensor.shape[0] != channels:
-                found = f"shape {tuple(tensor.shape)}"
-                raise ArgumentError(f"features of {name}", found, f"shape ({channels}, height, width)")
-            if tensor.is_meta and self.device.type != "meta":
-                raise ArgumentError(f"features of {name}", "a tensor on the device meta", "one that holds values")
-            parts.append(tensor.to(self.device))
-        return parts
+    def on(self, device: torch.device) -> FeatureScaling:
+        """The same, on a device."""
+        return FeatureScaling(self.tensors, *([row.to(device) for row in rows] for rows in (self.mean, self.std)))
 
     def normalise(self, features: Features) -> FeatureBatch:
         """Raw features to zero mean and unit standard deviation, padded by repetition to multiples of 4.
@@ -115,14 +93,6 @@ class FeatureScaling:
         batch = FeatureBatch.of(normalised)
         return batch if len(present) == len(parts) else batch.only(present)
 
-    def _empty_grid(self, parts: Sequence[Tensor | None]) -> Grid:
-        """Of a tensor that there is none of: that of the others, where all are of one stride, as the rate estimator
-        of such models wants."""
-        if len({spec.grid for spec in self.tensors.tensors}) > 1:
-            return 1, 1
-        there = next(part for part in parts if part is not None)
-        return there.shape[2], there.shape[3]
-
     def scaled(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Raw features, or differences of them, in units of each channel's standard deviation."""
         return [part / own[:, None, None] for part, own in zip(features, self.std, strict=True)]
@@ -137,39 +107,13 @@ class FeatureScaling:
         mean, std = self.mean[task], self.std[task]
         return normalised[..., : grid[0], : grid[1]] * std[:, None, None] + mean[:, None, None]
 
-    def require_grids(self, batch: FeatureBatch, size: tuple[int, int] | None) -> None:
-        """Refuses grids that a reader would not expect."""
-        grids, there = batch.grids, batch.available
-        of_image = self.tensors.grids_of_image(*size) if size is not None else (None,) * len(self.tensors)
-        first: dict[int, tuple[str, Grid]] = {}
-        for place in there:
-            spec, grid, expected = self.tensors[place], grids[place], of_image[place]
-            expected = spec.grid if isinstance(spec.grid, tuple) else expected
-            whose = "that of every sample" if size is None else f"that of an image of {size[0]} x {size[1]}"
-            if size is None and isinstance(spec.grid, int):
-                name, expected = first.setdefault(spec.grid, (spec.name, grid))
-                whose = f"that of {name}: tensors of one stride have one size"
-            if expected is not None and grid != expected:
-                found, right = (f"a grid of {pair[0]} x {pair[1]}" for pair in (grid, expected))
-                raise ArgumentError(f"features of {spec.name}", found, f"{right}, {whose}")
-
-    def warn_of_extremes(self, batch: FeatureBatch) -> None:
-        """Says which tensor has values that no training has shown the codec."""
-        extremes = [_extremes(part) for part in batch.parts]
-        count = sum(int((row > EXTREME_DEVIATIONS).sum()) for row in extremes)
-        if not count:
-            return
-        task = max(range(len(self.tensors)), key=lambda index: float(extremes[index].max()))
-        channel = int(extremes[task].argmax())
-        more = f" (and {count - 1} more channels likewise)" if count > 1 else ""
-        warnings.warn(
-            f"features of {self.tensors.names[task]}, channel {channel}: found a value {extremes[task][channel]:.3g} "
-            f"standard deviations from the mean{more}; expected at most {EXTREME_DEVIATIONS:g}. Answers of this task "
-            "and of those predicted from it are in doubt: check that the features are those of the networks that the "
-            "codec was trained with.",
-            FeatureWarning,
-            stacklevel=caller_level(),
-        )
+    def _empty_grid(self, parts: Sequence[Tensor | None]) -> Grid:
+        """Of a tensor that there is none of: that of the others, where all are of one stride, as the rate estimator
+        of such models wants."""
+        if len({spec.grid for spec in self.tensors.tensors}) > 1:
+            return 1, 1
+        there = next(part for part in parts if part is not None)
+        return there.shape[2], there.shape[3]
 
     def _expected_shape(self) -> str:
         channels = {spec.channels for spec in self.tensors.tensors}
@@ -189,6 +133,73 @@ class FeatureScaling:
                 else "a value that is not finite, or not in single precision",
                 f"finite numbers within {LARGEST_DEVIATIONS:g} standard deviations",
             )  # fmt: skip
+
+
+def by_index(tensors: FeatureSet, features: Any, device: torch.device) -> list[Tensor | None]:
+    """Features by name as tensors (C, h, w) in index order, single precision, without gradients; None where there
+    are none.
+
+    Raises:
+        ArgumentError: unknown names or none, or what is no tensor of its channels.
+    """
+    if not isinstance(features, Mapping):
+        raise ArgumentError("features", type(features).__name__, f"a mapping of {', '.join(tensors.names)}")
+    tensors.indices(list(features), "features")
+    if not features:
+        raise ArgumentError("features", "none", f"some of {', '.join(tensors.names)}")
+    parts: list[Tensor | None] = []
+    for name, spec in zip(tensors.names, tensors.tensors, strict=True):
+        if name not in features:
+            parts.append(None)
+            continue
+        tensor, channels = _float_tensor(features[name], f"features of {name}"), spec.channels
+        if tensor.ndim != 3 or tensor.shape[0] != channels:
+            found = f"shape {tuple(tensor.shape)}"
+            raise ArgumentError(f"features of {name}", found, f"shape ({channels}, height, width)")
+        if tensor.is_meta and device.type != "meta":
+            raise ArgumentError(f"features of {name}", "a tensor on the device meta", "one that holds values")
+        parts.append(tensor.to(device))
+    return parts
+
+
+def require_grids(tensors: FeatureSet, batch: FeatureBatch, size: tuple[int, int] | None) -> None:
+    """Refuses grids that a reader would not expect of an image of that size, or of bare features.
+
+    Raises:
+        ArgumentError: another grid.
+    """
+    grids = batch.grids
+    of_image = tensors.grids_of_image(*size) if size is not None else (None,) * len(tensors)
+    first: dict[int, tuple[str, Grid]] = {}
+    for place in batch.available:
+        spec, grid, expected = tensors[place], grids[place], of_image[place]
+        expected = spec.grid if isinstance(spec.grid, tuple) else expected
+        whose = "that of every sample" if size is None else f"that of an image of {size[0]} x {size[1]}"
+        if size is None and isinstance(spec.grid, int):
+            name, expected = first.setdefault(spec.grid, (spec.name, grid))
+            whose = f"that of {name}: tensors of one stride have one size"
+        if expected is not None and grid != expected:
+            found, right = (f"a grid of {pair[0]} x {pair[1]}" for pair in (grid, expected))
+            raise ArgumentError(f"features of {spec.name}", found, f"{right}, {whose}")
+
+
+def warn_of_extremes(tensors: FeatureSet, batch: FeatureBatch) -> None:
+    """Says which tensor has values that no training has shown the codec."""
+    extremes = [_extremes(part) for part in batch.parts]
+    count = sum(int((row > EXTREME_DEVIATIONS).sum()) for row in extremes)
+    if not count:
+        return
+    task = max(range(len(tensors)), key=lambda index: float(extremes[index].max()))
+    channel = int(extremes[task].argmax())
+    more = f" (and {count - 1} more channels likewise)" if count > 1 else ""
+    warnings.warn(
+        f"features of {tensors.names[task]}, channel {channel}: found a value {extremes[task][channel]:.3g} "
+        f"standard deviations from the mean{more}; expected at most {EXTREME_DEVIATIONS:g}. Answers of this task "
+        "and of those predicted from it are in doubt: check that the features are those of the networks that the "
+        "codec was trained with.",
+        FeatureWarning,
+        stacklevel=caller_level(),
+    )
 
 
 def _float_tensor(value: Any, where: str) -> Tensor:

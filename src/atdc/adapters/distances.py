@@ -189,8 +189,8 @@ def metric_function(name: str, folder: Path) -> Metric:
         if not before.size or not after.size:
             return float("nan") if before.size == after.size else 0.0
         if before.shape != after.shape:
-            shapes = f"answers of the shapes {before.shape} and {after.shape}"
-            raise NetworkError(f"metric {name}", shapes, "one shape", "Write a metric of your own: file.py:function.")
+            problem = f"answers of the shapes {before.shape} and {after.shape}"
+            raise NetworkError(f"metric {name}", problem, "one shape", "Write a metric of your own: file.py:function.")
         return metric(before, after)
 
     return measured

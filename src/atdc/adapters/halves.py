@@ -85,8 +85,8 @@ class Answer:
             if not isinstance(name, str):
                 raise ArgumentError("answer, tensors", repr(name), "a name", "Write it in quotes.")
         if bool(self.tensors) != bool(self.function) or (self.tensor and self.tensors):
-            settings = f"tensor {self.tensor!r}, tensors {list(self.tensors)}, function {self.function!r}"
-            raise ArgumentError("answer", settings, "a tensor, or tensors with a function of them")
+            problem = f"tensor {self.tensor!r}, tensors {list(self.tensors)}, function {self.function!r}"
+            raise ArgumentError("answer", problem, "a tensor, or tensors with a function of them")
 
     @property
     def outputs(self) -> tuple[str, ...]:

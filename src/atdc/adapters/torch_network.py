@@ -234,9 +234,9 @@ class TorchNetwork(CutNetwork):
         tensors = {place: torch.from_numpy(value) for place, value in arrays.items()}
         with torch.no_grad():
             whole = self._second_on({}, wanted, torch.from_numpy(array))
-            halves = self._differentiable(tensors, wanted)
+            answers = self._differentiable(tensors, wanted)
         for name in wanted:
-            if difference(whole[name].numpy(), halves[name].numpy()) > SAME:
+            if difference(whole[name].numpy(), answers[name].numpy()) > SAME:
                 with torch.no_grad():  # what is random differs without any leak
                     repeat = self._second_on({}, [name], torch.from_numpy(array))[name]
                 self._require_repeats({name: whole[name].numpy()}, {name: repeat.numpy()}, "noise")
@@ -262,9 +262,9 @@ class TorchNetwork(CutNetwork):
 
         handles = [module.register_forward_hook(noting(name)) for name, module in self._modules.items() if name]
         image = torch.from_numpy(array).float().requires_grad_()
-        places = [place for place in wanted if place not in self._outputs]
+        inner_places = [place for place in wanted if place not in self._outputs]
         try:
-            with self._hooked([*self._places, *places]) as captures, torch.enable_grad():
+            with self._hooked([*self._places, *inner_places]) as captures, torch.enable_grad():
                 outputs = self._run(image)
         finally:
             for handle in handles:

@@ -14,6 +14,7 @@ import typer
 
 from atdc.cli.batch import err, for_each, globally
 from atdc.cli.batch import out as console
+from atdc.cli.codecs import tensor_names
 from atdc.cli.decoding import Decoder
 from atdc.cli.encoding import Coded, Encoder, Request, encoded_paths
 from atdc.cli.files import (
@@ -26,7 +27,6 @@ from atdc.cli.files import (
     items_of,
 )
 from atdc.cli.inputs import Item, apart
-from atdc.cli.jobs import tensor_names
 from atdc.cli.options import (
     PASSED_OVER,
     Device,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 
 from atdc.bitstream.container import ContainerReader
 from atdc.cli.batch import Report, complaint
-from atdc.cli.inputs import Item, arriving_bytes, is_arriving
-from atdc.cli.jobs import Destination, cut_networks, load_codecs, opened, there_before
+from atdc.cli.codecs import Codecs
+from atdc.cli.destination import Destination, there_before
+from atdc.cli.inputs import Item, arriving_bytes, is_arriving, opened
 from atdc.errors import AtdcError, BitstreamError, IncompleteFileError
 from atdc.tasks import TASK_NAMES
 
@@ -50,13 +50,8 @@ class Decoder:
         networks: str | None,
         all_files: bool,
     ) -> None:
-        self._load = cache(lambda name: load_codecs(name, device))
-        if model is not None:
-            self._load(model)  # weights that cannot be used are said once, not for every file
-        self._cut_by = cache(
-            lambda name: None if networks is None else cut_networks(networks, self._load(name)[1], name)
-        )
-        self._model, self._tasks, self._pixel_limit, self._destination = model, tasks, pixel_limit, destination
+        self._codecs = Codecs(model, device, networks)  # weights that cannot be used are said once
+        self._tasks, self._pixel_limit, self._destination = tasks, pixel_limit, destination
         self._listener, self._has_networks, self._all_files = listener, networks is not None, all_files
         self._suffix = destination.path.suffix.lower()
         destination.prepare()
@@ -78,18 +73,11 @@ class Decoder:
                 self._listener(item, {"error": str(error)})
                 raise
         with opened(item) as source:
-            name = self._name_for(source)
-            images, features = self._load(name)
-            if images is None or _holds_features(source):
-                return self._decode_features(item, source, features, self._cut_by(name))
-            answers = images.decode(source, self._tasks, skip_damaged=True, pixel_limit=self._pixel_limit)
+            image_codec, codec, network_codec = self._codecs.of(source)
+            if image_codec is None or _holds_features(source):
+                return self._decode_features(item, source, codec, network_codec)
+            answers = image_codec.decode(source, self._tasks, skip_damaged=True, pixel_limit=self._pixel_limit)
             return self._write_answers(item, source, answers)
-
-    def _name_for(self, source: Source) -> str:
-        """Of the weights that decode a file."""
-        from atdc.weights import default_model, writer_of
-
-        return self._model or writer_of(source) or default_model()
 
     def _write_answers(self, item: Item, source: Source, answers: Answers) -> Report:
         from atdc.report.answer_files import answer_names, answers_as_bytes, write_answers
@@ -130,15 +118,15 @@ class Decoder:
         from atdc.report.answer_files import write_answers
 
         destination = self._destination
-        images, features = self._load(self._name_for(source))
+        image_codec, codec, _ = self._codecs.of(source)
         answers: dict[str, NDArray[Any]] = {}
         failed: list[str] = []
-        of_image = images is not None and not _holds_features(source)
+        of_image = image_codec is not None and not _holds_features(source)
         target = destination.of(item, "" if of_image else ".npz")
         if not of_image and destination.is_done(target):
             return there_before(item, target)
-        decoder = images if images is not None and of_image else features
-        arrivals = decoder.decode_progressive(source, self._tasks, pixel_limit=self._pixel_limit)
+        decoding_codec = image_codec if image_codec is not None and of_image else codec
+        arrivals = decoding_codec.decode_progressive(source, self._tasks, pixel_limit=self._pixel_limit)
         if arrivals.header.profile == "compact":
             note = "a compact file cannot be decoded in parts: its answers come once it is whole"
             self._listener(item, {"note": note})

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from atdc.bitstream.container import ContainerReader
 from atdc.cli.batch import Report, warnings_as_lines
-from atdc.cli.inputs import Item
-from atdc.cli.jobs import SUFFIX, Destination, cut_networks, first_to_last, is_features, load_codecs, there_before
+from atdc.cli.codecs import cut_networks, load_codecs
+from atdc.cli.destination import SUFFIX, Destination, first_to_last, there_before
+from atdc.cli.inputs import Item, is_features
 from atdc.config import QUALITY_STEPS_PER_UNIT
 from atdc.errors import ArgumentError, AtdcError
 
@@ -106,13 +107,13 @@ class Encoder:
         from PIL import Image
 
         Image.MAX_IMAGE_PIXELS = None  # the limit that is told stands before any pixel is decoded
-        self._images, self._features = load_codecs(model, device)
-        self._cut = None if networks is None else cut_networks(networks, self._features, model)
+        self._image_codec, self._codec = load_codecs(model, device)
+        self._cut = None if networks is None else cut_networks(networks, self._codec, model)
         if self._cut is not None:
             request = request.of_tensors(self._cut.networks.tensors_among)
-        self._request, self._tasks = request, request.tasks
+        self._tasks = request.tasks
         self._pixel_limit, self._destination, self._as_json = pixel_limit, destination, as_json
-        self._require_names()
+        self._require_names(request)
         self._settings: dict[str, Any] = {
             "graph": request.graph, "effort": request.effort, "profile": request.profile, "first": request.first,
         }  # fmt: skip
@@ -120,28 +121,28 @@ class Encoder:
         if request.max_bytes is not None:
             self._settings |= {"max_bytes": request.max_bytes, "weights": dict(request.weights)}
         else:
-            features = self._features
-            usual = dict.fromkeys(features.task_names, request.quality)
-            qualities = features.balanced(request.quality) if request.balanced else usual
+            usual = dict.fromkeys(self._codec.task_names, request.quality)
+            qualities = self._codec.balanced(request.quality) if request.balanced else usual
             self._qualities = qualities | dict(request.task_quality)
         destination.prepare()
 
     def __call__(self, item: Item) -> Report:
         """Encodes an input to its files."""
-        of_features = is_features(item.path) or (self._images is None and self._cut is None)
+        of_features = is_features(item.path) or (self._image_codec is None and self._cut is None)
         return self._encode_features(item) if of_features else self._encode_image(item)
 
-    def _require_names(self) -> None:
+    def _require_names(self, request: Request) -> None:
         """Refuses names that cannot be used: once, not for every file."""
-        if self._tasks is None:
-            return
-        self._features.tensors.wanted(self._tasks)
-        request = self._request
         options = (("--first", request.first), ("--weight", request.weights), ("--task-quality", request.task_quality))
         for option, names in options:
+            self._codec.tensors.indices(list(names), option)
+        if request.tasks is None:
+            return
+        self._codec.tensors.wanted(request.tasks)
+        for option, names in options:
             for name in names:
-                if name not in self._tasks:
-                    raise ArgumentError(option, repr(name), f"one of --tasks: {', '.join(self._tasks)}")
+                if name not in request.tasks:
+                    raise ArgumentError(option, repr(name), f"one of --tasks: {', '.join(request.tasks)}")
 
     def _encode_image(self, item: Item) -> Report:
         from atdc.images import read_image
@@ -153,20 +154,21 @@ class Encoder:
         with warnings_as_lines(item.name):
             data = self._image_file(rgb, item.name)
         files = (self._description(item, target, data),) if self._as_json else ()
+        helpers = tuple(self._helpers(data))
         where, output = self._destination.write(target, data)
-        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", output, files, tuple(self._helpers(data)))
+        coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", output, files, helpers)
         return Report(f"{item.name} → {where}  {coded}", value=coded)
 
     def _image_file(self, rgb: NDArray[np.uint8], name: str) -> bytes:
         if self._cut is not None:
             return self._features_file(self._cut.networks.features(rgb, name))
-        assert self._images is not None
-        return self._images.encode(
+        assert self._image_codec is not None
+        return self._image_codec.encode(
             rgb, self._qualities, tasks=self._tasks, pixel_limit=self._pixel_limit, **self._settings
         )
 
     def _features_file(self, features: Mapping[str, NDArray[Any]]) -> bytes:
-        return self._features.encode(features, self._qualities, wanted=self._tasks, **self._settings)
+        return self._codec.encode(features, self._qualities, wanted=self._tasks, **self._settings)
 
     def _encode_features(self, item: Item) -> Report:
         destination, samples = self._destination, _samples_of(item)
@@ -199,12 +201,12 @@ class Encoder:
         """Tensors in a file that nobody asked for."""
         if self._tasks is None:
             return []
-        names = [self._features.task_names[place] for place in _reader_of(data).header.present]
+        names = [self._codec.task_names[place] for place in _reader_of(data).header.present]
         return [name for name in names if name not in self._tasks]
 
     def _description(self, item: Item, target: Path, data: bytes) -> Mapping[str, object]:
         """What a file is, for programs."""
-        codec, reader = self._features, _reader_of(data)
+        codec, reader = self._codec, _reader_of(data)
         header, helpers = reader.header, self._helpers(data)
         names = [codec.task_names[tensor] for tensor in header.present]
         steps = zip(names, header.qualities, strict=True)

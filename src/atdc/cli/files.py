@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 import typer
 
 from atdc.cli.batch import complain, complaint
-from atdc.cli.inputs import Item, find_items
-from atdc.cli.jobs import SUFFIX, Destination, Existing, codes_images, is_features
+from atdc.cli.codecs import codes_images
+from atdc.cli.destination import SUFFIX, Destination, Existing
+from atdc.cli.inputs import Item, find_items, is_features
 from atdc.errors import AtdcError, OutputError
 from atdc.files import reason_of
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,6 @@ from atdc.terminal import escape, plain_table, require_output
 if TYPE_CHECKING:
     from atdc.adapters.network_set import NetworkSet
     from atdc.codec import FeatureCodec
-    from atdc.data.feature_report import FeatureReport
     from atdc.data.feature_source import DescribedSource
     from atdc.tensors import Grid
 
@@ -183,41 +183,35 @@ def fit(
     if loaded is not None and len(loaded.networks) > 1:
         with contextlib.redirect_stdout(sys.stderr):
             balance = _balance(loaded, codec, samples, out, quiet)
+    place = _a_validation_sample(samples)
+    sizes = _sizes(codec, samples, place)
     if as_json:
-        _print_json(_description(codec, samples, out, balance, feature_report))
+        _print_json(
+            {
+                "weights": str(out), "balance": None if balance is None else str(balance),
+                "fingerprint": codec.fingerprint.hex(), "tensors": codec.tensors.to_json(),
+                "report": feature_report.to_json(), "validation_sample": samples.described(place), "bytes": sizes,
+            }
+        )  # fmt: skip
     elif not quiet:
         words = ["atdc", "encode", *map(str, features[:1]), "--model", str(out), "-o", "encoded"]
         if networks is not None:
             options = ["--model", str(out), "--networks", str(networks)]
             words = ["atdc", "encode", "photo.jpg", *options, "-o", "photo.atdc"]
-        _show(codec, samples, out, balance)
+        size = out.stat().st_size
+        console.print(f"written: {escape(str(out))}, fingerprint {codec.fingerprint.hex()}, {size:,} bytes")
+        if balance is not None:
+            console.print(f"written: {escape(str(balance))}, a quality for each network, for atdc encode --balanced")
+        _show_sizes(samples, place, sizes)
         console.print(f"Next: {escape(shlex.join(words))}")
 
 
-def _description(
-    codec: FeatureCodec, samples: DescribedSource, out: Path, balance: Path | None, feature_report: FeatureReport
-) -> dict[str, Any]:
-    """What was written, for programs."""
-    place = _a_validation_sample(samples)
-    return {
-        "weights": str(out), "balance": None if balance is None else str(balance),
-        "fingerprint": codec.fingerprint.hex(), "tensors": codec.tensors.to_json(),
-        "report": feature_report.to_json(), "validation_sample": samples.described(place),
-        "bytes": _sizes(codec, samples, place),
-    }  # fmt: skip
-
-
-def _show(codec: FeatureCodec, samples: DescribedSource, out: Path, balance: Path | None) -> None:
-    """Prints what was written, and what files of a validation sample take."""
-    size, place = out.stat().st_size, _a_validation_sample(samples)
-    sizes = _sizes(codec, samples, place)
-    console.print(f"written: {escape(str(out))}, fingerprint {codec.fingerprint.hex()}, {size:,} bytes")
-    if balance is not None:
-        console.print(f"written: {escape(str(balance))}, a quality for each network, for atdc encode --balanced")
+def _show_sizes(samples: DescribedSource, place: int, sizes: Sequence[int]) -> None:
+    """Prints what a validation sample's files take."""
     elements = sum(value.size for value in samples.read(place).values())
     table = plain_table("quality", ["bytes", "bits per number"])
-    for quality, length in enumerate(sizes):
-        table.add_row(str(quality), f"{length:,}", f"{8 * length / elements:.3f}")
+    for quality, size in enumerate(sizes):
+        table.add_row(str(quality), f"{size:,}", f"{8 * size / elements:.3f}")
     console.print(f"{escape(samples.described(place))}, of the validation samples, {elements:,} numbers:")
     console.print(table)
 

@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
+from atdc.bitstream import sources
 from atdc.bitstream.sources import STREAM_LIMIT_BYTES, HttpSource, Source, StreamSource, is_url
 from atdc.errors import ArgumentError, OutputError
 from atdc.files import read_bytes, reason_of
@@ -32,6 +33,8 @@ STANDARD_INPUT = "-"
 _KINDS_NAMED = 3
 """Of other files than a command reads, in a folder that has no others."""
 _LIST_LIMIT_BYTES = 256 * 2**20
+FILE_LIMIT_BYTES = 256 * 2**20
+"""A larger file is not read: no image that this package accepts needs as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,23 @@ def _same_file(path: Path, input_path: Path) -> bool:
 def _once(names: Sequence[str]) -> None:
     if sum(name in (STANDARD_INPUT, "/dev/stdin") for name in names) > 1:
         raise ArgumentError("standard input", "named twice", "one use of it", "Name the other input as a file.")
+
+
+def is_features(path: Path) -> bool:
+    """Whether a file holds features, by its name."""
+    from atdc.data.dumped import SUFFIXES
+
+    return path.suffix.lower() in SUFFIXES
+
+
+@contextmanager
+def opened(item: Item) -> Iterator[Source]:
+    """A file to be read by range, on the disk or on a server."""
+    with sources.opened(item.name if is_url(item.name) else item.path) as source:
+        if source.size() > FILE_LIMIT_BYTES:
+            limit = f"at most {FILE_LIMIT_BYTES:,} bytes"
+            raise ArgumentError(item.name, f"{source.size():,} bytes", limit, "Check the path.")
+        yield source
 
 
 def is_arriving(item: Item) -> bool:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from atdc.cli.batch import Report, Work, complaint, for_each
+from atdc.cli.batch import Report, complaint, for_each
 from atdc.cli.batch import out as console
 from atdc.cli.files import is_coded, is_one_file, items_of
-from atdc.cli.inputs import Item
-from atdc.cli.jobs import opened
+from atdc.cli.inputs import Item, opened
 from atdc.cli.options import AsJson, Files, FromFile, Jobs, ModelAtHand, PixelLimit, Quiet
 from atdc.config import PIXEL_LIMIT
 from atdc.errors import ArgumentError
@@ -51,7 +50,7 @@ def inspect(
         atdc inspect photo.atdc --model my_weights.safetensors
     """
     items = items_of(ctx, files, from_file, is_coded)
-    make = partial(inspector, model, pixel_limit)
+    make = partial(Inspector, model, pixel_limit)
     done = for_each(ctx, ("inspecting", "inspected"), items, make, quiet=False, lines=False)
     inspections = [(item.name, report.value) for item, report in zip(done.items, done.reports, strict=True)]
     if not as_json:
@@ -86,7 +85,7 @@ def verify(
         atdc verify photo.atdc --json | jq '.[0].problems'
     """
     items = items_of(ctx, files, from_file, is_coded)
-    make = partial(verifier, model, pixel_limit)
+    make = partial(Verifier, model, pixel_limit)
     done = for_each(
         ctx, ("verifying", "verified"), items, make, quiet=quiet, lines=not as_json, jobs=jobs, flawed_word="not ok"
     )
@@ -137,36 +136,38 @@ def _show_inspection(name: str, inspection: Inspection) -> None:
 # --- what works on one file -------------------------------------------------------------------------------------------
 
 
-def inspector(model: str | None, pixel_limit: int) -> Work:
+class Inspector:
     """Looks into files; the value of a report is an :class:`~atdc.inspection.Inspection`."""
-    from atdc.inspection import inspect
 
-    quantised_model = _integers_at_hand(model)
+    def __init__(self, model: str | None, pixel_limit: int) -> None:
+        self._reader_for, self._pixel_limit = _integers_at_hand(model), pixel_limit
 
-    def work(item: Item) -> Report:
+    def __call__(self, item: Item) -> Report:
+        """Looks into a file."""
+        from atdc.inspection import inspect
+
         with opened(item) as source:
-            return Report("", value=inspect(source, quantised_model(source), pixel_limit=pixel_limit))
-
-    return work
+            return Report("", value=inspect(source, self._reader_for(source), pixel_limit=self._pixel_limit))
 
 
-def verifier(model: str | None, pixel_limit: int) -> Work:
+class Verifier:
     """Checks files; the value of a report is a :class:`~atdc.inspection.Verification` as plain values."""
-    from atdc.inspection import Verification, verify
 
-    quantised_model = _integers_at_hand(model)
+    def __init__(self, model: str | None, pixel_limit: int) -> None:
+        self._model, self._reader_for, self._pixel_limit = model, _integers_at_hand(model), pixel_limit
 
-    def work(item: Item) -> Report:
+    def __call__(self, item: Item) -> Report:
+        """Checks a file."""
+        from atdc.inspection import Verification, verify
+
         try:
             with opened(item) as source:
-                verification = verify(source, quantised_model(source), pixel_limit=pixel_limit)
+                verification = verify(source, self._reader_for(source), pixel_limit=self._pixel_limit)
         except ArgumentError as error:  # it cannot be read: one of the things that can be wrong with a file
             verification = Verification((error,))
         problems = tuple(complaint(problem, item) for problem in verification.problems)
-        checked = _what_was_checked(verification, model)
+        checked = _what_was_checked(verification, self._model)
         return Report(f"{item.name}: ok; {checked}" if verification.ok else "", problems, verification.to_json())
-
-    return work
 
 
 def _integers_at_hand(model: str | None) -> Callable[[Source], IntegerReader | None]:

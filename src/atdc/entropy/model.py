@@ -260,8 +260,8 @@ class EntropyModel:
                 array = arrays.get(f"{index}.{entry.name}")
                 kind = "int16" if "int16" in str(entry.type) else "int32"
                 if array is None or array.dtype != kind:
-                    dtype = "no such array" if array is None else str(array.dtype)
-                    raise WeightsError(f"entropy.{index}.{entry.name}", dtype, kind, "Fetch the weights again.")
+                    problem = "no such array" if array is None else str(array.dtype)
+                    raise WeightsError(f"entropy.{index}.{entry.name}", problem, kind, "Fetch the weights again.")
                 values[entry.name] = array
             tasks.append(TaskEntropy(**values))  # type: ignore[arg-type]  # kinds checked here, shapes in _Layers
         return cls(tuple(tasks), tables, factorised, padding, spatial_context)
@@ -327,12 +327,12 @@ class _Layers:
         }  # fmt: skip
         of_context = {"around": (3, 3, latent, width), "neighbours": (steps, latent)}
         for name, shape in (shapes | of_context if has_context else shapes).items():
-            extent = None if getattr(task, name) is None else getattr(task, name).shape
-            if extent != shape:
-                raise WeightsError(f"entropy.{index}.{name}", f"shape {extent}", str(shape))
+            array_shape = None if getattr(task, name) is None else getattr(task, name).shape
+            if array_shape != shape:
+                raise WeightsError(f"entropy.{index}.{name}", f"shape {array_shape}", str(shape))
         if task.hyper_table.min() < 0 or task.hyper_table.max() >= tables:
-            extent = f"{task.hyper_table.min()} … {task.hyper_table.max()}"
-            raise WeightsError(f"entropy.{index}.hyper_table", extent, f"0 … {tables - 1}")
+            span = f"{task.hyper_table.min()} … {task.hyper_table.max()}"
+            raise WeightsError(f"entropy.{index}.hyper_table", span, f"0 … {tables - 1}")
         if np.abs(task.asinh.astype(np.int64)).max() > _ASINH_LIMIT:
             raise WeightsError(f"entropy.{index}.asinh", f"{np.abs(task.asinh).max()}", f"at most {_ASINH_LIMIT}")
         sums = np.abs(task.last_mean.astype(np.int64)).sum((0, 1, 2)) * ACTIVATION_LIMIT

@@ -48,18 +48,18 @@ class WantedGraphs:
             steps: quality of every tensor, in eighths.
             available: tensors that may be sent, the wanted ones among them.
         """
-        tensors = set(available)
+        available_set = set(available)
         wanted_steps = {steps[tensor] for tensor in wanted}
         if len(wanted_steps) == 1 and tuple(wanted) in self.graphs:
             kept_graph = self.graphs[tuple(wanted)][level_of(wanted_steps.pop())]
-            if tensors.issuperset(kept_graph.closure(wanted)):
+            if available_set.issuperset(kept_graph.closure(wanted)):
                 return kept_graph
-        key = (tuple(wanted), tuple(steps), tuple(sorted(tensors)))
+        key = (tuple(wanted), tuple(steps), tuple(sorted(available_set)))
         graph = self._cache.get(key)
         if graph is None:
             children = children_of(candidate_sets(len(steps), self.max_parents))
             tables = at_quality(self.rates, children, steps), at_quality(self.errors, children, steps)
-            graph = best_superset(*tables, len(steps), wanted, self.max_parents, tensors).graph
+            graph = best_superset(*tables, len(steps), wanted, self.max_parents, available_set).graph
             if len(self._cache) >= _REMEMBERED:
                 self._cache.clear()
             self._cache[key] = graph

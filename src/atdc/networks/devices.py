@@ -63,21 +63,21 @@ class _DefaultType:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._count = 0
-        self._dtype = torch.float32
+        self._entered = 0
+        self._outer_dtype = torch.float32
 
     def enter(self) -> None:
         with self._lock:
-            if not self._count:
-                self._dtype = torch.get_default_dtype()
+            if not self._entered:
+                self._outer_dtype = torch.get_default_dtype()
                 torch.set_default_dtype(torch.float32)
-            self._count += 1
+            self._entered += 1
 
     def leave(self) -> None:
         with self._lock:
-            self._count -= 1
-            if not self._count:
-                torch.set_default_dtype(self._dtype)
+            self._entered -= 1
+            if not self._entered:
+                torch.set_default_dtype(self._outer_dtype)
 
 
 class _Fork:

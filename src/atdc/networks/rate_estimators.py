@@ -145,10 +145,10 @@ class FactorisedEstimator(nn.Module):
         children, parents, mask = _pair_arrays(count, config.max_parents)
         self.register_buffer("_children", torch.from_numpy(children), persistent=False)
         self.register_buffer("_parents", torch.from_numpy(parents), persistent=False)
-        self.register_buffer("_known", torch.from_numpy(mask), persistent=False)
+        self.register_buffer("_mask", torch.from_numpy(mask), persistent=False)
         self._children: Tensor
         self._parents: Tensor
-        self._known: Tensor
+        self._mask: Tensor
 
     def parts(self, features: FeatureBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Base costs (B, 8, T), gains (B, 8, T child, T parent) and overlaps (8, T child, T, T)."""
@@ -173,7 +173,7 @@ class FactorisedEstimator(nn.Module):
         """:meth:`forward` for some integer qualities and pairs alone."""
         base, gain, overlap = self.parts(features)
         base, gain, overlap = base[:, levels], gain[:, levels], overlap[levels]
-        children, parents, mask = self._children[columns], self._parents[columns], self._known[columns]
+        children, parents, mask = self._children[columns], self._parents[columns], self._mask[columns]
         costs = base[:, :, children]
         for place in range(parents.shape[1]):
             costs = costs - gain[:, :, children, parents[:, place]] * mask[:, place]

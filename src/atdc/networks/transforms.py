@@ -95,9 +95,9 @@ class BlockMetric:
     @classmethod
     def of(cls, matrix: NDArray[np.float64]) -> BlockMetric:
         """From M, whose smallest eigenvalues are raised to a ten-thousandth of their mean."""
-        values, vectors = torch.linalg.eigh(torch.from_numpy(matrix).double())
-        eigenvalues = values.clamp(min=1e-4 * float(values.mean().clamp(min=1e-12)))
-        return cls((vectors * eigenvalues.sqrt()) @ vectors.T)
+        eigenvalues, vectors = torch.linalg.eigh(torch.from_numpy(matrix).double())
+        clamped = eigenvalues.clamp(min=1e-4 * float(eigenvalues.mean().clamp(min=1e-12)))
+        return cls((vectors * clamped.sqrt()) @ vectors.T)
 
     def errors(self, difference: Tensor) -> Tensor:
         """Of each image's difference (B, C, h, w) of even sides, (B,)."""
@@ -150,9 +150,9 @@ class TaskTransforms(nn.Module):
         root = torch.eye(4 * channels, dtype=torch.float64) if metric is None else metric.root
         blocks = blocks_of(features) @ root
         covariance = blocks.T @ blocks / len(blocks)
-        values, vectors = torch.linalg.eigh(covariance)
+        eigenvalues, vectors = torch.linalg.eigh(covariance)
         basis = vectors.flip(1)[:, :latent]
-        std = values.flip(0)[:latent].clamp(min=1e-3).sqrt()
+        std = eigenvalues.flip(0)[:latent].clamp(min=1e-3).sqrt()
         shape = (latent, channels, 2, 2)
         self.block.weight.copy_((basis.T @ root).reshape(shape))
         self.unblock.weight.copy_(torch.linalg.solve(root, basis).T.reshape(shape))

@@ -342,9 +342,9 @@ def _sets(
     if val is not None:
         _require_validation(tensors, val, val_kinds)
 
-    def of(split: FeatureSource, indices: Sequence[int], split_kinds: Sequence[tuple[Grid | None, ...]]) -> Any:
+    def of(features: FeatureSource, indices: Sequence[int], feature_kinds: Sequence[tuple[Grid | None, ...]]) -> Any:
         samples = np.array(indices, np.int64)
-        return SourceFeatures(split, tensors, mean, std, samples, [split_kinds[index] for index in indices])
+        return SourceFeatures(features, tensors, mean, std, samples, [feature_kinds[index] for index in indices])
 
     train = of(source, rows, kinds)
     if val is None:
@@ -444,9 +444,9 @@ def _require_one_grid(estimator: str, tensors: FeatureSet, kinds: Sequence[tuple
     is_spelled = any(spec.grid is None for spec in tensors.tensors) and len(tensors) > 1
     if mixed_kind is None and not is_spelled:
         return
-    grids = "grids that every file spells out" if mixed_kind is None else "tensors of different grids"
+    problem = "grids that every file spells out" if mixed_kind is None else "tensors of different grids"
     raise ArgumentError(
-        f"rate_estimator {estimator}", grids, "all tensors on one grid",
+        f"rate_estimator {estimator}", problem, "all tensors on one grid",
         "Use the rate estimator factorised" + ("." if mixed_kind else ", or tell the grids."),
     )  # fmt: skip
 

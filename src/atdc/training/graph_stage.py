@@ -64,9 +64,9 @@ def fit_graphs(
     run: RunFolder, recipe: FitRecipe, codec: FeatureCodec, train: SourceFeatures, val: SourceFeatures
 ) -> None:
     """Fits all that chooses a graph to what a codec's coding costs; changes the codec."""
-    count, is_small, pairs = codec.task_count, codec.task_count <= FEW_TENSORS, codec.pairs
+    count, has_few_tensors, pairs = codec.task_count, codec.task_count <= FEW_TENSORS, codec.pairs
     codec.graph_tables = measured_rates(run, codec, val)
-    if is_small:
+    if has_few_tensors:
         settle_fixed_graphs(run, codec, val)
     rng = np.random.default_rng(recipe.seed)
     torch.manual_seed(recipe.seed)  # whatever was drawn before: a resumed run has drawn less
@@ -74,21 +74,21 @@ def fit_graphs(
     blocks = [samples[start : start + BLOCK] for start in range(0, len(samples), BLOCK)]
     source = SpoiltFeatures(train, random_spoiling(blocks[1:], count, recipe.spoilt_share, rng), recipe.seed)
     columns = np.arange(len(pairs))
-    if not is_small:
+    if not has_few_tensors:
         first = measured(run, "single_costs", codec, train, samples[:BLOCK], single_columns(pairs), rng)
         table = mean_table(first, pairs)[first[0].level]
         columns = columns_to_measure(table[alone_columns(pairs)] - table, pairs)
     estimator = codec.networks.rate_estimator
-    costs = measured(
+    measurements = measured(
         run, "costs", codec, source, samples, columns, rng, spoilt=frozenset(source.tensors),
         subset_share=recipe.subset_share if isinstance(estimator, PairEstimator) else 0.0,
     )  # fmt: skip
-    means = mean_table(costs, pairs)
-    error = train_estimator(run, recipe, estimator, costs, means, pairs, source)
+    means = mean_table(measurements, pairs)
+    error = train_estimator(run, recipe, estimator, measurements, means, pairs, source)
     run.write_json("estimator.json", {"relative_error": None if math.isnan(error) else round(error, 4)})
     elements = np.array([part[0].numel() for part in val.raw(val.alike(1))])
     totals = means * elements[codec.costs.children]
-    if not is_small:
+    if not has_few_tensors:
         fixed = tuple(best_graph(row, count, codec.config.max_parents, EDGE_SHARE) for row in totals)
         codec.graph_tables = replace(codec.graph_tables, fixed=fixed)
     graphs_apart = measured_graphs_apart(run, codec, val) if source.tensors else ()
@@ -131,11 +131,11 @@ def _with_candidates(
     )
     codebook = tuple(dict.fromkeys([*codebook, *extra_graphs]))
     chain = tuple(_chain(graph) for graph in tables.fixed)
-    graphs = tuple(dict.fromkeys([*codebook, *fixed, *chain, independent, *frequent_graphs]))[:_LISTED_GRAPHS]
+    listed = tuple(dict.fromkeys([*codebook, *fixed, *chain, independent, *frequent_graphs]))[:_LISTED_GRAPHS]
     mode = (search.fixed_mode(candidates),) * (MAX_QUALITY + 1)
     correction = np.zeros((MAX_QUALITY + 1, len(codebook)))
     return GraphTables(
-        tables.fixed, mode, chain, codebook, graphs, tables.distortion, tables.bits_per_error, correction
+        tables.fixed, mode, chain, codebook, listed, tables.distortion, tables.bits_per_error, correction
     )
 
 

@@ -147,7 +147,7 @@ def train_stage(
         raise ArgumentError("batch", str(batch), f"a multiple of {parts}, the parts that it is cut into")
     log = _events(run.path / "log" / name) if processes.is_first() else None
     per_epoch = images // batch if steps is None else steps
-    update = _Update(optimiser, [p for p in module.parameters() if p.requires_grad], clip, (str(run.path), name))
+    update = _Update(optimiser, [p for p in module.parameters() if p.requires_grad], clip, run.path, name)
     with closing(log) if log is not None else nullcontext(), _Loader(prepare, device_of(module)) as loader:
         for epoch in range(first, epochs):
             start_time = time.perf_counter()
@@ -155,7 +155,7 @@ def train_stage(
             torch.manual_seed(int(rng.integers(2**31)) + processes.rank())
             batches = loader.batches(_draws(rng, images, batch, per_epoch, accumulate, (seed, epoch)))
             update.begin_epoch()
-            point: dict[str, float] = {}
+            epoch_figures: dict[str, float] = {}
             bar = processes.bar(range(per_epoch), desc=f"{name} {epoch + 1}/{epochs}", leave=False)
             for index in bar:
                 progress = (epoch + index / per_epoch) / epochs
@@ -166,16 +166,16 @@ def train_stage(
                     loss, figures = step(next(batches))
                     torch.autograd.backward(loss / accumulate)
                     for key, value in figures.items():
-                        point[key] = value if key not in point else 0.98 * point[key] + 0.02 * value
+                        epoch_figures[key] = 0.98 * epoch_figures.get(key, value) + 0.02 * value
                 update.apply()
                 if index % 20 == 0:
-                    bar.set_postfix({key: f"{value:.4g}" for key, value in point.items()})
+                    bar.set_postfix({key: f"{value:.4g}" for key, value in epoch_figures.items()})
                     if log is not None:
                         for key, value in figures.items():
                             log.add_scalar(f"train/{key}", value, epoch * per_epoch + index)
             processes.average_buffers(module)
             if processes.is_first():
-                _finish_epoch(run, name, module, optimiser, (epoch, epochs, start_time), validate, point, log)
+                _finish_epoch(run, name, module, optimiser, (epoch, epochs, start_time), validate, epoch_figures, log)
             processes.wait()
 
 
@@ -202,8 +202,8 @@ def _draws(
         indices = np.sort(order[index * batch : (index + 1) * batch])[processes.rank() :: processes.count()]
         for part in range(accumulate):
             # A single whole batch has the seed that it always had.
-            seed = [*seeds, index] + ([part, processes.rank()] if is_cut else [])
-            draws.append(Draw(indices[part::accumulate], np.random.default_rng(seed)))
+            entropy = [*seeds, index] + ([part, processes.rank()] if is_cut else [])
+            draws.append(Draw(indices[part::accumulate], np.random.default_rng(entropy)))
     return draws
 
 
@@ -234,10 +234,10 @@ class _Update:
     """A step of the optimiser, with gradients cut where they are far from usual, and none where they are not finite."""
 
     def __init__(
-        self, optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], clip: float, names: tuple[str, str]
+        self, optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], clip: float, folder: Path, stage: str
     ) -> None:
         self._optimiser, self._parameters, self._clip = optimiser, parameters, clip
-        self._run, self._stage = names
+        self._folder, self._stage = folder, stage
         self._usual_norm: float | None = None
         self._skips = 0
 
@@ -258,7 +258,7 @@ class _Update:
         self._skips = 0 if math.isfinite(norm) else self._skips + 1
         if self._skips == _HOPELESS:
             raise ArgumentError(
-                self._run, f"no finite gradient in {_HOPELESS} steps of the stage {self._stage}",
+                str(self._folder), f"no finite gradient in {_HOPELESS} steps of the stage {self._stage}",
                 "training that does not diverge",
                 "Lower the recipe's lr, and delete the folder; or check the features for huge values.",
             )  # fmt: skip
@@ -279,7 +279,7 @@ def _events(folder: Path) -> SummaryWriter | None:
 
 def _finish_epoch(
     run: RunFolder, name: str, module: nn.Module, optimiser: torch.optim.Optimizer,
-    at: tuple[int, int, float], validate: Callable[[], dict[str, float]] | None, point: dict[str, float],
+    at: tuple[int, int, float], validate: Callable[[], dict[str, float]] | None, epoch_figures: dict[str, float],
     log: SummaryWriter | None,
 ) -> None:  # fmt: skip
     """Validates, saves and says what an epoch came to; `at` is the epoch, their number, and when it started."""
@@ -289,15 +289,15 @@ def _finish_epoch(
         if log is not None:
             for key, value in figures.items():
                 log.add_scalar(f"val/{key}", value, epoch + 1)
-        point.update({f"val {key}": value for key, value in figures.items()})
+        epoch_figures.update({f"val {key}": value for key, value in figures.items()})
     run.save(name, {"module": module.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1})
     seconds = time.perf_counter() - start_time
     run.add_time(name, seconds)
     curve = run.read_json("curves.json", {})
-    curve.setdefault(name, []).append({key: round(value, 6) for key, value in point.items()})
+    curve.setdefault(name, []).append({key: round(value, 6) for key, value in epoch_figures.items()})
     run.write_json("curves.json", curve)
     if processes.shows_progress():
         tqdm.write(
             f"{name} epoch {epoch + 1}/{epochs} ({seconds:.0f} s): "
-            + ", ".join(f"{key} {value:.4g}" for key, value in point.items())
+            + ", ".join(f"{key} {value:.4g}" for key, value in epoch_figures.items())
         )

@@ -94,9 +94,9 @@ def measured(
         while (count := len(costs)) < len(blocks):
             index = count + processes.rank()
             results = processes.gathered(_costs(codec, source, blocks[index]) if index < len(blocks) else None)
-            tensors = [torch.from_numpy(block) for block in results if block is not None]
-            costs += tensors
-            bar.update(len(tensors))
+            new_costs = [torch.from_numpy(block) for block in results if block is not None]
+            costs += new_costs
+            bar.update(len(new_costs))
             if len(costs) // _KEPT > count // _KEPT or len(costs) == len(blocks):
                 run.save(name, {"costs": costs})
     return [

@@ -1,6 +1,6 @@
 """What decoded features of tasks are for: the tasks' own losses, or what their heads' first layers see.
 
-Each is an :class:`~atdc.training.codec_stage.Objective`.
+Each is an :class:`~atdc.training.objectives.Objective`.
 """
 
 from __future__ import annotations

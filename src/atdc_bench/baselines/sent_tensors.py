@@ -403,23 +403,23 @@ def senders(
         qualities: of the fitted codec; where each network has its own, all integer ones.
         balance: of its tensors, if one was measured.
     """
-    ways: dict[str, Sender] = {}
+    by_name: dict[str, Sender] = {}
     reasons: dict[str, str] = {}
     for graph, title in GRAPHS.items():
         if codec is None:
             reasons[f"{FITTED}-{graph}"] = "no weights were given"
         else:
-            ways[f"{FITTED}-{graph}"] = FittedSender(networks, f"fitted codec, {title}", qualities, codec, graph)
+            by_name[f"{FITTED}-{graph}"] = FittedSender(networks, f"fitted codec, {title}", qualities, codec, graph)
     if codec is not None and balance is not None:
         title = "fitted codec, its own graph, a quality for each network"
         all_qualities = tuple(float(level) for level in range(MAX_QUALITY + 1))
-        ways[BALANCED] = FittedSender(networks, title, all_qualities, codec, "codebook", balance)
+        by_name[BALANCED] = FittedSender(networks, title, all_qualities, codec, "codebook", balance)
     elif len(networks.networks) > 1:
         reasons[BALANCED] = "no weights were given" if codec is None else "no balance lies next to the weights"
-    ways["untrained"] = UntrainedSender(networks, samples)
+    by_name["untrained"] = UntrainedSender(networks, samples)
     if (why := missing_library("imagecodecs")) is None:
-        ways["levels"] = WholeNumbers(networks)
-        ways["answers-levels"] = AnswerSender(networks)
+        by_name["levels"] = WholeNumbers(networks)
+        by_name["answers-levels"] = AnswerSender(networks)
     else:
         reasons |= {"levels": why, "answers-levels": why}
     largest = max((network.input.size for network in networks.networks.values()), key=math.prod)
@@ -434,7 +434,7 @@ def senders(
                 f"{name}-half": ImageSender(networks, form.photos, form.points, tuple(side // 2 for side in largest)),
             }
         if (why := form.photos.missing()) is None:
-            ways |= of_codec
+            by_name |= of_codec
         else:
             reasons |= dict.fromkeys(of_codec, why)
-    return ways, reasons
+    return by_name, reasons

@@ -451,14 +451,14 @@ def _summary(folder: Path, entry: Entry, settings: CompareRecipe, trainer: Basel
 
 
 def _result(
-    folder: Path, entries: Iterable[Entry], settings: CompareRecipe, trainer: BaselineTrainer, rooms: LabelledImages,
-    anchors: Mapping[Cell | str, Records],
+    folder: Path, all_entries: Iterable[Entry], settings: CompareRecipe, trainer: BaselineTrainer,
+    rooms: LabelledImages, anchors: Mapping[Cell | str, Records],
 ) -> dict[str, Any]:  # fmt: skip
     height, width = image_size(rooms)
     elements = trainer.base.feature_codec.elements_of(height, width)
     records = dict(anchors)
     systems: dict[str, dict[str, Any]] = {}
-    for entry in entries:
+    for entry in all_entries:
         summary = _summary(folder, entry, settings, trainer)
         if summary is None:
             why = entry.missing or settings.skipped.get(entry.name, "not run yet")
