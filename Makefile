@@ -112,6 +112,7 @@ real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make
 	$(BIN)/atdc bench joint-finetune --steps 100 --count 100
 	$(BIN)/atdc bench set-codecs --real "$(NYUV2)" -o results/set_codecs.json
 	$(BIN)/atdc bench wanted --images nyuv2 --data "$(NYUV2)" --count 400 --subset-count 100 --rival-count 50 --workers $(JOBS) -o results/wanted_nyuv2.json
+	$(BIN)/atdc bench wanted --count 200 --subset-count 50 --rival-count 20 --workers $(JOBS) -o results/wanted_rooms.json
 	$(BIN)/atdc bench wanted --images nyuv2 --data "$(NYUV2)" --count 100 --subset-count 2 --rival-count 2 -o results/wanted_longer.json
 	$(BIN)/atdc bench own-graphs --real "$(NYUV2)" --steps 400 --count 100 -o results/own_graphs.json
 	$(BIN)/atdc bench estimates --images nyuv2 --data "$(NYUV2)" --count 12 -o results/estimates_nyuv2.json

@@ -87,6 +87,10 @@ _WANTED_NYUV2 = (
     "atdc bench wanted --images nyuv2 --data nyuv2 --count 400 --subset-count 100 --rival-count 50 "
     "-o results/wanted_nyuv2.json",
 )
+_WANTED_ROOMS = (
+    "wanted_rooms.json",
+    "atdc bench wanted --count 200 --subset-count 50 --rival-count 20 -o results/wanted_rooms.json",
+)
 _WANTED_LONGER = (
     "wanted_longer.json",
     "atdc bench wanted --images nyuv2 --data nyuv2 --count 100 --subset-count 2 --rival-count 2 "
@@ -302,6 +306,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         {
             "wantedsizes": Block(*_WANTED_NYUV2, wanted.by_size),
             "wantedsets": Block(*_WANTED_NYUV2, wanted.named_sets),
+            "wantedroomsizes": Block(*_WANTED_ROOMS, wanted.by_size),
+            "wantedroomsets": Block(*_WANTED_ROOMS, wanted.named_sets),
             "wantedsingle": Block(*_WANTED_NYUV2, wanted.against_single_rivals),
             "wantedlonger": Block(*_WANTED_LONGER, wanted.against_single_rivals),
         },
