@@ -360,10 +360,10 @@ class FeatureCodec:
         Values beyond :data:`~atdc.features.EXTREME_DEVIATIONS` are coded, with a :class:`~atdc.errors.FeatureWarning`.
         """
         parts = [None if part is None else part[None] for part in by_index(self.tensors, features, self.device)]
-        own = None if quality is None else self.qualities(quality)
+        qualities = None if quality is None else self.qualities(quality)
         return self.encode_one(
-            parts, own, max_bytes, weights, 1 - self.graph_tables.distortion, graph=given_graphs(graph), effort=effort,
-            profile=profile_for(profile, first), first=self.first_indices(first),
+            parts, qualities, max_bytes, weights, 1 - self.graph_tables.distortion, graph=given_graphs(graph),
+            effort=effort, profile=profile_for(profile, first), first=self.first_indices(first),
             wanted=None if wanted is None else self.tensors.wanted(wanted, "wanted"),
         )  # fmt: skip
 
@@ -392,8 +392,8 @@ class FeatureCodec:
         limit: Any = max_bytes
         if isinstance(limit, bool) or not isinstance(limit, Integral) or limit < 1:
             raise ArgumentError("max_bytes", repr(max_bytes), "a number of bytes, 1 or more")
-        given = [place for place, part in enumerate(by_tensor(parts)) if part is not None]
-        present = given if wanted is None else sorted(wanted)
+        available = [place for place, part in enumerate(by_tensor(parts)) if part is not None]
+        present = available if wanted is None else sorted(wanted)
         rows = self._weights(weights, present)
         if wanted is not None:
             for name in weights or ():
@@ -405,8 +405,8 @@ class FeatureCodec:
             # Tensors that are not there have the mean quality, so that the level of the file is that of the others.
             every = np.full(self.task_count, round(float(np.mean(steps))))
             every[present] = steps
-            made = self.encode_batch(parts, (every / QUALITY_STEPS_PER_UNIT).tolist(), restore_all=False, **settings)
-            return made.data[0], made.ideal_bits[0, present].tolist()
+            encoded = self.encode_batch(parts, (every / QUALITY_STEPS_PER_UNIT).tolist(), restore_all=False, **settings)
+            return encoded.data[0], encoded.ideal_bits[0, present].tolist()
 
         rising = np.maximum.accumulate(at_steps(utilities), 0)[:, present]
         return best_within(max_bytes, rising, rows, coded)
@@ -415,14 +415,14 @@ class FeatureCodec:
         """How much each tensor of a file counts."""
         if not isinstance(weights, Mapping | None):
             raise ArgumentError("weights", type(weights).__name__, f"a mapping of {', '.join(self.task_names)}")
-        given = dict(weights or {})
-        if given:
-            self.tensors.indices(list(given), "weights")
-        for name, value in given.items():
+        by_name = dict(weights or {})
+        if by_name:
+            self.tensors.indices(list(by_name), "weights")
+        for name, value in by_name.items():
             number: Any = value
             if not isinstance(number, Real) or not 0 <= float(number) < math.inf:
                 raise ArgumentError(f"weight of {name}", repr(value), "a number, 0 or more")
-        rows = [float(given.get(self.task_names[place], 1)) for place in present]
+        rows = [float(by_name.get(self.task_names[place], 1)) for place in present]
         if not any(rows):
             raise ArgumentError("weights", "0 for all", "one at least that counts")
         return rows
@@ -593,37 +593,37 @@ class FeatureCodec:
         steps = quality_steps(quality, self.task_count)
         normalised = self.normalise(features)
         count, grids = len(normalised), normalised.grids
-        asked = normalised.available if wanted is None else tuple(sorted(wanted))
-        given: Any = graph  # of one image, it is easily given without its list
-        if isinstance(given, TaskGraph) or (not isinstance(given, str) and len(given) != count):
+        targets = normalised.available if wanted is None else tuple(sorted(wanted))
+        argument: Any = graph  # of one image, it is easily given without its list
+        if isinstance(argument, TaskGraph) or (not isinstance(argument, str) and len(argument) != count):
             raise ArgumentError("graph", repr(graph), f"a setting's name, or {count} graphs, one per image")
         if sizes is not None and len(sizes) != count:
             raise ArgumentError("sizes", f"{len(sizes)} of them", f"{count}, one per image")
         for size in [None] if sizes is None else sizes:
             require_grids(self.tensors, normalised, size)
         warn_of_extremes(self.tensors, normalised)
-        head = self._head(first, asked, profile)
+        head = self._head(first, targets, profile)
         if isinstance(graph, str) and head:
-            graphs = choose_ordered(self.costs, normalised.only(asked), quality, graph, head, effort)
+            graphs = choose_ordered(self.costs, normalised.only(targets), quality, graph, head, effort)
         else:
-            graphs = choose(self.costs, normalised, quality, graph, asked) if isinstance(graph, str) else list(graph)
+            graphs = choose(self.costs, normalised, quality, graph, targets) if isinstance(graph, str) else list(graph)
             self._require_graphs(graphs, count)
             graphs = [graph.within(normalised.available) for graph in graphs]
             if not all(graph.is_closed(head) for graph in graphs):
-                found = "a graph in which one of them is predicted from another tensor"
-                raise ArgumentError("first", found, "tensors that are predicted from each other alone")
+                problem = "a graph in which one of them is predicted from another tensor"
+                raise ArgumentError("first", problem, "tensors that are predicted from each other alone")
             if effort == "high" and not head:
-                graphs = cheapest_of_several(self.costs, normalised, quality, graphs, asked)
+                graphs = cheapest_of_several(self.costs, normalised, quality, graphs, targets)
         qualities = quality_tensor([steps] * count, self.device)
         writer = SymbolWriter(self.entropy.tables, count, self.task_count, together=profile == "compact")
         coder = EntropyCoder(self.entropy, writer, np.array([steps] * count, np.int64), grids)
         result = code_along_graph(
-            self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, asked,
+            self.networks, graphs, qualities, IntegerLatentCoder(coder), grids, normalised.parts, targets,
             restore_all=restore_all,
         )  # fmt: skip
         data = []
         for image, segments in enumerate(writer.finish()):
-            present = tuple(sorted(graphs[image].closure(asked)))
+            present = tuple(sorted(graphs[image].closure(targets)))
             size = None if sizes is None else sizes[image]
             header = self._header(steps, graphs[image], normalised.only(present), size, profile, head)
             checks = [coder.checks[image, task] for task in present]
@@ -649,9 +649,9 @@ class FeatureCodec:
         >>> FeatureCodec.load("small").helpers(["normal"])  # weights without graphs of wanted sets have no helpers
         ()
         """
-        asked = self.tensors.wanted(wanted, "wanted")
+        places = self.tensors.wanted(wanted, "wanted")
         parse_setting(graph)
-        return tuple(self.task_names[place] for place in self.needed(asked, quality, graph) if place not in asked)
+        return tuple(self.task_names[place] for place in self.needed(places, quality, graph) if place not in places)
 
     def needed(
         self,
@@ -668,13 +668,13 @@ class FeatureCodec:
             graph: a search setting's name, or graphs; the default setting alone has helpers.
             available: tensors that may help; all by default.
         """
-        asked = tuple(sorted(wanted))
+        places = tuple(sorted(wanted))
         graph_tables = self.graph_tables.wanted
-        if graph != DEFAULT_GRAPH or graph_tables is None or len(asked) == self.task_count:
-            return list(asked)
-        steps = quality_steps(self._with_helpers_qualities(quality, asked), self.task_count)
-        everything = range(self.task_count) if available is None else {*available, *asked}
-        return sorted(graph_tables.graph(asked, steps, everything).closure(asked))
+        if graph != DEFAULT_GRAPH or graph_tables is None or len(places) == self.task_count:
+            return list(places)
+        steps = quality_steps(self._with_helpers_qualities(quality, places), self.task_count)
+        everything = range(self.task_count) if available is None else {*available, *places}
+        return sorted(graph_tables.graph(places, steps, everything).closure(places))
 
     def _with_helpers_qualities(self, quality: Quality, wanted: Sequence[int]) -> list[float]:
         """Qualities in which tensors that nobody asked for have the mean quality of those wanted."""
@@ -687,12 +687,12 @@ class FeatureCodec:
     ) -> Features:
         """Features of the wanted tensors and of those that help them, None for all others."""
         parts = by_tensor(features)
-        given = [place for place, part in enumerate(parts) if part is not None]
+        available = [place for place, part in enumerate(parts) if part is not None]
         for place in wanted:
-            if place not in given:
-                expected = f"all that are wanted; given: {', '.join(self.task_names[other] for other in given)}"
+            if place not in available:
+                expected = f"all that are wanted; given: {', '.join(self.task_names[other] for other in available)}"
                 raise ArgumentError(f"features of {self.task_names[place]}", "none", expected)
-        needed = self.needed(wanted, quality, graph, given)
+        needed = self.needed(wanted, quality, graph, available)
         return [part if place in needed else None for place, part in enumerate(parts)]
 
     def _header(
@@ -728,14 +728,14 @@ class FeatureCodec:
         """Decoded integers of files of one size to raw features, by tensor (B, C, h, w); zeros for those not wanted."""
         sizes = {file.grids for file in files}
         if len(sizes) != 1:
-            found = f"features of {len(sizes)} sizes" if sizes else "none"
-            raise ArgumentError("files", found, "at least one file, all of one size", "Decode them one by one.")
+            problem = f"features of {len(sizes)} sizes" if sizes else "none"
+            raise ArgumentError("files", problem, "at least one file, all of one size", "Decode them one by one.")
         (grids,) = sizes
-        there = {file.present for file in files}
-        if len(there) != 1:
+        tensor_sets = {file.present for file in files}
+        if len(tensor_sets) != 1:
             raise ArgumentError("files", "different tensors", "files of the same tensors", "Decode them one by one.")
-        wanted = there.pop() if wanted is None else wanted
-        known = {
+        wanted = tensor_sets.pop() if wanted is None else wanted
+        latents = {
             task: np.concatenate([file.latents[task] for file in files])
             for task in range(self.task_count)
             if all(task in file.latents for file in files)
@@ -745,7 +745,7 @@ class FeatureCodec:
             row[list(file.present)] = file.header.qualities
         qualities = quality_tensor(steps.tolist(), self.device)
         result = code_along_graph(
-            self.networks, [file.graph for file in files], qualities, KnownLatentCoder(known), grids, wanted=wanted
+            self.networks, [file.graph for file in files], qualities, KnownLatentCoder(latents), grids, wanted=wanted
         )
         return self.scaling.restored(result.reconstruction, grids)
 
@@ -758,8 +758,8 @@ class FeatureCodec:
     def _head(self, first: Sequence[int], present: Sequence[int], profile: Profile) -> tuple[int, ...]:
         """The tensors that come first, ascending; none where they are all, as no order is then left to choose."""
         if first and profile == "compact":
-            found, expected = "tensors that come first, in the profile compact", "the profile segments"
-            raise ArgumentError("first", found, expected)
+            problem, expected = "tensors that come first, in the profile compact", "the profile segments"
+            raise ArgumentError("first", problem, expected)
         for tensor in first:
             if tensor not in present:
                 expected = f"what is coded: {', '.join(self.task_names[place] for place in present)}"
@@ -806,8 +806,8 @@ def _statistics(file: WeightsFile, kind: str) -> list[Tensor]:
     tensors = file.tensors.tensors
     if file.header["format"] == OLDER_FORMAT:
         shape = (len(tensors), tensors[0].channels)
-        both = file.floats(_FEATURE_PREFIX, {"mean": shape, "deviation": shape})
-        return list(torch.from_numpy(both[kind]))
+        statistics = file.floats(_FEATURE_PREFIX, {"mean": shape, "deviation": shape})
+        return list(torch.from_numpy(statistics[kind]))
     shapes = {f"{i}.{k}": (spec.channels,) for i, spec in enumerate(tensors) for k in ("mean", "deviation")}
     rows = file.floats(_FEATURE_PREFIX, shapes)
     return [torch.from_numpy(rows[f"{index}.{kind}"]) for index in range(len(tensors))]

@@ -57,11 +57,11 @@ class FeatureScaling:
         Raises:
             ArgumentError: a wrong shape, or values that are not finite or beyond :data:`LARGEST_DEVIATIONS`.
         """
-        given: Any = features
-        if not isinstance(given, (Tensor, Sequence)) or isinstance(given, str):
+        argument: Any = features
+        if not isinstance(argument, (Tensor, Sequence)) or isinstance(argument, str):
             raise ArgumentError(
                 "features",
-                type(given).__name__,
+                type(argument).__name__,
                 "a tensor, or one for each name; arrays are taken by name, see `encode`",
             )
         whole = features if isinstance(features, Tensor) else None
@@ -69,8 +69,8 @@ class FeatureScaling:
             raise ArgumentError("features", f"shape {tuple(whole.shape)}", self._expected_shape())
         parts = by_tensor(features)
         if len(parts) != len(self.tensors):
-            found = f"shape {tuple(whole.shape)}" if whole is not None else f"{len(parts)} tensors"
-            raise ArgumentError("features", found, self._expected_shape())
+            problem = f"shape {tuple(whole.shape)}" if whole is not None else f"{len(parts)} tensors"
+            raise ArgumentError("features", problem, self._expected_shape())
         present = [place for place, part in enumerate(parts) if part is not None]
         if not present:
             raise ArgumentError("features", "none", f"some of {', '.join(self.tensors.names)}")
@@ -95,7 +95,7 @@ class FeatureScaling:
 
     def scaled(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Raw features, or differences of them, in units of each channel's standard deviation."""
-        return [part / own[:, None, None] for part, own in zip(features, self.std, strict=True)]
+        return [part / std[:, None, None] for part, std in zip(features, self.std, strict=True)]
 
     def restored(self, normalised: Sequence[Tensor], grids: Sequence[Grid]) -> list[Tensor]:
         """All tensors' features in their own units, without padding."""
@@ -112,8 +112,8 @@ class FeatureScaling:
         of such models wants."""
         if len({spec.grid for spec in self.tensors.tensors}) > 1:
             return 1, 1
-        there = next(part for part in parts if part is not None)
-        return there.shape[2], there.shape[3]
+        present = next(part for part in parts if part is not None)
+        return present.shape[2], present.shape[3]
 
     def _expected_shape(self) -> str:
         channels = {spec.channels for spec in self.tensors.tensors}
@@ -154,8 +154,8 @@ def by_index(tensors: FeatureSet, features: Any, device: torch.device) -> list[T
             continue
         tensor, channels = _float_tensor(features[name], f"features of {name}"), spec.channels
         if tensor.ndim != 3 or tensor.shape[0] != channels:
-            found = f"shape {tuple(tensor.shape)}"
-            raise ArgumentError(f"features of {name}", found, f"shape ({channels}, height, width)")
+            problem = f"shape {tuple(tensor.shape)}"
+            raise ArgumentError(f"features of {name}", problem, f"shape ({channels}, height, width)")
         if tensor.is_meta and device.type != "meta":
             raise ArgumentError(f"features of {name}", "a tensor on the device meta", "one that holds values")
         parts.append(tensor.to(device))
@@ -179,8 +179,8 @@ def require_grids(tensors: FeatureSet, batch: FeatureBatch, size: tuple[int, int
             name, expected = first.setdefault(spec.grid, (spec.name, grid))
             whose = f"that of {name}: tensors of one stride have one size"
         if expected is not None and grid != expected:
-            found, right = (f"a grid of {pair[0]} x {pair[1]}" for pair in (grid, expected))
-            raise ArgumentError(f"features of {spec.name}", found, f"{right}, {whose}")
+            problem, right = (f"a grid of {pair[0]} x {pair[1]}" for pair in (grid, expected))
+            raise ArgumentError(f"features of {spec.name}", problem, f"{right}, {whose}")
 
 
 def warn_of_extremes(tensors: FeatureSet, batch: FeatureBatch) -> None:

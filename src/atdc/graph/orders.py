@@ -85,10 +85,10 @@ def cheapest_order(cost: Ranked) -> Integers:
         raise ArgumentError("scores", "too few pairs scored for any graph", "at least one graph's worth")
     order = np.empty((images, size), np.int64)
     image = np.arange(images)
-    left = np.full(images, subsets - 1)
+    remainder = np.full(images, subsets - 1)
     for place in range(size - 1, -1, -1):
-        order[:, place] = last[left, image]
-        left ^= 1 << order[:, place]
+        order[:, place] = last[remainder, image]
+        remainder ^= 1 << order[:, place]
     return order
 
 
@@ -137,9 +137,9 @@ def costs_of_places(task: int, others: Sequence[int], cost: Callable[[int, int],
     masks = [0]
     for other in others:
         masks.append(masks[-1] | 1 << other)
-    own = [cost(task, mask) for mask in masks]
+    own_costs = [cost(task, mask) for mask in masks]
     shifts = [cost(other, mask) - cost(other, mask | 1 << task) for other, mask in zip(others, masks, strict=False)]
-    return np.array(own) - np.append(np.cumsum(shifts[::-1])[::-1], 0.0)
+    return np.array(own_costs) - np.append(np.cumsum(shifts[::-1])[::-1], 0.0)
 
 
 def improved_order(order: list[int], cost: Callable[[int, int], float]) -> list[int]:

@@ -186,8 +186,8 @@ def graph_costs(bits: ArrayLike, graphs: Sequence[TaskGraph], pairs: tuple[Pair,
     places = _places(tuple(graphs), _columns(table, graphs[0].size, pairs))
     by_pair = np.ascontiguousarray(table.T)
     total = np.zeros((len(graphs), len(table)))
-    for own in places:
-        total += by_pair[own]
+    for columns in places:
+        total += by_pair[columns]
     return total
 
 
@@ -234,9 +234,11 @@ def _pair_index(size: int, limit: int) -> Mapping[Pair, int]:
 
 
 @lru_cache(maxsize=256)
-def _columns_within(size: int, limit: int, kept: frozenset[int]) -> Integers:
+def _columns_within(size: int, limit: int, tasks: frozenset[int]) -> Integers:
     pairs = _candidate_sets(size, limit)
-    columns = np.array([n for n, (child, row) in enumerate(pairs) if child in kept and kept.issuperset(row)], np.int64)
+    columns = np.array(
+        [n for n, (child, row) in enumerate(pairs) if child in tasks and tasks.issuperset(row)], np.int64
+    )
     columns.flags.writeable = False
     return columns
 

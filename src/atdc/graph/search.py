@@ -426,7 +426,7 @@ def build_candidates(
     chosen = list(range(len(start)))
     current = costs[chosen].min(0)
     while len(chosen) < codebook_size:
-        means = np.array([np.minimum(current, own).mean() for own in costs])
+        means = np.array([np.minimum(current, row).mean() for row in costs])
         pick = int(means.argmin())
         if not means[pick] < current.mean():
             break
@@ -447,9 +447,9 @@ def _greedy(value: Floats, size: int, max_parents: int | None, threshold: float)
     for number in range(1, limit + 1):
         gains = []
         for child, row in enumerate(parents):
-            own = values[index[child, row]]
+            present = values[index[child, row]]
             others = [task for task in range(size) if task != child and task not in row]
-            gains += [(values[index[child, tuple(sorted((*row, task)))]] - own, child, task) for task in others]
+            gains += [(values[index[child, tuple(sorted((*row, task)))]] - present, child, task) for task in others]
         for gain, child, parent in sorted(gains, key=lambda entry: (-entry[0], *entry[1:])):
             if gain <= threshold:
                 break
