@@ -294,6 +294,66 @@ def test_layers_without_weights_yet_are_refused() -> None:
         atdc.adapters.torch(model, ["0"], input=SIZE)
 
 
+class OfType(nn.Module):
+    """A model whose second half works in another type."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.first, self.dtype = nn.Conv2d(3, 4, 3), dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.first(x).to(self.dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.complex64])
+def test_numbers_that_are_not_coded_or_compared_are_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(NetworkError, match=rf"values of {dtype}"):
+        atdc.adapters.torch(OfType(dtype), ["first"], input=SIZE)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_models_whose_modules_or_weights_cannot_be_had_are_refused() -> None:
+    with pytest.raises(NetworkError, match=r"TorchScript.*Give the module that it was made of"):
+        atdc.adapters.torch(torch.jit.trace(segmenter(), torch.zeros(1, 3, SIDE, SIDE)), ["stem"], input=SIZE)
+    with pytest.raises(NetworkError, match=r"_extra_state: found dict in the state"):
+        atdc.adapters.torch(Extra(), ["first"], input=SIZE)
+
+
+class Extra(nn.Module):
+    """A module that keeps more than tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.first(x)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"step": 1}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        pass
+
+
+class Boxes(nn.Module):
+    """A detector: as many boxes as it happens to find."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.first(x)
+        return {"boxes": x[:, 0].flatten(1)[:, : 3 + int(1e4 * float(x.detach().abs().mean())) % 97]}
+
+
+def test_answers_that_differ_in_size_from_image_to_image_are_named() -> None:
+    network = atdc.adapters.torch(Boxes(), ["first"], input=SIZE, answers={"boxes": Answer("boxes", loss="l1")})
+    gradients = network.check(named(6)).gradients
+    assert "network, boxes: found another size for another image" in str(gradients["boxes"])
+
+
 def test_dropout_is_switched_off_and_parameters_get_no_gradients() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(), nn.Conv2d(4, 2, 1)).train()
     network = atdc.adapters.torch(model, ["0"], input=SIZE)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import atdc.adapters
 import atdc.training.loop
-from atdc.adapters.distances import LOSSES
+from atdc.adapters.distances import LOSSES, loss_function
 from atdc.adapters.halves import Answer
 from atdc.adapters.image_input import ImageInput
 from atdc.adapters.network_set import NetworkSet
@@ -183,6 +183,20 @@ def test_every_loss_grows_with_the_error_and_has_a_gradient_where_nothing_has_ch
     after = before.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(before, after).sum(), after)
     assert bool(gradient.isfinite().all())
+
+
+def test_a_loss_of_ones_own_gets_copies_and_is_named_where_it_fails(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def fails(before, after):\n    raise KeyError('oops')\n"
+        "def leaves(before, after):\n    raise SystemExit(0)\n"
+        "def gives_nothing(before, after):\n    return None\n"
+        "def writes(before, after):\n    before += 1\n    return (before - after).abs().flatten(1).mean(1)\n"
+    )
+    before, after = torch.zeros(2, 3), torch.ones(2, 3)
+    for name, problem in (("fails", "KeyError"), ("leaves", "SystemExit"), ("gives_nothing", "NoneType")):
+        with pytest.raises(NetworkError, match=rf"loss mine.py:{name}: found {problem}"):
+            loss_function(f"mine.py:{name}", tmp_path)(before, after)
+    assert loss_function("mine.py:writes", tmp_path)(before, after).tolist() == [0, 0] and not before.any()
 
 
 def test_what_no_answer_looks_at_is_insensitive() -> None:

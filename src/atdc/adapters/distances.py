@@ -151,19 +151,35 @@ METRICS: Mapping[str, Metric] = {
 
 
 def loss_function(name: str, folder: Path) -> Loss:
-    """A loss by name, or a user's own: ``file.py:function``.
+    """A loss by name, or a user's own: ``file.py:function``, which gets copies.
 
     Raises:
         ArgumentError: no such name or function.
+        NetworkError: when called, by a user's own that fails or gives no tensor of floats.
 
     >>> import torch
     >>> loss_function("kl", Path())(torch.zeros(2, 3), torch.zeros(2, 3)).tolist()
     [0.0, 0.0]
     """
     if ":" in name:
-        return loaded_function(name, folder)
+        function = loaded_function(name, folder)
+        return lambda before, after: _own_loss(name, function, before, after)
     require_one_of("loss", name, [*LOSSES, "none", "file.py:function"])
     return LOSSES[name]
+
+
+def _own_loss(name: str, function: Loss, before: Tensor, after: Tensor) -> Tensor:
+    """What a user's own loss gives."""
+    try:
+        value: Any = function(before.clone(), after.clone())
+    except (Exception, SystemExit) as error:  # whatever a user's function raises; an interruption stays one
+        message = (str(error).splitlines() or [""])[0]
+        expected = f"a distance of each image for tensors like {tuple(after.shape)}"
+        raise NetworkError(f"loss {name}", f"{type(error).__name__} ({message})", expected) from error
+    if not hasattr(value, "is_floating_point") or not value.is_floating_point():
+        kind = f"a tensor of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+        raise NetworkError(f"loss {name}", kind, f"a tensor of floats ({len(after)},), one an image")
+    return value
 
 
 def metric_function(name: str, folder: Path) -> Metric:

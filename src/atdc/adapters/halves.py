@@ -378,6 +378,12 @@ class CutNetwork(ABC):
             self._differentiable({place: values[i : i + 1] for place, values in inputs.items()}, wanted)
             for i in range(count)
         ]
+        for name in wanted:
+            if len({tuple(row[name].shape[1:]) for row in rows}) > 1:
+                raise NetworkError(
+                    f"{self.name}, {name}", "another size for another image", "one size, which training can compare",
+                    "Let training compare another tensor (loss_on), or none (loss: none).",
+                )  # fmt: skip
         return {name: torch.cat([row[name] for row in rows]) for name in wanted}
 
     def _batches_agree(self, pair: Mapping[str, Tensor], wanted: Sequence[str]) -> bool:
@@ -390,7 +396,9 @@ class CutNetwork(ABC):
                 outputs = self._differentiable(pair, wanted)
             except (NetworkError, RuntimeError, ValueError, IndexError):
                 return False
-            references = {name: torch.cat([row[name] for row in rows]) for name in wanted}
+        if any(len({tuple(row[name].shape[1:]) for row in rows}) > 1 for name in wanted):
+            return False
+        references = {name: torch.cat([row[name] for row in rows]) for name in wanted}
         return all(
             outputs[name].shape == references[name].shape
             and difference(references[name].cpu().numpy(), outputs[name].cpu().numpy()) <= SAME

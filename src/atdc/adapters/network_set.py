@@ -22,6 +22,8 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,8 @@ from atdc.adapters.python_files import file_of, loaded, loaded_function
 from atdc.config import RECIPES, read_settings, settings_of, within
 from atdc.errors import ArgumentError, NetworkError
 from atdc.images import ImageLike, as_rgb
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 NETWORK_SETS = RECIPES / "networks"
 """The folder of the sets that come with the package."""
@@ -291,7 +295,7 @@ def _module(settings: NetworkSettings, folder: Path, where: str) -> Any:
     build: Callable[..., Any] = loaded(settings.torch, folder)
     try:
         module = build(**settings.arguments)
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises; an interruption stays one
         raise NetworkError(where, f"{type(error).__name__} ({error})", f"a module from {settings.torch}") from error
     if not isinstance(module, torch.nn.Module):
         raise NetworkError(where, type(module).__name__, f"a torch module from {settings.torch}")
@@ -300,5 +304,6 @@ def _module(settings: NetworkSettings, folder: Path, where: str) -> Any:
         try:
             module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:  # of torch.load and load_state_dict, some ten kinds
-            raise NetworkError(str(path), str(error).splitlines()[0], f"a state_dict of {settings.torch}") from error
+            reason = textwrap.shorten(_ANSI.sub("", str(error)), 300, placeholder=" …")
+            raise NetworkError(str(path), reason, f"a state_dict of {settings.torch}") from error
     return module

@@ -94,7 +94,7 @@ def loaded(name: str, folder: Path) -> Any:
             value = getattr(value, part)
     except (ArgumentError, NetworkError, ProgramError):
         raise
-    except Exception as error:  # whatever a user's module raises
+    except (Exception, SystemExit) as error:  # whatever a user's module raises; an interruption stays one
         raise ArgumentError(
             name, f"{type(error).__name__} ({error})", "what can be imported", "Check the name."
         ) from error

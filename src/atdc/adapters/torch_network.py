@@ -74,6 +74,9 @@ class TorchNetwork(CutNetwork):
     ) -> None:
         if not input.size:
             raise ArgumentError(f"{name}, input", "no size", "height and width", "Say them: size=(224, 224).")
+        if isinstance(model, torch.jit.ScriptModule):
+            cure = "Give the module that it was made of."
+            raise NetworkError(name, "a TorchScript module, whose modules cannot be hooked", "an eager one", cure)
         if any(is_lazy(value) for value in model.parameters()):
             cure = "Run the model on an image once before it is given."
             raise NetworkError(name, "lazy layers that have no weights yet", "a model whose layers have them", cure)
@@ -101,6 +104,14 @@ class TorchNetwork(CutNetwork):
         digest = hashlib.sha256(f"{type(model).__qualname__} {self.input.canonical}".encode())
         digest.update(str(sorted((tensor.name, tensor.place) for tensor in self.tensors)).encode())
         for key, value in sorted(model.state_dict().items()):
+            if not isinstance(value, Tensor) or value.is_meta or value.is_quantized:
+                kind = (
+                    "a tensor without values" if isinstance(value, Tensor) and value.is_meta else type(value).__name__
+                )
+                raise NetworkError(
+                    f"{name}, {key}", f"{kind} in the state", "tensors of plain numbers",
+                    "Give the model before it was quantised, or without extra state.",
+                )  # fmt: skip
             digest.update(
                 key.encode() + value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
             )
@@ -192,13 +203,27 @@ class TorchNetwork(CutNetwork):
                     f"{self.name}, {name}", f"a module that runs {counts.get(name, 0)} times", "one that runs once",
                     "Cut at another module.",
                 )  # fmt: skip
-        return outputs, {place: value.numpy() for place, value in captures.items()}
+        return outputs, self._arrays(captures)
+
+    def _arrays(self, tensors: Mapping[str, Tensor]) -> dict[str, Array]:
+        """Tensors at places as arrays.
+
+        Raises:
+            NetworkError: numbers of a type that is not coded or compared.
+        """
+        for place, value in tensors.items():
+            if value.dtype == torch.bfloat16 or value.is_complex():
+                raise NetworkError(
+                    f"{self.name}, {place}", f"values of {value.dtype}", "real numbers of a type that NumPy has",
+                    "Give the model in single precision (model.float()), or parts of complex numbers as reals.",
+                )  # fmt: skip
+        return {place: value.numpy() for place, value in tensors.items()}
 
     @torch.no_grad()
     def _first(self, array: Array) -> dict[str, Array]:
         with self._hooked(self._places, stop=True) as captures, contextlib.suppress(_Collected):
             self._run(torch.from_numpy(array))
-        return {place: value.numpy() for place, value in captures.items()}
+        return self._arrays(captures)
 
     def _second_on(self, tensors: Mapping[str, Tensor], wanted: Sequence[str], image: Tensor) -> dict[str, Tensor]:
         places = [place for place in wanted if place not in self._outputs]
@@ -217,13 +242,11 @@ class TorchNetwork(CutNetwork):
     @torch.no_grad()
     def _second(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         inputs = {place: torch.from_numpy(value) for place, value in tensors.items()}
-        return {name: value.numpy() for name, value in self._differentiable(inputs, self._wanted).items()}
+        return self._arrays(self._differentiable(inputs, self._wanted))
 
     @torch.no_grad()
     def _whole(self, array: Array) -> dict[str, Array]:
-        return {
-            name: value.numpy() for name, value in self._second_on({}, self._wanted, torch.from_numpy(array)).items()
-        }
+        return self._arrays(self._second_on({}, self._wanted, torch.from_numpy(array)))
 
     # --- separation ------------------------------------------------------------------------------------------------
 
@@ -233,13 +256,13 @@ class TorchNetwork(CutNetwork):
         wanted = list(dict.fromkeys([*self._wanted, *losses]))
         tensors = {place: torch.from_numpy(value) for place, value in arrays.items()}
         with torch.no_grad():
-            whole = self._second_on({}, wanted, torch.from_numpy(array))
-            answers = self._differentiable(tensors, wanted)
+            whole = self._arrays(self._second_on({}, wanted, torch.from_numpy(array)))
+            answers = self._arrays(self._differentiable(tensors, wanted))
         for name in wanted:
-            if difference(whole[name].numpy(), answers[name].numpy()) > SAME:
+            if difference(whole[name], answers[name]) > SAME:
                 with torch.no_grad():  # what is random differs without any leak
                     repeat = self._second_on({}, [name], torch.from_numpy(array))[name]
-                self._require_repeats({name: whole[name].numpy()}, {name: repeat.numpy()}, "noise")
+                self._require_repeats({name: whole[name]}, {name: repeat.numpy()}, "noise")
                 crossing = self._crossing(array, wanted)
                 verb = "reaches" if len(crossing) == 1 else "reach"
                 raise CutError(

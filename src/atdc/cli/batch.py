@@ -24,8 +24,8 @@ from atdc.cli.inputs import Item
 from atdc.errors import AtdcError, BitstreamError, FeatureWarning, FitWarning, ImageError
 from atdc.terminal import escape, shown
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 INTERRUPTED = 130
 """Exit status after SIGINT, as shells have it: 128 + 2."""

@@ -18,7 +18,7 @@ from atdc.cli.files import readable_images
 from atdc.cli.inputs import Item
 from atdc.cli.options import HELP_NAMES, RESUMES, AsJson, Jobs, Quiet, numbers
 from atdc.cli.weights import PANEL
-from atdc.errors import ArgumentError, DataError, ImageError, OutputError
+from atdc.errors import ArgumentError, DataError, ImageError, NetworkError, OutputError
 from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
@@ -403,6 +403,8 @@ def _feature_maker(networks: str, photos: Path, shards: list[list[_Look]]) -> Wo
             try:
                 image = read_image(photos / look.path)
                 samples.append(loaded.features(changed_copy(image, look.copy) if look.copy else image, str(look)))
+            except NetworkError as error:  # of this photo alone, or of all
+                problems.append(f"{look}: {error}")
             except (ImageError, DataError) as error:
                 problems.append(str(error))
         if not samples:
