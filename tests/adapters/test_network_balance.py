@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 import atdc.training.loop
 from atdc import cli
+from atdc.adapters.halves import CutNetwork
 from atdc.adapters.network_balance import measured_balance
 from atdc.adapters.network_codec import NetworkCodec
 from atdc.adapters.network_set import NetworkSet, load_networks
@@ -41,6 +43,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def both_of(folder: Path) -> NetworkCodec:
     return NetworkCodec(load_networks(folder / "networks.yaml"), FeatureCodec.load(folder / "mine.safetensors"))
+
+
+def test_only_networks_of_what_is_wanted_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    features_of = CutNetwork.features
+
+    def counted(self: CutNetwork, image: Any, where: str = "image") -> Any:
+        calls.append(self.name)
+        return features_of(self, image, where)
+
+    monkeypatch.setattr(CutNetwork, "features", counted)
+    monkeypatch.chdir(folder)
+    codec = FeatureCodec.load("mine.safetensors")
+    words = ("encode", "photos/0.png", "--model", "mine.safetensors", "--networks", "networks.yaml", "--graph", "exact")
+    for tasks, names in ((["--tasks", "segments"], ["segments"]), ([], ["segments", "heat"])):
+        calls.clear()
+        result = CliRunner().invoke(cli.app, [*words, *tasks, "-o", f"{len(names)}.atdc"])
+        assert result.exit_code == 0, result.output
+        assert calls == names
+        present = codec.decode(f"{len(names)}.atdc")
+        assert {name.split("/")[0] for name in present} == set(names)
 
 
 def test_fitting_to_networks_leaves_a_balance_with_one_quality_for_a_networks_tensors(folder: Path) -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,8 +128,15 @@ class NetworkSet:
         """By network: what tells whether features are the same numbers."""
         return {name: network.digest for name, network in self.networks.items()}
 
-    def features(self, image: ImageLike, where: str = "image") -> dict[str, NDArray[np.float32]]:
-        """All feature tensors of an image, (C, h, w) by name, see :meth:`~atdc.adapters.halves.CutNetwork.features`.
+    def features(
+        self, image: ImageLike, where: str = "image", tensors: Collection[str] | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Feature tensors of an image, (C, h, w) by name, see :meth:`~atdc.adapters.halves.CutNetwork.features`.
+
+        Args:
+            image: it.
+            where: what messages call it.
+            tensors: those that are needed; only networks that have one run. All by default.
 
         Raises:
             ArgumentError: no image.
@@ -139,7 +146,8 @@ class NetworkSet:
         image = as_rgb(image)
         features: dict[str, NDArray[np.float32]] = {}
         for network in self.networks.values():
-            features |= network.features(image, where)
+            if tensors is None or any(tensor.name in tensors for tensor in network.tensors):
+                features |= network.features(image, where)
         return features
 
     def answers_of(self, features: Mapping[str, Array]) -> dict[str, Array]:

@@ -124,6 +124,7 @@ class Encoder:
             usual = dict.fromkeys(self._codec.task_names, request.quality)
             qualities = self._codec.balanced(request.quality) if request.balanced else usual
             self._qualities = qualities | dict(request.task_quality)
+        self._needed = self._needed_tensors()
         destination.prepare()
 
     def __call__(self, item: Item) -> Report:
@@ -144,6 +145,15 @@ class Encoder:
                 if name not in request.tasks:
                     raise ArgumentError(option, repr(name), f"one of --tasks: {', '.join(request.tasks)}")
 
+    def _needed_tensors(self) -> list[str] | None:
+        """The wanted tensors and those that help them; all, None, where helpers depend on qualities to be found."""
+        if self._cut is None or self._tasks is None or self._qualities is None:
+            return None
+        codec = self._codec
+        wanted = codec.tensors.wanted(self._tasks)
+        places = codec.needed(wanted, codec.qualities(self._qualities), self._settings["graph"])
+        return [codec.task_names[place] for place in places]
+
     def _encode_image(self, item: Item) -> Report:
         from atdc.images import read_image
 
@@ -161,7 +171,7 @@ class Encoder:
 
     def _image_file(self, rgb: NDArray[np.uint8], name: str) -> bytes:
         if self._cut is not None:
-            return self._features_file(self._cut.networks.features(rgb, name))
+            return self._features_file(self._cut.networks.features(rgb, name, self._needed))
         assert self._image_codec is not None
         return self._image_codec.encode(
             rgb, self._qualities, tasks=self._tasks, pixel_limit=self._pixel_limit, **self._settings
