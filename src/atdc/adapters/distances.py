@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.python_files import called, loaded_function
+from atdc.adapters.python_files import called, loaded_function, result_of
 from atdc.config import require_one_of
 from atdc.errors import NetworkError
 
@@ -170,12 +170,8 @@ def loss_function(name: str, folder: Path) -> Loss:
 
 def _own_loss(name: str, function: Loss, before: Tensor, after: Tensor) -> Tensor:
     """What a user's own loss gives."""
-    try:
-        value: Any = function(before.clone(), after.clone())
-    except (Exception, SystemExit) as error:  # whatever a user's function raises; an interruption stays one
-        message = (str(error).splitlines() or [""])[0]
-        expected = f"a distance of each image for tensors like {tuple(after.shape)}"
-        raise NetworkError(f"loss {name}", f"{type(error).__name__} ({message})", expected) from error
+    expected = f"a distance of each image for tensors like {tuple(after.shape)}"
+    value: Any = result_of(f"loss {name}", function, (before.clone(), after.clone()), expected)
     if not hasattr(value, "is_floating_point") or not value.is_floating_point():
         kind = f"a tensor of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
         raise NetworkError(f"loss {name}", kind, f"a tensor of floats ({len(after)},), one an image")

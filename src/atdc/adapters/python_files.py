@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +127,25 @@ def called(name: str, folder: Path, *arrays: NDArray[Any]) -> Any:
     Traceback (most recent call last):
     atdc.errors.NetworkError: math:sqrt: found ValueError (math domain error); expected a result for arrays like ().
     """
-    function = loaded_function(name, folder)
+    function, copies = loaded_function(name, folder), [np.array(array) for array in arrays]
+    shapes = ", ".join(str(array.shape) for array in arrays)
+    return result_of(name, function, copies, f"a result for arrays like {shapes}")
+
+
+def result_of(where: str, function: Callable[..., Any], arguments: Sequence[Any], expected: str) -> Any:
+    """What a user's function makes of arguments.
+
+    Args:
+        where: what messages call the function.
+        function: it.
+        arguments: copies, if what it writes into them is to change nothing else.
+        expected: what the message of a failure says should have come.
+
+    Raises:
+        NetworkError: it fails, in whatever way.
+    """
     try:
-        return function(*(np.array(array) for array in arrays))
+        return function(*arguments)
     except (Exception, SystemExit) as error:  # whatever a user's function raises; an interruption stays one
         message = (str(error).splitlines() or [""])[0]
-        shapes = ", ".join(str(array.shape) for array in arrays)
-        raise NetworkError(name, f"{type(error).__name__} ({message})", f"a result for arrays like {shapes}") from error
+        raise NetworkError(where, f"{type(error).__name__} ({message})", expected) from error
