@@ -374,29 +374,33 @@ class CutNetwork(ABC):
             self._takes_batches = self._batches_agree({place: x[:2].detach() for place, x in inputs.items()}, wanted)
         if count == 1 or self._takes_batches:
             return self._differentiable(inputs, wanted)
-        rows = [
+        rows = self._one_by_one(inputs, wanted)
+        if uneven := _uneven(rows, wanted):
+            raise NetworkError(
+                f"{self.name}, {uneven[0]}", "another size for another image", "one size, which training can compare",
+                "Let training compare another tensor (loss_on), or none (loss: none).",
+            )  # fmt: skip
+        return {name: torch.cat([row[name] for row in rows]) for name in wanted}
+
+    def _one_by_one(self, inputs: Mapping[str, Tensor], wanted: Sequence[str]) -> list[dict[str, Tensor]]:
+        """What the half gives for each image of a batch by itself."""
+        count = len(next(iter(inputs.values())))
+        return [
             self._differentiable({place: values[i : i + 1] for place, values in inputs.items()}, wanted)
             for i in range(count)
         ]
-        for name in wanted:
-            if len({tuple(row[name].shape[1:]) for row in rows}) > 1:
-                raise NetworkError(
-                    f"{self.name}, {name}", "another size for another image", "one size, which training can compare",
-                    "Let training compare another tensor (loss_on), or none (loss: none).",
-                )  # fmt: skip
-        return {name: torch.cat([row[name] for row in rows]) for name in wanted}
 
     def _batches_agree(self, pair: Mapping[str, Tensor], wanted: Sequence[str]) -> bool:
         """Whether a batch of two images gives what each of them gives."""
         import torch
 
         with torch.no_grad():
-            rows = [self._differentiable({place: x[i : i + 1] for place, x in pair.items()}, wanted) for i in range(2)]
+            rows = self._one_by_one(pair, wanted)
             try:
                 outputs = self._differentiable(pair, wanted)
             except (NetworkError, RuntimeError, ValueError, IndexError):
                 return False
-        if any(len({tuple(row[name].shape[1:]) for row in rows}) > 1 for name in wanted):
+        if _uneven(rows, wanted):
             return False
         references = {name: torch.cat([row[name] for row in rows]) for name in wanted}
         return all(
@@ -515,6 +519,11 @@ class CutNetwork(ABC):
     def _reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
         """A tensor of the second half as the network itself computes it; None where that is what computes gradients."""
         return None
+
+
+def _uneven(rows: Sequence[Mapping[str, Tensor]], names: Sequence[str]) -> list[str]:
+    """The tensors whose size differs from image to image."""
+    return [name for name in names if len({tuple(row[name].shape[1:]) for row in rows}) > 1]
 
 
 def _gradient_size(after: Tensor, features: Mapping[str, Tensor]) -> float:
