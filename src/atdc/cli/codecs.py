@@ -67,7 +67,7 @@ class Codecs:
     """
 
     def __init__(self, model: str | None, device: str, networks: str | None) -> None:
-        self._model, self._networks = model, networks
+        self._model = model
         self._load = cache(lambda name: load_codecs(name, device))
         self._cut_by = cache(
             lambda name: None if networks is None else cut_networks(networks, self._load(name)[1], name)

@@ -163,8 +163,8 @@ class Encoder:
         rgb = read_image(item.path, self._pixel_limit)
         with warnings_as_lines(item.name):
             data = self._image_file(rgb, item.name)
-        files = (self._description(item, target, data),) if self._as_json else ()
         helpers = tuple(self._helpers(data))
+        files = (self._description(item, target, data, helpers),) if self._as_json else ()
         where, output = self._destination.write(target, data)
         coded = Coded(len(data), rgb.shape[0] * rgb.shape[1], "bpp", output, files, helpers)
         return Report(f"{item.name} → {where}  {coded}", value=coded)
@@ -194,17 +194,18 @@ class Encoder:
             return there_before(item, *targets)
         length = positions = 0
         files: list[Mapping[str, object]] = []
-        helpers: list[str] = []
+        all_helpers: list[str] = []
         for row in todo:
             sample = samples.read(row)
             with warnings_as_lines(item.name if single else f"{item.name}, sample {row}"):
                 data = self._features_file(sample)
-            files += [self._description(item, targets[row], data)] if self._as_json else []
-            helpers += self._helpers(data)
+            helpers = self._helpers(data)
+            files += [self._description(item, targets[row], data, helpers)] if self._as_json else []
+            all_helpers += helpers
             positions += sum(value.shape[1] * value.shape[2] for value in sample.values())
             length += len(data)
             where, output = destination.write(targets[row], data)
-        coded = Coded(length, positions, "bits per position", output, tuple(files), tuple(dict.fromkeys(helpers)))
+        coded = Coded(length, positions, "bits per position", output, tuple(files), tuple(dict.fromkeys(all_helpers)))
         return Report(f"{item.name} → {where if single else first_to_last(targets)}  {coded}", value=coded)
 
     def _helpers(self, data: bytes) -> list[str]:
@@ -214,15 +215,15 @@ class Encoder:
         names = [self._codec.task_names[place] for place in _reader_of(data).header.present]
         return [name for name in names if name not in self._tasks]
 
-    def _description(self, item: Item, target: Path, data: bytes) -> Mapping[str, object]:
+    def _description(self, item: Item, target: Path, data: bytes, helpers: Sequence[str]) -> Mapping[str, object]:
         """What a file is, for programs."""
         codec, reader = self._codec, _reader_of(data)
-        header, helpers = reader.header, self._helpers(data)
+        header = reader.header
         names = [codec.task_names[tensor] for tensor in header.present]
         steps = zip(names, header.qualities, strict=True)
         description: dict[str, object] = {
             "file": item.name, "output": str(target), "bytes": len(data),
-            "wanted": [name for name in names if name not in helpers], "helpers": helpers,
+            "wanted": [name for name in names if name not in helpers], "helpers": list(helpers),
             "quality": {name: step / QUALITY_STEPS_PER_UNIT for name, step in steps},
         }  # fmt: skip
         if header.profile != "compact":  # where one stream holds all, only decoding would tell
