@@ -56,7 +56,8 @@ _LOADING = threading.RLock()
 
 
 def loaded(name: str, folder: Path) -> Any:
-    """A Python object: ``package.module:attribute``, or ``file.py:attribute`` with a file as of :func:`file_of`.
+    """A Python object: ``package.module:attribute``, or ``file.py:attribute`` with a file as of :func:`file_of`, which
+    may import files next to it.
 
     Raises:
         ArgumentError: no such module or attribute, or one that fails when it is imported.
@@ -76,6 +77,8 @@ def loaded(name: str, folder: Path) -> Any:
                     spec = importlib.util.spec_from_file_location(key, path)
                     assert spec is not None and spec.loader is not None
                     module = importlib.util.module_from_spec(spec)
+                    if (neighbours := str(path.resolve().parent)) not in sys.path:
+                        sys.path.append(neighbours)  # as of a script; last, so that nothing installed is hidden
                     sys.modules[key] = module
                     try:
                         spec.loader.exec_module(module)
