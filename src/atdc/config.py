@@ -518,13 +518,7 @@ def settings_of(cls: type[T], values: Any, where: str) -> T:
         default = getattr(cls(), key)
         if dataclasses.is_dataclass(default):
             value = settings_of(type(default), value, f"{where}.{key}")
-        elif isinstance(default, tuple) and isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not _is_like(value, default):
-            raise ArgumentError(f"{where}.{key}", repr(value), _KINDS.get(type(default), f"a value like {default!r}"))
-        built[key] = value
+        built[key] = like_default(f"{where}.{key}", value, default)
     try:
         return cls(**built)
     except ArgumentError as error:
@@ -534,6 +528,35 @@ def settings_of(cls: type[T], values: Any, where: str) -> T:
 _KINDS: dict[type, str] = {
     tuple: "a list", dict: "a mapping", str: "a text", int: "a whole number", float: "a number", bool: "true or false",
 }  # fmt: skip
+
+
+def like_default(where: str, value: Any, default: T) -> T:
+    """A value of its default's type, into which lists (to tuples) and whole numbers (to floats) are turned.
+
+    Raises:
+        ArgumentError: of another type.
+
+    >>> like_default("size", [2, 4], ()), like_default("white", 255, 1.0)
+    ((2, 4), 255.0)
+    """
+    if isinstance(default, tuple) and isinstance(value, list):
+        value = tuple(value)
+    elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not _is_like(value, default):
+        raise ArgumentError(where, repr(value), _KINDS.get(type(default), f"a value like {default!r}"))
+    return cast(T, value)
+
+
+def settle_types(settings: Any, where: str) -> None:
+    """Brings each field of a frozen dataclass to its default's type, see :func:`like_default`: for ``__post_init__``.
+
+    Raises:
+        ArgumentError: a field of another type.
+    """
+    for entry in dataclasses.fields(settings):
+        value = like_default(f"{where}.{entry.name}", getattr(settings, entry.name), entry.default)
+        object.__setattr__(settings, entry.name, value)
 
 
 def _is_like(value: Any, default: Any) -> bool:

@@ -280,7 +280,7 @@ def test_a_second_half_that_is_not_deterministic_is_no_leak() -> None:
 
 def test_answers_and_gradients_that_are_not_numbers_are_refused() -> None:
     nothing = atdc.adapters.torch(Halved(lambda x: (x - x.mean()).log()), ["first"], input=SIZE)
-    with pytest.raises(NetworkError, match="photo 0, output: found an answer that is not a number"):
+    with pytest.raises(NetworkError, match="photo 0, network/output: found an answer that is not a number"):
         nothing.check(named())
     answers = {"output": Answer("output", loss="l2")}
     steep = atdc.adapters.torch(Halved(lambda x: (x * 0).sqrt() + x), ["first"], input=SIZE, answers=answers)
@@ -292,6 +292,105 @@ def test_layers_without_weights_yet_are_refused() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(5))
     with pytest.raises(NetworkError, match=r"lazy layers.*Run the model on an image once"):
         atdc.adapters.torch(model, ["0"], input=SIZE)
+
+
+class Pair(nn.Module):
+    """A module that gives a second tensor, made of its first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.first(x)
+        return maps, maps.mean((2, 3), keepdim=True)
+
+
+class OfPair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair, self.head = Pair(), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps, means = self.pair(x)
+        scores: Tensor = self.head(maps) + means[:, :2]
+        return scores
+
+
+def test_what_a_module_gives_beside_the_tensor_at_the_cut_is_named_where_it_leaks() -> None:
+    with pytest.raises(CutError, match=r"pair:1 still reaches output"):
+        atdc.adapters.torch(OfPair(), ["pair:0"], input=SIZE)
+    atdc.adapters.torch(OfPair(), ["pair:0", "pair:1"], input=SIZE).check(named())
+    atdc.adapters.torch(OfPair(), ["pair.first"], input=SIZE).check(named())
+
+
+def test_a_network_without_a_tensor_at_its_end_has_no_answer() -> None:
+    with pytest.raises(NetworkError, match="no tensor among its outputs"):
+        atdc.adapters.torch(Halved(lambda _: "a word"), ["first"], input=SIZE)  # type: ignore[arg-type, return-value]
+
+
+ODD_ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    ("network, model: found NoneType", {"model": None}),
+    ("network, model: found type", {"model": nn.Conv2d}),
+    ("network, cuts: found 'stem'", {"cuts": "stem"}),
+    ("network, cuts: found None", {"cuts": None}),
+    ("network, cuts: found 0;", {"cuts": [0]}),
+    ("network, cuts: found 0;", {"cuts": {"a": 0}}),
+    ("network, cuts: found 0;", {"cuts": {0: "stem"}}),
+    (r"network, input: found \(24, 24\)", {"input": (24, 24)}),
+    ("network, answers: found 'output'", {"answers": "output"}),
+    ("network, answers, a: found 'output'", {"answers": {"a": "output"}}),
+    ("name: found 'a/b'", {"name": "a/b"}),
+    ("name: found 3", {"name": 3}),
+]
+
+
+@pytest.mark.parametrize(("message", "changes"), ODD_ARGUMENTS)
+def test_arguments_of_other_types_are_told(file: Path, message: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        atdc.adapters.torch(**{"model": segmenter(), "cuts": ["stem"], "input": SIZE, **changes})
+    if "model" not in changes:
+        with pytest.raises(ArgumentError, match=message):
+            atdc.adapters.onnx(file, **{"cuts": ["stem"], "name": "network", **changes})
+
+
+@pytest.mark.parametrize("path", [None, b"net.onnx", 3])
+def test_what_is_no_path_is_told(path: Any) -> None:
+    for opened in (lambda: atdc.adapters.onnx(path, ["stem"]), lambda: atdc.adapters.dumped(path)):
+        with pytest.raises(ArgumentError, match="path: found"):
+            opened()
+
+
+@pytest.mark.parametrize(
+    "settings", [
+        {"size": 224}, {"size": "224"}, {"size": (True, True)}, {"mean": 0.5}, {"mean": None}, {"std": ("a",)},
+        {"white": "255"}, {"white": None}, {"order": None}, {"extra": 1.0}, {"extra": (True,)},
+    ],
+)  # fmt: skip
+def test_settings_of_an_input_of_other_types_are_told(settings: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=rf"input\.{next(iter(settings))}: found"):
+        ImageInput(**settings)
+
+
+class OfLight(nn.Module):
+    """A model that fails on dark images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.first(x)
+        if float(x.mean()) == float(x.min()) > -1.9:
+            raise ValueError("no light")
+        return maps
+
+
+def test_the_image_on_which_a_network_fails_is_named() -> None:
+    network = atdc.adapters.torch(OfLight(), ["first"], input=SIZE)
+    flat = np.full((SIDE, SIDE, 3), 9, np.uint8)
+    with pytest.raises(NetworkError, match=r"^dark\.jpg, network: found ValueError"):
+        network.check([*named(1), ("dark.jpg", flat)])
 
 
 class OfType(nn.Module):
@@ -317,6 +416,14 @@ def test_models_whose_modules_or_weights_cannot_be_had_are_refused() -> None:
         atdc.adapters.torch(torch.jit.trace(segmenter(), torch.zeros(1, 3, SIDE, SIDE)), ["stem"], input=SIZE)
     with pytest.raises(NetworkError, match=r"_extra_state: found dict in the state"):
         atdc.adapters.torch(Extra(), ["first"], input=SIZE)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_quantised_model_is_called_one() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    model.register_buffer("scales", torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8))
+    with pytest.raises(NetworkError, match="scales: found a quantised tensor in the state"):
+        atdc.adapters.torch(model, ["0"], input=SIZE)
 
 
 class Extra(nn.Module):

@@ -1,18 +1,20 @@
 """A set of networks from one file, and the commands that check it and make its features."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
 import atdc.cli.networks
 from atdc import cli
-from atdc.adapters.distances import LOSSES, METRICS, metric_function
+from atdc.adapters.distances import LOSSES, METRICS, loss_function, metric_function
 from atdc.adapters.halves import Answer
 from atdc.adapters.network_set import NETWORK_SETS, NetworkSettings, NetworkSettingsFile, load_networks
 from atdc.config import read_settings, settings_of
@@ -254,6 +256,47 @@ def test_check_says_where_a_loss_has_no_gradient(folder: Path) -> None:
     path = changed(answers={"classes": {"tensor": "classes"}})
     result = run("networks", "check", str(path))
     assert result.exit_code == 0 and "map/classes: no gradient: name a tensor ahead of ArgMax" in result.output
+
+
+def mapped(**settings: Any) -> Path:
+    """A file of networks whose first has an answer with other settings."""
+    return changed(answers={"classes": {**SETTINGS["networks"]["map"]["answers"]["classes"], **settings}})
+
+
+def test_check_calls_metrics_and_losses(folder: Path) -> None:
+    Path("users.py").write_text(
+        "def distance(before, after): return 0.0\n"
+        "def fails(before, after): raise KeyError('boom')\n"
+        "def one(before, after): return (before - after).square().mean()\n",
+        "utf-8",
+    )
+    for settings, problem in (
+        ({"metric": "users.py:distance"}, "map/classes, metric users.py:distance: found 0 for an answer and itself"),
+        ({"metric": "users.py:fails"}, "map/classes, users.py:fails: found KeyError"),
+        ({"loss": "users.py:fails"}, "map/classes, loss users.py:fails: found KeyError"),
+        ({"loss": "users.py:one"}, "map/classes, loss users.py:one: found a tensor of torch.float32 ()"),
+    ):
+        result = run("networks", "check", str(mapped(**settings)))
+        assert result.exit_code == 1 and result.stderr.count("\n") == 1 and problem in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("name", ["kl", "top1", "cosine", "miou"])
+def test_what_compares_classes_needs_an_axis_of_them(name: str) -> None:
+    compared = loss_function(name, Path()) if name in LOSSES else metric_function(name, Path())
+    with pytest.raises(NetworkError, match="an axis of classes"):
+        compared(torch.ones(3) if name in LOSSES else np.ones(3), torch.ones(3) if name in LOSSES else np.ones(3))
+
+
+def test_a_file_of_python_imports_what_is_next_to_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    Path("elsewhere").mkdir()
+    Path("elsewhere/my_helper_of_agreement.py").write_text("def value():\n    return 1.0\n", "utf-8")
+    Path("elsewhere/users.py").write_text(
+        "import my_helper_of_agreement as helper\ndef agrees(before, after): return helper.value()\n", "utf-8"
+    )
+    networks = load_networks(mapped(metric="elsewhere/users.py:agrees"))
+    before = {"map/classes": np.zeros((1, 2))}
+    assert networks.agreement(before, before) == {"map/classes": 1.0}
 
 
 def test_a_bad_file_is_one_line_and_status_one(folder: Path) -> None:

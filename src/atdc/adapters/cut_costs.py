@@ -125,11 +125,10 @@ def separating_cuts(model: OnnxModel, answer: str, images: Sequence[RgbImage], m
 def _shapes(model: OnnxModel, names: list[str], image: RgbImage) -> dict[str, tuple[int, ...]]:
     """Of tensors with a point and a batch of one."""
     session = model.session(model.part([model.input_name], names))
-    values = session.run(names, {model.input_name: model.input.array(image)})
-    pairs = zip(names, values, strict=True)
+    values = model.run(session, names, {model.input_name: model.input.array(image)})
     return {
         name: value.shape
-        for name, value in pairs
+        for name, value in values.items()
         if value.dtype.kind == "f" and 2 <= value.ndim <= 4 and len(value) == 1
     }
 
@@ -148,7 +147,7 @@ def _node_seconds(model: OnnxModel, answer: str, images: Sequence[RgbImage]) -> 
             graph_optimization_level=runtime_level,
         )  # fmt: skip
         for image in (list(images) * 3)[:5]:
-            session.run([answer], {model.input_name: model.input.array(image)})
+            model.run(session, [answer], {model.input_name: model.input.array(image)})
         events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
     seconds: dict[int, float] = {}
     for event in events:
@@ -185,7 +184,7 @@ def cut_costs(
     session = model.session(model.part([model.input_name], [answer]))
 
     def whole(image: RgbImage) -> Array:
-        return session.run([answer], {model.input_name: model.input.array(image)})[0]
+        return model.run(session, [answer], {model.input_name: model.input.array(image)})[answer]
 
     before = [whole(image) for image in test]
     progress("the image")
@@ -233,8 +232,8 @@ def _tensor_bytes(
     first, second = model.session(model.part([model.input_name], names)), model.session(model.part(names, [answer]))
 
     def of(images: Sequence[RgbImage]) -> list[list[NDArray[np.float32]]]:
-        rows = [first.run(names, {model.input_name: model.input.array(image)}) for image in images]
-        return [[np.asarray(row[place], np.float32) for row in rows] for place in range(len(names))]
+        rows = [model.run(first, names, {model.input_name: model.input.array(image)}) for image in images]
+        return [[np.asarray(row[name], np.float32) for row in rows] for name in names]
 
     train_values, test_values = of(train), of(test)
     types = [value.type for value in second.get_inputs()]
@@ -266,7 +265,7 @@ def _tensor_bytes(
                 name: np.ascontiguousarray(rows[place][number], np.float16 if "float16" in types[place] else np.float32)
                 for place, name in enumerate(names)
             }
-            agreements.append(metric(reference, second.run([answer], inputs)[0]))
+            agreements.append(metric(reference, model.run(second, [answer], inputs)[answer]))
         return bits / 8 / len(before), float(np.mean(agreements))
 
     return _least(at, _FINENESSES, agreement)

@@ -149,6 +149,9 @@ METRICS: Mapping[str, Metric] = {
     "relative": _relative, "same": _same, "top1": _top1, "miou": _miou, "cosine": _cosine,
 }  # fmt: skip
 
+_OF_CLASSES = frozenset({"kl", "top1", "cosine"})
+"""Losses and metrics along axis 1."""
+
 
 def loss_function(name: str, folder: Path) -> Loss:
     """A loss by name, or a user's own: ``file.py:function``, which gets copies.
@@ -165,15 +168,21 @@ def loss_function(name: str, folder: Path) -> Loss:
         function = loaded_function(name, folder)
         return lambda before, after: _own_loss(name, function, before, after)
     require_one_of("loss", name, [*LOSSES, "none", "file.py:function"])
-    return LOSSES[name]
+    loss = LOSSES[name]
+
+    def measured(before: Tensor, after: Tensor) -> Tensor:
+        _require_classes(f"loss {name}", name in _OF_CLASSES, after)
+        return loss(before, after)
+
+    return measured
 
 
 def _own_loss(name: str, function: Loss, before: Tensor, after: Tensor) -> Tensor:
     """What a user's own loss gives."""
     expected = f"a distance of each image for tensors like {tuple(after.shape)}"
     value: Any = result_of(f"loss {name}", function, (before.clone(), after.clone()), expected)
-    if not hasattr(value, "is_floating_point") or not value.is_floating_point():
-        kind = f"a tensor of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+    if not hasattr(value, "is_floating_point") or not value.is_floating_point() or value.shape != (len(after),):
+        kind = f"a tensor of {value.dtype} {tuple(value.shape)}" if hasattr(value, "dtype") else type(value).__name__
         raise NetworkError(f"loss {name}", kind, f"a tensor of floats ({len(after)},), one an image")
     return value
 
@@ -203,9 +212,19 @@ def metric_function(name: str, folder: Path) -> Metric:
         if before.shape != after.shape:
             problem = f"answers of the shapes {before.shape} and {after.shape}"
             raise NetworkError(f"metric {name}", problem, "one shape", "Write a metric of your own: file.py:function.")
+        of_logits = name == "miou" and before.dtype.kind == "f"
+        _require_classes(f"metric {name}", of_logits or name in _OF_CLASSES, before)
         return metric(before, after)
 
     return measured
+
+
+def _require_classes(where: str, wanted: bool, values: Any) -> None:
+    """Refuses what has no axis of classes where one is wanted."""
+    if wanted and values.ndim < 2:
+        raise NetworkError(
+            where, f"the shape {tuple(values.shape)}", "an axis of classes, (n, classes, …)", "Name another."
+        )
 
 
 def _checked(name: str, value: Any) -> float:

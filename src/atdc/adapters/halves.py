@@ -10,11 +10,12 @@ gradients, and the checks that both halves together are the whole.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.distances import UNREPORTED, metric_function
+from atdc.adapters.distances import UNREPORTED, loss_function, metric_function
 from atdc.adapters.image_input import ImageInput
 from atdc.adapters.python_files import called
+from atdc.config import settle_types
 from atdc.data.feature_source import finite_float32
 from atdc.errors import ArgumentError, DataError, NetworkError, ProgramError
 from atdc.images import ImageLike, as_rgb
@@ -77,13 +79,14 @@ class Answer:
     by default a page shows it by its form."""
 
     def __post_init__(self) -> None:
-        """Checks what belongs together."""
+        """Checks every value, and what belongs together."""
+        settle_types(self, "answer")
         if not 0 <= self.weight < np.inf:
-            raise ArgumentError("answer, weight", repr(self.weight), "a number from 0")
+            raise ArgumentError("answer.weight", repr(self.weight), "a number from 0")
         names: tuple[Any, ...] = self.tensors
         for name in names:
             if not isinstance(name, str):
-                raise ArgumentError("answer, tensors", repr(name), "a name", "Write it in quotes.")
+                raise ArgumentError("answer.tensors", repr(name), "a name", "Write it in quotes.")
         if bool(self.tensors) != bool(self.function) or (self.tensor and self.tensors):
             problem = f"tensor {self.tensor!r}, tensors {list(self.tensors)}, function {self.function!r}"
             raise ArgumentError("answer", problem, "a tensor, or tensors with a function of them")
@@ -252,14 +255,18 @@ class CutNetwork(ABC):
             ArgumentError: no image.
             ImageError: one that cannot be read.
             DataError: a value is not finite.
+            NetworkError: the network fails on this image, or a tensor has another shape than those of others.
         """
-        arrays = self._first(self.input.array(as_rgb(image)))
+        array = self.input.array(as_rgb(image))
+        with of_image(where):
+            arrays = self._first(array)
         result = {}
         for tensor in self.tensors:
             values = arrays[tensor.place]
             if values.shape != tensor.shape:
                 raise NetworkError(
-                    f"{self.name}, {tensor.name}", f"the shape {values.shape}", f"{tensor.shape}, as of other images",
+                    f"{where}, {self.name}, {tensor.name}", f"the shape {values.shape}",
+                    f"{tensor.shape}, as of other images",
                     "Choose a tensor whose shape does not follow from what is seen.",
                 )  # fmt: skip
             result[tensor.name] = finite_float32(tensor.feature_of(values)[0], where, tensor.name)
@@ -422,30 +429,25 @@ class CutNetwork(ABC):
             DataError: values that are not finite, or no image.
         """
         differences: dict[str, float] = dict.fromkeys(self.reported, 0.0)
-        samples, times = [], np.zeros(3)
+        samples: list[dict[str, NDArray[np.float32]]] = []
+        times = np.zeros(3)
         for where, image in images:
-            begin = time.perf_counter()
             features = self.features(image, where)
-            middle = time.perf_counter()
-            answers = self.answers_of(features)
-            end = time.perf_counter()
-            whole = self.whole(image)
-            times += [middle - begin, end - middle, time.perf_counter() - end]
-            self._require_repeats(features, self.features(image, where), where)
-            for name, before in whole.items():
-                if before.dtype.kind == "f" and np.isnan(before).any():
-                    raise NetworkError(
-                        f"{self.name}, {where}, {name}", "an answer that is not a number", "numbers",
-                        "Check the input's settings, and what the network does at its end.",
-                    )  # fmt: skip
-                distance, limit = self._difference(name, before, answers[name])
-                differences[name] = max(differences[name], distance)
-                if distance > limit:
-                    raise NetworkError(
-                        f"{self.name}, {where}, {name}", f"a difference of {distance:.2g} between halves and whole",
-                        f"at most {limit:g}",
-                        "Find what the second half takes besides the tensors at the cut.",
-                    )  # fmt: skip
+            with of_image(where):
+                if not samples:  # first calls take longer
+                    self.answers_of(features)
+                    self.whole(image)
+                begin = time.perf_counter()
+                repeat = self.features(image, where)
+                middle = time.perf_counter()
+                answers = self.answers_of(features)
+                end = time.perf_counter()
+                whole = self.whole(image)
+                times += [middle - begin, end - middle, time.perf_counter() - end]
+                self._require_repeats(features, repeat)
+                for name, before in whole.items():
+                    distance = self._require_whole(name, before, answers[name])
+                    differences[name] = max(differences[name], distance)
             samples.append(features)
         if not samples:
             raise DataError(self.name, "no image", "one at least", "Name a folder of photos.")
@@ -463,6 +465,34 @@ class CutNetwork(ABC):
             samples,
         )
 
+    def _require_whole(self, name: str, before: Array, after: Array) -> float:
+        """How far an answer of both halves is from the whole network's, which its metric has to find equal to itself.
+
+        Raises:
+            NetworkError: not a number, too far, or a metric that fails or does not say 1.
+        """
+        where = f"{self.name}/{name}"
+        if before.dtype.kind == "f" and np.isnan(before).any():
+            raise NetworkError(
+                where, "an answer that is not a number", "numbers",
+                "Check the input's settings, and what the network does at its end.",
+            )  # fmt: skip
+        distance, limit = self._difference(name, before, after)
+        if distance > limit:
+            raise NetworkError(
+                where, f"a difference of {distance:.2g} between halves and whole", f"at most {limit:g}",
+                "Find what the second half takes besides the tensors at the cut.",
+            )  # fmt: skip
+        metric = self.answers[name].metric
+        with of_image(where):
+            agreement = metric_function(metric, self.folder)(before, before)
+        if agreement < 1 - SAME:  # untrue of what is not a number
+            raise NetworkError(
+                f"{where}, metric {metric}", f"{agreement:.3g} for an answer and itself", "1, or not a number",
+                "Give an agreement, not a distance: 1 where nothing has changed, and less where something has.",
+            )  # fmt: skip
+        return distance
+
     def _difference(self, name: str, before: Array, after: Array) -> tuple[float, float]:
         """How far two computations of an answer are apart, and how far they may be. What a function makes of tensors
         (a list of what is found, say) can change its form by a rounding, so that its own metric says."""
@@ -474,11 +504,11 @@ class CutNetwork(ABC):
             return (1.0 if np.isnan(agreement) else 1 - agreement), _SAME_WHOLE
         return difference(before, after), SAME if before.dtype.kind == "f" else _SAME_WHOLE
 
-    def _require_repeats(self, first: Mapping[str, Array], second: Mapping[str, Array], where: str) -> None:
+    def _require_repeats(self, first: Mapping[str, Array], second: Mapping[str, Array]) -> None:
         for name, values in first.items():
             if (distance := difference(values, second[name])) > _SAME_RUN:
                 raise NetworkError(
-                    f"{self.name}, {where}, {name}", f"two runs that differ by {distance:.2g} of the deviation",
+                    f"{self.name}, {name}", f"two runs that differ by {distance:.2g} of the deviation",
                     "the same numbers", "Switch off what is random in it, such as dropout.",
                 )  # fmt: skip
 
@@ -514,11 +544,29 @@ class CutNetwork(ABC):
                     f"{self.name}, {place}", "gradients that are not numbers", "numbers",
                     "Let training compare a tensor ahead of it (loss_on), or none (loss: none).",
                 )  # fmt: skip
+            if size:
+                with of_image(f"{self.name}/{name}"):
+                    loss_function(answer.loss, self.folder)(after.detach().flip(0), after)
         return gradients
 
     def _reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
         """A tensor of the second half as the network itself computes it; None where that is what computes gradients."""
         return None
+
+
+@contextlib.contextmanager
+def of_image(where: str) -> Iterator[None]:
+    """Within it, errors of networks say what they are of.
+
+    >>> with of_image("photo.jpg"):
+    ...     raise NetworkError("segments", "no answer", "one")
+    Traceback (most recent call last):
+    atdc.errors.NetworkError: photo.jpg, segments: found no answer; expected one.
+    """
+    try:
+        yield
+    except NetworkError as error:
+        raise type(error)(f"{where}, {error.where}", error.found, error.expected, error.cure) from error
 
 
 def _uneven(rows: Sequence[Mapping[str, Tensor]], names: Sequence[str]) -> list[str]:
@@ -587,19 +635,41 @@ def library(name: str) -> Any:
         raise ProgramError(name, "no such package", "what networks in ONNX files need", cure) from error
 
 
-def require_answers(name: str, answers: Mapping[str, Answer]) -> None:
-    """Refuses answers that name no tensor.
+def require_input(name: Any, input: Any) -> None:
+    """Refuses a network's name and input that are none.
 
     Raises:
-        ArgumentError: an answer, or its loss, without a tensor; or no answer is reported.
+        ArgumentError: a name that is no text or has a slash; an input that is no :class:`ImageInput`.
     """
-    for key, answer in answers.items():
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ArgumentError("name", repr(name), "a text without a slash")
+    if not isinstance(input, ImageInput):
+        raise ArgumentError(f"{name}, input", repr(input), "an ImageInput, such as ImageInput(size=(224, 224))")
+
+
+def usable_answers(name: str, answers: Mapping[str, Answer] | None, outputs: Iterable[str]) -> dict[str, Answer]:
+    """Answers by name; of none, all outputs.
+
+    Raises:
+        ArgumentError: what is no answer; an answer, or its loss, without a tensor; no answer that is reported.
+        NetworkError: no outputs.
+    """
+    if answers is not None and not isinstance(answers, Mapping):
+        raise ArgumentError(f"{name}, answers", repr(answers), "a mapping of names to Answer")
+    answers = dict(answers or {}) or {output: Answer(output) for output in outputs}
+    if not answers:
+        raise NetworkError(name, "no tensor among its outputs", "one at least", "Let the network return its answers.")
+    pairs: Iterable[tuple[Any, Any]] = answers.items()
+    for key, answer in pairs:
+        if not isinstance(key, str) or not isinstance(answer, Answer):
+            raise ArgumentError(f"{name}, answers, {key}", repr(answer), "an Answer, by a name that is text")
         if answer.is_reported and not answer.outputs:
             raise ArgumentError(f"{name}, answers, {key}", "no tensor", "its tensor's name")
         if answer.loss != "none" and not answer.compared:
             raise ArgumentError(f"{name}, answers, {key}", "a loss without a tensor", "the name of one, as loss_on")
     if not any(answer.is_reported for answer in answers.values()):
         raise ArgumentError(f"{name}, answers", "none with a metric", "one at least that is reported")
+    return answers
 
 
 def cut_names(name: str, cuts: Mapping[str, str] | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -624,9 +694,13 @@ def require_cut(name: str, cuts: Mapping[str, str] | Sequence[str]) -> list[str]
     Raises:
         ArgumentError: none, or one twice.
     """
-    places = list(cuts.values()) if isinstance(cuts, Mapping) else list(cuts)
-    if not places or isinstance(cuts, str):
+    argument: Any = cuts
+    if not isinstance(argument, Mapping | Sequence) or not cuts or isinstance(cuts, str):
         raise ArgumentError(f"{name}, cuts", repr(cuts), "one tensor at least, as a list or by name")
+    places = list(cuts.values()) if isinstance(cuts, Mapping) else list(cuts)
+    for text in (*cuts, *places):
+        if not isinstance(text, str):
+            raise ArgumentError(f"{name}, cuts", repr(text), "a name, as text")
     for place in places:
         if places.count(place) > 1:
             raise ArgumentError(f"{name}, cuts", f"{place!r} twice", "each tensor once")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from atdc.config import PIXEL_LIMIT
+from atdc.config import PIXEL_LIMIT, settle_types
 from atdc.errors import ArgumentError
 
 _LAYOUTS, _TYPES, _ORDERS = ("chw", "hwc"), ("float32", "float16", "uint8"), ("rgb", "bgr", "grey")
@@ -46,8 +46,9 @@ class ImageInput:
 
     def __post_init__(self) -> None:
         """Checks every value."""
-        size: Any = self.size
-        if size and (len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size)):
+        settle_types(self, "input")
+        size: tuple[Any, ...] = self.size
+        if size and (len(size) != 2 or not all(type(side) is int and side > 0 for side in size)):
             raise ArgumentError("input.size", repr(size), "height and width, such as [224, 224]")
         if size and size[0] * size[1] > PIXEL_LIMIT:
             raise ArgumentError("input.size", repr(size), f"at most {PIXEL_LIMIT:,} pixels")
@@ -56,6 +57,9 @@ class ImageInput:
                 raise ArgumentError(
                     f"input.{name}", repr(getattr(self, name)), f"one of {', '.join(filter(None, choices))}"
                 )
+        for name in ("mean", "std", "extra"):
+            if not all(type(value) in (int, float) for value in getattr(self, name)):
+                raise ArgumentError(f"input.{name}", repr(list(getattr(self, name))), "numbers")
         channels = 1 if self.order == "grey" else 3
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (0, 1, channels):

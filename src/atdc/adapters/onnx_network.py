@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atdc.adapters.halves import Answer, Array, CutNetwork, cut_tensors, library, require_answers, require_cut
+from atdc.adapters.halves import (
+    Answer,
+    Array,
+    CutNetwork,
+    cut_tensors,
+    library,
+    require_cut,
+    require_input,
+    usable_answers,
+)
 from atdc.adapters.image_input import ImageInput
 from atdc.adapters.onnx_graph import OnnxGraph
-from atdc.errors import NetworkError
+from atdc.errors import ArgumentError, NetworkError
 from atdc.files import read_bytes
 
 if TYPE_CHECKING:
@@ -34,12 +43,18 @@ class OnnxModel:
         input: what the file does not say itself.
 
     Raises:
+        ArgumentError: no path, name or input.
         NetworkError: no ONNX file, another number of inputs than one, or one that is no image; a size that is neither
             in the file nor given.
     """
 
     def __init__(self, path: str | Path, name: str = "", input: ImageInput | None = None) -> None:
+        input = ImageInput() if input is None else input
+        path_argument: Any = path
+        if not isinstance(path_argument, str | Path):
+            raise ArgumentError("path", repr(path_argument)[:80], "the path of an ONNX file")
         onnx, self.path, self.name = library("onnx"), Path(path), name or Path(path).stem
+        require_input(self.name, input)
         data = read_bytes(path, _LARGEST_FILE, error_class=NetworkError)
         try:
             self.proto = onnx.load_model_from_string(data)
@@ -50,7 +65,7 @@ class OnnxModel:
             ) from error
         self.bytes_digest = hashlib.sha256(data).hexdigest()
         self.graph = OnnxGraph(self.proto)
-        self.input = self._image_input(input or ImageInput())
+        self.input = self._image_input(input)
 
     def _image_input(self, settings: ImageInput) -> ImageInput:
         names = [value.name for value in self.graph.inputs]
@@ -100,6 +115,19 @@ class OnnxModel:
                 "a model that it runs", "Cut elsewhere.",
             ) from error  # fmt: skip
 
+    def run(self, session: Any, wanted: Sequence[str], inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Tensors by name, of a part of the model.
+
+        Raises:
+            NetworkError: an operator refuses these numbers.
+        """
+        try:
+            values = session.run(list(wanted), dict(inputs))
+        except Exception as error:  # as for sessions
+            reason = f"an operator that fails ({str(error).splitlines()[0]})"
+            raise NetworkError(f"{self.name}, {self.path}", reason, "one that takes these numbers") from error
+        return dict(zip(wanted, values, strict=True))
+
     def part(self, inputs: Sequence[str], wanted: Sequence[str]) -> Any:
         """The part of the model between tensors, as a model."""
         return self._extractor.extract_model(list(inputs), list(wanted))
@@ -124,6 +152,7 @@ class OnnxNetwork(CutNetwork):
         answers: by name; all outputs by default.
 
     Raises:
+        ArgumentError: cuts or answers that are none.
         NetworkError: no such tensor (near names are listed), or one that cannot be coded.
         CutError: the cut does not separate; what crosses is named.
         ProgramError: onnx or onnxruntime is not installed.
@@ -133,9 +162,8 @@ class OnnxNetwork(CutNetwork):
         self, model: OnnxModel, cuts: Mapping[str, str] | Sequence[str], answers: Mapping[str, Answer] | None = None
     ) -> None:
         self._model, self.name, self.input = model, model.name, model.input
-        self.answers = dict(answers) if answers else {name: Answer(name) for name in model.graph.outputs}
+        self.answers = usable_answers(self.name, answers, model.graph.outputs)
         places = require_cut(self.name, cuts)
-        require_answers(self.name, self.answers)
         wanted = [tensor for answer in self.answers.values() for tensor in (*answer.outputs, answer.loss_on) if tensor]
         for place in places:
             model.graph.require(place, f"{self.name}, cuts")
@@ -153,14 +181,13 @@ class OnnxNetwork(CutNetwork):
         self.digest = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _first(self, array: Array) -> dict[str, Array]:
-        return dict(zip(self._places, self._device.run(self._places, {self._model.input_name: array}), strict=True))
+        return self._model.run(self._device, self._places, {self._model.input_name: array})
 
     def _second(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        return dict(zip(self._wanted, self._server.run(self._wanted, dict(tensors)), strict=True))
+        return self._model.run(self._server, self._wanted, tensors)
 
     def _whole(self, array: Array) -> dict[str, Array]:
-        values = self._uncut.run(self._wanted, {self._model.input_name: array})
-        return dict(zip(self._wanted, values, strict=True))
+        return self._model.run(self._uncut, self._wanted, {self._model.input_name: array})
 
     @cached_property
     def _uncut(self) -> Any:
@@ -177,4 +204,4 @@ class OnnxNetwork(CutNetwork):
 
     def _reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
         session = self._model.session(self._model.part(self._places, [place]))
-        return session.run([place], dict(inputs))[0]
+        return self._model.run(session, [place], inputs)[place]

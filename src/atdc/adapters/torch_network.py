@@ -27,8 +27,9 @@ from atdc.adapters.halves import (
     cut_tensors,
     difference,
     no_such,
-    require_answers,
     require_cut,
+    require_input,
+    usable_answers,
 )
 from atdc.adapters.image_input import ImageInput
 from atdc.errors import ArgumentError, CutError, NetworkError
@@ -58,6 +59,7 @@ class TorchNetwork(CutNetwork):
             keys) or modules inside, as in `cuts`. All outputs by default.
 
     Raises:
+        ArgumentError: what is no module, cut, input, answer or name.
         NetworkError: no such module (near names are listed), one that runs more than once, a model that fails or whose
             runs differ.
         CutError: the cut does not separate.
@@ -72,6 +74,10 @@ class TorchNetwork(CutNetwork):
         name: str = "network",
         answers: Mapping[str, Answer] | None = None,
     ) -> None:
+        require_input(name, input)
+        module: Any = model
+        if not isinstance(module, nn.Module):
+            raise ArgumentError(f"{name}, model", type(module).__name__, "a torch module", "Give the model itself.")
         if not input.size:
             raise ArgumentError(f"{name}, input", "no size", "height and width", "Say them: size=(224, 224).")
         if isinstance(model, torch.jit.ScriptModule):
@@ -88,8 +94,7 @@ class TorchNetwork(CutNetwork):
         probe = np.random.default_rng(0).integers(0, 256, (*input.size, 3), np.uint8)
         array = input.array(probe)
         outputs, arrays = self._probe(array)
-        self.answers = dict(answers) if answers else {key: Answer(key) for key in outputs}
-        require_answers(name, self.answers)
+        self.answers = usable_answers(name, answers, outputs)
         self._outputs = tuple(outputs)
         for answer in self.answers.values():
             for place in (*answer.outputs, answer.loss_on):
@@ -99,15 +104,15 @@ class TorchNetwork(CutNetwork):
                     )
         self._wanted = self._outputs_wanted
         self.tensors = cut_tensors(name, cuts, arrays, self._places)
-        self._require_repeats(arrays, self._first(array), "noise")
+        self._require_repeats(arrays, self._first(array))
         self._require_separation(array, arrays)
         digest = hashlib.sha256(f"{type(model).__qualname__} {self.input.canonical}".encode())
         digest.update(str(sorted((tensor.name, tensor.place) for tensor in self.tensors)).encode())
         for key, value in sorted(model.state_dict().items()):
             if not isinstance(value, Tensor) or value.is_meta or value.is_quantized:
-                kind = (
-                    "a tensor without values" if isinstance(value, Tensor) and value.is_meta else type(value).__name__
-                )
+                kind = type(value).__name__
+                if isinstance(value, Tensor):
+                    kind = "a tensor without values" if value.is_meta else "a quantised tensor"
                 raise NetworkError(
                     f"{name}, {key}", f"{kind} in the state", "tensors of plain numbers",
                     "Give the model before it was quantised, or without extra state.",
@@ -262,7 +267,7 @@ class TorchNetwork(CutNetwork):
             if difference(whole[name], answers[name]) > SAME:
                 with torch.no_grad():  # what is random differs without any leak
                     repeat = self._second_on({}, [name], torch.from_numpy(array))[name]
-                self._require_repeats({name: whole[name]}, {name: repeat.numpy()}, "noise")
+                self._require_repeats({name: whole[name]}, {name: repeat.numpy()})
                 crossing = self._crossing(array, wanted)
                 verb = "reaches" if len(crossing) == 1 else "reach"
                 raise CutError(
@@ -273,13 +278,17 @@ class TorchNetwork(CutNetwork):
 
     def _crossing(self, array: Array, wanted: Sequence[str]) -> list[str]:
         """Modules of the first half whose output the second half takes, by the graph that gradients would go along."""
-        makers: dict[Any, str] = {}
+        makers, siblings = dict[Any, str](), dict[Any, str]()
 
         def noting(name: str) -> Any:
+            is_cut = any(place.partition(":")[0] == name for place in self._places)
+
             def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-                for value in _outputs_of(output).values():
+                for key, value in _outputs_of(output).items():
                     if value.grad_fn is not None:
                         makers[value.grad_fn] = name
+                        if is_cut and not {name, f"{name}:{key}"} & set(self._places):
+                            siblings[value.grad_fn] = f"{name}:{key}"
 
             return hook
 
@@ -295,8 +304,10 @@ class TorchNetwork(CutNetwork):
         cut = {_before_copy(captures[place]) for place in self._places}
         first = _reachable(cut, set())
         answers = {_before_copy(captures[place]) if place in captures else outputs[place].grad_fn for place in wanted}
-        names: dict[str, None] = {}
-        for node in _reachable(answers, first) - first:
+        nodes = _reachable(answers, first | set(siblings)) - first
+        # What a module gives beside the tensor at the cut is of its own tensor, not of the decoded one.
+        names = dict.fromkeys(siblings[node] for node in siblings.keys() & nodes)
+        for node in nodes - siblings.keys():
             for source, _ in node.next_functions:
                 if source is not None and source in first - cut:
                     of_image = source.name() == "torch::autograd::AccumulateGrad"

@@ -122,6 +122,7 @@ class DumpedFeatures:
         names: names of all tensors, sorted.
 
     Raises:
+        ArgumentError: what is no path.
         DataError: no such file or folder, none in a folder, a damaged file, an array that is no feature tensor, shards
             that contradict themselves, or a tensor with other channels than elsewhere.
 
@@ -137,7 +138,10 @@ class DumpedFeatures:
     """
 
     def __init__(self, path: str | Path | Sequence[str | Path]) -> None:
-        paths = [path] if isinstance(path, str | Path) else list(path)
+        argument: Any = [path] if isinstance(path, str | Path) else path
+        if not isinstance(argument, Sequence) or not all(isinstance(entry, str | Path) for entry in argument):
+            raise ArgumentError("path", repr(path)[:80], "a folder or files, by their paths")
+        paths: list[str | Path] = list(argument)
         if not paths:
             raise DataError("features", "no file", _EXPECTED, "Name a folder or files.")
         self._files = [_open(file) for entry in paths for file in _files_of(Path(entry))]
