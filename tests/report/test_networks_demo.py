@@ -10,9 +10,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from any_tensors import untrained_codec
-from atdc.adapters.network_set import DIGESTS, NetworkSet, load_networks
+from atdc.adapters.network_set import DIGESTS, load_networks
 from atdc.cli import app
-from atdc.errors import DataError, NetworkError
+from atdc.errors import NetworkError
 from atdc.graph.graph_tables import GraphTables
 from atdc.report.networks_demo import run_networks_demo
 from atdc.tensors import FeatureSet, TensorSpec
@@ -59,9 +59,8 @@ def pages(tmp_path: Path) -> list[str]:
         codec.card = {DIGESTS: networks.digests}
         pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / photo, "PNG")
-        page = run_networks_demo(
-            networks, codec, {photo: tmp_path / photo}, tmp_path / "demo", qualities=(1, 5), whose=whose
-        )
+        photos = {photo: tmp_path / photo}
+        page, _ = run_networks_demo(networks, codec, photos, tmp_path / "demo", qualities=(1, 5), whose=whose)
         pages.append(page.read_text("utf-8"))
     return pages
 
@@ -96,7 +95,7 @@ def test_an_answers_own_drawing_is_shown_and_what_cannot_be_compared_is_said(tmp
     codec = untrained_codec(FeatureSet((TensorSpec("features", 4, (6, 8)),)), GraphTables.untrained(1), b"page")
     codec.card = {DIGESTS: networks.digests}
     Image.new("RGB", (32, 24)).save(tmp_path / "photo.png")
-    page = run_networks_demo(networks, codec, {"p": tmp_path / "photo.png"}, tmp_path / "demo", qualities=(4,))
+    page, _ = run_networks_demo(networks, codec, {"p": tmp_path / "photo.png"}, tmp_path / "demo", qualities=(4,))
     seen = HtmlPage(page.read_text("utf-8"))
     assert seen.elements.count("img") == 3 and seen.text.count("nothing to compare") == 1
     assert "nan" not in seen.text and "float32" not in seen.text
@@ -127,22 +126,58 @@ def test_photos_with_odd_names_are_shown_and_those_that_cannot_be_read_are_named
     assert done.exit_code == 1 and "broken.png" in done.output, done.output
     page = HtmlPage((tmp_path / "out" / "index.html").read_text("utf-8"))
     assert "[b] [bold] ?.png" in page.text and "second.png" in page.text and "<b>broken.png" in page.text
-
-    class Dark(NetworkSet):
-        def features(self, image: np.ndarray, where: str = "image") -> dict[str, np.ndarray]:
-            if not image.any():
-                raise DataError(where, "not a number", "numbers")
-            return super().features(image, where)
-
-    dark = Dark(list(load_networks(tmp_path / "networks.yaml").networks.values()), tmp_path)
-    Image.fromarray(np.full((24, 32, 3), 9, np.uint8)).save(tmp_path / "light.png")
-    photos = {"dark": odd[1], "light": tmp_path / "light.png"}
-    shown = HtmlPage(run_networks_demo(dark, codec, photos, tmp_path / "some", qualities=(1,)).read_text("utf-8"))
-    assert "light" in shown.text and "dark: found not a number" in shown.text
-    with pytest.raises(DataError, match="none that can be shown"):
-        run_networks_demo(dark, codec, {"dark": odd[1]}, tmp_path / "no", qualities=(1,))
     nothing = CliRunner().invoke(app, [*command, str(bad), "-o", str(tmp_path / "none")])
     assert nothing.exit_code == 1 and not (tmp_path / "none").exists()
+
+
+OF_LIGHT = """
+import torch
+from torch import nn
+
+
+class OfLight(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 3, 4, 1)
+
+    def forward(self, x):
+        first = self.features(x)
+        if 0 < x.max() < 0.1:
+            raise ValueError("no light")
+        return {"mean": first.mean(3)}
+
+
+def network():
+    torch.manual_seed(0)
+    return OfLight()
+"""
+
+
+@pytest.mark.parametrize("is_ahead", [False, True])
+def test_photos_on_which_a_network_fails_are_named_and_others_shown(tmp_path: Path, is_ahead: bool) -> None:
+    module = OF_LIGHT
+    if is_ahead:  # of the cut
+        module = module.replace("        first = self.features(x)\n", "")
+        module = module.replace("        return", "        first = self.features(x)\n        return")
+    (tmp_path / "my_networks.py").write_text(module, "utf-8")
+    settings = {
+        "torch": "my_networks.py:network", "input": {"size": [24, 32]}, "cuts": {"features": "features"},
+        "answers": {"mean": {"tensor": "mean", "loss": "none", "metric": "relative"}},
+    }  # fmt: skip
+    (tmp_path / "networks.yaml").write_text(yaml.safe_dump({"networks": {"net": settings}}), "utf-8")
+    codec = untrained_codec(FeatureSet((TensorSpec("features", 4, (6, 8)),)), GraphTables.untrained(1), b"page")
+    codec.card = {DIGESTS: load_networks(tmp_path / "networks.yaml").digests}
+    codec.save(tmp_path / "mine.safetensors")
+    for name, value in (("dark.png", 9), ("light.png", 200)):
+        Image.fromarray(np.full((24, 32, 3), value, np.uint8)).save(tmp_path / name)
+    command = ["networks", "demo", str(tmp_path / "networks.yaml"), "--model", str(tmp_path / "mine.safetensors")]
+    photos = [str(tmp_path / name) for name in ("dark.png", "light.png")]
+    some = CliRunner().invoke(app, [*command, *photos, "-o", str(tmp_path / "some")])
+    assert some.exit_code == 1 and "dark.png, net: found ValueError (no light)" in some.output, some.output
+    page = HtmlPage((tmp_path / "some" / "index.html").read_text("utf-8"))
+    assert "light.png" in page.text and "dark.png, net: found ValueError (no light)" in page.text
+    none = CliRunner().invoke(app, [*command, photos[0], "-o", str(tmp_path / "none")])
+    assert none.exit_code == 1 and "none that can be shown" in none.output
 
 
 def test_names_of_networks_photos_and_weights_are_text(pages: list[str]) -> None:

@@ -158,7 +158,8 @@ def check(
     count: Annotated[int, typer.Option("--count", min=1, help="Of the photos, so many.")] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Check that each network runs, that its halves reproduce it, that cuts separate it and runs repeat; list tensors.
+    """Check that each network runs, that its halves reproduce it, that cuts separate it, runs repeat, and metrics and
+    losses can be used; list tensors.
 
     [bold]Examples[/bold]
 
@@ -350,19 +351,21 @@ def demo(
     loaded, codec = load_networks(networks), FeatureCodec.load(model)
     items, refused = readable_images(ctx, photos)
     with err.status("starting", spinner="line") as status:
-        page = run_networks_demo(
+        page, refusals = run_networks_demo(
             loaded, codec, {item.name: item.path for item in items}, out,
             qualities=values, whose=str(model), report=status.update, refused=refused,
         )  # fmt: skip
+    for line in refusals:
+        complain(line)
     console.print(f"written: {escape(str(page))}")
-    if refused:
+    if refused or refusals:
         raise typer.Exit(1)
 
 
 def _usual_metric(model: OnnxModel, answer: str, image: RgbImage) -> str:
     """The metric of an answer of its kind."""
     session = model.session(model.part([model.input_name], [answer]))
-    value = session.run([answer], {model.input_name: model.input.array(image)})[0]
+    value = model.run(session, [answer], {model.input_name: model.input.array(image)})[answer]
     if value.dtype.kind == "f":
         return "relative"
     return "miou" if sum(side > 1 for side in value.shape) >= 2 else "same"
@@ -403,9 +406,7 @@ def _feature_maker(networks: str, photos: Path, shards: list[list[_Look]]) -> Wo
             try:
                 image = read_image(photos / look.path)
                 samples.append(loaded.features(changed_copy(image, look.copy) if look.copy else image, str(look)))
-            except NetworkError as error:  # of this photo alone, or of all
-                problems.append(f"{look}: {error}")
-            except (ImageError, DataError) as error:
+            except (ImageError, DataError, NetworkError) as error:
                 problems.append(str(error))
         if not samples:
             raise DataError(item.name, f"no photo that can be used ({problems[0]})", "some", "Leave them out.")

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.halves import Array, RgbImage
+from atdc.adapters.halves import Array, RgbImage, of_image
 from atdc.adapters.network_codec import NetworkCodec, summary
 from atdc.adapters.network_set import NetworkSet
 from atdc.codec import FeatureCodec
-from atdc.errors import DataError
+from atdc.errors import DataError, NetworkError
 from atdc.files import make_folder, write_bytes_atomically
 from atdc.images import read_image
 from atdc.report.page import data_uri
@@ -66,8 +66,8 @@ def run_networks_demo(
     whose: str = "codec",
     report: Callable[[str], None] = lambda _: None,
     refused: Sequence[str] = (),
-) -> Path:
-    """Writes ``out/index.html``, and returns where it is.
+) -> tuple[Path, list[str]]:
+    """Writes ``out/index.html``.
 
     Args:
         networks: that are run.
@@ -79,38 +79,46 @@ def run_networks_demo(
         report: called with a sentence before every photo.
         refused: photos that could not be read, a line each; the page names them, and those that a network cannot take.
 
+    Returns:
+        Where the page is, and the photos that a network cannot take, a line each.
+
     Raises:
         NetworkError: the codec is of other networks.
         DataError: no photo that the networks can take.
     """
     network_codec = NetworkCodec(networks, codec, whose)
     make_folder(out)
-    shown_photos, refusals = [], list(refused)
+    shown_photos, refusals = list[dict[str, Any]](), list[str]()
     for name, path in photos.items():
         report(escape(f"{name}: networks, files, answers"))
         try:
             shown_photos.append(_photo(network_codec, name, path, qualities))
-        except DataError as error:
+        except (DataError, NetworkError) as error:
             refusals.append(str(error))
+    all_refused = [*refused, *refusals]
     if not shown_photos:
-        raise DataError("photos", f"none that can be shown ({refusals[0] if refusals else 'no photo'})", "one at least")
+        reason = all_refused[0] if all_refused else "no photo"
+        raise DataError("photos", f"none that can be shown ({reason})", "one at least")
     title = f"{', '.join(networks.networks)}: answers before and after"
     html = rendered(
         "atdc.report", "networks.html", title=title, whose=whose, fingerprint=codec.fingerprint.hex(),
-        photos=shown_photos, refused=refusals, data_uri=data_uri,
+        photos=shown_photos, refused=all_refused, data_uri=data_uri,
     )  # fmt: skip
     page = out / "index.html"
     write_bytes_atomically(page, html.encode(errors="replace"))  # names of files need not be text
-    return page
+    return page, refusals
 
 
 def _photo(network_codec: NetworkCodec, name: str, path: Path, qualities: Sequence[float]) -> dict[str, Any]:
     """What the page shows of a photo, by the names that the template has for it."""
     image = read_image(path)
-    before, features = network_codec.networks.whole(image), network_codec.networks.features(image, name)
+    features = network_codec.networks.features(image, name)
+    with of_image(name):
+        before = network_codec.networks.whole(image)
     files = [network_codec.feature_codec.encode(features, quality) for quality in qualities]
-    after = [network_codec.answers_of(network_codec.feature_codec.decode(data)) for data in files]
-    agreements = [network_codec.networks.agreement(before, answers) for answers in after]
+    with of_image(name):
+        after = [network_codec.answers_of(network_codec.feature_codec.decode(data)) for data in files]
+        agreements = [network_codec.networks.agreement(before, answers) for answers in after]
     return {
         "name": name,
         "image": image,
