@@ -39,6 +39,34 @@ def test_between_two_points_of_the_hull_the_steps_from_one_to_the_next_are_tried
     assert (np.array(balanced(np.full((8, 2), 3.0), utilities).qualities) <= 7).all()  # bytes that never change
 
 
+def test_of_some_tensors_only_the_utility_of_their_answers_counts(tmp_path: Path) -> None:
+    """`a` is a network of two tensors, which stops to get better at quality 2; nothing is known of `d`."""
+    names, weights = ("a/1", "b", "a/2", "c", "d"), tmp_path / "some.safetensors"
+    rising, sizes = np.linspace(0.1, 0.8, 8).tolist(), (10 * 2.0**LEVELS).tolist()
+    measured = {
+        "a": {"tensors": ["a/1", "a/2"], "bytes": sizes, "utility": np.minimum(rising, rising[2]).tolist()},
+        "b": {"bytes": sizes, "utility": rising},
+        "c": {"bytes": [4 * size for size in sizes], "utility": rising},
+        "d": {"bytes": sizes, "utility": None},
+    }
+    rows = {str(level): dict.fromkeys(names, 1.5) for level in range(8)}
+    record = {"provenance": {"weights": b"abcd".hex()}, "qualities": rows, "measured": measured}
+    balance_path(weights).write_text(json.dumps(record))
+
+    def at(quality: float, *wanted: str) -> dict[str, float]:
+        return dict(zip(names, Balance.read(weights, b"abcd", names, wanted or None).at(quality), strict=True))
+
+    assert at(4) == at(4, *names) == dict.fromkeys(names, 1.5)
+    assert at(4, "b") == at(4, "b", "d") == dict.fromkeys(names, 4.0)
+    assert at(6, "a/2") == {"a/1": 2.0, "b": 6.0, "a/2": 2.0, "c": 6.0, "d": 6.0}
+    both = at(4, "b", "c")
+    assert both["b"] > 4 > both["c"] and both["a/1"] == both["d"] == 4
+    measured["b"] = {"bytes": sizes[:7], "utility": rising[:7]}
+    balance_path(weights).write_text(json.dumps(record))
+    with pytest.raises(WeightsError, match="damaged"):
+        at(4, "b")
+
+
 def test_a_noisy_dip_is_not_taken_for_a_reason() -> None:
     utilities = np.linspace(0.5, 1.0, 8)[:, None].repeat(2, 1)
     utilities[4, 1] = 0.6

@@ -10,7 +10,7 @@ for all.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -58,27 +58,55 @@ class Balance:
         return [round(value * QUALITY_STEPS_PER_UNIT) / QUALITY_STEPS_PER_UNIT for value in exact]
 
     @classmethod
-    def read(cls, weights: Path, fingerprint: bytes, names: Sequence[str]) -> Balance:
+    def read(
+        cls, weights: Path, fingerprint: bytes, names: Sequence[str], wanted: Collection[str] | None = None
+    ) -> Balance:
         """The one that was measured for some weights and is kept next to them.
 
         Args:
             weights: their file.
             fingerprint: theirs.
             names: of the tasks or tensors, in order.
+            wanted: those whose mean utility counts, all by default; the others keep the quality of all.
 
         Raises:
             WeightsError: there is none, it is damaged, or it belongs to other weights.
         """
         with _measured(weights, fingerprint) as record:
+            if wanted is not None and not set(names) <= set(wanted):
+                return cls._of_some(record["measured"], names, wanted)
             rows = [record["qualities"][str(level)] for level in range(MAX_QUALITY + 1)]
             if texts := [row[name] for row in rows for name in names if isinstance(row[name], str)]:
                 raise ValueError(f"the text {texts[0]!r} as a quality")
             return cls(tuple(tuple(quality_of(row[name], f"quality of {name}") for name in names) for row in rows))
 
+    @classmethod
+    def _of_some(cls, measured: Mapping[str, Any], names: Sequence[str], wanted: Collection[str]) -> Balance:
+        """From what was measured of each network or task: its tensors (by default the one of its name), their bytes,
+        and the utility of its answers, None where nothing could be compared."""
+        qualities = np.arange(float(len(_LEVELS)))[:, None].repeat(len(names), 1)
+        entries = [
+            (entry.get("tensors", [name]), entry) for name, entry in measured.items() if entry["utility"] is not None
+        ]
+        chosen = [(tensors, entry) for tensors, entry in entries if not set(tensors).isdisjoint(wanted)]
+        if chosen:
+            sizes, utilities = (
+                np.array([entry[key] for _, entry in chosen], np.float64).T for key in ("bytes", "utility")
+            )
+            if sizes.shape != (len(_LEVELS), len(chosen)) or not (np.isfinite(sizes) & np.isfinite(utilities)).all():
+                raise ValueError("bytes or utilities that are not one number for each quality")
+            rows = np.array(balanced(sizes, utilities).qualities)
+            for row, (tensors, _) in zip(rows.T, chosen, strict=True):
+                qualities[:, [list(names).index(tensor) for tensor in tensors]] = row[:, None]
+        return cls(tuple(map(tuple, qualities.tolist())))
 
-def balanced_qualities(weights: Path, fingerprint: bytes, names: Sequence[str], quality: float) -> dict[str, float]:
-    """The quality of each task or tensor that stands for one of all; raises as :meth:`Balance.read` and :meth:`.at`."""
-    return dict(zip(names, Balance.read(weights, fingerprint, names).at(quality), strict=True))
+
+def balanced_qualities(
+    weights: Path, fingerprint: bytes, names: Sequence[str], quality: float, wanted: Collection[str] | None = None
+) -> dict[str, float]:
+    """The quality of each task or tensor that stands for one of all; arguments as of :meth:`Balance.read` and
+    :meth:`.at`, which say what is raised."""
+    return dict(zip(names, Balance.read(weights, fingerprint, names, wanted).at(quality), strict=True))
 
 
 def measured_utilities(weights: Path, fingerprint: bytes) -> NDArray[np.float64]:
@@ -136,7 +164,7 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     """The balance for measured sizes and utilities.
 
     Args:
-        sizes: of each task at each integer quality, in any unit, (8, T), positive.
+        sizes: of each task at each integer quality, in any unit, (8, T), from 0.
         utilities: likewise.
 
     Where a better quality was measured to be worse, which is noise, utilities are replaced by their monotone fit.
@@ -149,7 +177,7 @@ def balanced(sizes: NDArray[np.float64], utilities: NDArray[np.float64]) -> Bala
     """
     tasks = sizes.shape[1]
     rising = np.stack([_rising(utilities[:, task]) for task in range(tasks)], 1)
-    cost, worth = np.exp(at_steps(np.log(sizes))), at_steps(rising)
+    cost, worth = np.exp(at_steps(np.log(np.maximum(sizes, _TINY)))), at_steps(rising)
     slopes = np.geomspace(1e-4, 1e4, 4001) * np.ptp(worth.mean(1)) / max(np.ptp(cost.sum(1)), _TINY)
     chosen = np.stack([(worth / tasks - slope * cost).argmax(0) for slope in slopes])
     # A slope meets only points of the convex hulls; between two of them lie the steps from one to the next, and one

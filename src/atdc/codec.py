@@ -290,13 +290,17 @@ class FeatureCodec:
 
     # --- qualities -------------------------------------------------------------------------------------------------
 
-    def balanced(self, quality: float) -> dict[str, float]:
+    def balanced(self, quality: float, wanted: Sequence[str] | None = None) -> dict[str, float]:
         """The quality of each tensor that stands for one of all: the same mean utility, or agreement, in fewer bytes.
 
         Measured for these weights and kept next to them (:mod:`atdc.balance`); to be given to :meth:`encode`.
 
+        Args:
+            quality: of all, 0 to 7.
+            wanted: the tensors whose answers count; all by default.
+
         Raises:
-            ArgumentError: not from 0 to 7.
+            ArgumentError: no quality from 0 to 7, or an unknown tensor.
             WeightsError: none was measured for these weights.
 
         >>> codec = FeatureCodec.load("pypi-4")
@@ -307,7 +311,9 @@ class FeatureCodec:
             raise WeightsError(
                 "model", "weights in memory", "a weights file with a balance next to it", "Save and load it first."
             )
-        return balanced_qualities(self.path, self.fingerprint, self.task_names, quality)
+        if wanted is not None:
+            self.tensors.wanted(wanted)
+        return balanced_qualities(self.path, self.fingerprint, self.task_names, quality, wanted)
 
     def qualities(self, quality: Quality | Mapping[str, float]) -> Quality:
         """One number, or one per tensor from a mapping, 4 where it says nothing; raises :class:`ArgumentError` on an

@@ -325,20 +325,24 @@ class Codec:
         outputs = self.networks.outputs(features.to(self.feature_codec.device), wanted)
         return {TASK_NAMES[task]: output for task, output in zip(wanted, outputs, strict=True)}
 
-    def balanced(self, quality: float) -> dict[str, float]:
+    def balanced(self, quality: float, tasks: Sequence[str] | None = None) -> dict[str, float]:
         """The qualities of each task that reach the mean utility of one quality for all in fewer bytes.
 
         Measured for these weights and kept next to them (:mod:`atdc.balance`); to be given to :meth:`encode`.
 
+        Args:
+            quality: of all, 0 to 7.
+            tasks: whose utility counts; all by default.
+
         Raises:
-            ArgumentError: not from 0 to 7.
+            ArgumentError: no quality from 0 to 7, or an unknown task.
             WeightsError: none was measured for these weights.
 
         >>> codec = load("small")
         >>> sorted(codec.balanced(4)) == sorted(codec.feature_codec.task_names)
         True
         """
-        return self.feature_codec.balanced(quality)
+        return self.feature_codec.balanced(quality, tasks)
 
     @torch.no_grad()
     def _answers(

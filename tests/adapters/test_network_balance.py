@@ -84,6 +84,21 @@ def test_encode_balanced_takes_the_measured_qualities(folder: Path, monkeypatch:
     assert header.qualities == tuple(round(8 * said[name]) for name in FeatureCodec.load("mine.safetensors").task_names)
 
 
+def test_balanced_qualities_of_some_networks_are_for_their_agreement_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    common = ("--model", "mine.safetensors", "--networks", "networks.yaml", "-q", "5", "--force")
+    run("encode", "photos/0.png", "-o", "x.atdc", "--balanced", "--tasks", "segments", *common)
+    run("encode", "photos/0.png", "-o", "y.atdc", "--tasks", "segments", *common)
+    alone, plain = (ContainerReader(Path(f"{name}.atdc").read_bytes()).header for name in "xy")
+    utility = json.loads(Path("mine.balance.json").read_text("utf-8"))["measured"]["segments"]["utility"]
+    best_below = max(utility[:5])
+    assert alone.present == plain.present and alone.qualities[0] <= plain.qualities[0]
+    if best_below < utility[5]:  # nothing less is as good
+        assert alone.qualities == plain.qualities
+
+
 def test_encode_takes_names_of_networks_for_those_of_their_tensors(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,8 +127,8 @@ def test_what_is_measured_is_bytes_and_agreement_of_whole_networks(folder: Path)
         after = [both.answers_of(both.feature_codec.decode(data)) for data in files]
         for name, key in (("segments", "segments/classes"), ("heat", "heat/map")):
             agreement = [both.networks.agreement(b, a)[key] for b, a in zip(before, after, strict=True)]
-            assert found["networks"][name]["agreement"][level] == pytest.approx(np.mean(agreement), abs=1e-4)
-        together = sum(found["networks"][name]["bytes"][level] for name in both.networks.networks)
+            assert found["measured"][name]["utility"][level] == pytest.approx(np.mean(agreement), abs=1e-4)
+        together = sum(found["measured"][name]["bytes"][level] for name in both.networks.networks)
         assert together < np.mean([len(data) for data in files]) < together + 60  # header, checks, whole bytes
 
 
@@ -122,7 +137,7 @@ def test_a_network_that_says_nothing_keeps_the_quality_of_all(folder: Path, monk
     silent = {"segments/classes"}
     monkeypatch.setattr(NetworkSet, "saying", lambda self, before: frozenset(before) - silent)
     found = measured_balance(both, InMemoryFeatures([both.networks.features(photos(1)[0])]), 1)
-    assert found["networks"]["segments"]["agreement"] is None and found["networks"]["heat"]["agreement"] is not None
+    assert found["measured"]["segments"]["utility"] is None and found["measured"]["heat"]["utility"] is not None
     for level, row in found["qualities"].items():
         assert [row[name] for name in row if name.startswith("segments")] == [float(level)]
 
@@ -188,7 +203,7 @@ def test_agreements_below_nothing_count_as_nothing_and_infinite_ones_are_refused
         monkeypatch.setattr(
             NetworkSet, "counted", lambda self, before, after, saying, least=least: dict.fromkeys(after, least)
         )
-        found[least] = measured_balance(both, samples, 2)["networks"]
+        found[least] = measured_balance(both, samples, 2)["measured"]
     assert found[0.0] == found[-1e9]
     monkeypatch.setattr(NetworkSet, "counted", lambda self, before, after, saying: dict.fromkeys(after, -np.inf))
     with pytest.raises(NetworkError, match="an agreement of -inf"):

@@ -83,10 +83,11 @@ def measured_balance(
             str(level): {tensor: row[names.index(networks.places[tensor][0])] for tensor in codec.task_names}
             for level, row in enumerate(qualities.tolist())
         },
-        "networks": {
+        "measured": {
             name: {
+                "tensors": networks.tensors_of([name]),
                 "bytes": (sizes[:, place] / 8).round(2).tolist(),
-                "agreement": utilities[:, place].round(5).tolist() if saying[place] else None,
+                "utility": utilities[:, place].round(5).tolist() if saying[place] else None,
             }
             for place, name in enumerate(names)
         },

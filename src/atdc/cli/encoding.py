@@ -122,7 +122,7 @@ class Encoder:
             self._settings |= {"max_bytes": request.max_bytes, "weights": dict(request.weights)}
         else:
             usual = dict.fromkeys(self._codec.task_names, request.quality)
-            qualities = self._codec.balanced(request.quality) if request.balanced else usual
+            qualities = self._codec.balanced(request.quality, self._tasks) if request.balanced else usual
             self._qualities = qualities | dict(request.task_quality)
         self._needed = self._needed_tensors()
         destination.prepare()
