@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from atdc.data import dumped
 from atdc.data.dumped import DumpedFeatures, write_shard
-from atdc.data.feature_source import FeatureSource, InMemoryFeatures
+from atdc.data.feature_source import LARGEST_VALUE, FeatureSource, InMemoryFeatures
 from atdc.errors import ArgumentError, DataError, OutputError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -106,7 +106,8 @@ def test_arrays_in_fortran_order_read_back(layout: str, tmp_path: Path) -> None:
 
 def test_all_of_bfloat16_reads_as_torch_reads_it(tmp_path: Path) -> None:
     patterns = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(torch.bfloat16)
-    values = patterns[patterns.isfinite()].reshape(5, 2, 4, -1)
+    usable = patterns[patterns.float().abs() <= LARGEST_VALUE]
+    values = torch.cat([usable, usable[: -len(usable) % 40]]).reshape(5, 2, 4, -1)
     safetensors.torch.save_file({"x": values, "half": values.clamp(-1, 1).half()}, tmp_path / "x.safetensors")
     features = DumpedFeatures(tmp_path)
     for row in range(5):
@@ -302,7 +303,7 @@ def test_what_is_not_finite_is_refused_with_file_sample_tensor_and_channel(
 
 def test_float64_beyond_float32_is_refused_with_the_value(tmp_path: Path) -> None:
     write_npz(tmp_path / "x.npz", {"a": np.full((1, 1, 1), -1e300)})
-    with pytest.raises(DataError, match=r"channel 0: found -1e\+300; expected finite values within float32"):
+    with pytest.raises(DataError, match=r"channel 0: found -1e\+300; expected finite values up to 1e\+36"):
         DumpedFeatures(tmp_path).read(0)
 
 

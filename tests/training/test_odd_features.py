@@ -43,6 +43,7 @@ def samples_of(kind: str) -> list[Sample]:
         "dead channels": lambda i: {"a": noise(i, 4, 6, 6) * mask, "b": noise(i, 3, 4, 4)},
         "odd names": lambda i: {"a/b": noise(i, 3, 6, 6), "ä ö=x y": noise(i, 3, 4, 4), "..": noise(i, 1, 2, 2)},
         "huge and tiny": lambda i: {"a": 1e20 * noise(i, 3, 6, 6), "b": 1e-20 * noise(i, 2, 4, 4)},
+        "the largest": lambda i: {"a": np.float32(1e36) * np.sign(noise(i, 2, 4, 4)), "b": noise(i, 2, 4, 4)},
         "grids that vary": lambda i: {"a": noise(i, 3, 5 + i, 6), "b": noise(i, 2, 4, 4)},
     }[kind]  # fmt: skip
     return [make(number) for number in range({"three samples": 3, "two samples": 2}.get(kind, 8))]
@@ -51,7 +52,7 @@ def samples_of(kind: str) -> list[Sample]:
 @pytest.mark.parametrize(
     "kind",
     ["one tensor", "one position", "unlike grids", "three samples", "two samples", "a constant", "constants alone",
-     "dead channels", "odd names", "huge and tiny", "grids that vary"],
+     "dead channels", "odd names", "huge and tiny", "the largest", "grids that vary"],
 )  # fmt: skip
 def test_odd_features_go_to_bytes_and_back_through_saved_weights(kind: str, tmp_path: Path) -> None:
     samples = samples_of(kind)

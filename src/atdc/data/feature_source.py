@@ -229,6 +229,10 @@ def evenly_spaced(length: int, count: int) -> NDArray[np.int64]:
     return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
 
 
+LARGEST_VALUE = 1e36
+"""Differences of larger features, and what is decoded of them, could leave single precision."""
+
+
 def finite_float32(values: NDArray[Any], where: str, name: str) -> NDArray[np.float32]:
     """A copy (C, h, w) as float32.
 
@@ -238,22 +242,22 @@ def finite_float32(values: NDArray[Any], where: str, name: str) -> NDArray[np.fl
         name: the tensor's.
 
     Raises:
-        DataError: a value is not finite, or is beyond float32; the channel is named.
+        DataError: a value is not finite, or beyond :data:`LARGEST_VALUE`; the channel is named.
 
     >>> finite_float32(np.array([[[0.5]], [[np.nan]]]), "sample 3", "logits")
     Traceback (most recent call last):
     ...
-    atdc.errors.DataError: sample 3, tensor 'logits', channel 1: found nan; expected finite values within float32. \
+    atdc.errors.DataError: sample 3, tensor 'logits', channel 1: found nan; expected finite values up to 1e+36. \
 Find out what made it, or leave the sample out.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         result = values.astype(np.float32, order="C")
-    finite = np.isfinite(result)
-    if not finite.all():
-        channel, row, column = np.argwhere(~finite)[0]
+    usable = np.abs(result) <= LARGEST_VALUE  # untrue of what is not a number
+    if not usable.all():
+        channel, row, column = np.argwhere(~usable)[0]
         value = f"{values[channel, row, column]:.6g}"
         raise DataError(
-            f"{where}, tensor {name!r}, channel {channel}", value, "finite values within float32",
+            f"{where}, tensor {name!r}, channel {channel}", value, f"finite values up to {LARGEST_VALUE:g}",
             "Find out what made it, or leave the sample out.",
         )  # fmt: skip
     return result
