@@ -94,6 +94,30 @@ def reshaping(path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("shape", "type_of_values", "message"),
+    [
+        ([4, 3, SIDE, SIDE], 1, "a batch of 4 written into the file; expected a batch of 1"),
+        ([1, 3, SIDE, SIDE], 7, r"\[1, 3, 24, 24\] of int64; expected images \(1, C, H, W\)"),
+        ([1, 3, SIDE], 1, r"\[1, 3, 24\] of float; expected images"),
+    ],
+)
+def test_inputs_that_are_no_image_are_told(
+    file: Path, tmp_path: Path, shape: list[int], type_of_values: int, message: str
+) -> None:
+    import onnx
+    from onnx import helper
+
+    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Identity", ["y"], ["out"])]
+    given, made = (helper.make_tensor_value_info(name, type_of_values, shape) for name in ("x", "out"))
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [given], [made]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(NetworkError, match=message):
+        atdc.adapters.onnx(tmp_path / "odd.onnx", ["y"])
+
+
 def test_shapes_of_shapes_and_leading_ones_that_are_no_batch_have_gradients(file: Path, tmp_path: Path) -> None:
     network = atdc.adapters.onnx(reshaping(tmp_path / "r.onnx"), ["r"], answers={"m": Answer("out", loss="l1")})
     check = network.check(named())

@@ -74,10 +74,17 @@ class OnnxModel:
         tensor = self.graph.inputs[0].type.tensor_type
         sides = [dim.dim_value for dim in tensor.shape.dim]
         where = f"{self.name}, input {names[0]}"
-        if len(sides) != 4 or tensor.elem_type not in _TYPES or sides[0] not in (0, 1):
+        if len(sides) != 4 or tensor.elem_type not in _TYPES:
+            kind = library("onnx").TensorProto.DataType.Name(tensor.elem_type).lower()
             raise NetworkError(
-                where, f"the shape {sides} of type {tensor.elem_type}", "a batch of images, (1, C, H, W)"
-            )
+                where, f"the shape {sides} of {kind}", "images (1, C, H, W) or (1, H, W, C) of float, float16 or uint8",
+                "Cut away what is ahead of the image, or export the network without it.",
+            )  # fmt: skip
+        if sides[0] not in (0, 1):
+            raise NetworkError(
+                where, f"a batch of {sides[0]} written into the file", "a batch of 1, or one that is not fixed",
+                "Export it again, with one image or with dynamic_axes.",
+            )  # fmt: skip
         channels = settings.channels
         layout = settings.layout or ("hwc" if sides[3] == channels and sides[1] != channels else "chw")
         file_size, size = (sides[1:3] if layout == "hwc" else sides[2:4]), settings.size
