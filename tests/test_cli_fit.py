@@ -449,7 +449,7 @@ def test_a_sample_of_a_shard_shares_no_output_with_a_file(folder: Path) -> None:
 
 
 def test_a_quiet_fit_says_nothing_and_a_tensors_name_is_checked_before_its_values(folder: Path) -> None:
-    result = run("--quiet", "fit", "dumps", "-o", "quiet.safetensors", "--recipe", "tiny.yaml")
+    result = run("fit", "dumps", "-o", "quiet.safetensors", "--recipe", "tiny.yaml", "--quiet")
     assert result.exit_code == DONE and Path("quiet.safetensors").is_file()
     assert not result.stdout and not [line for line in result.stderr.splitlines() if "atdc:" not in line], result.stderr
     write_shard("named.safetensors", [{"a,b": np.zeros((1, 2, 2), np.float32)}] * 2)

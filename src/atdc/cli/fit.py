@@ -14,7 +14,7 @@ import typer
 
 from atdc.cli.batch import INTERRUPTED, complain, globally, warnings_as_lines
 from atdc.cli.batch import out as console
-from atdc.cli.options import AsJson, Device, known
+from atdc.cli.options import AsJson, Device, Quiet, known
 from atdc.cli.weights import PANEL, interruptible, require_place
 from atdc.config import MAX_QUALITY
 from atdc.errors import ArgumentError, AtdcError
@@ -99,6 +99,7 @@ def fit(
     device: Device = "cpu",
     report_only: Annotated[bool, typer.Option("--report", help="Only say what the features are like.")] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an output that is there.")] = False,
 ) -> None:
     """Fit a codec to your own features. A stopped call resumes where it was.
@@ -130,7 +131,7 @@ def fit(
     if add is not None and start_from is not None:
         raise typer.BadParameter("--add and --from exclude each other: added tensors leave all else as it is.")
     settings_of_fit = load_fit_recipe(recipe or Path("fit" if networks is None else "fit_networks"))
-    quiet = globally(ctx, "quiet")
+    quiet = quiet or globally(ctx, "quiet")
     with interruptible():
         open_device(device)  # before the features are read
         source = DumpedFeatures(features)
