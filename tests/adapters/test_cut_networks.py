@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import atdc.adapters
-from atdc.adapters.halves import Answer, difference
+from atdc.adapters.answer import Answer
+from atdc.adapters.differences import difference
 from atdc.adapters.image_input import ImageInput
 from atdc.errors import ArgumentError, AtdcError, CutError, DataError, NetworkError, ProgramError
 from tiny_networks import CLASSES, SIDE, photos, pyramid, segmenter, write_onnx
@@ -61,7 +62,7 @@ def test_a_batch_of_one_written_into_a_reshape_is_freed(file: Path) -> None:
     batch = torch.from_numpy(np.stack(features))
     logits = network.second_half({"deep": batch}, ["logits"])["logits"]
     single = [network.second_half({"deep": batch[i : i + 1]}, ["logits"])["logits"] for i in range(4)]
-    assert network._takes_batches and logits.shape == (4, CLASSES, SIDE, SIDE)
+    assert network.takes_batches and logits.shape == (4, CLASSES, SIDE, SIDE)
     torch.testing.assert_close(logits, torch.cat(single))
 
 
@@ -150,7 +151,7 @@ def test_a_half_that_takes_no_batch_works_on_images_one_by_one() -> None:
     network = atdc.adapters.torch(model, {"c": "0"}, input=SIZE)
     batch = torch.from_numpy(np.stack([network.features(image)["c"] for _, image in named(3)]))
     found = network.second_half({"c": batch}, ["output"])["output"]
-    assert found.shape == (3, 6) and network._takes_batches is False
+    assert found.shape == (3, 6) and network.takes_batches is False
     expected = [network.answers_of({"c": row.numpy()})["output"] for row in batch]
     np.testing.assert_allclose(found.numpy(), np.concatenate(expected), rtol=1e-5)
 
@@ -159,7 +160,7 @@ def test_the_half_with_gradients_gives_the_numbers_of_onnxruntime(file: Path) ->
     network = atdc.adapters.onnx(file, {"stem": "stem"})
     features = {"stem": torch.from_numpy(network.features(photos(1)[0])["stem"])[None].requires_grad_()}
     after = network.second_half(features, ["logits"])["logits"]
-    reference = network._reference(network._placed({"stem": features["stem"][0].detach().numpy()}), "logits")
+    reference = network.reference(network.placed({"stem": features["stem"][0].detach().numpy()}), "logits")
     assert reference is not None and difference(reference, after.detach().numpy()) < 1e-5
     (gradient,) = torch.autograd.grad(after.square().sum(), [features["stem"]])
     assert bool(gradient.isfinite().all()) and float(gradient.abs().amax()) > 1e-3

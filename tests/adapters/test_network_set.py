@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 import atdc.cli.networks
 from atdc import cli
+from atdc.adapters.answer import Answer
 from atdc.adapters.distances import LOSSES, METRICS, loss_function, metric_function
-from atdc.adapters.halves import Answer
 from atdc.adapters.network_set import NETWORK_SETS, NetworkSettings, NetworkSettingsFile, load_networks
 from atdc.config import read_settings, settings_of
 from atdc.data.dumped import DumpedFeatures

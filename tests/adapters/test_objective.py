@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import atdc.adapters
 import atdc.training.loop
+from atdc.adapters.answer import Answer
 from atdc.adapters.distances import LOSSES, loss_function
-from atdc.adapters.halves import Answer
 from atdc.adapters.image_input import ImageInput
 from atdc.adapters.network_set import NetworkSet
 from atdc.adapters.objective import AnswerObjective

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atdc.adapters.halves import Answer as Answer
+from atdc.adapters.answer import Answer as Answer
 from atdc.adapters.halves import CutNetwork as CutNetwork
 from atdc.adapters.image_input import ImageInput as ImageInput
 

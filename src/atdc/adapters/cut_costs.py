@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from atdc.adapters.answer import Array, RgbImage
 from atdc.adapters.cost_chart import IMAGE, RESULT, TENSORS, CostPoint, cost_chart
+from atdc.adapters.cut import feature_shape
 from atdc.adapters.distances import Metric
-from atdc.adapters.halves import Array, RgbImage, feature_shape, library
 from atdc.adapters.image_input import ImageInput
+from atdc.adapters.onnx_graph import library
 from atdc.adapters.onnx_network import OnnxModel
 from atdc.errors import DataError, NetworkError, ProgramError
 

@@ -4,199 +4,37 @@
 
     image ─ first half ─ tensors at the cut ═ file ═ tensors ─ second half ─ answers
 
-What every kind of network has in common: names and forms of the tensors at the cut, the second half for batches with
-gradients, and the checks that both halves together are the whole.
+What every kind of network has in common: images to features, features to answers, and the second half for batches with
+gradients.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
-import importlib
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.distances import UNREPORTED, loss_function, metric_function
+from atdc.adapters.answer import Answer, Array, RgbImage
+from atdc.adapters.cut import CutTensor
+from atdc.adapters.differences import SAME, difference
 from atdc.adapters.image_input import ImageInput
 from atdc.adapters.python_files import called
-from atdc.config import settle_types
 from atdc.data.feature_source import finite_float32
-from atdc.errors import ArgumentError, DataError, NetworkError, ProgramError
+from atdc.errors import ArgumentError, NetworkError
 from atdc.images import ImageLike, as_rgb
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = NDArray[Any]
-RgbImage = NDArray[np.uint8]
+    from atdc.adapters.network_check import NetworkCheck
 
 _LARGEST_DRAWING, _LONGEST_DRAWING = 2048, 16383
 """Sides of an answer's picture; the longest that WebP has."""
-SAME = 1e-3
-"""Mean difference of two runs, as a share of the mean deviation of the values, that rounding may make."""
-_SAME_WHOLE = 0.01
-"""Share of whole numbers (classes, places) that ties may turn."""
-_SAME_RUN = 1e-4
-_LEAST_SCALE = 1e-4
-"""Of values' deviation: in a map of probabilities that are all next to 0, rounding is no difference."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a network says at its end, and how a difference of it is measured.
-
-    Raises:
-        ArgumentError: a weight that is no number from 0, names that are no texts, or several tensors without a function
-            of them.
-
-    >>> Answer(tensors=("boxes", "scores"), function="mine.py:found", loss="none").outputs
-    ('boxes', 'scores')
-    """
-
-    tensor: str = ""
-    """The output, or any tensor of the second half."""
-    loss_on: str = ""
-    """The tensor that training compares, ahead of ArgMax, TopK and resizing; by default the answer itself."""
-    loss: str = "l1"
-    """`kl` for logits (classes along axis 1), `l1`, `l2`, `none`, or `file.py:function` of (before, after) -> (n,)."""
-    metric: str = "relative"
-    """Of the answer after against before, 1 where nothing has changed; see :mod:`atdc.adapters.distances`. `none`:
-    training alone compares it."""
-    weight: float = 1.0
-    tensors: tuple[str, ...] = ()
-    """Several, instead of one, which `function` makes the answer of."""
-    function: str = ""
-    """`file.py:function` or `module:function` of these arrays, with a batch of one, to an array."""
-    drawing: str = ""
-    """Likewise, of the image (H, W, 3), the answer before and an answer, to a picture of that answer, (h, w, 3) bytes;
-    by default a page shows it by its form."""
-
-    def __post_init__(self) -> None:
-        """Checks every value, and what belongs together."""
-        settle_types(self, "answer")
-        if not 0 <= self.weight < np.inf:
-            raise ArgumentError("answer.weight", repr(self.weight), "a number from 0")
-        names: tuple[Any, ...] = self.tensors
-        for name in names:
-            if not isinstance(name, str):
-                raise ArgumentError("answer.tensors", repr(name), "a name", "Write it in quotes.")
-        if bool(self.tensors) != bool(self.function) or (self.tensor and self.tensors):
-            problem = f"tensor {self.tensor!r}, tensors {list(self.tensors)}, function {self.function!r}"
-            raise ArgumentError("answer", problem, "a tensor, or tensors with a function of them")
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """The tensors that the answer is, or is made of."""
-        return self.tensors or ((self.tensor,) if self.tensor else ())
-
-    @property
-    def compared(self) -> str:
-        """The tensor that training compares."""
-        return self.loss_on or self.tensor
-
-    @property
-    def is_reported(self) -> bool:
-        """Whether it is what somebody wants to know, and not only trained on."""
-        return self.metric != UNREPORTED
-
-
-@dataclass(frozen=True, slots=True)
-class CutTensor:
-    """A tensor at the cut.
-
-    Attributes:
-        name: of the feature tensor.
-        place: where it is in the network.
-        shape: there, with a batch of one.
-        type: there, as NumPy calls it.
-    """
-
-    name: str
-    place: str
-    shape: tuple[int, ...]
-    type: str
-
-    @property
-    def feature_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width, see :func:`feature_shape`."""
-        return feature_shape(self.shape)
-
-    @property
-    def values(self) -> int:
-        """Numbers of an image."""
-        channels, height, width = self.feature_shape
-        return channels * height * width
-
-    def feature_of(self, values: Any) -> Any:
-        """From the network's form to (n, C, h, w), of arrays and of torch's tensors."""
-        if len(self.shape) == 4:
-            return values
-        return values.swapaxes(1, 2)[..., None] if len(self.shape) == 3 else values[..., None, None]
-
-    def place_of(self, feature: Any) -> Any:
-        """The inverse."""
-        if len(self.shape) == 4:
-            return feature
-        return feature[..., 0].swapaxes(1, 2) if len(self.shape) == 3 else feature[..., 0, 0]
-
-
-def feature_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Channels, height and width: (1, C, h, w) as it is, tokens (1, N, D) as (D, N, 1), a vector as (C, 1, 1)."""
-    if len(shape) == 4:
-        return shape[1], shape[2], shape[3]
-    return (shape[2], shape[1], 1) if len(shape) == 3 else (shape[1], 1, 1)
-
-
-@dataclass(frozen=True)
-class NetworkCheck:
-    """What a check of a network has found.
-
-    Attributes:
-        name: of the network.
-        tensors: at the cut.
-        differences: of each answer, halves against whole: mean difference as a share of the mean deviation, or the
-            share of whole numbers that differ.
-        gradients: of each answer that training compares, the gradient's root mean square at the cut times the
-            features' deviation, or why there is none.
-        batches: the second half takes batches; otherwise images go through it one by one.
-        device_ms: of the first half.
-        server_ms: of the second half; a torch module runs its first half with it, on a black image.
-        whole_ms: of the network that is not cut.
-    """
-
-    name: str
-    tensors: tuple[CutTensor, ...]
-    differences: Mapping[str, float]
-    gradients: Mapping[str, float | str]
-    batches: bool
-    device_ms: float
-    server_ms: float
-    whole_ms: float
-    samples: list[dict[str, NDArray[np.float32]]] = field(repr=False, default_factory=list)
-
-    @property
-    def device_share(self) -> float:
-        """The first half's share of the time of the whole network."""
-        return min(self.device_ms / self.whole_ms, 1.0)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        tensors = [
-            {"name": tensor.name, "place": tensor.place, "shape": list(tensor.feature_shape), "values": tensor.values}
-            for tensor in self.tensors
-        ]
-        return {
-            "name": self.name, "tensors": tensors, "differences": dict(self.differences),
-            "gradients": dict(self.gradients), "batches": self.batches, "device_ms": self.device_ms,
-            "server_ms": self.server_ms, "whole_ms": self.whole_ms, "device_share": self.device_share,
-        }  # fmt: skip
 
 
 class CutNetwork(ABC):
@@ -218,7 +56,7 @@ class CutNetwork(ABC):
     answers: Mapping[str, Answer]
     folder: Path = Path()
     digest: str
-    _takes_batches: bool | None = None
+    takes_batches: bool | None = None
 
     # --- what each kind of network does --------------------------------------------------------------------------
 
@@ -288,7 +126,7 @@ class CutNetwork(ABC):
         Raises:
             ArgumentError: a tensor is missing, of another shape, or none.
         """
-        return self._made(self._second(self._placed(features)))
+        return self._made(self._second(self.placed(features)))
 
     def whole(self, image: ImageLike) -> dict[str, Array]:
         """Reported answers by name, from the network that is not cut."""
@@ -341,7 +179,7 @@ class CutNetwork(ABC):
             raise NetworkError(answer.function, repr(result)[:80], "an array of numbers, its batch of one first")
         return array
 
-    def _placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
+    def placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
         inputs = {}
         mapping: Any = features
         if not isinstance(mapping, Mapping):
@@ -377,9 +215,9 @@ class CutNetwork(ABC):
             for tensor in self.tensors
         }
         count = len(next(iter(inputs.values())))
-        if count > 1 and self._takes_batches is None:
-            self._takes_batches = self._batches_agree({place: x[:2].detach() for place, x in inputs.items()}, wanted)
-        if count == 1 or self._takes_batches:
+        if count > 1 and self.takes_batches is None:
+            self.takes_batches = self._batches_agree({place: x[:2].detach() for place, x in inputs.items()}, wanted)
+        if count == 1 or self.takes_batches:
             return self._differentiable(inputs, wanted)
         rows = self._one_by_one(inputs, wanted)
         if uneven := _uneven(rows, wanted):
@@ -419,137 +257,13 @@ class CutNetwork(ABC):
     # --- checks --------------------------------------------------------------------------------------------------
 
     def check(self, images: Iterable[tuple[str, RgbImage]]) -> NetworkCheck:
-        """Runs both halves and the whole on images.
+        """Runs both halves and the whole on images, with what messages call them; see
+        :func:`~atdc.adapters.network_check.check_network`."""
+        from atdc.adapters.network_check import check_network
 
-        Args:
-            images: with what messages call them.
+        return check_network(self, images)
 
-        Raises:
-            NetworkError: halves and whole differ, two runs differ, or the differentiable half differs.
-            DataError: values that are not finite, or no image.
-        """
-        differences: dict[str, float] = dict.fromkeys(self.reported, 0.0)
-        samples: list[dict[str, NDArray[np.float32]]] = []
-        times = np.zeros(3)
-        for where, image in images:
-            features = self.features(image, where)
-            with of_image(where):
-                if not samples:  # first calls take longer
-                    self.answers_of(features)
-                    self.whole(image)
-                begin = time.perf_counter()
-                repeat = self.features(image, where)
-                middle = time.perf_counter()
-                answers = self.answers_of(features)
-                end = time.perf_counter()
-                whole = self.whole(image)
-                times += [middle - begin, end - middle, time.perf_counter() - end]
-                self._require_repeats(features, repeat)
-                for name, before in whole.items():
-                    distance = self._require_whole(name, before, answers[name])
-                    differences[name] = max(differences[name], distance)
-            samples.append(features)
-        if not samples:
-            raise DataError(self.name, "no image", "one at least", "Name a folder of photos.")
-        gradients = self._gradients(samples[:2])
-        device_ms, server_ms, whole_ms = (1000 * float(seconds) / len(samples) for seconds in times)
-        return NetworkCheck(
-            self.name,
-            self.tensors,
-            differences,
-            gradients,
-            bool(self._takes_batches),
-            device_ms,
-            server_ms,
-            whole_ms,
-            samples,
-        )
-
-    def _require_whole(self, name: str, before: Array, after: Array) -> float:
-        """How far an answer of both halves is from the whole network's, which its metric has to find equal to itself.
-
-        Raises:
-            NetworkError: not a number, too far, or a metric that fails or does not say 1.
-        """
-        where = f"{self.name}/{name}"
-        if before.dtype.kind == "f" and np.isnan(before).any():
-            raise NetworkError(
-                where, "an answer that is not a number", "numbers",
-                "Check the input's settings, and what the network does at its end.",
-            )  # fmt: skip
-        distance, limit = self._difference(name, before, after)
-        if distance > limit:
-            raise NetworkError(
-                where, f"a difference of {distance:.2g} between halves and whole", f"at most {limit:g}",
-                "Find what the second half takes besides the tensors at the cut.",
-            )  # fmt: skip
-        metric = self.answers[name].metric
-        with of_image(where):
-            agreement = metric_function(metric, self.folder)(before, before)
-        if agreement < 1 - SAME:  # untrue of what is not a number
-            raise NetworkError(
-                f"{where}, metric {metric}", f"{agreement:.3g} for an answer and itself", "1, or not a number",
-                "Give an agreement, not a distance: 1 where nothing has changed, and less where something has.",
-            )  # fmt: skip
-        return distance
-
-    def _difference(self, name: str, before: Array, after: Array) -> tuple[float, float]:
-        """How far two computations of an answer are apart, and how far they may be. What a function makes of tensors
-        (a list of what is found, say) can change its form by a rounding, so that its own metric says."""
-        answer = self.answers[name]
-        if answer.function:
-            if np.array_equal(before, after):
-                return 0.0, _SAME_WHOLE
-            agreement = metric_function(answer.metric, self.folder)(before, after)
-            return (1.0 if np.isnan(agreement) else 1 - agreement), _SAME_WHOLE
-        return difference(before, after), SAME if before.dtype.kind == "f" else _SAME_WHOLE
-
-    def _require_repeats(self, first: Mapping[str, Array], second: Mapping[str, Array]) -> None:
-        for name, values in first.items():
-            if (distance := difference(values, second[name])) > _SAME_RUN:
-                raise NetworkError(
-                    f"{self.name}, {name}", f"two runs that differ by {distance:.2g} of the deviation",
-                    "the same numbers", "Switch off what is random in it, such as dropout.",
-                )  # fmt: skip
-
-    def _gradients(self, samples: Sequence[Mapping[str, NDArray[np.float32]]]) -> dict[str, float | str]:
-        """Of each compared tensor, from one or two samples; the differentiable half is compared with the other."""
-        import torch
-
-        pair = [samples[0], samples[-1]]
-        features = {
-            tensor.name: torch.from_numpy(np.stack([sample[tensor.name] for sample in pair])).requires_grad_()
-            for tensor in self.tensors
-        }
-        gradients: dict[str, float | str] = {}
-        for name, answer in self.answers.items():
-            if answer.loss == "none":
-                gradients[name] = "none is asked for"
-                continue
-            place = answer.compared
-            try:
-                after = self.second_half(features, [place])[place]
-            except NetworkError as error:
-                gradients[name] = str(error)
-                continue
-            before = self._reference(self._placed(pair[0]), place)
-            if before is not None and difference(before, after[:1].detach().numpy()) > SAME:
-                raise NetworkError(
-                    f"{self.name}, {place}", "other numbers in the half with gradients", "those of the network",
-                    "Set this answer's loss to none, and report the operator.",
-                )  # fmt: skip
-            gradients[name] = size = _gradient_size(after, features)
-            if np.isnan(size):
-                raise NetworkError(
-                    f"{self.name}, {place}", "gradients that are not numbers", "numbers",
-                    "Let training compare a tensor ahead of it (loss_on), or none (loss: none).",
-                )  # fmt: skip
-            if size:
-                with of_image(f"{self.name}/{name}"):
-                    loss_function(answer.loss, self.folder)(after.detach().flip(0), after)
-        return gradients
-
-    def _reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
+    def reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
         """A tensor of the second half as the network itself computes it; None where that is what computes gradients."""
         return None
 
@@ -572,159 +286,3 @@ def of_image(where: str) -> Iterator[None]:
 def _uneven(rows: Sequence[Mapping[str, Tensor]], names: Sequence[str]) -> list[str]:
     """The tensors whose size differs from image to image."""
     return [name for name in names if len({tuple(row[name].shape[1:]) for row in rows}) > 1]
-
-
-def _gradient_size(after: Tensor, features: Mapping[str, Tensor]) -> float:
-    """Root mean square of the gradient of the values' sum of squares, in units of the features' deviation."""
-    import torch
-
-    if not after.is_floating_point() or not after.requires_grad:
-        return 0.0
-    gradients: Sequence[Tensor | None] = torch.autograd.grad(
-        after.square().mean(), list(features.values()), allow_unused=True
-    )
-    pairs = zip(gradients, features.values(), strict=True)
-    return sum(
-        float(gradient.square().mean().sqrt() * x.detach().std()) for gradient, x in pairs if gradient is not None
-    )
-
-
-def difference(before: Array, after: Array) -> float:
-    """Mean difference as a share of the mean deviation of the values; of whole numbers, the share that differ.
-
-    >>> difference(np.array([1.0, 3.0]), np.array([1.0, 3.5])), difference(np.array([1, 2]), np.array([1, 3]))
-    (0.25, 0.5)
-    """
-    if before.shape != after.shape:
-        return float("inf")
-    if before.dtype.kind != "f":
-        return float((before != after).mean()) if before.size else 0.0
-    reference, values = before.astype(np.float64), after.astype(np.float64)
-    error, scale = float(np.abs(reference - values).mean()), float(np.abs(reference - reference.mean()).mean())
-    if error == 0:
-        return 0.0
-    return error / max(scale, 1e-6 * float(np.abs(reference).mean()), _LEAST_SCALE)
-
-
-def no_such(where: str, name: str, candidates: Iterable[str], kind: str) -> NetworkError:
-    """The error of a name that is not there, with near ones."""
-    names = list(candidates)
-    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.3)
-    matches = list(dict.fromkeys(matches))
-    matches += [
-        candidate for candidate in names if name and name.lower() in candidate.lower() and candidate not in matches
-    ][: 3 - len(matches)]
-    cure = (
-        f"Near: {', '.join(matches)}."
-        if matches
-        else f"Known: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}."
-    )
-    return NetworkError(where, f"no {kind} {name!r}", f"one of its {len(names)} {kind}s", cure)
-
-
-def library(name: str) -> Any:
-    """A package that the extra ``networks`` brings.
-
-    Raises:
-        ProgramError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        cure = "Install it: pip install onnx onnxruntime"
-        raise ProgramError(name, "no such package", "what networks in ONNX files need", cure) from error
-
-
-def require_input(name: Any, input: Any) -> None:
-    """Refuses a network's name and input that are none.
-
-    Raises:
-        ArgumentError: a name that is no text or has a slash; an input that is no :class:`ImageInput`.
-    """
-    if not isinstance(name, str) or not name or "/" in name:
-        raise ArgumentError("name", repr(name), "a text without a slash")
-    if not isinstance(input, ImageInput):
-        raise ArgumentError(f"{name}, input", repr(input), "an ImageInput, such as ImageInput(size=(224, 224))")
-
-
-def usable_answers(name: str, answers: Mapping[str, Answer] | None, outputs: Iterable[str]) -> dict[str, Answer]:
-    """Answers by name; of none, all outputs.
-
-    Raises:
-        ArgumentError: what is no answer; an answer, or its loss, without a tensor; no answer that is reported.
-        NetworkError: no outputs.
-    """
-    if answers is not None and not isinstance(answers, Mapping):
-        raise ArgumentError(f"{name}, answers", repr(answers), "a mapping of names to Answer")
-    answers = dict(answers or {}) or {output: Answer(output) for output in outputs}
-    if not answers:
-        raise NetworkError(name, "no tensor among its outputs", "one at least", "Let the network return its answers.")
-    pairs: Iterable[tuple[Any, Any]] = answers.items()
-    for key, answer in pairs:
-        if not isinstance(key, str) or not isinstance(answer, Answer):
-            raise ArgumentError(f"{name}, answers, {key}", repr(answer), "an Answer, by a name that is text")
-        if answer.is_reported and not answer.outputs:
-            raise ArgumentError(f"{name}, answers, {key}", "no tensor", "its tensor's name")
-        if answer.loss != "none" and not answer.compared:
-            raise ArgumentError(f"{name}, answers, {key}", "a loss without a tensor", "the name of one, as loss_on")
-    if not any(answer.is_reported for answer in answers.values()):
-        raise ArgumentError(f"{name}, answers", "none with a metric", "one at least that is reported")
-    return answers
-
-
-def cut_names(name: str, cuts: Mapping[str, str] | Sequence[str], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Names of the tensors at the cut: those given, or like ``segments/64x33x33``.
-
-    >>> cut_names("net", ["a", "b"], {"a": (4, 8, 8), "b": (4, 8, 8)})
-    ['net/4x8x8', 'net/4x8x8.2']
-    """
-    if isinstance(cuts, Mapping):
-        return list(cuts)
-    names: list[str] = []
-    for place in cuts:
-        base = f"{name}/{'x'.join(map(str, shapes[place]))}"
-        count = sum(entry == base or entry.startswith(f"{base}.") for entry in names)
-        names.append(f"{base}.{count + 1}" if count else base)
-    return names
-
-
-def require_cut(name: str, cuts: Mapping[str, str] | Sequence[str]) -> list[str]:
-    """The places of a cut, each once.
-
-    Raises:
-        ArgumentError: none, or one twice.
-    """
-    argument: Any = cuts
-    if not isinstance(argument, Mapping | Sequence) or not cuts or isinstance(cuts, str):
-        raise ArgumentError(f"{name}, cuts", repr(cuts), "one tensor at least, as a list or by name")
-    places = list(cuts.values()) if isinstance(cuts, Mapping) else list(cuts)
-    for text in (*cuts, *places):
-        if not isinstance(text, str):
-            raise ArgumentError(f"{name}, cuts", repr(text), "a name, as text")
-    for place in places:
-        if places.count(place) > 1:
-            raise ArgumentError(f"{name}, cuts", f"{place!r} twice", "each tensor once")
-    return places
-
-
-def cut_tensors(
-    name: str, cuts: Mapping[str, str] | Sequence[str], arrays: Mapping[str, Array], places: Sequence[str]
-) -> tuple[CutTensor, ...]:
-    """The tensors at the cut, from what one image gives.
-
-    Raises:
-        NetworkError: one of another rank, of whole numbers, or with another batch than one.
-    """
-    for place in places:
-        values = arrays[place]
-        if values.dtype.kind != "f" or not 2 <= values.ndim <= 4 or values.shape[0] != 1 or 0 in values.shape:
-            raise NetworkError(
-                f"{name}, {place}", f"{values.dtype} of the shape {values.shape}",
-                "numbers with a point, (1, C, h, w), (1, N, D) or (1, C)", "Cut at another tensor.",
-            )  # fmt: skip
-    tensors = {place: CutTensor("", place, arrays[place].shape, str(arrays[place].dtype)) for place in places}
-    names = cut_names(name, cuts, {place: tensor.feature_shape for place, tensor in tensors.items()})
-    return tuple(
-        CutTensor(tensor_name, place, tensors[place].shape, tensors[place].type)
-        for tensor_name, place in zip(names, places, strict=True)
-    )

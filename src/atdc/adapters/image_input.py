@@ -115,3 +115,15 @@ class ImageInput:
         if self.layout != "hwc":
             values = values.transpose(2, 0, 1)
         return np.ascontiguousarray(values[None], dtype=self.type or "float32")
+
+
+def require_input(name: Any, input: Any) -> None:
+    """Refuses a network's name and input that are none.
+
+    Raises:
+        ArgumentError: a name that is no text or has a slash; an input that is no :class:`ImageInput`.
+    """
+    if not isinstance(name, str) or not name or "/" in name:
+        raise ArgumentError("name", repr(name), "a text without a slash")
+    if not isinstance(input, ImageInput):
+        raise ArgumentError(f"{name}, input", repr(input), "an ImageInput, such as ImageInput(size=(224, 224))")

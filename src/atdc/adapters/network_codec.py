@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.halves import Array
+from atdc.adapters.answer import Array
 from atdc.adapters.network_set import DIGESTS, NetworkSet
 from atdc.codec import FeatureCodec
 from atdc.errors import NetworkError

@@ -32,8 +32,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atdc.adapters.answer import Answer, Array, RgbImage
 from atdc.adapters.distances import loss_function, metric_function
-from atdc.adapters.halves import Answer, Array, CutNetwork, RgbImage
+from atdc.adapters.halves import CutNetwork
 from atdc.adapters.image_input import ImageInput
 from atdc.adapters.python_files import file_of, loaded, loaded_function
 from atdc.config import RECIPES, read_settings, settings_of, within
@@ -68,7 +69,7 @@ class NetworkSettings:
     tensors: tuple[str, ...] = ()
     """Those without names of their own: features are called like ``segments/64x33x33``."""
     answers: dict[str, Any] = field(default_factory=dict)
-    """See :class:`~atdc.adapters.halves.Answer`; all outputs by default."""
+    """See :class:`~atdc.adapters.answer.Answer`; all outputs by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from atdc.adapters.halves import no_such
-from atdc.errors import CutError
+from atdc.adapters.cut import no_such
+from atdc.errors import CutError, ProgramError
 
 
 class OnnxGraph:
@@ -102,3 +103,16 @@ class OnnxGraph:
                 "from the first half to the second", f"a cut at {', '.join(cut)} that separates",
                 "Add what crosses to the cut, or cut elsewhere: `atdc networks cuts` lists places.",
             )  # fmt: skip
+
+
+def library(name: str) -> Any:
+    """A package that the extra ``networks`` brings.
+
+    Raises:
+        ProgramError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        cure = "Install it: pip install onnx onnxruntime"
+        raise ProgramError(name, "no such package", "what networks in ONNX files need", cure) from error

@@ -11,18 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atdc.adapters.halves import (
-    Answer,
-    Array,
-    CutNetwork,
-    cut_tensors,
-    library,
-    require_cut,
-    require_input,
-    usable_answers,
-)
-from atdc.adapters.image_input import ImageInput
-from atdc.adapters.onnx_graph import OnnxGraph
+from atdc.adapters.answer import Answer, Array, usable_answers
+from atdc.adapters.cut import cut_tensors, require_cut
+from atdc.adapters.halves import CutNetwork
+from atdc.adapters.image_input import ImageInput, require_input
+from atdc.adapters.onnx_graph import OnnxGraph, library
 from atdc.errors import ArgumentError, NetworkError
 from atdc.files import read_bytes
 
@@ -209,6 +202,6 @@ class OnnxNetwork(CutNetwork):
     def _differentiable(self, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         return self._tensors_with_gradients(tensors, wanted)
 
-    def _reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
+    def reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
         session = self._model.session(self._model.part(self._places, [place]))
         return self._model.run(session, [place], inputs)[place]

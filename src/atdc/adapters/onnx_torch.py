@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from atdc.adapters.halves import library
-from atdc.adapters.onnx_graph import OnnxGraph
+from atdc.adapters.onnx_graph import OnnxGraph, library
 from atdc.errors import NetworkError
 
 Values = Sequence[Any]

@@ -19,19 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from atdc.adapters.halves import (
-    SAME,
-    Answer,
-    Array,
-    CutNetwork,
-    cut_tensors,
-    difference,
-    no_such,
-    require_cut,
-    require_input,
-    usable_answers,
-)
-from atdc.adapters.image_input import ImageInput
+from atdc.adapters.answer import Answer, Array, usable_answers
+from atdc.adapters.cut import cut_tensors, no_such, require_cut
+from atdc.adapters.differences import SAME, difference, require_repeats
+from atdc.adapters.halves import CutNetwork
+from atdc.adapters.image_input import ImageInput, require_input
 from atdc.errors import ArgumentError, CutError, NetworkError
 
 _PICTURE = "the image itself, or what is made of it without gradients"
@@ -104,7 +96,7 @@ class TorchNetwork(CutNetwork):
                     )
         self._wanted = self._outputs_wanted
         self.tensors = cut_tensors(name, cuts, arrays, self._places)
-        self._require_repeats(arrays, self._first(array))
+        require_repeats(name, arrays, self._first(array))
         self._require_separation(array, arrays)
         digest = hashlib.sha256(f"{type(model).__qualname__} {self.input.canonical}".encode())
         digest.update(str(sorted((tensor.name, tensor.place) for tensor in self.tensors)).encode())
@@ -267,7 +259,7 @@ class TorchNetwork(CutNetwork):
             if difference(whole[name], answers[name]) > SAME:
                 with torch.no_grad():  # what is random differs without any leak
                     repeat = self._second_on({}, [name], torch.from_numpy(array))[name]
-                self._require_repeats({name: whole[name]}, {name: repeat.numpy()})
+                require_repeats(self.name, {name: whole[name]}, {name: repeat.numpy()})
                 crossing = self._crossing(array, wanted)
                 verb = "reaches" if len(crossing) == 1 else "reach"
                 raise CutError(

@@ -22,7 +22,7 @@ from atdc.errors import ArgumentError, DataError, ImageError, NetworkError, Outp
 from atdc.terminal import escape, plain_table, require_output
 
 if TYPE_CHECKING:
-    from atdc.adapters.halves import RgbImage
+    from atdc.adapters.answer import RgbImage
     from atdc.adapters.network_codec import NetworkCodec
     from atdc.adapters.onnx_network import OnnxModel
     from atdc.data.feature_source import FeatureSource

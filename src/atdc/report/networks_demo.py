@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.adapters.halves import Array, RgbImage, of_image
+from atdc.adapters.answer import Array, RgbImage
+from atdc.adapters.halves import of_image
 from atdc.adapters.network_codec import NetworkCodec, summary
 from atdc.adapters.network_set import NetworkSet
 from atdc.codec import FeatureCodec

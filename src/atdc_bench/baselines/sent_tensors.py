@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from atdc.adapters.answer import Array, RgbImage
 from atdc.adapters.cut_costs import CountedTables, components, grid_of_blocks, packed_bytes, unblocked
-from atdc.adapters.halves import Array, RgbImage
 from atdc.adapters.network_set import NetworkSet
 from atdc.balance import Balance
 from atdc.codec import FeatureCodec
