@@ -82,13 +82,9 @@ class Balance:
 
     @classmethod
     def _of_some(cls, measured: Mapping[str, Any], names: Sequence[str], wanted: Collection[str]) -> Balance:
-        """From what was measured of each network or task: its tensors (by default the one of its name), their bytes,
-        and the utility of its answers, None where nothing could be compared."""
+        """From what was measured of those that are wanted."""
         qualities = np.arange(float(len(_LEVELS)))[:, None].repeat(len(names), 1)
-        entries = [
-            (entry.get("tensors", [name]), entry) for name, entry in measured.items() if entry["utility"] is not None
-        ]
-        chosen = [(tensors, entry) for tensors, entry in entries if not set(tensors).isdisjoint(wanted)]
+        chosen = [(tensors, entry) for tensors, entry in _entries(measured) if not set(tensors).isdisjoint(wanted)]
         if chosen:
             sizes, utilities = (
                 np.array([entry[key] for _, entry in chosen], np.float64).T for key in ("bytes", "utility")
@@ -109,18 +105,30 @@ def balanced_qualities(
     return dict(zip(names, Balance.read(weights, fingerprint, names, wanted).at(quality), strict=True))
 
 
-def measured_utilities(weights: Path, fingerprint: bytes) -> NDArray[np.float64]:
-    """Utility of each task at integer qualities, (8, T), as it was measured for some weights and is kept next to them:
-    its monotone fit, at most 1.
+def measured_utilities(
+    weights: Path, fingerprint: bytes, names: Sequence[str]
+) -> list[tuple[tuple[str, ...], NDArray[np.float64]]]:
+    """Utility of each task's or network's answers at integer qualities, as it was measured for some weights and is kept
+    next to them: its tensors, and the monotone fit, (8,), at most 1. What could not be compared is left out.
 
     Raises:
         WeightsError: as :meth:`Balance.read`.
     """
     with _measured(weights, fingerprint) as record:
-        rows = [np.array(row["utility"], np.float64) for row in record["measured"].values()]
-        if {row.shape for row in rows} != {_LEVELS.shape} or not np.isfinite(rows).all():
+        entries = [(tensors, np.array(entry["utility"], np.float64)) for tensors, entry in _entries(record["measured"])]
+        if any(row.shape != _LEVELS.shape or not np.isfinite(row).all() for _, row in entries):
             raise ValueError("utilities that are not one number for each quality")
-        return np.stack([np.minimum(_rising(row), 1) for row in rows], 1)
+        if unknown := [name for tensors, _ in entries for name in tensors if name not in names]:
+            raise ValueError(f"a tensor {unknown[0]!r} that the weights do not have")
+        return [(tensors, np.minimum(_rising(row), 1)) for tensors, row in entries]
+
+
+def _entries(measured: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Mapping[str, Any]]]:
+    """What was measured of each task or network: its tensors (by default the one of its name), and their bytes and the
+    utility of its answers by quality. Where nothing could be compared, utility is None, and it is left out."""
+    return [
+        (tuple(entry.get("tensors", [name])), entry) for name, entry in measured.items() if entry["utility"] is not None
+    ]
 
 
 @contextmanager

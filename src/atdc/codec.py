@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.balance import at_steps, balanced_qualities
+from atdc.balance import at_steps, balance_path, balanced_qualities, measured_utilities
 from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.bitstream.sources import FileLike, opened
@@ -315,6 +315,27 @@ class FeatureCodec:
             self.tensors.wanted(wanted)
         return balanced_qualities(self.path, self.fingerprint, self.task_names, quality, wanted)
 
+    def utilities(self) -> list[tuple[tuple[int, ...], NDArray[np.float64]]]:
+        """What integer qualities are worth, as `max_bytes` counts: of tensors that get one quality, their indices, and
+        the utility, (8,).
+
+        It is the utility, or agreement of answers, that was measured for these weights and is kept next to them
+        (:mod:`atdc.balance`); of other tensors 1 less the mean squared error of normalised features, as measured when
+        the codec was made.
+
+        Raises:
+            WeightsError: a damaged measurement, or one of other weights.
+
+        >>> [places for places, _ in FeatureCodec.load("pypi-4").utilities()]
+        [(1,), (2, 3, 4, 5), (0,)]
+        """
+        measured: list[tuple[tuple[int, ...], NDArray[np.float64]]] = []
+        if self.path is not None and balance_path(self.path).exists():
+            rows = measured_utilities(self.path, self.fingerprint, self.task_names)
+            measured = [(tuple(self.tensors.indices(names, "balance")), row) for names, row in rows]
+        others = set(range(self.task_count)).difference(*(places for places, _ in measured))
+        return measured + [((place,), 1 - self.graph_tables.distortion[:, place]) for place in sorted(others)]
+
     def qualities(self, quality: Quality | Mapping[str, float]) -> Quality:
         """One number, or one per tensor from a mapping, 4 where it says nothing; raises :class:`ArgumentError` on an
         unknown tensor."""
@@ -352,9 +373,8 @@ class FeatureCodec:
                 to predict them and pay (see :meth:`helpers`); none where `first` says an order.
             first: tensors that are predicted from each other alone and stand at the file's beginning: who stops reading
                 after them has them, for little more than a file of them alone takes. It makes the profile `segments`.
-            max_bytes: instead of a quality: the file takes no more, and its qualities, tensor by tensor, are the best
-                that were found for that. What a quality is worth to a tensor is 1 less the mean squared error of its
-                normalised features at that quality, as measured when the codec was made.
+            max_bytes: instead of a quality: the file takes no more, and its qualities are the best that were found for
+                that. What they are worth says :meth:`utilities`.
             weights: with `max_bytes`, how much each of the wanted tensors counts; 1 where nothing is said.
 
         Raises:
@@ -368,14 +388,14 @@ class FeatureCodec:
         parts = [None if part is None else part[None] for part in by_index(self.tensors, features, self.device)]
         qualities = None if quality is None else self.qualities(quality)
         return self.encode_one(
-            parts, qualities, max_bytes, weights, 1 - self.graph_tables.distortion, graph=given_graphs(graph),
+            parts, qualities, max_bytes, weights, graph=given_graphs(graph),
             effort=effort, profile=profile_for(profile, first), first=self.first_indices(first),
             wanted=None if wanted is None else self.tensors.wanted(wanted, "wanted"),
         )  # fmt: skip
 
     def encode_one(
         self, parts: Features, quality: Quality | None, max_bytes: int | None, weights: Mapping[str, float] | None,
-        utilities: NDArray[np.float64], wanted: Sequence[int] | None = None, **settings: Any,
+        wanted: Sequence[int] | None = None, **settings: Any,
     ) -> bytes:  # fmt: skip
         """One sample's file, of some quality or within some bytes; raises as :meth:`encode`.
 
@@ -384,7 +404,6 @@ class FeatureCodec:
             quality: see :meth:`encode`.
             max_bytes: likewise.
             weights: likewise.
-            utilities: what integer qualities are worth to each tensor, (8, T).
             wanted: indices of the tensors that the file is for; all given ones by default.
             settings: of :meth:`encode_batch`.
         """
@@ -407,15 +426,20 @@ class FeatureCodec:
                     expected = f"one of the wanted: {', '.join(self.task_names[place] for place in present)}"
                     raise ArgumentError("weights", repr(name), expected)
 
+        shares = [([place for place in places if place in present], row) for places, row in self.utilities()]
+        groups = [(places, row) for places, row in shares if places]
+
         def coded(steps: tuple[int, ...]) -> tuple[bytes, Sequence[float]]:
             # Tensors that are not there have the mean quality, so that the level of the file is that of the others.
             every = np.full(self.task_count, round(float(np.mean(steps))))
-            every[present] = steps
+            for step, (places, _) in zip(steps, groups, strict=True):
+                every[places] = step
             encoded = self.encode_batch(parts, (every / QUALITY_STEPS_PER_UNIT).tolist(), restore_all=False, **settings)
-            return encoded.data[0], encoded.ideal_bits[0, present].tolist()
+            return encoded.data[0], [float(encoded.ideal_bits[0, places].sum()) for places, _ in groups]
 
-        rising = np.maximum.accumulate(at_steps(utilities), 0)[:, present]
-        return best_within(max_bytes, rising, rows, coded)
+        rising = np.maximum.accumulate(at_steps(np.stack([row for _, row in groups], 1)), 0)
+        counts = [float(np.mean([rows[present.index(place)] for place in places])) for places, _ in groups]
+        return best_within(max_bytes, rising, counts, coded)
 
     def _weights(self, weights: Mapping[str, float] | None, present: Sequence[int]) -> list[float]:
         """How much each tensor of a file counts."""

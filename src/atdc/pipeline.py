@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atdc.balance import balance_path, measured_utilities
 from atdc.bitstream.container import Header
 from atdc.bitstream.sources import FileLike, opened
 from atdc.codec import (
@@ -148,8 +147,7 @@ class Codec:
             first: tasks that are predicted from each other alone and stand at the file's beginning: who stops reading
                 after them has them. It makes the profile ``segments``.
             max_bytes: instead of a quality: the file takes no more, and its qualities, task by task, are the best that
-                were found for that. What a quality is worth to a task is the utility measured for these weights
-                (:mod:`atdc.balance`); of weights without measurements, see :meth:`FeatureCodec.encode`.
+                were found for that. What they are worth says :meth:`FeatureCodec.utilities`.
             weights: with `max_bytes`, how much each task counts; 1 where nothing is said.
             pixel_limit: refuse larger images; reading the file takes a limit as high.
 
@@ -178,22 +176,10 @@ class Codec:
             needed = feature_codec.needed(wanted, 4 if qualities is None else qualities, graphs)
             tensors = dict(zip(needed, self.features_of(pixels, needed).unbind(1), strict=True))
             features = [tensors.get(task) for task in range(feature_codec.task_count)]
-        utilities = 1 - feature_codec.graph_tables.distortion if max_bytes is None else self.utilities()
         return feature_codec.encode_one(
-            features, qualities, max_bytes, weights, utilities, graph=graphs, effort=effort, sizes=[size],
+            features, qualities, max_bytes, weights, graph=graphs, effort=effort, sizes=[size],
             profile=profile_for(profile, first), first=feature_codec.first_indices(first), wanted=wanted,
         )  # fmt: skip
-
-    def utilities(self) -> NDArray[np.float64]:
-        """What integer qualities are worth to each task, (8, T), as `max_bytes` counts: the utility measured for these
-        weights (:mod:`atdc.balance`), or, where none was, 1 less the mean squared error of normalised features.
-
-        >>> load("small").utilities().shape
-        (8, 6)
-        """
-        if self.path is None or not balance_path(self.path).exists():
-            return 1 - self.feature_codec.graph_tables.distortion
-        return measured_utilities(self.path, self.feature_codec.fingerprint)
 
     @torch_defaults()
     def decode(

@@ -18,7 +18,7 @@ from atdc.balance import Balance, balance_path
 from atdc.bitstream.container import ContainerReader
 from atdc.codec import FeatureCodec
 from atdc.data.feature_source import InMemoryFeatures
-from atdc.errors import DataError, NetworkError
+from atdc.errors import DataError, NetworkError, WeightsError
 from fitted_networks import fit_in, settings_of
 from tiny_networks import photos
 from tiny_recipe import STEPS_PER_EPOCH
@@ -82,6 +82,35 @@ def test_encode_balanced_takes_the_measured_qualities(folder: Path, monkeypatch:
     header = ContainerReader((folder / "x.atdc").read_bytes()).header
     said = json.loads((folder / "mine.balance.json").read_text("utf-8"))["qualities"]["5"]
     assert header.qualities == tuple(round(8 * said[name]) for name in FeatureCodec.load("mine.safetensors").task_names)
+
+
+def test_within_some_bytes_networks_get_qualities_by_the_agreement_that_was_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    codec = FeatureCodec.load("mine.safetensors")
+    record = json.loads(Path("mine.balance.json").read_text("utf-8"))
+    utilities = dict(codec.utilities())
+    assert list(utilities) == [(2,), (0, 1)]
+    rising = utilities[0, 1]
+    measured = record["measured"]["heat"]["utility"]
+    assert (np.diff(rising) >= 0).all() and np.abs(rising - np.minimum(measured, 1)).max() < 0.2
+    features = both_of(folder).networks.features(photos(1)[0])
+    limit = len(codec.encode(features, 4))
+    monkeypatch.setattr(codec, "path", folder / "copy.safetensors")
+    for name, most in (("heat", 1.0), ("segments", 7.0)):  # beyond which nothing gets better
+        record["measured"][name]["utility"] = (np.minimum(np.arange(8), most) / 7).tolist()
+    Path("copy.balance.json").write_text(json.dumps(record), "utf-8")
+    data = codec.encode(features, max_bytes=limit)
+    first, second, third = ContainerReader(data).header.qualities
+    assert len(data) <= limit and first == second < third
+    record["measured"]["heat"]["utility"] = None  # nothing could be compared
+    Path("copy.balance.json").write_text(json.dumps(record), "utf-8")
+    assert [places for places, _ in codec.utilities()] == [(2,), (0,), (1,)]
+    record["measured"]["heat"] |= {"tensors": ["other"], "utility": measured}
+    Path("copy.balance.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(WeightsError, match="a tensor 'other' that the weights do not have"):
+        codec.encode(features, max_bytes=limit)
 
 
 def test_balanced_qualities_of_some_networks_are_for_their_agreement_alone(

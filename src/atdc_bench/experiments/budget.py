@@ -100,7 +100,7 @@ def run_budget(
     codec, images = load(model), labelled(name, data, split)
     require_images(images, count)
     feature_codec = codec.feature_codec
-    utilities = np.maximum.accumulate(at_steps(codec.utilities()), 0)
+    utilities = np.maximum.accumulate(at_steps(np.stack([row for _, row in feature_codec.utilities()], 1)), 0)
     vectors: dict[tuple[Any, ...], list[FloatArray]] = {}
     lengths: dict[tuple[str, int], list[int]] = {}
     worth: dict[tuple[str, int], list[float]] = {}
