@@ -34,6 +34,9 @@ class Features:
     def __len__(self) -> int:
         return 4
 
+    def numbers(self, indices: np.ndarray) -> np.ndarray:
+        return indices
+
     def load(self, indices: np.ndarray) -> torch.Tensor:
         return torch.randn(len(indices), TASKS, CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
 

@@ -179,7 +179,7 @@ class _CodecStage:
         if self.objective is not None:
             number = min(recipe.tasks_per_step, len(subset))
             tasks = sorted(rng.choice(subset, size=number, replace=False).tolist())
-            targets = self.objective.targets(draw.indices, tasks)
+            targets = self.objective.targets(state.train.numbers(draw.indices), tasks)
         # One base quality a batch, so that graphs fit it; each group a step or so around it, so that they may differ.
         spread = torch.from_numpy(rng.normal(0, 0.5, (len(draw.indices), task_count)).astype(np.float32))
         return CodecBatch(
@@ -238,7 +238,7 @@ class _CodecStage:
             features = features.only(subset)
         targets: Mapping[str, Tensor] = {}
         if self.val_objective is not None:
-            targets = moved(self.val_objective.targets(images, subset), device)
+            targets = moved(self.val_objective.targets(val.numbers(images), subset), device)
         for level in [level for level in _VALIDATION_LEVELS if level in state.levels]:
             torch.manual_seed(level)  # the same noise and pixels at every validation
             graphs = state.val_graphs.draw(images, level, np.random.default_rng(level), subset)

@@ -39,6 +39,10 @@ class TrainingFeatures(Protocol):
         """At most so many samples that have a tensor, all of one kind."""
         ...
 
+    def numbers(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of the samples that :meth:`load` reads for these: their numbers in the data set."""
+        ...
+
     def load(self, indices: NDArray[np.int64]) -> Any:
         """What :meth:`seen` takes, read on the CPU, during a training step."""
         ...
@@ -121,12 +125,23 @@ class SourceFeatures:
         """At most so many samples that have a tensor, the first of the most frequent kind among those."""
         return max((rows for kind, rows in self._by_kind.items() if kind[tensor] is not None), key=len)[:count]
 
-    def load(self, indices: NDArray[np.int64]) -> FeatureBatch:
-        """Normalised features of samples of one kind: that of one of those asked for; others of that kind stand in
-        for samples of other kinds, the same ones each time."""
-        kind = self.kinds[int(indices[len(indices) // 2])]
+    def _of_one_kind(self, indices: NDArray[np.int64]) -> tuple[Kind, list[int]]:
+        """The kind of one of the samples that are asked for, and rows of it: others of that kind stand in for samples
+        of other kinds, the same ones each time.
+
+        Indices ascend, and kinds may lie in blocks: the one whose kind it is must not follow from its place.
+        """
+        kind = self.kinds[int(indices[int(indices.sum()) % len(indices)])]
         peers = self._by_kind[kind]
-        selection = [int(i) if self.kinds[int(i)] == kind else int(peers[int(i) % len(peers)]) for i in indices]
+        return kind, [int(i) if self.kinds[int(i)] == kind else int(peers[int(i) % len(peers)]) for i in indices]
+
+    def numbers(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of the samples that :meth:`load` reads for these: their numbers in the source."""
+        return self.samples[self._of_one_kind(indices)[1]]
+
+    def load(self, indices: NDArray[np.int64]) -> FeatureBatch:
+        """Normalised features of samples of one kind, that of one of those asked for."""
+        kind, selection = self._of_one_kind(indices)
         rows = [self.source.read(int(self.samples[row])) for row in selection]
         parts = []
         for place, spec in enumerate(self.tensors.tensors):

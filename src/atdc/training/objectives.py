@@ -22,7 +22,8 @@ class Objective(Protocol):
     """
 
     def targets(self, indices: NDArray[np.int64], tasks: Sequence[int]) -> Mapping[str, Tensor]:
-        """Whatever :meth:`loss` compares with, of some images."""
+        """Whatever :meth:`loss` compares with, of some samples: their numbers in the data set that is fitted to, or in
+        that of validation where it is another one."""
         ...
 
     def loss(self, task: int, decoded: Tensor, targets: Mapping[str, Tensor]) -> Tensor:

@@ -75,6 +75,10 @@ class StackedFeatures:
         """The groups; every task its own by default."""
         return Grouping.alone(len(self.mean)) if self.grouping is None else self.grouping
 
+    def numbers(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The same: any samples make a batch."""
+        return indices
+
     def load(self, indices: NDArray[np.int64]) -> Tensor:
         """What :meth:`seen` takes, read on the CPU, during a training step."""
         return self.cache.read(indices)
