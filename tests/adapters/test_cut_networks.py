@@ -160,7 +160,7 @@ def test_the_half_with_gradients_gives_the_numbers_of_onnxruntime(file: Path) ->
     network = atdc.adapters.onnx(file, {"stem": "stem"})
     features = {"stem": torch.from_numpy(network.features(photos(1)[0])["stem"])[None].requires_grad_()}
     after = network.second_half(features, ["logits"])["logits"]
-    reference = network.reference(network.placed({"stem": features["stem"][0].detach().numpy()}), "logits")
+    reference = network._reference(network._placed({"stem": features["stem"][0].detach().numpy()}), "logits")
     assert reference is not None and difference(reference, after.detach().numpy()) < 1e-5
     (gradient,) = torch.autograd.grad(after.square().sum(), [features["stem"]])
     assert bool(gradient.isfinite().all()) and float(gradient.abs().amax()) > 1e-3

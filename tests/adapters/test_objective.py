@@ -276,3 +276,18 @@ def test_training_for_answers_codes_what_they_look_at(monkeypatch: pytest.Monkey
             errors += np.square(codec.decode(codec.encode(sample))["f"].numpy() - sample["f"]).mean((1, 2))
         shares.append(errors[0] / errors[1])
     assert shares[1] < 0.7 * shares[0]
+
+
+def test_training_along_another_half_than_the_networks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install onnx onnxruntime")
+    from atdc.adapters import onnx_torch
+
+    answers = {"classes": Answer("classes", "logits", "kl", "same")}
+    network = atdc.adapters.onnx(write_onnx(tmp_path / "tiny.onnx"), ["stem"], answers=answers)
+    source = InMemoryFeatures([network.features(image) for image in photos(3)])
+    AnswerObjective(NetworkSet([network]), source)
+    monkeypatch.setitem(onnx_torch._OPERATORS, "Relu", lambda values, _: values[0].clamp(min=-0.5))
+    with pytest.raises(NetworkError, match="other numbers in the half with gradients"):
+        AnswerObjective(NetworkSet([network]), source)

@@ -126,7 +126,7 @@ class CutNetwork(ABC):
         Raises:
             ArgumentError: a tensor is missing, of another shape, or none.
         """
-        return self._made(self._second(self.placed(features)))
+        return self._made(self._second(self._placed(features)))
 
     def whole(self, image: ImageLike) -> dict[str, Array]:
         """Reported answers by name, from the network that is not cut."""
@@ -179,7 +179,7 @@ class CutNetwork(ABC):
             raise NetworkError(answer.function, repr(result)[:80], "an array of numbers, its batch of one first")
         return array
 
-    def placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
+    def _placed(self, features: Mapping[str, Array]) -> dict[str, Array]:
         inputs = {}
         mapping: Any = features
         if not isinstance(mapping, Mapping):
@@ -263,7 +263,25 @@ class CutNetwork(ABC):
 
         return check_network(self, images)
 
-    def reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
+    def require_reference(self, features: Mapping[str, Array], place: str, value: Array) -> None:
+        """Refuses a half with gradients that is not the network's.
+
+        Args:
+            features: of an image, (C, h, w).
+            place: a tensor of the second half.
+            value: it, as the half with gradients has it, with a batch of one.
+
+        Raises:
+            NetworkError: the network itself computes another.
+        """
+        reference = self._reference(self._placed(features), place)
+        if reference is not None and difference(reference, value) > SAME:
+            raise NetworkError(
+                f"{self.name}, {place}", "other numbers in the half with gradients", "those of the network",
+                "Set this answer's loss to none, and report the operator.",
+            )  # fmt: skip
+
+    def _reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
         """A tensor of the second half as the network itself computes it; None where that is what computes gradients."""
         return None
 

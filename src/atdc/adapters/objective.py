@@ -68,7 +68,8 @@ class AnswerObjective:
     Raises:
         ArgumentError: the source lacks a tensor.
         DataError: a sample does.
-        NetworkError: a compared tensor without any gradient at the cut, or one that features do not change.
+        NetworkError: a compared tensor without any gradient at the cut, or one that features do not change; a half with
+            gradients that is not the network's.
 
     A network whose second half cannot be differentiated is told of by a :class:`~atdc.errors.FitWarning`.
 
@@ -136,6 +137,8 @@ class AnswerObjective:
                 FitWarning, stacklevel=3,
             )  # fmt: skip
             return _Group(tensors, None, ())
+        for place in places:
+            network.require_reference({name: sample[name][0] for name in tensors}, place, before[place][:1].numpy())
         comparisons = []
         for name, answer in answers.items():
             place = answer.compared

@@ -202,6 +202,6 @@ class OnnxNetwork(CutNetwork):
     def _differentiable(self, tensors: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
         return self._tensors_with_gradients(tensors, wanted)
 
-    def reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
+    def _reference(self, inputs: Mapping[str, Array], place: str) -> Array | None:
         session = self._model.session(self._model.part(self._places, [place]))
         return self._model.run(session, [place], inputs)[place]

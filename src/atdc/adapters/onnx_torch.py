@@ -173,7 +173,7 @@ def _conv_transpose(values: Values, attributes: Mapping[str, Any]) -> Tensor:
         sides = [side * stride for side, stride in zip(x.shape[2:], strides, strict=True)]
     if sides is not None:
         excess = [whole - side for whole, side in zip(full, list(sides)[-rank:], strict=True)]
-        before = [side - side // 2 if auto_pad == "SAME_LOWER" else side // 2 for side in excess]
+        before = [side // 2 if auto_pad == "SAME_UPPER" else side - side // 2 for side in excess]
         after = [side - first for side, first in zip(excess, before, strict=True)]
     else:
         pads = list(attributes.get("pads", [0] * (2 * rank))) if auto_pad == "NOTSET" else [0] * (2 * rank)
@@ -234,14 +234,13 @@ def _resize(values: Values, attributes: Mapping[str, Any]) -> Tensor:
             "Resize", f"{mode}, {coordinates}", "nearest or linear", "Let training compare a tensor ahead of it."
         )
     axes = attributes.get("axes", range(x.ndim))
+    nearest = attributes.get("nearest_mode", "floor" if len(values) == 2 else "round_prefer_floor")
     for number, axis in enumerate(axes):
         side = x.shape[axis]
         scale = float(scales[number]) if scales is not None else int(sizes[number]) / side
-        length = int(np.floor(side * scale)) if scales is not None else int(sizes[number])
+        length = int(np.float32(side) * np.float32(scale)) if scales is not None else int(sizes[number])
         if axis > 1 and (length != side or scale != 1):
-            x = _resized(
-                x, axis, length, scale, mode, coordinates, attributes.get("nearest_mode", "round_prefer_floor")
-            )
+            x = _resized(x, axis, length, scale, mode, coordinates, nearest)
     return torch.as_tensor(x)
 
 
@@ -334,11 +333,17 @@ def _pad(values: Values, attributes: Mapping[str, Any]) -> Tensor:
     before, after = [0] * x.ndim, [0] * x.ndim
     for number, axis in enumerate(axes):
         before[axis], after[axis] = pads[number], pads[number + len(axes)]
-    mode = {"edge": "replicate", "reflect": "reflect"}.get(attributes.get("mode", "constant"))
-    if mode is None:
+    mode = attributes.get("mode", "constant")
+    if mode == "constant":
         return _padded(x, before, after, value)
+    modes = {"edge": "replicate", "reflect": "reflect"}
+    if mode not in modes or any(before[:2] + after[:2]):
+        raise NetworkError(
+            "Pad", f"{mode} by {pads}", f"constant, or {' or '.join(modes)} of heights and widths",
+            "Let training compare a tensor ahead of it.",
+        )  # fmt: skip
     flat = [side for pair in zip(reversed(before[2:]), reversed(after[2:]), strict=True) for side in pair]
-    return F.pad(x, flat, mode=mode)
+    return F.pad(x, flat, mode=modes[mode])
 
 
 def _gather(values: Values, attributes: Mapping[str, Any]) -> Tensor:
