@@ -1,10 +1,15 @@
 """What pairs cost in the mean: of whole samples alone, at every quality, and of pairs that nobody measured."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+import atdc
 from atdc.graph.scores import alone_columns, candidate_sets
+from atdc.training import graph_stage
 from atdc.training.measured_costs import Measured, columns_to_measure, mean_table
+from tiny_recipe import TINY
 
 PAIRS = candidate_sets(3, 2)
 
@@ -41,3 +46,21 @@ def test_of_two_parents_those_are_measured_that_promise_most() -> None:
     assert sum(len(parents) < 2 for _, parents in chosen) == 6 * 6
     two = [parents for _, parents in chosen if len(parents) == 2]
     assert len(two) == round(0.2 * 6 * 10) and min(map(sum, two)) >= 7
+
+
+@pytest.mark.filterwarnings("ignore::atdc.errors.FitWarning")
+def test_costs_of_candidate_graphs_are_of_elements_as_the_codec_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small tensor is mostly padding: what an element costs is of padded ones, in choosing as in measuring."""
+    counts: list[list[int]] = []
+    with_candidates = graph_stage._with_candidates
+
+    def recorded(codec: Any, recipe: Any, train: Any, totals: Any, elements: Any, graphs: Any) -> Any:
+        counts.append(elements.tolist())
+        return with_candidates(codec, recipe, train, totals, elements, graphs)
+
+    monkeypatch.setattr(graph_stage, "_with_candidates", recorded)
+    draw = np.random.default_rng(0)
+    shapes = {"vector": (6, 1, 1), "map": (3, 5, 8)}
+    samples = [{name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()} for _ in range(12)]
+    atdc.FeatureCodec.fit(samples, recipe=TINY, progress=False)
+    assert counts == [[3 * 8 * 8, 6 * 4 * 4]]

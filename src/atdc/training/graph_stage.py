@@ -86,7 +86,7 @@ def fit_graphs(
     means = mean_table(measurements, pairs)
     error = train_estimator(run, recipe, estimator, measurements, means, pairs, source)
     run.write_json("estimator.json", {"relative_error": None if math.isnan(error) else round(error, 4)})
-    elements = np.array([part[0].numel() for part in val.raw(val.alike(1))])
+    elements = np.array(val.read(val.alike(1)).elements)
     totals = means * elements[codec.costs.children]
     if not has_few_tensors:
         fixed = tuple(best_graph(row, count, codec.config.max_parents, EDGE_SHARE) for row in totals)
@@ -110,7 +110,7 @@ def _with_candidates(
         recipe: how many candidates.
         train: of some samples, the best graph by the rate estimator may become one.
         totals: mean costs of all pairs at every integer quality, bits, (8, P).
-        elements: numbers of each tensor.
+        elements: numbers of each tensor, padding included, which costs are of.
         extra_graphs: further candidates.
     """
     count, limit, base_columns = codec.task_count, codec.config.max_parents, alone_columns(codec.pairs)
