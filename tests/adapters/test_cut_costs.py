@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 
 from atdc import cli
 from atdc.adapters import cut_costs
+from atdc.adapters.distances import METRICS
+from atdc.adapters.onnx_network import OnnxModel, OnnxNetwork
+from atdc.errors import DataError, NetworkError
 from tiny_networks import photos, write_onnx
 
 
@@ -88,6 +91,49 @@ def test_a_table_is_for_people(folder: Path) -> None:
     assert result.exit_code == 0 and "the image" in result.stdout and "the answer" in result.stdout
     result = run("tiny.onnx", "--answer", "logit")
     assert result.exit_code == 1 and "Near: logits" in result.stderr
+
+
+def test_answers_that_cannot_be_compared_do_not_count(folder: Path) -> None:
+    model, images = OnnxModel("tiny.onnx"), photos(8)
+    first = costs(model, METRICS["same"], images)
+    session = model.session(model.part([model.input_name], ["classes"]))
+    silent = model.run(session, ["classes"], {model.input_name: model.input.array(images[1])})["classes"]
+
+    def without_one(before: Any, after: Any) -> float:
+        return float("nan") if np.array_equal(before, silent) else METRICS["same"](before, after)
+
+    others = costs(model, without_one, images)
+    assert [row.cut.tensors for row in others] == [row.cut.tensors for row in first]
+    assert all(row.bytes is not None and row.agreement >= 0.8 for row in others)
+    lost = costs(model, lambda before, after: 1.0 if np.array_equal(before, after) else float("nan"), images)
+    assert all(0 <= row.agreement <= 1 for row in lost)
+    with pytest.raises(DataError, match="none whose answer can be compared"):
+        costs(model, lambda before, after: float("nan"), images)
+
+
+def costs(model: OnnxModel, metric: Any, images: Any) -> list[cut_costs.CutCost]:
+    return cut_costs.cut_costs(model, "classes", metric, images, 0.8, 1, lambda _: None)
+
+
+def test_tensors_whose_type_the_file_does_not_tell_are_no_cuts_and_others_are(folder: Path) -> None:
+    """After an operator of a runtime's own, as optimised exports have them, the type of what follows is unknown."""
+    import onnx
+    from onnx import helper
+
+    weight = onnx.numpy_helper.from_array(np.ones((2, 3, 3, 3), np.float32), "w")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Gelu", ["r"], ["g"], domain="com.microsoft"), helper.make_node("Neg", ["g"], ["y"]),
+    ]  # fmt: skip
+    given, made = (helper.make_tensor_value_info(*row) for row in (("x", 1, [1, 3, 24, 24]), ("y", 1, [1, 2, 22, 22])))
+    sets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    graph = helper.make_graph(nodes, "g", [given], [made], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=sets, ir_version=8), "own.onnx")
+    with pytest.raises(NetworkError, match="own, g: found a tensor whose type the file does not tell"):
+        OnnxNetwork(OnnxModel("own.onnx"), ["g"])
+    assert OnnxNetwork(OnnxModel("own.onnx"), ["r"]).tensors[0].feature_shape == (2, 22, 22)
+    names = [row["tensors"] for row in json.loads(run("own.onnx", "--json", "--agreement", "0.5").stdout)["cuts"]]
+    assert ["g"] not in names and names[-1] == ["y"]
 
 
 def test_blocks_are_put_together_again() -> None:

@@ -125,7 +125,8 @@ def separating_cuts(model: OnnxModel, answer: str, images: Sequence[RgbImage], m
 
 
 def _shapes(model: OnnxModel, names: list[str], image: RgbImage) -> dict[str, tuple[int, ...]]:
-    """Of tensors with a point and a batch of one."""
+    """Of tensors with a point and a batch of one, whose type the file tells."""
+    names = [name for name in names if model.tells_type(name)]
     session = model.session(model.part([model.input_name], names))
     values = model.run(session, names, {model.input_name: model.input.array(image)})
     return {
@@ -171,12 +172,12 @@ def cut_costs(
         answer: the tensor that has to agree.
         metric: of the answer after against before.
         images: photos, half of them to learn from; at least four.
-        agreement: that is wanted, the mean over photos.
+        agreement: that is wanted, the mean over photos whose answer can be compared.
         most: tensors of a cut.
         progress: gets a word on what is done.
 
     Raises:
-        DataError: too few photos.
+        DataError: too few photos, or none whose answer can be compared.
         NetworkError: no such tensor.
     """
     model.graph.require(answer, f"{model.name}, answer")
@@ -188,15 +189,29 @@ def cut_costs(
     def whole(image: RgbImage) -> Array:
         return model.run(session, [answer], {model.input_name: model.input.array(image)})[answer]
 
-    before = [whole(image) for image in test]
+    pairs = [(image, whole(image)) for image in test]
+    test, before = [], []
+    for image, value in pairs:
+        if not math.isnan(metric(value, value)):
+            test.append(image)
+            before.append(value)
+    if not test:
+        raise DataError(
+            "photos", "none whose answer can be compared", "one at least", "Name others, or another metric."
+        )
+
+    def counted(reference: Array, value: Array) -> float:
+        agreement = metric(reference, value)
+        return 0.0 if math.isnan(agreement) else agreement
+
     progress("the image")
     image_cut = Cut((model.input_name,), ((1, *model.input.size, 3),), 0.0)
-    costs = [CutCost("image", image_cut, *_image_bytes(model.input, test, before, whole, metric, agreement))]
+    costs = [CutCost("image", image_cut, *_image_bytes(model.input, test, before, whole, counted, agreement))]
     cuts = separating_cuts(model, answer, images[:2], most)
     for number, cut in enumerate(cuts, 1):
         progress(f"cut {number} of {len(cuts)}: {', '.join(cut.tensors)}")
         costs.append(
-            CutCost("tensors", cut, *_tensor_bytes(model, answer, cut, train, test, before, metric, agreement))
+            CutCost("tensors", cut, *_tensor_bytes(model, answer, cut, train, test, before, counted, agreement))
         )
     sizes = [packed_bytes(value) for value in before]
     answer_cut = Cut((answer,), (before[0].shape,), 1.0)

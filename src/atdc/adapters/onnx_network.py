@@ -129,13 +129,35 @@ class OnnxModel:
         return dict(zip(wanted, values, strict=True))
 
     def part(self, inputs: Sequence[str], wanted: Sequence[str]) -> Any:
-        """The part of the model between tensors, as a model."""
+        """The part of the model between tensors, as a model.
+
+        Raises:
+            NetworkError: a tensor of an unknown type, as after operators of a runtime's own.
+        """
+        for name in (*inputs, *wanted):
+            if not self.tells_type(name):
+                raise NetworkError(
+                    f"{self.name}, {name}", "a tensor whose type the file does not tell", "one whose type follows",
+                    "Take another tensor, or export the network without operators of a runtime's own.",
+                )  # fmt: skip
         return self._extractor.extract_model(list(inputs), list(wanted))
+
+    def tells_type(self, name: str) -> bool:
+        """Whether a tensor's type is known, without which no part begins or ends there."""
+        return name in self._types
+
+    @cached_property
+    def _inferred(self) -> Any:
+        return library("onnx").shape_inference.infer_shapes(self.proto)
+
+    @cached_property
+    def _types(self) -> frozenset[str]:
+        graph = self._inferred.graph
+        return frozenset(value.name for value in (*graph.input, *graph.output, *graph.value_info))
 
     @cached_property
     def _extractor(self) -> Any:
-        utilities = library("onnx.utils")
-        return utilities.Extractor(library("onnx").shape_inference.infer_shapes(self.proto))
+        return library("onnx.utils").Extractor(self._inferred)
 
     @property
     def input_name(self) -> str:
