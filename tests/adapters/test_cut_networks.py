@@ -156,6 +156,24 @@ def test_a_half_that_takes_no_batch_works_on_images_one_by_one() -> None:
     np.testing.assert_allclose(found.numpy(), np.concatenate(expected), rtol=1e-5)
 
 
+def test_whether_a_half_takes_batches_is_asked_of_each_tensor() -> None:
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3, 2)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            maps = self.first(x)
+            return {"maps": maps * 2, "flat": maps.reshape(1, -1)}
+
+    torch.manual_seed(0)
+    network = atdc.adapters.torch(Flat(), {"c": "first"}, input=SIZE)
+    batch = torch.from_numpy(np.stack([network.features(image)["c"] for _, image in named(3)]))
+    assert network.second_half({"c": batch}, ["maps"])["maps"].shape == batch.shape and network.takes_batches
+    assert network.second_half({"c": batch}, ["flat"])["flat"].shape == (3, batch[0].numel())
+    assert not network.takes_batches and network.check(named()).batches is False
+
+
 def test_the_half_with_gradients_gives_the_numbers_of_onnxruntime(file: Path) -> None:
     network = atdc.adapters.onnx(file, {"stem": "stem"})
     features = {"stem": torch.from_numpy(network.features(photos(1)[0])["stem"])[None].requires_grad_()}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,6 @@ class CutNetwork(ABC):
     answers: Mapping[str, Answer]
     folder: Path = Path()
     digest: str
-    takes_batches: bool | None = None
 
     # --- what each kind of network does --------------------------------------------------------------------------
 
@@ -109,6 +109,16 @@ class CutNetwork(ABC):
                 )  # fmt: skip
             result[tensor.name] = finite_float32(tensor.feature_of(values)[0], where, tensor.name)
         return result
+
+    @cached_property
+    def _batches(self) -> dict[frozenset[str], bool]:
+        """By tensors of the second half: whether it gives them of a batch."""
+        return {}
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the second half has given all that was asked of batches; otherwise images go through one by one."""
+        return bool(self._batches) and all(self._batches.values())
 
     @property
     def reported(self) -> dict[str, Answer]:
@@ -203,7 +213,7 @@ class CutNetwork(ABC):
         """Tensors of the second half by name, of a batch (n, C, h, w), with gradients.
 
         A network with a batch of one written into it works on images one by one: whether it is one is tried with the
-        first batch.
+        first batch of these tensors.
 
         Raises:
             NetworkError: the half cannot be computed that way, or has no such tensor.
@@ -215,9 +225,10 @@ class CutNetwork(ABC):
             for tensor in self.tensors
         }
         count = len(next(iter(inputs.values())))
-        if count > 1 and self.takes_batches is None:
-            self.takes_batches = self._batches_agree({place: x[:2].detach() for place, x in inputs.items()}, wanted)
-        if count == 1 or self.takes_batches:
+        key = frozenset(wanted)
+        if count > 1 and key not in self._batches:
+            self._batches[key] = self._batches_agree({place: x[:2].detach() for place, x in inputs.items()}, wanted)
+        if count == 1 or self._batches[key]:
             return self._differentiable(inputs, wanted)
         rows = self._one_by_one(inputs, wanted)
         if uneven := _uneven(rows, wanted):

@@ -103,7 +103,7 @@ def check_network(network: CutNetwork, images: Iterable[tuple[str, RgbImage]]) -
     gradients = _gradients(network, samples[:2])
     device_ms, server_ms, whole_ms = (1000 * float(seconds) / len(samples) for seconds in times)
     return NetworkCheck(
-        network.name, network.tensors, differences, gradients, bool(network.takes_batches), device_ms, server_ms,
+        network.name, network.tensors, differences, gradients, network.takes_batches, device_ms, server_ms,
         whole_ms, samples,
     )  # fmt: skip
 
