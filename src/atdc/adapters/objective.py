@@ -138,7 +138,8 @@ class AnswerObjective:
             )  # fmt: skip
             return _Group(tensors, None, ())
         for place in places:
-            network.require_reference({name: sample[name][0] for name in tensors}, place, before[place][:1].numpy())
+            features = {name: sample[name][0].numpy() for name in tensors}
+            network.require_reference(features, place, before[place][:1].numpy())
         comparisons = []
         for name, answer in answers.items():
             place = answer.compared
