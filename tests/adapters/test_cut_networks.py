@@ -408,11 +408,18 @@ def test_what_is_no_path_is_told(path: Any) -> None:
     "settings", [
         {"size": 224}, {"size": "224"}, {"size": (True, True)}, {"mean": 0.5}, {"mean": None}, {"std": ("a",)},
         {"white": "255"}, {"white": None}, {"order": None}, {"extra": 1.0}, {"extra": (True,)},
+        {"mean": (10.0,), "type": "uint8"}, {"std": (2.0,), "type": "uint8"}, {"black": 1.0, "type": "uint8"},
+        {"white": 2.0, "type": "uint8"}, {"extra": (0.5,), "type": "uint8"},
     ],
 )  # fmt: skip
-def test_settings_of_an_input_of_other_types_are_told(settings: dict[str, Any]) -> None:
+def test_settings_of_an_input_of_other_types_or_without_effect_are_told(settings: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match=rf"input\.{next(iter(settings))}: found"):
         ImageInput(**settings)
+
+
+def test_bytes_may_be_said_to_end_at_255_and_have_further_channels() -> None:
+    settings = ImageInput(size=(2, 2), type="uint8", white=255, extra=(7,))
+    assert settings.array(np.full((2, 2, 3), 50, np.uint8))[0, :, 0, 0].tolist() == [50, 50, 50, 7]
 
 
 class OfLight(nn.Module):

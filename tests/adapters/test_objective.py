@@ -99,6 +99,13 @@ def test_an_onnx_half_is_differentiated_too(tmp_path: Path) -> None:
     assert decoded.grad is not None and float(decoded.grad.abs().amax()) > 1e-4
 
 
+def test_samples_of_several_shapes_are_refused() -> None:
+    _, net = _of_two_channels()
+    rows = [{"f": np.ones((2, 12, 12), np.float32), "z": np.ones((1, 4 + i, 4), np.float32)} for i in range(2)]
+    with pytest.raises(DataError, match="sample 1: found z of the shape 1 x 5 x 4; expected 1 x 4 x 4"):
+        AnswerObjective(net, InMemoryFeatures(rows))
+
+
 def test_a_loss_behind_argmax_has_no_gradient_and_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="needs onnx and onnxruntime: pip install onnx onnxruntime")
     answers = {"classes": Answer("classes", "", "l1")}

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -255,6 +256,9 @@ def test_the_demo_shows_what_another_process_decoded(
     untrained_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "DEMO_PIXELS", 3000)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")  # next to the weights, which are named without their folder
+    shutil.copy(untrained_weights, "mine.safetensors")
     generator = np.random.default_rng(0)
     for folder, size in (("x", (40, 30)), ("y", (90, 50))):
         (tmp_path / folder).mkdir()
@@ -263,7 +267,7 @@ def test_the_demo_shows_what_another_process_decoded(
         )
     steps: list[str] = []
     paths = [tmp_path / "x" / "photo.png", tmp_path / "y" / "photo.png"]
-    result = run_demo(paths, tmp_path / "demo", model=str(untrained_weights), quality=3, report=steps.append)
+    result = run_demo(paths, tmp_path / "demo", model="mine.safetensors", quality=3, report=steps.append)
     assert result.page == tmp_path / "demo" / "index.html" and result.page.stat().st_size > 20_000
     assert len(result.shown) == 2 and all(
         set(item.ground_truth) == set(image_ground_truth(item.rgb)) for item in result.shown
@@ -285,7 +289,7 @@ def test_the_demo_shows_what_another_process_decoded(
 def test_a_failure_of_the_other_process_is_quoted(untrained_weights: Path, tmp_path: Path) -> None:
     (tmp_path / "a.atdc").write_bytes(b"no such file")
     with pytest.raises(AtdcError, match=r"exit status 1.*a\.atdc"):
-        demo._decode_elsewhere([tmp_path / "a.atdc"], tmp_path / "out", str(untrained_weights))
+        demo._decode_elsewhere([tmp_path / "a.atdc"], tmp_path / "out", untrained_weights)
 
 
 def test_an_image_that_cannot_be_read_is_named(untrained_weights: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from atdc.networks.rate_estimators import AgreementEstimator, PairEstimator
 from atdc.tasks import BY_NAME
 from atdc.training import estimator_stage, graphs_apart
 from atdc.training.estimator_stage import train_pair_estimator
+from atdc.training.fit import held_out
 from atdc.training.graph_stage import fitted_multipliers
 from atdc.training.loop import Draw, train_stage
 from atdc.training.losses import task_loss
@@ -103,6 +104,30 @@ def _train(folder: Path, die_after: int | None) -> nn.Linear:
         validate=validate,
     )  # fmt: skip
     return module
+
+
+def test_of_few_samples_a_batch_is_as_many_as_its_parts_can_share(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def step(batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
+        sizes.append(len(batch))
+        return layer(batch).square().mean(), {}
+
+    def prepare(draw: Draw) -> torch.Tensor:
+        return torch.ones(len(draw.indices), 1)
+
+    layer, settings = nn.Linear(1, 1), {"epochs": 1, "batch": 16, "accumulate": 4, "lr": 0.1, "lr_end": 0.1}
+    train_stage(RunFolder(tmp_path, Recipe()), "toy", layer, images=13, prepare=prepare, step=step, **settings)
+    assert sizes == [3, 3, 3, 3]
+    with pytest.raises(ArgumentError, match="features: found 3 samples; expected 4 at least"):
+        train_stage(RunFolder(tmp_path, Recipe()), "few", layer, images=3, prepare=prepare, step=step, **settings)
+    with pytest.raises(ArgumentError, match="batch: found 15; expected a multiple of 4"):
+        settings["batch"] = 15
+        train_stage(RunFolder(tmp_path, Recipe()), "odd", layer, images=13, prepare=prepare, step=step, **settings)
+
+
+def test_of_all_that_is_to_be_held_out_one_sample_is_left_to_learn_from() -> None:
+    assert len(held_out([((1, 1),)] * 5, 1.0)) == 4 and held_out([((1, 1),)] * 2, 0.1) == [0]
 
 
 def test_a_killed_run_resumes_as_if_never_killed(tmp_path: Path) -> None:

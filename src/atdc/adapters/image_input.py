@@ -64,6 +64,14 @@ class ImageInput:
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (0, 1, channels):
                 raise ArgumentError(f"input.{name}", f"{len(getattr(self, name))} numbers", f"none, 1 or {channels}")
+        if self.type == "uint8":
+            for name, value, default in (("mean", self.mean, ()), ("std", self.std, ()), ("black", self.black, 0.0)):
+                if value != default:
+                    raise ArgumentError(f"input.{name}", repr(value), "nothing: the network takes bytes as they are")
+            if self.white not in (1.0, 255.0):
+                raise ArgumentError("input.white", repr(self.white), "nothing: the network takes bytes as they are")
+            if not all(value in range(256) for value in self.extra):
+                raise ArgumentError("input.extra", repr(list(self.extra)), "whole numbers from 0 to 255")
         numbers = {"black": (self.black,), "white": (self.white,), "mean": self.mean, "extra": self.extra}
         for name, values in numbers.items():
             if not np.isfinite(values).all():

@@ -67,7 +67,7 @@ class AnswerObjective:
 
     Raises:
         ArgumentError: the source lacks a tensor.
-        DataError: a sample does.
+        DataError: a sample does, or has a tensor of another shape.
         NetworkError: a compared tensor without any gradient at the cut, or one that features do not change; a half with
             gradients that is not the network's.
 
@@ -90,6 +90,7 @@ class AnswerObjective:
                 raise ArgumentError(
                     "features", f"no {name}", f"all tensors of the networks: {', '.join(networks.names)}"
                 )
+        forms = source.shapes(0) if len(source) else {}
         for index in range(len(source)):
             shapes = source.shapes(index)
             if missing_names := [name for name in self.names if name not in shapes]:
@@ -97,6 +98,13 @@ class AnswerObjective:
                     f"features, sample {index}", f"none of {missing_names[0]}",
                     "all tensors of the networks in every sample", "Leave such samples out, or fit without --networks.",
                 )  # fmt: skip
+            for name in self.names:
+                if shapes[name] != forms[name]:
+                    here, first = (" x ".join(map(str, shape)) for shape in (shapes[name], forms[name]))
+                    raise DataError(
+                        f"features, sample {index}", f"{name} of the shape {here}", f"{first}, as of the first sample",
+                        "Fit to samples of one shape, or without --networks.",
+                    )  # fmt: skip
         sample = self._read(evenly_spaced(len(source), _STATISTICS_SAMPLES))
         self._mean = {name: value.mean((0, 2, 3))[:, None, None] for name, value in sample.items()}
         self._std = {

@@ -119,7 +119,7 @@ def run_demo(
     report("decoding, in another process")
     start = time.perf_counter()
     decoded_folder = out / "decoded"
-    _decode_elsewhere([out / f"{name}.atdc" for name in names], decoded_folder, model)
+    _decode_elsewhere([out / f"{name}.atdc" for name in names], decoded_folder, codec.feature_codec.path)
     decode_seconds = time.perf_counter() - start
 
     shown = []
@@ -220,13 +220,12 @@ def demo_tables(shown: Sequence[Shown]) -> list[Table]:
     return [sizes, costs]
 
 
-def _decode_elsewhere(files: Sequence[Path], out: Path, model: str) -> None:
-    if Path(model).exists():
-        model = str(Path(model).resolve())
+def _decode_elsewhere(files: Sequence[Path], out: Path, weights: Path | None) -> None:
+    assert weights is not None, "the codec was loaded"
     with tempfile.TemporaryDirectory(prefix="atdc-demo-") as empty:
         for file in files:
             shutil.copy(file, empty)
-        command = [sys.executable, "-m", "atdc", "decode", "-o", str(out.resolve()), "--model", model]
+        command = [sys.executable, "-m", "atdc", "decode", "-o", str(out.resolve()), "--model", str(weights.resolve())]
         command += ["--quiet", "--force", "--", *(file.name for file in files)]
         done = subprocess.run(command, cwd=empty, capture_output=True, text=True, check=False)
     if done.returncode != 0:

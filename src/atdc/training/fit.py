@@ -477,7 +477,7 @@ def held_out(kinds: Sequence[tuple[Grid | None, ...]], share: float) -> list[int
             "features", f"{len(whole)} samples that have all tensors", "two at least",
             "Leave a tensor out, or add samples that have all.",
         )  # fmt: skip
-    count = max(1, min(500, round(share * len(whole))))
+    count = max(1, min(500, round(share * len(whole)), len(whole) - 1))
     return [whole[int(place)] for place in np.linspace(0, len(whole) - 1, count)]
 
 

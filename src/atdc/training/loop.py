@@ -141,10 +141,12 @@ def train_stage(
         if first >= epochs:
             return
         optimiser.load_state_dict(state["optimiser"])
-    batch = min(batch, images)
     parts = accumulate * processes.count()
     if batch % parts:
         raise ArgumentError("batch", str(batch), f"a multiple of {parts}, the parts that it is cut into")
+    if images < parts:
+        raise ArgumentError("features", f"{images} samples", f"{parts} at least, one for each part of a batch")
+    batch = min(batch, images // parts * parts)
     log = _events(run.path / "log" / name) if processes.is_first() else None
     per_epoch = images // batch if steps is None else steps
     update = _Update(optimiser, [p for p in module.parameters() if p.requires_grad], clip, run.path, name)

@@ -83,8 +83,10 @@ def spoilt(values: Tensor, donor: Tensor, rng: np.random.Generator) -> Tensor:
         return values.reshape(channels, -1)[:, torch.from_numpy(rng.permutation(count))].reshape(values.shape)
     centre = flat[:, int(rng.integers(count))][:, None] * rng.uniform(0, 1.5)
     if kind == 2:
-        weights = torch.from_numpy(rng.normal(0, count**-0.5, (count, count)).astype(np.float32))
-        grain = (flat - flat.mean(1, keepdim=True)) @ weights.to(flat)
+        deviation = flat - flat.mean(1, keepdim=True)
+        variances, axes = torch.linalg.eigh(deviation @ deviation.T / count)
+        white = torch.from_numpy(rng.normal(size=(channels, count)).astype(np.float32)).to(flat)
+        grain = axes @ (variances.clamp(min=0).sqrt()[:, None] * white)
         return (centre + rng.uniform(0.1, 1.5) * grain).reshape(values.shape)
     return centre.expand(-1, count).reshape(channels, height, width).clone()
 
