@@ -163,6 +163,10 @@ def test_a_damaged_view_is_counted_and_another_read_in_its_place(tree: Path, cap
     for found in ("no readable image", "mode L", "sizes"):
         assert found in caplog.text, found
     assert torch.equal(read[1], read[2]) and not torch.equal(read[0], read[1])
+    fresh = TaskonomyImages(tree, "train", SIDE)  # features need the image alone, and are of the view of the labels
+    assert torch.equal(fresh.targets([1], ["rgb"])["rgb"], read[2:])
+    depth_of_third = TaskonomyImages(tree, "train", SIDE).targets([2], ["depth_zbuffer"])["depth_zbuffer"]
+    assert torch.equal(depth_of_third, fresh.targets([4])["depth_zbuffer"])
     for building, points in (("one", 5), ("two", 3)):
         for point in range(points):
             file_of(tree, "rgb", building, point, 0).write_bytes(b"no picture")

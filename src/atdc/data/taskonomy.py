@@ -202,7 +202,8 @@ class TaskonomyImages:
 
     Responses are in shares of the Task Bank's range, which is the usual one; classes count from 0 for the first that is
     labelled, so networks for Taskonomy have 17. Views that lack a file are left out, which is said once through
-    ``logging``; one that cannot be read is said likewise, counted in :attr:`damaged` and replaced by the next.
+    ``logging``; one that cannot be read is said likewise, counted in :attr:`damaged` and replaced by the next, whatever
+    is asked of it.
 
     Args:
         folder: what holds the domains' folders, and the split's table if it is not the official Tiny split.
@@ -213,7 +214,6 @@ class TaskonomyImages:
     Attributes:
         absent: buildings of the split of which there is nothing.
         missing: by task, views whose file for it is missing.
-        damaged: reads that failed so far.
 
     Raises:
         ArgumentError: an unknown split.
@@ -225,7 +225,8 @@ class TaskonomyImages:
         splits = read_split(table) if table.exists() else TINY
         if split not in splits:
             raise ArgumentError("split", repr(split), f"one of {', '.join(splits)}")
-        self.size, self.damaged = size, 0
+        self.size = size
+        self._whole_views, self._damaged_views = set[int](), set[int]()
         self._folder, self._buildings = Path(folder), splits[split]
         self._views, self.absent, self.missing = _list_views(self._folder, self._buildings, tuple(DOMAINS))
         if not len(self._views):
@@ -241,6 +242,11 @@ class TaskonomyImages:
     def __len__(self) -> int:
         return len(self._views)
 
+    @property
+    def damaged(self) -> int:
+        """Views found damaged so far."""
+        return len(self._damaged_views)
+
     def targets(
         self, indices: Sequence[int] | NDArray[np.integer], names: Sequence[str] | None = None
     ) -> dict[str, Tensor]:
@@ -254,11 +260,20 @@ class TaskonomyImages:
         return {name: torch.from_numpy(np.stack([view[name] for view in views])) for name in wanted}
 
     def _readable(self, index: int, names: Sequence[str]) -> dict[str, NDArray[np.generic]]:
+        """A view, or the next that is whole. All files are read the first time, so that features, which need the image
+        alone, and labels are of one view."""
         for further in range(len(self)):
+            place = (index + further) % len(self)
+            if place in self._damaged_views:
+                continue
             try:
-                return self._view((index + further) % len(self), names)
+                if place in self._whole_views:
+                    return self._view(place, names)
+                view = self._view(place, tuple(DOMAINS))
+                self._whole_views.add(place)
+                return {name: view[name] for name in names}
             except DataError as error:
-                self.damaged += 1
+                self._damaged_views.add(place)
                 _log.warning("another view in its place: %s", error)
         raise DataError(str(self._folder), f"{len(self)} damaged views and no other", "views that can be read")
 
