@@ -28,7 +28,7 @@ def measured_balance(
 
     Args:
         network_codec: the codec, and all networks whose features it codes.
-        samples: that neither codec nor graphs were fitted to.
+        samples: that the codec was not trained on.
         count: of the samples that have all tensors, so many, evenly spaced; all, where there are fewer.
         quiet: no progress bar.
 

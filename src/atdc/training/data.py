@@ -22,7 +22,7 @@ class NormalisedSource(Protocol):
     """What gives normalised features of some samples."""
 
     def read(self, indices: NDArray[np.int64]) -> FeatureBatch:
-        """Of zero mean and unit standard deviation over the training set."""
+        """Of about zero mean and unit standard deviation."""
         ...
 
 
@@ -48,7 +48,7 @@ class TrainingFeatures(Protocol):
         ...
 
     def seen(self, loaded: Any) -> FeatureBatch:
-        """Features of zero mean and unit standard deviation over the training set."""
+        """Features of about zero mean and unit standard deviation, by the statistics of all that was reported on."""
         ...
 
     def read(self, indices: NDArray[np.int64]) -> FeatureBatch:

@@ -19,7 +19,7 @@ from atdc.training.loop import Draw, epochs_of, train_stage
 from atdc.training.run_folder import RunFolder
 
 PARENT_COUNT_WEIGHTS = (0.1, 0.3, 0.4, 0.1, 0.05, 0.05)
-"""How often a training parent set has 0, 1, 2, … members: two mostly, as graphs have; up to all."""
+"""How often a training parent set has 0, 1, 2, … members: two mostly, as graphs have; five at most."""
 
 
 _PARENT_NOISE = 0.7

@@ -17,7 +17,7 @@ from atdc.data.data_sets import labelled
 from atdc.data.labelled import IMAGE, LabelledImages, as_input
 from atdc.data.targets import decode_stored
 from atdc.errors import ArgumentError, DataError
-from atdc.tasks import TASK_NAMES
+from atdc.tasks import CLASSES, TASK_NAMES
 
 __all__ = [
     "DEFAULT_DATA",
@@ -60,10 +60,20 @@ class EvaluatedCodec(Protocol):
 
 
 def load_evaluated_codec(model: str | Path, device: str = "cpu") -> EvaluatedCodec:
-    """The codec by name or weights file, its networks on a device."""
+    """The codec by name or weights file, its networks on a device.
+
+    Raises:
+        ArgumentError: it has other classes than measures count.
+    """
     from atdc.pipeline import load
 
-    return load(model).to(device)
+    codec = load(model).to(device)
+    if (classes := codec.feature_codec.config.classes) != len(CLASSES):
+        raise ArgumentError(
+            "model", f"weights of {classes} classes", f"the {len(CLASSES)} that measures count",
+            "Measure weights of a recipe with these classes.",
+        )  # fmt: skip
+    return codec
 
 
 def open_rooms(data: Path, split: str) -> LabelledImages:

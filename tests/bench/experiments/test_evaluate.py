@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import atdc.pipeline
 from atdc.errors import ArgumentError, DataError
 from atdc.metrics.tasks import MEASURES
 from atdc.pipeline import Codec
@@ -26,6 +28,7 @@ from atdc_bench.experiments.evaluate import (
     run_evaluate,
     summarise,
 )
+from atdc_bench.experiments.evaluated_codec import load_evaluated_codec
 
 PLAN = Plan(("codebook", "independent"), ("paper",), ("codebook",), (0, 3, 5, 7), 6, 4, batch=4, resamples=20)
 
@@ -216,3 +219,10 @@ def test_the_command_writes_a_result_that_says_where_it_comes_from(
     assert result["data"] == {"name": "rooms", "split": "test", "images": 4, "height": 64, "width": 64}
     with pytest.raises(DataError, match="at least 13"):
         run_evaluate(tiny_weights, tmp_path, out, count=13, quiet=True)
+
+
+def test_weights_of_other_classes_than_measures_count_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = SimpleNamespace(feature_codec=SimpleNamespace(config=SimpleNamespace(classes=17)), to=lambda device: codec)
+    monkeypatch.setattr(atdc.pipeline, "load", lambda model: codec)
+    with pytest.raises(ArgumentError, match="weights of 17 classes; expected the 14"):
+        load_evaluated_codec("other")
