@@ -395,7 +395,8 @@ def _against(
                 ]
                 percents = [percent for percent, _ in ratios[1:] if percent is not None]
                 percent, bound = ratios[0]
-                certain = percent is not None and len(percents) > 0.95 * _RESAMPLES
+                # Resamples may be bounds, too: around a bound they say nothing of what it is a bound of.
+                certain = percent is not None and not bound and len(percents) > 0.95 * _RESAMPLES
                 interval = (
                     [round(float(value), 1) for value in np.quantile(percents, (0.025, 0.975))] if certain else None
                 )

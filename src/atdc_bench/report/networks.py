@@ -96,7 +96,9 @@ def _percent(row: Result) -> str:
     if row["percent"] is None:
         return "–"
     percent = {"": "", "at least": "≥ ", "at most": "≤ "}[row["bound"]] + f"{row['percent']:.0f} %"
-    return percent if row["interval"] is None else f"{percent} [{row['interval'][0]:.0f}, {row['interval'][1]:.0f}]"
+    if row["interval"] is None or row["bound"]:
+        return percent
+    return f"{percent} [{row['interval'][0]:.0f}, {row['interval'][1]:.0f}]"
 
 
 def fitted_points(result: Result) -> Iterable[str]:
