@@ -140,7 +140,7 @@ def _measured(weights: Path, fingerprint: bytes) -> Iterator[dict[str, Any]]:
         if record["provenance"]["weights"] != fingerprint.hex():
             raise WeightsError(
                 str(path), f"a balance of weights {str(record['provenance']['weights'])[:_SHOWN]}", fingerprint.hex(),
-                f"Measure it again with {_MADE_BY}",
+                f"Delete it, or measure it again with {_MADE_BY}",
             )  # fmt: skip
         yield record
     except OSError as error:

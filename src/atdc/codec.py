@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atdc.balance import at_steps, balance_path, balanced_qualities, measured_utilities
-from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, Container, Header, Segment, graph_code, pack
+from atdc.bitstream.container import PIXEL_LIMIT, Container, Header, Segment, graph_code, pack
 from atdc.bitstream.layout import PLAIN_PROFILES
 from atdc.bitstream.sources import FileLike, opened
 from atdc.bitstream.symbols import SymbolWriter
@@ -468,7 +468,7 @@ class FeatureCodec:
         tasks: Sequence[str] | None = None,
         *,
         pixel_limit: int = PIXEL_LIMIT,
-        position_limit: int = POSITION_LIMIT,
+        position_limit: int | None = None,
     ) -> dict[str, Tensor]:
         """Features (C, h, w) by task name, of the named tasks or of all.
 
@@ -496,7 +496,7 @@ class FeatureCodec:
         tasks: Sequence[str] | None = None,
         *,
         pixel_limit: int = PIXEL_LIMIT,
-        position_limit: int = POSITION_LIMIT,
+        position_limit: int | None = None,
     ) -> Arrivals[Tensor]:
         """Features (C, h, w) with their names, one after the other, each as soon as its bytes are there.
 
@@ -530,7 +530,7 @@ class FeatureCodec:
         data: FileLike,
         tasks: Sequence[str] | None,
         presented: Callable[[CodedFile], Callable[[int, Tensor], T]],
-        **limits: int,
+        **limits: Any,
     ) -> Arrivals[T]:
         """What :meth:`decode_progressive` gives, with something else made of the features (C, h, w) of each task."""
 
@@ -619,7 +619,7 @@ class FeatureCodec:
             if not len(wanted):
                 raise ArgumentError("wanted", "no tensor", "one at least")
             quality = self._with_helpers_qualities(quality, wanted)
-            features = self._needed_alone(features, quality, graph, wanted)
+            features = self._needed_alone(features, quality, graph, wanted, has_helpers=not first)
         steps = quality_steps(quality, self.task_count)
         normalised = self.normalise(features)
         count, grids = len(normalised), normalised.grids
@@ -713,16 +713,17 @@ class FeatureCodec:
         return [(step if place in wanted else mean) / QUALITY_STEPS_PER_UNIT for place, step in enumerate(steps)]
 
     def _needed_alone(
-        self, features: Features, quality: Quality, graph: str | Sequence[TaskGraph], wanted: Sequence[int]
-    ) -> Features:
-        """Features of the wanted tensors and of those that help them, None for all others."""
+        self, features: Features, quality: Quality, graph: str | Sequence[TaskGraph], wanted: Sequence[int],
+        has_helpers: bool,
+    ) -> Features:  # fmt: skip
+        """Features of the wanted tensors and, if any may, of those that help them; None for all others."""
         parts = by_tensor(features)
         available = [place for place, part in enumerate(parts) if part is not None]
         for place in wanted:
             if place not in available:
                 expected = f"all that are wanted; given: {', '.join(self.task_names[other] for other in available)}"
                 raise ArgumentError(f"features of {self.task_names[place]}", "none", expected)
-        needed = self.needed(wanted, quality, graph, available)
+        needed = self.needed(wanted, quality, graph, available) if has_helpers else wanted
         return [part if place in needed else None for place, part in enumerate(parts)]
 
     def _header(

@@ -74,7 +74,7 @@ def write_bytes_atomically(path: str | os.PathLike[str], data: bytes | memoryvie
             what = "a folder" if target.is_dir() else "a device or pipe"
             raise OutputError(str(path), what, "the name of a file", "Choose another name.")
         mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-        temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+        temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.part")  # of 4 bytes a letter at most
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             try:
@@ -111,20 +111,20 @@ def write_bytes_unless_others(path: str | os.PathLike[str], data: bytes, *, repl
     Raises:
         OutputError: a file of other content is there, or writing fails.
     """
-    if not replace:
-        refuse_others(path, data)
+    if not replace and refuse_others(path, data):
+        return
     write_bytes_atomically(path, data)
 
 
-def refuse_others(path: str | os.PathLike[str], data: bytes) -> None:
-    """Raises if writing these bytes would lose others.
+def refuse_others(path: str | os.PathLike[str], data: bytes) -> bool:
+    """Raises if writing these bytes would lose others; otherwise, whether they are there already.
 
     Raises:
         OutputError: a file of other content is there.
     """
     target = Path(path)
     if not os.path.isfile(target):  # or in a folder that may not be entered, which writing will say
-        return
+        return False
     try:
         lost = target.stat().st_size != len(data) or target.read_bytes() != data
     except (OSError, ValueError):  # it cannot be read, so it cannot be told apart from what is to be written
@@ -132,6 +132,7 @@ def refuse_others(path: str | os.PathLike[str], data: bytes) -> None:
     if lost:
         cure = "Add --force to replace it, or choose another name with -o."
         raise OutputError(str(path), "a file of other content", "none, or the same", cure)
+    return True
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int, *, error_class: type[AtdcError] = ArgumentError) -> bytes:

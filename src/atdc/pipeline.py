@@ -143,7 +143,8 @@ class Codec:
             profile: ``compact``, the default, takes the fewest bytes; of ``segments`` a reader can fetch single tasks,
                 and damage to one leaves the others whole.
             tasks: which answers the file is for; all by default. Only the networks of these tasks run, and those of
-                others that help to predict them (:meth:`~atdc.codec.FeatureCodec.helpers`), which are sent, too.
+                others that help to predict them (:meth:`~atdc.codec.FeatureCodec.helpers`), which are sent, too; with
+                `max_bytes` all run, since helpers depend on qualities.
             first: tasks that are predicted from each other alone and stand at the file's beginning: who stops reading
                 after them has them. It makes the profile ``segments``.
             max_bytes: instead of a quality: the file takes no more, and its qualities, task by task, are the best that

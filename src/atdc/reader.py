@@ -9,12 +9,12 @@ import binascii
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.bitstream.container import PIXEL_LIMIT, POSITION_LIMIT, ContainerReader, Header, Segment
+from atdc.bitstream.container import PIXEL_LIMIT, ContainerReader, Header, Segment, positions_within
 from atdc.bitstream.layout import DAMAGED
 from atdc.bitstream.sources import FileLike, Source, arriving, opened
 from atdc.bitstream.symbols import SymbolReader
@@ -86,7 +86,7 @@ class IntegerReader:
         *,
         skip_damaged: bool = False,
         pixel_limit: int = PIXEL_LIMIT,
-        position_limit: int = POSITION_LIMIT,
+        position_limit: int | None = None,
     ) -> DecodedIntegers:
         """The integers of some tasks and their ancestors, or of all tasks.
 
@@ -97,7 +97,7 @@ class IntegerReader:
             skip_damaged: a damaged segment fails its task and what is predicted from it, and the others are decoded;
                 otherwise the first damage is raised. A file of profile ``compact`` is whole or fails.
             pixel_limit: the most pixels of an image.
-            position_limit: the most positions of bare features.
+            position_limit: the most positions of bare features; by default those that go with `pixel_limit`.
 
         Raises:
             BitstreamError: not a file of these weights, or damaged.
@@ -125,14 +125,15 @@ class IntegerReader:
         wanted: Collection[int] | None = None,
         *,
         pixel_limit: int = PIXEL_LIMIT,
-        position_limit: int = POSITION_LIMIT,
+        position_limit: int | None = None,
     ) -> CodedFile:
         """A file of which the head has been read, to be decoded tensor by tensor; arguments as of :meth:`read`.
 
         Raises:
             BitstreamError: not a file of these weights, or its head is damaged.
         """
-        reader = ContainerReader(source, pixel_limit=pixel_limit_of(pixel_limit), position_limit=position_limit)
+        position_limit = positions_within(pixel_limit_of(pixel_limit), position_limit)
+        reader = ContainerReader(source, pixel_limit=pixel_limit, position_limit=position_limit)
         header = reader.header
         # The check of a compact file's payload covers its header, too: damage there is not taken for other weights.
         payload = reader.segment(0) if header.profile == "compact" else None
@@ -343,7 +344,7 @@ class Arrivals(Iterator[tuple[str, T]]):
 
     def __init__(
         self, weights: IntegerReader, data: FileLike, wanted: Collection[int] | None,
-        converted: Callable[[CodedFile], Callable[[int, Integers], T]], **limits: int,
+        converted: Callable[[CodedFile], Callable[[int, Integers], T]], **limits: Any,
     ) -> None:  # fmt: skip
         self._names = weights.task_names
         with ExitStack() as stack:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from atdc.bitstream.container import ContainerReader
+from atdc.bitstream.container import header_of
 from atdc.bitstream.sources import Source
 from atdc.config import DEFAULT_MODEL, ModelConfig, model_config
 from atdc.entropy.model import EntropyModel
@@ -182,14 +182,14 @@ def writer_of(source: Source | bytes) -> str | None:
     ``.safetensors`` files that it, or ``ATDC_WEIGHTS``, names.
     """
     try:
-        fingerprint = ContainerReader(source).header.fingerprint
+        fingerprint = header_of(source).fingerprint
     except BitstreamError:
         return None
     for name, file in _weights_at_hand():
         try:
             if _fingerprint_of(file, file.stat().st_mtime_ns) == fingerprint:
                 return name
-        except OSError:  # gone since it was listed
+        except (OSError, WeightsError):  # gone since it was listed, or not to be read
             continue
     return None
 

@@ -40,6 +40,7 @@ from atdc.config import PIXEL_LIMIT as PIXEL_LIMIT
 from atdc.errors import ArgumentError, BitstreamError, CorruptFileError, TruncatedFileError, WrongModelError
 from atdc.graph.task_graph import TaskGraph
 
+_UNLIMITED = 1 << 62
 POSITION_LIMIT = 1 << 18
 """The most feature positions a reader takes by default: those of an image of ``PIXEL_LIMIT`` pixels at stride 16."""
 
@@ -388,13 +389,34 @@ def pack(container: Container) -> bytes:
     return data
 
 
+def positions_within(pixel_limit: int, position_limit: int | None = None) -> int:
+    """The most positions of bare features: as the caller says, or that go with a limit of pixels.
+
+    >>> positions_within(PIXEL_LIMIT) == POSITION_LIMIT, positions_within(4 * PIXEL_LIMIT) == 4 * POSITION_LIMIT
+    (True, True)
+    """
+    if position_limit is not None:
+        return position_limit
+    return max(POSITION_LIMIT, pixel_limit * POSITION_LIMIT // PIXEL_LIMIT)
+
+
+def header_of(source: Source | bytes) -> Header:
+    """What a file says about itself, however large what it holds may be: for who decodes nothing.
+
+    Raises:
+        BitstreamError: no such file, or a damaged head.
+    """
+    return ContainerReader(source, pixel_limit=_UNLIMITED, position_limit=_UNLIMITED).header
+
+
 class ContainerReader:
     """Reads a file piece by piece: the head at once, each segment when it is asked for.
 
     Args:
         source: the file; any bytes are safe. No more is read or held than is asked for and there.
         pixel_limit: the most pixels (height times width) of an image that the caller is ready to hold.
-        position_limit: the most positions of a file of kind ``features``, and of all grids that are spelled out.
+        position_limit: the most positions of a file of kind ``features``, and of all grids that are spelled out; by
+            default as many as :func:`positions_within` says.
 
     Attributes:
         header: what the file says about itself. In profiles with segments it is checked; in ``compact`` it is once the
@@ -414,12 +436,12 @@ class ContainerReader:
     header: Header
 
     def __init__(
-        self, source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT
+        self, source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int | None = None
     ) -> None:
         self._source = CountedSource(BytesSource(source) if isinstance(source, bytes) else source)
         self.is_stream = isinstance(source, StreamSource)
         reader = ByteReader(self._source, self.is_stream)
-        self.header = _read_header(reader, pixel_limit, position_limit)
+        self.header = _read_header(reader, pixel_limit, positions_within(pixel_limit, position_limit))
         self._seed = 0
         self._rows: list[_Row] = []
         if self.header.profile == "compact":
@@ -526,7 +548,7 @@ class ContainerReader:
         return prefix + self._source.read(start + len(prefix), length - len(prefix))
 
 
-def unpack(data: bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT) -> Container:
+def unpack(data: bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int | None = None) -> Container:
     """The container in a file's bytes, every one of them checked.
 
     Raises:
@@ -557,7 +579,7 @@ class Verification:
 
 
 def verify(
-    source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int = POSITION_LIMIT
+    source: Source | bytes, *, pixel_limit: int = PIXEL_LIMIT, position_limit: int | None = None
 ) -> Verification:
     """Checks whatever can be checked without weights, and resumes after a damaged segment.
 

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from atdc.cli.inputs import Item
 from atdc.errors import AtdcError, BitstreamError, FeatureWarning, FitWarning, ImageError
-from atdc.terminal import escape, shown
+from atdc.terminal import escape, guard_output, shown
 
 out = Console(highlight=False, soft_wrap=True, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -163,9 +163,13 @@ def complain(text: str) -> None:
     err.print(f"[bold red]atdc:[/bold red] {escape(text)}")
 
 
-def complaint(error: Exception | str, item: Item | None = None) -> str:
-    """What to say of an error, in one line that names the input."""
-    text = str(_with_option(error))
+def complaint(error: Exception | str, item: Item | None = None, has_limit: bool = True) -> str:
+    """What to say of an error, in one line that names the input; `has_limit`, whether the command takes a limit of
+    pixels."""
+    text = str(_with_option(error, has_limit))
+    is_short_of_memory = isinstance(error, MemoryError) or "allocate memory" in (
+        error.found if isinstance(error, AtdcError) else str(error)
+    )  # torch says it with a RuntimeError
     names = [error.where] if isinstance(error, AtdcError) else []
     if item is not None:
         path = str(item.path)  # which writes "./a" as "a"
@@ -175,8 +179,8 @@ def complaint(error: Exception | str, item: Item | None = None) -> str:
     for name in names:  # whose ends of lines, unlike those of other programs' sentences, are part of them
         text = text.replace(name, shown(name))
     text = re.sub(r"\s*[\r\n]\s*", " ", text.strip())
-    if isinstance(error, MemoryError) or "allocate memory" in text:  # torch says it with a RuntimeError
-        text = "found too little memory; expected about 45 bytes a pixel. Make the image smaller."
+    if is_short_of_memory:
+        text = "found too little memory; expected about 45 bytes a pixel of an image. Make the input smaller."
     elif not isinstance(error, (AtdcError, str)):
         text = f"{type(error).__name__}: {text} (a defect of atdc; `atdc --traceback …` shows where)"
     if item is not None:
@@ -217,11 +221,12 @@ def globally(ctx: typer.Context, option: str) -> bool:
     return bool((ctx.obj or {}).get(option, False))
 
 
-def _with_option(error: Exception | str) -> Exception | str:
-    """An error over an image's size with the option that helps; any other as it is."""
-    of_size = isinstance(error, (BitstreamError, ImageError)) and re.fullmatch(r"at most [\d,]+ pixels", error.expected)
+def _with_option(error: Exception | str, has_limit: bool) -> Exception | str:
+    """An error over an image's or features' size with the option that helps, if there is one; any other as it is."""
+    limits = r"at most [\d,]+ (pixels|positions)"
+    of_size = isinstance(error, (BitstreamError, ImageError)) and re.fullmatch(limits, error.expected)
     if isinstance(error, AtdcError) and of_size:
-        cure = "If that size is meant, raise --pixel-limit."
+        cure = "If that size is meant, raise --pixel-limit." if has_limit else "Make it smaller."
         return type(error)(error.where, error.found, error.expected, cure)
     return error
 
@@ -314,6 +319,7 @@ def _serve(make: Callable[[], Work], connection: Connection) -> None:
     """The other process: inputs in, outcomes out, until the connection ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the first process decides
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a file begun is removed
+    guard_output()  # what it prints may find nobody who reads
     work: Work | None = None
     try:
         while True:

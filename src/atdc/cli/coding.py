@@ -105,10 +105,7 @@ def _task_qualities(values: list[str] | None) -> list[str] | None:
             in_range(float(number))
         except ValueError as error:
             raise typer.BadParameter(f"{number!r} in {value!r} is not a number.") from error
-    settings = {value.rpartition("=")[0]: value for value in values or []}
-    for value in values or []:
-        if _task_quality(value) != _task_quality(setting := settings[value.rpartition("=")[0]]):
-            raise typer.BadParameter(f"{value} and {setting} contradict each other.")
+    _require_consistent(values or [])
     return values
 
 
@@ -121,7 +118,16 @@ def _task_weights(values: list[str] | None) -> list[str] | None:
             good = False
         if not good:
             raise typer.BadParameter(f"{value!r} should read NAME=WEIGHT, 0 or more, for example depth_zbuffer=3.")
+    _require_consistent(values or [])
     return values
+
+
+def _require_consistent(values: Sequence[str]) -> None:
+    """Refuses two numbers for one name."""
+    settings = {value.rpartition("=")[0]: value for value in values}
+    for value in values:
+        if _number_of(value) != _number_of(setting := settings[value.rpartition("=")[0]]):
+            raise typer.BadParameter(f"{value} and {setting} contradict each other.")
 
 
 # --- the main job ----------------------------------------------------------------------------------------------------
@@ -260,10 +266,10 @@ def encode(
     model = model or default_model()
     items = items_of(ctx, images, from_file, encodable_with(model) if networks is None else is_image)
     to = destination_of(out, items, "input", existing_of(skip_existing, force))
-    qualities = dict(_task_quality(value) for value in task_quality or [])
+    qualities = dict(_number_of(value) for value in task_quality or [])
     wanted = _once_each(tasks) if tasks else None
     leading = _once_each(first or [])
-    weights = dict(_task_quality(value) for value in weight or [])
+    weights = dict(_number_of(value) for value in weight or [])
     if networks is None:  # otherwise names may be those of networks, which are known once these are loaded
         _require_names([*qualities, *leading, *(wanted or []), *weights], model)
     if leading and profile is Profile.COMPACT:
@@ -360,7 +366,7 @@ def decode(
         atdc decode encoded -o answers --model mine.safetensors --networks networks.yaml --tasks segments
     """
     wanted = _once_each(tasks) if tasks else None
-    if networks is None:
+    if networks is None and model is not None:  # without a name, each file finds its own weights, which will tell
         _require_names(wanted or (), model)
     to_folder = is_folder(out)
     if as_json and not to_folder:
@@ -401,7 +407,7 @@ def _total(coded: Sequence[Coded]) -> str:
     return str(Coded(length, sum(item.positions for item in coded), units.pop()))
 
 
-def _task_quality(value: str) -> tuple[str, float]:
+def _number_of(value: str) -> tuple[str, float]:
     name, _, number = value.rpartition("=")
     return name, float(number)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atdc.bitstream.container import ContainerReader
+from atdc.bitstream.container import header_of
 from atdc.cli.batch import Report, complaint
 from atdc.cli.codecs import Codecs
 from atdc.cli.destination import Destination, there_before
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from atdc.codec import FeatureCodec
     from atdc.pipeline import Answers
 
+_OF_FEATURES = (".npz", ".safetensors")
 _NOTHING: tuple[str, bytes | None] = ("nothing", None)
 """Where the output is of a file that gives no answer."""
 
@@ -63,7 +64,8 @@ class Decoder:
         destination = self._destination
         target, to_folder = destination.of(item, ""), destination.kind == "folder"
         names = answer_names(self._tasks or TASK_NAMES)
-        if destination.is_done(*([target / name for name in names] if to_folder else [target])):
+        is_of_features = self._suffix in _OF_FEATURES  # which may hold some of them: see below
+        if not is_of_features and destination.is_done(*([target / name for name in names] if to_folder else [target])):
             return there_before(item, target)
         if to_folder and not self._has_networks and is_arriving(item):
             try:
@@ -76,6 +78,10 @@ class Decoder:
             image_codec, codec, network_codec = self._codecs.of(source)
             if image_codec is None or _holds_features(source):
                 return self._decode_features(item, source, codec, network_codec)
+            if to_folder and self._tasks is None:
+                names = answer_names([codec.task_names[place] for place in header_of(source).present])
+                if destination.is_done(*(target / name for name in names)):
+                    return there_before(item, target)
             answers = image_codec.decode(source, self._tasks, skip_damaged=True, pixel_limit=self._pixel_limit)
             return self._write_answers(item, source, answers)
 
@@ -88,7 +94,8 @@ class Decoder:
             write_answers(target, answers, replace=destination.replaces)
             where = f"{target}{os.sep}"
         elif answers:
-            kind = self._suffix if destination.kind == "file" else ".npy" if len(answers) == 1 else ".zip"
+            count = len(answers) + len(answers.failed)  # damage does not change what a program reads
+            kind = self._suffix if destination.kind == "file" else ".npy" if count == 1 else ".zip"
             where, value = destination.write(target, answers_as_bytes(answers, kind, str(target)))
         self._tell(item, answers, {name: [target / file for file in answer_names([name])] for name in answers})
         return _report_of(item, where, answers, source, value)
@@ -99,9 +106,9 @@ class Decoder:
 
         destination, tasks = self._destination, self._tasks
         target = destination.of(item, ".npz")
-        if destination.is_done(target):
-            return there_before(item, target)
         names = tasks if cut is None or tasks is None else cut.networks.tensors_of(list(tasks))
+        if destination.is_done(target) and (cut is not None or _holds(target, names or _names_in(source, codec))):
+            return there_before(item, target)
         answers = _tensors_of(codec, source, names, self._pixel_limit)
         if cut is not None:
             answers = Answers(cut.answers_of(answers), answers.failed, answers.bytes_read)
@@ -120,10 +127,10 @@ class Decoder:
         destination = self._destination
         image_codec, codec, _ = self._codecs.of(source)
         answers: dict[str, NDArray[Any]] = {}
-        failed: list[str] = []
+        failed, events = list[str](), list[dict[str, object]]()
         of_image = image_codec is not None and not _holds_features(source)
         target = destination.of(item, "" if of_image else ".npz")
-        if not of_image and destination.is_done(target):
+        if not of_image and destination.is_done(target) and _holds(target, self._tasks or _names_in(source, codec)):
             return there_before(item, target)
         decoding_codec = image_codec if image_codec is not None and of_image else codec
         arrivals = decoding_codec.decode_progressive(source, self._tasks, pixel_limit=self._pixel_limit)
@@ -134,15 +141,19 @@ class Decoder:
             for name, answer in arrivals:
                 answers[name] = answer if isinstance(answer, np.ndarray) else answer.cpu().numpy()
                 replaces = destination.replaces
-                paths = write_answers(target, {name: answers[name]}, replace=replaces) if of_image else []
-                event = {"task": name, "outputs": list(map(str, paths)), "bytes_read": arrivals.bytes_read}
-                self._listener(item, event)
+                paths = write_answers(target, {name: answers[name]}, replace=replaces) if of_image else [target]
+                outputs = list(map(str, paths))
+                events.append({"task": name, "outputs": outputs, "bytes_read": arrivals.bytes_read})
+                if of_image:  # features come into one file, when all are there
+                    self._listener(item, events[-1])
         except IncompleteFileError as error:
             self._listener(item, {"error": str(error), "missing": list(error.missing)})
             failed.append(complaint(error, item))
         where = f"{target}{os.sep}" if of_image and answers else "nothing"
         if answers and not of_image:
             where, _ = destination.write(target, features_as_bytes(answers, ".npz"))
+            for event in events:
+                self._listener(item, event)
         where += f"  {', '.join(answers)}" if answers else ""
         return Report(f"{item.name} → {where}; read {arrivals.bytes_read:,} bytes", tuple(failed))
 
@@ -166,8 +177,23 @@ def _summaries(answers: Answers) -> list[str]:
 
 def _holds_features(source: Source) -> bool:
     try:
-        return ContainerReader(source).header.kind == "features"
+        return header_of(source).kind == "features"
     except BitstreamError:  # whoever decodes it says what is wrong
+        return False
+
+
+def _names_in(source: Source, codec: FeatureCodec) -> list[str]:
+    """Of the tensors in a file."""
+    return [codec.task_names[place] for place in header_of(source).present]
+
+
+def _holds(path: Path, names: Sequence[str]) -> bool:
+    """Whether a file of features has all of some tensors; one of a damaged file, or of other tasks, has not."""
+    from atdc.data.dumped import DumpedFeatures
+
+    try:
+        return set(names) <= set(DumpedFeatures(path).names)
+    except AtdcError:
         return False
 
 

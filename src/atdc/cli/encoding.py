@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atdc.bitstream.container import ContainerReader
+from atdc.bitstream.sources import is_url
 from atdc.cli.batch import Report, warnings_as_lines
 from atdc.cli.codecs import cut_networks, load_codecs
 from atdc.cli.destination import SUFFIX, Destination, first_to_last, there_before
@@ -129,6 +130,9 @@ class Encoder:
 
     def __call__(self, item: Item) -> Report:
         """Encodes an input to its files."""
+        if is_url(item.name):
+            cure = "Fetch it first, as with curl -O."
+            raise ArgumentError(item.name, "an address", "a file: only files that are decoded are fetched", cure)
         of_features = is_features(item.path) or (self._image_codec is None and self._cut is None)
         return self._encode_features(item) if of_features else self._encode_image(item)
 
@@ -248,7 +252,7 @@ def _targets_of_samples(destination: Destination, item: Item, count: int) -> lis
 
 def _reader_of(data: bytes) -> ContainerReader:
     """Of a file that was just written, whatever its size."""
-    return ContainerReader(data, pixel_limit=len(data) << 40, position_limit=len(data) << 40)
+    return ContainerReader(data, pixel_limit=1 << 62, position_limit=1 << 62)
 
 
 def _samples_of(item: Item) -> DumpedFeatures:

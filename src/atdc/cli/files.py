@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from atdc.bitstream.sources import is_url
 from atdc.cli.batch import complain, complaint
 from atdc.cli.codecs import codes_images
 from atdc.cli.destination import SUFFIX, Destination, Existing
@@ -62,7 +63,7 @@ def readable_images(ctx: typer.Context, names: Sequence[str]) -> tuple[list[Item
                 read_image(item.path)
                 readable.append(item)
         except AtdcError as error:
-            refused.append(complaint(error, item))
+            refused.append(complaint(error, item, has_limit=False))
     for line in refused:
         complain(line)
     if not readable:
@@ -75,7 +76,10 @@ def is_one_file(names: Sequence[str] | None, from_file: str | None) -> bool:
     return (
         from_file is None
         and len(names or ()) == 1
-        and not any(os.path.isdir(name) or (glob.has_magic(name) and not os.path.exists(name)) for name in names or ())
+        and not any(
+            os.path.isdir(name) or (glob.has_magic(name) and not is_url(name) and not os.path.exists(name))
+            for name in names or ()
+        )
     )
 
 

@@ -161,7 +161,7 @@ def opened(item: Item) -> Iterator[Source]:
 
 def is_arriving(item: Item) -> bool:
     """Whether an input's bytes may still be on their way: those of a pipe that was not copied, or of a server."""
-    return is_url(item.name) or item.path == Path(STANDARD_INPUT) or _is_pipe(item.path)
+    return is_url(item.name) or _is_standard_input(item) or _is_pipe(item.path)
 
 
 @contextmanager
@@ -176,12 +176,17 @@ def arriving_bytes(item: Item) -> Iterator[Source]:
             yield HttpSource(item.name)
             return
         try:
-            named = item.path != Path(STANDARD_INPUT)
-            stream = stack.enter_context(open(item.path, "rb")) if named else _standard_input()
+            is_standard = _is_standard_input(item)
+            stream = _standard_input() if is_standard else stack.enter_context(open(item.path, "rb"))
         except OSError as error:
             reason = reason_of(error)
             raise ArgumentError(item.name, reason, "bytes to read", "Check the path.") from error
         yield StreamSource(stream)
+
+
+def _is_standard_input(item: Item) -> bool:
+    """Whether it is what ``-`` stands for, and no file of that name: ``./-``, or a match of a pattern."""
+    return item.name == STANDARD_INPUT and item.path == Path(STANDARD_INPUT) and item.place == Path("stdin")
 
 
 def _standard_input() -> BinaryIO:
@@ -210,7 +215,7 @@ def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> I
     if name in (STANDARD_INPUT, "/dev/stdin"):
         yield Item(name, path, Path("stdin"))
     elif is_url(name):
-        yield Item(name, path, Path(PurePosixPath(urlsplit(name).path).stem or "file"))
+        yield _on_server(name)
     elif os.path.isdir(path):  # unlike Path.is_dir, it raises nothing where a folder may not be entered
         yield from _in_folder(path, base or Path(), wanted)
     elif not os.path.lexists(path) and glob.has_magic(name):
@@ -222,6 +227,14 @@ def _expanded(name: str, base: Path | None, wanted: Callable[[Path], bool]) -> I
             yield Item(name, path, path, _refusal(name, "no file of this pattern", "some", "Check the path."))
     else:
         yield Item(name, path, _stem(base or Path(path.name)))
+
+
+def _on_server(address: str) -> Item:
+    try:
+        stem = PurePosixPath(urlsplit(address).path).stem
+    except ValueError as error:  # such as a bracket that is not closed
+        return Item(address, Path(address), Path("file"), _refusal(address, str(error), "an address", "Check it."))
+    return Item(address, Path(address), Path("file" if stem in ("", ".", "..") else stem))
 
 
 def _in_folder(folder: Path, base: Path, wanted: Callable[[Path], bool]) -> Iterator[Item]:
@@ -284,7 +297,7 @@ def _with_regular_file(item: Item, temporary: Callable[[], Path], number: int) -
     if item.refusal:
         return item
     try:
-        if item.name == STANDARD_INPUT:
+        if _is_standard_input(item):
             return _copied(item, _standard_input(), temporary() / str(number))
         if is_url(item.name) or (item.name != "/dev/stdin" and not _is_pipe(item.path)):
             return item

@@ -127,9 +127,10 @@ def train_codec(
         ( R + [ Σ_i Λ(q_i)·l_i/T + w·Σ_i a_i·Λ(q_i)·‖z'_i − ẑ'_i‖²/n ] + 0.02·L_proxy ) / √Λ(q)
 
     with ``l_i`` the objective's normalised loss of task i and ``T`` the number of tasks whose loss the step takes,
-    ``a_i`` its anchor, ``n`` the number of feature elements of all tasks that are coded, ``q`` the batch's base quality,
-    and ``‖·‖²`` the squared error, or where the state has one its :class:`~atdc.networks.transforms.BlockMetric`.
-    Without an objective there are no ``l_i``, and ``w`` and ``a_i`` are 1.
+    ``a_i`` its anchor, ``n`` the number of feature elements of all tasks that are coded, ``q`` the batch's base
+    quality, and ``‖·‖²`` the squared error, or where the state has one its
+    :class:`~atdc.networks.transforms.BlockMetric`. Without an objective there are no ``l_i``, and ``w`` and ``a_i`` are
+    1.
 
     Args:
         run: where checkpoints go.
