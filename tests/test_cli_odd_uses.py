@@ -3,10 +3,13 @@ reader that leaves."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from atdc.codec import FeatureCodec
 from atdc.errors import BitstreamError
 from atdc.graph.graph_tables import GraphTables
 from atdc.tensors import FeatureSet, TensorSpec
+from atdc.terminal import LenientOutput
 from atdc.weights import open_weights, writer_of
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -181,3 +185,25 @@ def test_of_tensors_that_all_come_first_none_is_a_helper(folder: Path) -> None:
     features = dict(np.load("f.npz"))
     header = ContainerReader(codec.encode(features, 1, wanted=["a"], first=["a"])).header
     assert header.present == (0,)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such pipes")
+def test_standard_output_that_does_not_block_takes_all() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    data, parts = os.urandom(300_000), list[bytes]()
+
+    def read() -> None:
+        with open(reading, "rb") as stream:
+            while part := stream.read(7000):
+                time.sleep(0.001)
+                parts.append(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with open(writing, "wb", buffering=0) as raw:
+        output = LenientOutput(raw)
+        with io.BufferedWriter(output) as stream:
+            stream.write(data)
+    reader.join(30)
+    assert b"".join(parts) == data and output.failure is None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import errno
 import io
+import select
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -48,13 +49,16 @@ class LenientOutput(io.RawIOBase):
         """It is."""
         return True
 
-    def write(self, data: Buffer, /) -> int | None:
+    def write(self, data: Buffer, /) -> int:
         """How many bytes were taken: all, where they go nowhere."""
         if self.failure is None:
             try:
-                return self._raw.write(data)
+                while (count := self._raw.write(data)) is None:  # a pipe that does not block, and is full
+                    select.select([], [self._raw], [])
             except OSError as error:
                 self.failure = error
+            else:
+                return count
         return memoryview(data).nbytes
 
     def fileno(self) -> int:
