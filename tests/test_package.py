@@ -51,5 +51,5 @@ def test_every_recipe_that_a_command_takes_by_default_loads() -> None:
     for name, default in defaults.items():
         load = load_compare_recipe if "compare" in str(default) else load_recipe
         assert load(Path(default)).name == str(default), name
-    for name in ("fit", "fit_networks", "fit_networks_wide", "fit_entropy"):  # of `atdc fit`, without and with networks
+    for name in ("fit", "fit_networks", "fit_networks_wide", "fit_networks_further", "fit_entropy"):
         assert load_fit_recipe(Path(name)).name == name
