@@ -209,7 +209,7 @@ def shipped_cards() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Names and cards of the shipped weights.
 
     >>> [name for name, card in shipped_cards() if "networks" in card]
-    ['mixed-4', 'pypi-4', 'pyramid-2']
+    ['mixed-5', 'pypi-4', 'pyramid-2']
     """
     for file in _shipped_files():
         yield file.stem, open_weights(file).header.get("card", {})
