@@ -79,7 +79,7 @@ def test_photos_that_cannot_be_read_are_named_and_the_others_measured(folder: Pa
 
 def test_preprocessing_is_told_by_options(folder: Path) -> None:
     for options, expected in (
-        (("--mean", "0.5", "--std", "0.2,0.3,0.4", "--order", "bgr"), 0), (("--mean", "a"), 2), (("--std", "0"), 2),
+        (("--white", "255", "--order", "bgr"), 0), (("--mean", "0.5"), 2), (("--mean", "a"), 2), (("--std", "0"), 2),
         (("--mean", "1,2"), 2), (("--order", "bgrr"), 2),
     ):  # fmt: skip
         result = run("tiny.onnx", "--agreement", "0.7", *options)

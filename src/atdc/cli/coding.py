@@ -93,7 +93,15 @@ def _require_names(names: Iterable[str], model: str | None) -> None:
     if model is None and {"ATDC_MODEL", "ATDC_WEIGHTS"} & os.environ.keys():
         return
     for name in names:
-        known("tensor or task", name, TASK_NAMES if model is None else tensor_names(model))
+        if model is not None or name not in TASK_NAMES:
+            known("tensor or task", name, tensor_names(model) if model is not None else _shipped_names())
+
+
+def _shipped_names() -> list[str]:
+    """Of the tensors of all shipped weights, one of which may have written a file."""
+    from atdc.weights import shipped_cards
+
+    return list(dict.fromkeys([*TASK_NAMES, *(name for stem, _ in shipped_cards() for name in tensor_names(stem))]))
 
 
 def _task_qualities(values: list[str] | None) -> list[str] | None:
@@ -366,7 +374,7 @@ def decode(
         atdc decode encoded -o answers --model mine.safetensors --networks networks.yaml --tasks segments
     """
     wanted = _once_each(tasks) if tasks else None
-    if networks is None and model is not None:  # without a name, each file finds its own weights, which will tell
+    if networks is None:
         _require_names(wanted or (), model)
     to_folder = is_folder(out)
     if as_json and not to_folder:

@@ -78,7 +78,7 @@ class Decoder:
             image_codec, codec, network_codec = self._codecs.of(source)
             if image_codec is None or _holds_features(source):
                 return self._decode_features(item, source, codec, network_codec)
-            if to_folder and self._tasks is None:
+            if to_folder and self._tasks is None and destination.is_done():  # what is there may be left
                 names = answer_names([codec.task_names[place] for place in header_of(source).present])
                 if destination.is_done(*(target / name for name in names)):
                     return there_before(item, target)

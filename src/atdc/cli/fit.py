@@ -50,8 +50,8 @@ def fit(
         typer.Option(
             "--recipe",
             metavar="NAME|FILE",
-            help="fit, fit_small (in minutes), fit_networks (with --networks), with --from fit_networks_further (through "
-            "the networks) or fit_entropy (the entropy model alone), or settings in YAML. By default fit, or "
+            help="fit, fit_small (in minutes), fit_networks (with --networks); with --from also fit_networks_further "
+            "(through the networks) and fit_entropy (the entropy model alone); or settings in YAML. By default fit, or "
             "fit_networks.",
         ),
     ] = None,

@@ -116,8 +116,8 @@ _NETWORKS = {
     ),
     "mixed": (
         "networks_mixed.json",
-        "atdc bench networks mixed --photos photos --features features --model mixed-5 --count 40 --qualities 0,2,4,6,7 "
-        "-o results/networks_mixed.json --picture docs/images/networks-mixed.svg",
+        "atdc bench networks mixed --photos photos --features features --model mixed-5 --count 40 "
+        "--qualities 0,2,4,6,7 -o results/networks_mixed.json --picture docs/images/networks-mixed.svg",
     ),
     "pyramid": (
         "networks_pyramid.json",
