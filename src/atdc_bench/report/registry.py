@@ -116,8 +116,8 @@ _NETWORKS = {
     ),
     "mixed": (
         "networks_mixed.json",
-        "atdc bench networks mixed --photos photos --features features --model mixed-5 --count 40 "
-        "--qualities 0,2,4,6,7 -o results/networks_mixed.json --picture docs/images/networks-mixed.svg",
+        "atdc bench networks mixed --photos photos --features features --model mixed-4 --count 40 --qualities 0,2,4,7 "
+        "-o results/networks_mixed.json --picture docs/images/networks-mixed.svg",
     ),
     "pyramid": (
         "networks_pyramid.json",
@@ -127,7 +127,7 @@ _NETWORKS = {
 }
 _GRAPHS = {
     "": ("graphs_pypi.json", "atdc bench graphs pypi-4 features_test --count 24 -o results/graphs_pypi.json"),
-    "mixed": ("graphs_mixed.json", "atdc bench graphs mixed-5 features_test --count 24 -o results/graphs_mixed.json"),
+    "mixed": ("graphs_mixed.json", "atdc bench graphs mixed-4 features_test --count 24 -o results/graphs_mixed.json"),
     "pyramid": (
         "graphs_pyramid.json",
         "atdc bench graphs pyramid-2 features_test --count 40 -o results/graphs_pyramid.json",
