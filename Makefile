@@ -124,10 +124,10 @@ real-results: nyuv2-named $(BIN)/.dev-stamp ## every table of docs/real.md: make
 networks-results: $(BIN)/.dev-stamp ## tables of published networks: after `atdc networks features` and `atdc fit`
 	$(BIN)/atdc bench networks pypi --photos photos --features features --model pypi-4 --count 65 --qualities 0,2,4,6,7
 	$(BIN)/atdc bench networks pypi --photos kodak --features features --model pypi-4 --count 24 --qualities 0,2,4,6,7 -o results/networks_kodak.json
-	$(BIN)/atdc bench networks mixed --photos photos --features features --model mixed-5 --count 40 --qualities 0,2,4,6,7 -o results/networks_mixed.json --picture docs/images/networks-mixed.svg
+	$(BIN)/atdc bench networks mixed --photos photos --features features --model mixed-4 --count 40 --qualities 0,2,4,7 -o results/networks_mixed.json --picture docs/images/networks-mixed.svg
 	$(BIN)/atdc bench networks pyramid --photos photos --features features --model pyramid-2 --count 40 --qualities 0,2,4,7 -o results/networks_pyramid.json
 	$(BIN)/atdc bench graphs pypi-4 features_test --count 24 -o results/graphs_pypi.json
-	$(BIN)/atdc bench graphs mixed-5 features_test --count 24 -o results/graphs_mixed.json
+	$(BIN)/atdc bench graphs mixed-4 features_test --count 24 -o results/graphs_mixed.json
 	$(BIN)/atdc bench graphs pyramid-2 features_test --count 40 -o results/graphs_pyramid.json
 	$(BIN)/python -m atdc_bench.report.readme
 
